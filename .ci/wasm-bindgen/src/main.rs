@@ -1,0 +1,32 @@
+//! The wasm-bindgen step of the build: one wasm file in, an ES module for browsers out.
+//!
+//! The published command line would do, but it can only be installed unlocked; this one is
+//! built from the Cargo.lock beside it.
+
+use std::process::ExitCode;
+
+use wasm_bindgen_cli_support::Bindgen;
+
+/// `wasm-bindgen-step IN.wasm OUT_DIR NAME` writes `NAME.js`, `NAME_bg.wasm` and their types.
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [input, out_dir, name] = arguments.as_slice() else {
+        eprintln!("usage: wasm-bindgen-step IN.wasm OUT_DIR NAME");
+        return ExitCode::from(2);
+    };
+    match generate(input, out_dir, name) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {input}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Target `web`, with types, without the name section (a fifth of the file).
+fn generate(input: &str, out_dir: &str, name: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let mut bindgen = Bindgen::new();
+    bindgen.input_path(input).out_name(name).typescript(true).remove_name_section(true).web(true)?;
+    bindgen.generate(out_dir)?;
+    Ok(())
+}

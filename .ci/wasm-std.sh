@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Builds the standard library for wasm32 where `rustup target add` cannot fetch it:
+# the sources of exactly this compiler come from Debian's package rust-src.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. .ci/lib.sh
+
+TARGET=wasm32-unknown-unknown
+SYSROOT=$(rustc --print sysroot)
+VERSION=$(rustc --version | cut -d' ' -f2)
+KEEP="$TOOLS/rust-src-$VERSION"
+HINT="rustup target add $TARGET (or install the wasm32 standard library of rustc $VERSION)"
+
+# Debian's own base address, as this machine's apt has it.
+debian_address() {
+    cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
+        sed -n -E 's/^(deb(-src)? (\[[^]]*\] )?|URIs: )(https?:[^ ]*\/debian)\/?( .*|$)/\4/p' | grep -v security | head -n 1
+}
+
+# apt with private lists: the system's own sources stay as they are.
+private_apt() {
+    local tool=$1
+    shift
+    "$tool" -o Dir::Etc::sourcelist="$APT/sources.list" -o Dir::Etc::sourceparts=/dev/null \
+        -o Dir::State::Lists="$APT/lists" -o Dir::Cache="$APT/cache" -o APT::Get::List-Cleanup=0 \
+        -o APT::Sandbox::User="$(id -un)" "$@"
+}
+
+fetch_sources() {
+    local address suite version keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+    have apt-get && have dpkg || fail "no apt here to take the standard library's sources from" "$HINT"
+    address=$(debian_address)
+    [ -n "$address" ] || fail "this machine's apt sources name no Debian archive" "$HINT"
+    APT=$(mktemp -d)
+    trap 'rm -rf "$APT"' EXIT
+    mkdir -p "$APT/lists/partial" "$APT/cache/archives/partial" "$KEEP"
+    for suite in trixie-backports trixie forky sid; do
+        echo "deb [signed-by=$keyring] $address $suite main" >"$APT/sources.list"
+        private_apt apt-get update -qq >/dev/null 2>&1 || continue
+        version=$(private_apt apt-cache madison rust-src 2>/dev/null | cut -d'|' -f2 | tr -d ' ' |
+            grep -E "^${VERSION//./\\.}[+~-]" | head -n 1) || true
+        [ -n "$version" ] || continue
+        say "rust-src $version from $suite"
+        (cd "$APT" && private_apt apt-get download -qq "rust-src=$version" >/dev/null 2>&1) || continue
+        dpkg -x "$APT"/rust-src_*.deb "$KEEP"
+        return
+    done
+    fail "no Debian suite has rust-src $VERSION" "$HINT"
+}
+
+build_std() {
+    local work="$TOOLS/wasm-std-build" library deps
+    library=$(dirname "$(find "$KEEP" -path '*/library/Cargo.lock' | head -n 1)")
+    [ -e "$SYSROOT/lib/rustlib/src/rust/library" ] || {
+        mkdir -p "$SYSROOT/lib/rustlib/src/rust"
+        ln -sfn "$library" "$SYSROOT/lib/rustlib/src/rust/library"
+    }
+    rm -rf "$work" && mkdir -p "$work/src"
+    printf '[package]\nname = "empty_for_std"\nversion = "0.0.0"\nedition = "2024"\n\n[workspace]\n' >"$work/Cargo.toml"
+    echo '#![no_std]' >"$work/src/lib.rs"
+    # Bitcode in the rlibs, or fat link-time optimisation fails later.
+    (cd "$work" && RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Cembed-bitcode=yes CARGO_TARGET_DIR="$work/target" CARGO_ENCODED_RUSTFLAGS='' \
+        env -u CARGO_ENCODED_RUSTFLAGS cargo build --quiet --release --target $TARGET \
+        -Zbuild-std=std,panic_abort,panic_unwind,proc_macro,test)
+    deps="$work/target/$TARGET/release/deps"
+    rm -f "$deps"/libempty_for_std-*.rlib
+    mkdir -p "$SYSROOT/lib/rustlib/$TARGET/lib"
+    cp "$deps"/*.rlib "$SYSROOT/lib/rustlib/$TARGET/lib/"
+    rm -rf "$work"
+}
+
+compgen -G "$KEEP/usr/src/rustc-*/library/Cargo.lock" >/dev/null || fetch_sources
+say "building the standard library for $TARGET"
+build_std || fail "the standard library for $TARGET did not build" "$HINT"
