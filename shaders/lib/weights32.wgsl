@@ -1,4 +1,5 @@
-// One unit of a weight row: 32 consecutive weights, four to a vector.
+// One unit of a weight row: 32 consecutive weights, four to a vector; and the unpacking that
+// the formats share.
 struct Weights32 {
     w0: vec4<f32>,
     w1: vec4<f32>,
@@ -8,4 +9,25 @@ struct Weights32 {
     w5: vec4<f32>,
     w6: vec4<f32>,
     w7: vec4<f32>,
+}
+
+// Four unsigned bytes.
+fn weights_bytes(word: u32) -> vec4<f32> {
+    return vec4<f32>(unpack4xU8(word));
+}
+
+// The low nibble of each byte.
+fn weights_low(word: u32) -> vec4<f32> {
+    return vec4<f32>(unpack4xU8(word & 0x0f0f0f0fu));
+}
+
+// The high nibble of each byte.
+fn weights_high(word: u32) -> vec4<f32> {
+    return vec4<f32>(unpack4xU8((word >> 4u) & 0x0f0f0f0fu));
+}
+
+// The half-precision number in the lower (index 0) or upper (index 1) half of a word.
+fn weights_half(word: u32, index: u32) -> f32 {
+    let both = unpack2x16float(word);
+    return select(both.x, both.y, index != 0u);
 }

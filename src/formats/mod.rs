@@ -1,6 +1,23 @@
 //! Weight formats: the stored block, its exact dequantisation, and its planes on the GPU.
+//!
+//! One file a format. A new one is a file here, a `.wgsl` of the same name in
+//! `shaders/formats/`, a line in [`Format`]'s functions below, and golden blocks in
+//! `tests/data/formats/`.
 
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
+
+mod bf16;
+mod bits;
+mod f16;
+mod f32;
+mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
+mod q8_0;
 
 /// How the weights of a tensor are stored in the model file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,6 +55,9 @@ pub trait WeightFormat: Sync {
     /// Repacks one stored row into its planes (`planes[i].len() == plane_row_bytes(columns)[i]`,
     /// zeroed before the call).
     fn repack_row(&self, columns: usize, stored: &[u8], planes: &mut [&mut [u8]]);
+    /// Index of the first stored block whose scale (float formats: value) is NaN or infinite.
+    /// Looks at the scales alone, so it is cheap enough to run while weights stream in.
+    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize>;
     /// WGSL that binds the planes in group 1 and defines
     /// `fn weights32(row: u32, unit: u32) -> Weights32` (contract: shaders/formats/README.md).
     fn shader(&self) -> &'static str;
@@ -60,18 +80,153 @@ impl Format {
     ];
 
     /// The field's name of the format, e.g. `Q4_1`.
-    pub fn name(self) -> &'static str {
-        todo!()
+    pub const fn name(self) -> &'static str {
+        match self {
+            Format::F32 => "F32",
+            Format::F16 => "F16",
+            Format::BF16 => "BF16",
+            Format::Q8_0 => "Q8_0",
+            Format::Q4_0 => "Q4_0",
+            Format::Q4_1 => "Q4_1",
+            Format::Q5_0 => "Q5_0",
+            Format::Q5_1 => "Q5_1",
+            Format::Q4_K => "Q4_K",
+            Format::Q5_K => "Q5_K",
+            Format::Q6_K => "Q6_K",
+        }
+    }
+
+    /// The format of that name, as [`Format::name`] writes it.
+    pub fn from_name(name: &str) -> Option<Format> {
+        Format::ALL.into_iter().find(|format| format.name() == name)
     }
 
     /// The format's file.
     pub fn rules(self) -> &'static dyn WeightFormat {
-        todo!()
+        match self {
+            Format::F32 => &f32::F32,
+            Format::F16 => &f16::F16,
+            Format::BF16 => &bf16::BF16,
+            Format::Q8_0 => &q8_0::Q8_0,
+            Format::Q4_0 => &q4_0::Q4_0,
+            Format::Q4_1 => &q4_1::Q4_1,
+            Format::Q5_0 => &q5_0::Q5_0,
+            Format::Q5_1 => &q5_1::Q5_1,
+            Format::Q4_K => &q4_k::Q4K,
+            Format::Q5_K => &q5_k::Q5K,
+            Format::Q6_K => &q6_k::Q6K,
+        }
     }
 
     /// Bytes of one stored row of `columns` weights; `malformed` when the row is not whole blocks.
     pub fn row_bytes(self, columns: usize) -> Result<usize> {
-        let _ = columns;
-        todo!()
+        let rules = self.rules();
+        let blocks = columns / rules.block_weights();
+        if columns == 0 || !columns.is_multiple_of(rules.block_weights()) {
+            return Err(Error::new(
+                Code::Malformed,
+                format!(
+                    "row of {columns} weights, expected whole {} blocks of {}",
+                    self.name(),
+                    rules.block_weights()
+                ),
+            ));
+        }
+        blocks.checked_mul(rules.block_bytes()).ok_or_else(|| {
+            Error::new(Code::Malformed, format!("row of {columns} weights does not fit into memory"))
+        })
+    }
+
+    /// Index, among the weights of `stored` (whole blocks), of the first one whose block has a
+    /// NaN or infinite scale, or which is itself NaN or infinite in the float formats.
+    pub fn first_non_finite(self, stored: &[u8]) -> Option<usize> {
+        let rules = self.rules();
+        rules.first_non_finite_block(stored).map(|block| block * rules.block_weights())
+    }
+
+    /// The format that GGUF gives this number, if it is one of ours.
+    pub const fn from_gguf_type(number: u32) -> Option<Format> {
+        Some(match number {
+            0 => Format::F32,
+            1 => Format::F16,
+            2 => Format::Q4_0,
+            3 => Format::Q4_1,
+            6 => Format::Q5_0,
+            7 => Format::Q5_1,
+            8 => Format::Q8_0,
+            12 => Format::Q4_K,
+            13 => Format::Q5_K,
+            14 => Format::Q6_K,
+            30 => Format::BF16,
+            _ => return None,
+        })
+    }
+
+    /// GGUF's number of the format.
+    pub const fn gguf_type(self) -> u32 {
+        match self {
+            Format::F32 => 0,
+            Format::F16 => 1,
+            Format::Q4_0 => 2,
+            Format::Q4_1 => 3,
+            Format::Q5_0 => 6,
+            Format::Q5_1 => 7,
+            Format::Q8_0 => 8,
+            Format::Q4_K => 12,
+            Format::Q5_K => 13,
+            Format::Q6_K => 14,
+            Format::BF16 => 30,
+        }
+    }
+
+    /// GGUF's name for a type number, ours or not, for messages about formats we lack.
+    pub const fn gguf_type_name(number: u32) -> Option<&'static str> {
+        if let Some(format) = Format::from_gguf_type(number) {
+            return Some(format.name());
+        }
+        Some(match number {
+            4 => "Q4_2",
+            5 => "Q4_3",
+            9 => "Q8_1",
+            10 => "Q2_K",
+            11 => "Q3_K",
+            15 => "Q8_K",
+            16 => "IQ2_XXS",
+            17 => "IQ2_XS",
+            18 => "IQ3_XXS",
+            19 => "IQ1_S",
+            20 => "IQ4_NL",
+            21 => "IQ3_S",
+            22 => "IQ2_S",
+            23 => "IQ4_XS",
+            24 => "I8",
+            25 => "I16",
+            26 => "I32",
+            27 => "I64",
+            28 => "F64",
+            29 => "IQ1_M",
+            31 => "Q4_0_4_4",
+            32 => "Q4_0_4_8",
+            33 => "Q4_0_8_8",
+            34 => "TQ1_0",
+            35 => "TQ2_0",
+            36 => "IQ4_NL_4_4",
+            37 => "IQ4_NL_4_8",
+            38 => "IQ4_NL_8_8",
+            39 => "MXFP4",
+            40 => "NVFP4",
+            41 => "Q1_0",
+            _ => return None,
+        })
+    }
+
+    /// The format of a safetensors element type (`F32`, `F16`, `BF16`), if it is one of ours.
+    pub fn from_safetensors_dtype(dtype: &str) -> Option<Format> {
+        match dtype {
+            "F32" => Some(Format::F32),
+            "F16" => Some(Format::F16),
+            "BF16" => Some(Format::BF16),
+            _ => None,
+        }
     }
 }

@@ -1,0 +1,17 @@
+// Q4_1: weight = nibble · scale + minimum. One vector of nibbles and one word with scale (low
+// half) and minimum (high half) a unit.
+@group(1) @binding(0) var<storage, read> plane_quants: array<vec4<u32>>;
+@group(1) @binding(1) var<storage, read> plane_scales: array<u32>;
+
+fn weights32(row: u32, unit: u32) -> Weights32 {
+    let units = (COLUMNS + 31u) / 32u;
+    let at = row * units + unit;
+    let q = plane_quants[at];
+    let scale = unpack2x16float(plane_scales[at]);
+    return Weights32(
+        scale.x * weights_low(q.x) + scale.y, scale.x * weights_high(q.x) + scale.y,
+        scale.x * weights_low(q.y) + scale.y, scale.x * weights_high(q.y) + scale.y,
+        scale.x * weights_low(q.z) + scale.y, scale.x * weights_high(q.z) + scale.y,
+        scale.x * weights_low(q.w) + scale.y, scale.x * weights_high(q.w) + scale.y,
+    );
+}

@@ -1,0 +1,26 @@
+// Q4_K: weight = nibble · (d · scale) - dmin · minimum. One vector of nibbles a unit; one vector
+// a block of eight units: d and dmin, low four bits of the units' scales and minima (a byte a
+// unit), high two bits of them (a nibble a unit).
+@group(1) @binding(0) var<storage, read> plane_quants: array<vec4<u32>>;
+@group(1) @binding(1) var<storage, read> plane_scales: array<vec4<u32>>;
+
+// The unit's scale, and minus its minimum.
+fn q4_k_scale(s: vec4<u32>, group: u32) -> vec2<f32> {
+    let low = select(s.y, s.z, group >= 4u) >> (8u * (group & 3u));
+    let high = s.w >> (4u * group);
+    let scale = (low & 15u) | ((high & 3u) << 4u);
+    let minimum = ((low >> 4u) & 15u) | (((high >> 2u) & 3u) << 4u);
+    return unpack2x16float(s.x) * vec2<f32>(f32(scale), -f32(minimum));
+}
+
+fn weights32(row: u32, unit: u32) -> Weights32 {
+    let units = (COLUMNS + 31u) / 32u;
+    let q = plane_quants[row * units + unit];
+    let scale = q4_k_scale(plane_scales[row * (units / 8u) + unit / 8u], unit & 7u);
+    return Weights32(
+        scale.x * weights_low(q.x) + scale.y, scale.x * weights_high(q.x) + scale.y,
+        scale.x * weights_low(q.y) + scale.y, scale.x * weights_high(q.y) + scale.y,
+        scale.x * weights_low(q.z) + scale.y, scale.x * weights_high(q.z) + scale.y,
+        scale.x * weights_low(q.w) + scale.y, scale.x * weights_high(q.w) + scale.y,
+    );
+}

@@ -1,0 +1,21 @@
+// Q8_0: weight = signed byte · scale. Two vectors of bytes a unit; scales two a word.
+@group(1) @binding(0) var<storage, read> plane_quants: array<vec4<u32>>;
+@group(1) @binding(1) var<storage, read> plane_scales: array<u32>;
+
+fn q8_0_quad(word: u32) -> vec4<f32> {
+    return vec4<f32>(unpack4xI8(word));
+}
+
+fn weights32(row: u32, unit: u32) -> Weights32 {
+    let units = (COLUMNS + 31u) / 32u;
+    let at = 2u * (row * units + unit);
+    let a = plane_quants[at];
+    let b = plane_quants[at + 1u];
+    let scale = weights_half(plane_scales[row * ((units + 1u) / 2u) + unit / 2u], unit & 1u);
+    return Weights32(
+        scale * q8_0_quad(a.x), scale * q8_0_quad(a.y),
+        scale * q8_0_quad(a.z), scale * q8_0_quad(a.w),
+        scale * q8_0_quad(b.x), scale * q8_0_quad(b.y),
+        scale * q8_0_quad(b.z), scale * q8_0_quad(b.w),
+    );
+}

@@ -1,0 +1,42 @@
+//! BF16: the upper half of a single-precision number a weight, little-endian.
+//!
+//! Plane 0 (`vec4<u32>`, four a unit): the numbers in order.
+
+use super::{UNIT, WeightFormat, bits};
+
+pub(super) struct BF16;
+
+impl WeightFormat for BF16 {
+    fn block_weights(&self) -> usize {
+        1
+    }
+
+    fn block_bytes(&self) -> usize {
+        2
+    }
+
+    fn dequantise(&self, stored: &[u8], out: &mut [f32]) {
+        for (value, bytes) in out.iter_mut().zip(stored.chunks_exact(2)) {
+            *value = f32::from_bits(u32::from(u16::from_le_bytes([bytes[0], bytes[1]])) << 16);
+        }
+    }
+
+    fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {
+        vec![bits::units(columns) * UNIT * 2]
+    }
+
+    fn repack_row(&self, columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
+        planes[0][..2 * columns].copy_from_slice(&stored[..2 * columns]);
+    }
+
+    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize> {
+        const EXPONENT: u16 = 0x7f80;
+        stored
+            .chunks_exact(2)
+            .position(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]) & EXPONENT == EXPONENT)
+    }
+
+    fn shader(&self) -> &'static str {
+        include_str!("../../shaders/formats/bf16.wgsl")
+    }
+}

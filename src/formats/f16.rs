@@ -1,0 +1,39 @@
+//! F16: one little-endian half-precision number a weight.
+//!
+//! Plane 0 (`vec4<u32>`, four a unit): the numbers in order.
+
+use super::{UNIT, WeightFormat, bits};
+
+pub(super) struct F16;
+
+impl WeightFormat for F16 {
+    fn block_weights(&self) -> usize {
+        1
+    }
+
+    fn block_bytes(&self) -> usize {
+        2
+    }
+
+    fn dequantise(&self, stored: &[u8], out: &mut [f32]) {
+        for (value, bytes) in out.iter_mut().zip(stored.chunks_exact(2)) {
+            *value = bits::half_at(bytes, 0);
+        }
+    }
+
+    fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {
+        vec![bits::units(columns) * UNIT * 2]
+    }
+
+    fn repack_row(&self, columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
+        planes[0][..2 * columns].copy_from_slice(&stored[..2 * columns]);
+    }
+
+    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize> {
+        bits::first_bad_half(stored, 2, [0])
+    }
+
+    fn shader(&self) -> &'static str {
+        include_str!("../../shaders/formats/f16.wgsl")
+    }
+}

@@ -1,0 +1,40 @@
+//! F32: one little-endian single-precision number a weight.
+//!
+//! Plane 0 (`vec4<u32>`, eight a unit): the numbers in order.
+
+use super::{UNIT, WeightFormat, bits};
+
+pub(super) struct F32;
+
+impl WeightFormat for F32 {
+    fn block_weights(&self) -> usize {
+        1
+    }
+
+    fn block_bytes(&self) -> usize {
+        4
+    }
+
+    fn dequantise(&self, stored: &[u8], out: &mut [f32]) {
+        for (value, bytes) in out.iter_mut().zip(stored.chunks_exact(4)) {
+            *value = f32::from_bits(bits::word(bytes, 0));
+        }
+    }
+
+    fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {
+        vec![bits::units(columns) * UNIT * 4]
+    }
+
+    fn repack_row(&self, columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
+        planes[0][..4 * columns].copy_from_slice(&stored[..4 * columns]);
+    }
+
+    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize> {
+        const EXPONENT: u32 = 0x7f80_0000;
+        stored.chunks_exact(4).position(|bytes| bits::word(bytes, 0) & EXPONENT == EXPONENT)
+    }
+
+    fn shader(&self) -> &'static str {
+        include_str!("../../shaders/formats/f32.wgsl")
+    }
+}

@@ -1,0 +1,54 @@
+//! Q4_0: 32 nibbles and one scale; weight = (nibble − 8) · scale.
+//!
+//! Stored block, 18 bytes: f16 scale, 16 bytes with weight `i` in the low and weight `16 + i`
+//! in the high nibble of byte `i`.
+//! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`): f16
+//! scales, two a word.
+
+use super::{WeightFormat, bits};
+
+const BYTES: usize = 18;
+
+pub(super) struct Q4_0;
+
+impl WeightFormat for Q4_0 {
+    fn block_weights(&self) -> usize {
+        32
+    }
+
+    fn block_bytes(&self) -> usize {
+        BYTES
+    }
+
+    fn dequantise(&self, stored: &[u8], out: &mut [f32]) {
+        for (values, block) in out.chunks_exact_mut(32).zip(stored.chunks_exact(BYTES)) {
+            let scale = bits::half_at(block, 0);
+            let (low, high) = values.split_at_mut(16);
+            for ((low, high), &byte) in low.iter_mut().zip(high).zip(&block[2..]) {
+                *low = scale * (f32::from(byte & 15) - 8.0);
+                *high = scale * (f32::from(byte >> 4) - 8.0);
+            }
+        }
+    }
+
+    fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {
+        let units = bits::units(columns);
+        vec![units * 16, bits::halves_bytes(units)]
+    }
+
+    fn repack_row(&self, _columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
+        let blocks = stored.chunks_exact(BYTES);
+        bits::put_halves(planes[1], blocks.clone(), 0);
+        for (unit, block) in blocks.enumerate() {
+            bits::put_nibbles(planes[0], unit, 0, bits::block32_quads(&block[2..]));
+        }
+    }
+
+    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize> {
+        bits::first_bad_half(stored, BYTES, [0])
+    }
+
+    fn shader(&self) -> &'static str {
+        include_str!("../../shaders/formats/q4_0.wgsl")
+    }
+}

@@ -1,0 +1,53 @@
+//! Q4_1: 32 nibbles, one scale and one minimum; weight = nibble · scale + minimum.
+//!
+//! Stored block, 20 bytes: f16 scale, f16 minimum, 16 bytes with weight `i` in the low and
+//! weight `16 + i` in the high nibble of byte `i`.
+//! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`, one a
+//! unit): f16 scale in the low half, f16 minimum in the high half.
+
+use super::{WeightFormat, bits};
+
+const BYTES: usize = 20;
+
+pub(super) struct Q4_1;
+
+impl WeightFormat for Q4_1 {
+    fn block_weights(&self) -> usize {
+        32
+    }
+
+    fn block_bytes(&self) -> usize {
+        BYTES
+    }
+
+    fn dequantise(&self, stored: &[u8], out: &mut [f32]) {
+        for (values, block) in out.chunks_exact_mut(32).zip(stored.chunks_exact(BYTES)) {
+            let (scale, minimum) = (bits::half_at(block, 0), bits::half_at(block, 2));
+            let (low, high) = values.split_at_mut(16);
+            for ((low, high), &byte) in low.iter_mut().zip(high).zip(&block[4..]) {
+                *low = scale * f32::from(byte & 15) + minimum;
+                *high = scale * f32::from(byte >> 4) + minimum;
+            }
+        }
+    }
+
+    fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {
+        let units = bits::units(columns);
+        vec![units * 16, units * 4]
+    }
+
+    fn repack_row(&self, _columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
+        for (unit, block) in stored.chunks_exact(BYTES).enumerate() {
+            bits::put_nibbles(planes[0], unit, 0, bits::block32_quads(&block[4..]));
+            bits::put_word(planes[1], unit, bits::word(block, 0));
+        }
+    }
+
+    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize> {
+        bits::first_bad_half(stored, BYTES, [0, 2])
+    }
+
+    fn shader(&self) -> &'static str {
+        include_str!("../../shaders/formats/q4_1.wgsl")
+    }
+}

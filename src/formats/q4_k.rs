@@ -1,0 +1,118 @@
+//! Q4_K: blocks of 256 weights, eight groups of 32 nibbles with a six-bit scale and a six-bit
+//! minimum each; weight = nibble · (d · scale) − (dmin · minimum).
+//!
+//! Stored block, 144 bytes: f16 d, f16 dmin, 12 bytes of packed scales and minima
+//! ([`Scales`]), 128 bytes: of each 32 bytes, the low nibbles are one group, the high nibbles
+//! the next.
+//! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`vec4<u32>`, one
+//! a block): [`Scales::words`].
+
+use super::{WeightFormat, bits};
+
+const BYTES: usize = 144;
+/// Weights of a block.
+pub(super) const WEIGHTS: usize = 256;
+
+pub(super) struct Q4K;
+
+/// The scales of a Q4_K or Q5_K block, unpacked.
+pub(super) struct Scales {
+    /// d and dmin as stored: two halves.
+    halves: u32,
+    /// Six-bit scale of each group.
+    scales: [u8; 8],
+    /// Six-bit minimum of each group.
+    minima: [u8; 8],
+}
+
+impl Scales {
+    /// Reads the first 16 bytes of a block. Of the 12 packed bytes, the first four hold scales
+    /// 0–3 and the next four minima 0–3 in their low six bits; groups 4–7 have their low four
+    /// bits in the last four bytes (scale low, minimum high) and their high two bits in the top
+    /// of the first eight.
+    pub(super) fn read(block: &[u8]) -> Scales {
+        let packed = &block[4..16];
+        let (mut scales, mut minima) = ([0; 8], [0; 8]);
+        for j in 0..4 {
+            let (a, b, c) = (packed[j], packed[4 + j], packed[8 + j]);
+            scales[j] = a & 63;
+            minima[j] = b & 63;
+            scales[4 + j] = (c & 15) | ((a >> 6) << 4);
+            minima[4 + j] = (c >> 4) | ((b >> 6) << 4);
+        }
+        Scales { halves: bits::word(block, 0), scales, minima }
+    }
+
+    /// Scale and minimum of a group as they multiply and subtract: `(d · scale, dmin · minimum)`.
+    pub(super) fn group(&self, block: &[u8], group: usize) -> (f32, f32) {
+        let (d, dmin) = (bits::half_at(block, 0), bits::half_at(block, 2));
+        (d * f32::from(self.scales[group]), dmin * f32::from(self.minima[group]))
+    }
+
+    /// The 16 bytes of the GPU: d and dmin; a byte for each group with the low four bits of its
+    /// scale and, above, of its minimum (two words); a nibble for each group with the high two
+    /// bits of its scale and, above, of its minimum.
+    pub(super) fn words(&self) -> [u32; 4] {
+        let mut words = [self.halves, 0, 0, 0];
+        for group in 0..8 {
+            let (scale, minimum) = (u32::from(self.scales[group]), u32::from(self.minima[group]));
+            words[1 + group / 4] |= ((scale & 15) | ((minimum & 15) << 4)) << (8 * (group % 4));
+            words[3] |= ((scale >> 4) | ((minimum >> 4) << 2)) << (4 * group);
+        }
+        words
+    }
+}
+
+/// The eight words of 32 stored bytes, four nibble pairs each.
+pub(super) fn quads(bytes: &[u8]) -> [u32; 8] {
+    std::array::from_fn(|k| bits::word(bytes, k))
+}
+
+impl WeightFormat for Q4K {
+    fn block_weights(&self) -> usize {
+        WEIGHTS
+    }
+
+    fn block_bytes(&self) -> usize {
+        BYTES
+    }
+
+    fn dequantise(&self, stored: &[u8], out: &mut [f32]) {
+        for (values, block) in out.chunks_exact_mut(WEIGHTS).zip(stored.chunks_exact(BYTES)) {
+            let scales = Scales::read(block);
+            for (group, values) in values.chunks_exact_mut(32).enumerate() {
+                let (scale, minimum) = scales.group(block, group);
+                let (bytes, shift) = (&block[16 + 32 * (group / 2)..], 4 * (group % 2));
+                for (value, &byte) in values.iter_mut().zip(bytes) {
+                    *value = scale * f32::from((byte >> shift) & 15) - minimum;
+                }
+            }
+        }
+    }
+
+    fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {
+        let units = bits::units(columns);
+        vec![units * 16, units.div_ceil(8) * 16]
+    }
+
+    fn repack_row(&self, _columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
+        for (index, block) in stored.chunks_exact(BYTES).enumerate() {
+            for (w, value) in Scales::read(block).words().into_iter().enumerate() {
+                bits::put_word(planes[1], 4 * index + w, value);
+            }
+            for (pair, bytes) in block[16..].chunks_exact(32).enumerate() {
+                let unit = 8 * index + 2 * pair;
+                bits::put_nibbles(planes[0], unit, 0, quads(bytes));
+                bits::put_nibbles(planes[0], unit + 1, 4, quads(bytes));
+            }
+        }
+    }
+
+    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize> {
+        bits::first_bad_half(stored, BYTES, [0, 2])
+    }
+
+    fn shader(&self) -> &'static str {
+        include_str!("../../shaders/formats/q4_k.wgsl")
+    }
+}

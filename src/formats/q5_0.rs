@@ -1,0 +1,57 @@
+//! Q5_0: 32 five-bit quants and one scale; weight = (quant − 16) · scale.
+//!
+//! Stored block, 22 bytes: f16 scale, 32 high bits (bit `i` for weight `i`), 16 bytes with the
+//! low bits of weight `i` in the low and of weight `16 + i` in the high nibble of byte `i`.
+//! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`): per row
+//! one word of high bits a unit (bit `8i + k` for weight `4k + i`), then the f16 scales, two a
+//! word.
+
+use super::{WeightFormat, bits};
+
+const BYTES: usize = 22;
+
+pub(super) struct Q5_0;
+
+impl WeightFormat for Q5_0 {
+    fn block_weights(&self) -> usize {
+        32
+    }
+
+    fn block_bytes(&self) -> usize {
+        BYTES
+    }
+
+    fn dequantise(&self, stored: &[u8], out: &mut [f32]) {
+        for (values, block) in out.chunks_exact_mut(32).zip(stored.chunks_exact(BYTES)) {
+            let scale = bits::half_at(block, 0);
+            let (low, high) = values.split_at_mut(16);
+            for (i, ((low, high), &byte)) in low.iter_mut().zip(high).zip(&block[6..]).enumerate() {
+                let fifth = |weight: usize| ((block[2 + weight / 8] >> (weight % 8)) & 1) << 4;
+                *low = scale * (f32::from((byte & 15) | fifth(i)) - 16.0);
+                *high = scale * (f32::from((byte >> 4) | fifth(16 + i)) - 16.0);
+            }
+        }
+    }
+
+    fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {
+        let units = bits::units(columns);
+        vec![units * 16, units * 4 + bits::halves_bytes(units)]
+    }
+
+    fn repack_row(&self, columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
+        let blocks = stored.chunks_exact(BYTES);
+        bits::put_halves(&mut planes[1][4 * bits::units(columns)..], blocks.clone(), 0);
+        for (unit, block) in blocks.enumerate() {
+            bits::put_nibbles(planes[0], unit, 0, bits::block32_quads(&block[6..]));
+            bits::put_word(planes[1], unit, bits::spread_bits(bits::word(&block[2..], 0)));
+        }
+    }
+
+    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize> {
+        bits::first_bad_half(stored, BYTES, [0])
+    }
+
+    fn shader(&self) -> &'static str {
+        include_str!("../../shaders/formats/q5_0.wgsl")
+    }
+}

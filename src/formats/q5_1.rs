@@ -1,0 +1,56 @@
+//! Q5_1: 32 five-bit quants, one scale and one minimum; weight = quant · scale + minimum.
+//!
+//! Stored block, 24 bytes: f16 scale, f16 minimum, 32 high bits (bit `i` for weight `i`), 16
+//! bytes with the low bits of weight `i` in the low and of weight `16 + i` in the high nibble of
+//! byte `i`.
+//! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`, two a
+//! unit): high bits (bit `8i + k` for weight `4k + i`), then scale and minimum.
+
+use super::{WeightFormat, bits};
+
+const BYTES: usize = 24;
+
+pub(super) struct Q5_1;
+
+impl WeightFormat for Q5_1 {
+    fn block_weights(&self) -> usize {
+        32
+    }
+
+    fn block_bytes(&self) -> usize {
+        BYTES
+    }
+
+    fn dequantise(&self, stored: &[u8], out: &mut [f32]) {
+        for (values, block) in out.chunks_exact_mut(32).zip(stored.chunks_exact(BYTES)) {
+            let (scale, minimum) = (bits::half_at(block, 0), bits::half_at(block, 2));
+            let (low, high) = values.split_at_mut(16);
+            for (i, ((low, high), &byte)) in low.iter_mut().zip(high).zip(&block[8..]).enumerate() {
+                let fifth = |weight: usize| ((block[4 + weight / 8] >> (weight % 8)) & 1) << 4;
+                *low = scale * f32::from((byte & 15) | fifth(i)) + minimum;
+                *high = scale * f32::from((byte >> 4) | fifth(16 + i)) + minimum;
+            }
+        }
+    }
+
+    fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {
+        let units = bits::units(columns);
+        vec![units * 16, units * 8]
+    }
+
+    fn repack_row(&self, _columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
+        for (unit, block) in stored.chunks_exact(BYTES).enumerate() {
+            bits::put_nibbles(planes[0], unit, 0, bits::block32_quads(&block[8..]));
+            bits::put_word(planes[1], 2 * unit, bits::spread_bits(bits::word(block, 1)));
+            bits::put_word(planes[1], 2 * unit + 1, bits::word(block, 0));
+        }
+    }
+
+    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize> {
+        bits::first_bad_half(stored, BYTES, [0, 2])
+    }
+
+    fn shader(&self) -> &'static str {
+        include_str!("../../shaders/formats/q5_1.wgsl")
+    }
+}

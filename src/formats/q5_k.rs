@@ -1,0 +1,72 @@
+//! Q5_K: blocks of 256 weights, eight groups of 32 five-bit quants with a six-bit scale and a
+//! six-bit minimum each; weight = quant · (d · scale) − (dmin · minimum).
+//!
+//! Stored block, 176 bytes: d, dmin and packed scales as in Q4_K, 32 bytes of high bits (bit `g`
+//! of byte `i` for weight `i` of group `g`), 128 bytes of nibbles as in Q4_K.
+//! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`, twelve a
+//! block): the four words of [`Scales::words`], then one word of high bits a unit (bit `8i + k`
+//! for weight `4k + i`).
+
+use super::q4_k::{Scales, WEIGHTS, quads};
+use super::{WeightFormat, bits};
+
+const BYTES: usize = 176;
+/// Words of plane 1 a block.
+const BLOCK_WORDS: usize = 12;
+
+pub(super) struct Q5K;
+
+impl WeightFormat for Q5K {
+    fn block_weights(&self) -> usize {
+        WEIGHTS
+    }
+
+    fn block_bytes(&self) -> usize {
+        BYTES
+    }
+
+    fn dequantise(&self, stored: &[u8], out: &mut [f32]) {
+        for (values, block) in out.chunks_exact_mut(WEIGHTS).zip(stored.chunks_exact(BYTES)) {
+            let (scales, high) = (Scales::read(block), &block[16..48]);
+            for (group, values) in values.chunks_exact_mut(32).enumerate() {
+                let (scale, minimum) = scales.group(block, group);
+                let (bytes, shift) = (&block[48 + 32 * (group / 2)..], 4 * (group % 2));
+                for ((value, &byte), &high) in values.iter_mut().zip(bytes).zip(high) {
+                    let quant = ((byte >> shift) & 15) | (((high >> group) & 1) << 4);
+                    *value = scale * f32::from(quant) - minimum;
+                }
+            }
+        }
+    }
+
+    fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {
+        let units = bits::units(columns);
+        vec![units * 16, units.div_ceil(8) * BLOCK_WORDS * 4]
+    }
+
+    fn repack_row(&self, _columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
+        for (index, block) in stored.chunks_exact(BYTES).enumerate() {
+            let high = quads(&block[16..48]);
+            for (w, value) in Scales::read(block).words().into_iter().enumerate() {
+                bits::put_word(planes[1], BLOCK_WORDS * index + w, value);
+            }
+            for group in 0..8 {
+                let spread = (0..8).fold(0, |word, k| word | (((high[k] >> group) & bits::BIT) << k));
+                bits::put_word(planes[1], BLOCK_WORDS * index + 4 + group, spread);
+            }
+            for (pair, bytes) in block[48..].chunks_exact(32).enumerate() {
+                let unit = 8 * index + 2 * pair;
+                bits::put_nibbles(planes[0], unit, 0, quads(bytes));
+                bits::put_nibbles(planes[0], unit + 1, 4, quads(bytes));
+            }
+        }
+    }
+
+    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize> {
+        bits::first_bad_half(stored, BYTES, [0, 2])
+    }
+
+    fn shader(&self) -> &'static str {
+        include_str!("../../shaders/formats/q5_k.wgsl")
+    }
+}

@@ -1,0 +1,90 @@
+//! Q6_K: blocks of 256 weights, sixteen groups of 16 six-bit quants with a signed byte as scale
+//! each; weight = (quant − 32) · (d · scale).
+//!
+//! Stored block, 210 bytes: 128 bytes of low nibbles, 64 bytes of high bit pairs, 16 × i8
+//! scales, f16 d. Each half of the block (128 weights) takes 64 bytes of nibbles and 32 of pairs:
+//! unit `g` of the four in a half has its nibbles in bytes `32·(g % 2) …`, low ones for the first
+//! two units, high ones for the last two, and its pairs at bit `2g` of the 32 bytes.
+//! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`): per row
+//! twenty words a block (two words of pairs a unit: bits `8i + 2(k % 4)` for weight `4k + i`, word
+//! `k / 4`; then four words of scales), and after the last block f16 d, two a word.
+
+use super::q4_k::{WEIGHTS, quads};
+use super::{WeightFormat, bits};
+
+const BYTES: usize = 210;
+/// Words of plane 1 a block.
+const BLOCK_WORDS: usize = 20;
+/// Where the stored parts begin.
+const PAIRS_AT: usize = 128;
+const SCALES_AT: usize = 192;
+const D_AT: usize = 208;
+
+pub(super) struct Q6K;
+
+/// The 32 bytes of nibbles, their shift, and the 32 bytes of pairs and their shift of a unit.
+fn unit_parts(block: &[u8], unit: usize) -> (&[u8], u32, &[u8], u32) {
+    let (half, g) = (unit / 4, unit % 4);
+    let nibbles = 64 * half + 32 * (g % 2);
+    let pairs = PAIRS_AT + 32 * half;
+    let (nibble_shift, pair_shift) = if g < 2 { (0, 2 * g as u32) } else { (4, 2 * g as u32) };
+    (&block[nibbles..nibbles + 32], nibble_shift, &block[pairs..pairs + 32], pair_shift)
+}
+
+impl WeightFormat for Q6K {
+    fn block_weights(&self) -> usize {
+        WEIGHTS
+    }
+
+    fn block_bytes(&self) -> usize {
+        BYTES
+    }
+
+    fn dequantise(&self, stored: &[u8], out: &mut [f32]) {
+        for (values, block) in out.chunks_exact_mut(WEIGHTS).zip(stored.chunks_exact(BYTES)) {
+            let d = bits::half_at(block, D_AT);
+            for (unit, values) in values.chunks_exact_mut(32).enumerate() {
+                let (nibbles, nibble_shift, pairs, pair_shift) = unit_parts(block, unit);
+                for (i, value) in values.iter_mut().enumerate() {
+                    let scale = block[SCALES_AT + 2 * unit + i / 16].cast_signed();
+                    let low = (nibbles[i] >> nibble_shift) & 15;
+                    let quant = low | (((pairs[i] >> pair_shift) & 3) << 4);
+                    *value = (d * f32::from(scale)) * (f32::from(quant) - 32.0);
+                }
+            }
+        }
+    }
+
+    fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {
+        let units = bits::units(columns);
+        let blocks = units.div_ceil(8);
+        vec![units * 16, blocks * BLOCK_WORDS * 4 + bits::halves_bytes(blocks)]
+    }
+
+    fn repack_row(&self, _columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
+        let blocks = stored.chunks_exact(BYTES);
+        let d_at = blocks.len() * BLOCK_WORDS * 4;
+        bits::put_halves(&mut planes[1][d_at..], blocks.clone(), D_AT);
+        for (index, block) in blocks.enumerate() {
+            for unit in 0..8 {
+                let (nibbles, nibble_shift, pairs, pair_shift) = unit_parts(block, unit);
+                bits::put_nibbles(planes[0], 8 * index + unit, nibble_shift, quads(nibbles));
+                let pairs = quads(pairs).map(|word| (word >> pair_shift) & bits::TWO_BITS);
+                for half in 0..2 {
+                    let word = (0..4).fold(0, |word, k| word | (pairs[4 * half + k] << (2 * k)));
+                    bits::put_word(planes[1], BLOCK_WORDS * index + 2 * unit + half, word);
+                }
+            }
+            let at = 4 * (BLOCK_WORDS * index + 16);
+            planes[1][at..at + 16].copy_from_slice(&block[SCALES_AT..D_AT]);
+        }
+    }
+
+    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize> {
+        bits::first_bad_half(stored, BYTES, [D_AT])
+    }
+
+    fn shader(&self) -> &'static str {
+        include_str!("../../shaders/formats/q6_k.wgsl")
+    }
+}
