@@ -1,6 +1,232 @@
 //! Model files: bytes in, named tensors out.
 //!
-//! Reading order: [`source`] (where bytes come from), `gguf` and `safetensors` (the two
-//! containers), and here [`Checkpoint`], which is what the rest of the crate sees.
+//! Reading order: [`source`] (where bytes come from), [`gguf`] and [`safetensors`] (the two
+//! containers), [`metadata`] and [`folder`] (what they say besides tensors), and here
+//! [`Checkpoint`], which is what the rest of the crate sees. Everything in a file is hostile:
+//! counts and lengths are checked against the file's size before anything is allocated by them.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::error::{Error, Result};
+use crate::formats::Format;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod disk;
+pub mod folder;
+pub mod gguf;
+pub mod metadata;
+pub mod safetensors;
+mod sniff;
 pub mod source;
+
+pub use folder::Folder;
+pub use metadata::Metadata;
+use source::{ByteSource, LocalFuture};
+
+/// Most tensors a file may declare.
+pub(crate) const TENSORS_MAX: u64 = 1_000_000;
+
+/// A named tensor: what it is and where it lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tensor {
+    /// The name the file gives it.
+    pub name: String,
+    /// How its weights are stored.
+    pub format: Format,
+    /// Row-major, outermost first: a matrix is `(out, in)`. Empty for a single number.
+    pub shape: Vec<usize>,
+    /// Index into [`Checkpoint::files`].
+    pub file: usize,
+    /// Absolute offset in that file.
+    pub offset: u64,
+    /// Stored bytes.
+    pub size_bytes: u64,
+}
+
+impl Tensor {
+    /// Rows: the product of all axes but the last.
+    pub fn rows(&self) -> usize {
+        self.shape.split_last().map_or(1, |(_, outer)| outer.iter().product())
+    }
+
+    /// Weights of a row: the last axis.
+    pub fn columns(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// Weights altogether.
+    pub fn weights(&self) -> u64 {
+        self.rows() as u64 * self.columns() as u64
+    }
+}
+
+/// What the model says besides its tensors, by the kind of file it came in.
+#[derive(Debug)]
+pub enum Container {
+    /// One GGUF file: its keys and values.
+    Gguf(Metadata),
+    /// A folder of `config.json`, `*.safetensors` and the tokenizer's files.
+    Safetensors(Box<Folder>),
+}
+
+/// An opened model: headers read, weights still in their files.
+pub struct Checkpoint {
+    /// For people: the GGUF file's name, or the name in a folder's configuration.
+    pub name: String,
+    /// What the model says besides its tensors.
+    pub container: Container,
+    /// Tensors by name.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// Every file given to [`Checkpoint::open`].
+    pub files: Vec<Rc<dyn ByteSource>>,
+}
+
+impl Checkpoint {
+    /// Reads the headers of a GGUF file, or of the files of a safetensors folder. Weights are not
+    /// touched: this succeeds on a file that is cut off after its header, so that it can be
+    /// inspected (see [`Checkpoint::check_complete`]). Errors: `malformed`, `unsupported-format`,
+    /// `invalid-request` (no or the wrong files), and whatever the sources report.
+    pub async fn open(files: Vec<Rc<dyn ByteSource>>) -> Result<Checkpoint> {
+        let is_folder = |file: &Rc<dyn ByteSource>| {
+            file.name() == folder::CONFIG || file.name().ends_with(folder::SAFETENSORS)
+        };
+        let is_gguf = |file: &Rc<dyn ByteSource>| file.name().to_ascii_lowercase().ends_with(".gguf");
+        if files.len() > 1 && files.iter().any(is_folder) {
+            return folder::open(files).await;
+        }
+        let mut candidates: Vec<usize> = if files.len() == 1 {
+            vec![0]
+        } else {
+            (0..files.len()).filter(|&i| is_gguf(&files[i])).collect()
+        };
+        let Some(index) = candidates.pop() else {
+            let names: Vec<&str> = files.iter().take(8).map(|file| file.name()).collect();
+            return Err(Error::invalid_request(
+                "model",
+                format!(
+                    "{} files ({}), expected one .gguf file or config.json with *.safetensors and tokenizer.json",
+                    files.len(),
+                    names.join(", ")
+                ),
+            ));
+        };
+        if !candidates.is_empty() {
+            return Err(Error::invalid_request(
+                "model",
+                format!("{} .gguf files, expected one", candidates.len() + 1),
+            ));
+        }
+        let (metadata, tensors) = gguf::read_header(&files[index], index).await?;
+        let name = files[index].name().to_owned();
+        Ok(Checkpoint { name, container: Container::Gguf(metadata), tensors, files })
+    }
+
+    /// Checks that every tensor lies inside its file; `malformed` names the first that does not.
+    pub fn check_complete(&self) -> Result<()> {
+        let is_cut = |tensor: &&Tensor| {
+            let end = tensor.offset.checked_add(tensor.size_bytes);
+            let present = self.files.get(tensor.file).map(|file| file.size_bytes());
+            end.is_none() || end > present
+        };
+        let mut cut: Vec<&Tensor> = self.tensors.values().filter(is_cut).collect();
+        cut.sort_by_key(|tensor| (tensor.file, tensor.offset));
+        let Some(first) = cut.first() else { return Ok(()) };
+        let file = &self.files[first.file];
+        let others = match cut.len() - 1 {
+            0 => String::new(),
+            n => format!(" ({n} more tensors are cut off too)"),
+        };
+        Err(Error::malformed(
+            file.name(),
+            &format!("tensor {}", first.name),
+            format!(
+                "needs bytes {} to {}, the file has {}{others}",
+                first.offset,
+                first.offset.saturating_add(first.size_bytes),
+                file.size_bytes()
+            ),
+        ))
+    }
+
+    /// The stored bytes of `row_count` rows from `first_row`, as they are in the file;
+    /// `malformed` when the file is cut off there, `internal` for rows the tensor does not have.
+    pub fn read_rows<'a>(
+        &'a self,
+        tensor: &Tensor,
+        first_row: usize,
+        row_count: usize,
+    ) -> LocalFuture<'a, Result<Vec<u8>>> {
+        let tensor = tensor.clone();
+        Box::pin(async move {
+            let last = first_row.checked_add(row_count);
+            let (Some(file), true) =
+                (self.files.get(tensor.file), last.is_some_and(|last| last <= tensor.rows()))
+            else {
+                return Err(Error::internal(format!(
+                    "tensor {}: rows {first_row} + {row_count} of {} in file {}",
+                    tensor.name,
+                    tensor.rows(),
+                    tensor.file
+                )));
+            };
+            let row_bytes = tensor.format.row_bytes(tensor.columns())? as u64;
+            let offset = tensor.offset.saturating_add(row_bytes.saturating_mul(first_row as u64));
+            let length = row_bytes.saturating_mul(row_count as u64);
+            let end = offset.saturating_add(length);
+            match usize::try_from(length) {
+                Ok(length) if end <= file.size_bytes() => file.read(offset, length).await,
+                _ => Err(Error::malformed(
+                    file.name(),
+                    &format!("tensor {}", tensor.name),
+                    format!("needs bytes {offset} to {end}, the file has {}", file.size_bytes()),
+                )),
+            }
+        })
+    }
+
+    /// Weights of all tensors together.
+    pub fn parameters(&self) -> u64 {
+        self.tensors.values().fold(0, |sum, tensor| tensor.weights().saturating_add(sum))
+    }
+}
+
+impl std::fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Checkpoint({}, {} tensors in {} files)", self.name, self.tensors.len(), self.files.len())
+    }
+}
+
+/// One tensor's claim on its file, before it is believed.
+pub(crate) struct Claim<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+/// `malformed` when two claims on the same bytes exist.
+pub(crate) fn check_overlaps(file: &str, mut claims: Vec<Claim<'_>>) -> Result<()> {
+    claims.sort_by_key(|claim| (claim.start, claim.end));
+    for pair in claims.windows(2) {
+        if pair[1].start < pair[0].end {
+            return Err(Error::malformed(
+                file,
+                &format!("tensor {}", pair[1].name),
+                format!(
+                    "starts at byte {}, inside tensor {} which ends at byte {}",
+                    pair[1].start, pair[0].name, pair[0].end
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A name from a file, cut to what a message can bear.
+pub(crate) fn shortened(name: &str) -> String {
+    const CHARS_MAX: usize = 120;
+    match name.char_indices().nth(CHARS_MAX) {
+        Some((at, _)) => format!("{:?}…", &name[..at]),
+        None => format!("{name:?}"),
+    }
+}

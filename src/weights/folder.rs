@@ -1,0 +1,243 @@
+//! A safetensors folder: which of its files mean what, and the small ones read.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::weights::source::{ByteSource, read_whole};
+use crate::weights::{Checkpoint, Container, Tensor, safetensors, shortened, sniff};
+
+/// The model's configuration.
+pub(super) const CONFIG: &str = "config.json";
+/// How files of weights end.
+pub(super) const SAFETENSORS: &str = ".safetensors";
+/// Which shard holds which tensor.
+const INDEX: &str = "model.safetensors.index.json";
+/// The file of weights where there is one.
+const SINGLE: &str = "model.safetensors";
+const GENERATION_CONFIG: &str = "generation_config.json";
+const TOKENIZER: &str = "tokenizer.json";
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+const CHAT_TEMPLATE: &str = "chat_template.jinja";
+
+/// Largest configuration, tokenizer, index: several times the largest that are in use.
+const CONFIG_BYTES_MAX: u64 = 16 << 20;
+const TOKENIZER_BYTES_MAX: u64 = 128 << 20;
+const INDEX_BYTES_MAX: u64 = 64 << 20;
+
+/// What a safetensors folder says besides its tensors.
+#[derive(Debug)]
+pub struct Folder {
+    /// `config.json`, an object. The numbers JSON lacks stand as the strings `"Infinity"`,
+    /// `"-Infinity"` and `"NaN"` (see [`number`]).
+    pub config: Value,
+    /// `generation_config.json`, an object.
+    pub generation_config: Option<Value>,
+    /// `tokenizer.json` as it is.
+    pub tokenizer_json: Vec<u8>,
+    /// `tokenizer_config.json`, an object.
+    pub tokenizer_config: Option<Value>,
+    /// The chat template: `chat_template.jinja`, else the one in `tokenizer_config.json` (of
+    /// several the one named `default`, else the first).
+    pub chat_template: Option<String>,
+}
+
+/// A number of a configuration, the ones JSON lacks included.
+pub fn number(value: &Value) -> Option<f64> {
+    match value.as_str() {
+        Some("Infinity") => Some(f64::INFINITY),
+        Some("-Infinity") => Some(f64::NEG_INFINITY),
+        Some("NaN") => Some(f64::NAN),
+        Some(_) => None,
+        None => value.as_f64(),
+    }
+}
+
+/// Whether a file of that name belongs to a model folder.
+pub fn is_part(name: &str) -> bool {
+    name.ends_with(SAFETENSORS)
+        || [CONFIG, INDEX, GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG, CHAT_TEMPLATE].contains(&name)
+}
+
+/// Opens a folder given by its files.
+pub(super) async fn open(files: Vec<Rc<dyn ByteSource>>) -> Result<Checkpoint> {
+    let find = |name: &str| files.iter().find(|file| file.name() == name);
+    let need = |name: &str| find(name).ok_or_else(|| missing(&files, name));
+    let config = object(need(CONFIG)?).await?;
+    let generation_config = optional_object(find(GENERATION_CONFIG)).await?;
+    let tokenizer_json = read_whole(&**need(TOKENIZER)?, TOKENIZER_BYTES_MAX).await?;
+    let tokenizer_config = optional_object(find(TOKENIZER_CONFIG)).await?;
+    let chat_template = match find(CHAT_TEMPLATE) {
+        Some(source) => Some(text(source, read_whole(&**source, CONFIG_BYTES_MAX).await?)?),
+        None => tokenizer_config.as_ref().map(chat_template).transpose()?.flatten(),
+    };
+    let tensors = tensors(&files).await?;
+    let name = config.get("_name_or_path").and_then(Value::as_str).unwrap_or("");
+    let name = name.trim_end_matches('/').rsplit('/').next().filter(|name| !name.is_empty());
+    let name = name.unwrap_or("model").to_owned();
+    let folder = Folder { config, generation_config, tokenizer_json, tokenizer_config, chat_template };
+    Ok(Checkpoint { name, container: Container::Safetensors(Box::new(folder)), tensors, files })
+}
+
+/// The tensors of all files of weights.
+async fn tensors(files: &[Rc<dyn ByteSource>]) -> Result<BTreeMap<String, Tensor>> {
+    let index = match files.iter().find(|file| file.name() == INDEX) {
+        Some(source) => Some(shards(source).await?),
+        None => None,
+    };
+    let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
+    for number in weight_files(files, index.as_ref())? {
+        for tensor in safetensors::read_header(&files[number], number).await? {
+            if let Some(twin) = tensors.get(&tensor.name) {
+                return Err(Error::malformed(
+                    files[number].name(),
+                    &format!("tensor {}", tensor.name),
+                    format!("is in {} too", files[twin.file].name()),
+                ));
+            }
+            tensors.insert(tensor.name.clone(), tensor);
+        }
+    }
+    for (name, shard) in index.iter().flatten() {
+        let found = tensors.get(name).map(|tensor| files[tensor.file].name());
+        // A buffer that is not a weight may be listed and left out.
+        if found.is_some_and(|found| found != shard) {
+            return Err(Error::malformed(
+                INDEX,
+                &format!("weight_map: {}", shortened(name)),
+                format!("found {shard}, but the tensor is in {}", found.unwrap_or_default()),
+            ));
+        }
+    }
+    Ok(tensors)
+}
+
+/// Which files hold weights, as indices into `files`.
+fn weight_files(
+    files: &[Rc<dyn ByteSource>],
+    index: Option<&BTreeMap<String, String>>,
+) -> Result<Vec<usize>> {
+    let position = |name: &str| files.iter().position(|file| file.name() == name);
+    if let Some(index) = index {
+        let mut names: Vec<&String> = index.values().collect();
+        names.sort();
+        names.dedup();
+        return names.into_iter().map(|name| position(name).ok_or_else(|| missing(files, name))).collect();
+    }
+    if let Some(single) = position(SINGLE) {
+        return Ok(vec![single]);
+    }
+    let found: Vec<usize> =
+        (0..files.len()).filter(|&number| files[number].name().ends_with(SAFETENSORS)).collect();
+    match found.len() {
+        0 => Err(missing(files, SINGLE)),
+        1 => Ok(found),
+        count => {
+            Err(Error::malformed(INDEX, "file", format!("not there, expected it beside {count} shards")))
+        }
+    }
+}
+
+/// The index: which shard holds which tensor.
+async fn shards(source: &Rc<dyn ByteSource>) -> Result<BTreeMap<String, String>> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let bytes = read_whole(&**source, INDEX_BYTES_MAX).await?;
+    let index: Index = serde_json::from_slice(&bytes).map_err(|error| not_json(source, &bytes, &error))?;
+    if index.weight_map.is_empty() {
+        return Err(Error::malformed(source.name(), "weight_map", "empty, expected tensors"));
+    }
+    Ok(index.weight_map)
+}
+
+fn missing(files: &[Rc<dyn ByteSource>], name: &str) -> Error {
+    let present: Vec<&str> = files.iter().take(16).map(|file| file.name()).collect();
+    Error::malformed(&shortened(name), "file", format!("not there, found only {}", present.join(", ")))
+}
+
+/// The template in a tokenizer's configuration.
+fn chat_template(tokenizer_config: &Value) -> Result<Option<String>> {
+    let bad = |found: &str| {
+        let message = format!("found {found}, expected text or a list of named templates");
+        Error::malformed(TOKENIZER_CONFIG, "chat_template", message)
+    };
+    match tokenizer_config.get("chat_template") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(template)) => Ok(Some(template.clone())),
+        Some(Value::Array(list)) => {
+            let default = list.iter().find(|item| item["name"] == "default").or(list.first());
+            let Some(item) = default else { return Ok(None) };
+            let template = item.get("template").and_then(Value::as_str);
+            template.map(|template| Some(template.to_owned())).ok_or_else(|| bad("a list without templates"))
+        }
+        Some(Value::Object(_)) => Err(bad("an object")),
+        Some(Value::Bool(_) | Value::Number(_)) => Err(bad("a number or bool")),
+    }
+}
+
+async fn optional_object(source: Option<&Rc<dyn ByteSource>>) -> Result<Option<Value>> {
+    match source {
+        Some(source) => object(source).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// A JSON object, in which the numbers `Infinity`, `-Infinity` and `NaN` may occur.
+async fn object(source: &Rc<dyn ByteSource>) -> Result<Value> {
+    let bytes = read_whole(&**source, CONFIG_BYTES_MAX).await?;
+    let strict = quote_non_finite(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes));
+    match serde_json::from_slice(&strict) {
+        Ok(value @ Value::Object(_)) => Ok(value),
+        Ok(_) => Err(Error::malformed(source.name(), "JSON", "expected an object")),
+        Err(error) => Err(not_json(source, &bytes, &error)),
+    }
+}
+
+fn text(source: &Rc<dyn ByteSource>, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Error::malformed(source.name(), "text", format!("invalid UTF-8 at byte {at}"))
+    })
+}
+
+fn not_json(source: &Rc<dyn ByteSource>, bytes: &[u8], error: &serde_json::Error) -> Error {
+    let head = &bytes[..bytes.len().min(sniff::HEAD_BYTES as usize)];
+    // Text that begins like JSON is broken JSON; anything else is better said by what it is.
+    if matches!(head.trim_ascii_start().first(), Some(b'{' | b'[')) {
+        return Error::malformed(source.name(), "JSON", error);
+    }
+    Error::malformed(source.name(), "JSON", format!("{}, expected JSON", sniff::describe(head)))
+}
+
+/// Python writes numbers that JSON lacks as bare words; here they become strings.
+fn quote_non_finite(json: &[u8]) -> Vec<u8> {
+    const WORDS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+    let mut strict = Vec::with_capacity(json.len());
+    let (mut at, mut in_string) = (0, false);
+    while let Some(&byte) = json.get(at) {
+        let word = WORDS.iter().find(|word| !in_string && json[at..].starts_with(word));
+        let length = match (word, byte) {
+            (Some(word), _) => {
+                strict.push(b'"');
+                strict.extend_from_slice(word);
+                strict.push(b'"');
+                at += word.len();
+                continue;
+            }
+            (None, b'\\') if in_string => 2,
+            (None, b'"') => {
+                in_string = !in_string;
+                1
+            }
+            (None, _) => 1,
+        };
+        let end = json.len().min(at + length);
+        strict.extend_from_slice(&json[at..end]);
+        at = end;
+    }
+    strict
+}

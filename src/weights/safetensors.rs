@@ -1,0 +1,176 @@
+//! The header of one safetensors file.
+//!
+//! The element types and their sizes are the `safetensors` crate's. The header itself is walked
+//! here, because the crate keeps offsets as `usize`, which ends at 4 GiB in wasm32 while shards
+//! of 5 GB are usual, takes the last of two tensors of one name without a word, and cannot say
+//! which tensor is wrong. A fuzz target checks that whatever is accepted here the crate accepts.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::rc::Rc;
+
+use ::safetensors::Dtype;
+use serde::de::value::{Error as NameError, StrDeserializer};
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+
+use crate::error::{Code, Error, Result};
+use crate::formats::Format;
+use crate::weights::gguf::size_bytes;
+use crate::weights::source::ByteSource;
+use crate::weights::{TENSORS_MAX, Tensor, shortened, sniff};
+
+/// Longest header, as in the reference implementation.
+const HEADER_BYTES_MAX: u64 = 100_000_000;
+/// Axes of a tensor; more than GGUF has, for tensors that no language model uses.
+const AXES_MAX: usize = 8;
+/// Bytes before the header: its length.
+const LENGTH_BYTES: u64 = 8;
+
+/// Reads the header of `source`, which is file `index` of its checkpoint, and gives the tensors
+/// in the order of the file. Buffers of I64 and BOOL, which old exports carry beside the weights,
+/// are left out. Errors: `malformed`, `unsupported-format`, and whatever the source reports.
+pub async fn read_header(source: &Rc<dyn ByteSource>, index: usize) -> Result<Vec<Tensor>> {
+    let (file, size) = (source.name(), source.size_bytes());
+    let head_bytes = size.min(sniff::HEAD_BYTES);
+    let head = source.read(0, head_bytes as usize).await?;
+    if !sniff::is_safetensors(&head) {
+        return Err(sniff::not_a_model(file, &head, "safetensors"));
+    }
+    let mut length = [0; 8];
+    length.copy_from_slice(&head[..8]);
+    let length = u64::from_le_bytes(length);
+    if length > HEADER_BYTES_MAX {
+        let message = format!("found {length} bytes, expected at most {HEADER_BYTES_MAX}");
+        return Err(Error::malformed(file, "header length", message));
+    }
+    if LENGTH_BYTES + length > size {
+        let message =
+            format!("found {length}, but the file has {size} bytes: it is cut off, or the length is wrong");
+        return Err(Error::malformed(file, "header length", message));
+    }
+    let json = source.read(LENGTH_BYTES, length as usize).await?;
+    parse_header(file, index, &json)
+}
+
+/// Parses the JSON of a header; tensor data begins after it.
+fn parse_header(file: &str, index: usize, json: &[u8]) -> Result<Vec<Tensor>> {
+    let header: Header = serde_json::from_slice(json)
+        .map_err(|error| Error::malformed(file, "header", format!("{error}, expected a table of tensors")))?;
+    let mut entries = header.entries;
+    entries.sort_by_key(|(_, entry)| entry.data_offsets);
+    let data_start = LENGTH_BYTES + json.len() as u64;
+    let mut end_before = 0;
+    let mut tensors = Vec::new();
+    for (name, entry) in entries {
+        let bad = |message: String| Error::malformed(file, &format!("tensor {name}"), message);
+        let (start, end) = entry.data_offsets;
+        if start != end_before || end < start {
+            return Err(bad(format!(
+                "bytes {start} to {end}, expected them to begin at byte {end_before} where the tensor before ends"
+            )));
+        }
+        end_before = end;
+        if let Some(format) = entry.check(file, &name)? {
+            let offset = data_start.checked_add(start).filter(|_| data_start.checked_add(end).is_some());
+            let offset = offset.ok_or_else(|| bad(format!("ends at byte {end}, outside any file")))?;
+            let shape = entry.axes().map_err(&bad)?;
+            tensors.push(Tensor { name, format, shape, file: index, offset, size_bytes: end - start });
+        }
+    }
+    Ok(tensors)
+}
+
+/// A tensor as the header lists it.
+#[derive(serde::Deserialize)]
+struct Entry {
+    dtype: String,
+    shape: Vec<u64>,
+    data_offsets: (u64, u64),
+}
+
+impl Entry {
+    /// The shape as memory sizes; the message lacks the tensor.
+    fn axes(&self) -> Result<Vec<usize>, String> {
+        if self.shape.len() > AXES_MAX {
+            return Err(format!("{} axes, expected at most {AXES_MAX}", self.shape.len()));
+        }
+        let axis = |&length: &u64| usize::try_from(length).ok().filter(|&length| length > 0);
+        let axes: Option<Vec<usize>> = self.shape.iter().map(axis).collect();
+        axes.ok_or_else(|| format!("shape {:?}, expected axes of at least 1", self.shape))
+    }
+
+    /// Checks shape and size; the format, or `None` for what is not a weight.
+    fn check(&self, file: &str, name: &str) -> Result<Option<Format>> {
+        let bad = |message: String| Error::malformed(file, &format!("tensor {name}"), message);
+        let unsupported = || {
+            Error::new(
+                Code::UnsupportedFormat,
+                format!(
+                    "{file}: tensor {name}: element type {}, expected F32, F16 or BF16",
+                    shortened(&self.dtype)
+                ),
+            )
+        };
+        let dtype: Result<Dtype, NameError> = Dtype::deserialize(StrDeserializer::new(&self.dtype));
+        let Ok(dtype) = dtype else { return Err(unsupported()) };
+        if matches!(dtype, Dtype::I64 | Dtype::BOOL) {
+            return Ok(None);
+        }
+        let Some(format) = Format::from_safetensors_dtype(&self.dtype) else { return Err(unsupported()) };
+        let axes = self.axes().map_err(&bad)?;
+        let expected = size_bytes(format, &axes)
+            .map_err(|error| bad(format!("shape {:?}: {}", self.shape, error.message())))?;
+        let found = self.data_offsets.1 - self.data_offsets.0;
+        if found != expected {
+            return Err(bad(format!(
+                "{found} bytes, expected {expected} for shape {:?} in {}",
+                self.shape,
+                format.name()
+            )));
+        }
+        Ok(Some(format))
+    }
+}
+
+/// The tensors of a header in the order of the text, names distinct.
+struct Header {
+    entries: Vec<(String, Entry)>,
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Header, D::Error> {
+        deserializer.deserialize_map(HeaderVisitor)
+    }
+}
+
+struct HeaderVisitor;
+
+impl<'de> Visitor<'de> for HeaderVisitor {
+    type Value = Header;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table of tensors")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+        let mut entries = Vec::new();
+        let mut names = BTreeSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if !names.insert(name.clone()) {
+                return Err(A::Error::custom(format!("{} is listed twice", shortened(&name))));
+            }
+            if name == "__metadata__" {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            if entries.len() as u64 == TENSORS_MAX {
+                return Err(A::Error::custom(format!("more than {TENSORS_MAX} tensors")));
+            }
+            let entry = map
+                .next_value()
+                .map_err(|error| A::Error::custom(format!("tensor {}: {error}", shortened(&name))))?;
+            entries.push((name, entry));
+        }
+        Ok(Header { entries })
+    }
+}
