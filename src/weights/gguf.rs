@@ -203,7 +203,8 @@ impl<'a> Reader<'a> {
     /// Magic and version.
     fn version(&mut self) -> Parse<()> {
         let head = &self.bytes[..self.bytes.len().min(sniff::HEAD_BYTES as usize)];
-        if !head.starts_with(b"GGUF") && !(b"GGUF".starts_with(head) && !head.is_empty()) {
+        let may_be_gguf = head.starts_with(b"GGUF") || (!head.is_empty() && b"GGUF".starts_with(head));
+        if !may_be_gguf {
             return Err(Stop::Bad(sniff::not_a_model(self.file, head, "GGUF")));
         }
         self.take(4, "magic")?;

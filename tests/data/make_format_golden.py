@@ -1,0 +1,90 @@
+"""Makes tests/data/formats/*.bin: stored blocks and the values the gguf package gives them.
+
+`make_format_golden.py` with the packages of tests/requirements.txt; rewrites the files in place and
+gives the same bytes each time. A file is: the number of blocks (u32), the stored blocks, the values
+(f32), all little-endian.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from gguf import GGML_QUANT_SIZES, quants
+from gguf import GGMLQuantizationType as Type
+
+# Scales as half-precision bits: zeros, smallest and largest subnormal, smallest normal, ordinary
+# ones, the largest, and negative ones.
+HALVES = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x1234, 0x2E66, 0x3C00, 0xBC00, 0x7BFF, 0xFBFF]
+# Where a format keeps its halves, and all its bytes that are quants.
+HALVES_AT = {
+    Type.Q8_0: [0],
+    Type.Q4_0: [0],
+    Type.Q4_1: [0, 2],
+    Type.Q5_0: [0],
+    Type.Q5_1: [0, 2],
+    Type.Q4_K: [0, 2],
+    Type.Q5_K: [0, 2],
+    Type.Q6_K: [208],
+}
+RANDOM_BLOCKS = 12
+
+
+def put_half(blocks, row, at, bits):
+    blocks[row, at : at + 2] = np.frombuffer(np.uint16(bits).tobytes(), np.uint8)
+
+
+def quantised(kind, rng):
+    size = GGML_QUANT_SIZES[kind][1]
+    at = HALVES_AT[kind]
+    quants_only = [byte for byte in range(size) if not any(h <= byte < h + 2 for h in at)]
+    # Every extreme scale over random quants; every quant byte alike; every byte, which is every
+    # pair of nibbles, in turn; random blocks.
+    fills = [0x00, 0xFF, 0x0F, 0xF0, 0x80, 0x7F, 0x55, 0xAA]
+    sweep = -(-256 // len(quants_only))
+    count = len(HALVES) + len(fills) + sweep + RANDOM_BLOCKS
+    blocks = rng.integers(0, 256, (count, size), dtype=np.uint8)
+    for row in range(count):
+        for place, byte in enumerate(at):
+            ordinary = int(np.float16(rng.normal(0, 0.02)).view(np.uint16))
+            put_half(blocks, row, byte, ordinary)
+            if row < len(HALVES):
+                put_half(blocks, row, byte, HALVES[(row + 5 * place) % len(HALVES)])
+    for row, fill in enumerate(fills, len(HALVES)):
+        blocks[row, quants_only] = fill
+    for row in range(sweep):
+        start = row * len(quants_only)
+        blocks[len(HALVES) + len(fills) + row, quants_only] = np.arange(start, start + len(quants_only)) % 256
+    return blocks
+
+
+def floats(kind, rng):
+    width = {Type.F32: 4, Type.F16: 2, Type.BF16: 2}[kind]
+    values = rng.integers(0, 256, (1024, width), dtype=np.uint8)
+    if kind == Type.F32:
+        bits = values.view(np.uint32)
+        special = np.array([0, 0x80000000, 1, 0x007FFFFF, 0x00800000, 0x7F7FFFFF, 0xFF7FFFFF], np.uint32)
+        bits[: len(special), 0] = special
+        bad = (bits & 0x7F800000) == 0x7F800000
+    else:
+        bits = values.view(np.uint16)
+        bits[: len(HALVES), 0] = HALVES
+        mask = 0x7C00 if kind == Type.F16 else 0x7F80
+        bad = (bits & mask) == mask
+    # Not a number and infinity are refused before they are used.
+    values[bad[:, 0]] = 0
+    return values
+
+
+def main():
+    folder = Path(__file__).parent / "formats"
+    folder.mkdir(exist_ok=True)
+    for kind in [Type.F32, Type.F16, Type.BF16, *HALVES_AT]:
+        rng = np.random.default_rng(int(kind) + 1)
+        blocks = quantised(kind, rng) if kind in HALVES_AT else floats(kind, rng)
+        values = quants.dequantize(blocks.reshape(-1), kind).astype("<f4")
+        assert np.isfinite(values).all(), kind
+        path = folder / f"{kind.name.lower()}.bin"
+        path.write_bytes(np.uint32(len(blocks)).tobytes() + blocks.tobytes() + values.tobytes())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,327 @@
+//! Weight formats: exact against the golden blocks, planes that hold the same numbers, and WGSL
+//! that validates.
+//!
+//! The blocks come from tests/data/make_format_golden.py. What a GPU makes of the planes is
+//! checked where the kernels are; here a model of each `weights32` in plain Rust reads them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it fails")]
+
+use half::f16;
+use naga::{AddressSpace, StorageAccess, TypeInner};
+use tablm::Code;
+use tablm::formats::{Format, UNIT};
+
+/// Stored blocks and their values.
+struct Golden {
+    stored: Vec<u8>,
+    values: Vec<f32>,
+}
+
+fn golden(format: Format) -> Golden {
+    let path =
+        format!("{}/tests/data/formats/{}.bin", env!("CARGO_MANIFEST_DIR"), format.name().to_lowercase());
+    let bytes = std::fs::read(&path).expect(&path);
+    let rules = format.rules();
+    let blocks = u32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize;
+    let (stored, values) = bytes[4..].split_at(blocks * rules.block_bytes());
+    assert_eq!(values.len(), blocks * rules.block_weights() * 4, "{path}");
+    let values = values.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    Golden { stored: stored.to_vec(), values }
+}
+
+#[test]
+fn values_are_those_of_the_independent_implementation_to_the_bit() {
+    for format in Format::ALL {
+        let golden = golden(format);
+        let mut values = vec![f32::NAN; golden.values.len()];
+        format.rules().dequantise(&golden.stored, &mut values);
+        for (index, (ours, theirs)) in values.iter().zip(&golden.values).enumerate() {
+            assert_eq!(ours.to_bits(), theirs.to_bits(), "{format:?} weight {index}: {ours} and {theirs}");
+        }
+    }
+}
+
+/// Columns to try: real rows, one, odd, just over a unit, and an odd number of blocks.
+fn columns(format: Format) -> &'static [usize] {
+    match format.rules().block_weights() {
+        1 => &[1, 2, 31, 32, 33, 576, 579],
+        32 => &[32, 64, 96, 576, 1536],
+        _ => &[256, 512, 768],
+    }
+}
+
+/// One plane of several rows, as words.
+struct Plane(Vec<u32>);
+
+/// Repacks `rows` rows of golden blocks.
+fn planes(format: Format, columns: usize, rows: usize, stored: &[u8]) -> Vec<Plane> {
+    let rules = format.rules();
+    let row_bytes = format.row_bytes(columns).unwrap();
+    let sizes = rules.plane_row_bytes(columns);
+    assert!(sizes.iter().all(|size| size % 4 == 0), "{format:?}: {sizes:?}");
+    let mut planes: Vec<Vec<u8>> = sizes.iter().map(|size| vec![0; size * rows]).collect();
+    for row in 0..rows {
+        let cut = planes.iter_mut().zip(&sizes);
+        let mut cut: Vec<&mut [u8]> =
+            cut.map(|(plane, size)| &mut plane[row * size..(row + 1) * size]).collect();
+        rules.repack_row(columns, &stored[row * row_bytes..(row + 1) * row_bytes], &mut cut);
+    }
+    let words = |plane: Vec<u8>| {
+        Plane(plane.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect())
+    };
+    planes.into_iter().map(words).collect()
+}
+
+fn half(word: u32, index: usize) -> f32 {
+    f16::from_bits((word >> (16 * index)) as u16).to_f32()
+}
+
+fn bytes(word: u32) -> [f32; 4] {
+    word.to_le_bytes().map(f32::from)
+}
+
+/// The eight quads of nibbles of a unit, each with the bits of `high(k)` above.
+fn quads(plane: &Plane, at: usize, high: impl Fn(usize) -> u32) -> [[f32; 4]; 8] {
+    std::array::from_fn(|k| {
+        let word = plane.0[4 * at + k / 2] >> (4 * (k % 2));
+        bytes((word & 0x0f0f_0f0f) | high(k))
+    })
+}
+
+/// Bit 4 of each byte from bit `8i + k`.
+fn fifth(word: u32, k: usize) -> u32 {
+    ((word >> k) & 0x0101_0101) << 4
+}
+
+/// Scale and minus the minimum of a group of a K-quant from its four words.
+fn k_scale(words: &[u32], group: usize) -> (f32, f32) {
+    let low = words[1 + group / 4] >> (8 * (group % 4));
+    let high = words[3] >> (4 * group);
+    let scale = (low & 15) | ((high & 3) << 4);
+    let minimum = ((low >> 4) & 15) | (((high >> 2) & 3) << 4);
+    (half(words[0], 0) * scale as f32, -(half(words[0], 1) * minimum as f32))
+}
+
+fn scaled(quads: [[f32; 4]; 8], value: impl Fn(usize, f32) -> f32) -> Vec<f32> {
+    let each = quads.iter().enumerate();
+    each.flat_map(|(k, quad)| quad.map(|quant| value(k, quant))).collect()
+}
+
+/// What `weights32` of the format's shader computes.
+fn weights32(format: Format, columns: usize, planes: &[Plane], row: usize, unit: usize) -> Vec<f32> {
+    let units = columns.div_ceil(UNIT);
+    let at = row * units + unit;
+    let half_of = |base: usize, index: usize| half(planes[1].0[base + index / 2], index % 2);
+    match format {
+        Format::F32 => planes[0].0[32 * at..][..32].iter().map(|&w| f32::from_bits(w)).collect(),
+        Format::F16 => (0..32).map(|i| half(planes[0].0[16 * at + i / 2], i % 2)).collect(),
+        Format::BF16 => (0..32)
+            .map(|i| planes[0].0[16 * at + i / 2] >> (16 * (i % 2)) << 16)
+            .map(f32::from_bits)
+            .collect(),
+        Format::Q8_0 => {
+            let scale = half_of(row * units.div_ceil(2), unit);
+            let words = &planes[0].0[8 * at..][..8];
+            words.iter().flat_map(|w| w.to_le_bytes().map(|b| scale * f32::from(b as i8))).collect()
+        }
+        Format::Q4_0 => {
+            let scale = half_of(row * units.div_ceil(2), unit);
+            scaled(quads(&planes[0], at, |_| 0), |_, q| scale * (q - 8.0))
+        }
+        Format::Q4_1 => {
+            let (scale, minimum) = (half(planes[1].0[at], 0), half(planes[1].0[at], 1));
+            scaled(quads(&planes[0], at, |_| 0), |_, q| scale * q + minimum)
+        }
+        Format::Q5_0 => {
+            let base = row * (units + units.div_ceil(2));
+            let (high, scale) = (planes[1].0[base + unit], half_of(base + units, unit));
+            scaled(quads(&planes[0], at, |k| fifth(high, k)), |_, q| scale * (q - 16.0))
+        }
+        Format::Q5_1 => {
+            let (high, both) = (planes[1].0[2 * at], planes[1].0[2 * at + 1]);
+            let (scale, minimum) = (half(both, 0), half(both, 1));
+            scaled(quads(&planes[0], at, |k| fifth(high, k)), |_, q| scale * q + minimum)
+        }
+        Format::Q4_K => {
+            let words = &planes[1].0[4 * (row * (units / 8) + unit / 8)..][..4];
+            let (scale, minimum) = k_scale(words, unit % 8);
+            scaled(quads(&planes[0], at, |_| 0), |_, q| scale * q + minimum)
+        }
+        Format::Q5_K => {
+            let words = &planes[1].0[12 * (row * (units / 8) + unit / 8)..][..12];
+            let (scale, minimum) = k_scale(words, unit % 8);
+            let high = words[4 + unit % 8];
+            scaled(quads(&planes[0], at, |k| fifth(high, k)), |_, q| scale * q + minimum)
+        }
+        Format::Q6_K => {
+            let (blocks, block, group) = (units / 8, unit / 8, unit % 8);
+            let base = row * (20 * blocks + blocks.div_ceil(2));
+            let words = &planes[1].0[base + 20 * block..][..20];
+            let d = half_of(base + 20 * blocks, block);
+            let scale = |k: usize| {
+                let byte = 2 * group + k / 4;
+                d * f32::from((words[16 + byte / 4] >> (8 * (byte % 4))) as u8 as i8)
+            };
+            let pair = |k: usize| ((words[2 * group + k / 4] >> (2 * (k % 4))) & 0x0303_0303) << 4;
+            scaled(quads(&planes[0], at, pair), |k, q| scale(k) * (q - 32.0))
+        }
+    }
+}
+
+#[test]
+fn planes_hold_the_same_numbers() {
+    for format in Format::ALL {
+        let golden = golden(format);
+        for &columns in columns(format) {
+            let row_bytes = format.row_bytes(columns).unwrap();
+            let rows = (golden.stored.len() / row_bytes).min(5);
+            let stored: Vec<u8> = if rows >= 2 {
+                golden.stored.clone()
+            } else {
+                golden.stored.iter().copied().cycle().take(3 * row_bytes).collect()
+            };
+            let rows = rows.max(3).min(stored.len() / row_bytes);
+            let planes = planes(format, columns, rows, &stored);
+            let mut expected = vec![0.0; rows * columns];
+            format.rules().dequantise(&stored[..rows * row_bytes], &mut expected);
+            for row in 0..rows {
+                let units = (0..columns.div_ceil(UNIT))
+                    .flat_map(|unit| weights32(format, columns, &planes, row, unit));
+                let found: Vec<f32> = units.collect();
+                let (real, padding) = found.split_at(columns);
+                let same =
+                    real.iter().zip(&expected[row * columns..]).position(|(a, b)| a.to_bits() != b.to_bits());
+                assert_eq!(same, None, "{format:?}, {columns} columns, row {row}: first differing weight");
+                assert!(padding.iter().all(|&weight| weight == 0.0), "{format:?}, {columns} columns");
+            }
+        }
+    }
+}
+
+#[test]
+fn planes_take_no_more_than_what_is_stored() {
+    for format in Format::ALL {
+        let columns = 1536;
+        let stored = format.row_bytes(columns).unwrap();
+        let planes: usize = format.rules().plane_row_bytes(columns).iter().sum();
+        assert_eq!(planes, stored, "{format:?}");
+    }
+}
+
+const KERNEL: &str = "
+override COLUMNS: u32;
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@compute @workgroup_size(32)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let w = weights32(id.y, id.x);
+    y[id.x] = dot(w.w0 + w.w1 + w.w2 + w.w3, x[id.x]) + dot(w.w4 + w.w5 + w.w6 + w.w7, x[id.x]);
+}
+";
+
+/// The size of the elements of each plane, after checking how they are bound.
+fn plane_elements(format: Format) -> Vec<usize> {
+    let shader = format.rules().shader();
+    let source = format!("{KERNEL}{}{shader}", include_str!("../shaders/lib/weights32.wgsl"));
+    let module = naga::front::wgsl::parse_str(&source)
+        .unwrap_or_else(|error| panic!("{format:?}: {}", error.emit_to_string(&source)));
+    let flags = naga::valid::ValidationFlags::all();
+    naga::valid::Validator::new(flags, naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+        .validate(&module)
+        .unwrap_or_else(|error| panic!("{format:?}: {}", error.emit_to_string(&source)));
+    assert_eq!(module.entry_points.len(), 1, "{format:?}: entry points are the kernels'");
+    let mut planes = Vec::new();
+    for (_, variable) in module.global_variables.iter() {
+        let Some(binding) = variable.binding.filter(|binding| binding.group == 1) else { continue };
+        assert_eq!(variable.space, AddressSpace::Storage { access: StorageAccess::LOAD }, "{format:?}");
+        let TypeInner::Array { base, .. } = module.types[variable.ty].inner else {
+            panic!("{format:?}: a plane is an array");
+        };
+        let size = match module.types[base].inner {
+            TypeInner::Scalar(naga::Scalar::U32) => 4,
+            TypeInner::Vector { size: naga::VectorSize::Quad, scalar: naga::Scalar::U32 } => 16,
+            ref other => panic!("{format:?}: {other:?}, expected u32 or vec4<u32>"),
+        };
+        planes.push((binding.binding, size));
+    }
+    planes.sort_unstable();
+    let in_order = planes.iter().enumerate().all(|(i, &(binding, _))| binding as usize == i);
+    assert!(in_order && planes.len() <= 3, "{format:?}: {planes:?}");
+    planes.into_iter().map(|(_, size)| size).collect()
+}
+
+#[test]
+fn shaders_validate_and_bind_the_planes() {
+    for format in Format::ALL {
+        let elements = plane_elements(format);
+        for &columns in columns(format) {
+            let sizes = format.rules().plane_row_bytes(columns);
+            assert_eq!(sizes.len(), elements.len(), "{format:?}: planes bound and planes made");
+            for (size, element) in sizes.iter().zip(&elements) {
+                assert_eq!(size % element, 0, "{format:?}, {columns} columns: rows of whole elements");
+            }
+        }
+    }
+}
+
+/// Where each format keeps halves (float formats: the value itself) in its block.
+fn scales_at(format: Format) -> &'static [usize] {
+    match format {
+        Format::Q4_1 | Format::Q5_1 | Format::Q4_K | Format::Q5_K => &[0, 2],
+        Format::Q6_K => &[208],
+        _ => &[0],
+    }
+}
+
+#[test]
+fn scales_that_are_not_numbers_are_found() {
+    for format in Format::ALL {
+        let rules = format.rules();
+        let (size, weights) = (rules.block_bytes(), rules.block_weights());
+        let stored = golden(format).stored;
+        assert_eq!(format.first_non_finite(&stored), None, "{format:?}");
+        let bad: [&[u8]; 3] = match format {
+            Format::F32 => [&[0, 0, 0x80, 0x7f], &[1, 0, 0x80, 0xff], &[0, 0, 0xc0, 0x7f]],
+            Format::BF16 => [&[0x80, 0x7f], &[0x80, 0xff], &[0xc0, 0x7f]],
+            _ => [&[0, 0x7c], &[0, 0xfc], &[1, 0x7e]],
+        };
+        for at in scales_at(format) {
+            for bad in bad {
+                let mut stored = stored.clone();
+                stored[5 * size + at..][..bad.len()].copy_from_slice(bad);
+                assert_eq!(format.first_non_finite(&stored), Some(5 * weights), "{format:?} byte {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_are_whole_blocks() {
+    for format in Format::ALL {
+        let (weights, bytes) = (format.rules().block_weights(), format.rules().block_bytes());
+        assert_eq!(format.row_bytes(3 * weights).unwrap(), 3 * bytes);
+        for wrong in [0, weights + weights / 2].into_iter().filter(|wrong| *wrong == 0 || weights > 1) {
+            let error = format.row_bytes(wrong).unwrap_err();
+            assert_eq!(error.code(), Code::Malformed);
+            assert!(error.message().contains(format.name()), "{error}");
+        }
+        // More bytes than there can be.
+        if bytes > weights {
+            assert!(format.row_bytes(usize::MAX / weights * weights).is_err(), "{format:?}");
+        }
+    }
+}
+
+#[test]
+fn names_and_numbers_lead_back() {
+    for format in Format::ALL {
+        assert_eq!(Format::from_name(format.name()), Some(format));
+        assert_eq!(Format::from_gguf_type(format.gguf_type()), Some(format));
+        assert_eq!(Format::gguf_type_name(format.gguf_type()), Some(format.name()));
+    }
+    assert_eq!(Format::from_gguf_type(10), None);
+    assert_eq!(Format::gguf_type_name(10), Some("Q2_K"));
+    assert_eq!(Format::gguf_type_name(39), Some("MXFP4"));
+    assert_eq!(Format::gguf_type_name(1000), None);
+    assert_eq!(Format::from_safetensors_dtype("BF16"), Some(Format::BF16));
+    assert_eq!(Format::from_safetensors_dtype("F8_E4M3"), None);
+}
