@@ -1,0 +1,75 @@
+"""Writes small_tokenizer.json and byte_level.json: byte-level BPE as PyPI `tokenizers` does it.
+
+usage: make_byte_level.py SmolLM2-135M-Instruct.Q4_1.gguf   (needs PyPI gguf, tokenizers)
+
+The vocabulary is SmolLM2's, cut to its first 1000 merges. small_tokenizer.json is what Hugging
+Face ships for it; byte_level.json holds the ids of the texts under every way to cut a text.
+"""
+
+import json
+import pathlib
+import sys
+
+import gguf
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+from texts import TEXTS
+
+LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+HEAD, TAIL = r"[^\r\n\p{L}\p{N}]?", r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+CONTRACTION = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+TEKKEN = rf"{HEAD}{UPPER}*{LOWER}+|{HEAD}{UPPER}+{LOWER}*|\p{{N}}|{TAIL}"
+GPT4O = rf"{HEAD}{UPPER}*{LOWER}+{CONTRACTION}|{HEAD}{UPPER}+{LOWER}*{CONTRACTION}|\p{{N}}{{1,3}}|{TAIL}"
+
+
+def by_regex(pattern):
+    return [pre_tokenizers.Split(Regex(pattern), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+
+
+GPT2 = pre_tokenizers.ByteLevel(add_prefix_space=False)
+SPLITS = {
+    "gpt-2": ([GPT2], False),
+    "smollm": ([pre_tokenizers.Digits(individual_digits=True), GPT2], False),
+    "llama-bpe": (by_regex(LLAMA3), True),
+    "qwen2": (by_regex(LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")), False),
+    "tekken": (by_regex(TEKKEN), True),
+    "gpt-4o": (by_regex(GPT4O), False),
+}
+
+fields = gguf.GGUFReader(sys.argv[1]).fields
+tokens, types = fields["tokenizer.ggml.tokens"].contents(), fields["tokenizer.ggml.token_type"].contents()
+merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"].contents()[:1000]]
+special = [token for token, kind in zip(tokens, types) if kind == 3]
+made = {left + right for left, right in merges}
+vocab = {}
+for token in tokens:
+    if token in special or len(token) == 1 or token in made:
+        vocab[token] = len(vocab)
+
+
+def build(split, ignore_merges):
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, ignore_merges=ignore_merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(split) if len(split) > 1 else split[0]
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special])
+    return tokenizer
+
+
+here = pathlib.Path(__file__).parent
+smollm = build(*SPLITS["smollm"])
+smollm.add_tokens([AddedToken("<tool>", normalized=False), AddedToken(" lstrip ", lstrip=True, normalized=False), AddedToken("whole", single_word=True, normalized=False)])
+smollm.post_processor = processors.TemplateProcessing(single="<|im_start|> $A", special_tokens=[("<|im_start|>", vocab["<|im_start|>"])])
+smollm.save(str(here / "small_tokenizer.json"), pretty=False)
+extra = ["a<tool>b", "x   lstrip y", "whole wholesale the whole.", "<|im_start|>whole<|im_end|> <tool>", "<tool", "<|im_sta<|im_end|>"]
+plain = []
+smollm.encode_special_tokens = False
+cases = [{"text": text, "ids": smollm.encode(text, add_special_tokens=False).ids, "decoded": smollm.decode(smollm.encode(text, add_special_tokens=False).ids, skip_special_tokens=True)} for text in TEXTS + extra]
+smollm.encode_special_tokens = True
+for case in cases:
+    case["plain_ids"] = smollm.encode(case["text"], add_special_tokens=False).ids
+out = {"json": cases, "splits": {}}
+for name, (split, ignore_merges) in SPLITS.items():
+    tokenizer = build(split, ignore_merges)
+    tokenizer.encode_special_tokens = False
+    out["splits"][name] = [{"text": text, "ids": tokenizer.encode(text).ids} for text in TEXTS]
+(here / "byte_level.json").write_text(json.dumps(out, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")

@@ -1,0 +1,266 @@
+//! Files that contradict themselves, and texts nobody writes.
+
+use serde_json::{Value, json};
+use tablm::text::{GgufVocabulary, Tokenizer};
+
+use super::{Random, fixture};
+
+fn read(value: &Value) -> Result<Tokenizer, tablm::Error> {
+    Tokenizer::from_json("tokenizer.json", value.to_string().as_bytes(), None)
+}
+
+/// A sound file of six tokens, changed by `change`.
+fn changed(change: impl Fn(&mut Value)) -> Value {
+    let mut file = json!({
+        "version": "1.0",
+        "added_tokens": [{"id": 5, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false,
+                          "normalized": false, "special": true}],
+        "normalizer": null,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
+        "post_processor": null,
+        "decoder": {"type": "ByteLevel"},
+        "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "c": 2, "ab": 3, "abc": 4},
+                  "merges": [["a", "b"], "ab c"]}
+    });
+    change(&mut file);
+    file
+}
+
+#[test]
+fn the_sound_file_is_sound() {
+    let tokenizer = read(&changed(|_| ())).expect("a sound file");
+    assert_eq!(tokenizer.encode("abcab<s>c?").expect("ids"), [4, 3, 5, 2]);
+}
+
+/// A change to the sound file, the code it must give and what the message must name.
+type Case = (fn(&mut Value), &'static str, &'static str);
+
+#[test]
+fn a_bad_tokenizer_json_is_refused_by_name() {
+    let cases: &[Case] = &[
+        (|file| file["model"]["type"] = json!("Unigram"), "unsupported-format", "model.type: `Unigram`"),
+        (|file| file["model"]["vocab"] = json!([["a", 0.5]]), "unsupported-format", "model.type"),
+        (|file| file["model"]["vocab"] = json!({}), "malformed", "model.merges: merge 0 needs `a`"),
+        (|file| file["model"]["vocab"]["z"] = json!(3), "malformed", "id 3 is `ab` and `z`"),
+        (
+            |file| file["model"]["vocab"]["z"] = json!(4_000_000_000u32),
+            "malformed",
+            "`z` has the id 4000000000",
+        ),
+        (|file| file["model"]["vocab"]["z"] = json!(-1), "malformed", "JSON"),
+        (|file| file["model"]["vocab"]["z"] = json!(1e30), "malformed", "JSON"),
+        (|file| file["model"]["merges"] = json!([["a", "x"]]), "malformed", "merge 0 needs `x`"),
+        (|file| file["model"]["merges"] = json!([["b", "a"]]), "malformed", "merge 0 needs `ba`"),
+        (|file| file["model"]["merges"] = json!([["", "a"]]), "malformed", "merge 0 needs ``"),
+        (|file| file["model"]["merges"] = json!(["ab"]), "malformed", "JSON"),
+        (|file| file["model"]["merges"] = json!([["a", "b", "c"]]), "malformed", "JSON"),
+        (|file| file["model"]["unk_token"] = json!("?"), "malformed", "model.unk_token: `?`"),
+        (|file| file["model"]["dropout"] = json!(0.1), "unsupported-format", "model.dropout"),
+        (
+            |file| file["model"]["end_of_word_suffix"] = json!("</w>"),
+            "unsupported-format",
+            "end_of_word_suffix: `</w>`",
+        ),
+        (|file| file["added_tokens"][0]["id"] = json!(1), "malformed", "id 1 is `b` and `<s>`"),
+        (
+            |file| file["added_tokens"][0]["content"] = json!("b"),
+            "malformed",
+            "token `b` has the ids 1 and 5",
+        ),
+        (|file| file["added_tokens"][0]["id"] = json!(1 << 21), "malformed", "added_tokens"),
+        (
+            |file| {
+                file["pre_tokenizer"] =
+                    json!({"type": "Split", "pattern": {"Regex": "(a+)+b"}, "behavior": "Isolated"})
+            },
+            "unsupported-format",
+            "split pattern `(a+)+b`",
+        ),
+        (
+            |file| file["pre_tokenizer"] = json!({"type": "Split", "pattern": {"String": ""}}),
+            "malformed",
+            "pre_tokenizer",
+        ),
+        (
+            |file| file["pre_tokenizer"] = json!({"type": "Mystery"}),
+            "unsupported-format",
+            "pre_tokenizer: `Mystery`",
+        ),
+        (
+            |file| file["normalizer"] = json!({"type": "Replace", "pattern": {"Regex": "a"}, "content": ""}),
+            "unsupported-format",
+            "normalizer",
+        ),
+        (
+            |file| file["normalizer"] = json!({"type": "Replace", "pattern": {"String": ""}, "content": "x"}),
+            "malformed",
+            "normalizer",
+        ),
+        (|file| file["decoder"] = json!({"type": "WordPiece"}), "unsupported-format", "decoder: `WordPiece`"),
+        (
+            |file| {
+                file["post_processor"] = json!({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}],
+            "special_tokens": {"<s>": {"ids": [99]}}})
+            },
+            "malformed",
+            "post_processor: id 99",
+        ),
+        (
+            |file| {
+                file["post_processor"] =
+                    json!({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}]})
+            },
+            "malformed",
+            "post_processor",
+        ),
+    ];
+    for (change, code, named) in cases {
+        let file = changed(change);
+        let error = read(&file).expect_err(named);
+        assert_eq!(error.code().as_str(), *code, "{error}");
+        assert!(
+            error.message().contains(named) && error.message().starts_with("tokenizer.json: "),
+            "{error}\n{named}"
+        );
+    }
+}
+
+#[test]
+fn chains_that_would_multiply_a_text_are_refused() {
+    let step = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaa"});
+    let error = read(&changed(|file| {
+        file["normalizer"] = json!({"type": "Sequence", "normalizers": vec![step.clone(); 9]});
+    }));
+    assert_eq!(error.expect_err("a chain").code().as_str(), "unsupported-format");
+    let mut nested = json!({"type": "Lowercase"});
+    for _ in 0..40 {
+        nested = json!({"type": "Sequence", "normalizers": [nested]});
+    }
+    let error = read(&changed(|file| file["normalizer"] = nested.clone())).expect_err("deep nesting");
+    assert_eq!(error.code().as_str(), "unsupported-format");
+}
+
+#[test]
+fn what_is_no_json_is_malformed() {
+    for bytes in [
+        &b""[..],
+        b"<html>",
+        b"{",
+        b"null",
+        b"[]",
+        b"{\"model\":5}",
+        b"\xff\xfe",
+        b"{\"model\":{\"vocab\":{\"\xff\":1}}}",
+    ] {
+        let error = Tokenizer::from_json("tokenizer.json", bytes, None).expect_err("no tokenizer");
+        assert_eq!(error.code().as_str(), "malformed", "{error}");
+    }
+    let deep = "[".repeat(100_000);
+    assert!(Tokenizer::from_json("tokenizer.json", deep.as_bytes(), None).is_err());
+}
+
+#[test]
+fn a_damaged_file_never_stops_the_program() {
+    let whole = fixture("small_tokenizer.json");
+    let mut random = Random(5);
+    for round in 0..120 {
+        let mut bytes = whole.clone();
+        if round % 4 == 0 {
+            bytes.truncate(random.below(bytes.len()));
+        }
+        for _ in 0..1 + random.below(4) {
+            let at = random.below(bytes.len().max(1));
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = random.next() as u8;
+            }
+        }
+        if let Ok(tokenizer) = Tokenizer::from_json("tokenizer.json", &bytes, None) {
+            let ids = tokenizer.encode(&random.text(200)).expect("ids");
+            tokenizer.decode(&ids, false);
+        }
+    }
+}
+
+#[test]
+fn a_bad_gguf_vocabulary_is_refused_by_name() {
+    let tokens = ["a", "b", "ab", "<s>"];
+    let sound = GgufVocabulary {
+        file: "m.gguf",
+        model: "gpt2",
+        pre: Some("gpt-2"),
+        tokens: &tokens,
+        merges: Some(&["a b"]),
+        token_types: Some(&[1, 1, 1, 3]),
+        ..GgufVocabulary::default()
+    };
+    assert_eq!(Tokenizer::from_gguf(sound).expect("a sound file").encode("ab<s>b").expect("ids"), [2, 3, 1]);
+    let llama = GgufVocabulary { model: "llama", scores: Some(&[0.0; 4]), ..sound };
+    assert!(Tokenizer::from_gguf(llama).is_ok());
+    let cases: &[(GgufVocabulary<'_>, &str, &str)] = &[
+        (
+            GgufVocabulary { model: "wordpiece", ..sound },
+            "unsupported-format",
+            "tokenizer.ggml.model: `wordpiece`",
+        ),
+        (GgufVocabulary { tokens: &[], token_types: None, ..sound }, "malformed", "tokenizer.ggml.tokens"),
+        (GgufVocabulary { token_types: Some(&[1]), ..sound }, "malformed", "token_type: 1 entries"),
+        (GgufVocabulary { token_types: Some(&[1, 1, 1, 9]), ..sound }, "malformed", "type 9 of token 3"),
+        (
+            GgufVocabulary { token_types: Some(&[1, 1, 1, 6]), ..sound },
+            "malformed",
+            "token 3 `<s>` is a byte",
+        ),
+        (GgufVocabulary { merges: None, ..sound }, "malformed", "tokenizer.ggml.merges: missing"),
+        (GgufVocabulary { merges: Some(&["a"]), ..sound }, "malformed", "merge 0 `a`"),
+        (GgufVocabulary { merges: Some(&["a q"]), ..sound }, "malformed", "needs `q`"),
+        (GgufVocabulary { merges: Some(&["b a"]), ..sound }, "malformed", "needs `ba`"),
+        (GgufVocabulary { merges: Some(&[""]), ..sound }, "malformed", "merge 0"),
+        (GgufVocabulary { merges: Some(&["é"]), ..sound }, "malformed", "merge 0"),
+        (GgufVocabulary { bos: Some(4), ..sound }, "malformed", "bos_token_id: 4"),
+        (GgufVocabulary { eot: Some(u32::MAX), ..sound }, "malformed", "eot_token_id"),
+        (GgufVocabulary { add_bos: Some(true), ..sound }, "malformed", "add_bos_token"),
+        (GgufVocabulary { scores: None, ..llama }, "malformed", "scores: missing"),
+        (GgufVocabulary { scores: Some(&[0.0]), ..llama }, "malformed", "scores: 1 entries"),
+        (GgufVocabulary { scores: Some(&[0.0, 0.0, f32::NAN, 0.0]), ..llama }, "malformed", "score 2"),
+    ];
+    for (parts, code, named) in cases {
+        let error = Tokenizer::from_gguf(*parts).expect_err(named);
+        assert_eq!(error.code().as_str(), *code, "{error}");
+        assert!(
+            error.message().contains(named) && error.message().starts_with("m.gguf: "),
+            "{error}\n{named}"
+        );
+    }
+}
+
+#[test]
+fn no_text_stops_the_program_under_any_split() {
+    let tokens = ["a", "b", "ab", "<s>", "1"];
+    let mut random = Random(9);
+    for pre in ["gpt-2", "smollm", "llama-bpe", "qwen2", "tekken", "gpt-4o"] {
+        let tokenizer = Tokenizer::from_gguf(GgufVocabulary {
+            file: "m.gguf",
+            model: "gpt2",
+            pre: Some(pre),
+            tokens: &tokens,
+            merges: Some(&["a b"]),
+            token_types: Some(&[1, 1, 1, 3, 1]),
+            ..GgufVocabulary::default()
+        })
+        .expect(pre);
+        for _ in 0..2000 {
+            let source = random.text(150);
+            let ids = tokenizer.encode(&source).expect(&source);
+            assert!(ids.iter().all(|&id| id < 5));
+        }
+        for source in [
+            "\0".repeat(5000),
+            " ".repeat(5000),
+            "a".repeat(200_000),
+            "1".repeat(9999),
+            "\u{301}".repeat(777),
+        ] {
+            tokenizer.encode(&source).expect(pre);
+        }
+    }
+}

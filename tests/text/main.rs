@@ -1,0 +1,61 @@
+//! Text: tokenizers against their reference implementations, chat templates against Jinja,
+//! streaming, stop strings and sampling. Fixtures and the scripts that made them: `data/text`.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod decoding;
+mod hostile;
+mod tokenizers;
+
+use serde_json::Value;
+
+/// A fixture of `tests/data/text`.
+fn fixture(name: &str) -> Vec<u8> {
+    let path = format!("{}/tests/data/text/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// A fixture that is JSON.
+fn json(name: &str) -> Value {
+    serde_json::from_slice(&fixture(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// A list of token ids.
+fn ids(value: &Value) -> Vec<u32> {
+    let list = value.as_array().unwrap_or_else(|| panic!("{value}: expected a list"));
+    list.iter().map(|id| id.as_u64().expect("an id") as u32).collect()
+}
+
+/// A text.
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("{value}: expected a text"))
+}
+
+/// Pseudo-random numbers for tests (xorshift64*).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() >> 33) as usize % limit
+    }
+
+    /// A text of up to `most` characters from all over Unicode, with spaces, digits and ASCII.
+    fn text(&mut self, most: usize) -> String {
+        let count = self.below(most + 1);
+        let character = |random: &mut Self| match random.below(6) {
+            0 => ' ',
+            1 => char::from(b'0' + random.below(10) as u8),
+            2 => char::from(random.below(128) as u8),
+            3 => char::from_u32(random.below(0x3000) as u32).unwrap_or('é'),
+            4 => char::from_u32(random.below(0x11_0000) as u32).unwrap_or('東'),
+            _ => char::from(b'a' + random.below(26) as u8),
+        };
+        (0..count).map(|_| character(self)).collect()
+    }
+}

@@ -1,0 +1,208 @@
+//! Ids and decoded texts, exactly as the reference implementations give them.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tablm::text::{GgufVocabulary, Tokenizer};
+use tablm::weights::{Checkpoint, Container, disk};
+
+use super::{Random, fixture, ids, json, text};
+
+/// The default model, where `make` puts it.
+fn model_path() -> PathBuf {
+    let cache = std::env::var_os("TABLM_CACHE")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache/tablm"));
+    cache.join("models/SmolLM2-135M-Instruct.Q4_1.gguf")
+}
+
+fn smollm2() -> Tokenizer {
+    let path = model_path();
+    let files = disk::open_path(&path)
+        .unwrap_or_else(|error| panic!("{error}; `make demo NO_SERVE=1` fetches {}", path.display()));
+    let checkpoint = pollster::block_on(Checkpoint::open(files)).expect("the default model");
+    match &checkpoint.container {
+        Container::Gguf(metadata) => Tokenizer::from_metadata(metadata).expect("its tokenizer"),
+        Container::Safetensors(_) => panic!("a .gguf file gave a folder"),
+    }
+}
+
+#[test]
+fn smollm2_gives_the_ids_of_llama_cpp() {
+    let golden = json("smollm2.json");
+    let tokenizer = smollm2();
+    assert_eq!(tokenizer.vocabulary_size(), 49152);
+    assert_eq!((tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.add_bos()), (Some(1), Some(2), false));
+    assert_eq!(tokenizer.eos_ids(), [0, 2]);
+    assert_eq!((tokenizer.bos_token(), tokenizer.eos_token()), ("<|im_start|>".into(), "<|im_end|>".into()));
+    assert_eq!(tokenizer.id_of("<|im_end|>"), Some(2));
+    for probe in golden["tokenizer"].as_array().expect("probes") {
+        let source = text(&probe["text"]);
+        assert_eq!(tokenizer.encode(source).expect(source), ids(&probe["ids"]), "{source:?}");
+        assert_eq!(
+            tokenizer.encode_plain(source).expect(source),
+            ids(&probe["ids_no_special"]),
+            "{source:?}"
+        );
+    }
+    for prompt in golden["prompts"].as_array().expect("prompts") {
+        let source = text(&prompt["prompt_text"]);
+        assert_eq!(tokenizer.encode(source).expect(source), ids(&prompt["prompt_ids"]), "{source:?}");
+        assert_eq!(tokenizer.decode(&ids(&prompt["prompt_ids"]), false), source);
+        let answer = tokenizer.decode(&ids(&prompt["gen_ids"]), true);
+        assert_eq!(answer, text(&prompt["gen_text"]), "{}", prompt["id"]);
+    }
+    let paragraph = text(&golden["paragraph"]["text"]);
+    assert_eq!(tokenizer.encode(paragraph).expect("paragraph"), ids(&golden["paragraph"]["ids"]));
+}
+
+#[test]
+fn any_text_comes_back_from_a_byte_level_vocabulary() {
+    let tokenizer = smollm2();
+    let mut random = Random(7);
+    for round in 0..400 {
+        // The vocabulary has no token for some control characters, nor for the first byte of
+        // characters this far out: they are left out, as Hugging Face leaves them out.
+        let mut source = random.text(if round % 50 == 0 { 3000 } else { 60 });
+        source.retain(|character| character as u32 >= 0x20 && (character as u32) < 0x40000);
+        let ids = tokenizer.encode_plain(&source).expect(&source);
+        assert_eq!(tokenizer.decode(&ids, true), source);
+    }
+}
+
+#[test]
+fn a_tokenizer_json_gives_the_ids_of_hugging_face() {
+    let config = json!({"bos_token": "<|im_start|>", "eos_token": {"content": "<|im_end|>"}});
+    let tokenizer =
+        Tokenizer::from_json("small_tokenizer.json", &fixture("small_tokenizer.json"), Some(&config))
+            .expect("small_tokenizer.json");
+    let bos = tokenizer.id_of("<|im_start|>").expect("a begin token");
+    assert_eq!((tokenizer.prefix(), tokenizer.add_bos()), (&[bos][..], true));
+    assert_eq!(tokenizer.bos_id(), Some(bos));
+    assert!(tokenizer.eos_ids().contains(&tokenizer.id_of("<|im_end|>").expect("an end token")));
+    for case in json("byte_level.json")["json"].as_array().expect("cases") {
+        let source = text(&case["text"]);
+        let found = tokenizer.encode(source).expect(source);
+        assert_eq!(found, ids(&case["ids"]), "{source:?}");
+        assert_eq!(tokenizer.encode_plain(source).expect(source), ids(&case["plain_ids"]), "{source:?}");
+        assert_eq!(tokenizer.decode(&found, true), text(&case["decoded"]), "{source:?}");
+    }
+    let config = json!({"bos_token": "<|im_start|>", "add_bos_token": false});
+    let without =
+        Tokenizer::from_json("t", &fixture("small_tokenizer.json"), Some(&config)).expect("tokenizer");
+    assert_eq!((without.prefix(), without.add_bos()), (&[][..], false));
+}
+
+/// The vocabulary of small_tokenizer.json as a GGUF file would carry it.
+struct SmallVocabulary {
+    tokens: Vec<String>,
+    types: Vec<i64>,
+    merges: Vec<String>,
+}
+
+fn small_vocabulary() -> SmallVocabulary {
+    let file = json("small_tokenizer.json");
+    let vocab = file["model"]["vocab"].as_object().expect("vocab");
+    let mut tokens = vec![String::new(); vocab.len()];
+    for (token, id) in vocab {
+        tokens[id.as_u64().expect("id") as usize] = token.clone();
+    }
+    let mut types = vec![1; tokens.len()];
+    for token in file["added_tokens"].as_array().expect("added tokens") {
+        if token["special"] == true {
+            types[token["id"].as_u64().expect("id") as usize] = 3;
+        }
+    }
+    let pair = |merge: &Value| format!("{} {}", text(&merge[0]), text(&merge[1]));
+    let merges = file["model"]["merges"].as_array().expect("merges").iter().map(pair).collect();
+    SmallVocabulary { tokens, types, merges }
+}
+
+#[test]
+fn every_named_split_gives_the_ids_of_its_pattern() {
+    let SmallVocabulary { tokens, types, merges } = small_vocabulary();
+    let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+    let merges: Vec<&str> = merges.iter().map(String::as_str).collect();
+    let build = |pre| GgufVocabulary {
+        file: "small.gguf",
+        model: "gpt2",
+        pre: Some(pre),
+        tokens: &tokens,
+        token_types: Some(&types),
+        merges: Some(&merges),
+        ..GgufVocabulary::default()
+    };
+    let golden = json("byte_level.json");
+    for (name, cases) in golden["splits"].as_object().expect("splits") {
+        let tokenizer = Tokenizer::from_gguf(build(name)).expect(name);
+        for case in cases.as_array().expect("cases") {
+            let source = text(&case["text"]);
+            assert_eq!(tokenizer.encode(source).expect(source), ids(&case["ids"]), "{name}: {source:?}");
+        }
+    }
+    let error = Tokenizer::from_gguf(build("klingon")).expect_err("an unknown split");
+    assert_eq!(error.code().as_str(), "unsupported-format");
+    assert!(error.message().contains("klingon") && error.message().contains("llama-bpe"), "{error}");
+}
+
+#[test]
+fn scores_give_the_ids_of_sentencepiece() {
+    let golden = json("sentencepiece.json");
+    let tokens: Vec<&str> = golden["tokens"].as_array().expect("tokens").iter().map(text).collect();
+    let scores: Vec<f32> = golden["scores"]
+        .as_array()
+        .expect("scores")
+        .iter()
+        .map(|s| s.as_f64().expect("score") as f32)
+        .collect();
+    let types: Vec<i64> =
+        golden["token_types"].as_array().expect("types").iter().map(|t| t.as_i64().expect("type")).collect();
+    let build = |add_space_prefix| {
+        Tokenizer::from_gguf(GgufVocabulary {
+            file: "tiny.gguf",
+            model: "llama",
+            tokens: &tokens,
+            scores: Some(&scores),
+            token_types: Some(&types),
+            bos: Some(1),
+            eos: Some(2),
+            unk: Some(0),
+            add_space_prefix,
+            ..GgufVocabulary::default()
+        })
+        .expect("a llama vocabulary")
+    };
+    let (with_prefix, without) = (build(None), build(Some(false)));
+    assert_eq!(with_prefix.prefix(), [1]);
+    assert!(with_prefix.eos_ids().contains(&with_prefix.id_of("<end_of_turn>").expect("a turn's end")));
+    for case in golden["cases"].as_array().expect("cases") {
+        let source = text(&case["text"]);
+        let found = with_prefix.encode_plain(source).expect(source);
+        // The library puts one space before a whole text; files of this kind are read with one
+        // before each part between added tokens, as llama.cpp and Hugging Face do.
+        if !source.contains("<tool>") {
+            assert_eq!(found, ids(&case["ids"]), "{source:?}");
+            assert_eq!(with_prefix.decode(&found, true), text(&case["decoded"]), "{source:?}");
+        } else {
+            assert_eq!(found, ids(&case["json_ids"]), "{source:?}");
+        }
+        assert_eq!(
+            without.encode_plain(source).expect(source),
+            ids(&case["ids_without_prefix"]),
+            "{source:?}"
+        );
+    }
+}
+
+#[test]
+fn a_llama_tokenizer_json_gives_the_ids_of_hugging_face() {
+    let tokenizer = Tokenizer::from_json("llama_tokenizer.json", &fixture("llama_tokenizer.json"), None)
+        .expect("llama_tokenizer.json");
+    assert_eq!(tokenizer.bos_id(), Some(1));
+    for case in json("sentencepiece.json")["cases"].as_array().expect("cases") {
+        let source = text(&case["text"]);
+        let found = tokenizer.encode(source).expect(source);
+        assert_eq!(found, ids(&case["json_ids"]), "{source:?}");
+        assert_eq!(tokenizer.decode(&found, true), text(&case["json_decoded"]), "{source:?}");
+    }
+}
