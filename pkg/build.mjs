@@ -1,0 +1,30 @@
+// Builds dist/ from src/: two modules (index.js, worker.js) and their types.
+// The wasm and its glue (dist/wasm/) are put there by .ci/build.sh.
+
+import { build } from "esbuild";
+import { spawnSync } from "node:child_process";
+import { copyFileSync } from "node:fs";
+import { join } from "node:path";
+
+const here = import.meta.dirname;
+const path = (...parts) => join(here, ...parts);
+
+await build({
+  entryPoints: [path("src/index.ts"), path("src/worker.ts")],
+  outdir: path("dist"),
+  bundle: true,
+  format: "esm",
+  target: "es2022",
+  charset: "utf8",
+  legalComments: "inline",
+  // The glue finds its wasm by its own URL, so it must stay a file of its own.
+  external: ["./wasm/tablm.js"],
+  logLevel: "warning",
+});
+
+const tsc = spawnSync(path("node_modules/.bin/tsc"), ["--project", here, "--emitDeclarationOnly", "--outDir", path("dist")], {
+  stdio: "inherit",
+});
+if (tsc.status !== 0) process.exit(1);
+
+for (const file of ["LICENSE-MIT", "LICENSE-APACHE", "NOTICE"]) copyFileSync(path("..", file), path(file));

@@ -1,0 +1,169 @@
+/** One file from the network, piece by piece into a sink, with length, magic and sha256 checked. */
+
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex } from "@noble/hashes/utils.js";
+import { TabLMError, throwIfAborted } from "./errors.js";
+
+/** Where the pieces go. */
+export interface Sink {
+  /** Takes the next piece. Throws a QuotaExceededError when there is no room. */
+  write(piece: Uint8Array): void | Promise<void>;
+}
+
+/** What is known of a file before its bytes arrive. */
+export interface DownloadHead {
+  sizeBytes: number | null;
+}
+
+/** What arrived. */
+export interface Downloaded {
+  sizeBytes: number;
+  sha256: string;
+}
+
+/** How one file is fetched. */
+export interface DownloadOptions {
+  signal: AbortSignal;
+  /** Called once the server has answered; may throw to refuse. */
+  onHead?: (head: DownloadHead) => void | Promise<void>;
+  onBytes: (loadedBytes: number, totalBytes: number | null) => void;
+}
+
+const GGUF_MAGIC = "GGUF";
+
+/** Asks for a URL; anything but a good answer is `network` with the status and the URL. */
+export async function request(url: string, init: RequestInit): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(url, init);
+  } catch (error) {
+    throwIfAborted(init.signal ?? undefined);
+    throw new TabLMError("network", `${url}: no answer from the server (${(error as Error).message})`, { cause: error });
+  }
+  if (!response.ok) {
+    await response.body?.cancel();
+    throw new TabLMError("network", `${url}: found status ${response.status}, expected 200`);
+  }
+  return response;
+}
+
+/** The length a response promises, where it can be trusted. */
+export function promisedLength(response: Response): number | null {
+  if (response.headers.get("content-encoding")) return null;
+  const text = response.headers.get("content-length");
+  return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : null;
+}
+
+/** Whether the server sent a web page. */
+export function isHtml(response: Response): boolean {
+  return /^text\/html\b/i.test(response.headers.get("content-type") ?? "");
+}
+
+/** The first bytes tell a model from an error page. */
+function checkStart(name: string, url: string, start: Uint8Array): void {
+  const text = String.fromCharCode(...start.subarray(0, 16));
+  if (/\.gguf$/i.test(name)) {
+    if (text.slice(0, 4) === GGUF_MAGIC) return;
+    throw new TabLMError("malformed", `${url}: starts with ${JSON.stringify(text)}, expected "${GGUF_MAGIC}"`);
+  }
+  if (/\.json$/i.test(name) && text.trimStart().startsWith("<")) {
+    throw new TabLMError("malformed", `${url}: starts with ${JSON.stringify(text)}, expected JSON`);
+  }
+}
+
+/** Collects the first bytes of a stream until there are enough to check. */
+class StartCheck {
+  #start = new Uint8Array(0);
+  #done = false;
+
+  constructor(private name: string, private url: string) {}
+
+  add(piece: Uint8Array, isLast: boolean): void {
+    if (this.#done) return;
+    const joined = new Uint8Array(Math.min(16, this.#start.length + piece.length));
+    joined.set(this.#start);
+    joined.set(piece.subarray(0, joined.length - this.#start.length), this.#start.length);
+    this.#start = joined;
+    if (joined.length < 4 && !isLast) return;
+    this.#done = true;
+    checkStart(this.name, this.url, joined);
+  }
+}
+
+/** Reads a body to its end, handing each piece on. Answers the number of bytes. */
+async function pump(
+  body: ReadableStream<Uint8Array>,
+  url: string,
+  signal: AbortSignal,
+  take: (piece: Uint8Array) => void | Promise<void>,
+): Promise<number> {
+  const reader = body.getReader();
+  let loadedBytes = 0;
+  try {
+    for (;;) {
+      let result;
+      try {
+        result = await reader.read();
+      } catch (error) {
+        throwIfAborted(signal);
+        throw new TabLMError("network", `${url}: the connection broke after ${loadedBytes} bytes`, { cause: error });
+      }
+      throwIfAborted(signal);
+      if (result.done) return loadedBytes;
+      await take(result.value);
+      loadedBytes += result.value.length;
+    }
+  } finally {
+    await reader.cancel().catch(() => undefined);
+  }
+}
+
+/**
+ * Downloads one file into a sink. Throws `network`, `malformed` (not the kind of file its name
+ * says), `aborted`, or what the sink throws.
+ */
+export async function downloadFile(name: string, url: string, sink: Sink, options: DownloadOptions): Promise<Downloaded> {
+  const response = await request(url, { signal: options.signal });
+  const sizeBytes = promisedLength(response);
+  if (isHtml(response)) {
+    await response.body?.cancel();
+    throw new TabLMError("malformed", `${url}: found a web page (content type text/html), expected ${name}`);
+  }
+  await options.onHead?.({ sizeBytes });
+  if (!response.body) throw new TabLMError("network", `${url}: found no body, expected ${name}`);
+
+  const hash = sha256.create();
+  const start = new StartCheck(name, url);
+  let seen = 0;
+  const loadedBytes = await pump(response.body, url, options.signal, async (piece) => {
+    start.add(piece, false);
+    hash.update(piece);
+    await sink.write(piece);
+    seen += piece.length;
+    options.onBytes(seen, sizeBytes);
+  });
+  if (loadedBytes === 0) throw new TabLMError("malformed", `${url}: found 0 bytes, expected ${name}`);
+  start.add(new Uint8Array(0), true);
+  if (sizeBytes !== null && loadedBytes !== sizeBytes) {
+    throw new TabLMError("network", `${url}: found ${loadedBytes} bytes, expected ${sizeBytes}`);
+  }
+  return { sizeBytes: loadedBytes, sha256: bytesToHex(hash.digest()) };
+}
+
+/** The sha256 of a stored file, read in pieces. */
+export async function hashPieces(
+  sizeBytes: number,
+  read: (offset: number, length: number) => Uint8Array | Promise<Uint8Array>,
+  pieceBytes = 4 << 20,
+): Promise<string> {
+  const hash = sha256.create();
+  for (let offset = 0; offset < sizeBytes; offset += pieceBytes) {
+    hash.update(await read(offset, Math.min(pieceBytes, sizeBytes - offset)));
+  }
+  return bytesToHex(hash.digest());
+}
+
+/** The sha256 of a text. */
+export function hashText(text: string): string {
+  return bytesToHex(sha256(new TextEncoder().encode(text)));
+}

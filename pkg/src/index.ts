@@ -1,0 +1,96 @@
+/**
+ * TabLM: small language models inside a browser tab.
+ *
+ * Importing this does nothing; everything starts with a call of `TabLM`.
+ */
+
+import { callOnce, Client, orAborted } from "./client.js";
+import { TabLMError, throwIfAborted, toTabLMError } from "./errors.js";
+import { Model } from "./model.js";
+import type { EngineOptions } from "./protocol.js";
+import { describeSource } from "./source.js";
+import type {
+  AssetOptions,
+  Capabilities,
+  DeviceChoice,
+  Estimate,
+  EstimateOptions,
+  LoadOptions,
+  ModelSource,
+  Progress,
+  StoredModel,
+  VerifyReport,
+} from "./types.js";
+
+export { errorCodes, TabLMError, type ErrorCode } from "./errors.js";
+export type { ChatCompletions, Model } from "./model.js";
+export type * from "./types.js";
+
+/** How long a worker may take to tidy up after an abort before it is ended. */
+const ABORT_GRACE_MS = 2000;
+
+function engineOptions({ contextLength, device }: { contextLength?: number; device?: DeviceChoice }): EngineOptions {
+  const options: EngineOptions = {};
+  if (contextLength !== undefined) {
+    if (!Number.isSafeInteger(contextLength) || contextLength < 1) {
+      throw new TabLMError("invalid-request", `contextLength: found ${contextLength}, expected a positive integer`);
+    }
+    options.contextLength = contextLength;
+  }
+  if (device !== undefined) {
+    if (device !== "auto" && device !== "webgpu" && device !== "cpu") {
+      throw new TabLMError("invalid-request", `device: found ${String(device)}, expected auto, webgpu or cpu`);
+    }
+    options.device = device;
+  }
+  return options;
+}
+
+/** Loads a model into a worker of its own. */
+async function load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
+  const params = { source: describeSource(source), options: engineOptions(options) };
+  const { signal, onProgress } = options;
+  throwIfAborted(signal);
+  const client = new Client(options);
+  const loading = client.call("load", params, { signal, ...(onProgress && { onProgress }) });
+  try {
+    return new Model(client, await orAborted(loading, signal));
+  } catch (error) {
+    const end = (): void => client.end(new TabLMError("disposed", "the model was not loaded"));
+    // After an abort the worker removes what it had half stored; then it ends.
+    const timer = setTimeout(end, ABORT_GRACE_MS);
+    loading
+      .catch(() => undefined)
+      .finally(() => {
+        clearTimeout(timer);
+        end();
+      });
+    throw toTabLMError(error);
+  }
+}
+
+/** What this browser offers: adapter, features, limits, storage. Downloads no model. */
+function capabilities(options: AssetOptions = {}): Promise<Capabilities> {
+  return callOnce("capabilities", null, options);
+}
+
+/** What a model will take, from its headers alone. */
+async function estimate(source: ModelSource, options: EstimateOptions = {}): Promise<Estimate> {
+  const params = { source: describeSource(source), options: engineOptions(options) };
+  throwIfAborted(options.signal);
+  return orAborted(callOnce("estimate", params, options, { signal: options.signal }), options.signal);
+}
+
+/** What is stored in this origin. */
+const models = {
+  /** Every stored model, whole or begun. */
+  list: (options: AssetOptions = {}): Promise<StoredModel[]> => callOnce("listModels", null, options),
+  /** Deletes a stored model; answers whether there was one. */
+  delete: (id: string, options: AssetOptions = {}): Promise<boolean> => callOnce("deleteModel", { id }, options),
+  /** Reads a stored model again and compares its hashes. */
+  verify: (id: string, options: AssetOptions & { onProgress?: (progress: Progress) => void } = {}): Promise<VerifyReport> =>
+    callOnce("verifyModel", { id }, options, { ...(options.onProgress && { onProgress: options.onProgress }) }),
+};
+
+/** The entry point. */
+export const TabLM = { load, capabilities, estimate, models } as const;

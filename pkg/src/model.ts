@@ -1,0 +1,158 @@
+/** A loaded model: its chat completions, one after another, and its end. */
+
+import { orAborted, type Client } from "./client.js";
+import { TabLMError, throwIfAborted, toTabLMError } from "./errors.js";
+import type { GenerationEnd } from "./protocol.js";
+import { checkRequest, type CheckedRequest, type EngineRequest } from "./request.js";
+import { Stream } from "./stream.js";
+import type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatRequest,
+  FinishReason,
+  ModelInfo,
+  RequestOptions,
+  StreamingChatRequest,
+  WholeChatRequest,
+} from "./types.js";
+
+/** `chat.completions` in OpenAI's shape. */
+export interface ChatCompletions {
+  create(request: StreamingChatRequest, options?: RequestOptions): Promise<AsyncIterable<ChatCompletionChunk>>;
+  create(request: WholeChatRequest, options?: RequestOptions): Promise<ChatCompletion>;
+  create(request: ChatRequest, options?: RequestOptions): Promise<AsyncIterable<ChatCompletionChunk> | ChatCompletion>;
+}
+
+const DISPOSE_TIMEOUT_MS = 1000;
+
+function disposed(): TabLMError {
+  return new TabLMError("disposed", "the model was disposed of");
+}
+
+function timeout(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** A model in its worker. Requests run one after another, in the order they were made. */
+export class Model {
+  /** OpenAI's entry point. */
+  readonly chat: { readonly completions: ChatCompletions };
+  #client: Client;
+  #info: ModelInfo;
+  /** Settles when the last request in the queue has. */
+  #tail: Promise<unknown> = Promise.resolve();
+  #disposing = new AbortController();
+  #disposal: Promise<void> | undefined;
+
+  /** Made by `TabLM.load`. */
+  constructor(client: Client, info: ModelInfo) {
+    this.#client = client;
+    this.#info = info;
+    const create = ((request: ChatRequest, options?: RequestOptions) => this.#create(request, options)) as ChatCompletions["create"];
+    this.chat = { completions: { create } };
+  }
+
+  /** Architecture, device and memory, as of the last request. */
+  get info(): ModelInfo {
+    return this.#info;
+  }
+
+  /** Stops what runs, frees the GPU and ends the worker. Further requests are `disposed`. */
+  dispose(): Promise<void> {
+    this.#disposal ??= this.#dispose();
+    return this.#disposal;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  async #dispose(): Promise<void> {
+    this.#disposing.abort();
+    // A worker that is deep in a computation is ended all the same.
+    const orderly = this.#tail.then(() => this.#client.call("dispose", null));
+    await Promise.race([orderly.catch(() => undefined), timeout(DISPOSE_TIMEOUT_MS)]);
+    this.#client.end(disposed());
+  }
+
+  async #create(request: ChatRequest, options: RequestOptions = {}): Promise<AsyncIterable<ChatCompletionChunk> | ChatCompletion> {
+    if (this.#disposing.signal.aborted) throw disposed();
+    const checked = checkRequest(request);
+    throwIfAborted(options.signal);
+    const head = {
+      id: `chatcmpl-${crypto.randomUUID()}`,
+      created: Math.floor(Date.now() / 1000),
+      model: checked.model ?? this.#info.name,
+    };
+    return checked.stream ? this.#stream(head, checked, options) : this.#whole(head, checked, options);
+  }
+
+  async #whole(head: AnswerHead, checked: CheckedRequest, { signal }: RequestOptions): Promise<ChatCompletion> {
+    let content = "";
+    const end = await this.#run(checked.engine, signal, (text) => (content += text));
+    const finish_reason = end.finish_reason as FinishReason;
+    return {
+      ...head,
+      object: "chat.completion",
+      choices: [{ index: 0, message: { role: "assistant", content, refusal: null }, finish_reason, logprobs: null }],
+      usage: end.usage,
+      timings: end.timings,
+    };
+  }
+
+  #stream(head: AnswerHead, checked: CheckedRequest, { signal }: RequestOptions): AsyncIterable<ChatCompletionChunk> {
+    const left = new AbortController();
+    const stream = new Stream<ChatCompletionChunk>(() => left.abort());
+    const chunk = (delta: { role?: "assistant"; content?: string }, finish_reason: FinishReason | null): ChatCompletionChunk => ({
+      ...head,
+      object: "chat.completion.chunk",
+      choices: [{ index: 0, delta, finish_reason, logprobs: null }],
+    });
+    stream.push(chunk({ role: "assistant", content: "" }, null));
+    const either = signal ? anySignal([signal, left.signal]) : left.signal;
+    this.#run(checked.engine, either, (text) => stream.push(chunk({ content: text }, null))).then(
+      (end) => {
+        stream.push({ ...chunk({}, end.finish_reason as FinishReason), usage: end.usage, timings: end.timings });
+        stream.end();
+      },
+      (error: unknown) => stream.end(error),
+    );
+    return stream;
+  }
+
+  /**
+   * Runs a request when its turn comes. The caller is answered the moment its signal fires;
+   * the next request waits until the worker has really stopped.
+   */
+  #run(request: EngineRequest, caller: AbortSignal | undefined, onToken: (text: string) => void): Promise<GenerationEnd> {
+    const signal = caller ? anySignal([caller, this.#disposing.signal]) : this.#disposing.signal;
+    const turn = this.#tail.then(async () => {
+      throwIfAborted(signal);
+      const end = await this.#client.call("generate", { request }, { signal, onToken: (text) => !signal.aborted && onToken(text) });
+      this.#info = end.info;
+      if (end.finish_reason === "abort") throw new TabLMError("aborted", "aborted by the caller");
+      return end;
+    });
+    this.#tail = turn.catch(() => undefined);
+    return orAborted(turn, signal).catch((error: unknown) => {
+      throw this.#disposing.signal.aborted ? disposed() : toTabLMError(error);
+    });
+  }
+}
+
+interface AnswerHead {
+  id: string;
+  created: number;
+  model: string;
+}
+
+/** `AbortSignal.any`, also where the browser does not have it yet. */
+function anySignal(signals: AbortSignal[]): AbortSignal {
+  if ("any" in AbortSignal) return AbortSignal.any(signals);
+  const controller = new AbortController();
+  for (const signal of signals) {
+    if (signal.aborted) controller.abort(signal.reason);
+    signal.addEventListener("abort", () => controller.abort(signal.reason), { once: true });
+  }
+  return controller.signal;
+}

@@ -1,0 +1,354 @@
+/**
+ * Models kept in this origin: downloaded once into the origin private file system, read in
+ * pieces from there, listed, verified and deleted.
+ *
+ * One folder for each model, named by the hash of its source. Its manifest names a file only
+ * once all its bytes are there, and says `complete` only once all files are. (A download
+ * that stops starts anew; the manifest is where a byte to go on from would be kept.)
+ */
+
+import { downloadFile, hashPieces, hashText, type Downloaded, type Sink } from "./download.js";
+import { TabLMError, throwIfAborted } from "./errors.js";
+import type { Meter } from "./meter.js";
+import {
+  blobReader,
+  modelsFolder,
+  openForReading,
+  openForWriting,
+  readText,
+  remove,
+  storageEstimate,
+  subfolder,
+  writeText,
+  type StoredReader,
+} from "./opfs.js";
+import { exists, openRemote, remoteFiles, remoteLength, type RemoteFile } from "./remote.js";
+import type { SourceDescription } from "./source.js";
+import type { StoredModel, VerifyReport } from "./types.js";
+import type { SourceFile } from "./wasm/tablm.js";
+
+interface ManifestFile {
+  name: string;
+  storedAs: string;
+  sizeBytes: number;
+  sha256: string;
+}
+
+interface Manifest {
+  version: 1;
+  source: string;
+  complete: boolean;
+  files: ManifestFile[];
+}
+
+/** Files ready to be read in pieces. */
+export interface OpenedModel {
+  files: SourceFile[];
+  /** Bytes a load would have to download first. */
+  missingBytes: number;
+  stored: boolean;
+  close(): void;
+}
+
+const MANIFEST = "manifest.json";
+const ABSENT = Symbol("absent");
+
+/** The name of a model's folder. */
+function modelId(source: string): string {
+  return hashText(source).slice(0, 16);
+}
+
+function isManifestFile(value: unknown): value is ManifestFile {
+  const file = value as Partial<ManifestFile> | null;
+  return (
+    typeof file?.name === "string" &&
+    typeof file.storedAs === "string" &&
+    /^\d+\.bin$/.test(file.storedAs) &&
+    Number.isSafeInteger(file.sizeBytes) &&
+    typeof file.sha256 === "string"
+  );
+}
+
+/** A folder's manifest; `null` where there is none that can be read. */
+async function readManifest(folder: FileSystemDirectoryHandle): Promise<Manifest | null> {
+  const text = await readText(folder, MANIFEST);
+  if (text === null) return null;
+  try {
+    const value = JSON.parse(text) as Manifest;
+    const right = value.version === 1 && typeof value.source === "string" && Array.isArray(value.files);
+    return right && value.files.every(isManifestFile) ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+function opened(files: { name: string; reader: StoredReader }[], stored: boolean): OpenedModel {
+  return {
+    files: files.map(({ name, reader }) => ({ name, sizeBytes: reader.sizeBytes, read: reader.read })),
+    missingBytes: 0,
+    stored,
+    close: () => files.forEach(({ reader }) => reader.close()),
+  };
+}
+
+/** Opens every file of a complete model; `null` if one is missing or has another length. */
+async function openStored(folder: FileSystemDirectoryHandle, manifest: Manifest): Promise<OpenedModel | null> {
+  const files: { name: string; reader: StoredReader }[] = [];
+  for (const file of manifest.files) {
+    const reader = await openForReading(folder, file.storedAs);
+    if (reader) files.push({ name: file.name, reader });
+    if (reader?.sizeBytes === file.sizeBytes) continue;
+    files.forEach(({ reader: open }) => open.close());
+    return null;
+  }
+  return opened(files, true);
+}
+
+/** One tab downloads, the others wait for it. */
+async function withLock<T>(id: string, signal: AbortSignal, job: () => Promise<T>): Promise<T> {
+  if (!("locks" in navigator)) return job();
+  try {
+    return await navigator.locks.request(`tablm:${id}`, { signal }, job);
+  } catch (error) {
+    throwIfAborted(signal);
+    throw error;
+  }
+}
+
+const mebibytes = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`;
+
+async function storageFull(name: string, neededBytes: number | null): Promise<TabLMError> {
+  const { quotaBytes, usageBytes } = await storageEstimate();
+  const needed = neededBytes === null ? "more room" : mebibytes(neededBytes);
+  const free = quotaBytes === null || usageBytes === null ? "too little" : mebibytes(Math.max(0, quotaBytes - usageBytes));
+  return new TabLMError("storage-full", `${name}: needs ${needed}, this origin's storage has ${free} free`);
+}
+
+/** Refuses a file that cannot fit before a byte of it is stored. */
+async function checkRoom(name: string, sizeBytes: number | null): Promise<void> {
+  const { quotaBytes, usageBytes } = await storageEstimate();
+  if (sizeBytes === null || quotaBytes === null || usageBytes === null) return;
+  if (sizeBytes > quotaBytes - usageBytes) throw await storageFull(name, sizeBytes);
+}
+
+/** Counts the bytes of a whole model for the meter. */
+class Tally {
+  #done = 0;
+
+  constructor(private meter: Meter, private totalBytes: number | null) {}
+
+  /** Progress within one file; a single file's own length is the total. */
+  progress(name: string, loadedBytes: number, fileBytes: number | null, isOnly: boolean): void {
+    this.meter.report("download", name, this.#done + loadedBytes, isOnly ? fileBytes : this.totalBytes);
+  }
+
+  finish(sizeBytes: number): void {
+    this.#done += sizeBytes;
+  }
+}
+
+/** The bytes of all required files still to come, if the server tells. */
+async function totalLength(files: RemoteFile[], signal: AbortSignal): Promise<number | null> {
+  let total = 0;
+  for (const file of files) {
+    if (file.optional) continue;
+    const length = await remoteLength(file.url, signal).catch((error: unknown) => {
+      throwIfAborted(signal);
+      void error; // A server may refuse HEAD; then the total is not known.
+      return null;
+    });
+    if (length === null) return null;
+    total += length;
+  }
+  return total;
+}
+
+/** Downloads one file into its place. Answers `absent` for an optional file that is not there. */
+async function storeFile(
+  folder: FileSystemDirectoryHandle,
+  storedAs: string,
+  file: RemoteFile,
+  signal: AbortSignal,
+  onBytes: (loadedBytes: number, totalBytes: number | null) => void,
+): Promise<Downloaded | typeof ABSENT> {
+  if (file.optional && !(await exists(file.url, signal))) return ABSENT;
+  const handle = await openForWriting(folder, storedAs);
+  let needed: number | null = null;
+  try {
+    handle.truncate(0);
+    let offset = 0;
+    const sink: Sink = {
+      write(piece) {
+        const written = handle.write(piece, { at: offset });
+        if (written !== piece.length) throw new DOMException("short write", "QuotaExceededError");
+        offset += written;
+      },
+    };
+    const onHead = async (head: { sizeBytes: number | null }): Promise<void> => {
+      needed = head.sizeBytes;
+      await checkRoom(file.name, needed);
+    };
+    const downloaded = await downloadFile(file.name, file.url, sink, { signal, onHead, onBytes });
+    handle.flush();
+    handle.close();
+    return downloaded;
+  } catch (error) {
+    handle.close();
+    const full = (error as { name?: unknown }).name === "QuotaExceededError" ? await storageFull(file.name, needed) : null;
+    await remove(folder, storedAs).catch(() => undefined);
+    throw full ?? error;
+  }
+}
+
+/** Downloads what is missing of a model and marks it complete. */
+async function fillFolder(
+  folder: FileSystemDirectoryHandle,
+  source: SourceDescription & { url: string },
+  earlier: Manifest | null,
+  signal: AbortSignal,
+  meter: Meter,
+): Promise<void> {
+  meter.report("download", source.name, 0, null);
+  const manifest: Manifest = { version: 1, source: source.url, complete: false, files: [] };
+  const files = await remoteFiles(source, signal);
+  const tally = new Tally(meter, files.length === 1 ? null : await totalLength(files, signal));
+  for (const [index, file] of files.entries()) {
+    throwIfAborted(signal);
+    const storedAs = `${index}.bin`;
+    const kept = earlier?.files.find((entry) => entry.name === file.name && entry.storedAs === storedAs);
+    const reader = kept ? await openForReading(folder, storedAs) : null;
+    reader?.close();
+    if (kept && reader?.sizeBytes === kept.sizeBytes) {
+      manifest.files.push(kept);
+      tally.finish(kept.sizeBytes);
+      continue;
+    }
+    const downloaded = await storeFile(folder, storedAs, file, signal, (loadedBytes, totalBytes) =>
+      tally.progress(file.name, loadedBytes, totalBytes, files.length === 1),
+    );
+    if (downloaded === ABSENT) continue;
+    tally.finish(downloaded.sizeBytes);
+    manifest.files.push({ name: file.name, storedAs, ...downloaded });
+    await writeText(folder, MANIFEST, JSON.stringify(manifest));
+  }
+  await writeText(folder, MANIFEST, JSON.stringify({ ...manifest, complete: true }));
+}
+
+/** Where nothing can be stored: every file as a Blob, which the browser may keep on disk. */
+async function downloadToMemory(source: SourceDescription, signal: AbortSignal, meter: Meter): Promise<OpenedModel> {
+  const files = await remoteFiles(source, signal);
+  const tally = new Tally(meter, files.length === 1 ? null : await totalLength(files, signal));
+  const inMemory: { name: string; reader: StoredReader }[] = [];
+  for (const file of files) {
+    if (file.optional && !(await exists(file.url, signal))) continue;
+    const pieces: BlobPart[] = [];
+    const sink: Sink = { write: (piece) => void pieces.push(piece as Uint8Array<ArrayBuffer>) };
+    const { sizeBytes } = await downloadFile(file.name, file.url, sink, {
+      signal,
+      onBytes: (loaded, total) => tally.progress(file.name, loaded, total, files.length === 1),
+    });
+    tally.finish(sizeBytes);
+    inMemory.push({ name: file.name, reader: blobReader(file.name, new Blob(pieces)) });
+  }
+  return opened(inMemory, false);
+}
+
+function openFiles(files: File[]): OpenedModel {
+  return opened(files.map((file) => ({ name: file.name, reader: blobReader(file.name, file) })), false);
+}
+
+/** Opens a source for a load, downloading it first where it is not stored yet. */
+export async function openModel(source: SourceDescription, signal: AbortSignal, meter: Meter): Promise<OpenedModel> {
+  if (source.kind === "files") return openFiles(source.files);
+  const models = await modelsFolder();
+  if (!models) return downloadToMemory(source, signal, meter);
+  const id = modelId(source.url);
+  return withLock(id, signal, async () => {
+    const folder = await models.getDirectoryHandle(id, { create: true });
+    for (let attempt = 0; attempt < 2; attempt += 1) {
+      const manifest = await readManifest(folder);
+      const stored = manifest?.complete ? await openStored(folder, manifest) : null;
+      if (stored) return stored;
+      try {
+        await fillFolder(folder, source, manifest, signal, meter);
+      } catch (error) {
+        if ((await readManifest(folder)) === null) await remove(models, id).catch(() => undefined);
+        throw error;
+      }
+    }
+    throw new TabLMError("integrity", `${source.url}: storage does not keep what was written to it`);
+  });
+}
+
+/** Opens a source for its headers alone: what is stored, else the server's files in pieces. */
+export async function peekModel(source: SourceDescription, signal: AbortSignal): Promise<OpenedModel> {
+  if (source.kind === "files") return openFiles(source.files);
+  const models = await modelsFolder();
+  const folder = models && (await subfolder(models, modelId(source.url)));
+  const manifest = folder && (await readManifest(folder));
+  const stored = folder && manifest?.complete ? await openStored(folder, manifest) : null;
+  if (stored) return stored;
+  const files: SourceFile[] = [];
+  for (const file of await remoteFiles(source, signal)) {
+    if (file.optional && !(await exists(file.url, signal))) continue;
+    files.push(await openRemote(file, signal));
+  }
+  const missingBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
+  return { files, missingBytes, stored: false, close: () => undefined };
+}
+
+function describe(id: string, manifest: Manifest | null): StoredModel {
+  const files = (manifest?.files ?? []).map(({ name, sizeBytes, sha256 }) => ({ name, sizeBytes, sha256 }));
+  const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
+  return { id, source: manifest?.source ?? "", complete: manifest?.complete ?? false, sizeBytes, files };
+}
+
+/** Every model stored in this origin, whole or begun. */
+export async function listModels(): Promise<StoredModel[]> {
+  const models = await modelsFolder();
+  if (!models) return [];
+  const list: StoredModel[] = [];
+  for await (const entry of models.values()) {
+    if (entry.kind !== "directory") continue;
+    list.push(describe(entry.name, await readManifest(entry as FileSystemDirectoryHandle)));
+  }
+  return list;
+}
+
+function checkId(id: unknown): asserts id is string {
+  if (typeof id === "string" && /^[0-9a-f]{16}$/.test(id)) return;
+  throw new TabLMError("invalid-request", `id: found ${JSON.stringify(id)?.slice(0, 60)}, expected an id from TabLM.models.list()`);
+}
+
+/** Deletes a stored model; answers whether there was one. */
+export async function deleteModel(id: string): Promise<boolean> {
+  checkId(id);
+  const models = await modelsFolder();
+  if (!models || !(await subfolder(models, id))) return false;
+  try {
+    await models.removeEntry(id, { recursive: true });
+  } catch (error) {
+    if ((error as { name?: unknown }).name !== "NoModificationAllowedError") throw error;
+    throw new TabLMError("invalid-request", `id: ${id} is being loaded, in this tab or another`, { cause: error });
+  }
+  return true;
+}
+
+/** Reads a stored model again and compares its hashes with those of the download. */
+export async function verifyModel(id: string, meter: Meter): Promise<VerifyReport> {
+  checkId(id);
+  const models = await modelsFolder();
+  const folder = models && (await subfolder(models, id));
+  const manifest = folder && (await readManifest(folder));
+  if (!folder || !manifest) throw new TabLMError("invalid-request", `id: found ${id}, which is not stored here`);
+  const files: VerifyReport["files"] = [];
+  for (const file of manifest.files) {
+    const reader = await openForReading(folder, file.storedAs);
+    meter.report("verify", file.name, 0, file.sizeBytes);
+    const foundSha256 = reader ? await hashPieces(reader.sizeBytes, reader.read) : "";
+    reader?.close();
+    meter.report("verify", file.name, file.sizeBytes, file.sizeBytes);
+    files.push({ name: file.name, ok: foundSha256 === file.sha256, expectedSha256: file.sha256, foundSha256 });
+  }
+  return { id, ok: manifest.complete && files.every((file) => file.ok), files };
+}

@@ -1,0 +1,62 @@
+/** The messages between page and worker, as one union each way. */
+
+import type { PlainError } from "./errors.js";
+import type { EngineRequest } from "./request.js";
+import type { SourceDescription } from "./source.js";
+import type {
+  Capabilities,
+  DeviceChoice,
+  Estimate,
+  ModelInfo,
+  Progress,
+  StoredModel,
+  Timings,
+  Usage,
+  VerifyReport,
+} from "./types.js";
+
+/** What the engine's JSON options hold. */
+export interface EngineOptions {
+  contextLength?: number;
+  device?: DeviceChoice;
+}
+
+/** How a generation ended. */
+export interface GenerationEnd {
+  finish_reason: "stop" | "length" | "abort";
+  usage: Usage;
+  timings: Timings;
+  info: ModelInfo;
+}
+
+/** Every method of the worker: its parameters and its result. */
+export interface Methods {
+  load: { params: { source: SourceDescription; options: EngineOptions }; result: ModelInfo };
+  estimate: { params: { source: SourceDescription; options: EngineOptions }; result: Estimate };
+  capabilities: { params: null; result: Capabilities };
+  generate: { params: { request: EngineRequest }; result: GenerationEnd };
+  dispose: { params: null; result: null };
+  listModels: { params: null; result: StoredModel[] };
+  deleteModel: { params: { id: string }; result: boolean };
+  verifyModel: { params: { id: string }; result: VerifyReport };
+}
+
+export type MethodName = keyof Methods;
+
+/** One call, with its method's parameters. */
+export type Call = {
+  [Name in MethodName]: { method: Name; params: Methods[Name]["params"] };
+}[MethodName];
+
+/** Page to worker. */
+export type ToWorker =
+  | { type: "init"; wasmUrl: string | null }
+  | ({ type: "call"; callId: number } & Call)
+  | { type: "abort"; callId: number };
+
+/** Worker to page. */
+export type FromWorker =
+  | { type: "result"; callId: number; value: unknown }
+  | { type: "error"; callId: number; error: PlainError }
+  | { type: "progress"; callId: number; progress: Progress }
+  | { type: "token"; callId: number; text: string };

@@ -1,0 +1,190 @@
+/**
+ * What a chat request may hold: everything is checked here, nothing is ignored in silence.
+ * The result is the JSON the engine reads.
+ */
+
+import { TabLMError } from "./errors.js";
+
+/** A request as the engine reads it: absent means the checkpoint's own default. */
+export interface EngineRequest {
+  messages: { role: "system" | "user" | "assistant"; content: string }[];
+  temperature?: number;
+  top_p?: number;
+  top_k?: number;
+  min_p?: number;
+  max_completion_tokens?: number;
+  stop?: string[];
+  seed?: number;
+  frequency_penalty?: number;
+  presence_penalty?: number;
+  repetition_penalty?: number;
+  logit_bias?: Record<string, number>;
+}
+
+/** A checked request. */
+export interface CheckedRequest {
+  engine: EngineRequest;
+  stream: boolean;
+  model: string | null;
+}
+
+const MAX_STOPS = 16;
+const MAX_STOP_LENGTH = 1024;
+const MAX_BIASES = 1024;
+const MAX_MESSAGES = 4096;
+
+/** Fields of OpenAI's API that this engine does not have yet. */
+const NOT_YET = new Set([
+  "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format", "logprobs",
+  "top_logprobs", "reasoning_effort", "audio", "modalities", "prediction", "web_search_options", "grammar",
+]);
+
+interface NumberField {
+  name: "temperature" | "top_p" | "top_k" | "min_p" | "seed" | "frequency_penalty" | "presence_penalty" | "repetition_penalty";
+  min: number;
+  max: number;
+  integer?: boolean;
+}
+
+const NUMBER_FIELDS: readonly NumberField[] = [
+  { name: "temperature", min: 0, max: 2 },
+  { name: "top_p", min: 0, max: 1 },
+  { name: "top_k", min: 0, max: 2 ** 31 - 1, integer: true },
+  { name: "min_p", min: 0, max: 1 },
+  { name: "seed", min: 0, max: Number.MAX_SAFE_INTEGER, integer: true },
+  { name: "frequency_penalty", min: -2, max: 2 },
+  { name: "presence_penalty", min: -2, max: 2 },
+  { name: "repetition_penalty", min: 0.01, max: 10 },
+];
+
+const OTHER_FIELDS = new Set([
+  "messages", "model", "stream", "stream_options", "max_completion_tokens", "max_tokens", "stop", "logit_bias", "n",
+]);
+
+function invalid(field: string, message: string): TabLMError {
+  return new TabLMError("invalid-request", `${field}: ${message}`);
+}
+
+/** A value for a message: short, and of any type. */
+function show(value: unknown): string {
+  let text: string;
+  try {
+    text = JSON.stringify(value) ?? String(value);
+  } catch {
+    text = typeof value;
+  }
+  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function checkNumber(field: string, value: unknown, { min, max, integer }: Omit<NumberField, "name">): number {
+  const right = typeof value === "number" && value >= min && value <= max && (!integer || Number.isInteger(value));
+  if (!right) throw invalid(field, `found ${show(value)}, expected ${integer ? "an integer" : "a number"} from ${min} to ${max}`);
+  return value;
+}
+
+function checkContent(field: string, content: unknown): string {
+  if (typeof content === "string") return content;
+  if (!Array.isArray(content)) throw invalid(field, `found ${show(content)}, expected a string or an array of text parts`);
+  return content
+    .map((part: unknown, index) => {
+      if (!isRecord(part) || part["type"] !== "text" || typeof part["text"] !== "string") {
+        throw invalid(`${field}[${index}]`, `found ${show(part)}, expected {"type":"text","text":…}`);
+      }
+      return part["text"];
+    })
+    .join("");
+}
+
+function checkMessages(value: unknown): EngineRequest["messages"] {
+  if (!Array.isArray(value) || value.length === 0) throw invalid("messages", `found ${show(value)}, expected at least one message`);
+  if (value.length > MAX_MESSAGES) throw invalid("messages", `found ${value.length}, expected at most ${MAX_MESSAGES}`);
+  return value.map((message: unknown, index) => {
+    const field = `messages[${index}]`;
+    if (!isRecord(message)) throw invalid(field, `found ${show(message)}, expected an object`);
+    for (const [key, extra] of Object.entries(message)) {
+      if (key !== "role" && key !== "content" && extra !== null && extra !== undefined) {
+        throw invalid(`${field}.${key}`, "not supported yet");
+      }
+    }
+    const role = message["role"] === "developer" ? "system" : message["role"];
+    if (role !== "system" && role !== "user" && role !== "assistant") {
+      throw invalid(`${field}.role`, `found ${show(message["role"])}, expected system, developer, user or assistant`);
+    }
+    return { role, content: checkContent(`${field}.content`, message["content"]) };
+  });
+}
+
+function checkStop(value: unknown): string[] {
+  const stops: unknown[] = Array.isArray(value) ? value : [value];
+  if (stops.length > MAX_STOPS) throw invalid("stop", `found ${stops.length} strings, expected at most ${MAX_STOPS}`);
+  return stops.map((stop, index) => {
+    if (typeof stop !== "string" || stop.length === 0 || stop.length > MAX_STOP_LENGTH) {
+      throw invalid(`stop[${index}]`, `found ${show(stop)}, expected a string of 1 to ${MAX_STOP_LENGTH} characters`);
+    }
+    return stop;
+  });
+}
+
+function checkLogitBias(value: unknown): Record<string, number> {
+  if (!isRecord(value)) throw invalid("logit_bias", `found ${show(value)}, expected an object from token id to number`);
+  const entries = Object.entries(value);
+  if (entries.length > MAX_BIASES) throw invalid("logit_bias", `found ${entries.length} entries, expected at most ${MAX_BIASES}`);
+  for (const [token, bias] of entries) {
+    if (!/^\d{1,9}$/.test(token)) throw invalid("logit_bias", `found key ${show(token)}, expected a token id`);
+    checkNumber(`logit_bias.${token}`, bias, { min: -100, max: 100 });
+  }
+  return value as Record<string, number>;
+}
+
+/** Refuses what is unknown, and what is known but not there yet. */
+function checkFieldNames(request: Record<string, unknown>): void {
+  const known = new Set<string>([...OTHER_FIELDS, ...NUMBER_FIELDS.map((field) => field.name)]);
+  for (const [name, value] of Object.entries(request)) {
+    if (known.has(name) || value === undefined || value === null) continue;
+    // Asking for nothing is no request.
+    if (NOT_YET.has(name) && (value === false || (Array.isArray(value) && value.length === 0))) continue;
+    throw invalid(name, NOT_YET.has(name) ? "not supported yet" : "unknown field");
+  }
+}
+
+function checkMaxTokens(request: Record<string, unknown>): number | undefined {
+  const rule = { min: 1, max: 2 ** 31 - 1, integer: true };
+  const [value, older] = [request["max_completion_tokens"] ?? undefined, request["max_tokens"] ?? undefined];
+  if (value !== undefined && older !== undefined && value !== older) {
+    throw invalid("max_tokens", `found ${show(older)} beside max_completion_tokens ${show(value)}, expected one of them`);
+  }
+  if (value !== undefined) return checkNumber("max_completion_tokens", value, rule);
+  return older === undefined ? undefined : checkNumber("max_tokens", older, rule);
+}
+
+/** Checks a request and puts it into the engine's words. Throws `invalid-request` naming the field. */
+export function checkRequest(request: unknown): CheckedRequest {
+  if (!isRecord(request)) throw invalid("request", `found ${show(request)}, expected an object`);
+  checkFieldNames(request);
+  const given = (name: string): unknown => request[name] ?? undefined;
+  const engine: EngineRequest = { messages: checkMessages(request["messages"]) };
+  for (const field of NUMBER_FIELDS) {
+    const value = given(field.name);
+    if (value !== undefined) engine[field.name] = checkNumber(field.name, value, field);
+  }
+  const maxTokens = checkMaxTokens(request);
+  if (maxTokens !== undefined) engine.max_completion_tokens = maxTokens;
+  if (given("stop") !== undefined) engine.stop = checkStop(request["stop"]);
+  if (given("logit_bias") !== undefined) engine.logit_bias = checkLogitBias(request["logit_bias"]);
+
+  const n = given("n");
+  if (n !== undefined && n !== 1) throw invalid("n", `found ${show(n)}, expected 1`);
+  const model = given("model");
+  if (model !== undefined && typeof model !== "string") throw invalid("model", `found ${show(model)}, expected a string`);
+  const stream = given("stream") ?? false;
+  if (typeof stream !== "boolean") throw invalid("stream", `found ${show(stream)}, expected true or false`);
+  const streamOptions = given("stream_options");
+  if (streamOptions !== undefined && !(stream && isRecord(streamOptions))) {
+    throw invalid("stream_options", `found ${show(streamOptions)}, expected an object beside stream: true`);
+  }
+  return { engine, stream, model: (model as string | undefined) ?? null };
+}

@@ -1,0 +1,78 @@
+/** What a source names: one file behind a URL, a folder behind a URL, or files in hand. */
+
+import { TabLMError } from "./errors.js";
+import type { ModelSource } from "./types.js";
+
+/** A source as it goes to the worker. */
+export type SourceDescription =
+  | { kind: "file-url"; url: string; name: string }
+  | { kind: "folder-url"; url: string; name: string }
+  | { kind: "files"; files: File[]; name: string };
+
+const HUB = "https://huggingface.co/";
+const HUB_FORM = /^hf:([\w.-]+)\/([\w.-]+?)(?:@([\w.-]+))?(?:\/([\w./-]+))?$/;
+
+function invalid(message: string): TabLMError {
+  return new TabLMError("invalid-request", `source: ${message}`);
+}
+
+/** `hf:owner/repo[@revision][/file]` as a URL; a folder's ends with a slash. */
+function hubUrl(source: string): string {
+  const match = HUB_FORM.exec(source);
+  if (!match || source.includes("..")) throw invalid(`found ${source}, expected hf:owner/repo[@revision][/file]`);
+  const [, owner, repository, revision = "main", file = ""] = match;
+  return `${HUB}${owner}/${repository}/resolve/${revision}/${file}`;
+}
+
+function lastSegment(path: string): string {
+  const segment = path.split("/").filter(Boolean).at(-1) ?? "model";
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return segment;
+  }
+}
+
+function describeUrl(text: string, base: string | undefined): SourceDescription {
+  let url: URL;
+  try {
+    url = new URL(text, base);
+  } catch {
+    throw invalid(`found ${text.slice(0, 200)}, expected a URL, hf:owner/repo or a File`);
+  }
+  if (url.protocol !== "https:" && url.protocol !== "http:") {
+    throw invalid(`found the scheme ${url.protocol}, expected http: or https: (pass a File for local data)`);
+  }
+  url.hash = "";
+  const name = lastSegment(url.pathname);
+  if (/\.gguf$/i.test(url.pathname)) return { kind: "file-url", url: url.href, name };
+  if (/\.safetensors(\.index\.json)?$/i.test(url.pathname)) {
+    throw invalid(`found the single file ${name}, expected the URL of its folder (config.json and tokenizer.json belong to it)`);
+  }
+  if (!url.pathname.endsWith("/")) url.pathname += "/";
+  return { kind: "folder-url", url: url.href, name };
+}
+
+/** The name of a folder of files: what its paths have in common, else the first file's. */
+function folderName(files: readonly File[]): string {
+  return files[0]?.webkitRelativePath?.split("/")[0] || files[0]?.name || "model";
+}
+
+/** Reads a source; relative URLs are relative to the page. Throws `invalid-request`. */
+export function describeSource(source: ModelSource): SourceDescription {
+  const base = typeof document === "undefined" ? undefined : document.baseURI;
+  if (typeof source === "string") {
+    if (!source.startsWith("hf:")) return describeUrl(source, base);
+    const description = describeUrl(hubUrl(source), base);
+    if (description.kind === "folder-url") description.name = source.slice(3);
+    return description;
+  }
+  if (source instanceof URL) return describeUrl(source.href, base);
+  if (typeof File !== "undefined") {
+    if (source instanceof File) return { kind: "files", files: [source], name: source.name };
+    if (Array.isArray(source) && source.length > 0 && source.every((file) => file instanceof File)) {
+      return { kind: "files", files: [...source], name: folderName(source) };
+    }
+  }
+  throw invalid("expected a URL, hf:owner/repo, a File or an array of Files");
+}

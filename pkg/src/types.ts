@@ -1,0 +1,228 @@
+/** The public shapes: what callers pass in and get back. */
+
+/** Which executor to use: the GPU, the CPU, or the GPU where there is one. */
+export type DeviceChoice = "auto" | "webgpu" | "cpu";
+
+/**
+ * Where a model comes from: the URL of a `.gguf` file, the URL of a folder with safetensors,
+ * `hf:owner/repo[@revision][/file]`, a `File`, or the `File`s of a folder.
+ */
+export type ModelSource = string | URL | File | readonly File[];
+
+/** What a load is busy with. */
+export type ProgressPhase = "download" | "verify" | "upload" | "compile" | "warmup";
+
+/** One report of progress; `null` where a number is not known. */
+export interface Progress {
+  phase: ProgressPhase;
+  loadedBytes: number;
+  totalBytes: number | null;
+  bytesPerSecond: number | null;
+  etaSeconds: number | null;
+  /** The file or step that is being worked on. */
+  file: string;
+}
+
+/** Where the worker and the wasm are, if not beside the package. */
+export interface AssetOptions {
+  workerUrl?: string | URL;
+  wasmUrl?: string | URL;
+}
+
+/** Options of `TabLM.load`. */
+export interface LoadOptions extends AssetOptions {
+  onProgress?: (progress: Progress) => void;
+  signal?: AbortSignal;
+  /** Positions the state is made for; at most what the model was trained for. */
+  contextLength?: number;
+  device?: DeviceChoice;
+}
+
+/** Options of `TabLM.estimate`. */
+export interface EstimateOptions extends AssetOptions {
+  signal?: AbortSignal;
+  contextLength?: number;
+  device?: DeviceChoice;
+}
+
+/** The executor in use. */
+export interface DeviceInfo {
+  backend: string;
+  adapter: string;
+  features: string[];
+  [key: string]: unknown;
+}
+
+/** Bytes in use, by what for. */
+export interface MemoryInfo {
+  weights_bytes: number;
+  state_bytes: number;
+  scratch_bytes: number;
+  peak_gpu_bytes: number;
+  /** The size of the wasm heap; weights are never in it on the GPU path. */
+  wasm_heap_bytes: number;
+  [key: string]: number;
+}
+
+/** What a loaded model says of itself. */
+export interface ModelInfo {
+  /** The name of the file or folder it came from. */
+  name: string;
+  architecture: string;
+  parameters: number;
+  contextLength: number;
+  device: DeviceInfo;
+  memory: MemoryInfo;
+  [key: string]: unknown;
+}
+
+/** What this browser offers; no download. */
+export interface Capabilities {
+  storage: StorageReport;
+  [key: string]: unknown;
+}
+
+/** The origin's storage. */
+export interface StorageReport {
+  /** Whether models can be kept (the origin private file system is there). */
+  opfs: boolean;
+  quotaBytes: number | null;
+  usageBytes: number | null;
+  persisted: boolean | null;
+}
+
+/** What a model will take, from its headers alone. */
+export interface Estimate {
+  /** Bytes that a load would download now; 0 for a stored model. */
+  download_bytes: number;
+  /** Whether the model is stored in this origin. */
+  stored: boolean;
+  [key: string]: unknown;
+}
+
+/** A stored file. */
+export interface StoredFile {
+  name: string;
+  sizeBytes: number;
+  /** Lower-case hex, of the bytes as they arrived; empty while incomplete. */
+  sha256: string;
+}
+
+/** A model stored in this origin. */
+export interface StoredModel {
+  id: string;
+  source: string;
+  complete: boolean;
+  sizeBytes: number;
+  files: StoredFile[];
+}
+
+/** The outcome of `TabLM.models.verify`. */
+export interface VerifyReport {
+  id: string;
+  ok: boolean;
+  files: { name: string; ok: boolean; expectedSha256: string; foundSha256: string }[];
+}
+
+/** One part of a message. */
+export interface TextPart {
+  type: "text";
+  text: string;
+}
+
+/** One message of a conversation. */
+export interface ChatMessage {
+  role: "system" | "developer" | "user" | "assistant";
+  content: string | readonly TextPart[];
+}
+
+/** The parameters of `chat.completions.create`, a subset of OpenAI's plus `top_k`, `min_p`, `repetition_penalty`. */
+export interface ChatRequest {
+  messages: readonly ChatMessage[];
+  /** Echoed in the answer; a loaded model is the only model it has. */
+  model?: string | null;
+  stream?: boolean | null;
+  stream_options?: { include_usage?: boolean } | null;
+  /** 0 is greedy; 0 … 2. */
+  temperature?: number | null;
+  top_p?: number | null;
+  top_k?: number | null;
+  min_p?: number | null;
+  max_completion_tokens?: number | null;
+  /** The older name of `max_completion_tokens`. */
+  max_tokens?: number | null;
+  stop?: string | readonly string[] | null;
+  seed?: number | null;
+  frequency_penalty?: number | null;
+  presence_penalty?: number | null;
+  repetition_penalty?: number | null;
+  logit_bias?: Readonly<Record<string, number>> | null;
+  /** Only 1. */
+  n?: 1 | null;
+}
+
+/** A request whose answer is streamed. */
+export type StreamingChatRequest = ChatRequest & { stream: true };
+
+/** A request whose answer comes whole. */
+export type WholeChatRequest = ChatRequest & { stream?: false | null };
+
+/** Options beside a request. */
+export interface RequestOptions {
+  signal?: AbortSignal;
+}
+
+/** Why an answer ended. */
+export type FinishReason = "stop" | "length";
+
+/** Tokens used. */
+export interface Usage {
+  prompt_tokens: number;
+  completion_tokens: number;
+  total_tokens: number;
+}
+
+/** How fast it was. */
+export interface Timings {
+  prefill_ms: number;
+  first_token_ms: number;
+  decode_ms: number;
+  prefill_tokens_per_s: number;
+  decode_tokens_per_s: number;
+}
+
+/** One streamed chunk; the last one has `finish_reason`, `usage` and `timings`. */
+export interface ChatCompletionChunk {
+  id: string;
+  object: "chat.completion.chunk";
+  created: number;
+  model: string;
+  choices: [
+    {
+      index: 0;
+      delta: { role?: "assistant"; content?: string };
+      finish_reason: FinishReason | null;
+      logprobs: null;
+    },
+  ];
+  usage?: Usage;
+  timings?: Timings;
+}
+
+/** A whole answer. */
+export interface ChatCompletion {
+  id: string;
+  object: "chat.completion";
+  created: number;
+  model: string;
+  choices: [
+    {
+      index: 0;
+      message: { role: "assistant"; content: string; refusal: null };
+      finish_reason: FinishReason;
+      logprobs: null;
+    },
+  ];
+  usage: Usage;
+  timings: Timings;
+}

@@ -1,0 +1,33 @@
+/** The engine's boundary, as src/web/ exports it; the generated module takes this file's place. */
+
+/** A file the engine reads in pieces. */
+export interface SourceFile {
+  name: string;
+  sizeBytes: number;
+  read(offset: number, length: number): Uint8Array | Promise<Uint8Array>;
+}
+
+/** One model with its executor and its conversation state. */
+export class Engine {
+  private constructor();
+  /** `options`: JSON `{contextLength?, device?}`; `onProgress`: JSON `{phase, loadedBytes, totalBytes, file}`. */
+  static load(files: SourceFile[], options: string, onProgress: (json: string) => void): Promise<Engine>;
+  /** JSON: architecture, parameters, contextLength, device, memory, step. */
+  info(): string;
+  /** Starts a request, given as JSON. */
+  begin(request: string): void;
+  /** JSON `{"type":"token","text"}` or `{"type":"done","finish_reason","usage","timings"}`. */
+  next(): Promise<string>;
+  /** Ends the running request: the next `next()` is done with finish_reason "abort". */
+  stop(): void;
+  free(): void;
+}
+
+/** JSON: adapter, features, limits. */
+export function capabilities(): Promise<string>;
+
+/** JSON, from the headers alone. */
+export function estimate(files: SourceFile[], options: string): Promise<string>;
+
+/** Fetches and instantiates the wasm. */
+export default function init(options?: { module_or_path?: string | URL }): Promise<{ memory: WebAssembly.Memory }>;

@@ -1,0 +1,190 @@
+/** The worker: owns the wasm engine of one model and the model store; answers calls from the page. */
+
+import { TabLMError, throwIfAborted, toPlainError } from "./errors.js";
+import { Meter } from "./meter.js";
+import { deleteModel, listModels, openModel, peekModel, verifyModel } from "./model_store.js";
+import { modelsFolder, storageEstimate } from "./opfs.js";
+import type { Call, EngineOptions, FromWorker, GenerationEnd, ToWorker } from "./protocol.js";
+import type { EngineRequest } from "./request.js";
+import type { SourceDescription } from "./source.js";
+import type { Capabilities, Estimate, ModelInfo, Progress, ProgressPhase } from "./types.js";
+import initWasm, { capabilities, Engine, estimate } from "./wasm/tablm.js";
+
+/** What this file needs of a dedicated worker's global scope. */
+interface WorkerScope {
+  postMessage(message: FromWorker): void;
+  addEventListener(type: "message", listener: (event: MessageEvent<ToWorker>) => void): void;
+}
+
+/** What the engine's JSON answers hold. */
+type EngineEvent =
+  | { type: "token"; text: string }
+  | ({ type: "done" } & Omit<GenerationEnd, "info">);
+
+interface EngineProgress {
+  phase: ProgressPhase;
+  loadedBytes?: number;
+  totalBytes?: number | null;
+  file?: string;
+}
+
+const scope = globalThis as unknown as WorkerScope;
+const running = new Map<number, AbortController>();
+
+let wasmUrl: string | null = null;
+let wasmModule: Promise<{ memory: WebAssembly.Memory }> | undefined;
+let engine: Engine | undefined;
+let modelName = "";
+/** Set once the wasm trapped: its memory cannot be trusted any more. */
+let trapped: string | undefined;
+
+/** Fetches and starts the wasm, once. */
+function wasm(): Promise<{ memory: WebAssembly.Memory }> {
+  wasmModule ??= initWasm({ module_or_path: wasmUrl ?? new URL("./wasm/tablm_bg.wasm", import.meta.url) }).catch((error: unknown) => {
+    wasmModule = undefined;
+    throw new TabLMError("network", `the wasm module could not be loaded: ${(error as Error).message}`, { cause: error });
+  });
+  return wasmModule;
+}
+
+/** A macrotask, so that messages such as an abort get their turn. */
+function nextTask(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+}
+
+/** Runs something of the engine's; a trap is remembered. */
+async function guarded<T>(job: () => T | Promise<T>): Promise<T> {
+  if (trapped !== undefined) throw new TabLMError("internal", `the engine stopped earlier (${trapped}); load the model again`);
+  try {
+    return await job();
+  } catch (error) {
+    if (error instanceof WebAssembly.RuntimeError) trapped = error.message;
+    throw error;
+  }
+}
+
+function currentInfo(memory: WebAssembly.Memory): ModelInfo {
+  if (!engine) throw new TabLMError("disposed", "no model is loaded");
+  const info = JSON.parse(engine.info()) as ModelInfo;
+  return { ...info, name: modelName, memory: { ...info.memory, wasm_heap_bytes: memory.buffer.byteLength } };
+}
+
+async function load(source: SourceDescription, options: EngineOptions, signal: AbortSignal, meter: Meter): Promise<ModelInfo> {
+  if (engine) throw new TabLMError("internal", "this worker already holds a model");
+  // The module arrives while the model does; a failure is met below.
+  const module = wasm();
+  module.catch(() => undefined);
+  const model = await openModel(source, signal, meter);
+  try {
+    const { memory } = await module;
+    throwIfAborted(signal);
+    const files = model.files.map((file) => ({
+      ...file,
+      read(offset: number, length: number) {
+        throwIfAborted(signal);
+        return file.read(offset, length);
+      },
+    }));
+    const onProgress = (json: string): void => {
+      const { phase, loadedBytes = 0, totalBytes = null, file = "" } = JSON.parse(json) as EngineProgress;
+      meter.report(phase, file, loadedBytes, totalBytes);
+    };
+    engine = await guarded(() => Engine.load(files, JSON.stringify(options), onProgress));
+    throwIfAborted(signal);
+    modelName = source.name;
+    return currentInfo(memory);
+  } finally {
+    model.close();
+  }
+}
+
+async function generate(request: EngineRequest, signal: AbortSignal, onToken: (text: string) => void): Promise<GenerationEnd> {
+  const { memory } = await wasm();
+  const current = engine;
+  if (!current) throw new TabLMError("disposed", "no model is loaded");
+  await guarded(() => current.begin(JSON.stringify(request)));
+  for (let stopped = false; ; ) {
+    if (signal.aborted && !stopped) {
+      stopped = true;
+      await guarded(() => current.stop());
+    }
+    const event = JSON.parse(await guarded(() => current.next())) as EngineEvent;
+    if (event.type === "done") {
+      const { finish_reason, usage, timings } = event;
+      return { finish_reason, usage, timings, info: currentInfo(memory) };
+    }
+    if (event.text !== "" && !stopped) onToken(event.text);
+    await nextTask();
+  }
+}
+
+async function readCapabilities(): Promise<Capabilities> {
+  await wasm();
+  const report = JSON.parse(await guarded(() => capabilities())) as Record<string, unknown>;
+  const persisted = await navigator.storage?.persisted?.().catch(() => null);
+  return { ...report, storage: { opfs: (await modelsFolder()) !== null, ...(await storageEstimate()), persisted: persisted ?? null } };
+}
+
+async function readEstimate(source: SourceDescription, options: EngineOptions, signal: AbortSignal): Promise<Estimate> {
+  await wasm();
+  const model = await peekModel(source, signal);
+  try {
+    const report = JSON.parse(await guarded(() => estimate(model.files, JSON.stringify(options)))) as Record<string, unknown>;
+    return { ...report, download_bytes: model.missingBytes, stored: model.stored };
+  } finally {
+    model.close();
+  }
+}
+
+function dispose(): null {
+  engine?.free();
+  engine = undefined;
+  return null;
+}
+
+function answer(call: Call, callId: number, signal: AbortSignal): Promise<unknown> | unknown {
+  const meter = new Meter((progress: Progress) => scope.postMessage({ type: "progress", callId, progress }));
+  switch (call.method) {
+    case "load":
+      return load(call.params.source, call.params.options, signal, meter);
+    case "estimate":
+      return readEstimate(call.params.source, call.params.options, signal);
+    case "capabilities":
+      return readCapabilities();
+    case "generate":
+      return generate(call.params.request, signal, (text) => scope.postMessage({ type: "token", callId, text }));
+    case "dispose":
+      return dispose();
+    case "listModels":
+      return listModels();
+    case "deleteModel":
+      return deleteModel(call.params.id);
+    case "verifyModel":
+      return verifyModel(call.params.id, meter);
+  }
+}
+
+async function run(call: Call, callId: number): Promise<void> {
+  const controller = new AbortController();
+  running.set(callId, controller);
+  try {
+    scope.postMessage({ type: "result", callId, value: await answer(call, callId, controller.signal) });
+  } catch (error) {
+    scope.postMessage({ type: "error", callId, error: toPlainError(error) });
+  } finally {
+    running.delete(callId);
+  }
+}
+
+scope.addEventListener("message", ({ data }) => {
+  if (data.type === "init") wasmUrl = data.wasmUrl;
+  else if (data.type === "abort") running.get(data.callId)?.abort();
+  else void run(data, data.callId);
+});

@@ -1,0 +1,150 @@
+// What the browser tests share: Chromium with and without a WebGPU adapter, the demo's server
+// with a log, a page that fails on every console error, and the native engine to compare with.
+
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { serve } from "../../www/serve.mjs";
+
+export const root = join(import.meta.dirname, "..", "..");
+export const modelName = "SmolLM2-135M-Instruct.Q4_1.gguf";
+export const modelPath = join(root, "www", "dist", "models", modelName);
+/** Without an adapter everything runs on the CPU executor, where that is allowed. */
+export const allowNoGpu = process.env.ALLOW_NO_GPU === "1";
+
+const { chromium } = createRequire(join(root, "pkg", "package.json"))("playwright-core");
+
+const ARGUMENTS = [
+  "--no-sandbox",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--disable-domain-reliability",
+];
+const WITH_ADAPTER = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+const WITHOUT_ADAPTER = ["--disable-features=WebGPU,WebGPUService", "--disable-gpu"];
+
+function chromiumPath() {
+  if (process.env.CHROMIUM) return process.env.CHROMIUM;
+  const mac = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome";
+  if (existsSync(mac)) return mac;
+  for (const name of ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]) {
+    for (const folder of (process.env.PATH ?? "").split(delimiter)) {
+      if (existsSync(join(folder, name))) return join(folder, name);
+    }
+  }
+  throw new Error("no Chromium in PATH; run .ci/setup.sh chromium or set CHROMIUM=");
+}
+
+/** A browser of its own, with empty storage, that is gone after `close`. */
+export async function openBrowser({ adapter = true, args = [], ...options } = {}) {
+  const profile = mkdtempSync(join(tmpdir(), "tablm-web-"));
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: chromiumPath(),
+    headless: true,
+    args: [...ARGUMENTS, ...(adapter ? WITH_ADAPTER : WITHOUT_ADAPTER), ...args],
+    ...options,
+  });
+  context.setDefaultTimeout(180_000);
+  const close = async () => {
+    await context.close();
+    rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+  };
+  return { context, close };
+}
+
+/** The demo's server on a free port; `requests` is what it was asked. */
+export async function openServer(options = {}) {
+  const requests = [];
+  const { before, ...rest } = options;
+  const { server, address } = await serve({
+    port: 0,
+    ...rest,
+    before(request, response) {
+      requests.push({ method: request.method, url: request.url });
+      return before?.(request, response);
+    },
+  });
+  const close = () =>
+    new Promise((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
+  return { address, requests, close };
+}
+
+/** A page whose console errors and exceptions are collected; `expectQuiet` fails on any. */
+export async function openPage(context, url) {
+  const page = await context.newPage();
+  const problems = [];
+  page.on("console", (message) => {
+    if (message.type() === "error") problems.push(`console: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => problems.push(`exception: ${error.message}`));
+  await page.goto(url);
+  const expectQuiet = () => {
+    if (problems.length > 0) throw new Error(`the page reported:\n${problems.join("\n")}`);
+  };
+  return { page, problems, expectQuiet };
+}
+
+/** Waits until the chat page can answer; its problem card fails the wait at once. */
+export async function waitUntilReady(page) {
+  await page.waitForFunction(() => ["ready", "failed"].includes(document.body.dataset.state));
+  const problem = await page.evaluate(() => document.querySelector("#problem:not([hidden])")?.textContent);
+  if (problem) throw new Error(`the page could not load the model: ${problem}`);
+}
+
+/** Sends a message on the chat page and answers what came, with the number of renderings seen. */
+export async function chat(page, text) {
+  const before = await page.locator(".message.assistant").count();
+  await page.fill("#prompt", text);
+  await page.keyboard.press("Enter");
+  const answer = page.locator(".message.assistant").nth(before);
+  await answer.waitFor();
+  const lengths = await answer.evaluate(
+    (item) =>
+      new Promise((resolve, reject) => {
+        const seen = new Set();
+        const look = () => {
+          seen.add(item.textContent.length);
+          if (item.dataset.answer !== undefined) return resolve([...seen]);
+          if (!item.isConnected) return reject(new Error(document.querySelector("#problem").textContent));
+          requestAnimationFrame(look);
+        };
+        look();
+      }),
+  );
+  return { text: await answer.evaluate((item) => item.dataset.answer), lengths };
+}
+
+/** Runs the native engine; answers its JSON. */
+export function native(...parameters) {
+  const binary = join(process.env.CARGO_TARGET_DIR || join(root, "target"), "release", "tablm");
+  const run = spawnSync(binary, [...parameters, "--json"], { encoding: "utf8", maxBuffer: 1 << 28 });
+  if (run.error) throw run.error;
+  if (run.status !== 0) throw new Error(`${parameters.join(" ")}: ${run.stderr}`);
+  return JSON.parse(run.stdout);
+}
+
+/** What the native engine answers to messages, greedily. */
+export function nativeAnswer(messages, maxTokens) {
+  const folder = mkdtempSync(join(tmpdir(), "tablm-messages-"));
+  try {
+    const file = join(folder, "messages.json");
+    writeFileSync(file, JSON.stringify(messages));
+    const budget = ["--temperature", "0", "--max-tokens", String(maxTokens)];
+    return native("generate", "--model", modelPath, "--messages", file, ...budget);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** A file of the repository as JSON. */
+export function readJson(...parts) {
+  return JSON.parse(readFileSync(join(root, ...parts), "utf8"));
+}

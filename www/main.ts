@@ -1,0 +1,249 @@
+/** The chat page: loads the model, keeps the conversation, shows what comes. */
+
+import { TabLM, TabLMError, type ChatMessage, type Model, type Timings, type Usage } from "tablm";
+import { bytes, speed } from "./format.js";
+import { hideLoading, showLoading, showProgress } from "./loading.js";
+import { describeProblem } from "./problems.js";
+import { connectSettings } from "./settings_dialog.js";
+import { readAddress, readSettings } from "./settings.js";
+import { addUserMessage, AnswerView, clearMessages, element, scrollToEnd } from "./view.js";
+
+const DEFAULT_MODEL = "models/SmolLM2-135M-Instruct.Q4_1.gguf";
+/** After these the engine is of no more use and the model is loaded anew. */
+const FATAL = ["device-lost", "internal", "disposed", "out-of-memory"];
+
+type State = "loading" | "ready" | "answering" | "failed";
+
+const address = readAddress();
+const source = address.model ?? DEFAULT_MODEL;
+const sourceName = (source.split("/").filter(Boolean).at(-1) ?? source).replace(/\.gguf$/i, "");
+
+const form = element<HTMLFormElement>("composer");
+const prompt = element<HTMLTextAreaElement>("prompt");
+const send = element<HTMLButtonElement>("send");
+const stop = element<HTMLButtonElement>("stop");
+const problem = element("problem");
+const retry = element<HTMLButtonElement>("retry");
+
+let model: Promise<Model> | undefined;
+let messages: ChatMessage[] = [];
+let answering: AbortController | undefined;
+/** Counts conversations, so that what comes late for an old one is dropped. */
+let conversation = 0;
+let retryAction: () => void = () => undefined;
+
+function setState(state: State): void {
+  document.body.dataset["state"] = state;
+  send.hidden = state === "answering";
+  stop.hidden = state !== "answering";
+}
+
+function showProblem(error: unknown, action: () => void): void {
+  const { title, detail } = describeProblem(error);
+  element("problem-title").textContent = title;
+  element("problem-detail").textContent = detail;
+  problem.dataset["code"] = error instanceof TabLMError ? error.code : "";
+  problem.hidden = false;
+  retryAction = action;
+}
+
+function showModel(loaded: Model): void {
+  const { info } = loaded;
+  const device = element("device");
+  const onGpu = info.device.backend !== "cpu";
+  element("model-name").textContent = info.name.replace(/\.gguf$/i, "");
+  element("model-name").title = `${info.architecture}, ${(info.parameters / 1e6).toFixed(0)} million parameters, ${bytes(info.memory.weights_bytes)} of weights`;
+  device.textContent = onGpu ? `WebGPU · ${info.device.adapter}` : "CPU";
+  device.title = `${info.device.adapter}; features: ${info.device.features.join(", ") || "none"}`;
+  device.classList.toggle("slow", !onGpu);
+  device.hidden = false;
+  const notice = element("notice");
+  notice.hidden = onGpu;
+  if (onGpu) return;
+  notice.textContent =
+    address.device === "cpu"
+      ? "The CPU computes the answers, as the address asks."
+      : "This browser offers no WebGPU adapter, so the CPU computes the answers. They will come slowly.";
+}
+
+/** Loads the model; the same promise for everybody who waits. */
+function loadModel(): Promise<Model> {
+  problem.hidden = true;
+  showLoading(sourceName);
+  if (!answering) setState("loading");
+  const loading = TabLM.load(source, {
+    device: address.device,
+    ...(address.contextLength !== null && { contextLength: address.contextLength }),
+    onProgress: (progress) => showProgress(sourceName, progress),
+  });
+  model = loading;
+  loading.then(
+    (loaded) => {
+      hideLoading();
+      showModel(loaded);
+      if (!answering) setState("ready");
+      // So that the browser does not clear the model away; pages alone may ask.
+      void navigator.storage?.persist?.().catch(() => false);
+    },
+    (error: unknown) => {
+      hideLoading();
+      model = undefined;
+      if (answering) return;
+      setState("failed");
+      showProblem(error, () => void loadModel().catch(() => undefined));
+    },
+  );
+  return loading;
+}
+
+function describeAnswer(usage: Usage, timings: Timings, atLimit: boolean): string {
+  const parts = [`${usage.completion_tokens} tokens`];
+  if (timings.decode_tokens_per_s > 0) parts.push(speed(timings.decode_tokens_per_s));
+  parts.push(`first after ${(timings.first_token_ms / 1000).toFixed(1)} s`);
+  if (atLimit) parts.push("cut off at the longest answer set");
+  return parts.join(" · ");
+}
+
+/** Streams one answer into its view. Answers the line to put below it. */
+async function stream(view: AnswerView, signal: AbortSignal): Promise<string> {
+  const loaded = await (model ?? loadModel());
+  if (signal.aborted) throw new TabLMError("aborted", "aborted by the caller");
+  const { system, temperature, maxTokens } = readSettings();
+  const history: ChatMessage[] = system.trim() ? [{ role: "system", content: system.trim() }, ...messages] : messages;
+  const request = {
+    messages: history,
+    stream: true as const,
+    temperature,
+    max_completion_tokens: maxTokens,
+    ...(address.seed !== null && { seed: address.seed }),
+  };
+  const speedLine = element("speed");
+  let firstAt = 0;
+  let pieces = 0;
+  for await (const chunk of await loaded.chat.completions.create(request, { signal })) {
+    const { delta, finish_reason } = chunk.choices[0];
+    if (delta.content) {
+      view.add(delta.content);
+      pieces += 1;
+      firstAt ||= performance.now();
+      const seconds = (performance.now() - firstAt) / 1000;
+      if (pieces > 2) speedLine.textContent = speed((pieces - 1) / seconds);
+    }
+    if (chunk.usage && chunk.timings) {
+      if (chunk.timings.decode_tokens_per_s > 0) speedLine.textContent = speed(chunk.timings.decode_tokens_per_s);
+      return describeAnswer(chunk.usage, chunk.timings, finish_reason === "length");
+    }
+  }
+  return "";
+}
+
+function finishAnswer(view: AnswerView, note: string): void {
+  view.finish(note);
+  if (!view.text) return;
+  messages.push({ role: "assistant", content: view.text });
+  element("announcer").textContent = view.plainText;
+}
+
+/** Answers the last message. */
+async function answer(): Promise<void> {
+  const mine = conversation;
+  const controller = new AbortController();
+  answering = controller;
+  problem.hidden = true;
+  setState("answering");
+  const view = new AnswerView();
+  try {
+    const note = await stream(view, controller.signal);
+    if (mine === conversation) finishAnswer(view, note);
+  } catch (error) {
+    if (mine !== conversation) return;
+    if (error instanceof TabLMError && error.code === "aborted") return finishAnswer(view, "stopped");
+    if (error instanceof TabLMError && FATAL.includes(error.code)) {
+      void model?.then((dead) => dead.dispose()).catch(() => undefined);
+      model = undefined;
+    }
+    view.remove();
+    showProblem(error, () => void answer());
+  } finally {
+    if (answering === controller) {
+      answering = undefined;
+      setState(model ? "ready" : "failed");
+    }
+  }
+}
+
+function submit(text: string): void {
+  const trimmed = text.trim();
+  if (!trimmed || answering) return;
+  element("welcome").hidden = true;
+  prompt.value = "";
+  fitPrompt();
+  // A message whose answer failed is left out, or the roles would no longer alternate.
+  if (messages.at(-1)?.role === "user") messages.pop();
+  messages.push({ role: "user", content: trimmed });
+  addUserMessage(trimmed);
+  void answer();
+}
+
+function newChat(): void {
+  conversation += 1;
+  answering?.abort();
+  answering = undefined;
+  messages = [];
+  clearMessages();
+  if (model) problem.hidden = true;
+  element("welcome").hidden = false;
+  element("speed").textContent = "";
+  element("announcer").textContent = "";
+  const waiting = !element("loading").hidden;
+  setState(waiting ? "loading" : model ? "ready" : "failed");
+  prompt.focus();
+}
+
+/** The field grows with its text; the style sheet sets the limit. */
+function fitPrompt(): void {
+  prompt.style.height = "auto";
+  prompt.style.height = `${prompt.scrollHeight}px`;
+}
+
+function connect(): void {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    submit(prompt.value);
+  });
+  prompt.addEventListener("input", fitPrompt);
+  prompt.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    submit(prompt.value);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && answering && !document.querySelector("dialog[open]")) answering.abort();
+  });
+  stop.addEventListener("click", () => {
+    answering?.abort();
+    prompt.focus();
+  });
+  retry.addEventListener("click", () => {
+    problem.hidden = true;
+    retryAction();
+  });
+  element("new-chat").addEventListener("click", newChat);
+  for (const idea of element("ideas").querySelectorAll("button")) {
+    idea.addEventListener("click", () => submit(idea.textContent ?? ""));
+  }
+  window.visualViewport?.addEventListener("resize", () => {
+    if (document.activeElement === prompt) scrollToEnd();
+  });
+}
+
+/** Keeps the page itself for visits without a network. */
+function registerServiceWorker(): void {
+  if (!("serviceWorker" in navigator)) return;
+  navigator.serviceWorker.register("sw.js").catch((error: unknown) => console.warn("no offline use:", error));
+}
+
+connect();
+connectSettings();
+registerServiceWorker();
+loadModel().catch(() => undefined);

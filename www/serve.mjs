@@ -1,0 +1,55 @@
+// The demo's server: the static site of dist/ on the loopback address, with ranges, types and
+// the content security policy. `node www/serve.mjs --port 8080`.
+
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { headerPolicy } from "./csp.mjs";
+
+const here = import.meta.dirname;
+const sirv = createRequire(join(here, "..", "pkg", "package.json"))("sirv");
+
+function setHeaders(response, path) {
+  response.setHeader("Content-Security-Policy", headerPolicy);
+  response.setHeader("X-Content-Type-Options", "nosniff");
+  response.setHeader("Referrer-Policy", "no-referrer");
+  // Names carry no hash, so every file is asked for again; the service worker keeps versions.
+  response.setHeader("Cache-Control", "no-cache");
+  if (path.endsWith(".gguf")) response.setHeader("Content-Type", "application/octet-stream");
+}
+
+/** Serves a folder; answers the server and its address once it listens. */
+export function serve({ folder = join(here, "dist"), port = 8080, before } = {}) {
+  const files = sirv(folder, { etag: true, setHeaders });
+  const server = createServer((request, response) => {
+    if (before?.(request, response)) return;
+    files(request, response, () => {
+      response.writeHead(404, { "Content-Type": "text/plain; charset=utf-8" });
+      response.end("not found\n");
+    });
+  });
+  return new Promise((resolve, reject) => {
+    server.on("error", reject);
+    server.listen(port, "127.0.0.1", () => resolve({ server, address: `http://127.0.0.1:${server.address().port}` }));
+  });
+}
+
+async function main() {
+  const index = process.argv.indexOf("--port");
+  const port = index < 0 ? 8080 : Number(process.argv[index + 1]);
+  if (!Number.isInteger(port) || port < 0 || port > 65535) {
+    console.error(`error: --port: found ${process.argv[index + 1]}, expected a number from 0 to 65535`);
+    process.exit(1);
+  }
+  try {
+    const { address } = await serve({ port });
+    console.log(`TabLM is served on ${address} (Ctrl+C stops)`);
+  } catch (error) {
+    const inUse = error.code === "EADDRINUSE" ? `port ${port} is taken; choose another: make demo PORT=8081` : error.message;
+    console.error(`error: ${inUse}`);
+    process.exit(1);
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main();

@@ -1,0 +1,58 @@
+/** The settings dialog: temperature, longest answer, system prompt, and what is stored. */
+
+import { TabLM, type StoredModel } from "tablm";
+import { bytes } from "./format.js";
+import { keepSettings, readSettings } from "./settings.js";
+import { element } from "./view.js";
+
+const dialog = element<HTMLDialogElement>("settings");
+const system = element<HTMLTextAreaElement>("system");
+const temperature = element<HTMLInputElement>("temperature");
+const temperatureValue = element("temperature-value");
+const maxTokens = element<HTMLInputElement>("max-tokens");
+const stored = element("stored");
+const remove = element<HTMLButtonElement>("delete-stored");
+
+let list: StoredModel[] = [];
+
+function showTemperature(): void {
+  const value = temperature.valueAsNumber;
+  temperatureValue.textContent = value === 0 ? "0 (always the likeliest word)" : value.toFixed(1);
+}
+
+async function showStored(): Promise<void> {
+  list = await TabLM.models.list().catch(() => []);
+  const total = list.reduce((sum, model) => sum + model.sizeBytes, 0);
+  stored.textContent = list.length > 0 ? `Models kept in this browser: ${bytes(total)}.` : "No model is kept in this browser.";
+  remove.hidden = list.length === 0;
+}
+
+function open(): void {
+  const settings = readSettings();
+  system.value = settings.system;
+  temperature.valueAsNumber = settings.temperature;
+  maxTokens.valueAsNumber = settings.maxTokens;
+  showTemperature();
+  dialog.showModal();
+  void showStored();
+}
+
+/** Makes the dialog work. */
+export function connectSettings(): void {
+  element("open-settings").addEventListener("click", open);
+  temperature.addEventListener("input", showTemperature);
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
+  dialog.addEventListener("close", () => {
+    const tokens = maxTokens.valueAsNumber;
+    keepSettings({
+      system: system.value,
+      temperature: temperature.valueAsNumber,
+      maxTokens: tokens >= 1 && tokens <= 4096 ? Math.floor(tokens) : readSettings().maxTokens,
+    });
+  });
+  remove.addEventListener("click", () => {
+    void Promise.allSettled(list.map((model) => TabLM.models.delete(model.id))).then(showStored);
+  });
+}
