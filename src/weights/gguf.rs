@@ -25,6 +25,8 @@ const ELEMENTS_MAX: u64 = 1 << 31;
 const NAME_BYTES_MAX: u64 = 65_535;
 /// Axes of a tensor.
 const AXES_MAX: u32 = 4;
+/// Most weights of a tensor, so that nobody's arithmetic overflows later.
+const WEIGHTS_MAX: u64 = 1 << 40;
 /// Alignment of tensor data where the file does not say.
 const ALIGNMENT_DEFAULT: u64 = 32;
 /// Largest alignment that makes sense.
@@ -351,14 +353,14 @@ impl<'a> Reader<'a> {
 
 /// Stored bytes of a tensor; the message lacks file and tensor.
 pub(super) fn size_bytes(format: Format, shape: &[usize]) -> Result<u64> {
-    let overflow = || Error::new(Code::Malformed, "the number of bytes overflows");
-    let (&columns, outer) = shape.split_last().unwrap_or((&1, &[]));
-    let row_bytes = format.row_bytes(columns)?;
-    // Also checks that the number of weights fits: blocks hold more weights than bytes at times.
+    let row_bytes = format.row_bytes(shape.last().copied().unwrap_or(1))?;
     let weights = shape.iter().try_fold(1_usize, |product, &axis| product.checked_mul(axis));
-    weights.ok_or_else(overflow)?;
-    let size = outer.iter().try_fold(row_bytes as u64, |size, &axis| size.checked_mul(axis as u64));
-    size.ok_or_else(overflow)
+    let weights = weights.filter(|&weights| weights as u64 <= WEIGHTS_MAX).ok_or_else(|| {
+        Error::new(Code::Malformed, format!("too many weights, expected at most {WEIGHTS_MAX}"))
+    })?;
+    // Neither overflows: the limit leaves room for the largest format and for sums of tensors.
+    let rows = weights / shape.last().copied().unwrap_or(1).max(1);
+    Ok(rows as u64 * row_bytes as u64)
 }
 
 /// `unsupported-format`, naming tensor and format.

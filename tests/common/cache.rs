@@ -1,0 +1,29 @@
+//! Where the model files lie that `make test` downloads and derives.
+
+use std::path::PathBuf;
+
+/// The folder of `TABLM_CACHE`, or its default.
+pub fn folder() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/tablm");
+    std::env::var_os("TABLM_CACHE").map_or_else(home, PathBuf::from)
+}
+
+/// SmolLM2-135M-Instruct as downloaded, Q4_1.
+pub fn smollm2() -> PathBuf {
+    present(folder().join("models/SmolLM2-135M-Instruct.Q4_1.gguf"))
+}
+
+/// A file or folder that tests/data/make_models.py makes, e.g. `SmolLM2-135M-Instruct-BF16`,
+/// `SmolLM2-135M-Instruct.Q8_0.gguf`, `tiny-Q4_K-256.gguf` or `tiny-Q4_K-256.F32.gguf`.
+pub fn derived(name: &str) -> PathBuf {
+    present(folder().join("derived/1").join(name))
+}
+
+fn present(path: PathBuf) -> PathBuf {
+    assert!(
+        path.exists(),
+        "{} is not there: run `make test` once, which fetches and makes it",
+        path.display()
+    );
+    path
+}

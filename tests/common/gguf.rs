@@ -1,0 +1,305 @@
+//! Writes GGUF files, right ones and wrong ones, from the format's description alone.
+
+use tablm::formats::Format;
+
+/// Numbers of value types.
+pub mod kind {
+    pub const U8: u32 = 0;
+    pub const I8: u32 = 1;
+    pub const U16: u32 = 2;
+    pub const I16: u32 = 3;
+    pub const U32: u32 = 4;
+    pub const I32: u32 = 5;
+    pub const F32: u32 = 6;
+    pub const BOOL: u32 = 7;
+    pub const STRING: u32 = 8;
+    pub const ARRAY: u32 = 9;
+    pub const U64: u32 = 10;
+    pub const I64: u32 = 11;
+    pub const F64: u32 = 12;
+}
+
+/// A tensor to be written.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    pub name: Vec<u8>,
+    /// Innermost axis first, as in the file.
+    pub axes: Vec<u64>,
+    pub type_number: u32,
+    /// Relative to the tensor data; `None` puts it after the one before.
+    pub offset: Option<u64>,
+    pub data: Vec<u8>,
+}
+
+/// A GGUF file in the making.
+#[derive(Debug, Clone)]
+pub struct Gguf {
+    pub version: u32,
+    pub alignment: u64,
+    /// Keys with their values, type number first, as bytes.
+    pub keys: Vec<(Vec<u8>, Vec<u8>)>,
+    pub tensors: Vec<Tensor>,
+    /// Instead of the true counts.
+    pub tensor_count: Option<u64>,
+    pub key_count: Option<u64>,
+}
+
+/// A string as the file holds it.
+pub fn string(text: &[u8]) -> Vec<u8> {
+    [&(text.len() as u64).to_le_bytes(), text].concat()
+}
+
+/// An array: element type, count, elements one after another.
+pub fn array(element: u32, count: u64, elements: &[u8]) -> Vec<u8> {
+    [&kind::ARRAY.to_le_bytes()[..], &element.to_le_bytes(), &count.to_le_bytes(), elements].concat()
+}
+
+impl Default for Gguf {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Gguf {
+    /// An empty file of version 3.
+    pub fn new() -> Gguf {
+        let (keys, tensors) = (Vec::new(), Vec::new());
+        Gguf { version: 3, alignment: 32, keys, tensors, tensor_count: None, key_count: None }
+    }
+
+    /// Adds a key whose value is `bytes`, type number first.
+    pub fn raw(mut self, key: &str, bytes: Vec<u8>) -> Gguf {
+        self.keys.push((key.as_bytes().to_vec(), bytes));
+        self
+    }
+
+    /// Adds a number: its type and its bytes.
+    pub fn number(self, key: &str, kind: u32, bytes: &[u8]) -> Gguf {
+        self.raw(key, [&kind.to_le_bytes(), bytes].concat())
+    }
+
+    pub fn u32(self, key: &str, value: u32) -> Gguf {
+        self.number(key, kind::U32, &value.to_le_bytes())
+    }
+
+    pub fn f32(self, key: &str, value: f32) -> Gguf {
+        self.number(key, kind::F32, &value.to_le_bytes())
+    }
+
+    pub fn bool(self, key: &str, value: bool) -> Gguf {
+        self.number(key, kind::BOOL, &[u8::from(value)])
+    }
+
+    pub fn str(self, key: &str, value: impl AsRef<[u8]>) -> Gguf {
+        let bytes = string(value.as_ref());
+        self.number(key, kind::STRING, &bytes)
+    }
+
+    pub fn strings<S: AsRef<[u8]>>(self, key: &str, values: &[S]) -> Gguf {
+        let elements: Vec<u8> = values.iter().flat_map(|value| string(value.as_ref())).collect();
+        self.raw(key, array(kind::STRING, values.len() as u64, &elements))
+    }
+
+    pub fn i32s(self, key: &str, values: &[i32]) -> Gguf {
+        let elements: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.raw(key, array(kind::I32, values.len() as u64, &elements))
+    }
+
+    pub fn f32s(self, key: &str, values: &[f32]) -> Gguf {
+        let elements: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.raw(key, array(kind::F32, values.len() as u64, &elements))
+    }
+
+    /// Adds a tensor; `shape` outermost first, `data` as stored in `format`.
+    pub fn tensor(mut self, name: &str, format: Format, shape: &[usize], data: Vec<u8>) -> Gguf {
+        let columns = shape[shape.len() - 1];
+        let rows: usize = shape[..shape.len() - 1].iter().product();
+        assert_eq!(data.len(), rows * format.row_bytes(columns).unwrap(), "{name}");
+        self.tensors.push(Tensor {
+            name: name.as_bytes().to_vec(),
+            axes: shape.iter().rev().map(|&axis| axis as u64).collect(),
+            type_number: format.gguf_type(),
+            offset: None,
+            data,
+        });
+        self
+    }
+
+    /// Takes a tensor out again.
+    pub fn without(mut self, name: &str) -> Gguf {
+        self.tensors.retain(|tensor| tensor.name != name.as_bytes());
+        self
+    }
+
+    /// Changes the tensor of that name.
+    pub fn change(mut self, name: &str, change: impl FnOnce(&mut Tensor)) -> Gguf {
+        change(self.tensors.iter_mut().find(|tensor| tensor.name == name.as_bytes()).unwrap());
+        self
+    }
+
+    /// Header and tensor data; the second number is where the header ends, before padding.
+    pub fn bytes_and_header(&self) -> (Vec<u8>, usize) {
+        let mut file = b"GGUF".to_vec();
+        file.extend(self.version.to_le_bytes());
+        file.extend(self.tensor_count.unwrap_or(self.tensors.len() as u64).to_le_bytes());
+        file.extend(self.key_count.unwrap_or(self.keys.len() as u64).to_le_bytes());
+        for (key, value) in &self.keys {
+            file.extend(string(key));
+            file.extend(value);
+        }
+        let mut data = Vec::new();
+        for tensor in &self.tensors {
+            let offset = tensor.offset.unwrap_or(data.len() as u64);
+            file.extend(string(&tensor.name));
+            file.extend((tensor.axes.len() as u32).to_le_bytes());
+            file.extend(tensor.axes.iter().flat_map(|axis| axis.to_le_bytes()));
+            file.extend(tensor.type_number.to_le_bytes());
+            file.extend(offset.to_le_bytes());
+            data.extend(&tensor.data);
+            data.resize(data.len().next_multiple_of(self.alignment as usize), 0);
+        }
+        let header = file.len();
+        file.resize(header.next_multiple_of(self.alignment as usize), 0);
+        file.extend(data);
+        (file, header)
+    }
+
+    /// The whole file.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.bytes_and_header().0
+    }
+}
+
+/// Numbers that look random and are the same each time.
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number from -1 to 1.
+    pub fn number(&mut self) -> f32 {
+        (self.bits() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+}
+
+/// Stored bytes of numbers in F32.
+pub fn f32_bytes(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
+    values.into_iter().flat_map(f32::to_le_bytes).collect()
+}
+
+/// Random rows in any format, weights of about `size`, scales finite.
+pub fn random_rows(random: &mut Random, format: Format, rows: usize, columns: usize, size: f32) -> Vec<u8> {
+    let half = |value: f32| half::f16::from_f32(value).to_le_bytes();
+    let rules = format.rules();
+    let blocks = rows * columns / rules.block_weights();
+    let mut data = Vec::with_capacity(blocks * rules.block_bytes());
+    for _ in 0..blocks {
+        let value = size * random.number();
+        // Where halves are, and what makes the largest weight about `size`.
+        let (levels, places): (f32, &[usize]) = match format {
+            Format::F32 => {
+                data.extend(value.to_le_bytes());
+                continue;
+            }
+            Format::F16 => {
+                data.extend(half(value));
+                continue;
+            }
+            Format::BF16 => {
+                data.extend(&value.to_le_bytes()[2..]);
+                continue;
+            }
+            Format::Q8_0 => (127.0, &[0]),
+            Format::Q4_0 => (8.0, &[0]),
+            Format::Q4_1 => (15.0, &[0, 2]),
+            Format::Q5_0 => (16.0, &[0]),
+            Format::Q5_1 => (31.0, &[0, 2]),
+            Format::Q4_K => (15.0 * 63.0, &[0, 2]),
+            Format::Q5_K => (31.0 * 63.0, &[0, 2]),
+            Format::Q6_K => (32.0 * 127.0, &[208]),
+        };
+        let mut block: Vec<u8> = (0..rules.block_bytes()).map(|_| random.bits() as u8).collect();
+        for &place in places {
+            block[place..place + 2].copy_from_slice(&half(size / levels * (0.75 + 0.25 * random.number())));
+        }
+        data.extend(block);
+    }
+    data
+}
+
+/// A small random llama (two layers, four heads, two of them for keys and values) whose matrices
+/// are in `format`, with a vocabulary of the 256 bytes and four special tokens: complete enough
+/// to be loaded and to be broken. `hidden` is a multiple of 64 and of the format's block.
+pub fn tiny_llama(hidden: usize, format: Format) -> Gguf {
+    let (heads, kv_heads, ffn, layers) = (4, 2, 2 * hidden, 2);
+    let special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<unused>"];
+    let mut tokens: Vec<String> = special.iter().map(|token| (*token).to_owned()).collect();
+    tokens.extend(byte_letters().iter().map(char::to_string));
+    let types: Vec<i32> = (0..tokens.len()).map(|id| if id < special.len() { 3 } else { 1 }).collect();
+    let mut file = Gguf::new()
+        .str("general.architecture", "llama")
+        .str("general.name", "tiny")
+        .u32("llama.block_count", layers)
+        .u32("llama.context_length", 256)
+        .u32("llama.embedding_length", hidden as u32)
+        .u32("llama.feed_forward_length", ffn as u32)
+        .u32("llama.attention.head_count", heads)
+        .u32("llama.attention.head_count_kv", kv_heads)
+        .f32("llama.rope.freq_base", 10_000.0)
+        .f32("llama.attention.layer_norm_rms_epsilon", 1e-5)
+        .u32("llama.rope.dimension_count", hidden as u32 / heads)
+        .u32("llama.vocab_size", tokens.len() as u32)
+        .str("tokenizer.ggml.model", "gpt2")
+        .str("tokenizer.ggml.pre", "smollm")
+        .strings("tokenizer.ggml.tokens", &tokens)
+        .i32s("tokenizer.ggml.token_type", &types)
+        .strings::<&str>("tokenizer.ggml.merges", &[])
+        .u32("tokenizer.ggml.bos_token_id", 1)
+        .u32("tokenizer.ggml.eos_token_id", 2)
+        .bool("tokenizer.ggml.add_bos_token", false);
+    let mut random = Random(7);
+    let size = 1.7 / (hidden as f32).sqrt();
+    let mut matrix = |file: Gguf, name: String, rows: usize, columns: usize| {
+        let data = random_rows(&mut random, format, rows, columns, size);
+        file.tensor(&name, format, &[rows, columns], data)
+    };
+    file = matrix(file, "token_embd.weight".to_owned(), tokens.len(), hidden);
+    let kv = hidden / heads as usize * kv_heads as usize;
+    for layer in 0..layers {
+        let name = |part: &str| format!("blk.{layer}.{part}.weight");
+        for (part, rows, columns) in [
+            ("attn_q", hidden, hidden),
+            ("attn_k", kv, hidden),
+            ("attn_v", kv, hidden),
+            ("attn_output", hidden, hidden),
+            ("ffn_gate", ffn, hidden),
+            ("ffn_up", ffn, hidden),
+            ("ffn_down", hidden, ffn),
+        ] {
+            file = matrix(file, name(part), rows, columns);
+        }
+        for part in ["attn_norm", "ffn_norm"] {
+            file = file.tensor(&name(part), Format::F32, &[hidden], f32_bytes(vec![1.0; hidden]));
+        }
+    }
+    file.tensor("output_norm.weight", Format::F32, &[hidden], f32_bytes(vec![1.0; hidden]))
+}
+
+/// The letters that stand for the 256 bytes in byte-level vocabularies, in the order of bytes:
+/// printable Latin-1 for itself, everything else from U+0100 on.
+pub fn byte_letters() -> Vec<char> {
+    let mut next = 256;
+    let letter = |byte: u32| {
+        let printable = matches!(byte, 33..=126 | 161..=172 | 174..=255);
+        let code = if printable { byte } else { next };
+        next += u32::from(!printable);
+        char::from_u32(code).unwrap()
+    };
+    (0..256).map(letter).collect()
+}

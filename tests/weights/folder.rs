@@ -1,0 +1,230 @@
+//! Safetensors folders, right and wrong.
+
+use serde_json::{Value, json};
+use tablm::Code;
+use tablm::formats::Format;
+use tablm::weights::{Checkpoint, Container, Folder as Read, folder};
+
+use crate::common::safetensors::{Folder, f32_file, one_tensor, raw_file};
+use crate::{open_all, refused};
+
+const BAD: Code = Code::Malformed;
+
+fn weights() -> Vec<u8> {
+    f32_file(&[("w", &[2, 3], vec![1.0; 6]), ("norm", &[3], vec![2.0; 3])])
+}
+
+fn open(folder: &Folder) -> tablm::Result<Checkpoint> {
+    open_all(folder.sources())
+}
+
+fn read(folder: &Folder) -> Read {
+    match open(folder).unwrap().container {
+        Container::Safetensors(folder) => *folder,
+        Container::Gguf(_) => panic!("a folder"),
+    }
+}
+
+#[track_caller]
+fn says(folder: &Folder, words: &[&str]) {
+    refused(open(folder), BAD, words);
+}
+
+/// The error for a file of weights, which must name it.
+#[track_caller]
+fn weights_say(weights: Vec<u8>, words: &[&str]) {
+    says(&Folder::new(weights), &[&["model.safetensors: "], words].concat());
+}
+
+#[test]
+fn one_file_of_weights_is_read() {
+    let checkpoint = open(&Folder::new(weights())).unwrap();
+    checkpoint.check_complete().unwrap();
+    assert_eq!(checkpoint.name, "tiny");
+    let w = &checkpoint.tensors["w"];
+    assert_eq!((w.format, &w.shape[..], w.size_bytes), (Format::F32, &[2, 3][..], 24));
+    let row = pollster::block_on(checkpoint.read_rows(w, 1, 1)).unwrap();
+    assert_eq!(row, [1.0_f32.to_le_bytes(); 3].concat());
+    let norm = pollster::block_on(checkpoint.read_rows(&checkpoint.tensors["norm"], 0, 1)).unwrap();
+    assert_eq!(norm, [2.0_f32.to_le_bytes(); 3].concat());
+}
+
+fn sharded() -> Folder {
+    let index = json!({ "metadata": {"total_size": 36}, "weight_map": {
+        "w": "model-00001-of-00002.safetensors",
+        "norm": "model-00002-of-00002.safetensors",
+    }});
+    Folder::new(vec![])
+        .without("model.safetensors")
+        .with("model-00001-of-00002.safetensors", &f32_file(&[("w", &[2, 3], vec![1.0; 6])]))
+        .with("model-00002-of-00002.safetensors", &f32_file(&[("norm", &[3], vec![2.0; 3])]))
+        .with("model.safetensors.index.json", index.to_string().as_bytes())
+}
+
+#[test]
+fn shards_are_read_by_their_index() {
+    let checkpoint = open(&sharded()).unwrap();
+    checkpoint.check_complete().unwrap();
+    let names: Vec<&str> =
+        checkpoint.tensors.values().map(|tensor| checkpoint.files[tensor.file].name()).collect();
+    assert_eq!(names, ["model-00002-of-00002.safetensors", "model-00001-of-00002.safetensors"]);
+
+    let first = "model-00001-of-00002.safetensors";
+    says(&sharded().without(first), &[first, "not there"]);
+    says(&sharded().without("model.safetensors.index.json"), &["index.json", "not there", "2 shards"]);
+    says(&sharded().with("model.safetensors.index.json", b"{}"), &["index.json: JSON", "weight_map"]);
+    says(&sharded().with("model.safetensors.index.json", b"{\"weight_map\": {}}"), &["weight_map: empty"]);
+    says(&sharded().with("model.safetensors.index.json", b"<html>"), &["index.json", "HTML page"]);
+    let swapped = json!({ "weight_map": {
+        "w": "model-00002-of-00002.safetensors",
+        "norm": "model-00001-of-00002.safetensors",
+    }});
+    let swapped = sharded().with("model.safetensors.index.json", swapped.to_string().as_bytes());
+    says(&swapped, &["weight_map", "but the tensor is in"]);
+    says(&sharded().with(first, &weights()), &["tensor norm", "is in", "too"]);
+    says(&sharded().with(first, b""), &[first, "the file is empty, expected safetensors"]);
+}
+
+#[test]
+fn the_small_files_are_read() {
+    let folder = Folder::new(weights());
+    let small = read(&folder);
+    assert_eq!(small.config["model_type"], "llama");
+    assert_eq!(small.tokenizer_json, b"{}");
+    assert!(small.generation_config.is_none() && small.tokenizer_config.is_none());
+    assert_eq!(small.chat_template, None);
+
+    let with_template = |template: Value| {
+        let config = json!({ "bos_token": "<s>", "chat_template": template });
+        folder.clone().with("tokenizer_config.json", config.to_string().as_bytes())
+    };
+    assert_eq!(read(&with_template(json!("one"))).chat_template.as_deref(), Some("one"));
+    assert_eq!(read(&with_template(Value::Null)).chat_template, None);
+    assert_eq!(read(&with_template(json!([]))).chat_template, None);
+    let named = json!([{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "plain"}]);
+    assert_eq!(read(&with_template(named)).chat_template.as_deref(), Some("plain"));
+    let other = json!([{"name": "rag", "template": "rag"}]);
+    assert_eq!(read(&with_template(other)).chat_template.as_deref(), Some("rag"));
+    let file = with_template(json!("one")).with("chat_template.jinja", "zwei ☺".as_bytes());
+    assert_eq!(read(&file).chat_template.as_deref(), Some("zwei ☺"));
+    for wrong in [json!(7), json!({"a": 1}), json!([{"name": "default"}]), json!(["text"])] {
+        says(&with_template(wrong), &["tokenizer_config.json: chat_template: found"]);
+    }
+    says(
+        &folder.with("chat_template.jinja", b"a\xff"),
+        &["chat_template.jinja: text: invalid UTF-8 at byte 1"],
+    );
+}
+
+#[test]
+fn numbers_that_json_lacks_are_accepted() {
+    let config =
+        br#"{"a": [0.0, Infinity], "b": -Infinity, "c": NaN, "d": "say \"Infinity\", NaN", "e\\": 1}"#;
+    let config = read(&Folder::new(weights()).with("config.json", config)).config;
+    assert_eq!(folder::number(&config["a"][0]), Some(0.0));
+    assert_eq!(folder::number(&config["a"][1]), Some(f64::INFINITY));
+    assert_eq!(folder::number(&config["b"]), Some(f64::NEG_INFINITY));
+    assert!(folder::number(&config["c"]).unwrap().is_nan());
+    assert_eq!(config["d"], "say \"Infinity\", NaN");
+    assert_eq!((config["e\\"].as_u64(), folder::number(&config["d"])), (Some(1), None));
+}
+
+#[test]
+fn missing_and_broken_small_files_are_named() {
+    let folder = || Folder::new(weights());
+    says(&folder().without("config.json"), &["\"config.json\": file: not there", "tokenizer.json"]);
+    says(&folder().without("tokenizer.json"), &["\"tokenizer.json\": file: not there"]);
+    says(&folder().without("model.safetensors").with("x.bin", b"."), &["\"model.safetensors\"", "not there"]);
+    for (content, words) in [
+        (&b""[..], "the file is empty"),
+        (b"<!doctype html>", "HTML page"),
+        (b"[1, 2]", "expected an object"),
+        (b"{\"a\": ", "EOF"),
+        (b"{\"a\": Infinit}", "JSON"),
+        (b"{\"a\": 1e999}", "JSON"),
+        (b"version https://git-lfs", "Git LFS"),
+        (b"\"\\", "JSON"),
+    ] {
+        says(&folder().with("config.json", content), &["config.json: JSON: ", words]);
+        says(&folder().with("generation_config.json", content), &["generation_config.json: JSON: ", words]);
+    }
+    let deep = [vec![b'['; 100_000], vec![b']'; 100_000]].concat();
+    says(&folder().with("config.json", &deep), &["config.json: JSON"]);
+    says(&folder().with("config.json", &vec![b' '; (16 << 20) + 1]), &["config.json: size"]);
+}
+
+#[test]
+fn a_file_of_weights_cut_off_anywhere_is_refused_or_incomplete() {
+    let bytes = weights();
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    for length in 0..bytes.len() {
+        let folder = Folder::new(bytes[..length].to_vec());
+        if length < header {
+            says(&folder, &["model.safetensors: "]);
+            continue;
+        }
+        let cut = open(&folder).unwrap();
+        refused(cut.check_complete(), BAD, &["model.safetensors: tensor", "needs bytes"]);
+    }
+}
+
+#[test]
+fn headers_are_checked() {
+    let entry = |dtype: &str, shape: Value, offsets: Value| json!({"dtype": dtype, "shape": shape, "data_offsets": offsets});
+    let one = |dtype: &str, shape: Value, offsets: Value| one_tensor(&entry(dtype, shape, offsets), 64);
+    open(&Folder::new(one("F32", json!([4, 4]), json!([0, 64])))).unwrap();
+    open(&Folder::new(one("BF16", json!([]), json!([0, 2])))).unwrap();
+    weights_say(one("F32", json!([4, 4]), json!([0, 60])), &["tensor w: 60 bytes, expected 64"]);
+    weights_say(one("F32", json!([4, 4]), json!([4, 68])), &["tensor w: bytes 4 to 68", "begin at byte 0"]);
+    weights_say(one("F32", json!([4, 4]), json!([64, 0])), &["tensor w: bytes 64 to 0"]);
+    weights_say(one("F32", json!([4, 0]), json!([0, 0])), &["tensor w: shape [4, 0]"]);
+    weights_say(
+        one("F32", json!([1_u64 << 40, 1_u64 << 40]), json!([0, 64])),
+        &["tensor w", "too many weights"],
+    );
+    weights_say(one("F32", json!([1, 1, 1, 1, 1, 1, 1, 1, 16]), json!([0, 64])), &["tensor w: 9 axes"]);
+    weights_say(one("F32", json!([-4]), json!([0, 64])), &["header: tensor \"w\"", "-4"]);
+    weights_say(one("F32", json!([1.5]), json!([0, 64])), &["header: tensor \"w\""]);
+    weights_say(one("F32", json!([16]), json!([0])), &["header: tensor \"w\""]);
+    weights_say(raw_file(r#"{"w": {"shape": [1]}}"#, &[0; 4]), &["header: tensor \"w\"", "dtype"]);
+    weights_say(raw_file("{\"w\": 3}", &[0; 4]), &["header: tensor \"w\""]);
+    weights_say(raw_file("{\"aé", &[]), &["header: "]);
+    let end = json!([u64::MAX - 3, u64::MAX]);
+    weights_say(one("F32", json!([1]), end), &["tensor w: bytes 18446744073709551612"]);
+
+    let two = |first: Value, second: Value| {
+        raw_file(
+            &json!({"a": entry("F32", json!([2]), first), "b": entry("F32", json!([2]), second)}).to_string(),
+            &[0; 32],
+        )
+    };
+    weights_say(two(json!([0, 8]), json!([4, 12])), &["tensor b: bytes 4 to 12", "begin at byte 8"]);
+    weights_say(two(json!([0, 8]), json!([12, 20])), &["tensor b: bytes 12 to 20", "begin at byte 8"]);
+    open(&Folder::new(two(json!([8, 16]), json!([0, 8])))).unwrap();
+    let twice = format!("{{\"w\": {0}, \"w\": {0}}}", entry("F32", json!([1]), json!([0, 4])));
+    weights_say(raw_file(&twice, &[0; 4]), &["header: \"w\" is listed twice"]);
+
+    for length in [100_000_001, u64::MAX >> 24] {
+        let mut long = length.to_le_bytes().to_vec();
+        long.extend(b"{\"w\"");
+        weights_say(long, &["header length: found", "expected at most"]);
+    }
+    weights_say([&999_u64.to_le_bytes()[..], b"{}"].concat(), &["header length: found 999", "cut off"]);
+    weights_say(b"<html>no</html>".to_vec(), &["magic: an HTML page", "expected safetensors"]);
+    weights_say(vec![7; 64], &["magic: "]);
+}
+
+#[test]
+fn element_types_that_we_lack_are_named() {
+    let file = |dtype: &str, bytes: usize| {
+        one_tensor(&json!({"dtype": dtype, "shape": [4], "data_offsets": [0, bytes]}), bytes)
+    };
+    for (dtype, bytes) in [("F8_E4M3", 4), ("I32", 16), ("U8", 4), ("F64", 32), ("Q7", 4)] {
+        let words = ["model.safetensors: tensor w: element type", dtype, "expected F32, F16 or BF16"];
+        refused(open(&Folder::new(file(dtype, bytes))), Code::UnsupportedFormat, &words);
+    }
+    // Position tables and masks are no weights.
+    for (dtype, bytes) in [("I64", 32), ("BOOL", 4)] {
+        assert!(open(&Folder::new(file(dtype, bytes))).unwrap().tensors.is_empty());
+    }
+}

@@ -1,0 +1,42 @@
+//! Model files: what is read from right ones, and what is said about wrong ones.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it fails")]
+
+/// What several test programs share, as far as it is needed here.
+#[allow(dead_code, unreachable_pub, reason = "other test programs use the rest")]
+mod common {
+    #[path = "../../common/cache.rs"]
+    pub mod cache;
+    #[path = "../../common/gguf.rs"]
+    pub mod gguf;
+    #[path = "../../common/safetensors.rs"]
+    pub mod safetensors;
+}
+mod folder;
+mod gguf;
+mod gguf_wrong;
+mod real;
+
+use std::rc::Rc;
+
+use tablm::weights::Checkpoint;
+use tablm::weights::source::{ByteSource, MemorySource};
+use tablm::{Code, Error};
+
+/// Opens one file that lies in memory.
+fn open(name: &str, bytes: Vec<u8>) -> Result<Checkpoint, Error> {
+    open_all(vec![Rc::new(MemorySource::new(name, bytes))])
+}
+
+fn open_all(files: Vec<Rc<dyn ByteSource>>) -> Result<Checkpoint, Error> {
+    pollster::block_on(Checkpoint::open(files))
+}
+
+/// The error of something that must fail, checked to have this code and these words.
+#[track_caller]
+fn refused<T: std::fmt::Debug>(result: Result<T, Error>, code: Code, words: &[&str]) {
+    let error = result.expect_err(words.first().unwrap_or(&"")).to_string();
+    assert!(error.starts_with(code.as_str()), "{error}: expected {}", code.as_str());
+    for word in words {
+        assert!(error.contains(word), "{error}: expected it to say {word:?}");
+    }
+}
