@@ -3,12 +3,10 @@
 
 /// What several test programs share, as far as it is needed here.
 #[allow(dead_code, unreachable_pub, reason = "other test programs use the rest")]
+#[path = "../common"]
 mod common {
-    #[path = "../../common/cache.rs"]
     pub mod cache;
-    #[path = "../../common/gguf.rs"]
     pub mod gguf;
-    #[path = "../../common/safetensors.rs"]
     pub mod safetensors;
 }
 mod folder;
