@@ -11,7 +11,6 @@ const here = import.meta.dirname;
 const sirv = createRequire(join(here, "..", "pkg", "package.json"))("sirv");
 
 function setHeaders(response, path) {
-  response.setHeader("Content-Security-Policy", headerPolicy);
   response.setHeader("X-Content-Type-Options", "nosniff");
   response.setHeader("Referrer-Policy", "no-referrer");
   // Names carry no hash, so every file is asked for again; the service worker keeps versions.
@@ -19,11 +18,15 @@ function setHeaders(response, path) {
   if (path.endsWith(".gguf")) response.setHeader("Content-Type", "application/octet-stream");
 }
 
-/** Serves a folder; answers the server and its address once it listens. */
-export function serve({ folder = join(here, "dist"), port = 8080, before } = {}) {
+/**
+ * Serves a folder; answers the server and its address once it listens. `before` may answer a
+ * request itself; `policy` is the content security policy, `null` for none.
+ */
+export function serve({ folder = join(here, "dist"), port = 8080, policy = headerPolicy, before } = {}) {
   const files = sirv(folder, { etag: true, setHeaders });
   const server = createServer((request, response) => {
     if (before?.(request, response)) return;
+    if (policy) response.setHeader("Content-Security-Policy", policy);
     files(request, response, () => {
       response.writeHead(404, { "Content-Type": "text/plain; charset=utf-8" });
       response.end("not found\n");

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** A loaded model: its chat completions, one after another, and its end. */
 
 import { orAborted, type Client } from "./client.js";

@@ -48,6 +48,8 @@ export interface OpenedModel {
   missingBytes: number;
   stored: boolean;
   close(): void;
+  /** Forgets the stored copy, of a model that turned out to be none. */
+  discard(): Promise<void>;
 }
 
 const MANIFEST = "manifest.json";
@@ -82,12 +84,17 @@ async function readManifest(folder: FileSystemDirectoryHandle): Promise<Manifest
   }
 }
 
-function opened(files: { name: string; reader: StoredReader }[], stored: boolean): OpenedModel {
+function opened(
+  files: { name: string; reader: StoredReader }[],
+  stored: boolean,
+  discard: () => Promise<void> = async () => undefined,
+): OpenedModel {
   return {
     files: files.map(({ name, reader }) => ({ name, sizeBytes: reader.sizeBytes, read: reader.read })),
     missingBytes: 0,
     stored,
     close: () => files.forEach(({ reader }) => reader.close()),
+    discard,
   };
 }
 
@@ -101,7 +108,7 @@ async function openStored(folder: FileSystemDirectoryHandle, manifest: Manifest)
     files.forEach(({ reader: open }) => open.close());
     return null;
   }
-  return opened(files, true);
+  return opened(files, true, () => remove(folder, MANIFEST));
 }
 
 /** One tab downloads, the others wait for it. */
@@ -294,7 +301,7 @@ export async function peekModel(source: SourceDescription, signal: AbortSignal):
     files.push(await openRemote(file, signal));
   }
   const missingBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
-  return { files, missingBytes, stored: false, close: () => undefined };
+  return { files, missingBytes, stored: false, close: () => undefined, discard: async () => undefined };
 }
 
 function describe(id: string, manifest: Manifest | null): StoredModel {

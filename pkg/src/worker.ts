@@ -1,6 +1,6 @@
 /** The worker: owns the wasm engine of one model and the model store; answers calls from the page. */
 
-import { TabLMError, throwIfAborted, toPlainError } from "./errors.js";
+import { TabLMError, throwIfAborted, toPlainError, toTabLMError } from "./errors.js";
 import { Meter } from "./meter.js";
 import { deleteModel, listModels, openModel, peekModel, verifyModel } from "./model_store.js";
 import { modelsFolder, storageEstimate } from "./opfs.js";
@@ -100,6 +100,10 @@ async function load(source: SourceDescription, options: EngineOptions, signal: A
     throwIfAborted(signal);
     modelName = source.name;
     return currentInfo(memory);
+  } catch (error) {
+    // What is no model must not be met again in place of a new download.
+    if (toTabLMError(error).code === "malformed") await model.discard().catch(() => undefined);
+    throw error;
   } finally {
     model.close();
   }

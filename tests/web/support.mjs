@@ -6,6 +6,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
+import { headerPolicy } from "../../www/csp.mjs";
 import { serve } from "../../www/serve.mjs";
 
 export const root = join(import.meta.dirname, "..", "..");
@@ -147,4 +148,34 @@ export function nativeAnswer(messages, maxTokens) {
 /** A file of the repository as JSON. */
 export function readJson(...parts) {
   return JSON.parse(readFileSync(join(root, ...parts), "utf8"));
+}
+
+/**
+ * An empty page of the site, under its policy, with the published package at hand:
+ * `run(f, argument)` calls `f(tablm, argument)` in it.
+ */
+export async function openHarness({ adapter = !allowNoGpu, routes = {} } = {}) {
+  const server = await openServer({
+    before(request, response) {
+      const path = new URL(request.url, "http://localhost").pathname;
+      if (path === "/blank") {
+        response.writeHead(200, { "Content-Type": "text/html", "Content-Security-Policy": headerPolicy });
+        response.end(`<!doctype html><title>blank</title><link rel="icon" href="/icon.svg">`);
+        return true;
+      }
+      if (!routes[path]) return false;
+      routes[path](request, response);
+      return true;
+    },
+  });
+  const browser = await openBrowser({ adapter });
+  const view = await openPage(browser.context, `${server.address}/blank`);
+  await view.page.evaluate(async () => void (window.tablm = await import("/tablm/index.js")));
+  // The function is called by the debugger, which the page's policy does not bind.
+  const run = (job, argument) => view.page.evaluate(`(${job})(window.tablm, ${JSON.stringify(argument) ?? "undefined"})`);
+  const close = async () => {
+    await browser.close();
+    await server.close();
+  };
+  return { ...view, server, browser, run, close };
 }

@@ -1,0 +1,189 @@
+// The package in Chromium: golden answers, sampling, queueing, aborts, memory.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { allowNoGpu, modelName, openHarness, readJson } from "./support.mjs";
+
+const MODEL = `/models/${modelName}`;
+const WASM_HEAP_LIMIT_BYTES = 64 * 2 ** 20;
+const golden = readJson("tests", "data", "golden", "smollm2.json");
+
+describe("a loaded model", () => {
+  let harness;
+  before(async () => {
+    harness = await openHarness();
+    await harness.run(async ({ TabLM }, url) => {
+      window.progress = [];
+      window.model = await TabLM.load(url, { onProgress: (report) => window.progress.push(report) });
+      // A whole answer: its text, or the error's code.
+      window.ask = async (request, options) => {
+        try {
+          return await window.model.chat.completions.create({ temperature: 0, max_completion_tokens: 8, ...request }, options);
+        } catch (error) {
+          return { error: error.name, code: error.code, message: error.message };
+        }
+      };
+      window.user = (content) => [{ role: "user", content }];
+    }, MODEL);
+  });
+  after(() => harness?.close());
+
+  test("says what it is and what it uses", async (t) => {
+    const info = await harness.run(() => window.model.info);
+    t.diagnostic(JSON.stringify({ ...info, kernels: undefined }));
+    assert.equal(info.architecture, "llama");
+    assert.equal(info.name, modelName);
+    assert.ok(info.parameters > 130e6 && info.parameters < 140e6, `found ${info.parameters} parameters`);
+    if (allowNoGpu) assert.equal(info.device.backend, "cpu");
+    else assert.notEqual(info.device.backend, "cpu", "there is no adapter; set ALLOW_NO_GPU=1 to test without");
+  });
+
+  test("reports every phase of the load", async () => {
+    const progress = await harness.run(() => window.progress);
+    const phases = new Set(progress.map((report) => report.phase));
+    for (const phase of ["download", "upload"]) assert.ok(phases.has(phase), `no ${phase} among ${[...phases]}`);
+    const last = progress.filter((report) => report.phase === "download").at(-1);
+    assert.deepEqual([last.loadedBytes, last.totalBytes], [golden.model.bytes, golden.model.bytes]);
+    assert.equal(last.file, modelName);
+    assert.ok(progress.some((report) => report.bytesPerSecond > 0 && report.etaSeconds >= 0));
+  });
+
+  // The closest two best logits of these prompts lie 0.006 apart, so nothing may differ.
+  for (const prompt of golden.prompts) {
+    test(`golden: ${prompt.id}`, async () => {
+      const reference = golden.hf_f32.prompts[prompt.id];
+      const request = { messages: prompt.messages, max_completion_tokens: reference.gen_ids.length };
+      const answer = await harness.run((_, request) => window.ask(request), request);
+      // An answer cut inside a character ends before that character.
+      const text = reference.gen_text.replace(/<\|im_end\|>$/, "").replace(/\ufffd+$/, "");
+      assert.equal(answer.choices?.[0].message.content, text, JSON.stringify(answer));
+      assert.equal(answer.choices[0].finish_reason, reference.gen_text.endsWith("<|im_end|>") ? "stop" : "length");
+      assert.equal(answer.usage.prompt_tokens, prompt.prompt_ids.length);
+    });
+  }
+
+  test("streams OpenAI's chunks, usage in the last", async () => {
+    const chunks = await harness.run(async () => {
+      const stream = await window.model.chat.completions.create({ messages: window.user("Hi"), stream: true, max_completion_tokens: 6, temperature: 0 });
+      const seen = [];
+      for await (const chunk of stream) seen.push(chunk);
+      return seen;
+    });
+    const whole = await harness.run(() => window.ask({ messages: window.user("Hi"), max_completion_tokens: 6 }));
+    assert.equal(chunks.map((chunk) => chunk.choices[0].delta.content ?? "").join(""), whole.choices[0].message.content);
+    assert.deepEqual(chunks[0].choices[0].delta, { role: "assistant", content: "" });
+    assert.ok(chunks.every((chunk) => chunk.object === "chat.completion.chunk" && chunk.id === chunks[0].id));
+    const last = chunks.at(-1);
+    assert.equal(last.choices[0].finish_reason, whole.choices[0].finish_reason);
+    assert.deepEqual(last.usage, whole.usage);
+    assert.equal(last.usage.total_tokens, last.usage.prompt_tokens + last.usage.completion_tokens);
+    assert.ok(chunks.slice(0, -1).every((chunk) => chunk.usage === undefined && chunk.choices[0].finish_reason === null));
+    assert.ok(last.timings.decode_tokens_per_s >= 0 && last.timings.prefill_ms > 0);
+  });
+
+  test("repeats itself for one seed and not for another", async () => {
+    const ask = (seed) => harness.run((_, seed) => window.ask({ messages: window.user("Tell me a story."), temperature: 1.5, max_completion_tokens: 12, seed }), seed);
+    const [first, again, other] = [await ask(7), await ask(7), await ask(8)].map((answer) => answer.choices[0].message.content);
+    assert.equal(first, again);
+    assert.notEqual(first, other);
+  });
+
+  test("stops at a stop string and leaves it out", async () => {
+    const answer = await harness.run(() => window.ask({ messages: window.user("What is the capital of France?"), stop: ["France"] }));
+    assert.equal(answer.choices[0].message.content, "The capital of ");
+    assert.equal(answer.choices[0].finish_reason, "stop");
+  });
+
+  test("runs simultaneous requests one after another", async () => {
+    const texts = await harness.run(async () => {
+      const capital = { messages: window.user("What is the capital of France?") };
+      const answers = await Promise.all([window.ask(capital), window.ask({ messages: window.user("Hi") }), window.ask(capital)]);
+      return answers.map((answer) => answer.choices[0].message.content);
+    });
+    assert.equal(texts[0], "The capital of France is Paris.");
+    assert.equal(texts[2], texts[0]);
+    assert.notEqual(texts[1], texts[0]);
+  });
+
+  test("refuses a prompt longer than the context with context-full", async () => {
+    const answer = await harness.run(() => window.ask({ messages: window.user("word ".repeat(9000)) }));
+    assert.equal(answer.code, "context-full", JSON.stringify(answer).slice(0, 300));
+  });
+
+  test("aborts before, while reading the prompt and while answering, and stays usable", async () => {
+    const results = await harness.run(async () => {
+      const capital = { messages: window.user("What is the capital of France?") };
+      const seen = [];
+      const early = new AbortController();
+      early.abort();
+      seen.push((await window.ask(capital, { signal: early.signal })).code);
+      for (const [content, ms] of [["word ".repeat(400), 50], ["Count to one thousand.", 1500]]) {
+        const controller = new AbortController();
+        setTimeout(() => controller.abort(), ms);
+        const start = performance.now();
+        const answer = await window.ask({ messages: window.user(content), max_completion_tokens: 400 }, { signal: controller.signal });
+        seen.push(answer.code, performance.now() - start < ms + 500);
+      }
+      const stream = await window.model.chat.completions.create({ ...capital, stream: true, temperature: 0, max_completion_tokens: 400 });
+      for await (const chunk of stream) if (chunk.choices[0].delta.content) break;
+      seen.push((await window.ask(capital)).choices?.[0].message.content);
+      return seen;
+    });
+    assert.deepEqual(results, ["aborted", "aborted", true, "aborted", true, "The capital of France is Paris."]);
+  });
+
+  test("keeps wasm heap and GPU bytes where they are over 100 chats", { timeout: 1_200_000 }, async (t) => {
+    const memory = await harness.run(async () => {
+      const chat = (index) => window.ask({ messages: window.user(`Say ${index % 10}.`), max_completion_tokens: 2 });
+      const seen = [];
+      for (let index = 0; index <= 100; index += 1) {
+        const answer = await chat(index);
+        if (answer.code) throw new Error(answer.message);
+        if (index % 20 === 0) seen.push(window.model.info.memory);
+      }
+      return seen;
+    });
+    t.diagnostic(`wasm heap ${(memory[0].wasm_heap_bytes / 2 ** 20).toFixed(1)} MiB, GPU ${(memory[0].peak_gpu_bytes / 2 ** 20).toFixed(1)} MiB`);
+    for (const later of memory) assert.deepEqual(later, memory[0]);
+    if (!allowNoGpu) assert.ok(memory[0].wasm_heap_bytes < WASM_HEAP_LIMIT_BYTES, `found ${memory[0].wasm_heap_bytes} bytes of wasm heap`);
+  });
+
+  test("is of no use after dispose, and says so", async () => {
+    const results = await harness.run(async () => {
+      const running = window.ask({ messages: window.user("Count to one thousand."), max_completion_tokens: 400 });
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      await window.model.dispose();
+      await window.model.dispose();
+      return [(await running).code, (await window.ask({ messages: window.user("Hi") })).code];
+    });
+    assert.deepEqual(results, ["disposed", "disposed"]);
+  });
+
+  test("reports no error and breaks no policy", () => harness.expectQuiet());
+});
+
+describe("without an adapter", () => {
+  let harness;
+  before(async () => {
+    harness = await openHarness({ adapter: false });
+  });
+  after(() => harness?.close());
+
+  test("capabilities say so", async () => {
+    const report = await harness.run(({ TabLM }) => TabLM.capabilities());
+    assert.ok(!report.adapter, `found the adapter ${JSON.stringify(report.adapter)}`);
+    assert.equal(report.storage.opfs, true);
+  });
+
+  test("device webgpu is refused with no-gpu", async () => {
+    const code = await harness.run(async ({ TabLM }, url) => {
+      try {
+        const model = await TabLM.load(url, { device: "webgpu" });
+        return model.info.device;
+      } catch (error) {
+        return error.code;
+      }
+    }, MODEL);
+    assert.equal(code, "no-gpu");
+  });
+});

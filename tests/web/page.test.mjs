@@ -1,0 +1,181 @@
+// The chat page as a visitor meets it: from nothing to an answer, offline, on the CPU, on a phone.
+
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { allowNoGpu, chat, modelName, nativeAnswer, openBrowser, openPage, openServer, waitUntilReady } from "./support.mjs";
+
+const MAX_TOKENS = 24;
+const QUESTION = "What is the capital of France?";
+const settings = `temperature=0&seed=1&max_tokens=${MAX_TOKENS}`;
+
+/** The native answer to one question, whitespace as it is. */
+const expected = (() => {
+  let answer;
+  return () => (answer ??= nativeAnswer([{ role: "user", content: QUESTION }], MAX_TOKENS));
+})();
+
+/** Every URL that Chromium's own network log says the page of that origin asked for. */
+function urlsOfNetLog(file, origin) {
+  const text = readFileSync(file, "utf8");
+  // The log may end in the middle when the browser is closed.
+  const log = JSON.parse(text.trimEnd().endsWith("}") ? text : `${text.trimEnd().replace(/,$/, "")}]}`);
+  const type = log.constants.logEventTypes.URL_REQUEST_START_JOB;
+  // What the browser asks on its own account (updates, sign-in) has no page as its initiator.
+  const ofPage = ({ params }) => params?.initiator?.startsWith(origin) || params?.url?.startsWith(origin);
+  return log.events.filter((event) => event.type === type && ofPage(event)).map((event) => event.params.url);
+}
+
+describe("the page with an adapter", () => {
+  const folder = mkdtempSync(join(tmpdir(), "tablm-netlog-"));
+  const netLog = join(folder, "net.json");
+  let server, browser, view;
+
+  before(async () => {
+    server = await openServer();
+    browser = await openBrowser({ adapter: !allowNoGpu, args: [`--log-net-log=${netLog}`] });
+    view = await openPage(browser.context, `${server.address}/?${settings}`);
+    await waitUntilReady(view.page);
+    await view.page.evaluate(() => navigator.serviceWorker.ready);
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  test("shows the model and the device in use", async (t) => {
+    assert.match(await view.page.textContent("#model-name"), /SmolLM2-135M-Instruct/);
+    const device = await view.page.textContent("#device");
+    t.diagnostic(`device: ${device}`);
+    assert.match(device, allowNoGpu ? /CPU/ : /WebGPU/);
+  });
+
+  test("streams the native answer", async () => {
+    const { text, lengths } = await chat(view.page, QUESTION);
+    assert.equal(text, expected().text);
+    assert.ok(lengths.length >= 3, `the answer grew in ${lengths.length} steps, expected at least 3`);
+    assert.match(await view.page.textContent("#speed"), /tokens\/s/);
+    assert.equal(await view.page.textContent("#announcer"), await view.page.innerText(".message.assistant .body"));
+  });
+
+  test("asks the network for nothing after the load", async () => {
+    const count = server.requests.length;
+    await chat(view.page, "And of Italy?");
+    await view.page.waitForTimeout(500);
+    assert.deepEqual(server.requests.slice(count), []);
+  });
+
+  test("can be stopped and goes on", async () => {
+    await view.page.click("#new-chat");
+    await view.page.fill("#prompt", "Count from one to one thousand.");
+    await view.page.keyboard.press("Enter");
+    await view.page.waitForFunction(() => document.querySelector(".message.assistant .body")?.textContent.length > 0);
+    await view.page.keyboard.press("Escape");
+    await view.page.waitForFunction(() => document.body.dataset.state === "ready");
+    await view.page.click("#new-chat");
+    assert.equal((await chat(view.page, QUESTION)).text, expected().text);
+  });
+
+  test("answers again with the server gone", async () => {
+    await server.close();
+    await view.page.reload();
+    await waitUntilReady(view.page);
+    assert.equal((await chat(view.page, QUESTION)).text, expected().text);
+  });
+
+  test("reports no error and breaks no policy", () => view.expectQuiet());
+
+  test("asks no other origin, says the browser's network log", async (t) => {
+    await browser.close();
+    const asked = urlsOfNetLog(netLog, server.address);
+    t.diagnostic(`${asked.length} requests in the log`);
+    assert.ok(asked.some((url) => url.endsWith(`/${modelName}`)), "the log does not even have the model");
+    assert.deepEqual(asked.filter((url) => !url.startsWith(server.address)), []);
+  });
+});
+
+describe("the page without an adapter", () => {
+  let server, browser, view;
+  before(async () => {
+    server = await openServer();
+    browser = await openBrowser({ adapter: false });
+    view = await openPage(browser.context, `${server.address}/?${settings}`);
+    await waitUntilReady(view.page);
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.close();
+  });
+
+  test("says so", async () => {
+    assert.match(await view.page.textContent("#device"), /CPU/);
+    assert.match(await view.page.textContent("#notice"), /no WebGPU adapter/);
+    assert.ok(await view.page.isVisible("#notice"));
+  });
+
+  test("answers on the CPU, one token a second at least", async (t) => {
+    const { text } = await chat(view.page, QUESTION);
+    assert.equal(text, expected().text);
+    const footer = await view.page.textContent(".message.assistant .footer");
+    t.diagnostic(footer);
+    const speed = Number(/([\d.]+) tokens\/s/.exec(footer)?.[1]);
+    assert.ok(speed >= 1, `found ${speed} tokens/s, expected at least 1`);
+  });
+
+  test("reports no error", () => view.expectQuiet());
+});
+
+describe("the page's face", () => {
+  let server;
+  before(async () => {
+    server = await openServer();
+  });
+  after(() => server?.close());
+
+  for (const [width, height, colorScheme] of [[390, 844, "light"], [390, 844, "dark"], [1280, 800, "light"]]) {
+    test(`fits ${width} × ${height}, ${colorScheme}`, async () => {
+      const browser = await openBrowser({ viewport: { width, height }, colorScheme });
+      try {
+        const { page } = await openPage(browser.context, server.address);
+        await page.waitForSelector("#prompt");
+        assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width);
+        for (const id of ["#prompt", "#send", "#new-chat", "#open-settings"]) {
+          const box = await page.locator(id).boundingBox();
+          assert.ok(box && box.x >= 0 && box.x + box.width <= width && box.y + box.height <= height, `${id} is outside the window`);
+        }
+      } finally {
+        await browser.close();
+      }
+    });
+  }
+
+  test("is named and reachable for keyboard and screen reader", async () => {
+    const browser = await openBrowser();
+    try {
+      const { page } = await openPage(browser.context, server.address);
+      const unnamed = await page.evaluate(() =>
+        [...document.querySelectorAll("button, textarea, input, progress, dialog")]
+          .filter((item) => {
+            const labels = [...(item.labels ?? [])].map((label) => label.textContent).join("");
+            const by = item.getAttribute("aria-labelledby");
+            const named = by ? document.getElementById(by)?.textContent : "";
+            return !(labels + named + item.textContent + (item.getAttribute("aria-label") ?? "")).trim();
+          })
+          .map((item) => item.id || item.outerHTML.slice(0, 80)),
+      );
+      assert.deepEqual(unnamed, []);
+      assert.equal(await page.getAttribute("#announcer", "aria-live"), "polite");
+      await page.focus("#prompt");
+      await page.keyboard.press("Shift+Enter");
+      assert.equal(await page.inputValue("#prompt"), "\n");
+      await page.click("#open-settings");
+      await page.keyboard.press("Escape");
+      assert.equal(await page.evaluate(() => document.activeElement.id), "open-settings");
+    } finally {
+      await browser.close();
+    }
+  });
+});
