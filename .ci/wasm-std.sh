@@ -14,7 +14,7 @@ HINT="rustup target add $TARGET (or install the wasm32 standard library of rustc
 # Debian's own base address, as this machine's apt has it.
 debian_address() {
     cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-        sed -n -E 's/^(deb(-src)? (\[[^]]*\] )?|URIs: )(https?:[^ ]*\/debian)\/?( .*|$)/\4/p' | grep -v security | head -n 1
+        sed -n -E 's/^(deb(-src)? (\[[^]]*\] )?|URIs: )(https?:[^ ]*\/debian)\/?( .*|$)/\4/p' | grep -v security | head -n 1 || true
 }
 
 # apt with private lists: the system's own sources stay as they are.
@@ -59,7 +59,7 @@ build_std() {
     printf '[package]\nname = "empty_for_std"\nversion = "0.0.0"\nedition = "2024"\n\n[workspace]\n' >"$work/Cargo.toml"
     echo '#![no_std]' >"$work/src/lib.rs"
     # Bitcode in the rlibs, or fat link-time optimisation fails later.
-    (cd "$work" && RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Cembed-bitcode=yes CARGO_TARGET_DIR="$work/target" CARGO_ENCODED_RUSTFLAGS='' \
+    (cd "$work" && RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Cembed-bitcode=yes CARGO_TARGET_DIR="$work/target" \
         env -u CARGO_ENCODED_RUSTFLAGS cargo build --quiet --release --target $TARGET \
         -Zbuild-std=std,panic_abort,panic_unwind,proc_macro,test)
     deps="$work/target/$TARGET/release/deps"

@@ -38,6 +38,11 @@ function setState(state: State): void {
   stop.hidden = state !== "answering";
 }
 
+/** The state when nothing is being answered. */
+function setIdleState(): void {
+  setState(!element("loading").hidden ? "loading" : model ? "ready" : "failed");
+}
+
 function showProblem(error: unknown, action: () => void): void {
   const { title, detail } = describeProblem(error);
   element("problem-title").textContent = title;
@@ -104,10 +109,17 @@ function describeAnswer(usage: Usage, timings: Timings, atLimit: boolean): strin
   return parts.join(" · ");
 }
 
+/** The model, or `aborted` when the visitor no longer wants to wait for it. */
+function waitForModel(signal: AbortSignal): Promise<Model> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener("abort", () => reject(new TabLMError("aborted", "aborted by the caller")), { once: true });
+    (model ?? loadModel()).then(resolve, reject);
+  });
+}
+
 /** Streams one answer into its view. Answers the line to put below it. */
 async function stream(view: AnswerView, signal: AbortSignal): Promise<string> {
-  const loaded = await (model ?? loadModel());
-  if (signal.aborted) throw new TabLMError("aborted", "aborted by the caller");
+  const loaded = await waitForModel(signal);
   const { system, temperature, maxTokens } = readSettings();
   const history: ChatMessage[] = system.trim() ? [{ role: "system", content: system.trim() }, ...messages] : messages;
   const request = {
@@ -167,7 +179,7 @@ async function answer(): Promise<void> {
   } finally {
     if (answering === controller) {
       answering = undefined;
-      setState(model ? "ready" : "failed");
+      setIdleState();
     }
   }
 }
@@ -195,8 +207,7 @@ function newChat(): void {
   element("welcome").hidden = false;
   element("speed").textContent = "";
   element("announcer").textContent = "";
-  const waiting = !element("loading").hidden;
-  setState(waiting ? "loading" : model ? "ready" : "failed");
+  setIdleState();
   prompt.focus();
 }
 
