@@ -5,13 +5,13 @@
 //! of 5 GB are usual, takes the last of two tensors of one name without a word, and cannot say
 //! which tensor is wrong. A fuzz target checks that whatever is accepted here the crate accepts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 
 use ::safetensors::Dtype;
 use serde::de::value::{Error as NameError, StrDeserializer};
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::error::{Code, Error, Result};
 use crate::formats::Format;
@@ -54,7 +54,10 @@ pub async fn read_header(source: &Rc<dyn ByteSource>, index: usize) -> Result<Ve
 
 /// Parses the JSON of a header; tensor data begins after it.
 fn parse_header(file: &str, index: usize, json: &[u8]) -> Result<Vec<Tensor>> {
-    let header: Header = serde_json::from_slice(json)
+    let text = std::str::from_utf8(json).map_err(|error| {
+        Error::malformed(file, "header", format!("invalid UTF-8 at byte {}", error.valid_up_to()))
+    })?;
+    let header: Header = serde_json::from_str(text)
         .map_err(|error| Error::malformed(file, "header", format!("{error}, expected a table of tensors")))?;
     let mut entries = header.entries;
     entries.sort_by_key(|(_, entry)| entry.data_offsets);
@@ -113,14 +116,19 @@ impl Entry {
         };
         let dtype: Result<Dtype, NameError> = Dtype::deserialize(StrDeserializer::new(&self.dtype));
         let Ok(dtype) = dtype else { return Err(unsupported()) };
+        let found = self.data_offsets.1 - self.data_offsets.0;
         if matches!(dtype, Dtype::I64 | Dtype::BOOL) {
-            return Ok(None);
+            let elements = self.shape.iter().try_fold(1_u64, |product, &axis| product.checked_mul(axis));
+            let expected = elements.and_then(|elements| elements.checked_mul(dtype.bitsize() as u64 / 8));
+            return match expected == Some(found) {
+                true => Ok(None),
+                false => Err(bad(format!("{found} bytes do not fit shape {:?} in {dtype}", self.shape))),
+            };
         }
         let Some(format) = Format::from_safetensors_dtype(&self.dtype) else { return Err(unsupported()) };
         let axes = self.axes().map_err(&bad)?;
         let expected = size_bytes(format, &axes)
             .map_err(|error| bad(format!("shape {:?}: {}", self.shape, error.message())))?;
-        let found = self.data_offsets.1 - self.data_offsets.0;
         if found != expected {
             return Err(bad(format!(
                 "{found} bytes, expected {expected} for shape {:?} in {}",
@@ -160,7 +168,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 return Err(A::Error::custom(format!("{} is listed twice", shortened(&name))));
             }
             if name == "__metadata__" {
-                map.next_value::<IgnoredAny>()?;
+                map.next_value::<Option<BTreeMap<String, String>>>()?;
                 continue;
             }
             if entries.len() as u64 == TENSORS_MAX {

@@ -188,6 +188,12 @@ fn headers_are_checked() {
     weights_say(one("F32", json!([16]), json!([0])), &["header: tensor \"w\""]);
     weights_say(raw_file(r#"{"w": {"shape": [1]}}"#, &[0; 4]), &["header: tensor \"w\"", "dtype"]);
     weights_say(raw_file("{\"w\": 3}", &[0; 4]), &["header: tensor \"w\""]);
+    weights_say(raw_file("{\"__metadata__\": {\"format\": 1}}", &[]), &["header: "]);
+    open(&Folder::new(raw_file("{\"__metadata__\": {\"format\": \"pt\"}}", &[]))).unwrap();
+    weights_say(
+        one("I64", json!([4, 4]), json!([0, 64])),
+        &["tensor w: 64 bytes do not fit shape [4, 4] in I64"],
+    );
     weights_say(raw_file("{\"aé", &[]), &["header: "]);
     let end = json!([u64::MAX - 3, u64::MAX]);
     weights_say(one("F32", json!([1]), end), &["tensor w: bytes 18446744073709551612"]);

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for SECONDS (default 10) from its corpus: `run.sh [SECONDS [TARGET…]]`.
+# Fails on a crash, a hang or too much memory; the input that did it is kept and named.
+#
+# The flags are those of `cargo fuzz run --sanitizer none`: with coverage counters but without a
+# sanitizer a stable compiler does, and cargo-fuzz need not be there. What is found stays out of
+# the repository; an input worth keeping is copied to corpus/TARGET/ by hand.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+seconds=${1:-10}
+[ $# -gt 0 ] && shift
+target_dir="${CARGO_TARGET_DIR:-target}/fuzz"
+mkdir -p "$target_dir"
+target_dir=$(cd "$target_dir" && pwd)
+work="$target_dir/work"
+host=$(rustc -vV | sed -n 's/^host: //p')
+
+if ! command -v c++ >/dev/null && ! command -v g++ >/dev/null && ! command -v clang++ >/dev/null; then
+    . .ci/lib.sh
+    apt_install g++ || fail "no C++ compiler, which libFuzzer is built with" "install g++ or clang++"
+fi
+
+targets=("$@")
+if [ ${#targets[@]} -eq 0 ]; then
+    for source in tests/fuzz/fuzz_targets/*.rs; do targets+=("$(basename "$source" .rs)"); done
+fi
+
+sancov="-Cpasses=sancov-module"
+for option in level=4 inline-8bit-counters pc-table trace-compares; do
+    sancov+=" -Cllvm-args=-sanitizer-coverage-$option"
+done
+echo "fuzz: building ${targets[*]}"
+# With a target named, build scripts and macros are built without the counters.
+RUSTFLAGS="$sancov --cfg fuzzing -Ccodegen-units=1" CARGO_INCREMENTAL=0 \
+    cargo build --quiet --release --locked --manifest-path tests/fuzz/Cargo.toml \
+    --target "$host" --target-dir "$target_dir" --bins
+
+failed=0
+for target in "${targets[@]}"; do
+    found="$work/$target"
+    rm -rf "$found"
+    mkdir -p "$found/corpus" "$found/crashes"
+    corpus=("$found/corpus")
+    [ -d "tests/fuzz/corpus/$target" ] && corpus+=("tests/fuzz/corpus/$target")
+    echo "fuzz: $target for $seconds s"
+    if "$target_dir/$host/release/$target" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 \
+        -malloc_limit_mb=512 -max_len=65536 -print_final_stats=1 -artifact_prefix="$found/crashes/" \
+        "${corpus[@]}" >"$found/log" 2>&1; then
+        grep -E 'number_of_executed_units|peak_rss_mb' "$found/log" || true
+    else
+        failed=1
+        tail -n 40 "$found/log"
+        echo "fuzz: $target failed; input in $found/crashes"
+    fi
+done
+exit $failed
