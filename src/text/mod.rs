@@ -2,11 +2,15 @@
 //!
 //! Reading order: [`tokenizer`] (what the rest of the crate calls), `tokenizer_gguf` and
 //! `tokenizer_json` (the two files it is built from), `vocabulary`, `added`, `split` and `bpe`
-//! (its four parts), [`decoder`] and [`stop`] (ids to text while they arrive). Nothing here knows an executor.
+//! (its four parts), [`decoder`] and [`stop`] (ids to text while they arrive), [`chat`]
+//! (messages to a prompt), [`sampler`] (logits to a token). Nothing here knows an executor.
 
 mod added;
 mod bpe;
+pub mod chat;
+mod chat_functions;
 pub mod decoder;
+pub mod sampler;
 mod split;
 pub mod stop;
 pub mod tokenizer;
@@ -14,7 +18,9 @@ mod tokenizer_gguf;
 mod tokenizer_json;
 mod vocabulary;
 
+pub use chat::{ChatTemplate, CivilTime, RenderOptions, flatten_text_parts};
 pub use decoder::Decoder;
+pub use sampler::{Sampled, Sampler, SamplerOptions};
 pub use stop::{StopPiece, StopStrings};
 pub use tokenizer::Tokenizer;
 pub use tokenizer_gguf::GgufVocabulary;

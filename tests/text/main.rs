@@ -2,8 +2,10 @@
 //! streaming, stop strings and sampling. Fixtures and the scripts that made them: `data/text`.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod chat;
 mod decoding;
 mod hostile;
+mod sampling;
 mod tokenizers;
 
 use serde_json::Value;

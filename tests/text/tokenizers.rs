@@ -16,12 +16,16 @@ fn model_path() -> PathBuf {
     cache.join("models/SmolLM2-135M-Instruct.Q4_1.gguf")
 }
 
-fn smollm2() -> Tokenizer {
+/// The default model's headers.
+pub(crate) fn default_model() -> Checkpoint {
     let path = model_path();
     let files = disk::open_path(&path)
         .unwrap_or_else(|error| panic!("{error}; `make demo NO_SERVE=1` fetches {}", path.display()));
-    let checkpoint = pollster::block_on(Checkpoint::open(files)).expect("the default model");
-    match &checkpoint.container {
+    pollster::block_on(Checkpoint::open(files)).expect("the default model")
+}
+
+fn smollm2() -> Tokenizer {
+    match &default_model().container {
         Container::Gguf(metadata) => Tokenizer::from_metadata(metadata).expect("its tokenizer"),
         Container::Safetensors(_) => panic!("a .gguf file gave a folder"),
     }

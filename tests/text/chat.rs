@@ -1,0 +1,191 @@
+//! Chat templates: the text Jinja2 gives under Hugging Face's settings, and safe failure.
+
+use serde_json::{Value, json};
+use tablm::text::{ChatTemplate, CivilTime, RenderOptions, flatten_text_parts};
+use tablm::weights::Container;
+
+use super::{fixture, json, text, tokenizers::default_model};
+
+fn template(source: &str) -> ChatTemplate {
+    ChatTemplate::new("t.jinja", source, "<s>", "</s>").expect(source)
+}
+
+fn render(source: &str, messages: &Value) -> Result<String, tablm::Error> {
+    ChatTemplate::new("t.jinja", source, "<s>", "</s>")?.render(messages, &RenderOptions::default())
+}
+
+#[test]
+fn smollm2_s_own_template_gives_its_prompts() {
+    let checkpoint = default_model();
+    let Container::Gguf(metadata) = &checkpoint.container else { panic!("a .gguf file gave a folder") };
+    let source = metadata.str("tokenizer.chat_template").expect("a text").expect("a template");
+    let template =
+        ChatTemplate::new(metadata.file(), source, "<|im_start|>", "<|im_end|>").expect("the template");
+    let options = RenderOptions { add_generation_prompt: true, ..RenderOptions::default() };
+    for prompt in json("smollm2.json")["prompts"].as_array().expect("prompts") {
+        assert_eq!(
+            template.render(&prompt["messages"], &options).expect("a prompt"),
+            text(&prompt["prompt_text"])
+        );
+    }
+}
+
+#[test]
+fn templates_give_what_jinja_gives() {
+    let golden = json("templates.json");
+    let now = CivilTime::from_unix(golden["now"].as_i64().expect("a time"));
+    let mut count = 0;
+    for case in golden["cases"].as_array().expect("cases") {
+        let name = text(&case["template"]);
+        let source = String::from_utf8(fixture(&format!("templates/{name}"))).expect(name);
+        let given = &golden["options"][case["options"].as_u64().expect("an index") as usize];
+        let options = RenderOptions {
+            tools: given.get("tools"),
+            add_generation_prompt: given["add_generation_prompt"] == true,
+            extra: given.get("extra").and_then(Value::as_object),
+            now: Some(now),
+        };
+        let about = format!("{name}, {}, options {}", case["chat"], case["options"]);
+        let found = template(&source).render(&golden["chats"][text(&case["chat"])], &options);
+        match (case.get("text"), case.get("raised"), &found) {
+            (Some(expected), _, Ok(found)) => {
+                for (number, (line, expected)) in found.lines().zip(text(expected).lines()).enumerate() {
+                    assert_eq!(line, expected, "{about}, line {number}");
+                }
+                assert_eq!(found, text(expected), "{about}");
+            }
+            (None, Some(message), Err(error)) => {
+                assert_eq!(error.code().as_str(), "invalid-request", "{about}: {error}");
+                assert_eq!(error.message(), format!("messages: {}", text(message)), "{about}");
+            }
+            (None, None, Err(error)) => {
+                assert_eq!(error.code().as_str(), "malformed", "{about}: {error}");
+                assert!(error.message().starts_with("t.jinja: chat_template: line "), "{about}: {error}");
+            }
+            _ => panic!("{about}: expected {case}, found {found:?}"),
+        }
+        count += 1;
+    }
+    assert!(count > 200, "{count} cases");
+}
+
+#[test]
+fn dates_are_python_s() {
+    for case in json("templates.json")["dates"].as_array().expect("dates") {
+        let now = CivilTime::from_unix(case[0].as_i64().expect("a time"));
+        let options = RenderOptions { now: Some(now), ..RenderOptions::default() };
+        let format = "%Y-%m-%d %H:%M:%S %A %a %B %b %j %y %e %I %p %F %T %D %h %-d %-m %-H %%";
+        let source = format!("{{{{ strftime_now({format:?}) }}}}");
+        assert_eq!(
+            template(&source).render(&json!([]), &options).expect("a date"),
+            text(&case[1]),
+            "{}",
+            case[0]
+        );
+    }
+    let options = RenderOptions { now: Some(CivilTime::from_unix(i64::MAX)), ..RenderOptions::default() };
+    assert_eq!(template("{{ strftime_now('%Y') }}").render(&json!([]), &options).expect("a year"), "9999");
+    let error =
+        template("{{ strftime_now('%Q %') }}").render(&json!([]), &options).expect_err("no such directive");
+    assert_eq!(error.code().as_str(), "malformed");
+    assert_eq!(render("{{ strftime_now is defined }}", &json!([])).expect("no time"), "False");
+}
+
+#[test]
+fn a_template_that_does_not_end_is_stopped() {
+    let long = "{% for a in range(99999) %}{% for b in range(99999) %}{{ a }}{% endfor %}{% endfor %}";
+    let error = render(long, &json!([])).expect_err("no end");
+    assert_eq!(error.code().as_str(), "malformed");
+    assert!(error.message().contains("line 1: takes too many steps"), "{error}");
+    let wide = "\n{% set x = 'abcdefgh' * 100000 %}{% for a in range(999) %}{{ x }}{% endfor %}";
+    let error = render(wide, &json!([])).expect_err("too much");
+    assert!(error.message().contains("bytes of output"), "{error}");
+    for source in [
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{% macro f(n) %}{{ f(n + 1) }}{{ f(n + 2) }}{% endmacro %}{{ f(0) }}",
+        "{% include 'chat' %}",
+        "{% extends 'chat' %}",
+        "{{ 'a' * 100000000000 }}",
+        "{{ range(10 ** 12)|list }}",
+        "{{ [1] * 10 ** 15 }}",
+        "{{ 9 ** 9 ** 9 ** 9 }}",
+        "{{ '%99999999999d'|format(1) }}",
+        "{{ '%*d'|format(99999999999, 1) }}",
+        "{{ '{:99999999999}'.format(1) }}",
+        "{{ '{:{}}'.format(1, 99999999999) }}",
+        "{{ 'a'|indent(99999999999, true) }}",
+        "{{ 'a'|indent(width=99999999999) }}",
+        "{{ [1]|batch(99999999999, 1) }}",
+        "{{ [1]|slice(99999999999) }}",
+        "{{ {'a': 1}|tojson(indent=99999999999) }}",
+    ] {
+        if let Err(error) = render(source, &json!([])) {
+            assert_eq!(error.code().as_str(), "malformed", "{source}: {error}");
+        }
+    }
+    let nested = "{% set ns = namespace(x=1) %}{% for a in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}";
+    assert!(render(nested, &json!([])).is_err());
+    let nested = "{% set ns = namespace(x=1) %}{% for a in range(2000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x|tojson }}";
+    assert!(render(nested, &json!([])).expect_err("deep").message().contains("nests too deep"));
+}
+
+#[test]
+fn what_does_not_parse_names_its_line() {
+    for (source, line) in [
+        ("a\n{% if %}", 2),
+        ("{{ 1 +", 1),
+        ("\n\n{% endfor %}", 3),
+        ("{{ x|nosuch }}", 1),
+        ("{% nosuch %}", 1),
+    ] {
+        let error = match ChatTemplate::new("t.jinja", source, "", "") {
+            Ok(template) => template.render(&json!([]), &RenderOptions::default()).expect_err(source),
+            Err(error) => error,
+        };
+        assert_eq!(error.code().as_str(), "malformed", "{error}");
+        assert!(error.message().starts_with(&format!("t.jinja: chat_template: line {line}: ")), "{error}");
+    }
+    let error = ChatTemplate::new("t.jinja", &"x".repeat(2 << 20), "", "").err().expect("too long");
+    assert!(error.message().contains("2097152 bytes, expected at most 1048576"), "{error}");
+    let deep = format!("{{{{ {}1{} }}}}", "(".repeat(100_000), ")".repeat(100_000));
+    assert!(ChatTemplate::new("t.jinja", &deep, "", "").is_err());
+}
+
+#[test]
+fn messages_and_tools_are_checked() {
+    let cases = [
+        (json!("hi"), "messages: a text, expected a list"),
+        (json!({"role": "user"}), "messages: an object, expected a list"),
+        (json!([{"role": "user"}, 5]), "messages: item 1 is a number, expected an object"),
+    ];
+    for (messages, message) in cases {
+        let error = render("{{ messages }}", &messages).expect_err(message);
+        assert_eq!((error.code().as_str(), error.message()), ("invalid-request", message));
+    }
+    let options = RenderOptions { tools: Some(&Value::Null), ..RenderOptions::default() };
+    let error = template("x").render(&json!([]), &options).expect_err("no tools");
+    assert_eq!(error.message(), "tools: null, expected a list");
+    assert_eq!(ChatTemplate::missing("m.gguf").code().as_str(), "invalid-request");
+}
+
+#[test]
+fn a_template_is_picked_from_the_forms_it_comes_in() {
+    assert_eq!(ChatTemplate::pick_source(&json!("a"), true), Some("a"));
+    let list = json!([{"name": "default", "template": "d"}, {"name": "tool_use", "template": "t"}]);
+    assert_eq!(ChatTemplate::pick_source(&list, true), Some("t"));
+    assert_eq!(ChatTemplate::pick_source(&list, false), Some("d"));
+    assert_eq!(ChatTemplate::pick_source(&json!({"x": 1}), false), None);
+}
+
+#[test]
+fn lists_of_text_parts_become_one_text() {
+    let mut messages = json!([
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url"}]},
+        {"role": "user", "content": "c"}, {"role": "assistant"}, 7
+    ]);
+    flatten_text_parts(&mut messages);
+    assert_eq!(messages[0]["content"], "ab");
+    assert!(messages[1]["content"].is_array());
+    assert_eq!(messages[2]["content"], "c");
+}
