@@ -1,1 +1,316 @@
-//! (being written)
+//! The façade: load a model, feed it tokens, turn prompts into text.
+//!
+//! Reading order: here [`Engine`] and what it says of itself, `load` (from files to a model
+//! ready to run), `generate` (the story of a token), `executor` (the GPU or the CPU),
+//! [`first_difference`] (the debugger).
+
+mod executor;
+mod first_difference;
+mod generate;
+mod load;
+mod model_text;
+
+use std::rc::Rc;
+
+use serde::Serialize;
+use web_time::Instant;
+
+use executor::Executor;
+use generate::Running;
+use load::{CHUNK_PLAN, Planned, STEP_PLAN};
+
+pub use first_difference::{Difference, first_difference, normalised_error};
+pub use generate::{Completion, Event, GenerateRequest, Prompt, Timings, Usage, log_probability};
+pub use load::{DeviceChoice, LoadOptions, Memory, Progress};
+pub use model_text::ModelText;
+
+use crate::error::{Code, Error, Result};
+use crate::gpu::{AdapterReport, Gpu, StepCounters};
+use crate::kernels::Step;
+use crate::plan::Plan;
+use crate::weights::Checkpoint;
+use crate::weights::source::ByteSource;
+
+/// What a model runs on.
+#[derive(Debug, Clone, Serialize)]
+pub struct Device {
+    /// `gpu` or `cpu`.
+    pub backend: String,
+    /// The adapter's name and interface.
+    pub adapter: String,
+    /// Optional GPU features that the adapter offers.
+    pub features: Vec<String>,
+}
+
+/// What one decoding step costs besides arithmetic.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct StepCost {
+    /// Kernels, submissions and bytes read back.
+    #[serde(flatten)]
+    pub counters: StepCounters,
+    /// Bytes of weights read.
+    pub weight_bytes: u64,
+}
+
+/// A model, as `info` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Info {
+    /// The model file's name.
+    pub model: String,
+    /// The architecture's name.
+    pub architecture: String,
+    /// Weights of all tensors.
+    pub parameters: u64,
+    /// Positions there is room for.
+    #[serde(rename = "contextLength")]
+    pub context_length: u32,
+    /// Tokens of the vocabulary.
+    #[serde(rename = "vocabularySize")]
+    pub vocabulary_size: u32,
+    /// What it runs on.
+    pub device: Device,
+    /// Why it does not run on the GPU although that was asked for first.
+    #[serde(rename = "fallbackReason", skip_serializing_if = "Option::is_none")]
+    pub fallback_reason: Option<String>,
+    /// Bytes by what they are for.
+    pub memory: Memory,
+    /// What the last step cost.
+    pub step: StepCost,
+    /// Kernels in use, with the weight format where there is one.
+    pub kernels: Vec<String>,
+    /// Milliseconds from the first byte read to ready.
+    pub load_ms: f64,
+}
+
+/// A tensor, as `inspect` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct TensorReport {
+    /// Its name in the file.
+    pub name: String,
+    /// Its weight format.
+    pub format: &'static str,
+    /// Its shape, outermost first.
+    pub shape: Vec<usize>,
+    /// Its size in the file.
+    pub size_bytes: u64,
+}
+
+/// What a model needs, from headers alone.
+#[derive(Debug, Clone, Serialize)]
+pub struct Estimate {
+    /// The architecture's name.
+    pub architecture: String,
+    /// Weights of all tensors.
+    pub parameters: u64,
+    /// Positions the figures are for.
+    pub context_length: u32,
+    /// Positions the model allows.
+    pub max_context_length: u32,
+    /// Size of the files.
+    pub download_bytes: u64,
+    /// Every tensor.
+    pub tensors: Vec<TensorReport>,
+    /// Bytes by what they are for.
+    pub memory: Memory,
+}
+
+/// A loaded model and the sequence it is working on.
+pub struct Engine {
+    name: String,
+    architecture: &'static str,
+    parameters: u64,
+    vocabulary_size: u32,
+    context_length: u32,
+    plans: Vec<Plan>,
+    memory: Memory,
+    weight_bytes: u64,
+    executor: Executor,
+    fallback_reason: Option<String>,
+    text: ModelText,
+    load_ms: f64,
+    /// Tokens whose state the executor holds.
+    past: Vec<u32>,
+    running: Option<Running>,
+}
+
+/// What GPU there is, without opening it; `no-gpu` if there is none.
+pub async fn probe_gpu() -> Result<AdapterReport> {
+    Gpu::probe().await
+}
+
+/// Reads the headers of a model and says what it needs. Succeeds on files whose weights are
+/// cut off.
+pub async fn estimate(files: Vec<Rc<dyn ByteSource>>, options: &LoadOptions) -> Result<Estimate> {
+    let checkpoint = Checkpoint::open(files).await?;
+    let planned = Planned::new(&checkpoint, options, load::guaranteed_binding_bytes())?;
+    let report = |tensor: &crate::weights::Tensor| TensorReport {
+        name: tensor.name.clone(),
+        format: tensor.format.name(),
+        shape: tensor.shape.clone(),
+        size_bytes: tensor.size_bytes,
+    };
+    Ok(Estimate {
+        architecture: planned.architecture.to_owned(),
+        parameters: checkpoint.parameters(),
+        context_length: planned.context_length,
+        max_context_length: planned.shape.max_context_length,
+        download_bytes: checkpoint.files.iter().map(|file| file.size_bytes()).sum(),
+        tensors: checkpoint.tensors.values().map(report).collect(),
+        memory: planned.memory(),
+    })
+}
+
+/// The GPU if `device` allows and there is one, and why not where it was wanted first.
+async fn open_gpu(device: DeviceChoice) -> Result<(Option<Gpu>, Option<String>)> {
+    if device == DeviceChoice::Cpu {
+        return Ok((None, None));
+    }
+    match Gpu::open().await {
+        Ok(gpu) => Ok((Some(gpu), None)),
+        Err(error) if device == DeviceChoice::Auto && error.code() == Code::NoGpu => {
+            Ok((None, Some(error.message().to_owned())))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl Engine {
+    /// Loads a model: one `.gguf` file, or the files of a safetensors folder.
+    pub async fn load(
+        files: Vec<Rc<dyn ByteSource>>,
+        options: &LoadOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Engine> {
+        let started = Instant::now();
+        let checkpoint = Checkpoint::open(files).await?;
+        checkpoint.check_complete()?;
+        let text = ModelText::of(&checkpoint)?;
+        let (gpu, fallback_reason) = open_gpu(options.device).await?;
+        let max_binding_bytes = gpu.as_ref().map_or(u64::MAX, |gpu| gpu.report.max_binding_bytes);
+        let planned = Planned::new(&checkpoint, options, max_binding_bytes)?;
+        let mut executor = planned.allocate(gpu).await?;
+        planned.upload(&checkpoint, &mut executor, progress).await?;
+        let total_bytes = planned.memory().weights_bytes;
+        let mut report = |phase| {
+            let file = checkpoint.name.clone();
+            progress(Progress { phase, loaded_bytes: total_bytes, total_bytes, file });
+        };
+        report("compile");
+        for plan in &planned.plans {
+            executor.prepare(plan).await?;
+        }
+        let memory = Memory { peak_gpu_bytes: executor.gpu_bytes(), ..planned.memory() };
+        let mut engine = Engine {
+            name: checkpoint.name.clone(),
+            architecture: planned.architecture,
+            parameters: checkpoint.parameters(),
+            vocabulary_size: planned.shape.vocabulary_size,
+            context_length: planned.context_length,
+            weight_bytes: planned.plans[STEP_PLAN].weight_bytes(&planned.resources),
+            memory,
+            plans: planned.plans,
+            executor,
+            fallback_reason,
+            text,
+            load_ms: 0.0,
+            past: Vec::new(),
+            running: None,
+        };
+        report("warmup");
+        engine.warm_up().await?;
+        engine.load_ms = milliseconds(started);
+        Ok(engine)
+    }
+
+    /// One step on the GPU, so that drivers do their first-use work now.
+    async fn warm_up(&mut self) -> Result<()> {
+        if matches!(self.executor, Executor::Gpu(_)) {
+            self.feed(&[0], true).await?;
+            self.reset();
+        }
+        Ok(())
+    }
+
+    /// What was loaded and what it runs on.
+    pub fn info(&self) -> Info {
+        let mut kernels: Vec<String> = Vec::new();
+        for planned in self.plans.iter().flat_map(|plan| &plan.kernels) {
+            let format = planned.kernel.matrix().map(|matrix| format!(" {}", matrix.format.name()));
+            let name = format!("{}{}", planned.kernel.name(), format.unwrap_or_default());
+            if !kernels.contains(&name) {
+                kernels.push(name);
+            }
+        }
+        Info {
+            model: self.name.clone(),
+            architecture: self.architecture.to_owned(),
+            parameters: self.parameters,
+            context_length: self.context_length,
+            vocabulary_size: self.vocabulary_size,
+            device: self.executor.device(),
+            fallback_reason: self.fallback_reason.clone(),
+            memory: Memory { peak_gpu_bytes: self.executor.gpu_bytes(), ..self.memory },
+            step: StepCost { counters: self.executor.counters(), weight_bytes: self.weight_bytes },
+            kernels,
+            load_ms: self.load_ms,
+        }
+    }
+
+    /// The model's tokenizer and chat template.
+    pub fn text(&self) -> &ModelText {
+        &self.text
+    }
+
+    /// Forgets the sequence and ends a running request.
+    pub fn reset(&mut self) {
+        self.past.clear();
+        self.running = None;
+        self.executor.clear_state();
+    }
+
+    /// Logits after each of the tokens, or after the last one, of a new sequence; each row is as
+    /// long as the vocabulary. All rows need [`LoadOptions::all_logits`].
+    pub async fn logits(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+        self.reset();
+        self.check_tokens(tokens)?;
+        let chunk = self.plans[CHUNK_PLAN].capacity as usize;
+        let mut logits = Vec::new();
+        let all = self.plans[CHUNK_PLAN].logits.rows == crate::kernels::Rows::Step;
+        let last = tokens.len().div_ceil(chunk) - 1;
+        for (index, piece) in tokens.chunks(chunk).enumerate() {
+            logits.extend(self.feed(piece, all || index == last).await?);
+        }
+        Ok(logits)
+    }
+
+    fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
+        if tokens.is_empty() {
+            return Err(Error::invalid_request("tokens", "found none, expected at least one"));
+        }
+        if let Some(token) = tokens.iter().find(|token| **token >= self.vocabulary_size) {
+            let message = format!("found {token}, the vocabulary ends at {}", self.vocabulary_size - 1);
+            return Err(Error::invalid_request("tokens", message));
+        }
+        if tokens.len() > self.context_length as usize {
+            let (found, room) = (tokens.len(), self.context_length);
+            let message = format!("{found} tokens do not fit into a context of {room}");
+            return Err(Error::new(Code::ContextFull, message));
+        }
+        Ok(())
+    }
+
+    /// Runs one step on at most a chunk of tokens that follow the past.
+    async fn feed(&mut self, tokens: &[u32], wanted: bool) -> Result<Vec<f32>> {
+        let index = if tokens.len() == 1 { STEP_PLAN } else { CHUNK_PLAN };
+        let step = Step { position: self.past.len() as u32, rows: tokens.len() as u32 };
+        let plan = &self.plans[index];
+        debug_assert!(step.rows <= plan.capacity && step.position + step.rows <= self.context_length);
+        let logits = self.executor.run(index, plan, step, tokens, wanted).await?;
+        self.past.extend_from_slice(tokens);
+        Ok(logits)
+    }
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1000.0
+}

@@ -1,2 +1,528 @@
-//! The native command line.
+//! The native command line: generate, logits, perplexity, tokenize, detokenize, inspect, bench.
+//!
+//! Logs go to stderr. With `--json` exactly one JSON object goes to stdout. Errors end with
+//! status 1 and `error: <code>: <message>`.
+
+#[cfg(target_arch = "wasm32")]
 fn main() {}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn main() -> std::process::ExitCode {
+    native::main()
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod native {
+    use std::io::{BufRead, Write};
+    use std::path::{Path, PathBuf};
+    use std::process::ExitCode;
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    use clap::{Args, Parser, Subcommand, ValueEnum};
+    use serde_json::{Map, Value, json};
+
+    use tablm::engine::{
+        Completion, DeviceChoice, Engine, GenerateRequest, LoadOptions, Prompt, Timings, estimate,
+        log_probability,
+    };
+    use tablm::error::{Code, Error, Result};
+    use tablm::text::sampler::SamplerOptions;
+    use tablm::weights::disk::open_path;
+
+    /// Small language models, natively.
+    #[derive(Parser)]
+    #[command(name = "tablm", version)]
+    struct Cli {
+        #[command(subcommand)]
+        command: Command,
+        /// Print one JSON object on stdout.
+        #[arg(long, global = true)]
+        json: bool,
+    }
+
+    #[derive(Subcommand)]
+    enum Command {
+        /// Continue a prompt or answer a chat; without a prompt, chat interactively.
+        Generate(Generate),
+        /// Logits after the last token, or after each.
+        Logits(Logits),
+        /// Perplexity of a text.
+        Perplexity(Perplexity),
+        /// Token ids of a text.
+        Tokenize(Tokenize),
+        /// Text of token ids.
+        Detokenize(Detokenize),
+        /// What a model is and needs, from its headers alone.
+        Inspect(Inspect),
+        /// Speed of prefill and decode.
+        Bench(Bench),
+    }
+
+    #[derive(Clone, Copy, ValueEnum)]
+    enum Backend {
+        Gpu,
+        Cpu,
+        Auto,
+    }
+
+    #[derive(Args)]
+    struct Model {
+        /// A .gguf file or a safetensors folder.
+        #[arg(long)]
+        model: PathBuf,
+        /// Where to run.
+        #[arg(long, value_enum, default_value = "auto")]
+        backend: Backend,
+        /// Positions to have room for.
+        #[arg(long)]
+        context: Option<u32>,
+        /// Rows of a prompt per step.
+        #[arg(long)]
+        chunk: Option<u32>,
+    }
+
+    #[derive(Args)]
+    struct Sampling {
+        /// 0 always picks the likeliest token.
+        #[arg(long)]
+        temperature: Option<f32>,
+        /// Keep the K likeliest tokens.
+        #[arg(long)]
+        top_k: Option<u32>,
+        /// Keep the likeliest tokens that have this probability together.
+        #[arg(long)]
+        top_p: Option<f32>,
+        /// Keep tokens at least this likely, relative to the likeliest.
+        #[arg(long)]
+        min_p: Option<f32>,
+        /// Divide the logits of tokens already seen.
+        #[arg(long)]
+        repetition_penalty: Option<f32>,
+        /// Lower the logits of tokens by how often they were generated.
+        #[arg(long)]
+        frequency_penalty: Option<f32>,
+        /// Lower the logits of tokens that were generated.
+        #[arg(long)]
+        presence_penalty: Option<f32>,
+        /// Makes sampling repeatable.
+        #[arg(long)]
+        seed: Option<u64>,
+    }
+
+    #[derive(Args)]
+    struct Generate {
+        #[command(flatten)]
+        model: Model,
+        /// One message of a user.
+        #[arg(long, conflicts_with_all = ["raw_prompt", "messages"])]
+        prompt: Option<String>,
+        /// Text to continue as it is.
+        #[arg(long, conflicts_with = "messages")]
+        raw_prompt: Option<String>,
+        /// A JSON file with messages in OpenAI's form.
+        #[arg(long)]
+        messages: Option<PathBuf>,
+        /// A JSON file with tools in OpenAI's form, for the chat template.
+        #[arg(long)]
+        tools: Option<PathBuf>,
+        /// The most tokens to generate.
+        #[arg(long)]
+        max_tokens: Option<usize>,
+        /// Strings that end the text.
+        #[arg(long)]
+        stop: Vec<String>,
+        #[command(flatten)]
+        sampling: Sampling,
+    }
+
+    #[derive(Args)]
+    struct Logits {
+        #[command(flatten)]
+        model: Model,
+        /// Token ids, separated by commas.
+        #[arg(long, value_delimiter = ',', required = true)]
+        tokens: Vec<u32>,
+        /// One row for every position.
+        #[arg(long)]
+        all: bool,
+    }
+
+    #[derive(Args)]
+    struct Perplexity {
+        #[command(flatten)]
+        model: Model,
+        /// A text file.
+        #[arg(long)]
+        text: PathBuf,
+    }
+
+    #[derive(Args)]
+    struct Tokenize {
+        /// A .gguf file or a safetensors folder.
+        #[arg(long)]
+        model: PathBuf,
+        /// The text.
+        #[arg(long)]
+        text: String,
+    }
+
+    #[derive(Args)]
+    struct Detokenize {
+        /// A .gguf file or a safetensors folder.
+        #[arg(long)]
+        model: PathBuf,
+        /// Token ids, separated by commas.
+        #[arg(long, value_delimiter = ',', required = true)]
+        tokens: Vec<u32>,
+    }
+
+    #[derive(Args)]
+    struct Inspect {
+        /// A .gguf file or a safetensors folder.
+        path: PathBuf,
+        /// Positions to have room for.
+        #[arg(long)]
+        context: Option<u32>,
+    }
+
+    #[derive(Args)]
+    struct Bench {
+        #[command(flatten)]
+        model: Model,
+        /// Tokens of the prompt.
+        #[arg(long, default_value_t = 512)]
+        prompt_tokens: usize,
+        /// Tokens to generate.
+        #[arg(long, default_value_t = 128)]
+        generate_tokens: usize,
+        /// Runs.
+        #[arg(long, default_value_t = 3)]
+        repeat: usize,
+    }
+
+    pub(super) fn main() -> ExitCode {
+        let wants_json = std::env::args().any(|argument| argument == "--json");
+        let done = match Cli::try_parse() {
+            Ok(cli) => pollster::block_on(run(cli)),
+            Err(usage) if usage.use_stderr() => {
+                let message = usage.to_string();
+                Err(Error::new(Code::InvalidRequest, message.trim_start_matches("error: ").trim_end()))
+            }
+            Err(help) => {
+                print!("{help}");
+                return ExitCode::SUCCESS;
+            }
+        };
+        let Err(error) = done else { return ExitCode::SUCCESS };
+        eprintln!("error: {error}");
+        if wants_json {
+            println!("{}", json!({"error": {"code": error.code().as_str(), "message": error.message()}}));
+        }
+        ExitCode::FAILURE
+    }
+
+    async fn run(cli: Cli) -> Result<()> {
+        let json = cli.json;
+        match cli.command {
+            Command::Generate(arguments) => generate(arguments, json).await,
+            Command::Logits(arguments) => logits(arguments, json).await,
+            Command::Perplexity(arguments) => perplexity(arguments, json).await,
+            Command::Tokenize(arguments) => tokenize(&arguments, json).await,
+            Command::Detokenize(arguments) => detokenize(&arguments, json).await,
+            Command::Inspect(arguments) => inspect(&arguments, json).await,
+            Command::Bench(arguments) => bench(&arguments, json).await,
+        }
+    }
+
+    async fn load(model: &Model, all_logits: bool) -> Result<Engine> {
+        let options = LoadOptions {
+            device: match model.backend {
+                Backend::Gpu => DeviceChoice::Gpu,
+                Backend::Cpu => DeviceChoice::Cpu,
+                Backend::Auto => DeviceChoice::Auto,
+            },
+            context_length: model.context,
+            chunk: model.chunk,
+            all_logits,
+        };
+        let engine = Engine::load(open_path(&model.model)?, &options, &mut |_| {}).await?;
+        let info = engine.info();
+        eprintln!("{} on {} ({:.0} ms)", info.model, info.device.adapter, info.load_ms);
+        if let Some(reason) = info.fallback_reason {
+            eprintln!("running on the CPU: {reason}");
+        }
+        Ok(engine)
+    }
+
+    fn read_text(path: &Path) -> Result<String> {
+        std::fs::read_to_string(path)
+            .map_err(|error| Error::new(Code::InvalidRequest, format!("{}: {error}", path.display())))
+    }
+
+    fn read_json(path: &Path) -> Result<Value> {
+        serde_json::from_str(&read_text(path)?)
+            .map_err(|error| Error::malformed(&path.display().to_string(), "JSON", error))
+    }
+
+    fn sampling(arguments: &Sampling) -> SamplerOptions {
+        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
+        let defaults = SamplerOptions::default();
+        SamplerOptions {
+            temperature: arguments.temperature.unwrap_or(defaults.temperature),
+            top_k: arguments.top_k.unwrap_or(defaults.top_k),
+            top_p: arguments.top_p.unwrap_or(defaults.top_p),
+            min_p: arguments.min_p.unwrap_or(defaults.min_p),
+            repetition_penalty: arguments.repetition_penalty.unwrap_or(defaults.repetition_penalty),
+            frequency_penalty: arguments.frequency_penalty.unwrap_or(defaults.frequency_penalty),
+            presence_penalty: arguments.presence_penalty.unwrap_or(defaults.presence_penalty),
+            seed: arguments.seed.unwrap_or_else(clock),
+            ..defaults
+        }
+    }
+
+    fn chat(messages: Value, tools: Option<Value>) -> Prompt {
+        Prompt::Chat { messages, tools, variables: Map::new() }
+    }
+
+    async fn generate(arguments: Generate, json: bool) -> Result<()> {
+        let tools = arguments.tools.as_deref().map(read_json).transpose()?;
+        let prompt = match (&arguments.prompt, &arguments.raw_prompt, &arguments.messages) {
+            (Some(text), _, _) => Some(chat(json!([{"role": "user", "content": text}]), tools.clone())),
+            (_, Some(text), _) => Some(Prompt::Raw(text.clone())),
+            (_, _, Some(path)) => Some(chat(read_json(path)?, tools.clone())),
+            (None, None, None) => None,
+        };
+        let request = |prompt| GenerateRequest {
+            prompt,
+            max_tokens: arguments.max_tokens,
+            sampling: sampling(&arguments.sampling),
+            stop: arguments.stop.clone(),
+            ignore_stop_tokens: false,
+        };
+        let mut engine = load(&arguments.model, false).await?;
+        let Some(prompt) = prompt else {
+            return interactive(&mut engine, |messages| request(chat(messages, tools.clone()))).await;
+        };
+        let completion = engine
+            .generate(&request(prompt), |piece| {
+                if !json {
+                    show(piece)
+                }
+            })
+            .await?;
+        if json {
+            println!("{}", generated(&engine, &completion));
+        } else {
+            println!();
+            report(&completion);
+        }
+        Ok(())
+    }
+
+    fn show(piece: &str) {
+        print!("{piece}");
+        // A closed pipe ends the program at the next write.
+        let _ = std::io::stdout().flush();
+    }
+
+    fn report(completion: &Completion) {
+        let (usage, timings) = (completion.usage, completion.timings);
+        eprintln!(
+            "{} prompt tokens at {:.1}/s, {} generated at {:.1}/s ({})",
+            usage.prompt_tokens,
+            timings.prefill_tokens_per_s,
+            usage.completion_tokens,
+            timings.decode_tokens_per_s,
+            completion.finish_reason
+        );
+    }
+
+    fn generated(engine: &Engine, completion: &Completion) -> Value {
+        let info = engine.info();
+        let mut timings = json!({"load_ms": info.load_ms});
+        if let (Value::Object(timings), Ok(Value::Object(more))) =
+            (&mut timings, serde_json::to_value(completion.timings))
+        {
+            timings.extend(more);
+        }
+        json!({
+            "text": completion.text,
+            "reasoning": null,
+            "tool_calls": [],
+            "token_ids": completion.token_ids,
+            "prompt_token_ids": completion.prompt_token_ids,
+            "finish_reason": completion.finish_reason,
+            "timings": timings,
+            "device": info.device,
+            "memory": info.memory,
+            "step": info.step,
+        })
+    }
+
+    async fn interactive(engine: &mut Engine, request: impl Fn(Value) -> GenerateRequest) -> Result<()> {
+        eprintln!("Type a message and press Enter; an empty line or Ctrl-D ends the chat.");
+        let mut messages = Vec::new();
+        loop {
+            eprint!("> ");
+            let mut line = String::new();
+            let read = std::io::stdin().lock().read_line(&mut line);
+            read.map_err(|error| Error::new(Code::InvalidRequest, format!("standard input: {error}")))?;
+            if line.trim().is_empty() {
+                return Ok(());
+            }
+            messages.push(json!({"role": "user", "content": line.trim_end()}));
+            let completion = engine.generate(&request(json!(messages)), show).await?;
+            println!();
+            report(&completion);
+            messages.push(json!({"role": "assistant", "content": completion.text}));
+        }
+    }
+
+    async fn logits(arguments: Logits, json: bool) -> Result<()> {
+        let mut engine = load(&arguments.model, arguments.all).await?;
+        let logits = engine.logits(&arguments.tokens).await?;
+        let rows: Vec<&[f32]> = logits.chunks(engine.info().vocabulary_size as usize).collect();
+        if json {
+            let value = if arguments.all { json!(rows) } else { json!(rows.last()) };
+            println!("{}", json!({"logits": value}));
+            return Ok(());
+        }
+        for row in rows {
+            let mut best: Vec<usize> = (0..row.len()).collect();
+            best.sort_by(|a, b| row[*b].total_cmp(&row[*a]));
+            let best = best.iter().take(5).map(|id| format!("{id}: {:.4}", row[*id]));
+            println!("{}", best.collect::<Vec<_>>().join("  "));
+        }
+        Ok(())
+    }
+
+    async fn perplexity(arguments: Perplexity, json: bool) -> Result<()> {
+        let text = read_text(&arguments.text)?;
+        let mut engine = load(&arguments.model, true).await?;
+        let ids = engine.text().raw_ids(&text)?;
+        let info = engine.info();
+        let vocabulary = info.vocabulary_size as usize;
+        let (mut nll, mut count) = (0.0, 0usize);
+        for window in ids.chunks(info.context_length as usize) {
+            if window.len() < 2 {
+                continue;
+            }
+            let logits = engine.logits(&window[..window.len() - 1]).await?;
+            for (row, token) in logits.chunks(vocabulary).zip(&window[1..]) {
+                nll -= log_probability(row, *token)?;
+                count += 1;
+            }
+        }
+        if count == 0 {
+            let message =
+                format!("{} has {} tokens, expected at least 2", arguments.text.display(), ids.len());
+            return Err(Error::invalid_request("text", message));
+        }
+        let mean = nll / count as f64;
+        if json {
+            println!("{}", json!({"perplexity": mean.exp(), "tokens": count, "nll": mean}));
+        } else {
+            println!("perplexity {:.4} over {count} tokens", mean.exp());
+        }
+        Ok(())
+    }
+
+    async fn tokenize(arguments: &Tokenize, json: bool) -> Result<()> {
+        let ids =
+            tablm::engine::ModelText::open(open_path(&arguments.model)?).await?.raw_ids(&arguments.text)?;
+        let output = json!({"token_ids": ids});
+        println!("{}", if json { output } else { output["token_ids"].clone() });
+        Ok(())
+    }
+
+    async fn detokenize(arguments: &Detokenize, json: bool) -> Result<()> {
+        let text = tablm::engine::ModelText::open(open_path(&arguments.model)?).await?;
+        let text = text.tokenizer.decode(&arguments.tokens, false);
+        if json {
+            println!("{}", json!({"text": text}));
+        } else {
+            println!("{text}");
+        }
+        Ok(())
+    }
+
+    async fn inspect(arguments: &Inspect, json: bool) -> Result<()> {
+        let options = LoadOptions { context_length: arguments.context, ..LoadOptions::default() };
+        let estimate = estimate(open_path(&arguments.path)?, &options).await?;
+        if json {
+            println!("{}", json!(estimate));
+            return Ok(());
+        }
+        println!("{}: {} parameters", estimate.architecture, estimate.parameters);
+        for tensor in &estimate.tensors {
+            println!("{:>6} {:>12} {:?} {}", tensor.format, tensor.size_bytes, tensor.shape, tensor.name);
+        }
+        let memory = estimate.memory;
+        println!(
+            "at {} positions: weights {} + state {} + scratch {} = {} bytes",
+            estimate.context_length,
+            memory.weights_bytes,
+            memory.state_bytes,
+            memory.scratch_bytes,
+            memory.peak_gpu_bytes
+        );
+        Ok(())
+    }
+
+    /// The figures of a bench, by name.
+    type Figure = (&'static str, fn(&Timings) -> f64);
+    const FIGURES: &[Figure] = &[
+        ("prefill_ms", |timings| timings.prefill_ms),
+        ("first_token_ms", |timings| timings.first_token_ms),
+        ("decode_ms", |timings| timings.decode_ms),
+        ("prefill_tokens_per_s", |timings| timings.prefill_tokens_per_s),
+        ("decode_tokens_per_s", |timings| timings.decode_tokens_per_s),
+    ];
+
+    async fn bench(arguments: &Bench, json: bool) -> Result<()> {
+        let mut engine = load(&arguments.model, false).await?;
+        let vocabulary = engine.info().vocabulary_size;
+        // Any tokens do; the same ones in every run.
+        let ids = (0..arguments.prompt_tokens as u32).map(|i| i.wrapping_mul(7919) % vocabulary);
+        let request = GenerateRequest {
+            prompt: Prompt::Tokens(ids.collect()),
+            max_tokens: Some(arguments.generate_tokens),
+            sampling: SamplerOptions { temperature: 0.0, ..SamplerOptions::default() },
+            stop: Vec::new(),
+            ignore_stop_tokens: true,
+        };
+        let mut runs = Vec::new();
+        for _ in 0..arguments.repeat.max(1) {
+            engine.reset();
+            runs.push(engine.generate(&request, |_| {}).await?.timings);
+        }
+        let spread = |of: fn(&Timings) -> f64| {
+            let mut values: Vec<f64> = runs.iter().map(of).collect();
+            values.sort_by(f64::total_cmp);
+            json!({"median": values[values.len() / 2], "min": values[0], "max": values[values.len() - 1]})
+        };
+        let medians = |which: &str| {
+            let mut medians = Map::new();
+            for (name, of) in FIGURES {
+                medians.insert((*name).to_owned(), spread(*of)[which].clone());
+            }
+            medians.insert("load_ms".to_owned(), json!(engine.info().load_ms));
+            medians
+        };
+        let info = engine.info();
+        let output = json!({
+            "timings": medians("median"),
+            "spread": {"min": medians("min"), "max": medians("max"), "runs": runs.len()},
+            "device": info.device,
+            "memory": info.memory,
+            "step": info.step,
+        });
+        if json {
+            println!("{output}");
+        } else {
+            println!("prefill {:.2} tokens/s", output["timings"]["prefill_tokens_per_s"]);
+            println!("decode  {:.2} tokens/s", output["timings"]["decode_tokens_per_s"]);
+        }
+        Ok(())
+    }
+}

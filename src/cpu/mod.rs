@@ -1,1 +1,86 @@
-//! (being written)
+//! The CPU executor: runs a plan by each kernel's meaning.
+//!
+//! It is the reference that the GPU is compared with, and the fallback where there is no GPU.
+
+use crate::error::Result;
+use crate::kernels::{Buffer, CpuMatrix, CpuMemory, Step};
+use crate::plan::{Plan, Resources, SharedRole, Slots};
+
+/// A model's memory on the CPU.
+pub struct CpuExecutor {
+    memory: CpuMemory,
+    /// Per plan, the slot of each scratch buffer.
+    slots: Vec<Vec<u16>>,
+    tokens: Option<Buffer>,
+    state: Vec<usize>,
+}
+
+impl CpuExecutor {
+    /// Memory for these resources and plans; matrices and vectors still empty.
+    pub fn new(resources: &Resources<'_>, slots: Slots) -> Result<Self> {
+        let mut memory = CpuMemory::default();
+        let mut executor_state = Vec::new();
+        let mut tokens = None;
+        for (index, buffer) in resources.shared().iter().enumerate() {
+            memory.shared.push(vec![0.0; buffer.words as usize]);
+            match buffer.role {
+                SharedRole::State => executor_state.push(index),
+                SharedRole::Tokens => tokens = Some(Buffer::Shared(index as u16)),
+                SharedRole::RotaryTable(_) | SharedRole::Vector => {}
+            }
+        }
+        for matrix in resources.matrices() {
+            let (rows, columns) = (matrix.rows as usize, matrix.columns as usize);
+            let row_bytes = matrix.format.row_bytes(columns)?;
+            let stored = Vec::with_capacity(rows * row_bytes);
+            memory.matrices.push(CpuMatrix { format: matrix.format, rows, columns, row_bytes, stored });
+        }
+        memory.slots = slots.words.iter().map(|words| vec![0.0; *words as usize]).collect();
+        Ok(Self { memory, slots: slots.of, tokens, state: executor_state })
+    }
+
+    /// Appends the next stored rows of a matrix.
+    pub fn upload_rows(&mut self, matrix: usize, stored: &[u8]) {
+        self.memory.matrices[matrix].stored.extend_from_slice(stored);
+    }
+
+    /// Fills a shared buffer.
+    pub fn write_shared(&mut self, index: usize, words: &[f32]) {
+        self.memory.shared[index].copy_from_slice(words);
+    }
+
+    /// Zeroes what the sequence carries.
+    pub fn clear_state(&mut self) {
+        for index in &self.state {
+            self.memory.shared[*index].fill(0.0);
+        }
+    }
+
+    /// Sets the step's token ids.
+    pub fn write_tokens(&mut self, tokens: &[u32]) {
+        if let Some(buffer) = self.tokens {
+            let words = self.memory.buffer_mut(buffer);
+            for (word, token) in words.iter_mut().zip(tokens) {
+                *word = f32::from_bits(*token);
+            }
+        }
+    }
+
+    /// Runs the kernels `range` of a plan.
+    pub fn run(&mut self, plan_index: usize, plan: &Plan, range: std::ops::Range<usize>, step: Step) {
+        self.memory.slot_of.clone_from(&self.slots[plan_index]);
+        for planned in &plan.kernels[range] {
+            planned.kernel.reference(&mut self.memory, step);
+        }
+    }
+
+    /// The words of a buffer of the plan that ran last.
+    pub fn read(&self, buffer: Buffer) -> &[f32] {
+        self.memory.read(buffer)
+    }
+
+    /// Sets the first words of a buffer of the plan that ran last.
+    pub fn write(&mut self, buffer: Buffer, words: &[f32]) {
+        self.memory.buffer_mut(buffer)[..words.len()].copy_from_slice(words);
+    }
+}

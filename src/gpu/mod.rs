@@ -1,1 +1,14 @@
-//! (being written)
+//! The GPU executor, the only code that names wgpu.
+//!
+//! Reading order: [`device`] (adapter, limits, what went wrong), [`shader`] (imports resolved
+//! to WGSL text), [`pipeline`] (compiled once per shader, format and constants), [`executor`]
+//! (runs a plan), [`readback`] (GPU memory to host).
+
+mod device;
+mod executor;
+mod pipeline;
+mod readback;
+pub mod shader;
+
+pub use device::{AdapterReport, Gpu};
+pub use executor::{GpuExecutor, StepCounters};

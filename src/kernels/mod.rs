@@ -1,1 +1,222 @@
-//! (being written)
+//! Kernels: one unit each, `shaders/<name>.wgsl` and `src/kernels/<name>.rs` of the same name.
+//!
+//! A kernel's file says which buffers it binds, which constants its shader takes, how many
+//! workgroups it needs, and what it means: [`KernelRules::reference`], plain loops on the CPU
+//! over the stored weights, accumulating in `f64`. Nothing here knows an executor.
+
+mod memory;
+
+mod add;
+mod attention;
+mod cache_store;
+mod embed;
+mod gated_activation;
+mod last_row;
+mod matmul;
+mod matvec;
+mod rms_norm;
+mod rope;
+
+pub use add::Add;
+pub use attention::Attention;
+pub use cache_store::CacheStore;
+pub use embed::Embed;
+pub use gated_activation::GatedActivation;
+pub use last_row::LastRow;
+pub use matmul::Matmul;
+pub use matvec::{Matvec, Projection};
+pub use memory::{CpuMatrix, CpuMemory};
+pub use rms_norm::RmsNorm;
+pub use rope::{Pairing, Rope, RotaryTable};
+
+use crate::formats::{Format, UNIT};
+
+/// What changes from step to step; the only uniform. Mirrored in `shaders/lib/step.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Step {
+    /// Position in the sequence of the step's first row.
+    pub position: u32,
+    /// Rows in this step.
+    pub rows: u32,
+}
+
+/// A buffer that a plan names: 4-byte words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Buffer {
+    /// Activations, local to one plan; may share memory with others of that plan.
+    Scratch(u16),
+    /// Weights, tables, inputs and state: one for all plans of a model.
+    Shared(u16),
+}
+
+/// How many rows an activation has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rows {
+    /// As many as the step.
+    Step,
+    /// One, whatever the step.
+    One,
+}
+
+impl Rows {
+    /// The count in a step of `step_rows`.
+    pub fn count(self, step_rows: u32) -> u32 {
+        match self {
+            Rows::Step => step_rows,
+            Rows::One => 1,
+        }
+    }
+}
+
+/// A buffer of rows, `width` words each and `stride` words apart.
+/// Strides are whole units, so that a shader may read four words at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Activation {
+    /// Where it lies.
+    pub buffer: Buffer,
+    /// How many rows it has.
+    pub rows: Rows,
+    /// Words of the row.
+    pub width: u32,
+    /// Words from row to row.
+    pub stride: u32,
+}
+
+impl Activation {
+    /// The stride of rows of `width` words.
+    pub fn stride_of(width: u32) -> u32 {
+        width.next_multiple_of(UNIT as u32)
+    }
+
+    /// Words of all rows, in a plan for `capacity` rows.
+    pub fn words(&self, capacity: u32) -> u64 {
+        u64::from(self.rows.count(capacity)) * u64::from(self.stride)
+    }
+
+    /// Index of the row's first word.
+    pub fn start(&self, row: u32) -> usize {
+        row as usize * self.stride as usize
+    }
+}
+
+/// Rows `first_row .. first_row + rows` of a weight matrix: what one binding can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MatrixPart {
+    /// Index of the matrix among the model's resources.
+    pub matrix: u16,
+    /// Index of the part in the matrix.
+    pub part: u16,
+    /// How its weights are stored.
+    pub format: Format,
+    /// First row in the whole matrix.
+    pub first_row: u32,
+    /// Rows of this part.
+    pub rows: u32,
+    /// Weights per row.
+    pub columns: u32,
+}
+
+/// A buffer as a kernel binds it, in `@binding` order from 1 (0 is the [`Step`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding {
+    /// The buffer.
+    pub buffer: Buffer,
+    /// Whether the kernel writes it.
+    pub write: bool,
+}
+
+impl Binding {
+    fn read(buffer: Buffer) -> Self {
+        Self { buffer, write: false }
+    }
+
+    fn write(buffer: Buffer) -> Self {
+        Self { buffer, write: true }
+    }
+}
+
+/// What a kernel's file has to say.
+pub trait KernelRules {
+    /// The file stem of shader and kernel, and the label in profiles.
+    const NAME: &'static str;
+    /// The shader's text, imports unresolved.
+    const SHADER: &'static str;
+    /// Buffers in `@binding` order, from binding 1 of group 0.
+    fn bindings(&self) -> Vec<Binding>;
+    /// The weight matrix in group 1.
+    fn matrix(&self) -> Option<MatrixPart> {
+        None
+    }
+    /// Values of the shader's `override`s, all of them.
+    fn constants(&self) -> Vec<(&'static str, f64)>;
+    /// Workgroups for a step of that many rows.
+    fn workgroups(&self, step_rows: u32) -> [u32; 3];
+    /// What the kernel means.
+    fn reference(&self, memory: &mut CpuMemory, step: Step);
+}
+
+macro_rules! kernels {
+    ($($kernel:ident),+ $(,)?) => {
+        /// Every kernel, as data in a plan.
+        #[derive(Debug, Clone)]
+        pub enum Kernel {
+            $(#[doc = concat!("See [`", stringify!($kernel), "`].")] $kernel($kernel)),+
+        }
+
+        $(impl From<$kernel> for Kernel {
+            fn from(kernel: $kernel) -> Self {
+                Kernel::$kernel(kernel)
+            }
+        })+
+
+        impl Kernel {
+            /// Name and shader text of every kernel.
+            pub const ALL: &'static [(&'static str, &'static str)] =
+                &[$((<$kernel as KernelRules>::NAME, <$kernel as KernelRules>::SHADER)),+];
+
+            /// [`KernelRules::NAME`].
+            pub fn name(&self) -> &'static str {
+                match self { $(Kernel::$kernel(_) => <$kernel as KernelRules>::NAME),+ }
+            }
+            /// [`KernelRules::SHADER`].
+            pub fn shader(&self) -> &'static str {
+                match self { $(Kernel::$kernel(_) => <$kernel as KernelRules>::SHADER),+ }
+            }
+            /// [`KernelRules::bindings`].
+            pub fn bindings(&self) -> Vec<Binding> {
+                match self { $(Kernel::$kernel(kernel) => kernel.bindings()),+ }
+            }
+            /// [`KernelRules::matrix`].
+            pub fn matrix(&self) -> Option<MatrixPart> {
+                match self { $(Kernel::$kernel(kernel) => kernel.matrix()),+ }
+            }
+            /// [`KernelRules::constants`].
+            pub fn constants(&self) -> Vec<(&'static str, f64)> {
+                match self { $(Kernel::$kernel(kernel) => kernel.constants()),+ }
+            }
+            /// [`KernelRules::workgroups`].
+            pub fn workgroups(&self, step_rows: u32) -> [u32; 3] {
+                match self { $(Kernel::$kernel(kernel) => kernel.workgroups(step_rows)),+ }
+            }
+            /// [`KernelRules::reference`].
+            pub fn reference(&self, memory: &mut CpuMemory, step: Step) {
+                match self { $(Kernel::$kernel(kernel) => kernel.reference(memory, step)),+ }
+            }
+        }
+    };
+}
+
+kernels! {
+    Add, Attention, CacheStore, Embed, GatedActivation, LastRow, Matmul, Matvec, RmsNorm, Rope,
+}
+
+/// The text of an importable piece, e.g. `lib/step`.
+pub fn shader_piece(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "lib/reduce" => include_str!("../../shaders/lib/reduce.wgsl"),
+        "lib/step" => include_str!("../../shaders/lib/step.wgsl"),
+        "lib/weights32" => include_str!("../../shaders/lib/weights32.wgsl"),
+        _ => return None,
+    })
+}

@@ -1,1 +1,7 @@
-//! (being written)
+//! Layers that several models share, as functions that append to a plan.
+
+mod attention;
+mod feed_forward;
+
+pub use attention::{AttentionWeights, RotaryPositions, attention};
+pub use feed_forward::{GatedWeights, gated_feed_forward};

@@ -1,1 +1,78 @@
-//! (being written)
+//! Model architectures: one file each, named as the model file names it.
+//!
+//! An architecture reads its configuration from GGUF metadata or a Hugging Face `config.json`
+//! and writes the plan of one step. To add one: its file, one line in [`ARCHITECTURES`].
+
+mod config;
+mod llama;
+
+pub use config::{ConfigSource, Names};
+
+use crate::error::{Code, Error, Result};
+use crate::kernels::Activation;
+use crate::plan::PlanBuilder;
+use crate::weights::{Checkpoint, Container};
+
+/// What every architecture says of a model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shape {
+    /// Tokens of the vocabulary: the width of the logits.
+    pub vocabulary_size: u32,
+    /// Longest sequence the model was made for.
+    pub max_context_length: u32,
+    /// Layers.
+    pub layer_count: u32,
+}
+
+/// A model of some architecture, its configuration read.
+pub trait Architecture {
+    /// Sizes that the engine needs.
+    fn shape(&self) -> Shape;
+    /// Appends the kernels from token ids to the last layer's output, `[rows, hidden]`.
+    fn layers(&self, plan: &mut PlanBuilder<'_, '_>, context_length: u32) -> Activation;
+    /// Appends the kernels from there to the logits, `[rows, vocabulary]`.
+    fn head(&self, plan: &mut PlanBuilder<'_, '_>, x: Activation) -> Activation;
+}
+
+type Reader = fn(&ConfigSource<'_>) -> Result<Box<dyn Architecture>>;
+
+/// An architecture by the names that files give it.
+pub struct Registration {
+    /// `general.architecture` in GGUF.
+    pub gguf: &'static str,
+    /// `architectures[0]` in `config.json`.
+    pub hugging_face: &'static [&'static str],
+    read: Reader,
+}
+
+/// Every architecture.
+pub const ARCHITECTURES: &[Registration] =
+    &[Registration { gguf: "llama", hugging_face: &["LlamaForCausalLM"], read: llama::read }];
+
+/// The model of a checkpoint; `unknown-architecture` names the known ones.
+pub fn read(checkpoint: &Checkpoint) -> Result<(&'static str, Box<dyn Architecture>)> {
+    let file = &checkpoint.name;
+    let (field, found) = match &checkpoint.container {
+        Container::Gguf(metadata) => {
+            let found = metadata.str("general.architecture")?.unwrap_or_default();
+            ("general.architecture", found.to_owned())
+        }
+        Container::Safetensors(folder) => {
+            let found = folder.config.pointer("/architectures/0").and_then(|name| name.as_str());
+            ("config.json: architectures", found.unwrap_or_default().to_owned())
+        }
+    };
+    let is_gguf = matches!(checkpoint.container, Container::Gguf(_));
+    let known = |known: &&Registration| {
+        if is_gguf { known.gguf == found } else { known.hugging_face.contains(&found.as_str()) }
+    };
+    let Some(registration) = ARCHITECTURES.iter().find(known) else {
+        let names =
+            ARCHITECTURES.iter().map(|known| if is_gguf { known.gguf } else { known.hugging_face[0] });
+        let names: Vec<_> = names.collect();
+        let message = format!("{file}: {field}: found {found:?}, known are {}", names.join(", "));
+        return Err(Error::new(Code::UnknownArchitecture, message));
+    };
+    let source = ConfigSource::new(checkpoint, registration.gguf);
+    Ok((registration.gguf, (registration.read)(&source)?))
+}

@@ -1,1 +1,46 @@
-//! (being written)
+//! What will run, as data: the kernels of one step in order, over named buffers.
+//!
+//! Reading order: [`resources`] (what all plans of a model share: matrices, vectors, tables,
+//! state), [`builder`] (the vocabulary in which models write plans), [`layout`] (which scratch
+//! buffers share memory). A plan is written once at load for a row count and then only run.
+
+mod builder;
+mod layout;
+mod resources;
+
+pub use builder::{AttentionShape, PlanBuilder};
+pub use layout::{Slots, assign_slots};
+pub use resources::{Matrix, MatrixInfo, Resources, SharedBuffer, SharedRole, TensorShapes};
+
+use crate::kernels::{Activation, Kernel};
+
+/// A kernel in a plan and where it comes from.
+#[derive(Debug, Clone)]
+pub struct PlannedKernel {
+    /// What runs.
+    pub kernel: Kernel,
+    /// For people: the layer and the kernel, e.g. `layer 3 rms_norm`.
+    pub label: String,
+}
+
+/// The kernels of one step for at most `capacity` rows.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The most rows a step may have.
+    pub capacity: u32,
+    /// What runs, in order.
+    pub kernels: Vec<PlannedKernel>,
+    /// The activation that each scratch buffer holds.
+    pub scratch: Vec<Activation>,
+    /// What the plan is for: `[rows or 1, vocabulary]`.
+    pub logits: Activation,
+}
+
+impl Plan {
+    /// Bytes of weights that one step reads: matrices in full, the embedding's rows not counted.
+    pub fn weight_bytes(&self, resources: &Resources) -> u64 {
+        let matrices = self.kernels.iter().filter(|planned| !matches!(planned.kernel, Kernel::Embed(_)));
+        let parts = matrices.filter_map(|planned| planned.kernel.matrix());
+        parts.map(|part| resources.matrix(part.matrix).part_bytes(usize::from(part.part))).sum()
+    }
+}

@@ -1,1 +1,143 @@
-//! (being written)
+//! The JavaScript boundary, the only code that names wasm-bindgen: strings and byte arrays
+//! only. What is clever is Rust below it or TypeScript above it.
+//!
+//! Objects and errors cross as JSON and as `Error`s with a `code`; see `pkg/src/wasm/tablm.d.ts`.
+
+#![allow(unreachable_pub, reason = "wasm-bindgen exports public items only")]
+
+mod request;
+mod source;
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::rc::Rc;
+
+use js_sys::{Function, Promise, Reflect};
+use serde_json::json;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::future_to_promise;
+
+use crate::engine::{Engine, Event, LoadOptions, estimate as estimate_model, probe_gpu};
+use crate::error::{Code, Error, Result};
+
+/// Panics become readable messages on the console.
+#[wasm_bindgen(start)]
+pub fn start() {
+    console_error_panic_hook::set_once();
+}
+
+/// A JavaScript `Error` with our name and code.
+fn to_js(error: &Error) -> JsValue {
+    let value = js_sys::Error::new(error.message());
+    value.set_name("TabLMError");
+    // Cannot fail on an object that was just made.
+    let _ = Reflect::set(&value, &"code".into(), &error.code().as_str().into());
+    value.into()
+}
+
+/// Our error again, if JavaScript threw one of ours; else `fallback` with its message.
+fn from_js(value: &JsValue, fallback: Code) -> Error {
+    let text = |key: &str| Reflect::get(value, &key.into()).ok().and_then(|field| field.as_string());
+    let code = text("code").and_then(|code| Code::from_name(&code)).unwrap_or(fallback);
+    Error::new(code, text("message").unwrap_or_else(|| format!("{value:?}")))
+}
+
+fn promise(work: impl Future<Output = Result<JsValue>> + 'static) -> Promise {
+    future_to_promise(async move { work.await.map_err(|error| to_js(&error)) })
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<JsValue> {
+    let text = serde_json::to_string(value);
+    text.map(JsValue::from).map_err(|error| Error::internal(format!("writing JSON: {error}")))
+}
+
+fn read_options(json: &str) -> Result<LoadOptions> {
+    serde_json::from_str(json).map_err(|error| Error::invalid_request("options", error))
+}
+
+/// A loaded model. Calls may overlap; work goes on in the order of the calls to `next`.
+#[wasm_bindgen(js_name = Engine)]
+pub struct WebEngine {
+    /// Taken out while a step runs.
+    engine: Rc<RefCell<Option<Engine>>>,
+}
+
+#[wasm_bindgen(js_class = Engine)]
+impl WebEngine {
+    /// Loads a model from `SourceFile`s; `options` is JSON, `on_progress` gets JSON.
+    pub fn load(files: Vec<JsValue>, options: &str, on_progress: Function) -> Promise {
+        let options = read_options(options);
+        promise(async move {
+            let files = source::files(files)?;
+            let mut progress = |progress| {
+                if let Ok(json) = to_json(&progress) {
+                    // What a listener throws is its own matter.
+                    let _ = on_progress.call1(&JsValue::NULL, &json);
+                }
+            };
+            let engine = Engine::load(files, &options?, &mut progress).await?;
+            Ok(WebEngine { engine: Rc::new(RefCell::new(Some(engine))) }.into())
+        })
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Engine) -> Result<T>) -> Result<T, JsValue> {
+        let mut engine = self.engine.borrow_mut();
+        let engine = engine.as_mut().ok_or_else(|| to_js(&busy()))?;
+        work(engine).map_err(|error| to_js(&error))
+    }
+
+    /// JSON: what was loaded and what it runs on.
+    pub fn info(&self) -> Result<JsValue, JsValue> {
+        self.with(|engine| to_json(&engine.info()))
+    }
+
+    /// Starts a request, given as JSON.
+    pub fn begin(&self, request: &str) -> Result<(), JsValue> {
+        self.with(|engine| engine.begin(&request::parse(request)?))
+    }
+
+    /// JSON: the next token, or the end.
+    #[wasm_bindgen(js_name = next)]
+    pub fn next_event(&self) -> Promise {
+        let shared = self.engine.clone();
+        promise(async move {
+            let mut engine = shared.borrow_mut().take().ok_or_else(busy)?;
+            let event = engine.next().await;
+            *shared.borrow_mut() = Some(engine);
+            match event? {
+                Event::Prefill { .. } => to_json(&json!({"type": "token", "text": ""})),
+                event => to_json(&event),
+            }
+        })
+    }
+
+    /// Ends the running request: the next event is its end, with `abort`.
+    pub fn stop(&self) -> Result<(), JsValue> {
+        self.with(|engine| {
+            engine.stop();
+            Ok(())
+        })
+    }
+}
+
+fn busy() -> Error {
+    Error::invalid_request("engine", "a step is still running, wait for it")
+}
+
+/// JSON: what this browser offers, nothing loaded.
+#[wasm_bindgen]
+pub fn capabilities() -> Promise {
+    promise(async {
+        match probe_gpu().await {
+            Ok(report) => to_json(&json!({"webgpu": true, "adapter": report})),
+            Err(error) => to_json(&json!({"webgpu": false, "adapter": null, "reason": error.message()})),
+        }
+    })
+}
+
+/// JSON: what a model needs, from its headers alone.
+#[wasm_bindgen]
+pub fn estimate(files: Vec<JsValue>, options: &str) -> Promise {
+    let options = read_options(options);
+    promise(async move { to_json(&estimate_model(source::files(files)?, &options?).await?) })
+}

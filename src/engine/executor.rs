@@ -1,0 +1,125 @@
+//! One face for the two executors.
+
+use super::Device;
+use crate::cpu::CpuExecutor;
+use crate::error::Result;
+use crate::gpu::{GpuExecutor, StepCounters};
+use crate::kernels::Step;
+use crate::plan::{MatrixInfo, Plan};
+
+/// Where the model's memory is and its plans run.
+pub(crate) enum Executor {
+    Gpu(Box<GpuExecutor>),
+    Cpu(Box<CpuExecutor>),
+}
+
+impl Executor {
+    /// Runs a step; returns the plan's logits if `wanted`.
+    pub(crate) async fn run(
+        &mut self,
+        plan_index: usize,
+        plan: &Plan,
+        step: Step,
+        tokens: &[u32],
+        wanted: bool,
+    ) -> Result<Vec<f32>> {
+        let all = 0..plan.kernels.len();
+        match self {
+            Executor::Gpu(gpu) => {
+                gpu.write_tokens(tokens);
+                gpu.run(plan_index, all, step, wanted.then_some(plan.logits));
+                if wanted { gpu.result(plan.logits, step).await } else { Ok(Vec::new()) }
+            }
+            Executor::Cpu(cpu) => {
+                cpu.write_tokens(tokens);
+                cpu.run(plan_index, plan, all, step);
+                if !wanted {
+                    return Ok(Vec::new());
+                }
+                let words = cpu.read(plan.logits.buffer);
+                let row = |row| &words[plan.logits.start(row)..][..plan.logits.width as usize];
+                Ok((0..plan.logits.rows.count(step.rows)).flat_map(row).copied().collect())
+            }
+        }
+    }
+
+    /// Writes stored rows of a matrix, in order.
+    pub(crate) fn upload_rows(
+        &mut self,
+        matrix: &MatrixInfo,
+        index: usize,
+        first_row: u32,
+        stored: &[u8],
+    ) -> Result<()> {
+        match self {
+            Executor::Gpu(gpu) => gpu.upload_rows(matrix, index, first_row, stored),
+            Executor::Cpu(cpu) => {
+                cpu.upload_rows(index, stored);
+                Ok(())
+            }
+        }
+    }
+
+    /// Fills a shared buffer.
+    pub(crate) fn write_shared(&mut self, index: usize, words: &[f32]) {
+        match self {
+            Executor::Gpu(gpu) => gpu.write_shared(index, words),
+            Executor::Cpu(cpu) => cpu.write_shared(index, words),
+        }
+    }
+
+    /// Waits until uploads have left host memory.
+    pub(crate) async fn flush(&self) -> Result<()> {
+        match self {
+            Executor::Gpu(gpu) => gpu.flush().await,
+            Executor::Cpu(_) => Ok(()),
+        }
+    }
+
+    /// Makes a plan ready to run; in the order of the plans' slots.
+    pub(crate) async fn prepare(&mut self, plan: &Plan) -> Result<()> {
+        match self {
+            Executor::Gpu(gpu) => gpu.prepare(plan).await,
+            Executor::Cpu(_) => Ok(()),
+        }
+    }
+
+    /// Zeroes what the sequence carries.
+    pub(crate) fn clear_state(&mut self) {
+        match self {
+            Executor::Gpu(gpu) => gpu.clear_state(),
+            Executor::Cpu(cpu) => cpu.clear_state(),
+        }
+    }
+
+    /// What it runs on.
+    pub(crate) fn device(&self) -> Device {
+        match self {
+            Executor::Gpu(gpu) => Device {
+                backend: "gpu".to_owned(),
+                adapter: format!("{} ({})", gpu.gpu.report.name, gpu.gpu.report.interface),
+                features: gpu.gpu.report.features.clone(),
+            },
+            Executor::Cpu(_) => {
+                let adapter = format!("CPU ({})", std::env::consts::ARCH);
+                Device { backend: "cpu".to_owned(), adapter, features: Vec::new() }
+            }
+        }
+    }
+
+    /// Bytes allocated on the GPU.
+    pub(crate) fn gpu_bytes(&self) -> u64 {
+        match self {
+            Executor::Gpu(gpu) => gpu.gpu.allocated_bytes(),
+            Executor::Cpu(_) => 0,
+        }
+    }
+
+    /// What the last step cost.
+    pub(crate) fn counters(&self) -> StepCounters {
+        match self {
+            Executor::Gpu(gpu) => gpu.counters,
+            Executor::Cpu(_) => StepCounters::default(),
+        }
+    }
+}

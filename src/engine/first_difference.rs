@@ -1,0 +1,75 @@
+//! The debugger: runs a plan on both executors, kernel by kernel, and names the first buffer
+//! that differs.
+
+use crate::cpu::CpuExecutor;
+use crate::error::Result;
+use crate::gpu::GpuExecutor;
+use crate::kernels::{Buffer, Step};
+use crate::plan::Plan;
+
+/// Where two executors part.
+#[derive(Debug, Clone)]
+pub struct Difference {
+    /// Index of the kernel in the plan.
+    pub kernel_index: usize,
+    /// The kernel's label: its place in the model and its name.
+    pub label: String,
+    /// The buffer it wrote.
+    pub buffer: Buffer,
+    /// The word that is furthest off, and its two values.
+    pub word: usize,
+    /// On the CPU.
+    pub expected: f32,
+    /// On the GPU.
+    pub found: f32,
+    /// Normalised mean squared error of the whole buffer.
+    pub error: f64,
+}
+
+/// `Σ (found − expected)² / Σ expected²`; infinite when one is not a number.
+pub fn normalised_error(expected: &[f32], found: &[f32]) -> f64 {
+    let (mut difference, mut size) = (0.0, 0.0);
+    for (expected, found) in expected.iter().zip(found) {
+        difference += (f64::from(*expected) - f64::from(*found)).powi(2);
+        size += f64::from(*expected).powi(2);
+    }
+    let error = if size == 0.0 { difference } else { difference / size };
+    if error.is_nan() { f64::INFINITY } else { error }
+}
+
+/// Runs one step of a plan on both executors, which hold the same model, and returns the first
+/// kernel whose output's normalised error exceeds `bound`.
+pub async fn first_difference(
+    plan_index: usize,
+    plan: &Plan,
+    cpu: &mut CpuExecutor,
+    gpu: &mut GpuExecutor,
+    step: Step,
+    bound: f64,
+) -> Result<Option<Difference>> {
+    for (kernel_index, planned) in plan.kernels.iter().enumerate() {
+        let range = kernel_index..kernel_index + 1;
+        cpu.run(plan_index, plan, range.clone(), step);
+        gpu.run(plan_index, range, step, None);
+        for binding in planned.kernel.bindings().iter().filter(|binding| binding.write) {
+            let words = gpu.read(plan_index, binding.buffer).await?;
+            let expected = cpu.read(binding.buffer);
+            let error = normalised_error(expected, &words);
+            if error > bound {
+                let distance = |word: &usize| f64::from((expected[*word] - words[*word]).abs());
+                let furthest = (0..expected.len()).max_by(|a, b| distance(a).total_cmp(&distance(b)));
+                let word = furthest.unwrap_or(0);
+                return Ok(Some(Difference {
+                    kernel_index,
+                    label: planned.label.clone(),
+                    buffer: binding.buffer,
+                    word,
+                    expected: expected[word],
+                    found: words[word],
+                    error,
+                }));
+            }
+        }
+    }
+    Ok(None)
+}

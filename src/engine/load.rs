@@ -1,0 +1,281 @@
+//! A load, as a straight path: header, architecture, plans, memory, weights, pipelines.
+
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use super::executor::Executor;
+use crate::cpu::CpuExecutor;
+use crate::error::{Code, Error, Result};
+use crate::gpu::{Gpu, GpuExecutor};
+use crate::kernels::Rows;
+use crate::models::{self, Architecture, Shape};
+use crate::plan::{MatrixInfo, Plan, PlanBuilder, Resources, SharedBuffer, SharedRole, Slots, assign_slots};
+use crate::weights::Checkpoint;
+
+/// Weights are read and repacked in pieces of about this size.
+const PIECE_BYTES: usize = 4 << 20;
+/// Uploads in flight before we wait for the GPU.
+const IN_FLIGHT_BYTES: usize = 32 << 20;
+/// The binding size that every WebGPU adapter offers.
+const GUARANTEED_BINDING_BYTES: u64 = 128 << 20;
+/// Context length unless the caller asks for another.
+const DEFAULT_CONTEXT: u32 = 4096;
+/// Rows of a prompt per step unless the caller asks for another.
+const DEFAULT_CHUNK: u32 = 64;
+
+/// Index of the plan for one row, and of the one for a chunk of a prompt.
+pub(super) const STEP_PLAN: usize = 0;
+pub(super) const CHUNK_PLAN: usize = 1;
+
+/// Which executor to use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceChoice {
+    /// The GPU if there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The GPU; `no-gpu` without one.
+    #[serde(alias = "webgpu")]
+    Gpu,
+    /// The CPU.
+    Cpu,
+}
+
+/// How to load a model.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LoadOptions {
+    /// Which executor to use.
+    pub device: DeviceChoice,
+    /// Positions to have room for; by default at most 4096 and what the model allows.
+    pub context_length: Option<u32>,
+    /// Rows of a prompt per step; by default 64.
+    pub chunk: Option<u32>,
+    /// Whether a chunk yields the logits of all its rows, not only of the last.
+    #[serde(skip)]
+    pub all_logits: bool,
+}
+
+/// How far a load is.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// `upload`, `compile` or `warmup`.
+    pub phase: &'static str,
+    /// Bytes of weights so far.
+    pub loaded_bytes: u64,
+    /// Bytes of weights in all.
+    pub total_bytes: u64,
+    /// The file they come from.
+    pub file: String,
+}
+
+/// Bytes by what they are for.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Memory {
+    /// Weights, as the executor holds them.
+    pub weights_bytes: u64,
+    /// What a sequence carries.
+    pub state_bytes: u64,
+    /// Everything else: activations, tables, read-back.
+    pub scratch_bytes: u64,
+    /// The most that was allocated on the GPU.
+    pub peak_gpu_bytes: u64,
+}
+
+/// A model planned from its headers; nothing allocated.
+pub(super) struct Planned<'a> {
+    pub(super) architecture: &'static str,
+    pub(super) shape: Shape,
+    pub(super) context_length: u32,
+    pub(super) plans: Vec<Plan>,
+    pub(super) resources: Resources<'a>,
+    slots: Slots,
+    staging_words: u64,
+}
+
+impl<'a> Planned<'a> {
+    /// Plans the model of a checkpoint for bindings of at most that size.
+    pub(super) fn new(
+        checkpoint: &'a Checkpoint,
+        options: &LoadOptions,
+        max_binding_bytes: u64,
+    ) -> Result<Self> {
+        let (architecture, model) = models::read(checkpoint)?;
+        let shape = model.shape();
+        let context_length = context_length(options, &shape)?;
+        let chunk = options.chunk.unwrap_or(DEFAULT_CHUNK).min(context_length);
+        if chunk == 0 {
+            return Err(Error::invalid_request("chunk", "found 0, expected at least 1"));
+        }
+        let mut resources = Resources::new(checkpoint, max_binding_bytes);
+        let mut plans = Vec::new();
+        for (capacity, all_logits) in [(1, false), (chunk, options.all_logits)] {
+            plans.push(plan(model.as_ref(), &mut resources, capacity, context_length, all_logits));
+            // Weights are the same for both: a problem is there after the first.
+            resources.check_complete(&checkpoint.name)?;
+        }
+        check_all_used(checkpoint, architecture, &resources)?;
+        let slots = assign_slots(&plans.iter().collect::<Vec<_>>());
+        let staging = plans.iter().map(|plan| plan.logits.words(plan.capacity));
+        let staging_words = staging.max().unwrap_or(0);
+        Ok(Self { architecture, shape, context_length, plans, resources, slots, staging_words })
+    }
+
+    /// Bytes by what they are for, on the GPU.
+    pub(super) fn memory(&self) -> Memory {
+        let matrices: u64 = self.resources.matrices().iter().map(MatrixInfo::size_bytes).sum();
+        let shared = |wanted: fn(&SharedRole) -> bool| -> u64 {
+            let buffers = self.resources.shared().iter().filter(|buffer| wanted(&buffer.role));
+            buffers.map(|buffer| buffer.words * 4).sum()
+        };
+        let weights_bytes = matrices + shared(|role| *role == SharedRole::Vector);
+        let state_bytes = shared(|role| *role == SharedRole::State);
+        let other = shared(|role| matches!(role, SharedRole::Tokens | SharedRole::RotaryTable(_)));
+        let slots: u64 = self.slots.words.iter().map(|words| words * 4).sum();
+        let scratch_bytes = other + slots + self.staging_words * 4;
+        let peak_gpu_bytes = weights_bytes + state_bytes + scratch_bytes;
+        Memory { weights_bytes, state_bytes, scratch_bytes, peak_gpu_bytes }
+    }
+
+    /// Allocates everything, on the GPU if there is one given.
+    pub(super) async fn allocate(&self, gpu: Option<Gpu>) -> Result<Executor> {
+        let slots = self.slots.clone();
+        Ok(match gpu {
+            Some(gpu) => Executor::Gpu(Box::new(
+                GpuExecutor::new(Rc::new(gpu), &self.resources, slots, self.staging_words).await?,
+            )),
+            None => Executor::Cpu(Box::new(CpuExecutor::new(&self.resources, slots)?)),
+        })
+    }
+
+    /// Reads all weights and gives them to the executor.
+    pub(super) async fn upload(
+        &self,
+        checkpoint: &Checkpoint,
+        executor: &mut Executor,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<()> {
+        let total_bytes = self.resources.tensors().filter_map(|name| checkpoint.tensors.get(name));
+        let total_bytes = total_bytes.map(|tensor| tensor.size_bytes).sum();
+        let mut report =
+            Progress { phase: "upload", loaded_bytes: 0, total_bytes, file: checkpoint.name.clone() };
+        for (index, buffer) in self.resources.shared().iter().enumerate() {
+            if let Some(words) = shared_words(checkpoint, buffer).await? {
+                report.loaded_bytes += words.len() as u64 * 4;
+                executor.write_shared(index, &words);
+            }
+        }
+        let mut in_flight = 0;
+        for (index, matrix) in self.resources.matrices().iter().enumerate() {
+            let row_bytes = matrix.format.row_bytes(matrix.columns as usize)?;
+            let rows_per_piece = (PIECE_BYTES / row_bytes).max(1) as u32;
+            let mut row = 0;
+            while row < matrix.rows {
+                let count = rows_per_piece.min(matrix.rows - row);
+                let stored = read(checkpoint, &matrix.tensor, row, count).await?;
+                executor.upload_rows(matrix, index, row, &stored)?;
+                row += count;
+                report.loaded_bytes += stored.len() as u64;
+                in_flight += stored.len();
+                if in_flight >= IN_FLIGHT_BYTES {
+                    executor.flush().await?;
+                    in_flight = 0;
+                    progress(report.clone());
+                }
+            }
+        }
+        executor.flush().await?;
+        progress(Progress { loaded_bytes: total_bytes, ..report });
+        Ok(())
+    }
+}
+
+/// The binding limit to plan for when no device is at hand.
+pub(super) fn guaranteed_binding_bytes() -> u64 {
+    GUARANTEED_BINDING_BYTES
+}
+
+fn context_length(options: &LoadOptions, shape: &Shape) -> Result<u32> {
+    match options.context_length {
+        None => Ok(shape.max_context_length.min(DEFAULT_CONTEXT)),
+        Some(length) if (1..=shape.max_context_length).contains(&length) => Ok(length),
+        Some(length) => {
+            let message = format!("found {length}, this model allows 1 to {}", shape.max_context_length);
+            Err(Error::invalid_request("context length", message))
+        }
+    }
+}
+
+fn plan(
+    model: &dyn Architecture,
+    resources: &mut Resources<'_>,
+    capacity: u32,
+    context_length: u32,
+    all_logits: bool,
+) -> Plan {
+    let mut plan = PlanBuilder::new(resources, capacity);
+    let x = model.layers(&mut plan, context_length);
+    let x = if all_logits { x } else { plan.last_row(x) };
+    let logits = model.head(&mut plan, x);
+    debug_assert!(all_logits || logits.rows == Rows::One);
+    plan.finish(logits)
+}
+
+/// A tensor that the plan does not use would change the model's meaning: refuse it.
+fn check_all_used(checkpoint: &Checkpoint, architecture: &str, resources: &Resources<'_>) -> Result<()> {
+    let used: std::collections::HashSet<&str> = resources.tensors().collect();
+    // Derived from the configuration and saved by old versions of transformers.
+    let ignored = |name: &str| name.ends_with(".rotary_emb.inv_freq");
+    let unused = checkpoint.tensors.keys().map(String::as_str);
+    let unused: Vec<_> = unused.filter(|name| !used.contains(name) && !ignored(name)).collect();
+    if unused.is_empty() {
+        return Ok(());
+    }
+    let (file, count) = (&checkpoint.name, unused.len());
+    let first = unused.into_iter().take(8).collect::<Vec<_>>().join(", ");
+    let message = format!("{file}: {count} tensors that {architecture} does not use, such as {first}");
+    Err(Error::new(Code::UnsupportedFormat, message))
+}
+
+/// Rows of a tensor, checked for scales that are not numbers.
+async fn read(checkpoint: &Checkpoint, name: &str, first_row: u32, count: u32) -> Result<Vec<u8>> {
+    let tensor = checkpoint.tensors.get(name);
+    let tensor = tensor.ok_or_else(|| Error::internal(format!("tensor {name} was planned but is gone")))?;
+    let stored = checkpoint.read_rows(tensor, first_row as usize, count as usize).await?;
+    if let Some(index) = tensor.format.first_non_finite(&stored) {
+        let row = first_row as usize + index / tensor.columns().max(1);
+        let found =
+            format!("row {row} has a scale or weight that is NaN or infinite, expected finite numbers");
+        return Err(Error::malformed(&checkpoint.name, &format!("tensor {name}"), found));
+    }
+    Ok(stored)
+}
+
+/// A whole tensor of one axis, as f32.
+async fn vector(checkpoint: &Checkpoint, name: &str) -> Result<Vec<f32>> {
+    let stored = read(checkpoint, name, 0, 1).await?;
+    let (format, length) = match checkpoint.tensors.get(name) {
+        Some(tensor) => (tensor.format, tensor.columns()),
+        None => return Err(Error::internal(format!("tensor {name} is gone"))),
+    };
+    let mut values = vec![0.0; length];
+    format.rules().dequantise(&stored, &mut values);
+    Ok(values)
+}
+
+/// What a shared buffer is filled with at load, if anything.
+async fn shared_words(checkpoint: &Checkpoint, buffer: &SharedBuffer) -> Result<Option<Vec<f32>>> {
+    Ok(match &buffer.role {
+        SharedRole::State | SharedRole::Tokens => None,
+        SharedRole::Vector => Some(vector(checkpoint, &buffer.name).await?),
+        SharedRole::RotaryTable(table) => {
+            let divisors = match &table.divisors {
+                Some(name) => Some(vector(checkpoint, name).await?),
+                None => None,
+            };
+            Some(table.values(divisors.as_deref()))
+        }
+    })
+}

@@ -1,0 +1,177 @@
+//! The adapter and device: what they can, how much is allocated, what went wrong.
+
+use std::cell::Cell;
+use std::sync::{Arc, Mutex};
+
+use serde::Serialize;
+
+use crate::error::{Code, Error, Result};
+
+/// What is known of an adapter before anything is loaded.
+#[derive(Debug, Clone, Serialize)]
+pub struct AdapterReport {
+    /// The adapter's own name.
+    pub name: String,
+    /// The interface it is reached by, e.g. `vulkan` or `webgpu`.
+    pub interface: String,
+    /// `discrete`, `integrated`, `cpu`, …
+    pub kind: String,
+    /// Optional features it offers, by their WebGPU names.
+    pub features: Vec<String>,
+    /// The largest buffer, in bytes.
+    pub max_buffer_bytes: u64,
+    /// The largest storage binding, in bytes.
+    pub max_binding_bytes: u64,
+}
+
+/// The first failure that the device reported on its own.
+type Failure = Arc<Mutex<Option<Error>>>;
+
+/// An open device.
+pub struct Gpu {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    /// What the adapter is and can.
+    pub report: AdapterReport,
+    allocated_bytes: Cell<u64>,
+    failure: Failure,
+}
+
+async fn adapter() -> Result<wgpu::Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::PRIMARY;
+    let instance = wgpu::Instance::new(descriptor);
+    let options = wgpu::RequestAdapterOptions {
+        power_preference: wgpu::PowerPreference::HighPerformance,
+        ..Default::default()
+    };
+    let adapter = instance.request_adapter(&options).await;
+    adapter.map_err(|error| Error::new(Code::NoGpu, format!("no GPU adapter: {error}")))
+}
+
+fn report_of(adapter: &wgpu::Adapter) -> AdapterReport {
+    let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+    let known = [
+        ("shader-f16", wgpu::Features::SHADER_F16),
+        ("subgroups", wgpu::Features::SUBGROUP),
+        ("timestamp-query", wgpu::Features::TIMESTAMP_QUERY),
+    ];
+    // Browsers may hide the name; the vendor or the driver says at least something.
+    let names = [info.name, info.driver_info, info.driver, info.vendor.to_string()];
+    AdapterReport {
+        name: names.into_iter().find(|name| !name.is_empty()).unwrap_or_default(),
+        interface: info.backend.to_string(),
+        kind: format!("{:?}", info.device_type).to_lowercase(),
+        features: known
+            .into_iter()
+            .filter(|(_, feature)| features.contains(*feature))
+            .map(|(name, _)| name.to_owned())
+            .collect(),
+        max_buffer_bytes: limits.max_buffer_size,
+        max_binding_bytes: limits.max_storage_buffer_binding_size,
+    }
+}
+
+impl Gpu {
+    /// What adapter there is, without opening it; `no-gpu` if there is none.
+    pub async fn probe() -> Result<AdapterReport> {
+        Ok(report_of(&adapter().await?))
+    }
+
+    /// Opens the fastest adapter with all its limits; `no-gpu` if there is none.
+    pub async fn open() -> Result<Self> {
+        let adapter = adapter().await?;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("tablm"),
+            required_limits: adapter.limits(),
+            ..Default::default()
+        };
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|error| Error::new(Code::NoGpu, format!("the GPU adapter gave no device: {error}")))?;
+        let failure = Failure::default();
+        let note = |failure: &Failure, error: Error| {
+            if let Ok(mut first) = failure.lock() {
+                first.get_or_insert(error);
+            }
+        };
+        let seen = failure.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let code = match error {
+                wgpu::Error::OutOfMemory { .. } => Code::OutOfMemory,
+                _ => Code::Internal,
+            };
+            note(&seen, Error::new(code, format!("GPU: {error}")));
+        }));
+        let seen = failure.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            note(
+                &seen,
+                Error::new(Code::DeviceLost, format!("the GPU device was lost: {reason:?} {message}")),
+            );
+        });
+        let report = report_of(&adapter);
+        Ok(Self { device, queue, report, allocated_bytes: Cell::new(0), failure })
+    }
+
+    /// The failure that the device reported since it was opened, if any.
+    pub fn check(&self) -> Result<()> {
+        match self.failure.lock() {
+            Ok(failure) => failure.clone().map_or(Ok(()), Err),
+            Err(_) => Err(Error::internal("the GPU's failure record is poisoned")),
+        }
+    }
+
+    /// Bytes of all buffers created; none are freed before the device.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.allocated_bytes.get()
+    }
+
+    /// A buffer of whole words, zero-filled.
+    pub(super) fn buffer(
+        &self,
+        label: &str,
+        size_bytes: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer> {
+        let size = size_bytes.next_multiple_of(16).max(16);
+        let (largest, binding) = (self.report.max_buffer_bytes, self.report.max_binding_bytes);
+        let limit = if usage.contains(wgpu::BufferUsages::STORAGE) { largest.min(binding) } else { largest };
+        if size > limit {
+            let message = format!("{label} needs a buffer of {size} bytes, this GPU allows {limit}");
+            return Err(Error::new(Code::GpuTooSmall, message));
+        }
+        self.allocated_bytes.set(self.allocated_bytes.get() + size);
+        let label = Some(label);
+        Ok(self.device.create_buffer(&wgpu::BufferDescriptor {
+            label,
+            size,
+            usage,
+            mapped_at_creation: false,
+        }))
+    }
+
+    /// Runs `work` and returns the GPU memory or validation error it caused, if any.
+    pub(super) async fn checked<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let done = work();
+        if let Some(error) = memory.pop().await {
+            let bytes = self.allocated_bytes();
+            let message = format!("the GPU has no room after {bytes} bytes: {error}");
+            return Err(Error::new(Code::OutOfMemory, message));
+        }
+        if let Some(error) = validation.pop().await {
+            return Err(Error::internal(format!("GPU: {error}")));
+        }
+        self.check()?;
+        done
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        self.device.destroy();
+    }
+}

@@ -1,0 +1,96 @@
+//! Compiled kernels: one pipeline for each shader, weight format and set of constants.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::{Gpu, shader};
+use crate::error::Result;
+use crate::formats::Format;
+use crate::kernels::Kernel;
+
+/// A compiled kernel and the layouts of its bind groups: 0 activations, 1 the weight matrix.
+pub(super) struct Pipeline {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layouts: Vec<wgpu::BindGroupLayout>,
+}
+
+/// Shader, format and constants (as bits: they are compared, not computed with).
+type Key = (&'static str, Option<Format>, Vec<u64>);
+
+/// Pipelines compiled so far.
+#[derive(Default)]
+pub(super) struct PipelineCache {
+    pipelines: HashMap<Key, Rc<Pipeline>>,
+    modules: HashMap<(&'static str, Option<Format>), wgpu::ShaderModule>,
+}
+
+impl PipelineCache {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.pipelines.len()
+    }
+
+    /// The kernel's pipeline, compiled at the first call.
+    pub(super) fn get(&mut self, gpu: &Gpu, kernel: &Kernel) -> Result<Rc<Pipeline>> {
+        let format = kernel.matrix().map(|matrix| matrix.format);
+        let constants = kernel.constants();
+        let bits = constants.iter().map(|(_, value)| value.to_bits()).collect();
+        let key = (kernel.name(), format, bits);
+        if let Some(pipeline) = self.pipelines.get(&key) {
+            return Ok(pipeline.clone());
+        }
+        let layouts = layouts(gpu, kernel, format);
+        let references: Vec<_> = layouts.iter().map(Some).collect();
+        let layout = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(kernel.name()),
+            bind_group_layouts: &references,
+            immediate_size: 0,
+        });
+        let module = match self.modules.entry((kernel.name(), format)) {
+            std::collections::hash_map::Entry::Occupied(module) => module.into_mut(),
+            std::collections::hash_map::Entry::Vacant(empty) => {
+                let text = shader::assemble(kernel.shader(), format)?;
+                empty.insert(gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                    label: Some(kernel.name()),
+                    source: wgpu::ShaderSource::Wgsl(text.into()),
+                }))
+            }
+        };
+        let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(kernel.name()),
+            layout: Some(&layout),
+            module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &constants,
+                ..Default::default()
+            },
+            cache: None,
+        });
+        let pipeline = Rc::new(Pipeline { pipeline, layouts });
+        self.pipelines.insert(key, pipeline.clone());
+        Ok(pipeline)
+    }
+}
+
+fn layouts(gpu: &Gpu, kernel: &Kernel, format: Option<Format>) -> Vec<wgpu::BindGroupLayout> {
+    let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
+    let mut groups = vec![vec![wgpu::BufferBindingType::Uniform]];
+    groups[0].extend(kernel.bindings().iter().map(|binding| storage(!binding.write)));
+    if let Some(format) = format {
+        let planes = format.rules().plane_row_bytes(crate::formats::UNIT * 8).len();
+        groups.push(vec![storage(true); planes]);
+    }
+    let layout = |types: &Vec<wgpu::BufferBindingType>| {
+        let entry = |(binding, ty): (usize, &wgpu::BufferBindingType)| wgpu::BindGroupLayoutEntry {
+            binding: binding as u32,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty: *ty, has_dynamic_offset: false, min_binding_size: None },
+            count: None,
+        };
+        let entries: Vec<_> = types.iter().enumerate().map(entry).collect();
+        let label = Some(kernel.name());
+        gpu.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries })
+    };
+    groups.iter().map(layout).collect()
+}

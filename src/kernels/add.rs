@@ -1,0 +1,42 @@
+//! The residual addition: `y = a + b`, row by row.
+
+use super::{Activation, Binding, CpuMemory, KernelRules, Step};
+
+/// `y = a + b`.
+#[derive(Debug, Clone)]
+pub struct Add {
+    /// One addend, `[rows, width]`.
+    pub a: Activation,
+    /// The other, `[rows, width]`.
+    pub b: Activation,
+    /// The sum, `[rows, width]`.
+    pub y: Activation,
+}
+
+impl KernelRules for Add {
+    const NAME: &'static str = "add";
+    const SHADER: &'static str = include_str!("../../shaders/add.wgsl");
+
+    fn bindings(&self) -> Vec<Binding> {
+        vec![Binding::read(self.a.buffer), Binding::read(self.b.buffer), Binding::write(self.y.buffer)]
+    }
+
+    fn constants(&self) -> Vec<(&'static str, f64)> {
+        vec![("WIDTH", self.y.width.into()), ("STRIDE", self.y.stride.into())]
+    }
+
+    fn workgroups(&self, step_rows: u32) -> [u32; 3] {
+        [self.y.width.div_ceil(64), self.y.rows.count(step_rows), 1]
+    }
+
+    fn reference(&self, memory: &mut CpuMemory, step: Step) {
+        memory.update(self.y.buffer, |memory, y| {
+            for row in 0..self.y.rows.count(step.rows) {
+                let (a, b) = (memory.row(&self.a, row), memory.row(&self.b, row));
+                for ((y, a), b) in y[self.y.start(row)..].iter_mut().zip(a).zip(b) {
+                    *y = a + b;
+                }
+            }
+        });
+    }
+}

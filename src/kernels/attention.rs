@@ -1,0 +1,109 @@
+//! Causal attention of the step's rows over the key/value cache, grouped-query.
+
+use super::matvec::dot;
+use super::{Activation, Binding, Buffer, CpuMemory, KernelRules, Step};
+
+/// `y = softmax(scale · q · keysᵀ) · values`, head by head; query head `h` uses key/value head
+/// `h / (head_count / kv_head_count)`; row `r` sees positions `0 ..= position + r`.
+#[derive(Debug, Clone)]
+pub struct Attention {
+    /// Queries, `[rows, head_count * head_dim]`.
+    pub q: Activation,
+    /// Keys, `[context, kv_head_count * head_dim]`.
+    pub keys: Buffer,
+    /// Values, `[context, kv_head_count * head_dim]`.
+    pub values: Buffer,
+    /// `[rows, head_count * head_dim]`.
+    pub y: Activation,
+    /// Query heads.
+    pub head_count: u32,
+    /// Key/value heads; divides `head_count`.
+    pub kv_head_count: u32,
+    /// Elements of a head: a multiple of 4, at most [`Attention::MAX_HEAD_DIM`].
+    pub head_dim: u32,
+    /// Applied to the scores, usually `head_dim^-0.5`.
+    pub scale: f32,
+}
+
+impl Attention {
+    /// The widest head that the shader's workgroup memory holds.
+    pub const MAX_HEAD_DIM: u32 = 256;
+}
+
+impl KernelRules for Attention {
+    const NAME: &'static str = "attention";
+    const SHADER: &'static str = include_str!("../../shaders/attention.wgsl");
+
+    fn bindings(&self) -> Vec<Binding> {
+        vec![
+            Binding::read(self.q.buffer),
+            Binding::read(self.keys),
+            Binding::read(self.values),
+            Binding::write(self.y.buffer),
+        ]
+    }
+
+    fn constants(&self) -> Vec<(&'static str, f64)> {
+        let quads = self.head_dim / 4;
+        vec![
+            ("STRIDE", self.q.stride.into()),
+            ("QUADS", quads.into()),
+            ("SLICES", (64 / quads).into()),
+            ("KV_QUADS", (self.kv_head_count * quads).into()),
+            ("HEADS_PER_KV", (self.head_count / self.kv_head_count).into()),
+            ("SCALE", self.scale.into()),
+        ]
+    }
+
+    fn workgroups(&self, step_rows: u32) -> [u32; 3] {
+        [self.head_count, step_rows, 1]
+    }
+
+    fn reference(&self, memory: &mut CpuMemory, step: Step) {
+        let head_dim = self.head_dim as usize;
+        let kv_width = self.kv_head_count as usize * head_dim;
+        memory.update(self.y.buffer, |memory, y| {
+            let (keys, values) = (memory.read(self.keys), memory.read(self.values));
+            for row in 0..step.rows {
+                let q = memory.row(&self.q, row);
+                let positions = (step.position + row) as usize + 1;
+                for head in 0..self.head_count as usize {
+                    let kv = head / (self.head_count / self.kv_head_count) as usize * head_dim;
+                    let q = &q[head * head_dim..][..head_dim];
+                    let mut weights: Vec<f64> = (0..positions)
+                        .map(|p| f64::from(dot(q, &keys[p * kv_width + kv..][..head_dim])))
+                        .map(|score| score * f64::from(self.scale))
+                        .collect();
+                    softmax(&mut weights);
+                    let out = &mut y[self.y.start(row) + head * head_dim..][..head_dim];
+                    weighted_sum(&weights, values, kv_width, kv, out);
+                }
+            }
+        });
+    }
+}
+
+fn softmax(scores: &mut [f64]) {
+    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut total = 0.0;
+    for score in &mut *scores {
+        *score = (*score - largest).exp();
+        total += *score;
+    }
+    for score in scores {
+        *score /= total;
+    }
+}
+
+/// `out = Σ_p weights[p] · values[p, first .. first + out.len()]`.
+fn weighted_sum(weights: &[f64], values: &[f32], stride: usize, first: usize, out: &mut [f32]) {
+    let mut sums = vec![0.0f64; out.len()];
+    for (p, weight) in weights.iter().enumerate() {
+        for (sum, value) in sums.iter_mut().zip(&values[p * stride + first..]) {
+            *sum += weight * f64::from(*value);
+        }
+    }
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = sum as f32;
+    }
+}

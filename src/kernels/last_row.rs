@@ -1,0 +1,35 @@
+//! Picks the step's last row: a prompt's logits are needed after its last token only.
+
+use super::{Activation, Binding, CpuMemory, KernelRules, Step};
+
+/// `y[0] = x[rows - 1]`.
+#[derive(Debug, Clone)]
+pub struct LastRow {
+    /// All rows, `[rows, width]`.
+    pub x: Activation,
+    /// The last one, `[1, width]`.
+    pub y: Activation,
+}
+
+impl KernelRules for LastRow {
+    const NAME: &'static str = "last_row";
+    const SHADER: &'static str = include_str!("../../shaders/last_row.wgsl");
+
+    fn bindings(&self) -> Vec<Binding> {
+        vec![Binding::read(self.x.buffer), Binding::write(self.y.buffer)]
+    }
+
+    fn constants(&self) -> Vec<(&'static str, f64)> {
+        vec![("WIDTH", self.x.width.into()), ("STRIDE", self.x.stride.into())]
+    }
+
+    fn workgroups(&self, _step_rows: u32) -> [u32; 3] {
+        [self.x.width.div_ceil(64), 1, 1]
+    }
+
+    fn reference(&self, memory: &mut CpuMemory, step: Step) {
+        memory.update(self.y.buffer, |memory, y| {
+            y[..self.y.width as usize].copy_from_slice(memory.row(&self.x, step.rows - 1));
+        });
+    }
+}

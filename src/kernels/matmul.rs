@@ -1,0 +1,35 @@
+//! Weights × many activation rows: the prompt form of the matrix product, tiled.
+
+use super::{Binding, CpuMemory, KernelRules, MatrixPart, Projection, Step};
+
+/// A [`Projection`] for many rows: arithmetic decides.
+#[derive(Debug, Clone)]
+pub struct Matmul(pub Projection);
+
+/// Outputs and activation rows of one workgroup's tile.
+const TILE: u32 = 32;
+
+impl KernelRules for Matmul {
+    const NAME: &'static str = "matmul";
+    const SHADER: &'static str = include_str!("../../shaders/matmul.wgsl");
+
+    fn bindings(&self) -> Vec<Binding> {
+        self.0.bindings()
+    }
+
+    fn matrix(&self) -> Option<MatrixPart> {
+        Some(self.0.matrix)
+    }
+
+    fn constants(&self) -> Vec<(&'static str, f64)> {
+        self.0.constants()
+    }
+
+    fn workgroups(&self, step_rows: u32) -> [u32; 3] {
+        [self.0.matrix.rows.div_ceil(TILE), self.0.y.rows.count(step_rows).div_ceil(TILE), 1]
+    }
+
+    fn reference(&self, memory: &mut CpuMemory, step: Step) {
+        self.0.reference(memory, step);
+    }
+}

@@ -1,0 +1,103 @@
+//! Weights × one activation row at a time: the decode form of the matrix product.
+
+use super::{Activation, Binding, CpuMemory, KernelRules, MatrixPart, Step};
+use crate::formats::UNIT;
+
+/// `y[row, first_row + o] = Σ_k weights[o, k] · x[row, k]`: what [`Matvec`] and
+/// [`super::Matmul`] both compute.
+#[derive(Debug, Clone)]
+pub struct Projection {
+    /// Inputs, `[rows, columns]`.
+    pub x: Activation,
+    /// The weights, or a part of their rows.
+    pub matrix: MatrixPart,
+    /// Outputs, `[rows, all rows of the matrix]`.
+    pub y: Activation,
+}
+
+impl Projection {
+    pub(super) fn bindings(&self) -> Vec<Binding> {
+        vec![Binding::read(self.x.buffer), Binding::write(self.y.buffer)]
+    }
+
+    pub(super) fn constants(&self) -> Vec<(&'static str, f64)> {
+        vec![
+            ("COLUMNS", self.matrix.columns.into()),
+            ("FIRST_ROW", self.matrix.first_row.into()),
+            ("ROWS", self.matrix.rows.into()),
+            ("X_STRIDE", self.x.stride.into()),
+            ("Y_STRIDE", self.y.stride.into()),
+        ]
+    }
+
+    /// Each weight row is dequantised once, then used for every activation row.
+    pub(super) fn reference(&self, memory: &mut CpuMemory, step: Step) {
+        memory.update(self.y.buffer, |memory, y| {
+            let matrix = &memory.matrices[usize::from(self.matrix.matrix)];
+            let mut weights = vec![0.0; matrix.columns];
+            for output in self.matrix.first_row..self.matrix.first_row + self.matrix.rows {
+                matrix.row(output as usize, &mut weights);
+                for row in 0..self.y.rows.count(step.rows) {
+                    y[self.y.start(row) + output as usize] = dot(&weights, memory.row(&self.x, row));
+                }
+            }
+        });
+    }
+}
+
+/// `Σ a·b`, in eight `f64` lanes so that the compiler can use vector instructions.
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0f64; 8];
+    let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest = a_chunks.remainder().iter().zip(b_chunks.remainder());
+    let rest: f64 = rest.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+    for (a, b) in a_chunks.zip(b_chunks) {
+        for lane in 0..8 {
+            lanes[lane] += f64::from(a[lane]) * f64::from(b[lane]);
+        }
+    }
+    (lanes.iter().sum::<f64>() + rest) as f32
+}
+
+/// A [`Projection`] for few rows: bandwidth decides.
+#[derive(Debug, Clone)]
+pub struct Matvec(pub Projection);
+
+/// Outputs that one lane computes together.
+const TILE: u32 = 4;
+
+impl Matvec {
+    /// Lanes that share a tile of outputs: few for short rows, so that none is idle.
+    fn lanes(&self) -> u32 {
+        let units = self.0.matrix.columns.div_ceil(UNIT as u32);
+        units.next_power_of_two().clamp(2, 32) / 2
+    }
+}
+
+impl KernelRules for Matvec {
+    const NAME: &'static str = "matvec";
+    const SHADER: &'static str = include_str!("../../shaders/matvec.wgsl");
+
+    fn bindings(&self) -> Vec<Binding> {
+        self.0.bindings()
+    }
+
+    fn matrix(&self) -> Option<MatrixPart> {
+        Some(self.0.matrix)
+    }
+
+    fn constants(&self) -> Vec<(&'static str, f64)> {
+        let mut constants = self.0.constants();
+        constants.push(("LANES", self.lanes().into()));
+        constants
+    }
+
+    fn workgroups(&self, step_rows: u32) -> [u32; 3] {
+        let outputs_per_workgroup = 64 / self.lanes() * TILE;
+        [self.0.matrix.rows.div_ceil(outputs_per_workgroup), self.0.y.rows.count(step_rows), 1]
+    }
+
+    fn reference(&self, memory: &mut CpuMemory, step: Step) {
+        self.0.reference(memory, step);
+    }
+}

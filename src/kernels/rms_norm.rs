@@ -1,0 +1,51 @@
+//! Root-mean-square norm (Zhang & Sennrich 2019), the weight applied in f32.
+
+use super::{Activation, Binding, Buffer, CpuMemory, KernelRules, Step};
+
+/// `y = x · rsqrt(mean(x²) + epsilon) · weight`.
+#[derive(Debug, Clone)]
+pub struct RmsNorm {
+    /// `[rows, width]`.
+    pub x: Activation,
+    /// `[width]`.
+    pub weight: Buffer,
+    /// `[rows, width]`.
+    pub y: Activation,
+    /// Keeps the root away from zero.
+    pub epsilon: f32,
+}
+
+impl KernelRules for RmsNorm {
+    const NAME: &'static str = "rms_norm";
+    const SHADER: &'static str = include_str!("../../shaders/rms_norm.wgsl");
+
+    fn bindings(&self) -> Vec<Binding> {
+        vec![Binding::read(self.x.buffer), Binding::read(self.weight), Binding::write(self.y.buffer)]
+    }
+
+    fn constants(&self) -> Vec<(&'static str, f64)> {
+        vec![
+            ("WIDTH", self.y.width.into()),
+            ("STRIDE", self.y.stride.into()),
+            ("EPSILON", self.epsilon.into()),
+        ]
+    }
+
+    fn workgroups(&self, step_rows: u32) -> [u32; 3] {
+        [self.y.rows.count(step_rows), 1, 1]
+    }
+
+    fn reference(&self, memory: &mut CpuMemory, step: Step) {
+        memory.update(self.y.buffer, |memory, y| {
+            let weight = memory.read(self.weight);
+            for row in 0..self.y.rows.count(step.rows) {
+                let x = memory.row(&self.x, row);
+                let squares: f64 = x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+                let scale = 1.0 / (squares / x.len() as f64 + f64::from(self.epsilon)).sqrt();
+                for ((y, x), weight) in y[self.y.start(row)..].iter_mut().zip(x).zip(weight) {
+                    *y = (f64::from(*x) * scale * f64::from(*weight)) as f32;
+                }
+            }
+        });
+    }
+}

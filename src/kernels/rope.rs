@@ -1,0 +1,127 @@
+//! Rotary position embedding (Su et al. 2021), in place, from a table of cosines and sines.
+//!
+//! The table is computed on the host: WGSL promises sine and cosine only to 2⁻¹¹, and only
+//! for small angles.
+
+use super::{Activation, Binding, Buffer, CpuMemory, KernelRules, Step};
+
+/// Which two elements of a head turn together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairing {
+    /// `(2i, 2i + 1)`: how GGUF stores the `llama` family.
+    Adjacent,
+    /// `(i, i + rotary_dim / 2)`: how Hugging Face stores everything.
+    Halves,
+}
+
+/// What the table of a [`Rope`] is computed from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RotaryTable {
+    /// Radians per position, of each pair of a head.
+    pub frequencies: Vec<f32>,
+    /// A tensor of the checkpoint by whose elements the frequencies are divided.
+    pub divisors: Option<String>,
+    /// Positions.
+    pub context_length: u32,
+}
+
+impl RotaryTable {
+    /// Words of the table.
+    pub fn words(&self) -> u64 {
+        u64::from(self.context_length) * 2 * self.frequencies.len() as u64
+    }
+
+    /// `[context, rotary_dim]`. Angles are rounded to f32, as in the implementations that
+    /// models are trained with; their cosines and sines are exact to f32.
+    pub fn values(&self, divisors: Option<&[f32]>) -> Vec<f32> {
+        let frequency = |(pair, frequency): (usize, &f32)| {
+            frequency / divisors.and_then(|divisors| divisors.get(pair)).copied().unwrap_or(1.0)
+        };
+        let frequencies: Vec<f32> = self.frequencies.iter().enumerate().map(frequency).collect();
+        let mut values = Vec::with_capacity(self.words() as usize);
+        for position in 0..self.context_length {
+            let angles = frequencies.iter().map(|frequency| f64::from(position as f32 * frequency));
+            values.extend(angles.clone().map(|angle| angle.cos() as f32));
+            values.extend(angles.map(|angle| angle.sin() as f32));
+        }
+        values
+    }
+}
+
+/// Turns the first `rotary_dim` elements of every head by the row's position.
+#[derive(Debug, Clone)]
+pub struct Rope {
+    /// Queries or keys, `[rows, head_count * head_dim]`, turned in place.
+    pub x: Activation,
+    /// `[context, rotary_dim]`: per position `rotary_dim / 2` cosines, then as many sines.
+    pub table: Buffer,
+    /// Elements of a head.
+    pub head_dim: u32,
+    /// Elements of a head that turn.
+    pub rotary_dim: u32,
+    /// Which elements turn together.
+    pub pairing: Pairing,
+}
+
+impl Rope {
+    fn pairs(&self) -> u32 {
+        self.x.width / self.head_dim * (self.rotary_dim / 2)
+    }
+
+    /// Offsets in a head of the two elements of pair `i`.
+    fn pair(&self, i: usize) -> (usize, usize) {
+        match self.pairing {
+            Pairing::Adjacent => (2 * i, 2 * i + 1),
+            Pairing::Halves => (i, i + self.rotary_dim as usize / 2),
+        }
+    }
+}
+
+impl KernelRules for Rope {
+    const NAME: &'static str = "rope";
+    const SHADER: &'static str = include_str!("../../shaders/rope.wgsl");
+
+    fn bindings(&self) -> Vec<Binding> {
+        vec![Binding::write(self.x.buffer), Binding::read(self.table)]
+    }
+
+    fn constants(&self) -> Vec<(&'static str, f64)> {
+        let (first, second) = match self.pairing {
+            Pairing::Adjacent => (2, 1),
+            Pairing::Halves => (1, self.rotary_dim / 2),
+        };
+        vec![
+            ("PAIRS", self.pairs().into()),
+            ("STRIDE", self.x.stride.into()),
+            ("HEAD_DIM", self.head_dim.into()),
+            ("HALF", (self.rotary_dim / 2).into()),
+            ("PAIR_STEP", first.into()),
+            ("PAIR_GAP", second.into()),
+        ]
+    }
+
+    fn workgroups(&self, step_rows: u32) -> [u32; 3] {
+        [self.pairs().div_ceil(64), step_rows, 1]
+    }
+
+    fn reference(&self, memory: &mut CpuMemory, step: Step) {
+        let rotary = self.rotary_dim as usize;
+        memory.update(self.x.buffer, |memory, x| {
+            let table = memory.read(self.table);
+            for row in 0..step.rows {
+                let turn = &table[(step.position + row) as usize * rotary..][..rotary];
+                let start = self.x.start(row);
+                let heads = &mut x[start..start + self.x.width as usize];
+                for head in heads.chunks_exact_mut(self.head_dim as usize) {
+                    for i in 0..rotary / 2 {
+                        let (first, second) = self.pair(i);
+                        let (cos, sin) = (f64::from(turn[i]), f64::from(turn[rotary / 2 + i]));
+                        let (a, b) = (f64::from(head[first]), f64::from(head[second]));
+                        head[first] = (a * cos - b * sin) as f32;
+                        head[second] = (b * cos + a * sin) as f32;
+                    }
+                }
+            }
+        });
+    }
+}

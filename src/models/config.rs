@@ -1,0 +1,179 @@
+//! Reads a model's configuration under either of its two spellings.
+
+use std::fmt::Display;
+
+use serde_json::Value;
+
+use crate::error::{Code, Error, Result};
+use crate::plan::TensorShapes;
+use crate::weights::{Checkpoint, Container};
+
+/// A tensor's two names; `{}` stands for the layer's index.
+#[derive(Debug, Clone, Copy)]
+pub struct Names {
+    /// In GGUF.
+    pub gguf: &'static str,
+    /// In a Hugging Face checkpoint.
+    pub hugging_face: &'static str,
+}
+
+impl Names {
+    /// The name in a checkpoint of that kind.
+    pub fn of(self, is_gguf: bool, layer_index: u32) -> String {
+        let name = if is_gguf { self.gguf } else { self.hugging_face };
+        name.replace("{}", &layer_index.to_string())
+    }
+}
+
+/// Where a configuration is read from.
+pub struct ConfigSource<'a> {
+    checkpoint: &'a Checkpoint,
+    architecture: &'static str,
+}
+
+impl<'a> ConfigSource<'a> {
+    pub(super) fn new(checkpoint: &'a Checkpoint, architecture: &'static str) -> Self {
+        Self { checkpoint, architecture }
+    }
+
+    /// Whether the checkpoint is a GGUF file, not a safetensors folder.
+    pub fn is_gguf(&self) -> bool {
+        matches!(self.checkpoint.container, Container::Gguf(_))
+    }
+
+    /// Length of a tensor of one axis, if it is there.
+    pub fn vector_length(&self, name: &str) -> Option<usize> {
+        self.checkpoint.tensor(name).and_then(|(_, shape)| (shape.len() == 1).then(|| shape[0]))
+    }
+
+    /// Whether the checkpoint has a tensor of that name.
+    pub fn has_tensor(&self, name: &str) -> bool {
+        self.checkpoint.tensor(name).is_some()
+    }
+
+    /// Whether `config.json` has something at that path.
+    pub fn has(&self, hugging_face: &str) -> bool {
+        match &self.checkpoint.container {
+            Container::Gguf(_) => false,
+            Container::Safetensors(folder) => pointer(&folder.config, hugging_face).is_some(),
+        }
+    }
+
+    /// A count under its GGUF key (without the architecture's prefix) or its `config.json` path.
+    pub fn count(&self, gguf: &str, hugging_face: &str) -> Result<Option<u32>> {
+        let (field, found) = match &self.checkpoint.container {
+            Container::Gguf(metadata) => {
+                let key = self.key(gguf);
+                (key.clone(), metadata.u64(&key)?)
+            }
+            Container::Safetensors(folder) => match pointer(&folder.config, hugging_face) {
+                None => return Ok(None),
+                Some(value) => {
+                    let count = value.as_u64();
+                    let count = count.ok_or_else(|| self.malformed(hugging_face, value, "a whole number"))?;
+                    (hugging_face.to_owned(), Some(count))
+                }
+            },
+        };
+        let fits = |count: u64| {
+            let fits = u32::try_from(count).ok().filter(|count| *count < 1 << 30);
+            fits.ok_or_else(|| self.malformed(&field, count, "at most 2^30"))
+        };
+        found.map(fits).transpose()
+    }
+
+    /// A positive count that must be there.
+    pub fn required_count(&self, gguf: &str, hugging_face: &str) -> Result<u32> {
+        let field = if self.is_gguf() { &self.key(gguf) } else { hugging_face };
+        match self.count(gguf, hugging_face)? {
+            None => Err(self.malformed(field, "nothing", "a count")),
+            Some(0) => Err(self.malformed(field, 0, "at least 1")),
+            Some(count) => Ok(count),
+        }
+    }
+
+    /// A finite number.
+    pub fn number(&self, gguf: &str, hugging_face: &str) -> Result<Option<f64>> {
+        let (field, found) = match &self.checkpoint.container {
+            Container::Gguf(metadata) => {
+                let key = self.key(gguf);
+                (key.clone(), metadata.f64(&key)?)
+            }
+            Container::Safetensors(folder) => match pointer(&folder.config, hugging_face) {
+                None => return Ok(None),
+                Some(value) => {
+                    let number = value.as_f64();
+                    let number = number.ok_or_else(|| self.malformed(hugging_face, value, "a number"))?;
+                    (hugging_face.to_owned(), Some(number))
+                }
+            },
+        };
+        let finite = |number: f64| {
+            if number.is_finite() { Ok(number) } else { Err(self.malformed(&field, number, "finite")) }
+        };
+        found.map(finite).transpose()
+    }
+
+    /// A text.
+    pub fn text(&self, gguf: &str, hugging_face: &str) -> Result<Option<&'a str>> {
+        match &self.checkpoint.container {
+            Container::Gguf(metadata) => metadata.str(&self.key(gguf)),
+            Container::Safetensors(folder) => match pointer(&folder.config, hugging_face) {
+                None => Ok(None),
+                Some(Value::String(text)) => Ok(Some(text)),
+                Some(value) => Err(self.malformed(hugging_face, value, "a string")),
+            },
+        }
+    }
+
+    /// A truth value of `config.json`; GGUF has none that matter here.
+    pub fn flag(&self, hugging_face: &str) -> Result<Option<bool>> {
+        match &self.checkpoint.container {
+            Container::Gguf(_) => Ok(None),
+            Container::Safetensors(folder) => match pointer(&folder.config, hugging_face) {
+                None => Ok(None),
+                Some(Value::Bool(flag)) => Ok(Some(*flag)),
+                Some(value) => Err(self.malformed(hugging_face, value, "true or false")),
+            },
+        }
+    }
+
+    /// How many strings the GGUF key lists, without a prefix.
+    pub fn list_length(&self, key: &str) -> Result<Option<usize>> {
+        match &self.checkpoint.container {
+            Container::Gguf(metadata) => Ok(metadata.strings(key)?.map(|list| list.len())),
+            Container::Safetensors(_) => Ok(None),
+        }
+    }
+
+    /// `malformed`, naming file, field, what was found and what is right.
+    pub fn malformed(&self, field: &str, found: impl Display, expected: &str) -> Error {
+        self.error(Code::Malformed, field, found, expected)
+    }
+
+    /// `unsupported-format`, naming file, field, what was found and what we can do.
+    pub fn unsupported(&self, field: &str, found: impl Display, supported: &str) -> Error {
+        self.error(Code::UnsupportedFormat, field, found, supported)
+    }
+
+    fn error(&self, code: Code, field: &str, found: impl Display, expected: &str) -> Error {
+        let file = &self.checkpoint.name;
+        let place = if self.is_gguf() { "" } else { "config.json: " };
+        Error::new(code, format!("{file}: {place}{field}: found {found}, expected {expected}"))
+    }
+
+    fn key(&self, key: &str) -> String {
+        format!("{}.{key}", self.architecture)
+    }
+}
+
+/// The value at a dotted path; `null` counts as absent.
+fn pointer<'a>(config: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(config, |value, key| value.get(key)).filter(|value| !value.is_null())
+}
+
+impl TensorShapes for Checkpoint {
+    fn tensor(&self, name: &str) -> Option<(crate::formats::Format, &[usize])> {
+        self.tensors.get(name).map(|tensor| (tensor.format, tensor.shape.as_slice()))
+    }
+}

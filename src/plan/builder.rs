@@ -1,0 +1,165 @@
+//! The vocabulary in which a model writes its plan: each method appends kernels and returns
+//! the activation they write.
+//!
+//! Mistakes of the programmer, such as operands of different widths, are assertions here.
+
+use super::{Matrix, Plan, PlannedKernel, Resources};
+use crate::kernels::{
+    Activation, Add, Attention, Buffer, CacheStore, Embed, GatedActivation, Kernel, LastRow, Matmul, Matvec,
+    Pairing, Projection, RmsNorm, Rope, Rows,
+};
+
+/// Plans of at most this many rows use the matrix-vector kernel, larger ones the tiled one.
+const MATVEC_ROWS: u32 = 4;
+
+/// Writes a plan.
+pub struct PlanBuilder<'a, 'b> {
+    /// What the plan shares with others: ask it for weights and state.
+    pub resources: &'a mut Resources<'b>,
+    capacity: u32,
+    kernels: Vec<PlannedKernel>,
+    scratch: Vec<Activation>,
+    place: String,
+}
+
+/// A key/value cache of one layer and the shape of its attention.
+#[derive(Debug, Clone, Copy)]
+pub struct AttentionShape {
+    /// Query heads.
+    pub head_count: u32,
+    /// Key/value heads.
+    pub kv_head_count: u32,
+    /// Elements of a head.
+    pub head_dim: u32,
+    /// Applied to the scores.
+    pub scale: f32,
+}
+
+impl<'a, 'b> PlanBuilder<'a, 'b> {
+    /// An empty plan for steps of at most `capacity` rows.
+    pub fn new(resources: &'a mut Resources<'b>, capacity: u32) -> Self {
+        let place = String::new();
+        Self { resources, capacity, kernels: Vec::new(), scratch: Vec::new(), place }
+    }
+
+    /// The plan, with what it is for.
+    pub fn finish(self, logits: Activation) -> Plan {
+        let Self { capacity, kernels, scratch, .. } = self;
+        Plan { capacity, kernels, scratch, logits }
+    }
+
+    /// Names the place in the model of the kernels that follow, for labels.
+    pub fn at(&mut self, place: impl Into<String>) {
+        self.place = place.into();
+    }
+
+    /// Rows that something else fills: how tests feed a single kernel.
+    pub fn input(&mut self, rows: Rows, width: u32) -> Activation {
+        self.scratch(rows, width)
+    }
+
+    /// Rows of the embedding matrix for the step's tokens, `[rows, columns]`.
+    pub fn embed(&mut self, matrix: Matrix) -> Activation {
+        let tokens = self.resources.tokens(self.capacity);
+        let parts = self.resources.parts(matrix);
+        let y = self.scratch(Rows::Step, parts[0].columns);
+        for matrix in parts {
+            self.push(Embed { tokens, matrix, y });
+        }
+        y
+    }
+
+    /// `weights · x` for every row of `x`, `[rows, matrix rows]`.
+    pub fn matmul(&mut self, matrix: Matrix, x: Activation) -> Activation {
+        let info = self.resources.matrix(matrix.0);
+        assert_eq!(info.columns, x.width, "{}: columns, and width of the input", info.tensor);
+        let y = self.scratch(x.rows, info.rows);
+        for matrix in self.resources.parts(matrix) {
+            let projection = Projection { x, matrix, y };
+            if x.rows.count(self.capacity) <= MATVEC_ROWS {
+                self.push(Matvec(projection));
+            } else {
+                self.push(Matmul(projection));
+            }
+        }
+        y
+    }
+
+    /// Root-mean-square norm.
+    pub fn rms_norm(&mut self, x: Activation, weight: Buffer, epsilon: f32) -> Activation {
+        let y = self.scratch(x.rows, x.width);
+        self.push(RmsNorm { x, weight, y, epsilon });
+        y
+    }
+
+    /// `a + b`.
+    pub fn add(&mut self, a: Activation, b: Activation) -> Activation {
+        assert_eq!((a.rows, a.width), (b.rows, b.width), "shapes of the addends");
+        let y = self.scratch(a.rows, a.width);
+        self.push(Add { a, b, y });
+        y
+    }
+
+    /// `silu(gate) · up`.
+    pub fn gated_activation(&mut self, gate: Activation, up: Activation) -> Activation {
+        assert_eq!((gate.rows, gate.width), (up.rows, up.width), "shapes of gate and input");
+        let y = self.scratch(gate.rows, gate.width);
+        self.push(GatedActivation { gate, up, y });
+        y
+    }
+
+    /// Turns the heads of `x` by their positions, in place.
+    pub fn rope(&mut self, x: Activation, table: Buffer, head_dim: u32, rotary_dim: u32, pairing: Pairing) {
+        self.push(Rope { x, table, head_dim, rotary_dim, pairing });
+    }
+
+    /// Appends the step's rows to a cache.
+    pub fn cache_store(&mut self, x: Activation, cache: Buffer) {
+        self.push(CacheStore { x, cache });
+    }
+
+    /// Causal attention over caches that already hold the step's rows.
+    pub fn attention(
+        &mut self,
+        q: Activation,
+        keys: Buffer,
+        values: Buffer,
+        shape: AttentionShape,
+    ) -> Activation {
+        let AttentionShape { head_count, kv_head_count, head_dim, scale } = shape;
+        let y = self.scratch(q.rows, q.width);
+        self.push(Attention { q, keys, values, y, head_count, kv_head_count, head_dim, scale });
+        y
+    }
+
+    /// The step's last row.
+    pub fn last_row(&mut self, x: Activation) -> Activation {
+        if self.capacity == 1 {
+            return Activation { rows: Rows::One, ..x };
+        }
+        let y = self.scratch(Rows::One, x.width);
+        self.push(LastRow { x, y });
+        y
+    }
+
+    fn scratch(&mut self, rows: Rows, width: u32) -> Activation {
+        let stride = Activation::stride_of(width);
+        let buffer = Buffer::Scratch(self.scratch.len() as u16);
+        let activation = Activation { buffer, rows, width, stride };
+        self.scratch.push(activation);
+        activation
+    }
+
+    fn push(&mut self, kernel: impl Into<Kernel>) {
+        let kernel = kernel.into();
+        let label = format!("{} {}", self.place, kernel.name());
+        let bindings = kernel.bindings();
+        for (i, binding) in bindings.iter().enumerate() {
+            let twice = bindings[..i]
+                .iter()
+                .any(|other| other.buffer == binding.buffer && (other.write || binding.write));
+            assert!(!twice, "{label}: {:?} is written and bound twice", binding.buffer);
+        }
+        self.kernels.push(PlannedKernel { kernel, label });
+    }
+}

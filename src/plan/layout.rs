@@ -1,0 +1,74 @@
+//! Which scratch buffers share memory: two may when one is last used before the other is
+//! first written.
+//!
+//! Shaders read whole units of 32 words, past the width of a row up to its stride, and rely on
+//! zeros there. So rows that have such a tail share memory only with rows of the same width.
+
+use super::Plan;
+use crate::kernels::{Activation, Buffer};
+
+/// Memory for the scratch buffers of several plans of which one runs at a time.
+#[derive(Debug, Clone)]
+pub struct Slots {
+    /// Words of each slot.
+    pub words: Vec<u64>,
+    /// Per plan, the slot of each scratch buffer.
+    pub of: Vec<Vec<u16>>,
+}
+
+/// First-fit over lifetimes, plan by plan.
+pub fn assign_slots(plans: &[&Plan]) -> Slots {
+    let mut slots = Slots { words: Vec::new(), of: Vec::new() };
+    let mut tails = Vec::new();
+    for plan in plans {
+        let assigned = assign(plan, &mut slots.words, &mut tails);
+        slots.of.push(assigned);
+    }
+    slots
+}
+
+fn assign(plan: &Plan, words: &mut Vec<u64>, tails: &mut Vec<u32>) -> Vec<u16> {
+    let (first_use, last_use) = lifetimes(plan);
+    let tail = |x: &Activation| if x.width == x.stride { 0 } else { x.width };
+    // The index of the kernel after which a slot is free again.
+    let mut busy_until: Vec<Option<usize>> = vec![None; words.len()];
+    let mut order: Vec<usize> = (0..plan.scratch.len()).collect();
+    order.sort_by_key(|buffer| first_use[*buffer]);
+    let mut assigned = vec![0; plan.scratch.len()];
+    for buffer in order {
+        let free = |slot: &usize| {
+            tails[*slot] == tail(&plan.scratch[buffer])
+                && busy_until[*slot].is_none_or(|until| until < first_use[buffer])
+        };
+        let slot = (0..words.len()).find(free).unwrap_or_else(|| {
+            words.push(0);
+            tails.push(tail(&plan.scratch[buffer]));
+            busy_until.push(None);
+            words.len() - 1
+        });
+        words[slot] = words[slot].max(plan.scratch[buffer].words(plan.capacity));
+        busy_until[slot] = Some(last_use[buffer]);
+        assigned[buffer] = slot as u16;
+    }
+    assigned
+}
+
+/// Index of the first and of the last kernel that binds each scratch buffer. The logits are
+/// read after the last kernel.
+fn lifetimes(plan: &Plan) -> (Vec<usize>, Vec<usize>) {
+    let count = plan.scratch.len();
+    let (mut first, mut last) = (vec![usize::MAX; count], vec![0; count]);
+    for (index, planned) in plan.kernels.iter().enumerate() {
+        for binding in planned.kernel.bindings() {
+            if let Buffer::Scratch(buffer) = binding.buffer {
+                let buffer = usize::from(buffer);
+                first[buffer] = first[buffer].min(index);
+                last[buffer] = index;
+            }
+        }
+    }
+    if let Buffer::Scratch(buffer) = plan.logits.buffer {
+        last[usize::from(buffer)] = plan.kernels.len();
+    }
+    (first, last)
+}

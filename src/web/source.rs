@@ -1,0 +1,71 @@
+//! Files that JavaScript holds: `{ name, sizeBytes, read(offset, length) }`.
+
+use std::rc::Rc;
+
+use js_sys::{Function, Promise, Reflect, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+
+use super::from_js;
+use crate::error::{Code, Error, Result};
+use crate::weights::source::{ByteSource, LocalFuture};
+
+struct JsSource {
+    name: String,
+    size_bytes: u64,
+    object: JsValue,
+    read: Function,
+}
+
+/// The sources of an array of `SourceFile`s.
+pub(super) fn files(objects: Vec<JsValue>) -> Result<Vec<Rc<dyn ByteSource>>> {
+    objects.into_iter().map(file).collect()
+}
+
+fn file(object: JsValue) -> Result<Rc<dyn ByteSource>> {
+    let field = |name: &str| Reflect::get(&object, &name.into()).unwrap_or(JsValue::UNDEFINED);
+    let wrong =
+        |name: &str| Error::invalid_request("files", format!("{name} is missing or of the wrong type"));
+    let name = field("name").as_string().ok_or_else(|| wrong("name"))?;
+    let size = field("sizeBytes").as_f64().filter(|size| *size >= 0.0 && size.fract() == 0.0);
+    let size_bytes = size.ok_or_else(|| wrong("sizeBytes"))? as u64;
+    let read = field("read").dyn_into::<Function>().map_err(|_| wrong("read"))?;
+    Ok(Rc::new(JsSource { name, size_bytes, object, read }))
+}
+
+impl ByteSource for JsSource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read(&self, offset: u64, length: usize) -> LocalFuture<'_, Result<Vec<u8>>> {
+        Box::pin(async move {
+            if offset.checked_add(length as u64).is_none_or(|end| end > self.size_bytes) {
+                return Err(crate::weights::source::past_the_end(
+                    &self.name,
+                    offset.saturating_add(length as u64),
+                    self.size_bytes,
+                ));
+            }
+            let failed = |error: JsValue| from_js(&error, Code::Network);
+            let answer = self.read.call2(&self.object, &(offset as f64).into(), &(length as f64).into());
+            let mut answer = answer.map_err(failed)?;
+            if let Some(promise) = answer.dyn_ref::<Promise>() {
+                answer = JsFuture::from(promise.clone()).await.map_err(failed)?;
+            }
+            let bytes = answer.dyn_into::<Uint8Array>();
+            let bytes =
+                bytes.map_err(|_| Error::internal(format!("{}: read gave no Uint8Array", self.name)))?;
+            if bytes.length() as usize != length {
+                let message =
+                    format!("{}: read gave {} of {length} bytes at {offset}", self.name, bytes.length());
+                return Err(Error::new(Code::Network, message));
+            }
+            Ok(bytes.to_vec())
+        })
+    }
+}

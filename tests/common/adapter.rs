@@ -1,0 +1,20 @@
+//! The adapter that tests run on.
+
+use std::rc::Rc;
+
+use tablm::gpu::Gpu;
+
+/// Opens the adapter, or fails the test; with `ALLOW_NO_GPU=1` says so and gives none.
+pub(crate) async fn gpu() -> Option<Rc<Gpu>> {
+    match Gpu::open().await {
+        Ok(gpu) => {
+            eprintln!("adapter: {} ({})", gpu.report.name, gpu.report.interface);
+            Some(Rc::new(gpu))
+        }
+        Err(error) if std::env::var("ALLOW_NO_GPU").as_deref() == Ok("1") => {
+            eprintln!("no adapter, not tested: {error}");
+            None
+        }
+        Err(error) => panic!("{error}; install a Vulkan driver, or set ALLOW_NO_GPU=1 to go without"),
+    }
+}

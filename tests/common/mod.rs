@@ -1,0 +1,13 @@
+//! What several test files need.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each test file uses a part"
+)]
+
+pub(crate) mod adapter;
+pub(crate) mod random;
+
+pub(crate) use adapter::gpu;

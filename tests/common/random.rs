@@ -1,0 +1,67 @@
+//! Random numbers and random valid weights, the same on every machine.
+
+use half::{bf16, f16};
+use tablm::formats::Format;
+
+/// SplitMix64 (Steele, Lea & Flood 2014).
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Uniform in -1 … 1.
+    pub(crate) fn uniform(&mut self) -> f32 {
+        (self.bits() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+
+    /// About normal, variance 1.
+    pub(crate) fn normal(&mut self) -> f32 {
+        let sum: f32 = (0..12).map(|_| self.uniform()).sum();
+        sum / 2.0
+    }
+
+    pub(crate) fn normals(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| self.normal()).collect()
+    }
+
+    /// Stored bytes of a random matrix: any quants, scales of a sensible size.
+    pub(crate) fn stored(&mut self, format: Format, rows: usize, columns: usize) -> Vec<u8> {
+        let count = rows * columns;
+        match format {
+            Format::F32 => self.normals(count).iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Format::F16 => self.normals(count).iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
+            Format::BF16 => {
+                self.normals(count).iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect()
+            }
+            _ => self.quantised(format, count),
+        }
+    }
+
+    fn quantised(&mut self, format: Format, count: usize) -> Vec<u8> {
+        let rules = format.rules();
+        let scales: &[usize] = match format {
+            Format::Q4_1 | Format::Q5_1 | Format::Q4_K | Format::Q5_K => &[0, 2],
+            Format::Q6_K => &[208],
+            _ => &[0],
+        };
+        let mut stored: Vec<u8> =
+            (0..count / rules.block_weights() * rules.block_bytes()).map(|_| self.bits() as u8).collect();
+        for block in stored.chunks_exact_mut(rules.block_bytes()) {
+            for offset in scales {
+                let scale = f16::from_f32(self.uniform() / 16.0);
+                block[*offset..offset + 2].copy_from_slice(&scale.to_le_bytes());
+            }
+        }
+        stored
+    }
+}
