@@ -1,6 +1,7 @@
 //! What several test files need.
 #![allow(
     dead_code,
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -8,6 +9,8 @@
 )]
 
 pub(crate) mod adapter;
+pub(crate) mod cache;
+pub(crate) mod engines;
 pub(crate) mod random;
 
 pub(crate) use adapter::gpu;

@@ -1,0 +1,183 @@
+//! SmolLM2-135M-Instruct, real weights, against the f32 reference: Hugging Face transformers
+//! on the dequantised file (`tests/data/golden/smollm2.json`, `hf_f32`).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use serde_json::Value;
+
+use common::cache;
+use common::engines::{devices, greedy, load};
+use tablm::engine::{DeviceChoice, Engine, LoadOptions, Prompt, log_probability, normalised_error};
+
+/// Two logits this close may change places.
+const TIE: f32 = 1e-3;
+
+fn golden() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/golden/smollm2.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+}
+
+/// Prompt ids, and the reference's entry, of every prompt.
+fn prompts(golden: &Value) -> Vec<(String, Value, Vec<u32>, Value)> {
+    let prompt = |prompt: &Value| {
+        let id = prompt["id"].as_str().unwrap().to_owned();
+        let reference = golden["hf_f32"]["prompts"][&id].clone();
+        assert!(reference.is_object(), "{id} has no f32 reference");
+        (id, prompt["messages"].clone(), ids(&prompt["prompt_ids"]), reference)
+    };
+    golden["prompts"].as_array().unwrap().iter().map(prompt).collect()
+}
+
+fn chat(messages: &Value) -> Prompt {
+    Prompt::Chat { messages: messages.clone(), tools: None, variables: serde_json::Map::new() }
+}
+
+/// Fails unless the engine's greedy answer has the reference's ids. Where they part, the two
+/// logits must tie; what follows is then not comparable.
+async fn check_greedy(engine: &mut Engine, name: &str, messages: &Value, prompt: &[u32], reference: &Value) {
+    let expected = ids(&reference["gen_ids"]);
+    let found = engine.generate(&greedy(chat(messages), expected.len()), |_| {}).await.unwrap();
+    assert_eq!(found.prompt_token_ids, prompt, "{name}: the rendered chat's ids");
+    let same =
+        found.token_ids.iter().zip(&expected).take_while(|(found, expected)| found == expected).count();
+    if same == expected.len() {
+        return;
+    }
+    let mut context = prompt.to_vec();
+    context.extend(&expected[..same]);
+    let logits = engine.logits(&context).await.unwrap();
+    let (ours, theirs) = (found.token_ids[same] as usize, expected[same] as usize);
+    let gap = logits[ours] - logits[theirs];
+    println!("{name}: step {same}: {ours} instead of {theirs}, logits {gap} apart");
+    assert!(gap < TIE, "{name}: step {same}: {ours} instead of {theirs}, logits {gap} apart");
+}
+
+/// Log-probabilities of the reference's likeliest first tokens, within `tolerance`.
+async fn check_first_token(
+    engine: &mut Engine,
+    name: &str,
+    prompt: &[u32],
+    reference: &Value,
+    tolerance: f64,
+) {
+    let logits = engine.logits(prompt).await.unwrap();
+    for entry in reference["first_top10"].as_array().unwrap() {
+        let (token, expected) = (entry[0].as_u64().unwrap() as u32, entry[1].as_f64().unwrap());
+        let found = log_probability(&logits, token).unwrap();
+        let distance = (found - expected).abs();
+        assert!(distance < tolerance, "{name}: token {token}: {found} instead of {expected}");
+    }
+}
+
+async fn check_prompts(engine: &mut Engine, only: &[&str], tolerance: f64) {
+    let golden = golden();
+    for (name, messages, prompt, reference) in prompts(&golden) {
+        if only.is_empty() || only.contains(&name.as_str()) {
+            check_first_token(engine, &name, &prompt, &reference, tolerance).await;
+            check_greedy(engine, &name, &messages, &prompt, &reference).await;
+        }
+    }
+}
+
+#[test]
+fn every_prompt_gives_the_reference_ids() {
+    pollster::block_on(async {
+        for device in devices().await {
+            let options = LoadOptions { device, context_length: Some(1024), ..LoadOptions::default() };
+            let mut engine = load(&cache::smollm2(), options).await;
+            check_prompts(&mut engine, &[], 2e-3).await;
+        }
+    });
+}
+
+#[test]
+fn perplexity_of_the_paragraph() {
+    pollster::block_on(async {
+        let golden = golden();
+        let paragraph = ids(&golden["paragraph"]["ids"]);
+        let expected = golden["hf_f32"]["paragraph"]["ppl"].as_f64().unwrap();
+        for device in devices().await {
+            let options =
+                LoadOptions { device, context_length: Some(512), all_logits: true, ..LoadOptions::default() };
+            let mut engine = load(&cache::smollm2(), options).await;
+            let text = golden["paragraph"]["text"].as_str().unwrap();
+            assert_eq!(engine.text().raw_ids(text).unwrap(), paragraph);
+            let logits = engine.logits(&paragraph[..paragraph.len() - 1]).await.unwrap();
+            let rows = logits.chunks(engine.info().vocabulary_size as usize).zip(&paragraph[1..]);
+            let nll: f64 = rows.map(|(row, token)| -log_probability(row, *token).unwrap()).sum();
+            let found = (nll / (paragraph.len() - 1) as f64).exp();
+            println!("{device:?}: perplexity {found:.4}, reference {expected}");
+            assert!((found / expected - 1.0).abs() < 1e-3, "{device:?}: {found} instead of {expected}");
+        }
+    });
+}
+
+#[test]
+fn safetensors_in_f32_and_bf16() {
+    pollster::block_on(async {
+        for device in devices().await {
+            let options = LoadOptions { device, context_length: Some(512), ..LoadOptions::default() };
+            // The CPU goes through all prompts; the GPU's arithmetic is the same for each.
+            let only: &[&str] = if device == DeviceChoice::Cpu { &[] } else { &["capital", "code"] };
+            let mut engine = load(&cache::derived("SmolLM2-135M-Instruct-F32"), options.clone()).await;
+            check_prompts(&mut engine, only, 2e-3).await;
+            drop(engine);
+            let mut engine = load(&cache::derived("SmolLM2-135M-Instruct-BF16"), options).await;
+            let golden = golden();
+            for (name, _, prompt, reference) in prompts(&golden) {
+                if only.is_empty() || only.contains(&name.as_str()) {
+                    check_first_token(&mut engine, &name, &prompt, &reference, 0.05).await;
+                }
+            }
+        }
+    });
+}
+
+/// Logits of one prompt on every executor.
+async fn logits_everywhere(path: &std::path::Path, tokens: &[u32]) -> Vec<Vec<f32>> {
+    let mut all = Vec::new();
+    for device in devices().await {
+        let options = LoadOptions { device, context_length: Some(256), ..LoadOptions::default() };
+        all.push(load(path, options).await.logits(tokens).await.unwrap());
+    }
+    all
+}
+
+#[test]
+fn requantised_models_agree_on_both_executors() {
+    pollster::block_on(async {
+        let tokens = &ids(&golden()["paragraph"]["ids"])[..40];
+        for format in ["Q8_0", "Q4_0", "Q5_0", "Q5_1"] {
+            let path = cache::derived(&format!("SmolLM2-135M-Instruct.{format}.gguf"));
+            let all = logits_everywhere(&path, tokens).await;
+            for found in &all[1..] {
+                let error = normalised_error(&all[0], found);
+                println!("{format}: normalised error {error:e}");
+                assert!(error < 1e-10, "{format}: {error:e}");
+            }
+        }
+    });
+}
+
+#[test]
+fn tiny_models_match_their_dequantised_twins() {
+    pollster::block_on(async {
+        let tokens: Vec<u32> = (0..70).map(|i| i * 7 % 500).collect();
+        for format in ["Q4_K", "Q5_K", "Q6_K"] {
+            for width in [256, 512] {
+                let name = format!("tiny-{format}-{width}");
+                let mut all = logits_everywhere(&cache::derived(&format!("{name}.gguf")), &tokens).await;
+                all.extend(logits_everywhere(&cache::derived(&format!("{name}.F32.gguf")), &tokens).await);
+                for found in &all[1..] {
+                    let error = normalised_error(&all[0], found);
+                    assert!(error < 1e-10, "{name}: {error:e}");
+                }
+            }
+        }
+    });
+}
