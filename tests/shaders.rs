@@ -1,0 +1,337 @@
+//! Every shader without a GPU: it is valid WGSL with every weight format, it agrees with its
+//! kernel's Rust side, it stays within what every WebGPU adapter offers, and none is left over.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use naga::proc::Layouter;
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
+use tablm::formats::Format;
+use tablm::gpu::shader::assemble;
+use tablm::kernels::{Kernel, Pairing, RotaryTable, Rows, Step, shader_piece};
+use tablm::plan::{AttentionShape, Plan, PlanBuilder, Resources, TensorShapes};
+
+/// What the WebGPU specification guarantees.
+const STORAGE_BUFFERS: usize = 8;
+const WORKGROUP_BYTES: u32 = 16 * 1024;
+const INVOCATIONS: u32 = 256;
+const WORKGROUPS: u32 = 65_535;
+
+/// Weights of a row: whole blocks of every format.
+const COLUMNS: u32 = 512;
+/// As many as the largest vocabularies.
+const VOCABULARY: u32 = 262_144;
+/// Rows of the longest chunk of a prompt.
+const CHUNK: u32 = 512;
+
+/// One matrix in a format, and one vector.
+struct Shapes {
+    matrix: (Format, [usize; 2]),
+    vector: [usize; 1],
+}
+
+impl TensorShapes for Shapes {
+    fn tensor(&self, name: &str) -> Option<(Format, &[usize])> {
+        match name {
+            "matrix" => Some((self.matrix.0, &self.matrix.1)),
+            "vector" => Some((Format::F32, &self.vector)),
+            _ => None,
+        }
+    }
+}
+
+/// A plan that has every kernel which suits its capacity, over a matrix in that format.
+fn plan(format: Format, capacity: u32, max_binding_bytes: u64) -> Plan {
+    let columns = COLUMNS as usize;
+    let shapes = Shapes { matrix: (format, [VOCABULARY as usize, columns]), vector: [columns] };
+    let mut resources = Resources::new(&shapes, max_binding_bytes);
+    let mut plan = PlanBuilder::new(&mut resources, capacity);
+    let matrix = plan.resources.weight_matrix("matrix", VOCABULARY, COLUMNS);
+    let vector = plan.resources.weight_vector("vector", COLUMNS);
+    let x = plan.embed(matrix);
+    let x = plan.rms_norm(x, vector, 1e-5);
+    let table = plan.resources.rotary_table(|| RotaryTable {
+        frequencies: vec![1.0; 32],
+        divisors: None,
+        context_length: 16,
+    });
+    for pairing in [Pairing::Adjacent, Pairing::Halves] {
+        plan.rope(x, table, 64, 64, pairing);
+    }
+    let k = plan.input(Rows::Step, 128);
+    let keys = plan.resources.state("keys", 16 * 128);
+    let values = plan.resources.state("values", 16 * 128);
+    plan.cache_store(k, keys);
+    let shape = AttentionShape { head_count: 8, kv_head_count: 2, head_dim: 64, scale: 0.125 };
+    let y = plan.attention(x, keys, values, shape);
+    let gated = plan.gated_activation(x, y);
+    let sum = plan.add(x, gated);
+    plan.matmul(matrix, sum);
+    let last = plan.last_row(sum);
+    let logits = plan.matmul(matrix, last);
+    let plan = plan.finish(logits);
+    resources.check_complete("test").unwrap();
+    plan
+}
+
+/// Kernels with their name and format, one for each pipeline that a device would compile.
+fn pipelines() -> Vec<(String, Kernel, u32)> {
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    for format in Format::ALL {
+        for (capacity, max_binding_bytes) in [(1, u64::MAX), (CHUNK, u64::MAX), (1, 16 << 20)] {
+            for planned in plan(format, capacity, max_binding_bytes).kernels {
+                let kernel = planned.kernel;
+                let format = kernel.matrix().map_or(String::new(), |matrix| matrix.format.name().to_owned());
+                let name = format!("{} {format} {:?}", kernel.name(), kernel.constants());
+                if seen.insert(name.clone()) {
+                    found.push((name, kernel, capacity));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn parse(name: &str, text: &str) -> (Module, ModuleInfo) {
+    let module = naga::front::wgsl::parse_str(text)
+        .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(text)));
+    // No optional capability: shaders use what every adapter has, `unpack2x16float` among it.
+    let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+        .validate(&module)
+        .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(text)));
+    (module, info)
+}
+
+/// The shader of a kernel, parsed and valid.
+fn module(name: &str, kernel: &Kernel) -> (Module, ModuleInfo) {
+    let format = kernel.matrix().map(|matrix| matrix.format);
+    parse(name, &assemble(kernel.shader(), format).unwrap())
+}
+
+/// Whether a binding may be written, by binding, of one group's storage buffers; checks that
+/// the others are the `Step`.
+fn storage(name: &str, module: &Module, group: u32) -> BTreeMap<u32, bool> {
+    let mut found = BTreeMap::new();
+    for (_, variable) in module.global_variables.iter() {
+        let Some(place) = variable.binding.filter(|place| place.group == group) else { continue };
+        let what = format!("{name}: group {group}, binding {}", place.binding);
+        match variable.space {
+            AddressSpace::Storage { access } => {
+                assert!(access.contains(StorageAccess::LOAD), "{what} is not readable");
+                let write = access.contains(StorageAccess::STORE);
+                assert!(found.insert(place.binding, write).is_none(), "{what} is declared twice");
+            }
+            AddressSpace::Uniform => {
+                assert_eq!((group, place.binding), (0, 0), "{what} is a uniform, only the step may be");
+                let size = module.types[variable.ty].inner.size(module.to_ctx());
+                assert_eq!(size as usize, size_of::<Step>(), "{what}: size of the step");
+            }
+            space => panic!("{what} is in {space:?}"),
+        }
+    }
+    found
+}
+
+#[test]
+fn every_kernel_is_tried() {
+    let tried: BTreeSet<_> = pipelines().iter().map(|(_, kernel, _)| kernel.name()).collect();
+    let all: BTreeSet<_> = Kernel::ALL.iter().map(|(name, _)| *name).collect();
+    assert_eq!(tried, all, "add new kernels to the plan at the top of this file");
+}
+
+#[test]
+fn shaders_are_valid_with_every_format() {
+    for (name, kernel, _) in pipelines() {
+        let (module, info) = module(&name, &kernel);
+        let constants = kernel.constants().into_iter();
+        let constants = constants.map(|(name, value)| (name.to_owned(), value)).collect();
+        // Puts the constants in and validates once more.
+        let processed = naga::back::pipeline_constants::process_overrides(&module, &info, None, &constants);
+        if let Err(error) = processed {
+            panic!("{name}: {error}");
+        }
+    }
+}
+
+#[test]
+fn overrides_are_the_constants_of_the_kernel() {
+    for (name, kernel, _) in pipelines() {
+        let (module, _) = module(&name, &kernel);
+        let mut types = HashMap::new();
+        for (_, constant) in module.overrides.iter() {
+            let label = constant.name.clone().unwrap();
+            assert!(constant.id.is_none(), "{name}: {label} has a number, expected its name only");
+            assert!(constant.init.is_none(), "{name}: {label} has a default, expected a value from Rust");
+            let TypeInner::Scalar(scalar) = module.types[constant.ty].inner else { unreachable!() };
+            types.insert(label, scalar.kind);
+        }
+        let declared: BTreeSet<_> = types.keys().map(String::as_str).collect();
+        let given: Vec<_> = kernel.constants();
+        let names: BTreeSet<_> = given.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names.len(), given.len(), "{name}: a constant is given twice");
+        assert_eq!(declared, names, "{name}: overrides of the shader, and constants of the kernel");
+        for (label, value) in given {
+            let whole = value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value);
+            assert!(types[label] != ScalarKind::Uint || whole, "{name}: {label} is a u32, found {value}");
+        }
+    }
+}
+
+#[test]
+fn bindings_are_those_of_the_kernel() {
+    for (name, kernel, _) in pipelines() {
+        let (module, _) = module(&name, &kernel);
+        let expected = kernel.bindings();
+        let expected =
+            expected.iter().enumerate().map(|(i, binding)| (i as u32 + 1, binding.write)).collect();
+        let activations = storage(&name, &module, 0);
+        assert_eq!(activations, expected, "{name}: bindings of group 0 and whether they are written");
+        let planes = storage(&name, &module, 1);
+        let count = kernel.matrix().map_or(0, |matrix| planes_of(matrix.format));
+        let expected = (0..count as u32).map(|plane| (plane, false)).collect();
+        assert_eq!(planes, expected, "{name}: planes in group 1 and whether they are written");
+        let groups = module.global_variables.iter().filter_map(|(_, variable)| variable.binding);
+        assert!(groups.into_iter().all(|place| place.group < 2), "{name}: a binding outside groups 0 and 1");
+        let total = activations.len() + planes.len();
+        assert!(total <= STORAGE_BUFFERS, "{name}: {total} storage buffers, at most {STORAGE_BUFFERS}");
+    }
+}
+
+fn planes_of(format: Format) -> usize {
+    format.rules().plane_row_bytes(COLUMNS as usize).len()
+}
+
+/// Plane rows are whole array elements, so that a row's first word is the start of one.
+#[test]
+fn planes_are_whole_elements() {
+    for format in Format::ALL {
+        let (_, text) = Kernel::ALL.iter().find(|(name, _)| *name == "matvec").unwrap();
+        let (module, _) = parse(format.name(), &assemble(text, Some(format)).unwrap());
+        let mut layouter = Layouter::default();
+        layouter.update(module.to_ctx()).unwrap();
+        for (_, variable) in module.global_variables.iter() {
+            let Some(place) = variable.binding.filter(|place| place.group == 1) else { continue };
+            let TypeInner::Array { stride, .. } = module.types[variable.ty].inner else {
+                panic!("{format:?}: plane {} is not an array", place.binding);
+            };
+            let label = variable.name.as_deref().unwrap_or_default();
+            assert!(label.starts_with("plane_"), "{format:?}: a plane is called {label:?}, not plane_…");
+            let block = format.rules().block_weights() as u32;
+            for columns in [1, 33, 512, 576, 768, 4096].map(|columns: u32| columns.next_multiple_of(block)) {
+                let bytes = format.rules().plane_row_bytes(columns as usize)[place.binding as usize];
+                assert_eq!(bytes % stride as usize, 0, "{format:?}: {label} of {columns} columns");
+            }
+        }
+    }
+}
+
+#[test]
+fn entry_points_stay_within_the_guaranteed_limits() {
+    for (name, kernel, capacity) in pipelines() {
+        let (module, _) = module(&name, &kernel);
+        let [entry] = module.entry_points.as_slice() else { panic!("{name}: expected one entry point") };
+        assert_eq!(entry.name, "main", "{name}: entry point");
+        let invocations: u32 = entry.workgroup_size.iter().product();
+        assert!(invocations <= INVOCATIONS, "{name}: {invocations} invocations, at most {INVOCATIONS}");
+        let mut layouter = Layouter::default();
+        layouter.update(module.to_ctx()).unwrap();
+        let shared = module.global_variables.iter().filter(|(_, it)| it.space == AddressSpace::WorkGroup);
+        let bytes: u32 = shared.map(|(_, variable)| layouter[variable.ty].size).sum();
+        assert!(bytes <= WORKGROUP_BYTES, "{name}: {bytes} bytes in a workgroup, at most {WORKGROUP_BYTES}");
+        let workgroups = kernel.workgroups(capacity);
+        let fits = workgroups.iter().all(|count| (1..=WORKGROUPS).contains(count));
+        assert!(fits, "{name}: {workgroups:?} workgroups, expected 1 to {WORKGROUPS} on each axis");
+    }
+}
+
+fn shaders(folder: &str) -> BTreeMap<String, String> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("shaders").join(folder);
+    let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let shaders = files.filter(|path| path.extension().is_some_and(|extension| extension == "wgsl"));
+    shaders.map(|path| (stem(&path), std::fs::read_to_string(&path).unwrap())).collect()
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap().to_string_lossy().into_owned()
+}
+
+fn imports(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| line.strip_prefix("#import ")).map(str::trim)
+}
+
+#[test]
+fn every_file_is_reachable() {
+    let kernels: BTreeMap<_, _> =
+        Kernel::ALL.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
+    assert_eq!(shaders("."), kernels, "files of shaders/, and the kernels' texts");
+    let formats =
+        Format::ALL.map(|format| (format.name().to_lowercase(), format.rules().shader().to_owned()));
+    assert_eq!(
+        shaders("formats"),
+        BTreeMap::from(formats),
+        "files of shaders/formats/, and the formats' texts"
+    );
+    let pieces = shaders("lib");
+    let texts = kernels.values().chain(pieces.values());
+    let imported: BTreeSet<_> = texts.flat_map(|text| imports(text)).map(str::to_owned).collect();
+    let named: BTreeSet<_> = pieces.keys().map(|name| format!("lib/{name}")).collect();
+    assert_eq!(named, imported, "files of shaders/lib/, and what is imported");
+    for (name, text) in &pieces {
+        assert_eq!(shader_piece(&format!("lib/{name}")), Some(text.as_str()), "lib/{name}");
+    }
+}
+
+#[test]
+fn files_say_what_they_do() {
+    for (name, text) in shaders(".") {
+        let opening = opening(&text).to_lowercase();
+        for word in ["workgroup", "invocation"] {
+            assert!(opening.contains(word), "{name}.wgsl opens without saying what one {word} computes");
+        }
+        let equation = opening.contains(['=', '←']);
+        assert!(equation, "{name}.wgsl opens without its equation");
+        let unpacks = text.contains("weights32(");
+        let says = opening.contains("imports from the weight format: weights32");
+        assert_eq!(unpacks, says, "{name}.wgsl: calls weights32, and says so at its top");
+        for line in text.lines().filter(|line| line.starts_with("@group")) {
+            assert!(line.contains("; // ["), "{name}.wgsl: no shape after {line:?}");
+        }
+    }
+    for folder in ["formats", "lib"] {
+        for (name, text) in shaders(folder) {
+            assert!(!opening(&text).is_empty(), "{folder}/{name}.wgsl does not open with a comment");
+            assert!(!text.contains("@compute"), "{folder}/{name}.wgsl has an entry point");
+        }
+    }
+}
+
+/// The comment that a file begins with.
+fn opening(text: &str) -> String {
+    text.lines().take_while(|line| line.starts_with("//")).collect::<Vec<_>>().join(" ")
+}
+
+/// The two platforms want different headers, so files have none; and imports are the only
+/// directive.
+#[test]
+fn files_have_no_directives_but_imports() {
+    for folder in [".", "formats", "lib"] {
+        for (name, text) in shaders(folder) {
+            for line in text.lines().map(str::trim) {
+                let directive =
+                    ["enable ", "requires ", "diagnostic("].iter().any(|word| line.starts_with(word));
+                let other = line.starts_with('#') && !line.starts_with("#import ");
+                assert!(!directive && !other, "{folder}/{name}.wgsl: {line:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unknown_import_is_an_error() {
+    assert!(assemble("#import lib/step\n#import lib/nothing\n", None).is_err());
+    let twice = assemble("#import lib/step\n#import lib/step\n", None).unwrap();
+    assert_eq!(twice.matches("var<uniform>").count(), 1);
+}
