@@ -2,9 +2,9 @@
 // with a log, a page that fails on every console error, and the native engine to compare with.
 
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createReadStream, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { headerPolicy } from "../../www/csp.mjs";
 import { serve } from "../../www/serve.mjs";
@@ -143,6 +143,26 @@ export function nativeAnswer(messages, maxTokens) {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/**
+ * Routes to what tests/data/make_models.py made: `/derived/NAME` for a file, `/derived/NAME/…`
+ * for the files of a folder.
+ */
+export function derivedRoutes(names) {
+  const cache = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
+  const routes = {};
+  const add = (name) => {
+    const path = join(cache, "derived", "1", name);
+    if (statSync(path).isDirectory()) return readdirSync(path).forEach((file) => add(`${name}/${file}`));
+    routes[`/derived/${name}`] = (request, response) => {
+      response.writeHead(200, { "Content-Length": statSync(path).size });
+      if (request.method === "HEAD") response.end();
+      else createReadStream(path).pipe(response);
+    };
+  };
+  names.forEach(add);
+  return routes;
 }
 
 /** A file of the repository as JSON. */
