@@ -8,8 +8,9 @@ safetensors, tokenizers; pinned in tests/requirements.txt):
 - tiny random llama models with rows of 256 and 512 in Q4_K, Q5_K and Q6_K, each with a twin in
   F32 that the gguf package dequantised.
 
-The result lies in FOLDER/1 (default: the cache's `derived/1`), with a manifest of lengths and hashes. A
-second run finds the manifest and does nothing; `--verify` checks the hashes.
+The result lies in FOLDER/1 (default: the cache's `derived/1`), with a manifest of lengths and hashes,
+and `values.json` with a checksum of what the gguf package makes of every tensor of every GGUF file.
+A second run finds the manifest and does nothing; `--verify` checks the hashes.
 """
 
 import hashlib
@@ -57,6 +58,25 @@ def sha256(path):
 
 def say(text):
     print(f"make_models: {text}", file=sys.stderr, flush=True)
+
+
+def checksum(values):
+    """Two sums over the bits of f32 values, the second one by place, both modulo 2^64."""
+    bits = values.astype("<f4", copy=False).view(np.uint32).reshape(-1)
+    plain, placed = np.uint64(0), np.uint64(0)
+    for start in range(0, len(bits), 1 << 20):
+        piece = bits[start : start + (1 << 20)].astype(np.uint64)
+        place = np.arange(start + 1, start + 1 + len(piece), dtype=np.uint64)
+        with np.errstate(over="ignore"):
+            plain += piece.sum(dtype=np.uint64)
+            placed += (piece * place).sum(dtype=np.uint64)
+    return f"{int(plain):016x}{int(placed):016x}"
+
+
+def checksums(path):
+    """Of every tensor of a GGUF file, as the gguf package dequantises it."""
+    reader = GGUFReader(path)
+    return {tensor.name: checksum(quants.dequantize(tensor.data, tensor.tensor_type)) for tensor in reader.tensors}
 
 
 # ---------------------------------------------------------------- GGUF
@@ -383,12 +403,18 @@ def main():
     work = Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
     try:
         make(model, work)
+        say("dequantising what was made")
+        write_json(work / "values.json", {path.name: checksums(path) for path in sorted(work.glob("*.gguf"))})
         files = sorted(path for path in work.rglob("*") if path.is_file())
         entries = {str(path.relative_to(work)): {"size_bytes": path.stat().st_size, "sha256": sha256(path)} for path in files}
         write_json(work / "manifest.json", {"inputs": inputs(), "files": entries})
         work.chmod(0o755)
-        shutil.rmtree(folder, ignore_errors=True)
+        # Whoever reads the old files meanwhile keeps them; nobody finds none.
+        old = Path(tempfile.mkdtemp(prefix=".old-", dir=parent))
+        if folder.exists():
+            folder.rename(old / VERSION)
         work.rename(folder)
+        shutil.rmtree(old)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     say(f"made {folder}")

@@ -83,6 +83,33 @@ fn the_tiny_models_are_what_their_twins_are() {
     }
 }
 
+/// Two sums over the bits of values, the second one by place, as in make_models.py.
+fn checksum(values: &[f32]) -> String {
+    let (mut plain, mut placed) = (0_u64, 0_u64);
+    for (value, place) in values.iter().zip(1_u64..) {
+        let bits = u64::from(value.to_bits());
+        plain = plain.wrapping_add(bits);
+        placed = placed.wrapping_add(bits.wrapping_mul(place));
+    }
+    format!("{plain:016x}{placed:016x}")
+}
+
+#[test]
+fn every_tensor_of_every_file_has_the_values_of_the_independent_implementation() {
+    let said = std::fs::read(cache::derived("values.json")).unwrap();
+    let said: serde_json::Value = serde_json::from_slice(&said).unwrap();
+    let files = said.as_object().unwrap();
+    assert_eq!(files.len(), 4 + 2 * 6);
+    for (file, sums) in files {
+        let model = open(&cache::derived(file)).unwrap();
+        assert_eq!(model.tensors.len(), sums.as_object().unwrap().len(), "{file}");
+        for (name, tensor) in &model.tensors {
+            let found = checksum(&values(&model, name, 0, tensor.rows()));
+            assert_eq!(sums[name.as_str()], found, "{file}: {name}");
+        }
+    }
+}
+
 #[test]
 fn paths_that_lead_nowhere_are_named() {
     let folder = std::env::temp_dir().join(format!("tablm-weights-{}", std::process::id()));
