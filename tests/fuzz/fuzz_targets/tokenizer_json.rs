@@ -5,7 +5,8 @@ use libfuzzer_sys::fuzz_target;
 use tablm_fuzz::check;
 use tablm_fuzz::text::{Decoder, Tokenizer};
 
-const TEXTS: [&str; 4] = ["", " abcab<s>c?\n\n  12345 it's", "naïve 東京 🗼 e\u{301} \0\u{2581}x", "<s><s> a"];
+const TEXTS: [&str; 4] =
+    ["", " abcab<s>c?\n\n  12345 it's", "naïve 東京 🗼 e\u{301} \0\u{2581}x", "<s><s> a"];
 
 fuzz_target!(|bytes: &[u8]| {
     let tokenizer = match Tokenizer::from_json("tokenizer.json", bytes, None) {
