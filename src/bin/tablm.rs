@@ -84,28 +84,28 @@ mod native {
     #[derive(Args)]
     struct Sampling {
         /// 0 always picks the likeliest token.
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true)]
         temperature: Option<f32>,
         /// Keep the K likeliest tokens.
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true)]
         top_k: Option<u32>,
         /// Keep the likeliest tokens that have this probability together.
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true)]
         top_p: Option<f32>,
         /// Keep tokens at least this likely, relative to the likeliest.
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true)]
         min_p: Option<f32>,
         /// Divide the logits of tokens already seen.
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true)]
         repetition_penalty: Option<f32>,
         /// Lower the logits of tokens by how often they were generated.
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true)]
         frequency_penalty: Option<f32>,
         /// Lower the logits of tokens that were generated.
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true)]
         presence_penalty: Option<f32>,
         /// Makes sampling repeatable.
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true)]
         seed: Option<u64>,
     }
 
@@ -114,10 +114,10 @@ mod native {
         #[command(flatten)]
         model: Model,
         /// One message of a user.
-        #[arg(long, conflicts_with_all = ["raw_prompt", "messages"])]
+        #[arg(long, allow_hyphen_values = true, conflicts_with_all = ["raw_prompt", "messages"])]
         prompt: Option<String>,
         /// Text to continue as it is.
-        #[arg(long, conflicts_with = "messages")]
+        #[arg(long, allow_hyphen_values = true, conflicts_with = "messages")]
         raw_prompt: Option<String>,
         /// A JSON file with messages in OpenAI's form.
         #[arg(long)]
@@ -129,7 +129,7 @@ mod native {
         #[arg(long)]
         max_tokens: Option<usize>,
         /// Strings that end the text.
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         stop: Vec<String>,
         #[command(flatten)]
         sampling: Sampling,
@@ -162,7 +162,7 @@ mod native {
         #[arg(long)]
         model: PathBuf,
         /// The text.
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         text: String,
     }
 
