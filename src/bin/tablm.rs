@@ -12,15 +12,22 @@ fn main() -> std::process::ExitCode {
 }
 
 #[cfg(not(target_arch = "wasm32"))]
+#[path = "tablm/arguments.rs"]
+mod arguments;
+#[cfg(not(target_arch = "wasm32"))]
 mod native {
     use std::io::{BufRead, Write};
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
     use std::process::ExitCode;
     use std::time::{SystemTime, UNIX_EPOCH};
 
-    use clap::{Args, Parser, Subcommand, ValueEnum};
+    use clap::Parser;
     use serde_json::{Map, Value, json};
 
+    use super::arguments::{
+        Backend, Bench, Cli, Command, Detokenize, Generate, Inspect, Logits, Model, Perplexity, Sampling,
+        Tokenize,
+    };
     use tablm::engine::{
         Completion, DeviceChoice, Engine, GenerateRequest, LoadOptions, Prompt, Timings, estimate,
         log_probability,
@@ -28,177 +35,6 @@ mod native {
     use tablm::error::{Code, Error, Result};
     use tablm::text::sampler::SamplerOptions;
     use tablm::weights::disk::open_path;
-
-    /// Small language models, natively.
-    #[derive(Parser)]
-    #[command(name = "tablm", version)]
-    struct Cli {
-        #[command(subcommand)]
-        command: Command,
-        /// Print one JSON object on stdout.
-        #[arg(long, global = true)]
-        json: bool,
-    }
-
-    #[derive(Subcommand)]
-    enum Command {
-        /// Continue a prompt or answer a chat; without a prompt, chat interactively.
-        Generate(Generate),
-        /// Logits after the last token, or after each.
-        Logits(Logits),
-        /// Perplexity of a text.
-        Perplexity(Perplexity),
-        /// Token ids of a text.
-        Tokenize(Tokenize),
-        /// Text of token ids.
-        Detokenize(Detokenize),
-        /// What a model is and needs, from its headers alone.
-        Inspect(Inspect),
-        /// Speed of prefill and decode.
-        Bench(Bench),
-    }
-
-    #[derive(Clone, Copy, ValueEnum)]
-    enum Backend {
-        Gpu,
-        Cpu,
-        Auto,
-    }
-
-    #[derive(Args)]
-    struct Model {
-        /// A .gguf file or a safetensors folder.
-        #[arg(long)]
-        model: PathBuf,
-        /// Where to run.
-        #[arg(long, value_enum, default_value = "auto")]
-        backend: Backend,
-        /// Positions to have room for.
-        #[arg(long)]
-        context: Option<u32>,
-        /// Rows of a prompt per step.
-        #[arg(long)]
-        chunk: Option<u32>,
-    }
-
-    #[derive(Args)]
-    struct Sampling {
-        /// 0 always picks the likeliest token.
-        #[arg(long, allow_negative_numbers = true)]
-        temperature: Option<f32>,
-        /// Keep the K likeliest tokens.
-        #[arg(long, allow_negative_numbers = true)]
-        top_k: Option<u32>,
-        /// Keep the likeliest tokens that have this probability together.
-        #[arg(long, allow_negative_numbers = true)]
-        top_p: Option<f32>,
-        /// Keep tokens at least this likely, relative to the likeliest.
-        #[arg(long, allow_negative_numbers = true)]
-        min_p: Option<f32>,
-        /// Divide the logits of tokens already seen.
-        #[arg(long, allow_negative_numbers = true)]
-        repetition_penalty: Option<f32>,
-        /// Lower the logits of tokens by how often they were generated.
-        #[arg(long, allow_negative_numbers = true)]
-        frequency_penalty: Option<f32>,
-        /// Lower the logits of tokens that were generated.
-        #[arg(long, allow_negative_numbers = true)]
-        presence_penalty: Option<f32>,
-        /// Makes sampling repeatable.
-        #[arg(long, allow_negative_numbers = true)]
-        seed: Option<u64>,
-    }
-
-    #[derive(Args)]
-    struct Generate {
-        #[command(flatten)]
-        model: Model,
-        /// One message of a user.
-        #[arg(long, allow_hyphen_values = true, conflicts_with_all = ["raw_prompt", "messages"])]
-        prompt: Option<String>,
-        /// Text to continue as it is.
-        #[arg(long, allow_hyphen_values = true, conflicts_with = "messages")]
-        raw_prompt: Option<String>,
-        /// A JSON file with messages in OpenAI's form.
-        #[arg(long)]
-        messages: Option<PathBuf>,
-        /// A JSON file with tools in OpenAI's form, for the chat template.
-        #[arg(long)]
-        tools: Option<PathBuf>,
-        /// The most tokens to generate.
-        #[arg(long)]
-        max_tokens: Option<usize>,
-        /// Strings that end the text.
-        #[arg(long, allow_hyphen_values = true)]
-        stop: Vec<String>,
-        #[command(flatten)]
-        sampling: Sampling,
-    }
-
-    #[derive(Args)]
-    struct Logits {
-        #[command(flatten)]
-        model: Model,
-        /// Token ids, separated by commas.
-        #[arg(long, value_delimiter = ',', required = true)]
-        tokens: Vec<u32>,
-        /// One row for every position.
-        #[arg(long)]
-        all: bool,
-    }
-
-    #[derive(Args)]
-    struct Perplexity {
-        #[command(flatten)]
-        model: Model,
-        /// A text file.
-        #[arg(long)]
-        text: PathBuf,
-    }
-
-    #[derive(Args)]
-    struct Tokenize {
-        /// A .gguf file or a safetensors folder.
-        #[arg(long)]
-        model: PathBuf,
-        /// The text.
-        #[arg(long, allow_hyphen_values = true)]
-        text: String,
-    }
-
-    #[derive(Args)]
-    struct Detokenize {
-        /// A .gguf file or a safetensors folder.
-        #[arg(long)]
-        model: PathBuf,
-        /// Token ids, separated by commas.
-        #[arg(long, value_delimiter = ',', required = true)]
-        tokens: Vec<u32>,
-    }
-
-    #[derive(Args)]
-    struct Inspect {
-        /// A .gguf file or a safetensors folder.
-        path: PathBuf,
-        /// Positions to have room for.
-        #[arg(long)]
-        context: Option<u32>,
-    }
-
-    #[derive(Args)]
-    struct Bench {
-        #[command(flatten)]
-        model: Model,
-        /// Tokens of the prompt.
-        #[arg(long, default_value_t = 512)]
-        prompt_tokens: usize,
-        /// Tokens to generate.
-        #[arg(long, default_value_t = 128)]
-        generate_tokens: usize,
-        /// Runs.
-        #[arg(long, default_value_t = 3)]
-        repeat: usize,
-    }
 
     pub(super) fn main() -> ExitCode {
         let wants_json = std::env::args().any(|argument| argument == "--json");

@@ -35,86 +35,79 @@ fn the_sound_file_is_sound() {
 /// A change to the sound file, the code it must give and what the message must name.
 type Case = (fn(&mut Value), &'static str, &'static str);
 
+const CASES: &[Case] = &[
+    (|file| file["model"]["type"] = json!("Unigram"), "unsupported-format", "model.type: `Unigram`"),
+    (|file| file["model"]["vocab"] = json!([["a", 0.5]]), "unsupported-format", "model.type"),
+    (|file| file["model"]["vocab"] = json!({}), "malformed", "model.merges: merge 0 needs `a`"),
+    (|file| file["model"]["vocab"]["z"] = json!(3), "malformed", "id 3 is `ab` and `z`"),
+    (|file| file["model"]["vocab"]["z"] = json!(4_000_000_000u32), "malformed", "`z` has the id 4000000000"),
+    (|file| file["model"]["vocab"]["z"] = json!(-1), "malformed", "JSON"),
+    (|file| file["model"]["vocab"]["z"] = json!(1e30), "malformed", "JSON"),
+    (|file| file["model"]["merges"] = json!([["a", "x"]]), "malformed", "merge 0 needs `x`"),
+    (|file| file["model"]["merges"] = json!([["b", "a"]]), "malformed", "merge 0 needs `ba`"),
+    (|file| file["model"]["merges"] = json!([["", "a"]]), "malformed", "merge 0 needs ``"),
+    (|file| file["model"]["merges"] = json!(["ab"]), "malformed", "JSON"),
+    (|file| file["model"]["merges"] = json!([["a", "b", "c"]]), "malformed", "JSON"),
+    (|file| file["model"]["unk_token"] = json!("?"), "malformed", "model.unk_token: `?`"),
+    (|file| file["model"]["dropout"] = json!(0.1), "unsupported-format", "model.dropout"),
+    (
+        |file| file["model"]["end_of_word_suffix"] = json!("</w>"),
+        "unsupported-format",
+        "end_of_word_suffix: `</w>`",
+    ),
+    (|file| file["added_tokens"][0]["id"] = json!(1), "malformed", "id 1 is `b` and `<s>`"),
+    (|file| file["added_tokens"][0]["content"] = json!("b"), "malformed", "token `b` has the ids 1 and 5"),
+    (|file| file["added_tokens"][0]["id"] = json!(1 << 21), "malformed", "added_tokens"),
+    (
+        |file| {
+            file["pre_tokenizer"] =
+                json!({"type": "Split", "pattern": {"Regex": "(a+)+b"}, "behavior": "Isolated"})
+        },
+        "unsupported-format",
+        "split pattern `(a+)+b`",
+    ),
+    (
+        |file| file["pre_tokenizer"] = json!({"type": "Split", "pattern": {"String": ""}}),
+        "malformed",
+        "pre_tokenizer",
+    ),
+    (
+        |file| file["pre_tokenizer"] = json!({"type": "Mystery"}),
+        "unsupported-format",
+        "pre_tokenizer: `Mystery`",
+    ),
+    (
+        |file| file["normalizer"] = json!({"type": "Replace", "pattern": {"Regex": "a"}, "content": ""}),
+        "unsupported-format",
+        "normalizer",
+    ),
+    (
+        |file| file["normalizer"] = json!({"type": "Replace", "pattern": {"String": ""}, "content": "x"}),
+        "malformed",
+        "normalizer",
+    ),
+    (|file| file["decoder"] = json!({"type": "WordPiece"}), "unsupported-format", "decoder: `WordPiece`"),
+    (
+        |file| {
+            file["post_processor"] = json!({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}],
+            "special_tokens": {"<s>": {"ids": [99]}}})
+        },
+        "malformed",
+        "post_processor: id 99",
+    ),
+    (
+        |file| {
+            file["post_processor"] =
+                json!({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}]})
+        },
+        "malformed",
+        "post_processor",
+    ),
+];
+
 #[test]
 fn a_bad_tokenizer_json_is_refused_by_name() {
-    let cases: &[Case] = &[
-        (|file| file["model"]["type"] = json!("Unigram"), "unsupported-format", "model.type: `Unigram`"),
-        (|file| file["model"]["vocab"] = json!([["a", 0.5]]), "unsupported-format", "model.type"),
-        (|file| file["model"]["vocab"] = json!({}), "malformed", "model.merges: merge 0 needs `a`"),
-        (|file| file["model"]["vocab"]["z"] = json!(3), "malformed", "id 3 is `ab` and `z`"),
-        (
-            |file| file["model"]["vocab"]["z"] = json!(4_000_000_000u32),
-            "malformed",
-            "`z` has the id 4000000000",
-        ),
-        (|file| file["model"]["vocab"]["z"] = json!(-1), "malformed", "JSON"),
-        (|file| file["model"]["vocab"]["z"] = json!(1e30), "malformed", "JSON"),
-        (|file| file["model"]["merges"] = json!([["a", "x"]]), "malformed", "merge 0 needs `x`"),
-        (|file| file["model"]["merges"] = json!([["b", "a"]]), "malformed", "merge 0 needs `ba`"),
-        (|file| file["model"]["merges"] = json!([["", "a"]]), "malformed", "merge 0 needs ``"),
-        (|file| file["model"]["merges"] = json!(["ab"]), "malformed", "JSON"),
-        (|file| file["model"]["merges"] = json!([["a", "b", "c"]]), "malformed", "JSON"),
-        (|file| file["model"]["unk_token"] = json!("?"), "malformed", "model.unk_token: `?`"),
-        (|file| file["model"]["dropout"] = json!(0.1), "unsupported-format", "model.dropout"),
-        (
-            |file| file["model"]["end_of_word_suffix"] = json!("</w>"),
-            "unsupported-format",
-            "end_of_word_suffix: `</w>`",
-        ),
-        (|file| file["added_tokens"][0]["id"] = json!(1), "malformed", "id 1 is `b` and `<s>`"),
-        (
-            |file| file["added_tokens"][0]["content"] = json!("b"),
-            "malformed",
-            "token `b` has the ids 1 and 5",
-        ),
-        (|file| file["added_tokens"][0]["id"] = json!(1 << 21), "malformed", "added_tokens"),
-        (
-            |file| {
-                file["pre_tokenizer"] =
-                    json!({"type": "Split", "pattern": {"Regex": "(a+)+b"}, "behavior": "Isolated"})
-            },
-            "unsupported-format",
-            "split pattern `(a+)+b`",
-        ),
-        (
-            |file| file["pre_tokenizer"] = json!({"type": "Split", "pattern": {"String": ""}}),
-            "malformed",
-            "pre_tokenizer",
-        ),
-        (
-            |file| file["pre_tokenizer"] = json!({"type": "Mystery"}),
-            "unsupported-format",
-            "pre_tokenizer: `Mystery`",
-        ),
-        (
-            |file| file["normalizer"] = json!({"type": "Replace", "pattern": {"Regex": "a"}, "content": ""}),
-            "unsupported-format",
-            "normalizer",
-        ),
-        (
-            |file| file["normalizer"] = json!({"type": "Replace", "pattern": {"String": ""}, "content": "x"}),
-            "malformed",
-            "normalizer",
-        ),
-        (|file| file["decoder"] = json!({"type": "WordPiece"}), "unsupported-format", "decoder: `WordPiece`"),
-        (
-            |file| {
-                file["post_processor"] = json!({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}],
-            "special_tokens": {"<s>": {"ids": [99]}}})
-            },
-            "malformed",
-            "post_processor: id 99",
-        ),
-        (
-            |file| {
-                file["post_processor"] =
-                    json!({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}]})
-            },
-            "malformed",
-            "post_processor",
-        ),
-    ];
-    for (change, code, named) in cases {
+    for (change, code, named) in CASES {
         let file = changed(change);
         let error = read(&file).expect_err(named);
         assert_eq!(error.code().as_str(), *code, "{error}");

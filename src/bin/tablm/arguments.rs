@@ -1,0 +1,176 @@
+//! What the command line takes: commands and their arguments.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Small language models, natively.
+#[derive(Parser)]
+#[command(name = "tablm", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Print one JSON object on stdout.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Continue a prompt or answer a chat; without a prompt, chat interactively.
+    Generate(Generate),
+    /// Logits after the last token, or after each.
+    Logits(Logits),
+    /// Perplexity of a text.
+    Perplexity(Perplexity),
+    /// Token ids of a text.
+    Tokenize(Tokenize),
+    /// Text of token ids.
+    Detokenize(Detokenize),
+    /// What a model is and needs, from its headers alone.
+    Inspect(Inspect),
+    /// Speed of prefill and decode.
+    Bench(Bench),
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Backend {
+    Gpu,
+    Cpu,
+    Auto,
+}
+
+#[derive(Args)]
+pub(crate) struct Model {
+    /// A .gguf file or a safetensors folder.
+    #[arg(long)]
+    pub(crate) model: PathBuf,
+    /// Where to run.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) backend: Backend,
+    /// Positions to have room for.
+    #[arg(long)]
+    pub(crate) context: Option<u32>,
+    /// Rows of a prompt per step.
+    #[arg(long)]
+    pub(crate) chunk: Option<u32>,
+}
+
+#[derive(Args)]
+pub(crate) struct Sampling {
+    /// 0 always picks the likeliest token.
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) temperature: Option<f32>,
+    /// Keep the K likeliest tokens.
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) top_k: Option<u32>,
+    /// Keep the likeliest tokens that have this probability together.
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) top_p: Option<f32>,
+    /// Keep tokens at least this likely, relative to the likeliest.
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) min_p: Option<f32>,
+    /// Divide the logits of tokens already seen.
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) repetition_penalty: Option<f32>,
+    /// Lower the logits of tokens by how often they were generated.
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) frequency_penalty: Option<f32>,
+    /// Lower the logits of tokens that were generated.
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) presence_penalty: Option<f32>,
+    /// Makes sampling repeatable.
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) seed: Option<u64>,
+}
+
+#[derive(Args)]
+pub(crate) struct Generate {
+    #[command(flatten)]
+    pub(crate) model: Model,
+    /// One message of a user.
+    #[arg(long, allow_hyphen_values = true, conflicts_with_all = ["raw_prompt", "messages"])]
+    pub(crate) prompt: Option<String>,
+    /// Text to continue as it is.
+    #[arg(long, allow_hyphen_values = true, conflicts_with = "messages")]
+    pub(crate) raw_prompt: Option<String>,
+    /// A JSON file with messages in OpenAI's form.
+    #[arg(long)]
+    pub(crate) messages: Option<PathBuf>,
+    /// A JSON file with tools in OpenAI's form, for the chat template.
+    #[arg(long)]
+    pub(crate) tools: Option<PathBuf>,
+    /// The most tokens to generate.
+    #[arg(long)]
+    pub(crate) max_tokens: Option<usize>,
+    /// Strings that end the text.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) stop: Vec<String>,
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
+}
+
+#[derive(Args)]
+pub(crate) struct Logits {
+    #[command(flatten)]
+    pub(crate) model: Model,
+    /// Token ids, separated by commas.
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub(crate) tokens: Vec<u32>,
+    /// One row for every position.
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Perplexity {
+    #[command(flatten)]
+    pub(crate) model: Model,
+    /// A text file.
+    #[arg(long)]
+    pub(crate) text: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Tokenize {
+    /// A .gguf file or a safetensors folder.
+    #[arg(long)]
+    pub(crate) model: PathBuf,
+    /// The text.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) text: String,
+}
+
+#[derive(Args)]
+pub(crate) struct Detokenize {
+    /// A .gguf file or a safetensors folder.
+    #[arg(long)]
+    pub(crate) model: PathBuf,
+    /// Token ids, separated by commas.
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub(crate) tokens: Vec<u32>,
+}
+
+#[derive(Args)]
+pub(crate) struct Inspect {
+    /// A .gguf file or a safetensors folder.
+    pub(crate) path: PathBuf,
+    /// Positions to have room for.
+    #[arg(long)]
+    pub(crate) context: Option<u32>,
+}
+
+#[derive(Args)]
+pub(crate) struct Bench {
+    #[command(flatten)]
+    pub(crate) model: Model,
+    /// Tokens of the prompt.
+    #[arg(long, default_value_t = 512)]
+    pub(crate) prompt_tokens: usize,
+    /// Tokens to generate.
+    #[arg(long, default_value_t = 128)]
+    pub(crate) generate_tokens: usize,
+    /// Runs.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) repeat: usize,
+}
