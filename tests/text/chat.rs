@@ -70,6 +70,21 @@ fn templates_give_what_jinja_gives() {
 }
 
 #[test]
+fn a_long_chat_is_not_mistaken_for_one_without_end() {
+    let turn = |number: usize| match number % 2 {
+        0 => json!({"role": "user", "content": "Why?"}),
+        _ => json!({"role": "assistant", "content": "<think>hm</think>Because."}),
+    };
+    let messages: Value = (0..2001).map(turn).collect();
+    let options = RenderOptions { add_generation_prompt: true, ..RenderOptions::default() };
+    for name in ["gemma", "llama31", "mistral", "nemotron", "qwen2"] {
+        let source = String::from_utf8(fixture(&format!("templates/{name}.jinja"))).expect(name);
+        let prompt = template(&source).render(&messages, &options).expect(name);
+        assert_eq!(prompt.matches("Because.").count(), 1000, "{name}");
+    }
+}
+
+#[test]
 fn dates_are_python_s() {
     for case in json("templates.json")["dates"].as_array().expect("dates") {
         let now = CivilTime::from_unix(case[0].as_i64().expect("a time"));

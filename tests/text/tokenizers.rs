@@ -1,27 +1,21 @@
 //! Ids and decoded texts, exactly as the reference implementations give them.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use tablm::text::{GgufVocabulary, Tokenizer};
 use tablm::weights::{Checkpoint, Container, disk};
 
-use super::{Random, fixture, ids, json, text};
-
-/// The default model, where `make` puts it.
-fn model_path() -> PathBuf {
-    let cache = std::env::var_os("TABLM_CACHE")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache/tablm"));
-    cache.join("models/SmolLM2-135M-Instruct.Q4_1.gguf")
-}
+use super::{Random, cache, fixture, ids, json, text};
 
 /// The default model's headers.
 pub(crate) fn default_model() -> Checkpoint {
-    let path = model_path();
-    let files = disk::open_path(&path)
-        .unwrap_or_else(|error| panic!("{error}; `make demo NO_SERVE=1` fetches {}", path.display()));
-    pollster::block_on(Checkpoint::open(files)).expect("the default model")
+    open(&cache::smollm2())
+}
+
+fn open(path: &Path) -> Checkpoint {
+    let files = disk::open_path(path).unwrap_or_else(|error| panic!("{error}"));
+    pollster::block_on(Checkpoint::open(files)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn smollm2() -> Tokenizer {
@@ -31,10 +25,29 @@ fn smollm2() -> Tokenizer {
     }
 }
 
+/// The same vocabulary as Hugging Face keeps it.
+fn smollm2_folder() -> Tokenizer {
+    match &open(&cache::derived("SmolLM2-135M-Instruct-BF16")).container {
+        Container::Gguf(_) => panic!("a folder gave a .gguf file"),
+        Container::Safetensors(folder) => {
+            let config = folder.tokenizer_config.as_ref();
+            Tokenizer::from_json("tokenizer.json", &folder.tokenizer_json, config).expect("its tokenizer")
+        }
+    }
+}
+
 #[test]
 fn smollm2_gives_the_ids_of_llama_cpp() {
+    gives_the_golden_ids(&smollm2());
+}
+
+#[test]
+fn smollm2_s_tokenizer_json_gives_the_same_ids() {
+    gives_the_golden_ids(&smollm2_folder());
+}
+
+fn gives_the_golden_ids(tokenizer: &Tokenizer) {
     let golden = json("smollm2.json");
-    let tokenizer = smollm2();
     assert_eq!(tokenizer.vocabulary_size(), 49152);
     assert_eq!((tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.add_bos()), (Some(1), Some(2), false));
     assert_eq!(tokenizer.eos_ids(), [0, 2]);
