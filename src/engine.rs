@@ -108,6 +108,10 @@ pub struct Estimate {
     pub max_context_length: u32,
     /// Size of the files.
     pub download_bytes: u64,
+    /// The largest single buffer on the GPU, in bytes.
+    pub largest_buffer_bytes: u64,
+    /// Whether the adapter that was looked at allows buffers of that size; none without an adapter.
+    pub fits: Option<bool>,
     /// Every tensor.
     pub tensors: Vec<TensorReport>,
     /// Bytes by what they are for.
@@ -138,11 +142,18 @@ pub async fn probe_gpu() -> Result<AdapterReport> {
     Gpu::probe().await
 }
 
-/// Reads the headers of a model and says what it needs. Succeeds on files whose weights are
-/// cut off.
-pub async fn estimate(files: Vec<Rc<dyn ByteSource>>, options: &LoadOptions) -> Result<Estimate> {
+/// Reads the headers of a model and says what it needs, on the given adapter if there is one.
+/// Succeeds on files whose weights are cut off.
+pub async fn estimate(
+    files: Vec<Rc<dyn ByteSource>>,
+    options: &LoadOptions,
+    adapter: Option<&AdapterReport>,
+) -> Result<Estimate> {
     let checkpoint = Checkpoint::open(files).await?;
-    let planned = Planned::new(&checkpoint, options, load::guaranteed_binding_bytes())?;
+    let max_binding_bytes =
+        adapter.map_or(load::GUARANTEED_BINDING_BYTES, |adapter| adapter.max_binding_bytes);
+    let planned = Planned::new(&checkpoint, options, max_binding_bytes)?;
+    let largest_buffer_bytes = planned.largest_binding_bytes();
     let report = |tensor: &crate::weights::Tensor| TensorReport {
         name: tensor.name.clone(),
         format: tensor.format.name(),
@@ -155,6 +166,8 @@ pub async fn estimate(files: Vec<Rc<dyn ByteSource>>, options: &LoadOptions) -> 
         context_length: planned.context_length,
         max_context_length: planned.shape.max_context_length,
         download_bytes: checkpoint.files.iter().map(|file| file.size_bytes()).sum(),
+        largest_buffer_bytes,
+        fits: adapter.map(|_| largest_buffer_bytes <= max_binding_bytes),
         tensors: checkpoint.tensors.values().map(report).collect(),
         memory: planned.memory(),
     })

@@ -103,7 +103,7 @@ fn fill_shared(
 ) {
     for (index, buffer) in resources.shared().iter().enumerate() {
         let words = match &buffer.role {
-            SharedRole::RotaryTable(table) => table.values(None),
+            SharedRole::RotaryTable(table) => table.rows(0..table.context_length, None),
             SharedRole::Tokens => {
                 cpu.write_tokens(tokens);
                 gpu.write_tokens(tokens);
@@ -111,8 +111,8 @@ fn fill_shared(
             }
             SharedRole::State | SharedRole::Vector => random.normals(buffer.words as usize),
         };
-        cpu.write_shared(index, &words);
-        gpu.write_shared(index, &words);
+        cpu.write_shared(index, 0, &words);
+        gpu.write_shared(index, 0, &words);
     }
 }
 

@@ -284,7 +284,7 @@ mod native {
 
     async fn inspect(arguments: &Inspect, json: bool) -> Result<()> {
         let options = LoadOptions { context_length: arguments.context, ..LoadOptions::default() };
-        let estimate = estimate(open_path(&arguments.path)?, &options).await?;
+        let estimate = estimate(open_path(&arguments.path)?, &options, None).await?;
         if json {
             println!("{}", json!(estimate));
             return Ok(());

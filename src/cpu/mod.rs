@@ -2,9 +2,22 @@
 //!
 //! It is the reference that the GPU is compared with, and the fallback where there is no GPU.
 
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::kernels::{Buffer, CpuMatrix, CpuMemory, Step};
 use crate::plan::{Plan, Resources, SharedRole, Slots};
+
+fn no_room(name: &str, size_bytes: u64) -> Error {
+    Error::new(Code::OutOfMemory, format!("no room for {size_bytes} bytes of {name}"))
+}
+
+/// So many zeros, or `out-of-memory`: in a tab, memory ends early.
+fn zeros(name: &str, words: u64) -> Result<Vec<f32>> {
+    let mut zeros = Vec::new();
+    let count = usize::try_from(words).map_err(|_| no_room(name, words * 4))?;
+    zeros.try_reserve_exact(count).map_err(|_| no_room(name, words * 4))?;
+    zeros.resize(count, 0.0);
+    Ok(zeros)
+}
 
 /// A model's memory on the CPU.
 pub struct CpuExecutor {
@@ -22,7 +35,7 @@ impl CpuExecutor {
         let mut executor_state = Vec::new();
         let mut tokens = None;
         for (index, buffer) in resources.shared().iter().enumerate() {
-            memory.shared.push(vec![0.0; buffer.words as usize]);
+            memory.shared.push(zeros(&buffer.name, buffer.words)?);
             match buffer.role {
                 SharedRole::State => executor_state.push(index),
                 SharedRole::Tokens => tokens = Some(Buffer::Shared(index as u16)),
@@ -32,10 +45,12 @@ impl CpuExecutor {
         for matrix in resources.matrices() {
             let (rows, columns) = (matrix.rows as usize, matrix.columns as usize);
             let row_bytes = matrix.format.row_bytes(columns)?;
-            let stored = Vec::with_capacity(rows * row_bytes);
+            let mut stored = Vec::new();
+            let size_bytes = rows.saturating_mul(row_bytes);
+            stored.try_reserve_exact(size_bytes).map_err(|_| no_room(&matrix.tensor, size_bytes as u64))?;
             memory.matrices.push(CpuMatrix { format: matrix.format, rows, columns, row_bytes, stored });
         }
-        memory.slots = slots.words.iter().map(|words| vec![0.0; *words as usize]).collect();
+        memory.slots = slots.words.iter().map(|words| zeros("scratch", *words)).collect::<Result<_>>()?;
         Ok(Self { memory, slots: slots.of, tokens, state: executor_state })
     }
 
@@ -44,9 +59,9 @@ impl CpuExecutor {
         self.memory.matrices[matrix].stored.extend_from_slice(stored);
     }
 
-    /// Fills a shared buffer.
-    pub fn write_shared(&mut self, index: usize, words: &[f32]) {
-        self.memory.shared[index].copy_from_slice(words);
+    /// Writes a shared buffer from word `first` on.
+    pub fn write_shared(&mut self, index: usize, first: u64, words: &[f32]) {
+        self.memory.shared[index][first as usize..][..words.len()].copy_from_slice(words);
     }
 
     /// Zeroes what the sequence carries.

@@ -60,11 +60,11 @@ impl Executor {
         }
     }
 
-    /// Fills a shared buffer.
-    pub(crate) fn write_shared(&mut self, index: usize, words: &[f32]) {
+    /// Writes a shared buffer from word `first` on.
+    pub(crate) fn write_shared(&mut self, index: usize, first: u64, words: &[f32]) {
         match self {
-            Executor::Gpu(gpu) => gpu.write_shared(index, words),
-            Executor::Cpu(cpu) => cpu.write_shared(index, words),
+            Executor::Gpu(gpu) => gpu.write_shared(index, first, words),
+            Executor::Cpu(cpu) => cpu.write_shared(index, first, words),
         }
     }
 

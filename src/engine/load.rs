@@ -17,8 +17,10 @@ use crate::weights::Checkpoint;
 const PIECE_BYTES: usize = 4 << 20;
 /// Uploads in flight before we wait for the GPU.
 const IN_FLIGHT_BYTES: usize = 32 << 20;
+/// Positions of the rotary table that are computed at a time.
+const TABLE_POSITIONS: u32 = 4096;
 /// The binding size that every WebGPU adapter offers.
-const GUARANTEED_BINDING_BYTES: u64 = 128 << 20;
+pub(super) const GUARANTEED_BINDING_BYTES: u64 = 128 << 20;
 /// Context length unless the caller asks for another.
 const DEFAULT_CONTEXT: u32 = 4096;
 /// Rows of a prompt per step unless the caller asks for another.
@@ -139,6 +141,16 @@ impl<'a> Planned<'a> {
         Memory { weights_bytes, state_bytes, scratch_bytes, peak_gpu_bytes }
     }
 
+    /// The largest buffer that a shader binds, in bytes.
+    pub(super) fn largest_binding_bytes(&self) -> u64 {
+        let parts =
+            |matrix: &MatrixInfo| (0..matrix.part_count()).flat_map(|part| matrix.plane_bytes(part)).max();
+        let matrices = self.resources.matrices().iter().filter_map(parts);
+        let shared = self.resources.shared().iter().map(|buffer| buffer.words * 4);
+        let slots = self.slots.words.iter().map(|words| words * 4);
+        matrices.chain(shared).chain(slots).max().unwrap_or(0)
+    }
+
     /// Allocates everything, on the GPU if there is one given.
     pub(super) async fn allocate(&self, gpu: Option<Gpu>) -> Result<Executor> {
         let slots = self.slots.clone();
@@ -162,10 +174,7 @@ impl<'a> Planned<'a> {
         let mut report =
             Progress { phase: "upload", loaded_bytes: 0, total_bytes, file: checkpoint.name.clone() };
         for (index, buffer) in self.resources.shared().iter().enumerate() {
-            if let Some(words) = shared_words(checkpoint, buffer).await? {
-                report.loaded_bytes += words.len() as u64 * 4;
-                executor.write_shared(index, &words);
-            }
+            report.loaded_bytes += upload_shared(checkpoint, buffer, index, executor).await?;
         }
         let mut in_flight = 0;
         for (index, matrix) in self.resources.matrices().iter().enumerate() {
@@ -190,11 +199,6 @@ impl<'a> Planned<'a> {
         progress(Progress { loaded_bytes: total_bytes, ..report });
         Ok(())
     }
-}
-
-/// The binding limit to plan for when no device is at hand.
-pub(super) fn guaranteed_binding_bytes() -> u64 {
-    GUARANTEED_BINDING_BYTES
 }
 
 fn context_length(options: &LoadOptions, shape: &Shape) -> Result<u32> {
@@ -265,17 +269,33 @@ async fn vector(checkpoint: &Checkpoint, name: &str) -> Result<Vec<f32>> {
     Ok(values)
 }
 
-/// What a shared buffer is filled with at load, if anything.
-async fn shared_words(checkpoint: &Checkpoint, buffer: &SharedBuffer) -> Result<Option<Vec<f32>>> {
-    Ok(match &buffer.role {
-        SharedRole::State | SharedRole::Tokens => None,
-        SharedRole::Vector => Some(vector(checkpoint, &buffer.name).await?),
+/// Fills a shared buffer with what it holds from the start; returns the bytes read for it.
+async fn upload_shared(
+    checkpoint: &Checkpoint,
+    buffer: &SharedBuffer,
+    index: usize,
+    executor: &mut Executor,
+) -> Result<u64> {
+    match &buffer.role {
+        SharedRole::State | SharedRole::Tokens => Ok(0),
+        SharedRole::Vector => {
+            let words = vector(checkpoint, &buffer.name).await?;
+            executor.write_shared(index, 0, &words);
+            Ok(words.len() as u64 * 4)
+        }
         SharedRole::RotaryTable(table) => {
             let divisors = match &table.divisors {
                 Some(name) => Some(vector(checkpoint, name).await?),
                 None => None,
             };
-            Some(table.values(divisors.as_deref()))
+            let mut position = 0;
+            while position < table.context_length {
+                let end = table.context_length.min(position + TABLE_POSITIONS);
+                let first = u64::from(position) * table.row_words();
+                executor.write_shared(index, first, &table.rows(position..end, divisors.as_deref()));
+                position = end;
+            }
+            Ok(divisors.map_or(0, |divisors| divisors.len() as u64 * 4))
         }
-    })
+    }
 }

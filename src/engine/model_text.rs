@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use web_time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::Result;
-use crate::text::chat::{ChatTemplate, CivilTime, RenderOptions};
+use crate::text::chat::{ChatTemplate, CivilTime, RenderOptions, flatten_text_parts};
 use crate::text::tokenizer::Tokenizer;
 use crate::weights::source::ByteSource;
 use crate::weights::{Checkpoint, Container};
@@ -15,7 +15,8 @@ use crate::weights::{Checkpoint, Container};
 pub struct ModelText {
     /// Text to ids.
     pub tokenizer: Tokenizer,
-    template: Option<ChatTemplate>,
+    /// A template that cannot be used is an error only for a chat.
+    template: Option<Result<ChatTemplate>>,
     stop_ids: Vec<u32>,
     file: String,
 }
@@ -38,7 +39,7 @@ impl ModelText {
         let compile = |source: String| {
             ChatTemplate::new(&file, &source, &tokenizer.bos_token(), &tokenizer.eos_token())
         };
-        let template = template.map(compile).transpose()?;
+        let template = template.map(compile);
         let mut stop_ids = tokenizer.eos_ids().to_vec();
         stop_ids.extend(configured_stop_ids(checkpoint));
         Ok(Self { tokenizer, template, stop_ids, file })
@@ -62,6 +63,9 @@ impl ModelText {
         variables: &Map<String, Value>,
     ) -> Result<Vec<u32>> {
         let template = self.template.as_ref().ok_or_else(|| ChatTemplate::missing(&self.file))?;
+        let template = template.as_ref().map_err(Clone::clone)?;
+        let mut messages = messages.clone();
+        flatten_text_parts(&mut messages);
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let options = RenderOptions {
             tools,
@@ -69,7 +73,7 @@ impl ModelText {
             extra: Some(variables),
             now: Some(CivilTime::from_unix(seconds as i64)),
         };
-        self.tokenizer.encode(&template.render(messages, &options)?)
+        self.tokenizer.encode(&template.render(&messages, &options)?)
     }
 
     /// The ids of a text as it is, with what the model wants before every text.

@@ -193,9 +193,9 @@ impl GpuExecutor {
         self.gpu.finish().await
     }
 
-    /// Fills a shared buffer.
-    pub fn write_shared(&self, index: usize, words: &[f32]) {
-        self.gpu.queue.write_buffer(&self.shared[index], 0, bytemuck::cast_slice(words));
+    /// Writes a shared buffer from word `first` on.
+    pub fn write_shared(&self, index: usize, first: u64, words: &[f32]) {
+        self.gpu.queue.write_buffer(&self.shared[index], first * 4, bytemuck::cast_slice(words));
     }
 
     /// Zeroes what the sequence carries.

@@ -3,6 +3,8 @@
 //! The table is computed on the host: WGSL promises sine and cosine only to 2⁻¹¹, and only
 //! for small angles.
 
+use std::ops::Range;
+
 use super::{Activation, Binding, Buffer, CpuMemory, KernelRules, Step};
 
 /// Which two elements of a head turn together.
@@ -26,20 +28,25 @@ pub struct RotaryTable {
 }
 
 impl RotaryTable {
-    /// Words of the table.
-    pub fn words(&self) -> u64 {
-        u64::from(self.context_length) * 2 * self.frequencies.len() as u64
+    /// Words of one position.
+    pub fn row_words(&self) -> u64 {
+        2 * self.frequencies.len() as u64
     }
 
-    /// `[context, rotary_dim]`. Angles are rounded to f32, as in the implementations that
-    /// models are trained with; their cosines and sines are exact to f32.
-    pub fn values(&self, divisors: Option<&[f32]>) -> Vec<f32> {
+    /// Words of the table.
+    pub fn words(&self) -> u64 {
+        u64::from(self.context_length) * self.row_words()
+    }
+
+    /// Rows `positions` of the table, `[positions, rotary_dim]`. Angles are rounded to f32, as in
+    /// the implementations that models are trained with; their cosines and sines are exact to f32.
+    pub fn rows(&self, positions: Range<u32>, divisors: Option<&[f32]>) -> Vec<f32> {
         let frequency = |(pair, frequency): (usize, &f32)| {
             frequency / divisors.and_then(|divisors| divisors.get(pair)).copied().unwrap_or(1.0)
         };
         let frequencies: Vec<f32> = self.frequencies.iter().enumerate().map(frequency).collect();
-        let mut values = Vec::with_capacity(self.words() as usize);
-        for position in 0..self.context_length {
+        let mut values = Vec::new();
+        for position in positions {
             let angles = frequencies.iter().map(|frequency| f64::from(position as f32 * frequency));
             values.extend(angles.clone().map(|angle| angle.cos() as f32));
             values.extend(angles.map(|angle| angle.sin() as f32));

@@ -8,6 +8,9 @@ use crate::error::{Code, Error, Result};
 use crate::plan::TensorShapes;
 use crate::weights::{Checkpoint, Container};
 
+/// More layers than any model has; a plan's indices have room for them.
+const MAX_LAYERS: usize = 1024;
+
 /// A tensor's two names; `{}` stands for the layer's index.
 #[derive(Debug, Clone, Copy)]
 pub struct Names {
@@ -90,6 +93,18 @@ impl<'a> ConfigSource<'a> {
             Some(0) => Err(self.malformed(field, 0, "at least 1")),
             Some(count) => Ok(count),
         }
+    }
+
+    /// The layer count: no more than there are tensors, so that a wrong one costs nothing.
+    pub fn layer_count(&self) -> Result<u32> {
+        let count = self.required_count("block_count", "num_hidden_layers")?;
+        let tensors = self.checkpoint.tensors.len();
+        if count as usize > tensors.min(MAX_LAYERS) {
+            let field = if self.is_gguf() { &self.key("block_count") } else { "num_hidden_layers" };
+            let expected = format!("at most {} for {tensors} tensors", tensors.min(MAX_LAYERS));
+            return Err(self.malformed(field, count, &expected));
+        }
+        Ok(count)
     }
 
     /// A finite number.

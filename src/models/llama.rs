@@ -108,7 +108,7 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
         shape: Shape {
             vocabulary_size: vocabulary_size(source)?,
             max_context_length,
-            layer_count: source.required_count("block_count", "num_hidden_layers")?,
+            layer_count: source.layer_count()?,
         },
         hidden,
         intermediate: source.required_count("feed_forward_length", "intermediate_size")?,
@@ -305,5 +305,38 @@ impl Llama {
             }
         };
         scaled as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Llama 3.1's own numbers: pairs up to 28 keep their frequency, from 35 on it is an eighth.
+    #[test]
+    fn llama3_scaling_blends_between_its_wavelengths() {
+        let model = |scaling| Llama {
+            is_gguf: false,
+            shape: Shape { vocabulary_size: 128_256, max_context_length: 131_072, layer_count: 32 },
+            hidden: 4096,
+            intermediate: 14_336,
+            attention: AttentionShape { head_count: 32, kv_head_count: 8, head_dim: 128, scale: 1.0 },
+            rotary_dim: 128,
+            theta: 500_000.0,
+            scaling,
+            epsilon: 1e-5,
+            tied: false,
+            divisors: false,
+        };
+        let scaling = Llama3Scaling { factor: 8.0, low: 1.0, high: 4.0, original_context: 8192.0 };
+        let (scaled, plain) = (model(RotaryScaling::Llama3(scaling)), model(RotaryScaling::None));
+        for pair in 0..64 {
+            let ratio = f64::from(scaled.frequency(pair)) / f64::from(plain.frequency(pair));
+            match pair {
+                0..=28 => assert!((ratio - 1.0).abs() < 1e-6, "{pair}: {ratio}"),
+                29..=34 => assert!((0.126..0.999).contains(&ratio), "{pair}: {ratio}"),
+                _ => assert!((ratio - 0.125).abs() < 1e-6, "{pair}: {ratio}"),
+            }
+        }
     }
 }

@@ -7,6 +7,9 @@ use crate::error::{Code, Error, Result};
 use crate::formats::Format;
 use crate::kernels::{Buffer, MatrixPart, RotaryTable};
 
+/// Missing tensors that an error names; a file of another model lacks hundreds.
+const MAX_NAMED: usize = 64;
+
 /// Names, formats and shapes of a checkpoint's tensors: all that planning needs to know of it.
 pub trait TensorShapes {
     /// Format and shape (outermost first) of the tensor, if there is one of that name.
@@ -188,7 +191,10 @@ impl<'a> Resources<'a> {
         if self.problems.is_empty() {
             return Ok(());
         }
-        Err(Error::new(Code::MissingTensors, format!("{file}: {}", self.problems.join("; "))))
+        let named = self.problems.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join("; ");
+        let more = self.problems.len().saturating_sub(MAX_NAMED);
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        Err(Error::new(Code::MissingTensors, format!("{file}: {named}{more}")))
     }
 
     fn find(&self, name: &str) -> Option<Buffer> {

@@ -139,5 +139,8 @@ pub fn capabilities() -> Promise {
 #[wasm_bindgen]
 pub fn estimate(files: Vec<JsValue>, options: &str) -> Promise {
     let options = read_options(options);
-    promise(async move { to_json(&estimate_model(source::files(files)?, &options?).await?) })
+    promise(async move {
+        let adapter = probe_gpu().await.ok();
+        to_json(&estimate_model(source::files(files)?, &options?, adapter.as_ref()).await?)
+    })
 }

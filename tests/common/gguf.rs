@@ -131,6 +131,12 @@ impl Gguf {
         self
     }
 
+    /// Takes a key out again.
+    pub fn without_key(mut self, key: &str) -> Gguf {
+        self.keys.retain(|(other, _)| other != key.as_bytes());
+        self
+    }
+
     /// Changes the tensor of that name.
     pub fn change(mut self, name: &str, change: impl FnOnce(&mut Tensor)) -> Gguf {
         change(self.tensors.iter_mut().find(|tensor| tensor.name == name.as_bytes()).unwrap());
