@@ -1,7 +1,11 @@
 //! TabLM: small language models inside a browser tab.
 //!
-//! The map, the invariants and the vocabulary are in ARCHITECTURE.md.
+#![doc = include_str!("../ARCHITECTURE.md")]
 #![deny(unsafe_code)]
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the documents are for those who work on the crate: `cargo doc --document-private-items`"
+)]
 
 pub mod error;
 pub mod formats;
