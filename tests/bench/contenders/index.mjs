@@ -1,0 +1,20 @@
+// Every contender, in the order of the table. `start` loads the model and answers
+// `{ device, notes, run({ promptTokens, generateTokens }), close() }`; a run answers
+// `{ prefillTokens, prefillMs, decodeTokens, decodeMs }` and, where known, `loadMs` and `step`.
+// Prefill lasts until the first token is chosen; decode covers the tokens after the first.
+
+import { llamacpp } from "./llamacpp.mjs";
+import { native } from "./native.mjs";
+import { web } from "./web.mjs";
+import { wllama } from "./wllama.mjs";
+
+export const contenders = [
+  { name: "native_gpu", title: "TabLM native, GPU", countsSteps: true, start: () => native("gpu") },
+  { name: "llamacpp_vulkan", title: "llama.cpp native, Vulkan", start: () => llamacpp({ gpu: true, threads: 1 }) },
+  { name: "native_cpu", title: "TabLM native, CPU", start: () => native("cpu") },
+  { name: "llamacpp_cpu", title: "llama.cpp native, CPU, 1 thread", start: () => llamacpp({ gpu: false, threads: 1 }) },
+  { name: "llamacpp_cpu2", title: "llama.cpp native, CPU, 2 threads", start: () => llamacpp({ gpu: false, threads: 2 }) },
+  { name: "web_gpu", title: "TabLM in Chromium, WebGPU", start: () => web("webgpu") },
+  { name: "web_cpu", title: "TabLM in Chromium, CPU", start: () => web("cpu") },
+  { name: "wllama_cpu", title: "wllama in Chromium, CPU, 1 thread", start: () => wllama() },
+];

@@ -1,0 +1,62 @@
+// llama.cpp, natively, through node-llama-cpp's prebuilt binaries, in a process of its own.
+
+import { fork } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { readPrompt } from "../model.mjs";
+import { installPeers } from "../peers.mjs";
+
+const ICD_FOLDERS = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
+
+/** What makes llama.cpp use Mesa's software adapter where there is no GPU; by itself it passes it over. */
+function softwareAdapter() {
+  if (["/dev/dri/renderD128", "/dev/nvidia0"].some((path) => existsSync(path))) return {};
+  for (const folder of ICD_FOLDERS.filter((path) => existsSync(path))) {
+    const file = readdirSync(folder).find((name) => name.startsWith("lvp_icd"));
+    if (file) return { VK_ICD_FILENAMES: join(folder, file), GGML_VK_VISIBLE_DEVICES: "0" };
+  }
+  return {};
+}
+
+/** Answers of the process, in order; its end fails whoever waits. */
+function answersOf(child) {
+  let waiting;
+  let errors = "";
+  child.stderr.setEncoding("utf8").on("data", (text) => (errors = (errors + text).slice(-1000)));
+  child.on("message", (message) => {
+    if (message.error) waiting?.reject(new Error(message.error));
+    else waiting?.resolve(message);
+  });
+  child.on("exit", (status, signal) => {
+    waiting?.reject(new Error(`llama.cpp's process ended (${signal ?? status}) ${errors.trim().split("\n").at(-1)}`));
+  });
+  return () => new Promise((resolve, reject) => (waiting = { resolve, reject }));
+}
+
+/** A session on the CPU, or on the Vulkan adapter. */
+export async function llamacpp({ gpu, threads }) {
+  await installPeers();
+  const { ids } = readPrompt();
+  const child = fork(join(import.meta.dirname, "llamacpp_process.mjs"), [JSON.stringify({ gpu, threads })], {
+    env: { ...process.env, ...(gpu ? softwareAdapter() : {}) },
+    stdio: ["ignore", "ignore", "pipe", "ipc"],
+  });
+  const next = answersOf(child);
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  const close = async () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
+    await ended;
+  };
+  try {
+    const { device, release, loadMs } = await next();
+    const run = async ({ promptTokens, generateTokens }) => {
+      child.send({ ids: ids.slice(0, promptTokens), generateTokens });
+      return { ...(await next()), loadMs };
+    };
+    const notes = ["measured through node-llama-cpp, whose own work per token counts: llama.cpp's llama-bench decodes faster"];
+    return { device: `${device}, llama.cpp ${release}`, notes, run, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}

@@ -1,0 +1,64 @@
+// The process that runs llama.cpp: loads the model, says so, then answers each message
+// `{ ids, generateTokens }` with what one run took.
+
+import { getLlama } from "node-llama-cpp";
+import { CONTEXT_LENGTH, modelPath } from "../model.mjs";
+
+async function open({ gpu, threads }) {
+  const start = performance.now();
+  const llama = await getLlama({
+    gpu: gpu ? "vulkan" : false,
+    build: "never",
+    skipDownload: true,
+    maxThreads: threads,
+    vramPadding: 0,
+    logLevel: "error",
+  });
+  const model = await llama.loadModel({ modelPath, gpuLayers: gpu ? "max" : 0 });
+  const context = await model.createContext({ contextSize: CONTEXT_LENGTH, batchSize: 512, threads, sequences: 1 });
+  const names = await llama.getGpuDeviceNames();
+  // It falls back to the CPU without an error.
+  if (gpu && (llama.gpu !== "vulkan" || names.length === 0 || model.gpuLayers === 0)) {
+    throw new Error(`llama.cpp took no Vulkan adapter (found ${llama.gpu || "the CPU"}, ${model.gpuLayers} layers on it)`);
+  }
+  const loadMs = performance.now() - start;
+  const device = gpu ? names.join(", ") : `CPU, ${threads} ${threads === 1 ? "thread" : "threads"}`;
+  return { context, opened: { device, release: llama.llamaCppRelease.release, loadMs } };
+}
+
+async function run(context, { ids, generateTokens }) {
+  const sequence = context.getSequence();
+  const times = [];
+  const start = performance.now();
+  try {
+    for await (const _ of sequence.evaluate(ids, { temperature: 0, yieldEogToken: true })) {
+      times.push(performance.now());
+      if (times.length >= generateTokens) break;
+    }
+  } finally {
+    sequence.dispose();
+  }
+  if (times.length < 2) throw new Error(`llama.cpp generated ${times.length} tokens, expected ${generateTokens}`);
+  return {
+    prefillTokens: ids.length,
+    prefillMs: times[0] - start,
+    decodeTokens: times.length - 1,
+    decodeMs: times.at(-1) - times[0],
+  };
+}
+
+async function answer(job) {
+  try {
+    process.send(await job());
+  } catch (error) {
+    process.send({ error: error.message });
+  }
+}
+
+let context;
+await answer(async () => {
+  const ready = await open(JSON.parse(process.argv[2]));
+  context = ready.context;
+  return ready.opened;
+});
+process.on("message", (request) => answer(() => run(context, request)));

@@ -1,0 +1,38 @@
+// TabLM's command line, a process of its own for every run.
+
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { CONTEXT_LENGTH, modelPath, nativeBinary } from "../model.mjs";
+
+async function bench(backend, { promptTokens, generateTokens }) {
+  const counts = ["--prompt-tokens", promptTokens, "--generate-tokens", generateTokens, "--repeat", 1];
+  const parameters = ["bench", "--model", modelPath, "--backend", backend, "--context", CONTEXT_LENGTH, ...counts, "--json"];
+  let output;
+  try {
+    output = (await promisify(execFile)(nativeBinary, parameters.map(String))).stdout;
+  } catch (error) {
+    const last = error.stderr?.trim().split("\n").findLast((line) => line.startsWith("error: "));
+    throw new Error(last ?? `${nativeBinary}: ${error.message}`);
+  }
+  const report = JSON.parse(output);
+  if (report.device.backend !== backend) throw new Error(`asked for ${backend}, ran on ${report.device.backend}`);
+  return report;
+}
+
+/** A session on a backend, `gpu` or `cpu`. */
+export async function native(backend) {
+  const run = async (request) => {
+    const { timings, step } = await bench(backend, request);
+    return {
+      prefillTokens: request.promptTokens,
+      prefillMs: timings.first_token_ms,
+      decodeTokens: request.generateTokens - 1,
+      decodeMs: timings.decode_ms,
+      loadMs: timings.load_ms,
+      step,
+    };
+  };
+  // Also lets the driver compile what it will find in its cache from then on.
+  const { device } = await bench(backend, { promptTokens: 65, generateTokens: 2 });
+  return { device: device.adapter, run, close() {} };
+}

@@ -1,0 +1,86 @@
+// wllama, llama.cpp as wasm, in Chromium on one thread: a page without special headers has no more.
+
+import { createReadStream, statSync } from "node:fs";
+import { join } from "node:path";
+import { openBrowser, openPage, openServer } from "../../web/support.mjs";
+import { CONTEXT_LENGTH, modelPath, readPrompt } from "../model.mjs";
+import { installPeers, peerFolder } from "../peers.mjs";
+
+function sendModel(response) {
+  response.writeHead(200, { "Content-Type": "application/octet-stream", "Content-Length": statSync(modelPath).size });
+  createReadStream(modelPath).pipe(response);
+}
+
+function sendPage(response) {
+  response.writeHead(200, { "Content-Type": "text/html" }).end("<!doctype html><title>wllama</title>");
+}
+
+/** Runs in the page: loads the model, keeps it there. */
+async function load({ contextLength }) {
+  const { Wllama, LoggerWithoutDebug } = await import("/esm/index.js");
+  const start = performance.now();
+  const model = await (await fetch("/model.gguf")).blob();
+  window.wllama = new Wllama({ default: "/esm/wasm/wllama.wasm" }, { logger: LoggerWithoutDebug });
+  await window.wllama.loadModel([model], { n_ctx: contextLength, n_batch: 512, n_threads: 1, n_gpu_layers: 0, n_parallel: 1 });
+  return { version: Wllama.getLibllamaVersion(), threads: window.wllama.getNumThreads(), loadMs: performance.now() - start };
+}
+
+/** Runs in the page: one completion; llama.cpp's own times. */
+async function complete({ prompt, generateTokens }) {
+  const { timings } = await window.wllama.createCompletion({
+    prompt,
+    max_tokens: generateTokens,
+    temperature: 0,
+    top_k: 1,
+    seed: 1,
+    cache_prompt: false,
+    ignore_eos: true,
+  });
+  return timings;
+}
+
+/** A session. */
+export async function wllama() {
+  await installPeers();
+  const server = await openServer({
+    folder: peerFolder("@wllama/wllama"),
+    policy: null,
+    before(request, response) {
+      if (request.url === "/blank") sendPage(response);
+      else if (request.url === "/model.gguf") sendModel(response);
+      else return false;
+      return true;
+    },
+  });
+  let browser;
+  const close = async () => {
+    await browser?.close();
+    await server.close();
+  };
+  try {
+    browser = await openBrowser({ adapter: false });
+    const { page } = await openPage(browser.context, `${server.address}/blank`);
+    const { version, threads, loadMs } = await page.evaluate(load, { contextLength: CONTEXT_LENGTH });
+    const { text, ids } = readPrompt();
+    const run = async ({ promptTokens, generateTokens }) => {
+      // Less than the whole prompt is asked for only to warm up: about as many tokens do.
+      const prompt = promptTokens === ids.length ? text : text.slice(0, Math.round((text.length * promptTokens) / ids.length));
+      const timings = await page.evaluate(complete, { prompt, generateTokens });
+      if (promptTokens === ids.length && timings.prompt_n !== ids.length) {
+        throw new Error(`wllama read ${timings.prompt_n} prompt tokens, expected ${ids.length}`);
+      }
+      return {
+        prefillTokens: timings.prompt_n,
+        prefillMs: timings.prompt_ms,
+        // Its clock starts with the first token.
+        decodeTokens: timings.predicted_n - 1,
+        decodeMs: timings.predicted_ms,
+        loadMs,
+      };
+    };
+    return { device: `CPU, ${threads} ${threads === 1 ? "thread" : "threads"}, llama.cpp ${version}`, run, close };
+  } catch (error) {
+    await close().catch(() => undefined);
+    throw error;
+  }
+}

@@ -1,0 +1,75 @@
+// The machine while it measures: what it is, and how much of it others used meanwhile.
+
+import { readdirSync, readFileSync } from "node:fs";
+import { cpus, loadavg, platform, release, totalmem } from "node:os";
+
+/** The unit of /proc: Linux reports hundredths of a second on every platform of ours. */
+const TICKS_PER_S = 100;
+
+/** CPU seconds that the whole machine has been busy, stolen time included. */
+function busySeconds() {
+  const line = readFileSync("/proc/stat", "utf8").split("\n", 1)[0];
+  const [user, nice, system, , , irq, softirq, steal] = line.trim().split(/\s+/).slice(1).map(Number);
+  return (user + nice + system + irq + softirq + steal) / TICKS_PER_S;
+}
+
+/** CPU seconds of this process, its living descendants, and those that have ended. */
+function ownSeconds() {
+  const children = new Map();
+  const ticks = new Map();
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    let stat;
+    try {
+      stat = readFileSync(`/proc/${name}/stat`, "utf8");
+    } catch {
+      continue; // It ended while we looked.
+    }
+    // The second field is the program's name in brackets and may hold anything.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    const [parent, own] = [Number(fields[1]), fields.slice(11, 15).map(Number)];
+    // Waited-for children count for their parent: nothing is lost when one ends.
+    ticks.set(Number(name), own.reduce((sum, value) => sum + value, 0));
+    if (!children.has(parent)) children.set(parent, []);
+    children.get(parent).push(Number(name));
+  }
+  let total = 0;
+  const open = [process.pid];
+  while (open.length > 0) {
+    const pid = open.pop();
+    total += ticks.get(pid) ?? 0;
+    open.push(...(children.get(pid) ?? []));
+  }
+  return total / TICKS_PER_S;
+}
+
+/** A stretch of time; `end` answers the cores used by us and by others, or null where that is unknown. */
+export class Interval {
+  #start = Interval.#now();
+
+  static #now() {
+    if (platform() !== "linux") return null;
+    return { ms: performance.now(), busy: busySeconds(), own: ownSeconds() };
+  }
+
+  end() {
+    const [start, now] = [this.#start, Interval.#now()];
+    if (!start || !now) return null;
+    const seconds = Math.max((now.ms - start.ms) / 1000, 1e-3);
+    const own = (now.own - start.own) / seconds;
+    return { own, others: Math.max(0, (now.busy - start.busy) / seconds - own) };
+  }
+}
+
+/** One line on the machine; `idle` is an interval in which no contender had work. */
+export function machineLine(idle) {
+  const [first] = cpus();
+  const parts = [
+    `${cpus().length} × ${first?.model.trim() || "unknown CPU"}`,
+    `${(totalmem() / 2 ** 30).toFixed(0)} GiB`,
+    `${platform()} ${release()}`,
+    `load ${loadavg().map((value) => value.toFixed(2)).join(" ")}`,
+  ];
+  if (idle) parts.push(`idle contenders ${idle.own.toFixed(2)} cores`);
+  return parts.join(", ");
+}

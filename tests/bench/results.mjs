@@ -1,0 +1,102 @@
+// The figures: their names, their spread, the ratios between contenders, target/bench.json.
+
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+
+// Always in the repository, wherever cargo builds.
+const FILE = "target/bench.json";
+
+/** Which of ours stands against which peer. */
+export const ratios = [
+  { key: "vs_llamacpp_vulkan", ours: "native_gpu", theirs: "llamacpp_vulkan" },
+  { key: "vs_llamacpp_cpu", ours: "native_cpu", theirs: "llamacpp_cpu" },
+  { key: "vs_wllama_cpu", ours: "web_cpu", theirs: "wllama_cpu" },
+  { key: "web_gpu_vs_wllama_cpu", ours: "web_gpu", theirs: "wllama_cpu" },
+];
+
+export const MEASURES = ["prefill", "decode"];
+
+/** What one decoding step costs, as the GPU executor counts it. */
+const STEP_UNITS = { dispatches: "dispatches", submits: "submits", readback_bytes: "bytes", weight_bytes: "bytes" };
+
+/** The keys that a contender's runs give. */
+export function keysOf({ name, countsSteps }) {
+  const own = [...MEASURES, "prefill_tokens", "decode_tokens", "others_cores"].map((measure) => `${name}.${measure}`);
+  const steps = countsSteps ? Object.keys(STEP_UNITS).map((part) => `step.${part}`) : [];
+  return [...own, `load.${name}`, ...steps];
+}
+
+/** Whether a contender is needed for the keys that begin with `prefix`. */
+export function wanted(contender, prefix) {
+  const inRatio = ratios.filter(({ ours, theirs }) => [ours, theirs].includes(contender.name));
+  const keys = [...keysOf(contender), ...inRatio.flatMap(({ key }) => MEASURES.map((measure) => `${key}.${measure}`))];
+  return keys.some((key) => key.startsWith(prefix));
+}
+
+/** Median, least and greatest of some values. */
+export function spread(values, unit) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const median = sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  return { median, min: sorted[0], max: sorted.at(-1), runs: sorted.length, unit };
+}
+
+/** Puts a contender's runs into the results in place of what they held of it; then the ratios. */
+export function record(results, { runs, loadMs, ...contender }) {
+  for (const key of keysOf(contender)) delete results[key];
+  const put = (key, values, unit) => {
+    const known = values.filter((value) => Number.isFinite(value));
+    if (known.length > 0) results[key] = spread(known, unit);
+  };
+  const of = (field) => runs.map((run) => run[field]);
+  for (const measure of MEASURES) put(`${contender.name}.${measure}`, of(measure), "tokens/s");
+  put(`${contender.name}.prefill_tokens`, of("prefillTokens"), "tokens");
+  put(`${contender.name}.decode_tokens`, of("decodeTokens"), "tokens");
+  put(`${contender.name}.others_cores`, runs.map((run) => run.load?.others), "cores");
+  put(`load.${contender.name}`, of("loadMs"), "ms");
+  if (contender.countsSteps) {
+    for (const [part, unit] of Object.entries(STEP_UNITS)) put(`step.${part}`, runs.map((run) => run.step?.[part]), unit);
+  }
+  recordRatios(results);
+}
+
+/** Ours over theirs; the ends of the spread are the worst and the best pairing of the runs. */
+function recordRatios(results) {
+  for (const { key, ours, theirs } of ratios) {
+    for (const measure of MEASURES) {
+      const [a, b] = [results[`${ours}.${measure}`], results[`${theirs}.${measure}`]];
+      delete results[`${key}.${measure}`];
+      if (!a || !b) continue;
+      results[`${key}.${measure}`] = {
+        median: a.median / b.median,
+        min: a.min / b.max,
+        max: a.max / b.min,
+        runs: Math.min(a.runs, b.runs),
+        unit: "ratio",
+      };
+    }
+  }
+}
+
+/** What an earlier run left; nothing if there is none. */
+export function readResults(file = FILE) {
+  let text;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    if (error.code === "ENOENT") return {};
+    throw error;
+  }
+  const results = JSON.parse(text);
+  if (results === null || typeof results !== "object" || Array.isArray(results)) {
+    throw new Error(`${file}: found ${text.slice(0, 20)}, expected one object`);
+  }
+  return results;
+}
+
+/** Writes target/bench.json, whole or not at all. */
+export function writeResults(results, file = FILE) {
+  const sorted = Object.fromEntries(Object.entries(results).sort(([a], [b]) => (a < b ? -1 : 1)));
+  mkdirSync("target", { recursive: true });
+  writeFileSync(`${file}.new`, `${JSON.stringify(sorted, null, 2)}\n`);
+  renameSync(`${file}.new`, file);
+}

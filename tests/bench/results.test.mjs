@@ -1,0 +1,120 @@
+// The figures without the measuring: spread, ratios, what a part of a run keeps.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { contenders } from "./contenders/index.mjs";
+import { Interval } from "./machine.mjs";
+import { keysOf, ratios, readResults, record, spread, wanted } from "./results.mjs";
+import { renderTable } from "./table.mjs";
+
+const run = (prefill, decode, more = {}) => ({ prefill, decode, prefillTokens: 512, decodeTokens: 127, loadMs: 100, load: { others: 0.1 }, ...more });
+const contender = (name) => contenders.find((entry) => entry.name === name);
+const options = { promptTokens: 512, generateTokens: 128 };
+
+describe("results", () => {
+  test("the median of an even and an odd number of values", () => {
+    assert.deepEqual(spread([3, 1, 2], "s"), { median: 2, min: 1, max: 3, runs: 3, unit: "s" });
+    assert.deepEqual(spread([4, 1, 3, 2], "s"), { median: 2.5, min: 1, max: 4, runs: 4, unit: "s" });
+    assert.deepEqual(spread([10, 9], "s"), { median: 9.5, min: 9, max: 10, runs: 2, unit: "s" });
+  });
+
+  test("every value has the five fields, every ratio is of contenders that exist", () => {
+    const results = {};
+    for (const entry of contenders) record(results, { ...entry, runs: [run(10, 5, { step: { dispatches: 513, submits: 1, readback_bytes: 4, weight_bytes: 8 } })] });
+    for (const [key, value] of Object.entries(results)) {
+      assert.deepEqual(Object.keys(value), ["median", "min", "max", "runs", "unit"], key);
+      assert.ok(value.min <= value.median && value.median <= value.max && value.runs === 1, key);
+    }
+    for (const key of contenders.flatMap(keysOf)) assert.ok(key in results, `${key} is missing`);
+    for (const { key } of ratios) assert.equal(results[`${key}.decode`].median, 1);
+    assert.equal(results["step.dispatches"].median, 513);
+  });
+
+  test("a ratio is ours over theirs, its ends the worst and the best pairing", () => {
+    const results = {};
+    record(results, { ...contender("native_gpu"), runs: [run(10, 4), run(12, 5), run(14, 6)] });
+    assert.equal(results["vs_llamacpp_vulkan.decode"], undefined);
+    record(results, { ...contender("llamacpp_vulkan"), runs: [run(20, 2), run(24, 2.5)] });
+    assert.deepEqual(results["vs_llamacpp_vulkan.decode"], { median: 5 / 2.25, min: 4 / 2.5, max: 3, runs: 2, unit: "ratio" });
+    assert.equal(results["vs_llamacpp_vulkan.prefill"].median, 12 / 22);
+  });
+
+  test("a contender that failed loses its old figures and ratios, others keep theirs", () => {
+    const results = { "later.measure": { median: 1, min: 1, max: 1, runs: 1, unit: "ms" } };
+    for (const name of ["web_cpu", "wllama_cpu"]) record(results, { ...contender(name), runs: [run(10, 5)] });
+    assert.ok(results["vs_wllama_cpu.decode"]);
+    record(results, { ...contender("wllama_cpu"), runs: [] });
+    assert.equal(results["vs_wllama_cpu.decode"], undefined);
+    assert.deepEqual(Object.keys(results).filter((key) => key.startsWith("wllama")), []);
+    assert.ok(results["web_cpu.decode"] && results["later.measure"]);
+  });
+
+  test("--only picks contenders by any of their keys", () => {
+    const picked = (prefix) => contenders.filter((entry) => wanted(entry, prefix)).map((entry) => entry.name);
+    assert.deepEqual(picked("native"), ["native_gpu", "native_cpu"]);
+    assert.deepEqual(picked("native_gpu.decode"), ["native_gpu"]);
+    assert.deepEqual(picked("step."), ["native_gpu"]);
+    assert.deepEqual(picked("vs_llamacpp_vulkan.prefill"), ["native_gpu", "llamacpp_vulkan"]);
+    assert.deepEqual(picked("vs_wllama"), ["web_cpu", "wllama_cpu"]);
+    assert.deepEqual(picked("nothing"), []);
+    assert.equal(picked("").length, contenders.length);
+  });
+
+  test("an earlier file is read, a missing one is empty, any other is refused", () => {
+    const folder = mkdtempSync(join(tmpdir(), "tablm-bench-"));
+    try {
+      const file = join(folder, "bench.json");
+      assert.deepEqual(readResults(file), {});
+      writeFileSync(file, "[1]");
+      assert.throws(() => readResults(file), /expected one object/);
+      writeFileSync(file, "{");
+      assert.throws(() => readResults(file), SyntaxError);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
+describe("the table", () => {
+  test("shows every contender, flags what is doubtful, names what did not run", () => {
+    const results = {};
+    const entries = [
+      { ...contender("native_gpu"), runs: [run(10, 5), run(11, 6, { load: { others: 0.8 } })], generateTokens: 16, device: "an adapter" },
+      { ...contender("wllama_cpu"), runs: [], failure: "no such file" },
+    ];
+    record(results, { ...contender("web_cpu"), runs: [run(7, 3)] });
+    for (const entry of entries) record(results, entry);
+    const text = renderTable({ results, entries, options, machine: "a machine" });
+    const row = (name) => text.split("\n").find((line) => line.startsWith(`${name} `));
+    assert.match(row("native_gpu"), /10\.5 \[10\.0–11\.0\].*5\.50 \[5\.00–6\.00\].*busy$/);
+    assert.match(row("web_cpu"), /kept$/);
+    assert.match(row("wllama_cpu"), /did not run$/);
+    assert.match(text, /wllama_cpu did not run: no such file/);
+    assert.match(text, /native_gpu generated 16 tokens instead of 128/);
+    assert.match(text, /native_gpu +an adapter/);
+  });
+});
+
+describe("the load of others", { skip: process.platform !== "linux" && "only Linux has /proc" }, () => {
+  const burn = (ms) => spawn(process.execPath, ["-e", `const end = Date.now() + ${ms}; while (Date.now() < end);`], { stdio: "ignore" });
+  const ended = (child) => new Promise((resolve) => child.on("exit", resolve));
+
+  test("counts our children as ours, the living and the ended", async () => {
+    const interval = new Interval();
+    await ended(burn(600));
+    const first = interval.end();
+    const living = burn(2000);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    const second = interval.end();
+    living.kill();
+    await ended(living);
+    // Others may hold the cores; a child gets at least a fifth of one.
+    assert.ok(first.own > 0.2 && first.own < 2, `found ${first.own} cores`);
+    assert.ok(second.own > 0.2 && second.own < 2, `found ${second.own} cores`);
+    assert.ok(first.others >= 0 && second.others >= 0);
+  });
+});

@@ -1,0 +1,167 @@
+// The benchmark: TabLM and its peers on the same model file, side by side, in one run.
+// `node tests/bench/run.mjs [--only PREFIX] [--prompt-tokens N] [--generate-tokens N]`.
+// Contenders take turns, so that a disturbance of the machine meets all of them; what others
+// used of the machine meanwhile is measured and shown. BENCH_RUNS= sets the runs of each (3),
+// BENCH_MINUTES= when to stop beginning rounds (15).
+
+import { existsSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { contenders } from "./contenders/index.mjs";
+import { Interval, machineLine } from "./machine.mjs";
+import { modelPath, root } from "./model.mjs";
+import { ratios, readResults, record, wanted, writeResults } from "./results.mjs";
+import { renderTable } from "./table.mjs";
+
+const STANDARD = { promptTokens: 512, generateTokens: 128 };
+/** A contender that would decode for longer than this generates only `FEW_TOKENS`. */
+const DECODE_LIMIT_S = 30;
+const FEW_TOKENS = 16;
+/** A run that takes longer ends its contender. */
+const RUN_LIMIT_MS = 480_000;
+const WARM_UP = { promptTokens: 64, generateTokens: 8 };
+
+process.chdir(root);
+
+function positive(name, text) {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new Error(`${name}: found ${text}, expected a positive whole number`);
+  return value;
+}
+
+function readOptions() {
+  const { values } = parseArgs({
+    options: {
+      only: { type: "string", default: "" },
+      "prompt-tokens": { type: "string", default: String(STANDARD.promptTokens) },
+      "generate-tokens": { type: "string", default: String(STANDARD.generateTokens) },
+    },
+  });
+  const promptTokens = positive("--prompt-tokens", values["prompt-tokens"]);
+  if (promptTokens < 32 || promptTokens > STANDARD.promptTokens) {
+    throw new Error(`--prompt-tokens: found ${promptTokens}, expected 32 to ${STANDARD.promptTokens}`);
+  }
+  const generateTokens = positive("--generate-tokens", values["generate-tokens"]);
+  if (generateTokens < 2 || generateTokens > 400) {
+    throw new Error(`--generate-tokens: found ${generateTokens}, expected 2 to 400`);
+  }
+  return {
+    only: values.only,
+    promptTokens,
+    generateTokens,
+    runs: positive("BENCH_RUNS", process.env.BENCH_RUNS || "3"),
+    minutes: positive("BENCH_MINUTES", process.env.BENCH_MINUTES || "15"),
+    standard: promptTokens === STANDARD.promptTokens && generateTokens === STANDARD.generateTokens,
+  };
+}
+
+function say(text) {
+  process.stderr.write(`bench: ${text}\n`);
+}
+
+/** `promise`, or an error when it takes too long. */
+function limited(promise, what) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what} took longer than ${RUN_LIMIT_MS / 1000} s`)), RUN_LIMIT_MS);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+/** Why something failed, on one line. */
+function reasonOf(error) {
+  const text = String(error?.message ?? error).replaceAll(/\s+/g, " ").trim();
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
+}
+
+async function end(entry) {
+  await Promise.resolve(entry.session?.close()).catch((error) => say(`${entry.name}: closing: ${reasonOf(error)}`));
+  entry.session = undefined;
+}
+
+/** Loads the model and warms up; decides how many tokens this contender generates. */
+async function begin(entry, options) {
+  say(`${entry.name}: loading`);
+  try {
+    entry.session = await limited(entry.start(), "loading");
+    entry.device = entry.session.device;
+    entry.notes = entry.session.notes;
+    const warm = await limited(entry.session.run(WARM_UP), "the warm-up");
+    const seconds = ((options.generateTokens - 1) * warm.decodeMs) / warm.decodeTokens / 1000;
+    entry.generateTokens = seconds > DECODE_LIMIT_S ? Math.min(FEW_TOKENS, options.generateTokens) : options.generateTokens;
+  } catch (error) {
+    entry.failure = reasonOf(error);
+    say(`${entry.name}: cannot run: ${entry.failure}`);
+    await end(entry);
+  }
+}
+
+/** One measured run. */
+async function measure(entry, options, round) {
+  const interval = new Interval();
+  const started = performance.now();
+  try {
+    const request = { promptTokens: options.promptTokens, generateTokens: entry.generateTokens };
+    const run = await limited(entry.session.run(request), "a run");
+    run.load = interval.end();
+    run.prefill = (run.prefillTokens * 1000) / run.prefillMs;
+    run.decode = (run.decodeTokens * 1000) / run.decodeMs;
+    entry.runs.push(run);
+    const load = run.load ? `, others ${run.load.others.toFixed(2)} cores` : "";
+    say(`round ${round}: ${entry.name}: prefill ${run.prefill.toFixed(2)}/s, decode ${run.decode.toFixed(2)}/s${load}`);
+  } catch (error) {
+    entry.failure = reasonOf(error);
+    say(`round ${round}: ${entry.name}: failed: ${entry.failure}`);
+    await end(entry);
+  }
+  entry.lastMs = performance.now() - started;
+}
+
+async function rounds(entries, options) {
+  const deadline = performance.now() + options.minutes * 60_000;
+  for (let round = 1; round <= options.runs; round += 1) {
+    const running = entries.filter((entry) => entry.session);
+    const expected = running.reduce((sum, entry) => sum + (entry.lastMs ?? 0), 0);
+    if (round > 1 && performance.now() + expected > deadline) {
+      say(`stopping after ${round - 1} of ${options.runs} rounds: another does not fit into ${options.minutes} minutes`);
+      return;
+    }
+    for (const entry of running) await measure(entry, options, round);
+  }
+}
+
+async function main() {
+  const options = readOptions();
+  if (!existsSync(modelPath)) throw new Error(`${modelPath} is missing; .ci/setup.sh model fetches it`);
+  const chosen = contenders.filter((contender) => wanted(contender, options.only));
+  if (chosen.length === 0) {
+    const names = [...contenders, ...ratios.map(({ key }) => ({ name: key }))].map(({ name }) => `${name}.*`);
+    throw new Error(`--only: no key begins with ${options.only}; there are ${names.join(", ")}, load.*, step.*`);
+  }
+  const entries = chosen.map((contender) => ({ ...contender, runs: [] }));
+  let idle;
+  try {
+    for (const entry of entries) await begin(entry, options);
+    const resting = new Interval();
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    idle = resting.end();
+    await rounds(entries, options);
+  } finally {
+    for (const entry of entries) await end(entry);
+  }
+  // A part of a run keeps the rest of an earlier one.
+  const results = options.only === "" ? {} : readResults();
+  for (const entry of entries) record(results, entry);
+  console.log(renderTable({ results, entries, options, machine: machineLine(idle) }));
+  if (options.standard) writeResults(results);
+  else say("target/bench.json is left as it is: these are not the standard token counts");
+  if (entries.every((entry) => entry.runs.length === 0)) process.exitCode = 1;
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error(`error: ${error.message}`);
+  process.exitCode = 1;
+}
+// A browser or a peer that hangs on its way out must not keep us here.
+process.exit();

@@ -1,0 +1,91 @@
+// The table that people read: one row a contender, ratios below, then what to be careful about.
+
+import { contenders } from "./contenders/index.mjs";
+import { MEASURES, ratios } from "./results.mjs";
+
+/** Others using more than this many cores make a run doubtful. */
+const BUSY_CORES = 0.3;
+
+/** Three digits that count. */
+function short(value) {
+  if (value >= 100) return value.toFixed(0);
+  if (value >= 10) return value.toFixed(1);
+  return value.toFixed(value >= 0.1 ? 2 : 3);
+}
+
+function cell(figure) {
+  if (!figure) return "–";
+  const middle = short(figure.median);
+  return figure.runs > 1 ? `${middle} [${short(figure.min)}–${short(figure.max)}]` : middle;
+}
+
+/** Lines of cells, the first one a heading, as aligned text; numbers to the right. */
+function align(lines, leftColumns) {
+  const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)));
+  const padded = lines.map((line) =>
+    line.map((text, column) => (column < leftColumns ? text.padEnd(widths[column]) : text.padStart(widths[column]))).join("  ").trimEnd(),
+  );
+  padded.splice(1, 0, "-".repeat(widths.reduce((sum, width) => sum + width + 2, -2)));
+  return padded;
+}
+
+function row(contender, results, entry) {
+  const figure = (measure) => results[`${contender.name}.${measure}`];
+  if (!figure("prefill")) {
+    return entry ? [contender.name, contender.title, "–", "–", "–", "0", "–", "–", "did not run"] : null;
+  }
+  const others = figure("others_cores");
+  const flags = [entry ? "" : "kept", others && others.max > BUSY_CORES ? "busy" : "", entry?.failure ? "cut short" : ""];
+  return [
+    contender.name,
+    contender.title,
+    cell(figure("prefill")),
+    cell(figure("decode")),
+    figure("decode_tokens") ? String(figure("decode_tokens").median + 1) : "–",
+    String(figure("prefill").runs),
+    cell(results[`load.${contender.name}`]),
+    others ? short(others.max) : "–",
+    flags.filter(Boolean).join(", "),
+  ];
+}
+
+function ratioLines(results) {
+  const lines = ratios
+    .filter(({ key }) => MEASURES.some((measure) => results[`${key}.${measure}`]))
+    .map(({ key, ours, theirs }) => [key, `${ours} / ${theirs}`, ...MEASURES.map((measure) => cell(results[`${key}.${measure}`]))]);
+  return lines.length > 0 ? [...align([["ratio", "ours / theirs", ...MEASURES], ...lines], 2), ""] : [];
+}
+
+/** The whole report. */
+export function renderTable({ results, entries, options, machine }) {
+  const entryOf = new Map(entries.map((entry) => [entry.name, entry]));
+  const heading = ["contender", "", "prefill tok/s", "decode tok/s", "generated", "runs", "load ms", "others", "flags"];
+  const rows = contenders.map((contender) => row(contender, results, entryOf.get(contender.name))).filter(Boolean);
+  const lines = [
+    "",
+    `SmolLM2-135M-Instruct Q4_1, ${options.promptTokens} prompt tokens, then ${options.generateTokens} generated after them; median [min–max]`,
+    `machine: ${machine}`,
+    "",
+    ...align([heading, ...rows], 2),
+    "",
+    ...align([["contender", "runs on"], ...entries.map((entry) => [entry.name, entry.device ?? "–"])], 2),
+    "",
+    ...ratioLines(results),
+  ];
+  for (const entry of entries) {
+    if (entry.failure) lines.push(`${entry.name} ${entry.runs.length > 0 ? "was cut short" : "did not run"}: ${entry.failure}`);
+    if (entry.generateTokens < options.generateTokens) {
+      lines.push(`${entry.name} generated ${entry.generateTokens} tokens instead of ${options.generateTokens}: it is slow here`);
+    }
+    for (const note of entry.notes ?? []) lines.push(`${entry.name}: ${note}`);
+  }
+  if (rows.some((cells) => cells.at(-1).includes("busy"))) {
+    lines.push(`busy: other programs used more than ${BUSY_CORES} cores during at least one of these runs (column others: the most)`);
+  }
+  if (rows.some((cells) => cells.at(-1).includes("kept"))) lines.push("kept: from an earlier run, see target/bench.json");
+  const step = (part) => results[`step.${part}`]?.median;
+  if (step("dispatches") !== undefined) {
+    lines.push(`one decoding step on the GPU: ${step("dispatches")} dispatches, ${step("submits")} submits, ${step("readback_bytes")} bytes read back`);
+  }
+  return lines.join("\n");
+}
