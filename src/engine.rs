@@ -2,7 +2,7 @@
 //!
 //! Reading order: here [`Engine`] and what it says of itself, `load` (from files to a model
 //! ready to run), `generate` (the story of a token), `executor` (the GPU or the CPU),
-//! [`first_difference`] (the debugger).
+//! [`first_difference()`] (the debugger).
 
 mod executor;
 mod first_difference;
