@@ -20,7 +20,7 @@ const STEP_UNITS = { dispatches: "dispatches", submits: "submits", readback_byte
 
 /** The keys that a contender's runs give. */
 export function keysOf({ name, countsSteps }) {
-  const own = [...MEASURES, "prefill_tokens", "decode_tokens", "others_cores"].map((measure) => `${name}.${measure}`);
+  const own = [...MEASURES, "prefill_tokens", "decode_tokens", "own_cores", "others_cores"].map((measure) => `${name}.${measure}`);
   const steps = countsSteps ? Object.keys(STEP_UNITS).map((part) => `step.${part}`) : [];
   return [...own, `load.${name}`, ...steps];
 }
@@ -51,6 +51,7 @@ export function record(results, { runs, loadMs, ...contender }) {
   for (const measure of MEASURES) put(`${contender.name}.${measure}`, of(measure), "tokens/s");
   put(`${contender.name}.prefill_tokens`, of("prefillTokens"), "tokens");
   put(`${contender.name}.decode_tokens`, of("decodeTokens"), "tokens");
+  put(`${contender.name}.own_cores`, runs.map((run) => run.load?.own), "cores");
   put(`${contender.name}.others_cores`, runs.map((run) => run.load?.others), "cores");
   put(`load.${contender.name}`, of("loadMs"), "ms");
   if (contender.countsSteps) {

@@ -11,7 +11,7 @@ import { Interval } from "./machine.mjs";
 import { keysOf, ratios, readResults, record, spread, wanted } from "./results.mjs";
 import { renderTable } from "./table.mjs";
 
-const run = (prefill, decode, more = {}) => ({ prefill, decode, prefillTokens: 512, decodeTokens: 127, loadMs: 100, load: { others: 0.1 }, ...more });
+const run = (prefill, decode, more = {}) => ({ prefill, decode, prefillTokens: 512, decodeTokens: 127, loadMs: 100, load: { own: 1, others: 0.1 }, ...more });
 const contender = (name) => contenders.find((entry) => entry.name === name);
 const options = { promptTokens: 512, generateTokens: 128 };
 
@@ -83,7 +83,7 @@ describe("the table", () => {
   test("shows every contender, flags what is doubtful, names what did not run", () => {
     const results = {};
     const entries = [
-      { ...contender("native_gpu"), runs: [run(10, 5), run(11, 6, { load: { others: 0.8 } })], generateTokens: 16, device: "an adapter" },
+      { ...contender("native_gpu"), runs: [run(10, 5), run(11, 6, { load: { own: 1, others: 0.8 } })], generateTokens: 16, device: "an adapter" },
       { ...contender("wllama_cpu"), runs: [], failure: "no such file" },
     ];
     record(results, { ...contender("web_cpu"), runs: [run(7, 3)] });

@@ -18,6 +18,7 @@ const DECODE_LIMIT_S = 30;
 const FEW_TOKENS = 16;
 /** A run that takes longer ends its contender. */
 const RUN_LIMIT_MS = 480_000;
+const CLOSE_LIMIT_MS = 20_000;
 const WARM_UP = { promptTokens: 64, generateTokens: 8 };
 
 process.chdir(root);
@@ -59,10 +60,10 @@ function say(text) {
 }
 
 /** `promise`, or an error when it takes too long. */
-function limited(promise, what) {
+function limited(promise, what, limitMs = RUN_LIMIT_MS) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} took longer than ${RUN_LIMIT_MS / 1000} s`)), RUN_LIMIT_MS);
+    timer = setTimeout(() => reject(new Error(`${what} took longer than ${limitMs / 1000} s`)), limitMs);
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
@@ -74,8 +75,10 @@ function reasonOf(error) {
 }
 
 async function end(entry) {
-  await Promise.resolve(entry.session?.close()).catch((error) => say(`${entry.name}: closing: ${reasonOf(error)}`));
+  const { session } = entry;
   entry.session = undefined;
+  if (!session) return;
+  await limited(session.close(), "closing", CLOSE_LIMIT_MS).catch((error) => say(`${entry.name}: ${reasonOf(error)}`));
 }
 
 /** Loads the model and warms up; decides how many tokens this contender generates. */

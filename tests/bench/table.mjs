@@ -32,7 +32,7 @@ function align(lines, leftColumns) {
 function row(contender, results, entry) {
   const figure = (measure) => results[`${contender.name}.${measure}`];
   if (!figure("prefill")) {
-    return entry ? [contender.name, contender.title, "–", "–", "–", "0", "–", "–", "did not run"] : null;
+    return entry ? [contender.name, contender.title, "–", "–", "–", "0", "–", "–", "–", "did not run"] : null;
   }
   const others = figure("others_cores");
   const flags = [entry ? "" : "kept", others && others.max > BUSY_CORES ? "busy" : "", entry?.failure ? "cut short" : ""];
@@ -44,6 +44,7 @@ function row(contender, results, entry) {
     figure("decode_tokens") ? String(figure("decode_tokens").median + 1) : "–",
     String(figure("prefill").runs),
     cell(results[`load.${contender.name}`]),
+    figure("own_cores") ? short(figure("own_cores").median) : "–",
     others ? short(others.max) : "–",
     flags.filter(Boolean).join(", "),
   ];
@@ -59,7 +60,7 @@ function ratioLines(results) {
 /** The whole report. */
 export function renderTable({ results, entries, options, machine }) {
   const entryOf = new Map(entries.map((entry) => [entry.name, entry]));
-  const heading = ["contender", "", "prefill tok/s", "decode tok/s", "generated", "runs", "load ms", "others", "flags"];
+  const heading = ["contender", "", "prefill tok/s", "decode tok/s", "generated", "runs", "load ms", "own", "others", "flags"];
   const rows = contenders.map((contender) => row(contender, results, entryOf.get(contender.name))).filter(Boolean);
   const lines = [
     "",
@@ -67,6 +68,7 @@ export function renderTable({ results, entries, options, machine }) {
     `machine: ${machine}`,
     "",
     ...align([heading, ...rows], 2),
+    "own, others: cores that the contender (median) and all other programs (the most) used during a run",
     "",
     ...align([["contender", "runs on"], ...entries.map((entry) => [entry.name, entry.device ?? "–"])], 2),
     "",
@@ -80,7 +82,7 @@ export function renderTable({ results, entries, options, machine }) {
     for (const note of entry.notes ?? []) lines.push(`${entry.name}: ${note}`);
   }
   if (rows.some((cells) => cells.at(-1).includes("busy"))) {
-    lines.push(`busy: other programs used more than ${BUSY_CORES} cores during at least one of these runs (column others: the most)`);
+    lines.push(`busy: other programs used more than ${BUSY_CORES} cores during at least one of these runs`);
   }
   if (rows.some((cells) => cells.at(-1).includes("kept"))) lines.push("kept: from an earlier run, see target/bench.json");
   const step = (part) => results[`step.${part}`]?.median;

@@ -4,12 +4,12 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { CONTEXT_LENGTH, modelPath, nativeBinary } from "../model.mjs";
 
-async function bench(backend, { promptTokens, generateTokens }) {
+async function bench(backend, { promptTokens, generateTokens }, signal) {
   const counts = ["--prompt-tokens", promptTokens, "--generate-tokens", generateTokens, "--repeat", 1];
   const parameters = ["bench", "--model", modelPath, "--backend", backend, "--context", CONTEXT_LENGTH, ...counts, "--json"];
   let output;
   try {
-    output = (await promisify(execFile)(nativeBinary, parameters.map(String))).stdout;
+    output = (await promisify(execFile)(nativeBinary, parameters.map(String), { signal })).stdout;
   } catch (error) {
     const last = error.stderr?.trim().split("\n").findLast((line) => line.startsWith("error: "));
     throw new Error(last ?? `${nativeBinary}: ${error.message}`);
@@ -21,8 +21,9 @@ async function bench(backend, { promptTokens, generateTokens }) {
 
 /** A session on a backend, `gpu` or `cpu`. */
 export async function native(backend) {
+  const closing = new AbortController();
   const run = async (request) => {
-    const { timings, step } = await bench(backend, request);
+    const { timings, step } = await bench(backend, request, closing.signal);
     return {
       prefillTokens: request.promptTokens,
       prefillMs: timings.first_token_ms,
@@ -33,6 +34,6 @@ export async function native(backend) {
     };
   };
   // Also lets the driver compile what it will find in its cache from then on.
-  const { device } = await bench(backend, { promptTokens: 65, generateTokens: 2 });
-  return { device: device.adapter, run, close() {} };
+  const { device } = await bench(backend, { promptTokens: 65, generateTokens: 2 }, closing.signal);
+  return { device: device.adapter, run, close: async () => closing.abort() };
 }
