@@ -1,5 +1,6 @@
 /** The worker: owns the wasm engine of one model and the model store; answers calls from the page. */
 
+import { adapterName } from "./adapter.js";
 import { TabLMError, throwIfAborted, toPlainError, toTabLMError } from "./errors.js";
 import { Meter } from "./meter.js";
 import { deleteModel, listModels, openModel, peekModel, verifyModel } from "./model_store.js";
@@ -35,6 +36,8 @@ let wasmUrl: string | null = null;
 let wasmModule: Promise<{ memory: WebAssembly.Memory }> | undefined;
 let engine: Engine | undefined;
 let modelName = "";
+/** The name of the adapter in use, where the browser tells it. */
+let adapter: string | null = null;
 /** Set once the wasm trapped: its memory cannot be trusted any more. */
 let trapped: string | undefined;
 
@@ -73,6 +76,7 @@ async function guarded<T>(job: () => T | Promise<T>): Promise<T> {
 function currentInfo(memory: WebAssembly.Memory): ModelInfo {
   if (!engine) throw new TabLMError("disposed", "no model is loaded");
   const info = JSON.parse(engine.info()) as ModelInfo;
+  if (adapter !== null) info.device.adapter = adapter;
   return { ...info, name: modelName, memory: { ...info.memory, wasm_heap_bytes: memory.buffer.byteLength } };
 }
 
@@ -99,6 +103,8 @@ async function load(source: SourceDescription, options: EngineOptions, signal: A
     engine = await guarded(() => Engine.load(files, JSON.stringify(options), onProgress));
     throwIfAborted(signal);
     modelName = source.name;
+    const onGpu = (JSON.parse(engine.info()) as ModelInfo).device.backend !== "cpu";
+    adapter = onGpu ? await adapterName() : null;
     return currentInfo(memory);
   } catch (error) {
     // What is no model must not be met again in place of a new download.
@@ -132,6 +138,9 @@ async function generate(request: EngineRequest, signal: AbortSignal, onToken: (t
 async function readCapabilities(): Promise<Capabilities> {
   await wasm();
   const report = JSON.parse(await guarded(() => capabilities())) as Record<string, unknown>;
+  const found = report["adapter"] as { name?: string } | null | undefined;
+  const name = found ? await adapterName() : null;
+  if (found && name !== null) found.name = name;
   const persisted = await navigator.storage?.persisted?.().catch(() => null);
   return { ...report, storage: { opfs: (await modelsFolder()) !== null, ...(await storageEstimate()), persisted: persisted ?? null } };
 }
