@@ -30,4 +30,4 @@ export function capabilities(): Promise<string>;
 export function estimate(files: SourceFile[], options: string): Promise<string>;
 
 /** Fetches and instantiates the wasm. */
-export default function init(options?: { module_or_path?: string | URL }): Promise<{ memory: WebAssembly.Memory }>;
+export default function init(options: { module_or_path: string | URL }): Promise<{ memory: WebAssembly.Memory }>;
