@@ -3,6 +3,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { cpus, loadavg, platform, release, totalmem } from "node:os";
 
+/** Others using more cores than this make a run doubtful. */
+export const BUSY_CORES = 0.3;
 /** The unit of /proc: Linux reports hundredths of a second on every platform of ours. */
 const TICKS_PER_S = 100;
 

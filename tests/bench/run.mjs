@@ -2,23 +2,26 @@
 // `node tests/bench/run.mjs [--only PREFIX] [--prompt-tokens N] [--generate-tokens N]`.
 // Contenders take turns, so that a disturbance of the machine meets all of them; what others
 // used of the machine meanwhile is measured and shown. BENCH_RUNS= sets the runs of each (3),
-// BENCH_MINUTES= when to stop beginning rounds (15).
+// BENCH_MINUTES= when to stop beginning runs (15), BENCH_WAIT= the most seconds that a run
+// waits for others to leave the machine alone (20).
 
 import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { contenders } from "./contenders/index.mjs";
-import { Interval, machineLine } from "./machine.mjs";
+import { BUSY_CORES, Interval, machineLine } from "./machine.mjs";
 import { modelPath, root } from "./model.mjs";
 import { ratios, readResults, record, wanted, writeResults } from "./results.mjs";
 import { renderTable } from "./table.mjs";
 
 const STANDARD = { promptTokens: 512, generateTokens: 128 };
 /** A contender that would decode for longer than this generates only `FEW_TOKENS`. */
-const DECODE_LIMIT_S = 30;
+const DECODE_LIMIT_S = 20;
 const FEW_TOKENS = 16;
 /** A run that takes longer ends its contender. */
 const RUN_LIMIT_MS = 480_000;
 const CLOSE_LIMIT_MS = 20_000;
+/** How long others must have been quiet before a run begins. */
+const QUIET_MS = 3000;
 const WARM_UP = { promptTokens: 64, generateTokens: 8 };
 
 process.chdir(root);
@@ -27,6 +30,10 @@ function positive(name, text) {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1) throw new Error(`${name}: found ${text}, expected a positive whole number`);
   return value;
+}
+
+function sleep(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 function readOptions() {
@@ -51,6 +58,7 @@ function readOptions() {
     generateTokens,
     runs: positive("BENCH_RUNS", process.env.BENCH_RUNS || "3"),
     minutes: positive("BENCH_MINUTES", process.env.BENCH_MINUTES || "15"),
+    waitSeconds: positive("BENCH_WAIT", process.env.BENCH_WAIT || "20"),
     standard: promptTokens === STANDARD.promptTokens && generateTokens === STANDARD.generateTokens,
   };
 }
@@ -98,6 +106,17 @@ async function begin(entry, options) {
   }
 }
 
+/** Waits until others use little of the machine; goes on after a while all the same. */
+async function untilQuiet({ waitSeconds }) {
+  const start = performance.now();
+  do {
+    const interval = new Interval();
+    await sleep(Math.min(QUIET_MS, waitSeconds * 1000));
+    const load = interval.end();
+    if (!load || load.others <= BUSY_CORES) return;
+  } while (performance.now() - start < waitSeconds * 1000);
+}
+
 /** One measured run. */
 async function measure(entry, options, round) {
   const interval = new Interval();
@@ -119,6 +138,7 @@ async function measure(entry, options, round) {
   entry.lastMs = performance.now() - started;
 }
 
+/** Rounds of one run each, until there are enough or the time is over. */
 async function rounds(entries, options) {
   const deadline = performance.now() + options.minutes * 60_000;
   for (let round = 1; round <= options.runs; round += 1) {
@@ -128,7 +148,11 @@ async function rounds(entries, options) {
       say(`stopping after ${round - 1} of ${options.runs} rounds: another does not fit into ${options.minutes} minutes`);
       return;
     }
-    for (const entry of running) await measure(entry, options, round);
+    for (const entry of running) {
+      await untilQuiet(options);
+      if (performance.now() < deadline) await measure(entry, options, round);
+      else if (entry.runs.length === 0) entry.failure = `the ${options.minutes} minutes of BENCH_MINUTES were over`;
+    }
   }
 }
 
@@ -145,7 +169,7 @@ async function main() {
   try {
     for (const entry of entries) await begin(entry, options);
     const resting = new Interval();
-    await new Promise((resolve) => setTimeout(resolve, 2000));
+    await sleep(2000);
     idle = resting.end();
     await rounds(entries, options);
   } finally {

@@ -1,10 +1,8 @@
 // The table that people read: one row a contender, ratios below, then what to be careful about.
 
 import { contenders } from "./contenders/index.mjs";
+import { BUSY_CORES } from "./machine.mjs";
 import { MEASURES, ratios } from "./results.mjs";
-
-/** Others using more than this many cores make a run doubtful. */
-const BUSY_CORES = 0.3;
 
 /** Three digits that count. */
 function short(value) {
