@@ -98,6 +98,7 @@ export class Model {
       choices: [{ index: 0, message: { role: "assistant", content, refusal: null }, finish_reason, logprobs: null }],
       usage: end.usage,
       timings: end.timings,
+      token_ids: end.token_ids,
     };
   }
 
@@ -113,7 +114,8 @@ export class Model {
     const either = signal ? anySignal([signal, left.signal]) : left.signal;
     this.#run(checked.engine, either, (text) => stream.push(chunk({ content: text }, null))).then(
       (end) => {
-        stream.push({ ...chunk({}, end.finish_reason as FinishReason), usage: end.usage, timings: end.timings });
+        const { usage, timings, token_ids } = end;
+        stream.push({ ...chunk({}, end.finish_reason as FinishReason), usage, timings, token_ids });
         stream.end();
       },
       (error: unknown) => stream.end(error),

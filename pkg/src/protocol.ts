@@ -26,6 +26,7 @@ export interface GenerationEnd {
   finish_reason: "stop" | "length" | "abort";
   usage: Usage;
   timings: Timings;
+  token_ids: number[];
   info: ModelInfo;
 }
 

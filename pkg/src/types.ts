@@ -191,7 +191,7 @@ export interface Timings {
   decode_tokens_per_s: number;
 }
 
-/** One streamed chunk; the last one has `finish_reason`, `usage` and `timings`. */
+/** One streamed chunk; the last one has `finish_reason`, `usage`, `timings` and `token_ids`. */
 export interface ChatCompletionChunk {
   id: string;
   object: "chat.completion.chunk";
@@ -207,6 +207,8 @@ export interface ChatCompletionChunk {
   ];
   usage?: Usage;
   timings?: Timings;
+  /** The answer's tokens, the one that ended it included. */
+  token_ids?: number[];
 }
 
 /** A whole answer. */
@@ -225,4 +227,6 @@ export interface ChatCompletion {
   ];
   usage: Usage;
   timings: Timings;
+  /** The answer's tokens, the one that ended it included. */
+  token_ids: number[];
 }

@@ -127,8 +127,8 @@ async function generate(request: EngineRequest, signal: AbortSignal, onToken: (t
     }
     const event = JSON.parse(await guarded(() => current.next())) as EngineEvent;
     if (event.type === "done") {
-      const { finish_reason, usage, timings } = event;
-      return { finish_reason, usage, timings, info: currentInfo(memory) };
+      const { finish_reason, usage, timings, token_ids } = event;
+      return { finish_reason, usage, timings, token_ids, info: currentInfo(memory) };
     }
     if (event.text !== "" && !stopped) onToken(event.text);
     await nextTask();

@@ -247,15 +247,13 @@ impl Engine {
         running.token_ids.push(token);
         let tokenizer = &self.text.tokenizer;
         let is_stop = !running.ignore_stop_tokens && self.text.is_stop(token);
-        let mut piece = if is_stop { String::new() } else { running.decoder.push(tokenizer, token) };
+        // What the decoder still holds at the end is a part of a character, and not shown.
+        let piece = if is_stop { String::new() } else { running.decoder.push(tokenizer, token) };
         let full = self.past.len() >= self.context_length as usize;
         if is_stop {
             running.finish_reason = Some("stop");
         } else if running.token_ids.len() >= running.max_tokens || full {
             running.finish_reason = Some("length");
-        }
-        if running.finish_reason.is_some() {
-            piece.push_str(&running.decoder.finish());
         }
         let certain = running.stop.push(&piece);
         let mut text = certain.text;

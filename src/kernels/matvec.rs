@@ -67,10 +67,11 @@ pub struct Matvec(pub Projection);
 const TILE: u32 = 4;
 
 impl Matvec {
-    /// Lanes that share a tile of outputs: few for short rows, so that none is idle.
+    /// Lanes that share a tile of outputs: so few that each has some 30 units to go through, as
+    /// every lane more is a barrier's work more; four read 64 bytes of a row together.
     fn lanes(&self) -> u32 {
         let units = self.0.matrix.columns.div_ceil(UNIT as u32);
-        units.next_power_of_two().clamp(2, 32) / 2
+        (units / 32).next_power_of_two().clamp(4, 32)
     }
 }
 
