@@ -13,7 +13,7 @@ import { renderTable } from "./table.mjs";
 
 const run = (prefill, decode, more = {}) => ({ prefill, decode, prefillTokens: 512, decodeTokens: 127, loadMs: 100, load: { own: 1, others: 0.1 }, ...more });
 const contender = (name) => contenders.find((entry) => entry.name === name);
-const options = { promptTokens: 512, generateTokens: 128 };
+const options = { promptTokens: 512, generateTokens: 128, runs: 3, minutes: 15 };
 
 describe("results", () => {
   test("the median of an even and an odd number of values", () => {
@@ -95,6 +95,7 @@ describe("the table", () => {
     assert.match(row("wllama_cpu"), /did not run$/);
     assert.match(text, /wllama_cpu did not run: no such file/);
     assert.match(text, /native_gpu generated 16 tokens instead of 128/);
+    assert.match(text, /native_gpu ran 2 of 3 times/);
     assert.match(text, /native_gpu +an adapter/);
   });
 });

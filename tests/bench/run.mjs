@@ -2,7 +2,7 @@
 // `node tests/bench/run.mjs [--only PREFIX] [--prompt-tokens N] [--generate-tokens N]`.
 // Contenders take turns, so that a disturbance of the machine meets all of them; what others
 // used of the machine meanwhile is measured and shown. BENCH_RUNS= sets the runs of each (3),
-// BENCH_MINUTES= when to stop beginning runs (15), BENCH_WAIT= the most seconds that a run
+// BENCH_MINUTES= the time for all of them (15; slow contenders get fewer runs), BENCH_WAIT= the most seconds that a run
 // waits for others to leave the machine alone (20).
 
 import { existsSync } from "node:fs";
@@ -138,17 +138,28 @@ async function measure(entry, options, round) {
   entry.lastMs = performance.now() - started;
 }
 
+/** The contenders whose next run fits into the time: the slowest are left out first. */
+function fitting(running, budgetMs) {
+  let left = budgetMs;
+  const fits = new Set();
+  for (const entry of running.toSorted((a, b) => a.lastMs - b.lastMs)) {
+    left -= entry.lastMs;
+    if (left >= 0) fits.add(entry);
+  }
+  return running.filter((entry) => fits.has(entry));
+}
+
 /** Rounds of one run each, until there are enough or the time is over. */
 async function rounds(entries, options) {
   const deadline = performance.now() + options.minutes * 60_000;
   for (let round = 1; round <= options.runs; round += 1) {
     const running = entries.filter((entry) => entry.session);
-    const expected = running.reduce((sum, entry) => sum + (entry.lastMs ?? 0), 0);
-    if (round > 1 && performance.now() + expected > deadline) {
-      say(`stopping after ${round - 1} of ${options.runs} rounds: another does not fit into ${options.minutes} minutes`);
-      return;
+    const share = (deadline - performance.now()) / (options.runs - round + 1);
+    const chosen = round === 1 ? running : fitting(running, share);
+    for (const { name } of running.filter((entry) => !chosen.includes(entry))) {
+      say(`round ${round}: ${name} is left out: it would not fit into ${options.minutes} minutes`);
     }
-    for (const entry of running) {
+    for (const entry of chosen) {
       await untilQuiet(options);
       if (performance.now() < deadline) await measure(entry, options, round);
       else if (entry.runs.length === 0) entry.failure = `the ${options.minutes} minutes of BENCH_MINUTES were over`;
@@ -183,6 +194,9 @@ async function main() {
   else say("target/bench.json is left as it is: these are not the standard token counts");
   if (entries.every((entry) => entry.runs.length === 0)) process.exitCode = 1;
 }
+
+// Playwright closes its browsers then, and would let us go on without.
+process.once("SIGTERM", () => process.exit(143));
 
 try {
   await main();

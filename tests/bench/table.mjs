@@ -74,11 +74,15 @@ export function renderTable({ results, entries, options, machine }) {
   ];
   for (const entry of entries) {
     if (entry.failure) lines.push(`${entry.name} ${entry.runs.length > 0 ? "was cut short" : "did not run"}: ${entry.failure}`);
+    if (!entry.failure && entry.runs.length < options.runs) {
+      lines.push(`${entry.name} ran ${entry.runs.length} of ${options.runs} times: more did not fit into ${options.minutes} minutes`);
+    }
     if (entry.generateTokens < options.generateTokens) {
       lines.push(`${entry.name} generated ${entry.generateTokens} tokens instead of ${options.generateTokens}: it is slow here`);
     }
-    for (const note of entry.notes ?? []) lines.push(`${entry.name}: ${note}`);
   }
+  // A remark that several contenders make is printed once.
+  for (const note of new Set(entries.flatMap((entry) => entry.notes ?? []))) lines.push(note);
   if (rows.some((cells) => cells.at(-1).includes("busy"))) {
     lines.push(`busy: other programs used more than ${BUSY_CORES} cores during at least one of these runs`);
   }

@@ -53,7 +53,7 @@ export async function llamacpp({ gpu, threads }) {
       child.send({ ids: ids.slice(0, promptTokens), generateTokens });
       return { ...(await next()), loadMs };
     };
-    const notes = ["measured through node-llama-cpp, whose own work per token counts: llama.cpp's llama-bench decodes faster"];
+    const notes = ["llama.cpp runs through node-llama-cpp, whose own work per token counts: llama-bench decodes faster"];
     return { device: `${device}, llama.cpp ${release}`, notes, run, close };
   } catch (error) {
     await close();

@@ -61,4 +61,6 @@ await answer(async () => {
   context = ready.context;
   return ready.opened;
 });
+// Without anybody to answer there is nothing to do.
+process.on("disconnect", () => process.exit());
 process.on("message", (request) => answer(() => run(context, request)));

@@ -22,6 +22,7 @@ async function bench(backend, { promptTokens, generateTokens }, signal) {
 /** A session on a backend, `gpu` or `cpu`. */
 export async function native(backend) {
   const closing = new AbortController();
+  process.once("exit", () => closing.abort());
   const run = async (request) => {
     const { timings, step } = await bench(backend, request, closing.signal);
     return {
