@@ -76,6 +76,8 @@ pub struct Info {
     pub memory: Memory,
     /// What the last step cost.
     pub step: StepCost,
+    /// Pipelines compiled on the GPU.
+    pub pipelines: usize,
     /// Kernels in use, with the weight format where there is one.
     pub kernels: Vec<String>,
     /// Milliseconds from the first byte read to ready.
@@ -264,6 +266,7 @@ impl Engine {
             fallback_reason: self.fallback_reason.clone(),
             memory: Memory { peak_gpu_bytes: self.executor.gpu_bytes(), ..self.memory },
             step: StepCost { counters: self.executor.counters(), weight_bytes: self.weight_bytes },
+            pipelines: self.executor.pipeline_count(),
             kernels,
             load_ms: self.load_ms,
         }

@@ -16,6 +16,7 @@ fn main() -> std::process::ExitCode {
 mod arguments;
 #[cfg(not(target_arch = "wasm32"))]
 mod native {
+    use std::fmt::Arguments;
     use std::io::{BufRead, Write};
     use std::path::Path;
     use std::process::ExitCode;
@@ -45,14 +46,17 @@ mod native {
                 Err(Error::new(Code::InvalidRequest, message.trim_start_matches("error: ").trim_end()))
             }
             Err(help) => {
-                print!("{help}");
+                show(&help.to_string());
                 return ExitCode::SUCCESS;
             }
         };
         let Err(error) = done else { return ExitCode::SUCCESS };
         eprintln!("error: {error}");
         if wants_json {
-            println!("{}", json!({"error": {"code": error.code().as_str(), "message": error.message()}}));
+            say(format_args!(
+                "{}",
+                json!({"error": {"code": error.code().as_str(), "message": error.message()}})
+            ));
         }
         ExitCode::FAILURE
     }
@@ -147,18 +151,27 @@ mod native {
             })
             .await?;
         if json {
-            println!("{}", generated(&engine, &completion));
+            say(format_args!("{}", generated(&engine, &completion)));
         } else {
-            println!();
+            say(format_args!(""));
             report(&completion);
         }
         Ok(())
     }
 
+    /// Writes a line of output. Who reads it may have gone, as `head` does: that is no panic.
+    fn say(line: Arguments<'_>) {
+        if writeln!(std::io::stdout(), "{line}").is_err() {
+            std::process::exit(1);
+        }
+    }
+
+    /// Writes a piece of an answer, at once.
     fn show(piece: &str) {
-        print!("{piece}");
-        // A closed pipe ends the program at the next write.
-        let _ = std::io::stdout().flush();
+        let mut stdout = std::io::stdout();
+        if write!(stdout, "{piece}").and_then(|()| stdout.flush()).is_err() {
+            std::process::exit(1);
+        }
     }
 
     fn report(completion: &Completion) {
@@ -208,7 +221,7 @@ mod native {
             }
             messages.push(json!({"role": "user", "content": line.trim_end()}));
             let completion = engine.generate(&request(json!(messages)), show).await?;
-            println!();
+            say(format_args!(""));
             report(&completion);
             messages.push(json!({"role": "assistant", "content": completion.text}));
         }
@@ -220,14 +233,14 @@ mod native {
         let rows: Vec<&[f32]> = logits.chunks(engine.info().vocabulary_size as usize).collect();
         if json {
             let value = if arguments.all { json!(rows) } else { json!(rows.last()) };
-            println!("{}", json!({"logits": value}));
+            say(format_args!("{}", json!({"logits": value})));
             return Ok(());
         }
         for row in rows {
             let mut best: Vec<usize> = (0..row.len()).collect();
             best.sort_by(|a, b| row[*b].total_cmp(&row[*a]));
             let best = best.iter().take(5).map(|id| format!("{id}: {:.4}", row[*id]));
-            println!("{}", best.collect::<Vec<_>>().join("  "));
+            say(format_args!("{}", best.collect::<Vec<_>>().join("  ")));
         }
         Ok(())
     }
@@ -256,9 +269,9 @@ mod native {
         }
         let mean = nll / count as f64;
         if json {
-            println!("{}", json!({"perplexity": mean.exp(), "tokens": count, "nll": mean}));
+            say(format_args!("{}", json!({"perplexity": mean.exp(), "tokens": count, "nll": mean})));
         } else {
-            println!("perplexity {:.4} over {count} tokens", mean.exp());
+            say(format_args!("perplexity {:.4} over {count} tokens", mean.exp()));
         }
         Ok(())
     }
@@ -267,7 +280,7 @@ mod native {
         let ids =
             tablm::engine::ModelText::open(open_path(&arguments.model)?).await?.raw_ids(&arguments.text)?;
         let output = json!({"token_ids": ids});
-        println!("{}", if json { output } else { output["token_ids"].clone() });
+        say(format_args!("{}", if json { output } else { output["token_ids"].clone() }));
         Ok(())
     }
 
@@ -275,9 +288,9 @@ mod native {
         let text = tablm::engine::ModelText::open(open_path(&arguments.model)?).await?;
         let text = text.tokenizer.decode(&arguments.tokens, false);
         if json {
-            println!("{}", json!({"text": text}));
+            say(format_args!("{}", json!({"text": text})));
         } else {
-            println!("{text}");
+            say(format_args!("{text}"));
         }
         Ok(())
     }
@@ -286,22 +299,25 @@ mod native {
         let options = LoadOptions { context_length: arguments.context, ..LoadOptions::default() };
         let estimate = estimate(open_path(&arguments.path)?, &options, None).await?;
         if json {
-            println!("{}", json!(estimate));
+            say(format_args!("{}", json!(estimate)));
             return Ok(());
         }
-        println!("{}: {} parameters", estimate.architecture, estimate.parameters);
+        say(format_args!("{}: {} parameters", estimate.architecture, estimate.parameters));
         for tensor in &estimate.tensors {
-            println!("{:>6} {:>12} {:?} {}", tensor.format, tensor.size_bytes, tensor.shape, tensor.name);
+            say(format_args!(
+                "{:>6} {:>12} {:?} {}",
+                tensor.format, tensor.size_bytes, tensor.shape, tensor.name
+            ));
         }
         let memory = estimate.memory;
-        println!(
+        say(format_args!(
             "at {} positions: weights {} + state {} + scratch {} = {} bytes",
             estimate.context_length,
             memory.weights_bytes,
             memory.state_bytes,
             memory.scratch_bytes,
             memory.peak_gpu_bytes
-        );
+        ));
         Ok(())
     }
 
@@ -354,10 +370,10 @@ mod native {
             "step": info.step,
         });
         if json {
-            println!("{output}");
+            say(format_args!("{output}"));
         } else {
-            println!("prefill {:.2} tokens/s", output["timings"]["prefill_tokens_per_s"]);
-            println!("decode  {:.2} tokens/s", output["timings"]["decode_tokens_per_s"]);
+            say(format_args!("prefill {:.2} tokens/s", output["timings"]["prefill_tokens_per_s"]));
+            say(format_args!("decode  {:.2} tokens/s", output["timings"]["decode_tokens_per_s"]));
         }
         Ok(())
     }

@@ -115,6 +115,14 @@ impl Executor {
         }
     }
 
+    /// Pipelines compiled on the GPU.
+    pub(crate) fn pipeline_count(&self) -> usize {
+        match self {
+            Executor::Gpu(gpu) => gpu.pipeline_count(),
+            Executor::Cpu(_) => 0,
+        }
+    }
+
     /// What the last step cost.
     pub(crate) fn counters(&self) -> StepCounters {
         match self {
