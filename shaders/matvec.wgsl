@@ -52,14 +52,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         sums.w += dot32(weights32(r3, unit), v);
     }
     partial[lane] = sums;
-    for (var half = LANES / 2u; half > 0u; half >>= 1u) {
-        workgroupBarrier();
-        if (slot < half) {
-            partial[lane] += partial[lane + half];
-        }
-    }
+    workgroupBarrier();
     if (slot == 0u) {
-        let total = partial[lane];
+        // One barrier and a short loop: on software adapters a barrier costs more than the sums.
+        var total = sums;
+        for (var other = lane + 1u; other < lane + LANES; other++) {
+            total += partial[other];
+        }
         let out = group.y * Y_STRIDE + FIRST_ROW + first;
         if (first < ROWS) { y[out] = total.x; }
         if (first + 1u < ROWS) { y[out + 1u] = total.y; }

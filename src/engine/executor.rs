@@ -28,7 +28,12 @@ impl Executor {
             Executor::Gpu(gpu) => {
                 gpu.write_tokens(tokens);
                 gpu.run(plan_index, all, step, wanted.then_some(plan.logits));
-                if wanted { gpu.result(plan.logits, step).await } else { Ok(Vec::new()) }
+                if wanted {
+                    return gpu.result(plan.logits, step).await;
+                }
+                // Not further ahead than this step, or an abort would wait for all that is queued.
+                gpu.flush().await?;
+                Ok(Vec::new())
             }
             Executor::Cpu(cpu) => {
                 cpu.write_tokens(tokens);

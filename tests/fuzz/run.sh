@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for SECONDS (default 10) from its corpus: `run.sh [SECONDS [TARGET…]]`.
+# Runs every fuzz target for SECONDS (default 5) from its corpus: `run.sh [SECONDS [TARGET…]]`.
 # Fails on a crash, a hang or too much memory; the input that did it is kept and named.
 #
 # The flags are those of `cargo fuzz run --sanitizer none`: with coverage counters but without a
@@ -7,7 +7,7 @@
 # the repository; an input worth keeping is copied to corpus/TARGET/ by hand.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-seconds=${1:-10}
+seconds=${1:-5}
 [ $# -gt 0 ] && shift
 target_dir="${CARGO_TARGET_DIR:-target}/fuzz"
 mkdir -p "$target_dir"
