@@ -30,6 +30,7 @@ const steps = () => [
   { name: "typescript-page", run: [TSC, "--noEmit", "--project", "www"] },
   { name: "download-size", check: checkDownloadSize },
   { name: "fuzz", run: ["bash", "tests/fuzz/run.sh"], when: "tests/fuzz/run.sh" },
+  { name: "bench", run: nodeTest("tests/bench"), count: countNode },
   { name: "package", run: nodeTest("tests/package"), count: countNode, when: "tests/package" },
   { name: "web", run: nodeTest("tests/web"), count: countNode },
 ];
