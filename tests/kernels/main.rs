@@ -1,0 +1,163 @@
+//! Every kernel on the GPU against its meaning on the CPU: real-model shapes, and 1, odd, just
+//! over a workgroup and just over a block.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod attention;
+#[path = "../common/mod.rs"]
+mod common;
+mod elementwise;
+mod matrices;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use common::random::Random;
+use tablm::cpu::CpuExecutor;
+use tablm::engine::first_difference;
+use tablm::formats::Format;
+use tablm::gpu::{Gpu, GpuExecutor};
+use tablm::kernels::{Activation, Buffer, Step};
+use tablm::plan::{Plan, PlanBuilder, Resources, SharedRole, TensorShapes, assign_slots};
+
+/// The bound for f32 arithmetic.
+const BOUND: f64 = 1e-10;
+
+/// Tensors of any name: formats and shapes by name.
+#[derive(Default)]
+struct Shapes(HashMap<String, (Format, Vec<usize>)>);
+
+impl TensorShapes for Shapes {
+    fn tensor(&self, name: &str) -> Option<(Format, &[usize])> {
+        self.0.get(name).map(|(format, shape)| (*format, shape.as_slice()))
+    }
+}
+
+/// One step of a plan of few kernels.
+struct Case<'a> {
+    name: String,
+    shapes: Shapes,
+    step: Step,
+    max_binding_bytes: u64,
+    tokens: Vec<u32>,
+    write: Box<dyn Fn(&mut PlanBuilder<'_, '_>) -> Activation + 'a>,
+}
+
+impl<'a> Case<'a> {
+    fn new(
+        name: impl Into<String>,
+        rows: u32,
+        write: impl Fn(&mut PlanBuilder<'_, '_>) -> Activation + 'a,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            shapes: Shapes::default(),
+            step: Step { position: 0, rows },
+            max_binding_bytes: 1 << 27,
+            tokens: Vec::new(),
+            write: Box::new(write),
+        }
+    }
+
+    fn at(mut self, position: u32) -> Self {
+        self.step.position = position;
+        self
+    }
+
+    fn matrix(mut self, format: Format, rows: u32, columns: u32) -> Self {
+        self.shapes.0.insert("matrix".into(), (format, vec![rows as usize, columns as usize]));
+        self
+    }
+
+    fn vector(mut self, length: u32) -> Self {
+        self.shapes.0.insert("vector".into(), (Format::F32, vec![length as usize]));
+        self
+    }
+
+    /// Fills everything with the same random numbers on both executors, and compares.
+    async fn check(self, gpu: &Rc<Gpu>) {
+        let mut resources = Resources::new(&self.shapes, self.max_binding_bytes);
+        let mut builder = PlanBuilder::new(&mut resources, self.step.rows);
+        let y = (self.write)(&mut builder);
+        let plan = builder.finish(y);
+        resources.check_complete("test").unwrap();
+        let slots = assign_slots(&[&plan]);
+        let mut cpu = CpuExecutor::new(&resources, slots.clone()).unwrap();
+        let mut on_gpu = GpuExecutor::new(gpu.clone(), &resources, slots, 16).await.unwrap();
+        on_gpu.prepare(&plan).await.unwrap();
+        cpu.run(0, &plan, 0..0, self.step);
+        let mut random = Random::new(7);
+        fill_shared(&resources, &mut random, &mut cpu, &mut on_gpu, &self.tokens);
+        fill_matrices(&resources, &mut random, &mut cpu, &mut on_gpu);
+        fill_inputs(&plan, self.step.rows, &mut random, &mut cpu, &on_gpu);
+        let difference = first_difference(0, &plan, &mut cpu, &mut on_gpu, self.step, BOUND).await.unwrap();
+        if let Some(difference) = difference {
+            panic!("{}: {difference:?}", self.name);
+        }
+        let written = cpu.read(y.buffer);
+        assert!(written.iter().any(|word| *word != 0.0), "{}: the kernel wrote nothing", self.name);
+    }
+}
+
+fn fill_shared(
+    resources: &Resources<'_>,
+    random: &mut Random,
+    cpu: &mut CpuExecutor,
+    gpu: &mut GpuExecutor,
+    tokens: &[u32],
+) {
+    for (index, buffer) in resources.shared().iter().enumerate() {
+        let words = match &buffer.role {
+            SharedRole::RotaryTable(table) => table.rows(0..table.context_length, None),
+            SharedRole::Tokens => {
+                cpu.write_tokens(tokens);
+                gpu.write_tokens(tokens);
+                continue;
+            }
+            SharedRole::State | SharedRole::Vector => random.normals(buffer.words as usize),
+        };
+        cpu.write_shared(index, 0, &words);
+        gpu.write_shared(index, 0, &words);
+    }
+}
+
+fn fill_matrices(
+    resources: &Resources<'_>,
+    random: &mut Random,
+    cpu: &mut CpuExecutor,
+    gpu: &mut GpuExecutor,
+) {
+    for (index, matrix) in resources.matrices().iter().enumerate() {
+        let stored = random.stored(matrix.format, matrix.rows as usize, matrix.columns as usize);
+        cpu.upload_rows(index, &stored);
+        gpu.upload_rows(matrix, index, 0, &stored).unwrap();
+    }
+}
+
+/// Activations that no kernel writes before they are read.
+fn fill_inputs(plan: &Plan, rows: u32, random: &mut Random, cpu: &mut CpuExecutor, gpu: &GpuExecutor) {
+    let mut written = Vec::new();
+    for planned in &plan.kernels {
+        for binding in planned.kernel.bindings() {
+            let Buffer::Scratch(index) = binding.buffer else { continue };
+            if !written.contains(&index) {
+                let activation = plan.scratch[usize::from(index)];
+                let mut words = vec![0.0; activation.words(rows) as usize];
+                for row in words.chunks_exact_mut(activation.stride as usize) {
+                    row[..activation.width as usize]
+                        .copy_from_slice(&random.normals(activation.width as usize));
+                }
+                cpu.write(binding.buffer, &words);
+                gpu.write(0, binding.buffer, &words);
+                written.push(index);
+            }
+        }
+    }
+}
+
+fn with_gpu(test: impl AsyncFnOnce(Rc<Gpu>)) {
+    pollster::block_on(async {
+        if let Some(gpu) = common::gpu().await {
+            test(gpu).await;
+        }
+    });
+}

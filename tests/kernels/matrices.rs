@@ -1,0 +1,91 @@
+//! Products with weight matrices, and rows of them.
+
+use tablm::formats::Format;
+use tablm::kernels::Rows;
+
+use crate::{Case, with_gpu};
+
+/// Columns that a format can have: around a unit for floats, whole blocks for the others, and
+/// those of real models.
+fn columns(format: Format) -> Vec<u32> {
+    let block = format.rules().block_weights() as u32;
+    match block {
+        1 => vec![1, 31, 33, 64, 577],
+        32 => vec![32, 64, 96, 576, 1536],
+        _ => vec![block, 2 * block, 3 * block, 3072],
+    }
+}
+
+#[test]
+fn matvec() {
+    with_gpu(async |gpu| {
+        for format in Format::ALL {
+            for columns in columns(format) {
+                for (outputs, rows) in [(1, 4), (3, 1), (65, 2), (192, 1), (130, 3)] {
+                    let name = format!("matvec {format:?} {outputs}x{columns}, {rows} rows");
+                    project(&name, format, outputs, columns, rows, 1 << 27).check(&gpu).await;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn matmul() {
+    with_gpu(async |gpu| {
+        for format in Format::ALL {
+            for columns in columns(format) {
+                for (outputs, rows) in [(1, 5), (33, 31), (64, 32), (65, 33), (31, 65)] {
+                    let name = format!("matmul {format:?} {outputs}x{columns}, {rows} rows");
+                    project(&name, format, outputs, columns, rows, 1 << 27).check(&gpu).await;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn matrices_larger_than_a_binding_are_split() {
+    with_gpu(async |gpu| {
+        for rows in [1, 40] {
+            let name = format!("split, {rows} rows");
+            let case = project(&name, Format::Q8_0, 300, 64, rows, 64 * 128);
+            case.check(&gpu).await;
+        }
+        let mut case = embed(Format::F16, 300, 96, vec![0, 63, 64, 127, 128, 299]);
+        case.max_binding_bytes = 96 * 2 * 64;
+        case.check(&gpu).await;
+    });
+}
+
+fn project(name: &str, format: Format, outputs: u32, columns: u32, rows: u32, binding: u64) -> Case<'static> {
+    let mut case = Case::new(name, rows, move |plan| {
+        let x = plan.input(Rows::Step, columns);
+        let matrix = plan.resources.weight_matrix("matrix", outputs, columns);
+        plan.matmul(matrix, x)
+    });
+    case.max_binding_bytes = binding;
+    case.matrix(format, outputs, columns)
+}
+
+fn embed(format: Format, vocabulary: u32, columns: u32, tokens: Vec<u32>) -> Case<'static> {
+    let name = format!("embed {format:?} {vocabulary}x{columns}");
+    let mut case = Case::new(name, tokens.len() as u32, move |plan| {
+        let matrix = plan.resources.weight_matrix("matrix", vocabulary, columns);
+        plan.embed(matrix)
+    });
+    case.tokens = tokens;
+    case.matrix(format, vocabulary, columns)
+}
+
+#[test]
+fn embedding_rows() {
+    with_gpu(async |gpu| {
+        for format in Format::ALL {
+            for columns in columns(format) {
+                embed(format, 50, columns, vec![0, 49, 7]).check(&gpu).await;
+                embed(format, 50, columns, vec![3]).check(&gpu).await;
+            }
+        }
+    });
+}
