@@ -10,7 +10,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
 use tablm::formats::Format;
 use tablm::gpu::shader::assemble;
-use tablm::kernels::{Kernel, Pairing, RotaryTable, Rows, Step, shader_piece};
+use tablm::kernels::{Kernel, Pairing, RotaryTable, Rows, ScanBuffers, ScanShape, Step, shader_piece};
 use tablm::plan::{AttentionShape, Plan, PlanBuilder, Resources, TensorShapes};
 
 /// What the WebGPU specification guarantees.
@@ -68,12 +68,27 @@ fn plan(format: Format, capacity: u32, max_binding_bytes: u64) -> Plan {
     let y = plan.attention(x, keys, values, shape);
     let gated = plan.gated_activation(x, y);
     let sum = plan.add(x, gated);
+    plan.relu_squared(sum);
+    scan(&mut plan);
     plan.matmul(matrix, sum);
     let last = plan.last_row(sum);
     let logits = plan.matmul(matrix, last);
     let plan = plan.finish(logits);
     resources.check_complete("test").unwrap();
     plan
+}
+
+/// The scan of Nemotron 3 Nano 4B.
+fn scan(plan: &mut PlanBuilder<'_, '_>) {
+    let shape = ScanShape { head_count: 96, head_dim: 80, group_count: 8, state_size: 128, conv_kernel: 4 };
+    let projected = plan.input(Rows::Step, shape.projected());
+    let buffers = ScanBuffers {
+        conv: plan.resources.state("conv", 5 * u64::from(shape.channels())),
+        scalars: plan.resources.state("scalars", 3 * u64::from(shape.head_count)),
+        ring: plan.resources.recurrent_state("ring", shape.ring_words()),
+        state: plan.resources.recurrent_state("state", shape.state_words()),
+    };
+    plan.scan(projected, buffers, shape);
 }
 
 /// Kernels with their name and format, one for each pipeline that a device would compile.

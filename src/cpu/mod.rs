@@ -37,9 +37,9 @@ impl CpuExecutor {
         for (index, buffer) in resources.shared().iter().enumerate() {
             memory.shared.push(zeros(&buffer.name, buffer.words)?);
             match buffer.role {
-                SharedRole::State => executor_state.push(index),
+                SharedRole::State(_) => executor_state.push(index),
                 SharedRole::Tokens => tokens = Some(Buffer::Shared(index as u16)),
-                SharedRole::RotaryTable(_) | SharedRole::Vector => {}
+                SharedRole::RotaryTable(_) | SharedRole::Vector(_) => {}
             }
         }
         for matrix in resources.matrices() {

@@ -132,8 +132,8 @@ impl<'a> Planned<'a> {
             let buffers = self.resources.shared().iter().filter(|buffer| wanted(&buffer.role));
             buffers.map(|buffer| buffer.words * 4).sum()
         };
-        let weights_bytes = matrices + shared(|role| *role == SharedRole::Vector);
-        let state_bytes = shared(|role| *role == SharedRole::State);
+        let weights_bytes = matrices + shared(|role| matches!(role, SharedRole::Vector(_)));
+        let state_bytes = shared(|role| matches!(role, SharedRole::State(_)));
         let other = shared(|role| matches!(role, SharedRole::Tokens | SharedRole::RotaryTable(_)));
         let slots: u64 = self.slots.words.iter().map(|words| words * 4).sum();
         let scratch_bytes = other + slots + self.staging_words * 4;
@@ -257,15 +257,13 @@ async fn read(checkpoint: &Checkpoint, name: &str, first_row: u32, count: u32) -
     Ok(stored)
 }
 
-/// A whole tensor of one axis, as f32.
+/// A whole tensor, row after row, as f32.
 async fn vector(checkpoint: &Checkpoint, name: &str) -> Result<Vec<f32>> {
-    let stored = read(checkpoint, name, 0, 1).await?;
-    let (format, length) = match checkpoint.tensors.get(name) {
-        Some(tensor) => (tensor.format, tensor.columns()),
-        None => return Err(Error::internal(format!("tensor {name} is gone"))),
-    };
-    let mut values = vec![0.0; length];
-    format.rules().dequantise(&stored, &mut values);
+    let tensor = checkpoint.tensors.get(name);
+    let tensor = tensor.ok_or_else(|| Error::internal(format!("tensor {name} was planned but is gone")))?;
+    let stored = read(checkpoint, name, 0, tensor.rows() as u32).await?;
+    let mut values = vec![0.0; tensor.rows() * tensor.columns()];
+    tensor.format.rules().dequantise(&stored, &mut values);
     Ok(values)
 }
 
@@ -277,9 +275,13 @@ async fn upload_shared(
     executor: &mut Executor,
 ) -> Result<u64> {
     match &buffer.role {
-        SharedRole::State | SharedRole::Tokens => Ok(0),
-        SharedRole::Vector => {
-            let words = vector(checkpoint, &buffer.name).await?;
+        SharedRole::State(_) | SharedRole::Tokens => Ok(0),
+        SharedRole::Vector(parts) => {
+            let mut words = Vec::new();
+            for part in parts {
+                let values = vector(checkpoint, &part.tensor).await?;
+                words.extend(values.into_iter().map(|value| part.transform.apply(value)));
+            }
             executor.write_shared(index, 0, &words);
             Ok(words.len() as u64 * 4)
         }

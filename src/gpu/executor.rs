@@ -85,9 +85,9 @@ impl GpuExecutor {
         let scratch = slots.words.iter().map(|count| words("scratch", *count)).collect::<Result<_>>()?;
         let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let mappable = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let indices = |role: SharedRole| {
+        let indices = |wanted: fn(&SharedRole) -> bool| {
             let shared = resources.shared().iter().enumerate();
-            shared.filter(move |(_, buffer)| buffer.role == role).map(|(index, _)| index)
+            shared.filter(move |(_, buffer)| wanted(&buffer.role)).map(|(index, _)| index)
         };
         Ok(Self {
             matrices,
@@ -96,8 +96,8 @@ impl GpuExecutor {
             slot_of: slots.of,
             step: gpu.buffer("step", size_of::<Step>() as u64, uniform)?,
             staging: gpu.buffer("staging", staging_words * 4, mappable)?,
-            state: indices(SharedRole::State).collect(),
-            tokens: indices(SharedRole::Tokens).next(),
+            state: indices(|role| matches!(role, SharedRole::State(_))).collect(),
+            tokens: indices(|role| *role == SharedRole::Tokens).next(),
             plans: Vec::new(),
             cache: PipelineCache::default(),
             planes: Vec::new(),

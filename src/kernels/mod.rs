@@ -5,6 +5,7 @@
 //! over the stored weights, accumulating in `f64`. Nothing here knows an executor.
 
 mod memory;
+mod ssm;
 
 mod add;
 mod attention;
@@ -14,8 +15,13 @@ mod gated_activation;
 mod last_row;
 mod matmul;
 mod matvec;
+mod relu_squared;
 mod rms_norm;
 mod rope;
+mod ssm_conv;
+mod ssm_scan;
+mod ssm_scores;
+mod ssm_step;
 
 pub use add::Add;
 pub use attention::Attention;
@@ -26,8 +32,14 @@ pub use last_row::LastRow;
 pub use matmul::Matmul;
 pub use matvec::{Matvec, Projection};
 pub use memory::{CpuMatrix, CpuMemory};
+pub use relu_squared::ReluSquared;
 pub use rms_norm::RmsNorm;
 pub use rope::{Pairing, Rope, RotaryTable};
+pub use ssm::{ScanBuffers, ScanShape};
+pub use ssm_conv::SsmConv;
+pub use ssm_scan::SsmScan;
+pub use ssm_scores::SsmScores;
+pub use ssm_step::SsmStep;
 
 use crate::formats::{Format, UNIT};
 
@@ -208,13 +220,15 @@ macro_rules! kernels {
 }
 
 kernels! {
-    Add, Attention, CacheStore, Embed, GatedActivation, LastRow, Matmul, Matvec, RmsNorm, Rope,
+    Add, Attention, CacheStore, Embed, GatedActivation, LastRow, Matmul, Matvec, ReluSquared, RmsNorm, Rope,
+    SsmConv, SsmScan, SsmScores, SsmStep,
 }
 
 /// The text of an importable piece, e.g. `lib/step`.
 pub fn shader_piece(name: &str) -> Option<&'static str> {
     Some(match name {
         "lib/reduce" => include_str!("../../shaders/lib/reduce.wgsl"),
+        "lib/ssm" => include_str!("../../shaders/lib/ssm.wgsl"),
         "lib/step" => include_str!("../../shaders/lib/step.wgsl"),
         "lib/weights32" => include_str!("../../shaders/lib/weights32.wgsl"),
         _ => return None,

@@ -2,7 +2,7 @@
 
 use super::{Activation, Binding, Buffer, CpuMemory, KernelRules, Step};
 
-/// `y = x · rsqrt(mean(x²) + epsilon) · weight`.
+/// `y = x · rsqrt(mean(x²) + epsilon) · weight`, each part of a row by its own mean.
 #[derive(Debug, Clone)]
 pub struct RmsNorm {
     /// `[rows, width]`.
@@ -11,6 +11,8 @@ pub struct RmsNorm {
     pub weight: Buffer,
     /// `[rows, width]`.
     pub y: Activation,
+    /// Equal parts of a row; divides `width`.
+    pub parts: u32,
     /// Keeps the root away from zero.
     pub epsilon: f32,
 }
@@ -25,25 +27,28 @@ impl KernelRules for RmsNorm {
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
         vec![
-            ("WIDTH", self.y.width.into()),
+            ("WIDTH", (self.y.width / self.parts).into()),
             ("STRIDE", self.y.stride.into()),
             ("EPSILON", self.epsilon.into()),
         ]
     }
 
     fn workgroups(&self, step_rows: u32) -> [u32; 3] {
-        [self.y.rows.count(step_rows), 1, 1]
+        [self.y.rows.count(step_rows), self.parts, 1]
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
         memory.update(self.y.buffer, |memory, y| {
-            let weight = memory.read(self.weight);
+            let width = (self.y.width / self.parts) as usize;
             for row in 0..self.y.rows.count(step.rows) {
-                let x = memory.row(&self.x, row);
-                let squares: f64 = x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
-                let scale = 1.0 / (squares / x.len() as f64 + f64::from(self.epsilon)).sqrt();
-                for ((y, x), weight) in y[self.y.start(row)..].iter_mut().zip(x).zip(weight) {
-                    *y = (f64::from(*x) * scale * f64::from(*weight)) as f32;
+                let parts = memory.row(&self.x, row).chunks_exact(width);
+                let parts = parts.zip(memory.read(self.weight).chunks_exact(width));
+                for ((x, weight), y) in parts.zip(y[self.y.start(row)..].chunks_exact_mut(width)) {
+                    let squares: f64 = x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+                    let scale = 1.0 / (squares / width as f64 + f64::from(self.epsilon)).sqrt();
+                    for ((y, x), weight) in y.iter_mut().zip(x).zip(weight) {
+                        *y = (f64::from(*x) * scale * f64::from(*weight)) as f32;
+                    }
                 }
             }
         });

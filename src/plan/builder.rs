@@ -6,7 +6,8 @@
 use super::{Matrix, Plan, PlannedKernel, Resources};
 use crate::kernels::{
     Activation, Add, Attention, Buffer, CacheStore, Embed, GatedActivation, Kernel, LastRow, Matmul, Matvec,
-    Pairing, Projection, RmsNorm, Rope, Rows,
+    Pairing, Projection, ReluSquared, RmsNorm, Rope, Rows, ScanBuffers, ScanShape, SsmConv, SsmScan,
+    SsmScores, SsmStep,
 };
 
 /// Plans of at most this many rows use the matrix-vector kernel, larger ones the tiled one.
@@ -87,8 +88,20 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
 
     /// Root-mean-square norm.
     pub fn rms_norm(&mut self, x: Activation, weight: Buffer, epsilon: f32) -> Activation {
+        self.rms_norm_by_parts(x, weight, 1, epsilon)
+    }
+
+    /// Root-mean-square norm of each of the row's equal parts; the weight is as wide as the row.
+    pub fn rms_norm_by_parts(
+        &mut self,
+        x: Activation,
+        weight: Buffer,
+        parts: u32,
+        epsilon: f32,
+    ) -> Activation {
+        assert!(x.width.is_multiple_of(parts), "{} columns in {parts} parts", x.width);
         let y = self.scratch(x.rows, x.width);
-        self.push(RmsNorm { x, weight, y, epsilon });
+        self.push(RmsNorm { x, weight, y, parts, epsilon });
         y
     }
 
@@ -105,6 +118,29 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         assert_eq!((gate.rows, gate.width), (up.rows, up.width), "shapes of gate and input");
         let y = self.scratch(gate.rows, gate.width);
         self.push(GatedActivation { gate, up, y });
+        y
+    }
+
+    /// `max(x, 0)²`.
+    pub fn relu_squared(&mut self, x: Activation) -> Activation {
+        let y = self.scratch(x.rows, x.width);
+        self.push(ReluSquared { x, y });
+        y
+    }
+
+    /// A Mamba-2 mixer between its two projections: convolution, scan and gate, `[rows, inner]`.
+    pub fn scan(&mut self, projected: Activation, buffers: ScanBuffers, shape: ScanShape) -> Activation {
+        assert_eq!(projected.width, shape.projected(), "width of the input projection");
+        let y = self.scratch(projected.rows, shape.inner());
+        if self.capacity == 1 {
+            self.push(SsmStep { projected, buffers, y, shape });
+            return y;
+        }
+        let x = self.scratch(projected.rows, shape.convolved_width());
+        self.push(SsmConv { projected, buffers, y: x, shape });
+        let scores = self.scratch(projected.rows, shape.group_count * SsmScores::CHUNK);
+        self.push(SsmScores { x, y: scores, shape });
+        self.push(SsmScan { projected, x, scores, buffers, y, shape });
         y
     }
 

@@ -10,7 +10,9 @@ mod resources;
 
 pub use builder::{AttentionShape, PlanBuilder};
 pub use layout::{Slots, assign_slots};
-pub use resources::{Matrix, MatrixInfo, Resources, SharedBuffer, SharedRole, TensorShapes};
+pub use resources::{
+    Matrix, MatrixInfo, Resources, SharedBuffer, SharedRole, StateKind, TensorShapes, Transform, VectorPart,
+};
 
 use crate::kernels::{Activation, Kernel};
 

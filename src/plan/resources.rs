@@ -65,23 +65,81 @@ impl MatrixInfo {
     }
 }
 
+/// How a tensor's values become those of a shared vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transform {
+    /// They stay as they are.
+    None,
+    /// `1 + x`: a norm's weight that is stored by its distance from one.
+    PlusOne,
+    /// `-e^x`: the decay of a recurrent layer, stored as a logarithm.
+    MinusExp,
+}
+
+impl Transform {
+    /// The value for a stored one; finite for a finite one.
+    pub fn apply(self, x: f32) -> f32 {
+        match self {
+            Transform::None => x,
+            Transform::PlusOne => 1.0 + x,
+            Transform::MinusExp => (-x.exp()).max(f32::MIN),
+        }
+    }
+}
+
+/// A tensor in a shared vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VectorPart {
+    /// The tensor in the checkpoint.
+    pub tensor: String,
+    /// Its shape, outermost first; axes of length 1 do not count.
+    pub shape: Vec<u32>,
+    /// What is done to its values.
+    pub transform: Transform,
+}
+
+impl VectorPart {
+    /// The tensor of that name and shape, as it is.
+    pub fn new(tensor: impl Into<String>, shape: &[u32]) -> Self {
+        Self { tensor: tensor.into(), shape: shape.to_vec(), transform: Transform::None }
+    }
+
+    /// The same, its values transformed.
+    pub fn transformed(self, transform: Transform) -> Self {
+        Self { transform, ..self }
+    }
+
+    fn words(&self) -> u64 {
+        self.shape.iter().fold(1, |words, axis| words.saturating_mul(u64::from(*axis)))
+    }
+}
+
+/// How far back a sequence can be cut without reading it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateKind {
+    /// A place for each position: after any of them.
+    Positions,
+    /// All that came before, in one: only at its end, or at its beginning.
+    Recurrent,
+}
+
 /// What a shared buffer holds, and so how it is filled.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SharedRole {
     /// Token ids of the step.
     Tokens,
-    /// A tensor of the checkpoint, as f32.
-    Vector,
+    /// Tensors of the checkpoint, one after another, as f32.
+    Vector(Vec<VectorPart>),
     /// Computed at load.
     RotaryTable(RotaryTable),
     /// What a sequence carries from step to step; zero at its beginning.
-    State,
+    State(StateKind),
 }
 
 /// A buffer that all plans of a model share.
 #[derive(Debug, Clone)]
 pub struct SharedBuffer {
-    /// Its name; for a vector, the tensor's.
+    /// Its name; for a vector, the tensors'.
     pub name: String,
     /// Its length in 4-byte words.
     pub words: u64,
@@ -146,10 +204,24 @@ impl<'a> Resources<'a> {
 
     /// The tensor of that name and length, as f32.
     pub fn weight_vector(&mut self, tensor: &str, length: u32) -> Buffer {
-        if self.find(tensor).is_none() {
-            self.check(tensor, &[length as usize]);
+        self.packed_vector(vec![VectorPart::new(tensor, &[length])])
+    }
+
+    /// Several tensors one after another, or one that is transformed, as f32.
+    pub fn packed_vector(&mut self, parts: Vec<VectorPart>) -> Buffer {
+        let words = parts.iter().fold(0, |sum: u64, part| sum.saturating_add(part.words()));
+        let name = parts.iter().map(|part| part.tensor.as_str()).collect::<Vec<_>>().join(", ");
+        let role = SharedRole::Vector(parts);
+        if let Some(index) = self.shared.iter().position(|buffer| buffer.role == role) {
+            return Buffer::Shared(index as u16);
         }
-        self.get_or_add(tensor, u64::from(length), SharedRole::Vector)
+        if let SharedRole::Vector(parts) = &role {
+            for part in parts {
+                self.check_part(part);
+            }
+        }
+        self.shared.push(SharedBuffer { name, words, role });
+        Buffer::Shared((self.shared.len() - 1) as u16)
     }
 
     /// The table of rotary positions, made at load from what `table` says.
@@ -161,9 +233,19 @@ impl<'a> Resources<'a> {
         })
     }
 
-    /// A part of what a sequence carries.
+    /// A part of what a sequence carries, with a place for each position.
     pub fn state(&mut self, name: &str, words: u64) -> Buffer {
-        self.get_or_add(name, words, SharedRole::State)
+        self.get_or_add(name, words, SharedRole::State(StateKind::Positions))
+    }
+
+    /// A part of what a sequence carries, that holds all that came before.
+    pub fn recurrent_state(&mut self, name: &str, words: u64) -> Buffer {
+        self.get_or_add(name, words, SharedRole::State(StateKind::Recurrent))
+    }
+
+    /// Whether a part of what a sequence carries cannot be cut.
+    pub fn is_recurrent(&self) -> bool {
+        self.shared.iter().any(|buffer| buffer.role == SharedRole::State(StateKind::Recurrent))
     }
 
     /// The step's token ids, for plans of up to `capacity` rows.
@@ -178,12 +260,16 @@ impl<'a> Resources<'a> {
 
     /// Every tensor that was asked for.
     pub fn tensors(&self) -> impl Iterator<Item = &str> {
-        let shared = self.shared.iter().filter_map(|buffer| match &buffer.role {
-            SharedRole::Vector => Some(buffer.name.as_str()),
-            SharedRole::RotaryTable(table) => table.divisors.as_deref(),
-            SharedRole::State | SharedRole::Tokens => None,
+        let parts = self.shared.iter().filter_map(|buffer| match &buffer.role {
+            SharedRole::Vector(parts) => Some(parts),
+            _ => None,
         });
-        self.matrices.iter().map(|matrix| matrix.tensor.as_str()).chain(shared)
+        let vectors = parts.flatten().map(|part| part.tensor.as_str());
+        let divisors = self.shared.iter().filter_map(|buffer| match &buffer.role {
+            SharedRole::RotaryTable(table) => table.divisors.as_deref(),
+            _ => None,
+        });
+        self.matrices.iter().map(|matrix| matrix.tensor.as_str()).chain(vectors).chain(divisors)
     }
 
     /// `missing-tensors`, naming everything that was asked for and is not there as asked.
@@ -207,6 +293,17 @@ impl<'a> Resources<'a> {
         }
         self.shared.push(SharedBuffer { name: name.to_owned(), words, role });
         Buffer::Shared((self.shared.len() - 1) as u16)
+    }
+
+    /// Notes a problem if the tensor is not there with that shape, but for axes of length 1:
+    /// files disagree about those.
+    fn check_part(&mut self, part: &VectorPart) {
+        let long = |shape: &[usize]| shape.iter().copied().filter(|axis| *axis != 1).collect::<Vec<_>>();
+        let expected: Vec<usize> = part.shape.iter().map(|axis| *axis as usize).collect();
+        let found = self.shapes.tensor(&part.tensor).map(|(_, shape)| shape);
+        if found.is_none_or(|found| long(found) != long(&expected)) {
+            self.check(&part.tensor, &expected);
+        }
     }
 
     /// The tensor's format; notes a problem if it is not there with that shape.

@@ -16,6 +16,15 @@ fn norms() {
             });
             case.vector(width).check(&gpu).await;
         }
+        for (width, parts, rows) in [(6, 3, 2), (7680, 8, 1), (7680, 8, 5), (195, 3, 65)] {
+            let name = format!("rms_norm {width} in {parts} parts, {rows} rows");
+            let case = Case::new(name, rows, move |plan| {
+                let x = plan.input(Rows::Step, width);
+                let weight = plan.resources.weight_vector("vector", width);
+                plan.rms_norm_by_parts(x, weight, parts, 1e-5)
+            });
+            case.vector(width).check(&gpu).await;
+        }
     });
 }
 
@@ -37,6 +46,14 @@ fn elementwise() {
                 plan.gated_activation(gate, up)
             };
             Case::new(format!("gated_activation {name}"), rows, gate).check(&gpu).await;
+        }
+        for (width, rows) in [(7, 1), (65, 3), (1536, 17)] {
+            let relu_squared = move |plan: &mut PlanBuilder<'_, '_>| {
+                let x = plan.input(Rows::Step, width);
+                plan.relu_squared(x)
+            };
+            let name = format!("relu_squared {width}, {rows} rows");
+            Case::new(name, rows, relu_squared).check(&gpu).await;
         }
         for (width, rows) in [(1, 2), (65, 3), (576, 64)] {
             let last = move |plan: &mut PlanBuilder<'_, '_>| {

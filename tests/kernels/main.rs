@@ -7,6 +7,7 @@ mod attention;
 mod common;
 mod elementwise;
 mod matrices;
+mod scan;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -39,6 +40,8 @@ struct Case<'a> {
     step: Step,
     max_binding_bytes: u64,
     tokens: Vec<u32>,
+    /// Words of shared buffers that not any number will do for, by name.
+    words: HashMap<String, Vec<f32>>,
     write: Box<dyn Fn(&mut PlanBuilder<'_, '_>) -> Activation + 'a>,
 }
 
@@ -54,6 +57,7 @@ impl<'a> Case<'a> {
             step: Step { position: 0, rows },
             max_binding_bytes: 1 << 27,
             tokens: Vec::new(),
+            words: HashMap::new(),
             write: Box::new(write),
         }
     }
@@ -86,7 +90,7 @@ impl<'a> Case<'a> {
         on_gpu.prepare(&plan).await.unwrap();
         cpu.run(0, &plan, 0..0, self.step);
         let mut random = Random::new(7);
-        fill_shared(&resources, &mut random, &mut cpu, &mut on_gpu, &self.tokens);
+        fill_shared(&self, &resources, &mut random, &mut cpu, &mut on_gpu);
         fill_matrices(&resources, &mut random, &mut cpu, &mut on_gpu);
         fill_inputs(&plan, self.step.rows, &mut random, &mut cpu, &on_gpu);
         let difference = first_difference(0, &plan, &mut cpu, &mut on_gpu, self.step, BOUND).await.unwrap();
@@ -99,21 +103,22 @@ impl<'a> Case<'a> {
 }
 
 fn fill_shared(
+    case: &Case<'_>,
     resources: &Resources<'_>,
     random: &mut Random,
     cpu: &mut CpuExecutor,
     gpu: &mut GpuExecutor,
-    tokens: &[u32],
 ) {
     for (index, buffer) in resources.shared().iter().enumerate() {
         let words = match &buffer.role {
+            _ if case.words.contains_key(&buffer.name) => case.words[&buffer.name].clone(),
             SharedRole::RotaryTable(table) => table.rows(0..table.context_length, None),
             SharedRole::Tokens => {
-                cpu.write_tokens(tokens);
-                gpu.write_tokens(tokens);
+                cpu.write_tokens(&case.tokens);
+                gpu.write_tokens(&case.tokens);
                 continue;
             }
-            SharedRole::State | SharedRole::Vector => random.normals(buffer.words as usize),
+            SharedRole::State(_) | SharedRole::Vector(_) => random.normals(buffer.words as usize),
         };
         cpu.write_shared(index, 0, &words);
         gpu.write_shared(index, 0, &words);

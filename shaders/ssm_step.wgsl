@@ -1,0 +1,86 @@
+// One token through a Mamba-2 mixer (Dao & Gu 2024), from its input projection to its gate:
+//   Δ = softplus(dt + bias), S ← e^(Δ·A) · S + Δ · B ⊗ x, y = (C·S + D·x) · silu(z)
+// where x, B and C have gone through the causal convolution, whose past inputs the ring holds:
+// KERNEL slots by position, so that nobody writes what another workgroup reads.
+// A workgroup computes one head. An invocation convolves one channel of x, B and C, then
+// takes one column of the head and a slice of the state's rows.
+#import lib/step
+#import lib/ssm
+override HEADS: u32;
+override HEAD_DIM: u32; // at most 256
+override HEAD_STRIDE: u32;
+override SLICES: u32; // 256 / HEAD_DIM
+override GROUPS: u32;
+override STATE_SIZE: u32; // at most 256
+override STATE_STRIDE: u32;
+override KERNEL: u32;
+
+@group(0) @binding(1) var<storage, read> projected: array<f32>; // [z | x | B | C | dt]
+@group(0) @binding(2) var<storage, read> conv: array<f32>; // [channels, KERNEL], then biases
+@group(0) @binding(3) var<storage, read> scalars: array<f32>; // [biases of dt | A | D]
+@group(0) @binding(4) var<storage, read_write> ring: array<f32>; // [KERNEL, channels]
+@group(0) @binding(5) var<storage, read_write> state: array<f32>; // [HEADS, STATE_STRIDE, HEAD_STRIDE]
+@group(0) @binding(6) var<storage, read_write> y: array<f32>; // [1, HEADS · HEAD_DIM]
+
+var<workgroup> x: array<f32, 256>;
+var<workgroup> b: array<f32, 256>;
+var<workgroup> c: array<f32, 256>;
+var<workgroup> partial: array<f32, 256>;
+
+fn convolve(channel: u32, store: bool) -> f32 {
+    let inner = HEADS * HEAD_DIM;
+    let channels = inner + 2u * GROUPS * STATE_SIZE;
+    let newest = projected[inner + channel];
+    let weight = channel * KERNEL + KERNEL - 1u;
+    var sum = conv[channels * KERNEL + channel] + conv[weight] * newest;
+    for (var back = 1u; back < KERNEL; back++) {
+        let slot = (step.position + KERNEL - back) % KERNEL;
+        sum += conv[weight - back] * ring[slot * channels + channel];
+    }
+    if (store) {
+        ring[step.position % KERNEL * channels + channel] = newest;
+    }
+    return silu(sum);
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let head = group.x;
+    let heads_per_group = HEADS / GROUPS;
+    let inner = HEADS * HEAD_DIM;
+    if (lane < HEAD_DIM) {
+        x[lane] = convolve(head * HEAD_DIM + lane, true);
+    }
+    if (lane < STATE_SIZE) {
+        // The group's heads all compute B and C; one of them keeps their inputs.
+        let keeps = head % heads_per_group == 0u;
+        let channel = inner + head / heads_per_group * STATE_SIZE + lane;
+        b[lane] = convolve(channel, keeps);
+        c[lane] = convolve(channel + GROUPS * STATE_SIZE, keeps);
+    }
+    let dt = softplus(projected[2u * inner + 2u * GROUPS * STATE_SIZE + head] + scalars[head]);
+    let decay = exp(dt * scalars[HEADS + head]);
+    workgroupBarrier();
+
+    let p = lane % HEAD_DIM;
+    let slice = lane / HEAD_DIM; // invocations past SLICES · HEAD_DIM sum nothing
+    var sum = 0.0;
+    if (slice < SLICES) {
+        let input = dt * x[p];
+        for (var n = slice; n < STATE_SIZE; n += SLICES) {
+            let i = (head * STATE_STRIDE + n) * HEAD_STRIDE + p;
+            let s = state[i] * decay + input * b[n];
+            state[i] = s;
+            sum += s * c[n];
+        }
+    }
+    partial[lane] = sum;
+    workgroupBarrier();
+    if (lane < HEAD_DIM) {
+        for (var other = lane + HEAD_DIM; other < SLICES * HEAD_DIM; other += HEAD_DIM) {
+            sum += partial[other];
+        }
+        let out = head * HEAD_DIM + lane;
+        y[out] = (sum + scalars[2u * HEADS + head] * x[lane]) * silu(projected[out]);
+    }
+}

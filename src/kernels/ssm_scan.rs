@@ -1,0 +1,69 @@
+//! The scan of a Mamba-2 mixer over the rows of a chunk: on the GPU in matrix form, here from row
+//! to row.
+
+use super::ssm::{ScanBuffers, ScanRow, ScanShape, scan_row};
+use super::{Activation, Binding, CpuMemory, KernelRules, Step};
+
+/// Recurrence, skip and gate for many rows; see [`ScanShape`] and [`ScanBuffers`].
+#[derive(Debug, Clone)]
+pub struct SsmScan {
+    /// `[rows, z | x | B | C | dt]`, of which z and dt are used.
+    pub projected: Activation,
+    /// `[rows, x | B | C]` as [`super::SsmConv`] writes it.
+    pub x: Activation,
+    /// What [`super::SsmScores`] writes: the shader's shortcut, without a meaning of its own.
+    pub scores: Activation,
+    /// Weights and state.
+    pub buffers: ScanBuffers,
+    /// `[rows, inner]`.
+    pub y: Activation,
+    /// Sizes.
+    pub shape: ScanShape,
+}
+
+impl KernelRules for SsmScan {
+    const NAME: &'static str = "ssm_scan";
+    const SHADER: &'static str = include_str!("../../shaders/ssm_scan.wgsl");
+
+    fn bindings(&self) -> Vec<Binding> {
+        vec![
+            Binding::read(self.projected.buffer),
+            Binding::read(self.x.buffer),
+            Binding::read(self.scores.buffer),
+            Binding::read(self.buffers.scalars),
+            Binding::write(self.buffers.state),
+            Binding::write(self.y.buffer),
+        ]
+    }
+
+    fn constants(&self) -> Vec<(&'static str, f64)> {
+        let mut constants = self.shape.constants();
+        constants.extend([
+            ("FIRST_DT", (self.shape.inner() + self.shape.channels()).into()),
+            ("PROJECTED_STRIDE", self.projected.stride.into()),
+            ("X_STRIDE", self.x.stride.into()),
+            ("SCORES_STRIDE", self.scores.stride.into()),
+            ("Y_STRIDE", self.y.stride.into()),
+        ]);
+        constants
+    }
+
+    fn workgroups(&self, _step_rows: u32) -> [u32; 3] {
+        [self.shape.head_stride() / 16, self.shape.head_count, 1]
+    }
+
+    fn reference(&self, memory: &mut CpuMemory, step: Step) {
+        let [_, first_b, first_c, end] = self.shape.convolved().map(|column| column as usize);
+        memory.update(self.y.buffer, |memory, y| {
+            memory.update(self.buffers.state, |memory, state| {
+                let scalars = memory.read(self.buffers.scalars);
+                for row in 0..step.rows {
+                    let (projected, x) = (memory.row(&self.projected, row), memory.row(&self.x, row));
+                    let (b, c) = (&x[first_b..first_c], &x[first_c..end]);
+                    let y = &mut y[self.y.start(row)..];
+                    scan_row(self.shape, &ScanRow { projected, x, b, c }, scalars, state, y);
+                }
+            });
+        });
+    }
+}

@@ -1,0 +1,80 @@
+//! One token through a Mamba-2 mixer, from its input projection to its gate, in one kernel.
+
+use super::ssm::{ScanBuffers, ScanRow, ScanShape, convolve, scan_row};
+use super::{Activation, Binding, CpuMemory, KernelRules, Step};
+
+/// Convolution, recurrence and gate for a step of one row; see [`ScanShape`] and [`ScanBuffers`].
+#[derive(Debug, Clone)]
+pub struct SsmStep {
+    /// `[z | x | B | C | dt]`, one row.
+    pub projected: Activation,
+    /// Weights and state.
+    pub buffers: ScanBuffers,
+    /// `[1, inner]`.
+    pub y: Activation,
+    /// Sizes.
+    pub shape: ScanShape,
+}
+
+impl KernelRules for SsmStep {
+    const NAME: &'static str = "ssm_step";
+    const SHADER: &'static str = include_str!("../../shaders/ssm_step.wgsl");
+
+    fn bindings(&self) -> Vec<Binding> {
+        vec![
+            Binding::read(self.projected.buffer),
+            Binding::read(self.buffers.conv),
+            Binding::read(self.buffers.scalars),
+            Binding::write(self.buffers.ring),
+            Binding::write(self.buffers.state),
+            Binding::write(self.y.buffer),
+        ]
+    }
+
+    fn constants(&self) -> Vec<(&'static str, f64)> {
+        let mut constants = self.shape.constants();
+        constants.extend([
+            ("STATE_SIZE", self.shape.state_size.into()),
+            ("SLICES", (256 / self.shape.head_dim).into()),
+            ("KERNEL", self.shape.conv_kernel.into()),
+        ]);
+        constants
+    }
+
+    fn workgroups(&self, _step_rows: u32) -> [u32; 3] {
+        [self.shape.head_count, 1, 1]
+    }
+
+    fn reference(&self, memory: &mut CpuMemory, step: Step) {
+        let shape = self.shape;
+        let (inner, channels) = (shape.inner() as usize, shape.channels() as usize);
+        let kernel = shape.conv_kernel as usize;
+        let slot = |back: usize| (step.position as usize + kernel - back) % kernel * channels;
+        memory.update(self.buffers.ring, |memory, ring| {
+            let projected = memory.row(&self.projected, 0);
+            ring[slot(0)..][..channels].copy_from_slice(&projected[inner..][..channels]);
+        });
+        let (conv, ring) = (memory.read(self.buffers.conv), memory.read(self.buffers.ring));
+        let convolved = |channel| convolve(shape, conv, channel, |back| ring[slot(back) + channel]);
+        let part = |first: usize, count: u32, size: u32, stride: u32| {
+            let mut padded = vec![0.0; (count * stride) as usize];
+            for (i, row) in padded.chunks_exact_mut(stride as usize).enumerate() {
+                for (j, value) in row[..size as usize].iter_mut().enumerate() {
+                    *value = convolved(first + i * size as usize + j);
+                }
+            }
+            padded
+        };
+        let x = part(0, shape.head_count, shape.head_dim, shape.head_stride());
+        let (groups, size) = (shape.group_count, shape.state_size);
+        let b = part(inner, groups, size, shape.state_stride());
+        let c = part(inner + (groups * size) as usize, groups, size, shape.state_stride());
+        memory.update(self.y.buffer, |memory, y| {
+            memory.update(self.buffers.state, |memory, state| {
+                let projected = memory.row(&self.projected, 0);
+                let row = ScanRow { projected, x: &x, b: &b, c: &c };
+                scan_row(shape, &row, memory.read(self.buffers.scalars), state, y);
+            });
+        });
+    }
+}

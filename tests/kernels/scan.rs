@@ -1,0 +1,104 @@
+//! The scan of a Mamba-2 mixer: by one token and by chunks, of real and of odd shapes, with state
+//! that is there already, and with decays that forget at once or never.
+
+use std::collections::HashMap;
+
+use tablm::kernels::{Rows, ScanBuffers, ScanShape};
+use tablm::plan::PlanBuilder;
+
+use crate::common::random::Random;
+use crate::{Case, with_gpu};
+
+/// Biases of dt, and decays.
+type Scalars = fn(&mut Random) -> (f32, f32);
+
+/// As a model is initialised: dt from 0.001 to 0.1 around a bias, A from -1 to -16.
+fn ordinary(random: &mut Random) -> (f32, f32) {
+    (-4.5 + 2.0 * random.uniform(), -8.5 + 7.5 * random.uniform())
+}
+
+/// From forgetting all at once to forgetting nothing, and steps from e^-30 to 30.
+fn adversarial(random: &mut Random) -> (f32, f32) {
+    (30.0 * random.uniform(), -(9.0 * random.uniform()).exp())
+}
+
+fn write(plan: &mut PlanBuilder<'_, '_>, shape: ScanShape) -> tablm::kernels::Activation {
+    let projected = plan.input(Rows::Step, shape.projected());
+    let channels = u64::from(shape.channels());
+    let buffers = ScanBuffers {
+        conv: plan.resources.state("conv", channels * u64::from(shape.conv_kernel + 1)),
+        scalars: plan.resources.state("scalars", 3 * u64::from(shape.head_count)),
+        ring: plan.resources.recurrent_state("ring", shape.ring_words()),
+        state: plan.resources.recurrent_state("state", shape.state_words()),
+    };
+    plan.scan(projected, buffers, shape)
+}
+
+fn case(shape: ScanShape, rows: u32, position: u32, scalars: Scalars) -> Case<'static> {
+    let mut random = Random::new(u64::from(rows) + 3);
+    let mut words = HashMap::new();
+    let scalars: Vec<_> = (0..shape.head_count).map(|_| scalars(&mut random)).collect();
+    let skips = random.normals(scalars.len());
+    let biases = scalars.iter().map(|(bias, _)| *bias);
+    let all = biases.chain(scalars.iter().map(|(_, decay)| *decay)).chain(skips).collect();
+    words.insert("scalars".into(), all);
+    // Padding of heads and of the state is zero, as it is from the start of a sequence.
+    let head_stride = shape.head_dim.next_multiple_of(16);
+    let state_stride = shape.state_size.next_multiple_of(32);
+    let state = (0..shape.state_words() as u32).map(|i| {
+        let is_padding =
+            i % head_stride >= shape.head_dim || i / head_stride % state_stride >= shape.state_size;
+        if is_padding { 0.0 } else { random.normal() }
+    });
+    words.insert("state".into(), state.collect());
+    let mut case =
+        Case::new(format!("scan {shape:?} at {position}, {rows} rows"), rows, move |plan| write(plan, shape));
+    case.words = words;
+    case.at(position)
+}
+
+const fn shape(heads: [u32; 2], group_count: u32, state_size: u32, conv_kernel: u32) -> ScanShape {
+    ScanShape { head_count: heads[0], head_dim: heads[1], group_count, state_size, conv_kernel }
+}
+
+/// One of each kind: few heads to a group and many, sizes that fill tiles and that do not.
+const SHAPES: [ScanShape; 7] = [
+    shape([1, 1], 1, 1, 1),
+    shape([3, 5], 1, 7, 3),
+    shape([6, 16], 2, 16, 2),
+    shape([8, 64], 8, 64, 4),
+    shape([12, 80], 1, 128, 4),
+    shape([2, 33], 2, 100, 8),
+    shape([2, 256], 1, 256, 4),
+];
+
+/// Nemotron 3 Nano 4B.
+const NEMOTRON_4B: ScanShape = shape([96, 80], 8, 128, 4);
+
+#[test]
+fn scan_of_one_token() {
+    with_gpu(async |gpu| {
+        for scalars in [ordinary as Scalars, adversarial] {
+            for shape in SHAPES {
+                for position in [0, 1, 6, 4001] {
+                    case(shape, 1, position, scalars).check(&gpu).await;
+                }
+            }
+        }
+        case(NEMOTRON_4B, 1, 70, ordinary).check(&gpu).await;
+    });
+}
+
+#[test]
+fn scan_of_many_rows() {
+    with_gpu(async |gpu| {
+        for scalars in [ordinary as Scalars, adversarial] {
+            for shape in SHAPES {
+                for (position, rows) in [(0, 2), (1, 32), (5, 33), (130, 64), (7, 65), (0, 150)] {
+                    case(shape, rows, position, scalars).check(&gpu).await;
+                }
+            }
+        }
+        case(NEMOTRON_4B, 64, 70, ordinary).check(&gpu).await;
+    });
+}
