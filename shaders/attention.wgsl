@@ -1,15 +1,19 @@
 // y = softmax(SCALE · q · keysᵀ) · values for one query head and row, online softmax
-// (Milakov & Gimelshein 2018) over tiles of 64 positions.
+// (Milakov & Gimelshein 2018) over tiles of 64 positions; over the last WINDOW positions where
+// that is not 0, with scores s as SOFTCAP · tanh(s / SOFTCAP) where that is not 0.
 // A workgroup computes one head of one row. An invocation scores one position of a tile, then
 // sums one quad of the head over its slice of the tile's positions.
 #import lib/step
 #import lib/reduce
+#import lib/tanh
 override STRIDE: u32;
 override QUADS: u32; // quads of a head: head_dim / 4, at most 64
 override SLICES: u32; // 64 / QUADS
 override KV_QUADS: u32; // quads of a cache row
 override HEADS_PER_KV: u32;
 override SCALE: f32;
+override SOFTCAP: f32;
+override WINDOW: u32;
 
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [rows, STRIDE / 4]
 @group(0) @binding(2) var<storage, read> keys: array<vec4<f32>>; // [context, KV_QUADS]
@@ -25,6 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let head = group.y * (STRIDE / 4u) + group.x * QUADS;
     let kv = (group.x / HEADS_PER_KV) * QUADS;
     let positions = step.position + group.y + 1u;
+    let oldest = select(0u, positions - min(positions, WINDOW), WINDOW != 0u);
     if (lane < QUADS) {
         query[lane] = q[head + lane] * SCALE;
     }
@@ -34,13 +39,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var largest = -3.4e38;
     var total = 0.0;
     var sums = vec4<f32>();
-    for (var first = 0u; first < positions; first += 64u) {
+    for (var first = oldest; first < positions; first += 64u) {
         var score = -3.4e38;
         if (first + lane < positions) {
             let key = (first + lane) * KV_QUADS + kv;
             score = 0.0;
             for (var i = 0u; i < QUADS; i++) {
                 score += dot(query[i], keys[key + i]);
+            }
+            if (SOFTCAP != 0.0) {
+                score = SOFTCAP * accurate_tanh(score / SOFTCAP);
             }
         }
         let new_largest = max(largest, workgroup_max(lane, score));

@@ -1,5 +1,6 @@
-// y = silu(gate) · up, silu(x) = x / (1 + e^-x): the SwiGLU gate.
+// y = f(gate) · up, f chosen by FUNCTION: the gate of SwiGLU and its relatives.
 // A workgroup computes 64 columns of one row, an invocation one column.
+#import lib/function
 override WIDTH: u32;
 override STRIDE: u32;
 
@@ -11,8 +12,6 @@ override STRIDE: u32;
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if (id.x < WIDTH) {
         let i = id.y * STRIDE + id.x;
-        let x = gate[i];
-        // Below -88 the exponential overflows in f32; the quotient is then -0, as it should be.
-        y[i] = x / (1.0 + exp(-max(x, -88.0))) * up[i];
+        y[i] = function_of(gate[i]) * up[i];
     }
 }

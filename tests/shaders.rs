@@ -10,8 +10,10 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
 use tablm::formats::Format;
 use tablm::gpu::shader::assemble;
-use tablm::kernels::{Kernel, Pairing, RotaryTable, Rows, ScanBuffers, ScanShape, Step, shader_piece};
-use tablm::plan::{AttentionShape, Plan, PlanBuilder, Resources, TensorShapes};
+use tablm::kernels::{
+    AttentionShape, Function, Kernel, Pairing, RotaryTable, Rows, ScanBuffers, ScanShape, Step, shader_piece,
+};
+use tablm::plan::{Plan, PlanBuilder, Resources, TensorShapes};
 
 /// What the WebGPU specification guarantees.
 const STORAGE_BUFFERS: usize = 8;
@@ -52,7 +54,8 @@ fn plan(format: Format, capacity: u32, max_binding_bytes: u64) -> Plan {
     let vector = plan.resources.weight_vector("vector", COLUMNS);
     let x = plan.embed(matrix);
     let x = plan.rms_norm(x, vector, 1e-5);
-    let table = plan.resources.rotary_table(|| RotaryTable {
+    let x = plan.layer_norm(x, vector, vector, 1e-5);
+    let table = plan.resources.rotary_table(RotaryTable {
         frequencies: vec![1.0; 32],
         divisors: None,
         context_length: 16,
@@ -64,11 +67,14 @@ fn plan(format: Format, capacity: u32, max_binding_bytes: u64) -> Plan {
     let keys = plan.resources.state("keys", 16 * 128);
     let values = plan.resources.state("values", 16 * 128);
     plan.cache_store(k, keys);
-    let shape = AttentionShape { head_count: 8, kv_head_count: 2, head_dim: 64, scale: 0.125 };
+    let shape = AttentionShape::new(8, 2, 64);
     let y = plan.attention(x, keys, values, shape);
-    let gated = plan.gated_activation(x, y);
+    let capped = AttentionShape { softcap: Some(50.0), window: Some(8), ..shape };
+    let capped = plan.attention(x, keys, values, capped);
+    let y = plan.add(y, capped);
+    let gated = plan.gated_activation(x, y, Function::Silu);
+    let gated = plan.elementwise(gated, Function::Softcap(30.0));
     let sum = plan.add(x, gated);
-    plan.relu_squared(sum);
     scan(&mut plan);
     plan.matmul(matrix, sum);
     let last = plan.last_row(sum);

@@ -1,14 +1,16 @@
-//! The residual addition: `y = a + b`, row by row.
+//! The residual addition and the bias: `y = a + b`, row by row.
 
-use super::{Activation, Binding, CpuMemory, KernelRules, Step};
+use super::{Activation, Binding, Buffer, CpuMemory, KernelRules, Step};
 
 /// `y = a + b`.
 #[derive(Debug, Clone)]
 pub struct Add {
     /// One addend, `[rows, width]`.
     pub a: Activation,
-    /// The other, `[rows, width]`.
-    pub b: Activation,
+    /// The other, `[rows, width]`, or `[width]` for a bias.
+    pub b: Buffer,
+    /// Words from row to row of `b`; 0 for a bias, which every row gets.
+    pub b_stride: u32,
     /// The sum, `[rows, width]`.
     pub y: Activation,
 }
@@ -18,11 +20,15 @@ impl KernelRules for Add {
     const SHADER: &'static str = include_str!("../../shaders/add.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
-        vec![Binding::read(self.a.buffer), Binding::read(self.b.buffer), Binding::write(self.y.buffer)]
+        vec![Binding::read(self.a.buffer), Binding::read(self.b), Binding::write(self.y.buffer)]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        vec![("WIDTH", self.y.width.into()), ("STRIDE", self.y.stride.into())]
+        vec![
+            ("WIDTH", self.y.width.into()),
+            ("STRIDE", self.y.stride.into()),
+            ("B_STRIDE", self.b_stride.into()),
+        ]
     }
 
     fn workgroups(&self, step_rows: u32) -> [u32; 3] {
@@ -32,7 +38,8 @@ impl KernelRules for Add {
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
         memory.update(self.y.buffer, |memory, y| {
             for row in 0..self.y.rows.count(step.rows) {
-                let (a, b) = (memory.row(&self.a, row), memory.row(&self.b, row));
+                let a = memory.row(&self.a, row);
+                let b = &memory.read(self.b)[(row * self.b_stride) as usize..];
                 for ((y, a), b) in y[self.y.start(row)..].iter_mut().zip(a).zip(b) {
                     *y = a + b;
                 }

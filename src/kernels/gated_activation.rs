@@ -1,8 +1,8 @@
-//! The gated activation of a feed-forward layer: `y = silu(gate) · up` (SwiGLU).
+//! The gated activation of a feed-forward layer: `y = f(gate) · up` (Shazeer 2020).
 
-use super::{Activation, Binding, CpuMemory, KernelRules, Step};
+use super::{Activation, Binding, CpuMemory, Function, KernelRules, Step};
 
-/// `y = silu(gate) · up`, with `silu(x) = x / (1 + e^-x)`.
+/// `y = f(gate) · up`.
 #[derive(Debug, Clone)]
 pub struct GatedActivation {
     /// The gate, `[rows, width]`.
@@ -11,6 +11,8 @@ pub struct GatedActivation {
     pub up: Activation,
     /// The product, `[rows, width]`.
     pub y: Activation,
+    /// `f`.
+    pub function: Function,
 }
 
 impl KernelRules for GatedActivation {
@@ -22,7 +24,9 @@ impl KernelRules for GatedActivation {
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        vec![("WIDTH", self.y.width.into()), ("STRIDE", self.y.stride.into())]
+        let mut constants = vec![("WIDTH", self.y.width.into()), ("STRIDE", self.y.stride.into())];
+        constants.extend(self.function.constants());
+        constants
     }
 
     fn workgroups(&self, step_rows: u32) -> [u32; 3] {
@@ -34,8 +38,7 @@ impl KernelRules for GatedActivation {
             for row in 0..self.y.rows.count(step.rows) {
                 let (gate, up) = (memory.row(&self.gate, row), memory.row(&self.up, row));
                 for ((y, gate), up) in y[self.y.start(row)..].iter_mut().zip(gate).zip(up) {
-                    let gate = f64::from(*gate);
-                    *y = (gate / (1.0 + (-gate).exp()) * f64::from(*up)) as f32;
+                    *y = (self.function.of(f64::from(*gate)) * f64::from(*up)) as f32;
                 }
             }
         });

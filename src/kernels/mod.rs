@@ -10,12 +10,13 @@ mod ssm;
 mod add;
 mod attention;
 mod cache_store;
+mod elementwise;
 mod embed;
 mod gated_activation;
 mod last_row;
+mod layer_norm;
 mod matmul;
 mod matvec;
-mod relu_squared;
 mod rms_norm;
 mod rope;
 mod ssm_conv;
@@ -24,15 +25,16 @@ mod ssm_scores;
 mod ssm_step;
 
 pub use add::Add;
-pub use attention::Attention;
+pub use attention::{Attention, AttentionShape};
 pub use cache_store::CacheStore;
+pub use elementwise::{Elementwise, Function};
 pub use embed::Embed;
 pub use gated_activation::GatedActivation;
 pub use last_row::LastRow;
+pub use layer_norm::LayerNorm;
 pub use matmul::Matmul;
 pub use matvec::{Matvec, Projection};
 pub use memory::{CpuMatrix, CpuMemory};
-pub use relu_squared::ReluSquared;
 pub use rms_norm::RmsNorm;
 pub use rope::{Pairing, Rope, RotaryTable};
 pub use ssm::{ScanBuffers, ScanShape};
@@ -220,16 +222,18 @@ macro_rules! kernels {
 }
 
 kernels! {
-    Add, Attention, CacheStore, Embed, GatedActivation, LastRow, Matmul, Matvec, ReluSquared, RmsNorm, Rope,
-    SsmConv, SsmScan, SsmScores, SsmStep,
+    Add, Attention, CacheStore, Elementwise, Embed, GatedActivation, LastRow, LayerNorm, Matmul, Matvec,
+    RmsNorm, Rope, SsmConv, SsmScan, SsmScores, SsmStep,
 }
 
 /// The text of an importable piece, e.g. `lib/step`.
 pub fn shader_piece(name: &str) -> Option<&'static str> {
     Some(match name {
+        "lib/function" => include_str!("../../shaders/lib/function.wgsl"),
         "lib/reduce" => include_str!("../../shaders/lib/reduce.wgsl"),
         "lib/ssm" => include_str!("../../shaders/lib/ssm.wgsl"),
         "lib/step" => include_str!("../../shaders/lib/step.wgsl"),
+        "lib/tanh" => include_str!("../../shaders/lib/tanh.wgsl"),
         "lib/weights32" => include_str!("../../shaders/lib/weights32.wgsl"),
         _ => return None,
     })

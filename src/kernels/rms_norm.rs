@@ -7,12 +7,14 @@ use super::{Activation, Binding, Buffer, CpuMemory, KernelRules, Step};
 pub struct RmsNorm {
     /// `[rows, width]`.
     pub x: Activation,
-    /// `[width]`.
+    /// `[width]`, or as long as a part where all parts have the same weights.
     pub weight: Buffer,
     /// `[rows, width]`.
     pub y: Activation,
     /// Equal parts of a row; divides `width`.
     pub parts: u32,
+    /// Whether all parts have the same weights.
+    pub same_weights: bool,
     /// Keeps the root away from zero.
     pub epsilon: f32,
 }
@@ -26,10 +28,12 @@ impl KernelRules for RmsNorm {
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
+        let width = self.y.width / self.parts;
         vec![
-            ("WIDTH", (self.y.width / self.parts).into()),
+            ("WIDTH", width.into()),
             ("STRIDE", self.y.stride.into()),
             ("EPSILON", self.epsilon.into()),
+            ("WEIGHT_STEP", if self.same_weights { 0.0 } else { width.into() }),
         ]
     }
 
@@ -42,7 +46,7 @@ impl KernelRules for RmsNorm {
             let width = (self.y.width / self.parts) as usize;
             for row in 0..self.y.rows.count(step.rows) {
                 let parts = memory.row(&self.x, row).chunks_exact(width);
-                let parts = parts.zip(memory.read(self.weight).chunks_exact(width));
+                let parts = parts.zip(memory.read(self.weight).chunks_exact(width).cycle());
                 for ((x, weight), y) in parts.zip(y[self.y.start(row)..].chunks_exact_mut(width)) {
                     let squares: f64 = x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
                     let scale = 1.0 / (squares / width as f64 + f64::from(self.epsilon)).sqrt();

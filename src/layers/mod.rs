@@ -3,5 +3,5 @@
 mod attention;
 mod feed_forward;
 
-pub use attention::{AttentionWeights, RotaryPositions, attention};
-pub use feed_forward::{GatedWeights, gated_feed_forward};
+pub use attention::{AttentionWeights, HeadNorms, RotaryPositions, attention};
+pub use feed_forward::{GatedWeights, feed_forward, gated_feed_forward};

@@ -28,6 +28,15 @@ impl Names {
     }
 }
 
+/// Constants of tensors' names: in GGUF, then in a Hugging Face checkpoint.
+macro_rules! names {
+    ($($name:ident: $gguf:literal, $hugging_face:literal;)+) => {
+        $(const $name: $crate::models::Names =
+            $crate::models::Names { gguf: $gguf, hugging_face: $hugging_face };)+
+    };
+}
+pub(super) use names;
+
 /// Where a configuration is read from.
 pub struct ConfigSource<'a> {
     checkpoint: &'a Checkpoint,
@@ -107,6 +116,17 @@ impl<'a> ConfigSource<'a> {
         Ok(count)
     }
 
+    /// Tokens of the vocabulary; GGUF states them by its token list, if not by a key.
+    pub fn vocabulary_size(&self) -> Result<u32> {
+        if let Some(count) = self.count("vocab_size", "vocab_size")? {
+            return Ok(count);
+        }
+        match self.list_length("tokenizer.ggml.tokens")? {
+            Some(count) => Ok(count as u32),
+            None => self.required_count("vocab_size", "vocab_size"),
+        }
+    }
+
     /// A finite number.
     pub fn number(&self, gguf: &str, hugging_face: &str) -> Result<Option<f64>> {
         let (field, found) = match &self.checkpoint.container {
@@ -141,6 +161,24 @@ impl<'a> ConfigSource<'a> {
         }
     }
 
+    /// A list of texts of `config.json`.
+    pub fn texts(&self, hugging_face: &str) -> Result<Option<Vec<&'a str>>> {
+        let Container::Safetensors(folder) = &self.checkpoint.container else { return Ok(None) };
+        let Some(value) = pointer(&folder.config, hugging_face) else { return Ok(None) };
+        let texts = value.as_array().and_then(|list| list.iter().map(Value::as_str).collect());
+        texts.map(Some).ok_or_else(|| self.malformed(hugging_face, value, "a list of strings"))
+    }
+
+    /// Refuses a text that is there and not among those that we know.
+    pub fn check_choice(&self, gguf: &str, hugging_face: &str, known: &[&str]) -> Result<()> {
+        match self.text(gguf, hugging_face)? {
+            Some(found) if !known.contains(&found) => {
+                Err(self.unsupported(hugging_face, found, &known.join(" or ")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A truth value of `config.json`; GGUF has none that matter here.
     pub fn flag(&self, hugging_face: &str) -> Result<Option<bool>> {
         match &self.checkpoint.container {
@@ -154,7 +192,7 @@ impl<'a> ConfigSource<'a> {
     }
 
     /// How many strings the GGUF key lists, without a prefix.
-    pub fn list_length(&self, key: &str) -> Result<Option<usize>> {
+    fn list_length(&self, key: &str) -> Result<Option<usize>> {
         match &self.checkpoint.container {
             Container::Gguf(metadata) => Ok(metadata.strings(key)?.map(|list| list.len())),
             Container::Safetensors(_) => Ok(None),

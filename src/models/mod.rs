@@ -4,8 +4,15 @@
 //! and writes the plan of one step. To add one: its file, one line in [`ARCHITECTURES`].
 
 mod config;
+mod decoder;
+mod gemma2;
+mod gemma3;
 mod llama;
+mod phi2;
+mod qwen2;
+mod rotary;
 
+use config::names;
 pub use config::{ConfigSource, Names};
 
 use crate::error::{Code, Error, Result};
@@ -46,8 +53,13 @@ pub struct Registration {
 }
 
 /// Every architecture.
-pub const ARCHITECTURES: &[Registration] =
-    &[Registration { gguf: "llama", hugging_face: &["LlamaForCausalLM"], read: llama::read }];
+pub const ARCHITECTURES: &[Registration] = &[
+    Registration { gguf: "gemma2", hugging_face: &["Gemma2ForCausalLM"], read: gemma2::read },
+    Registration { gguf: "gemma3", hugging_face: &["Gemma3ForCausalLM"], read: gemma3::read },
+    Registration { gguf: "llama", hugging_face: &["LlamaForCausalLM"], read: llama::read },
+    Registration { gguf: "phi2", hugging_face: &["PhiForCausalLM"], read: phi2::read },
+    Registration { gguf: "qwen2", hugging_face: &["Qwen2ForCausalLM"], read: qwen2::read },
+];
 
 /// The model of a checkpoint; `unknown-architecture` names the known ones.
 pub fn read(checkpoint: &Checkpoint) -> Result<(&'static str, Box<dyn Architecture>)> {

@@ -5,9 +5,9 @@
 
 use super::{Matrix, Plan, PlannedKernel, Resources};
 use crate::kernels::{
-    Activation, Add, Attention, Buffer, CacheStore, Embed, GatedActivation, Kernel, LastRow, Matmul, Matvec,
-    Pairing, Projection, ReluSquared, RmsNorm, Rope, Rows, ScanBuffers, ScanShape, SsmConv, SsmScan,
-    SsmScores, SsmStep,
+    Activation, Add, Attention, AttentionShape, Buffer, CacheStore, Elementwise, Embed, Function,
+    GatedActivation, Kernel, LastRow, LayerNorm, Matmul, Matvec, Pairing, Projection, RmsNorm, Rope, Rows,
+    ScanBuffers, ScanShape, SsmConv, SsmScan, SsmScores, SsmStep,
 };
 
 /// Plans of at most this many rows use the matrix-vector kernel, larger ones the tiled one.
@@ -23,17 +23,13 @@ pub struct PlanBuilder<'a, 'b> {
     place: String,
 }
 
-/// A key/value cache of one layer and the shape of its attention.
+/// A matrix product with or without a bias.
 #[derive(Debug, Clone, Copy)]
-pub struct AttentionShape {
-    /// Query heads.
-    pub head_count: u32,
-    /// Key/value heads.
-    pub kv_head_count: u32,
-    /// Elements of a head.
-    pub head_dim: u32,
-    /// Applied to the scores.
-    pub scale: f32,
+pub struct Linear {
+    /// `[outputs, inputs]`.
+    pub weight: Matrix,
+    /// `[outputs]`.
+    pub bias: Option<Buffer>,
 }
 
 impl<'a, 'b> PlanBuilder<'a, 'b> {
@@ -86,6 +82,15 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         y
     }
 
+    /// A matrix product, and its bias if it has one.
+    pub fn linear(&mut self, linear: Linear, x: Activation) -> Activation {
+        let product = self.matmul(linear.weight, x);
+        let Some(b) = linear.bias else { return product };
+        let y = self.scratch(product.rows, product.width);
+        self.push(Add { a: product, b, b_stride: 0, y });
+        y
+    }
+
     /// Root-mean-square norm.
     pub fn rms_norm(&mut self, x: Activation, weight: Buffer, epsilon: f32) -> Activation {
         self.rms_norm_by_parts(x, weight, 1, epsilon)
@@ -101,7 +106,28 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     ) -> Activation {
         assert!(x.width.is_multiple_of(parts), "{} columns in {parts} parts", x.width);
         let y = self.scratch(x.rows, x.width);
-        self.push(RmsNorm { x, weight, y, parts, epsilon });
+        self.push(RmsNorm { x, weight, y, parts, same_weights: false, epsilon });
+        y
+    }
+
+    /// Root-mean-square norm of each head by itself, all with the same weights, `[head_dim]`.
+    pub fn rms_norm_heads(
+        &mut self,
+        x: Activation,
+        weight: Buffer,
+        head_dim: u32,
+        epsilon: f32,
+    ) -> Activation {
+        let parts = x.width / head_dim;
+        let y = self.scratch(x.rows, x.width);
+        self.push(RmsNorm { x, weight, y, parts, same_weights: true, epsilon });
+        y
+    }
+
+    /// Layer norm.
+    pub fn layer_norm(&mut self, x: Activation, weight: Buffer, bias: Buffer, epsilon: f32) -> Activation {
+        let y = self.scratch(x.rows, x.width);
+        self.push(LayerNorm { x, weight, bias, y, epsilon });
         y
     }
 
@@ -109,22 +135,22 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     pub fn add(&mut self, a: Activation, b: Activation) -> Activation {
         assert_eq!((a.rows, a.width), (b.rows, b.width), "shapes of the addends");
         let y = self.scratch(a.rows, a.width);
-        self.push(Add { a, b, y });
+        self.push(Add { a, b: b.buffer, b_stride: b.stride, y });
         y
     }
 
-    /// `silu(gate) · up`.
-    pub fn gated_activation(&mut self, gate: Activation, up: Activation) -> Activation {
+    /// `f(x)`, element by element.
+    pub fn elementwise(&mut self, x: Activation, function: Function) -> Activation {
+        let y = self.scratch(x.rows, x.width);
+        self.push(Elementwise { x, y, function });
+        y
+    }
+
+    /// `f(gate) · up`.
+    pub fn gated_activation(&mut self, gate: Activation, up: Activation, function: Function) -> Activation {
         assert_eq!((gate.rows, gate.width), (up.rows, up.width), "shapes of gate and input");
         let y = self.scratch(gate.rows, gate.width);
-        self.push(GatedActivation { gate, up, y });
-        y
-    }
-
-    /// `max(x, 0)²`.
-    pub fn relu_squared(&mut self, x: Activation) -> Activation {
-        let y = self.scratch(x.rows, x.width);
-        self.push(ReluSquared { x, y });
+        self.push(GatedActivation { gate, up, y, function });
         y
     }
 
@@ -162,9 +188,8 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         values: Buffer,
         shape: AttentionShape,
     ) -> Activation {
-        let AttentionShape { head_count, kv_head_count, head_dim, scale } = shape;
         let y = self.scratch(q.rows, q.width);
-        self.push(Attention { q, keys, values, y, head_count, kv_head_count, head_dim, scale });
+        self.push(Attention { q, keys, values, y, shape });
         y
     }
 

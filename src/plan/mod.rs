@@ -8,7 +8,7 @@ mod builder;
 mod layout;
 mod resources;
 
-pub use builder::{AttentionShape, PlanBuilder};
+pub use builder::{Linear, PlanBuilder};
 pub use layout::{Slots, assign_slots};
 pub use resources::{
     Matrix, MatrixInfo, Resources, SharedBuffer, SharedRole, StateKind, TensorShapes, Transform, VectorPart,

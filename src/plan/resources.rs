@@ -225,12 +225,13 @@ impl<'a> Resources<'a> {
     }
 
     /// The table of rotary positions, made at load from what `table` says.
-    pub fn rotary_table(&mut self, table: impl FnOnce() -> RotaryTable) -> Buffer {
-        let name = "rotary positions";
-        self.find(name).unwrap_or_else(|| {
-            let table = table();
-            self.get_or_add(name, table.words(), SharedRole::RotaryTable(table))
-        })
+    pub fn rotary_table(&mut self, table: RotaryTable) -> Buffer {
+        let (words, role) = (table.words(), SharedRole::RotaryTable(table));
+        if let Some(index) = self.shared.iter().position(|buffer| buffer.role == role) {
+            return Buffer::Shared(index as u16);
+        }
+        self.shared.push(SharedBuffer { name: "rotary positions".to_owned(), words, role });
+        Buffer::Shared((self.shared.len() - 1) as u16)
     }
 
     /// A part of what a sequence carries, with a place for each position.

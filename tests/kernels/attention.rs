@@ -1,7 +1,7 @@
 //! Positions, the cache and attention over it.
 
-use tablm::kernels::{Pairing, RotaryTable, Rows};
-use tablm::plan::{AttentionShape, PlanBuilder};
+use tablm::kernels::{AttentionShape, Pairing, RotaryTable, Rows};
+use tablm::plan::PlanBuilder;
 
 use crate::{Case, with_gpu};
 
@@ -16,7 +16,7 @@ fn rotary_positions() {
                     let name = format!("rope {heads}x{head_dim}/{rotary_dim} {pairing:?} at {position}");
                     let write = move |plan: &mut PlanBuilder<'_, '_>| {
                         let x = plan.input(Rows::Step, heads * head_dim);
-                        let table = plan.resources.rotary_table(|| RotaryTable {
+                        let table = plan.resources.rotary_table(RotaryTable {
                             frequencies: (0..rotary_dim / 2).map(|i| 0.9f32.powi(i as i32)).collect(),
                             divisors: None,
                             context_length: 1100,
@@ -36,26 +36,34 @@ fn attention_and_its_cache() {
     with_gpu(async |gpu| {
         let heads = [(1, 1, 4), (9, 3, 64), (5, 1, 80), (32, 8, 128), (4, 2, 256)];
         for (head_count, kv_head_count, head_dim) in heads {
+            let shape = AttentionShape::new(head_count, kv_head_count, head_dim);
             for (position, rows) in [(0, 1), (1, 1), (62, 3), (63, 1), (64, 1), (0, 65), (700, 2)] {
-                let name =
-                    format!("attention {head_count}/{kv_head_count}x{head_dim} at {position}, {rows} rows");
-                let write = move |plan: &mut PlanBuilder<'_, '_>| {
-                    let q = plan.input(Rows::Step, head_count * head_dim);
-                    let k = plan.input(Rows::Step, kv_head_count * head_dim);
-                    let words = u64::from(kv_head_count * head_dim) * 1024;
-                    let keys = plan.resources.state("keys", words);
-                    let values = plan.resources.state("values", words);
-                    plan.cache_store(k, keys);
-                    let scale = (head_dim as f32).sqrt().recip();
-                    plan.attention(
-                        q,
-                        keys,
-                        values,
-                        AttentionShape { head_count, kv_head_count, head_dim, scale },
-                    )
-                };
-                Case::new(name, rows, write).at(position).check(&gpu).await;
+                attend(shape, position, rows).check(&gpu).await;
+            }
+        }
+        let shape = AttentionShape::new(4, 2, 64);
+        let capped = AttentionShape { scale: 0.6, softcap: Some(5.0), ..shape };
+        attend(capped, 80, 3).check(&gpu).await;
+        // Windows that are larger than the past, just begin to cut, and are shorter than a tile.
+        for window in [1, 2, 63, 64, 65, 700, 1000] {
+            for (position, rows) in [(0, 1), (62, 3), (0, 65), (700, 2)] {
+                attend(AttentionShape { window: Some(window), ..shape }, position, rows).check(&gpu).await;
             }
         }
     });
+}
+
+fn attend(shape: AttentionShape, position: u32, rows: u32) -> Case<'static> {
+    let name = format!("attention {shape:?} at {position}, {rows} rows");
+    let write = move |plan: &mut PlanBuilder<'_, '_>| {
+        let kv_width = shape.kv_head_count * shape.head_dim;
+        let q = plan.input(Rows::Step, shape.head_count * shape.head_dim);
+        let k = plan.input(Rows::Step, kv_width);
+        let words = u64::from(kv_width) * 1024;
+        let keys = plan.resources.state("keys", words);
+        let values = plan.resources.state("values", words);
+        plan.cache_store(k, keys);
+        plan.attention(q, keys, values, shape)
+    };
+    Case::new(name, rows, write).at(position)
 }

@@ -1,7 +1,8 @@
 //! Norms, and what goes element by element.
 
-use tablm::kernels::Rows;
-use tablm::plan::PlanBuilder;
+use tablm::formats::Format;
+use tablm::kernels::{Function, Rows};
+use tablm::plan::{Linear, PlanBuilder};
 
 use crate::{Case, with_gpu};
 
@@ -14,7 +15,22 @@ fn norms() {
                 let weight = plan.resources.weight_vector("vector", width);
                 plan.rms_norm(x, weight, 1e-5)
             });
-            case.vector(width).check(&gpu).await;
+            case.vector("vector", width).check(&gpu).await;
+            let case = Case::new(format!("layer_norm {width}, {rows} rows"), rows, move |plan| {
+                let x = plan.input(Rows::Step, width);
+                let weight = plan.resources.weight_vector("vector", width);
+                let bias = plan.resources.weight_vector("bias", width);
+                plan.layer_norm(x, weight, bias, 1e-5)
+            });
+            case.vector("vector", width).vector("bias", width).check(&gpu).await;
+        }
+        for (heads, head_dim, rows) in [(1, 4, 1), (3, 80, 2), (4, 256, 33)] {
+            let case = Case::new(format!("rms_norm {heads}x{head_dim}, {rows} rows"), rows, move |plan| {
+                let x = plan.input(Rows::Step, heads * head_dim);
+                let weight = plan.resources.weight_vector("vector", head_dim);
+                plan.rms_norm_heads(x, weight, head_dim, 1e-6)
+            });
+            case.vector("vector", head_dim).check(&gpu).await;
         }
         for (width, parts, rows) in [(6, 3, 2), (7680, 8, 1), (7680, 8, 5), (195, 3, 65)] {
             let name = format!("rms_norm {width} in {parts} parts, {rows} rows");
@@ -23,7 +39,7 @@ fn norms() {
                 let weight = plan.resources.weight_vector("vector", width);
                 plan.rms_norm_by_parts(x, weight, parts, 1e-5)
             });
-            case.vector(width).check(&gpu).await;
+            case.vector("vector", width).check(&gpu).await;
         }
     });
 }
@@ -41,19 +57,13 @@ fn elementwise() {
                 plan.add(a, b)
             };
             Case::new(format!("add {name}"), rows, add).check(&gpu).await;
-            let gate = move |plan: &mut PlanBuilder<'_, '_>| {
-                let (gate, up) = inputs(plan);
-                plan.gated_activation(gate, up)
-            };
-            Case::new(format!("gated_activation {name}"), rows, gate).check(&gpu).await;
-        }
-        for (width, rows) in [(7, 1), (65, 3), (1536, 17)] {
-            let relu_squared = move |plan: &mut PlanBuilder<'_, '_>| {
-                let x = plan.input(Rows::Step, width);
-                plan.relu_squared(x)
-            };
-            let name = format!("relu_squared {width}, {rows} rows");
-            Case::new(name, rows, relu_squared).check(&gpu).await;
+            for function in [Function::Silu, Function::Gelu] {
+                let gate = move |plan: &mut PlanBuilder<'_, '_>| {
+                    let (gate, up) = inputs(plan);
+                    plan.gated_activation(gate, up, function)
+                };
+                Case::new(format!("gated_activation {function:?} {name}"), rows, gate).check(&gpu).await;
+            }
         }
         for (width, rows) in [(1, 2), (65, 3), (576, 64)] {
             let last = move |plan: &mut PlanBuilder<'_, '_>| {
@@ -61,6 +71,44 @@ fn elementwise() {
                 plan.last_row(x)
             };
             Case::new(format!("last_row {width}, {rows} rows"), rows, last).check(&gpu).await;
+        }
+    });
+}
+
+#[test]
+fn functions() {
+    with_gpu(async |gpu| {
+        let functions = [Function::Silu, Function::Gelu, Function::ReluSquared];
+        // Caps near the inputs' size and far above it, where the quotient is small.
+        let others = [Function::Scale(25.3), Function::Softcap(1.5), Function::Softcap(30.0)];
+        for function in functions.into_iter().chain(others) {
+            for (width, rows) in [(1, 1), (65, 3), (1536, 17)] {
+                // Scaled first, for inputs from a thousandth to thousands.
+                for scale in [1.0, 1e-3, 2e3] {
+                    let name = format!("{function:?} of {scale}, {width}, {rows} rows");
+                    let write = move |plan: &mut PlanBuilder<'_, '_>| {
+                        let x = plan.input(Rows::Step, width);
+                        let x = plan.elementwise(x, Function::Scale(scale));
+                        plan.elementwise(x, function)
+                    };
+                    Case::new(name, rows, write).check(&gpu).await;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn biases() {
+    with_gpu(async |gpu| {
+        for (outputs, rows) in [(1, 1), (65, 3), (130, 17)] {
+            let case = Case::new(format!("bias {outputs}, {rows} rows"), rows, move |plan| {
+                let x = plan.input(Rows::Step, 64);
+                let weight = plan.resources.weight_matrix("matrix", outputs, 64);
+                let bias = Some(plan.resources.weight_vector("vector", outputs));
+                plan.linear(Linear { weight, bias }, x)
+            });
+            case.matrix(Format::F32, outputs, 64).vector("vector", outputs).check(&gpu).await;
         }
     });
 }

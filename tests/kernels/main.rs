@@ -72,8 +72,8 @@ impl<'a> Case<'a> {
         self
     }
 
-    fn vector(mut self, length: u32) -> Self {
-        self.shapes.0.insert("vector".into(), (Format::F32, vec![length as usize]));
+    fn vector(mut self, name: &str, length: u32) -> Self {
+        self.shapes.0.insert(name.into(), (Format::F32, vec![length as usize]));
         self
     }
 

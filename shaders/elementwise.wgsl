@@ -1,5 +1,6 @@
-// y = max(x, 0)².
+// y = f(x), f chosen by FUNCTION.
 // A workgroup computes 64 columns of one row, an invocation one column.
+#import lib/function
 override WIDTH: u32;
 override STRIDE: u32;
 
@@ -9,7 +10,7 @@ override STRIDE: u32;
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if (id.x < WIDTH) {
-        let positive = max(x[id.y * STRIDE + id.x], 0.0);
-        y[id.y * STRIDE + id.x] = positive * positive;
+        let i = id.y * STRIDE + id.x;
+        y[i] = function_of(x[i]);
     }
 }

@@ -1,0 +1,210 @@
+//! What the decoders here have in common: sizes, and weights by the names that most of them use.
+
+use super::{ConfigSource, Names, Shape, names};
+use crate::error::Result;
+use crate::kernels::{Activation, AttentionShape, Buffer};
+use crate::layers::{AttentionWeights, GatedWeights};
+use crate::plan::{Linear, Matrix, PlanBuilder, Transform, VectorPart};
+
+names! {
+    EMBEDDING: "token_embd.weight", "model.embed_tokens.weight";
+    Q: "blk.{}.attn_q.weight", "model.layers.{}.self_attn.q_proj.weight";
+    K: "blk.{}.attn_k.weight", "model.layers.{}.self_attn.k_proj.weight";
+    V: "blk.{}.attn_v.weight", "model.layers.{}.self_attn.v_proj.weight";
+    ATTENTION_OUTPUT: "blk.{}.attn_output.weight", "model.layers.{}.self_attn.o_proj.weight";
+    GATE: "blk.{}.ffn_gate.weight", "model.layers.{}.mlp.gate_proj.weight";
+    UP: "blk.{}.ffn_up.weight", "model.layers.{}.mlp.up_proj.weight";
+    DOWN: "blk.{}.ffn_down.weight", "model.layers.{}.mlp.down_proj.weight";
+    OUTPUT_NORM: "output_norm.weight", "model.norm.weight";
+    OUTPUT: "output.weight", "lm_head.weight";
+}
+
+/// Which of its matrix products a model adds a bias to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Biases {
+    /// Queries, keys and values.
+    pub(super) qkv: bool,
+    /// The attention's output.
+    pub(super) attention_output: bool,
+    /// The feed-forward layer.
+    pub(super) feed_forward: bool,
+}
+
+/// Sizes of a decoder, and where its weights are.
+pub(super) struct Decoder {
+    pub(super) is_gguf: bool,
+    pub(super) shape: Shape,
+    pub(super) hidden: u32,
+    pub(super) intermediate: u32,
+    pub(super) attention: AttentionShape,
+    /// Keeps the norms' roots away from zero.
+    pub(super) epsilon: f32,
+    pub(super) biases: Biases,
+    /// How norms' weights are stored.
+    pub(super) norm_transform: Transform,
+    /// The embedding matrix is the output matrix too.
+    tied: bool,
+}
+
+impl Decoder {
+    /// What the configuration says; `tied` is what it means when `config.json` does not say
+    /// whether the output matrix is the embedding matrix.
+    pub(super) fn read(source: &ConfigSource<'_>, tied: bool) -> Result<Self> {
+        let is_gguf = source.is_gguf();
+        let hidden = source.required_count("embedding_length", "hidden_size")?;
+        let epsilon = source.number("attention.layer_norm_rms_epsilon", "rms_norm_eps")?.unwrap_or(1e-5);
+        let max_context_length = source.required_count("context_length", "max_position_embeddings")?;
+        let may_be_tied = is_gguf || source.flag("tie_word_embeddings")?.unwrap_or(tied);
+        let layer_count = source.layer_count()?;
+        Ok(Self {
+            is_gguf,
+            shape: Shape { vocabulary_size: source.vocabulary_size()?, max_context_length, layer_count },
+            hidden,
+            intermediate: source.required_count("feed_forward_length", "intermediate_size")?,
+            attention: attention_shape(source, hidden)?,
+            epsilon: epsilon as f32,
+            biases: Biases::default(),
+            norm_transform: Transform::None,
+            tied: !source.has_tensor(&OUTPUT.of(is_gguf, 0)) && may_be_tied,
+        })
+    }
+
+    /// The step's rows of the embedding matrix.
+    pub(super) fn embed(&self, plan: &mut PlanBuilder<'_, '_>) -> Activation {
+        plan.at("embedding");
+        let embedding = self.embedding(plan);
+        plan.embed(embedding)
+    }
+
+    /// The last norm and the product with the output matrix.
+    pub(super) fn head(&self, plan: &mut PlanBuilder<'_, '_>, x: Activation) -> Activation {
+        plan.at("head");
+        let h = self.norm(plan, OUTPUT_NORM, 0, x);
+        let output = self.output(plan);
+        plan.matmul(output, h)
+    }
+
+    /// A norm of whole rows.
+    pub(super) fn norm(
+        &self,
+        plan: &mut PlanBuilder<'_, '_>,
+        names: Names,
+        layer: u32,
+        x: Activation,
+    ) -> Activation {
+        let weight = self.norm_weight(plan, names, layer, self.hidden);
+        plan.rms_norm(x, weight, self.epsilon)
+    }
+
+    pub(super) fn norm_weight(
+        &self,
+        plan: &mut PlanBuilder<'_, '_>,
+        names: Names,
+        layer: u32,
+        length: u32,
+    ) -> Buffer {
+        let part = VectorPart::new(names.of(self.is_gguf, layer), &[length]);
+        plan.resources.packed_vector(vec![part.transformed(self.norm_transform)])
+    }
+
+    pub(super) fn attention_weights(&self, plan: &mut PlanBuilder<'_, '_>, layer: u32) -> AttentionWeights {
+        self.attention_weights_named(plan, ATTENTION_OUTPUT, layer)
+    }
+
+    /// The same for an architecture with its own name for the output.
+    pub(super) fn attention_weights_named(
+        &self,
+        plan: &mut PlanBuilder<'_, '_>,
+        output: Names,
+        layer: u32,
+    ) -> AttentionWeights {
+        let AttentionShape { head_count, kv_head_count, head_dim, .. } = self.attention;
+        let (q, kv) = (head_count * head_dim, kv_head_count * head_dim);
+        let Biases { qkv, attention_output, .. } = self.biases;
+        AttentionWeights {
+            q: self.linear(plan, Q, layer, [q, self.hidden], qkv),
+            k: self.linear(plan, K, layer, [kv, self.hidden], qkv),
+            v: self.linear(plan, V, layer, [kv, self.hidden], qkv),
+            output: self.linear(plan, output, layer, [self.hidden, q], attention_output),
+            norms: None,
+        }
+    }
+
+    pub(super) fn feed_forward_weights(&self, plan: &mut PlanBuilder<'_, '_>, layer: u32) -> GatedWeights {
+        let bias = self.biases.feed_forward;
+        GatedWeights {
+            gate: self.linear(plan, GATE, layer, [self.intermediate, self.hidden], bias),
+            up: self.linear(plan, UP, layer, [self.intermediate, self.hidden], bias),
+            down: self.linear(plan, DOWN, layer, [self.hidden, self.intermediate], bias),
+        }
+    }
+
+    /// A matrix of that shape, `[outputs, inputs]`, and its bias: of the same name but for the end.
+    pub(super) fn linear(
+        &self,
+        plan: &mut PlanBuilder<'_, '_>,
+        names: Names,
+        layer: u32,
+        [outputs, inputs]: [u32; 2],
+        has_bias: bool,
+    ) -> Linear {
+        let name = names.of(self.is_gguf, layer);
+        let weight = plan.resources.weight_matrix(&name, outputs, inputs);
+        let bias = has_bias.then(|| plan.resources.weight_vector(&bias_of(&name), outputs));
+        Linear { weight, bias }
+    }
+
+    fn embedding(&self, plan: &mut PlanBuilder<'_, '_>) -> Matrix {
+        let name = EMBEDDING.of(self.is_gguf, 0);
+        plan.resources.weight_matrix(&name, self.shape.vocabulary_size, self.hidden)
+    }
+
+    fn output(&self, plan: &mut PlanBuilder<'_, '_>) -> Matrix {
+        if self.tied {
+            return self.embedding(plan);
+        }
+        let name = OUTPUT.of(self.is_gguf, 0);
+        plan.resources.weight_matrix(&name, self.shape.vocabulary_size, self.hidden)
+    }
+}
+
+/// Biases of a `llama` file: as `config.json` says; GGUF has no such key but the tensors.
+pub(super) fn optional_biases(source: &ConfigSource<'_>) -> Result<Biases> {
+    let has = |names: Names, flag: &str| {
+        let tensor = bias_of(&names.of(source.is_gguf(), 0));
+        Ok(if source.is_gguf() { source.has_tensor(&tensor) } else { source.flag(flag)? == Some(true) })
+    };
+    Ok(Biases {
+        qkv: has(Q, "attention_bias")?,
+        attention_output: has(ATTENTION_OUTPUT, "attention_bias")?,
+        feed_forward: has(GATE, "mlp_bias")?,
+    })
+}
+
+fn bias_of(weight: &str) -> String {
+    weight.strip_suffix("weight").unwrap_or(weight).to_owned() + "bias"
+}
+
+fn attention_shape(source: &ConfigSource<'_>, hidden: u32) -> Result<AttentionShape> {
+    let heads = source.required_count("attention.head_count", "num_attention_heads")?;
+    let kv_heads = source.count("attention.head_count_kv", "num_key_value_heads")?.unwrap_or(heads);
+    let head_dim = source.count("attention.key_length", "head_dim")?.unwrap_or(hidden / heads);
+    if kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
+        let expected = format!("a divisor of the {heads} query heads");
+        return Err(source.malformed("key/value head count", kv_heads, &expected));
+    }
+    if head_dim == 0 || !head_dim.is_multiple_of(4) || head_dim > AttentionShape::MAX_HEAD_DIM {
+        let expected = format!("a multiple of 4 up to {}", AttentionShape::MAX_HEAD_DIM);
+        return Err(source.unsupported("head_dim", head_dim, &expected));
+    }
+    let value_dim = source.count("attention.value_length", "head_dim")?.unwrap_or(head_dim);
+    if value_dim != head_dim {
+        let expected = format!("the keys' length, {head_dim}");
+        return Err(source.unsupported("attention.value_length", value_dim, &expected));
+    }
+    let width = u64::from(heads) * u64::from(head_dim);
+    if width > 1 << 24 {
+        return Err(source.malformed("attention heads", width, "at most 2^24 elements in a row"));
+    }
+    Ok(AttentionShape::new(heads, kv_heads, head_dim))
+}

@@ -1,0 +1,178 @@
+//! Gemma 2: norms before and after each half of a layer, bounded scores and logits, and every
+//! other layer sees a window only.
+//!
+//! Reference: Gemma Team 2024; the implementation in Hugging Face transformers
+//! (`Gemma2ForCausalLM`) decides where the paper is silent. Gemma 3 has the same layers.
+
+use super::decoder::{Decoder, optional_biases};
+use super::rotary::Rotary;
+use super::{Architecture, ConfigSource, Shape, names};
+use crate::error::Result;
+use crate::kernels::{Activation, AttentionShape, Function};
+use crate::layers::{HeadNorms, attention, gated_feed_forward};
+use crate::plan::{PlanBuilder, Transform};
+
+names! {
+    ATTENTION_NORM: "blk.{}.attn_norm.weight", "model.layers.{}.input_layernorm.weight";
+    Q_NORM: "blk.{}.attn_q_norm.weight", "model.layers.{}.self_attn.q_norm.weight";
+    K_NORM: "blk.{}.attn_k_norm.weight", "model.layers.{}.self_attn.k_norm.weight";
+    ATTENTION_END: "blk.{}.post_attention_norm.weight", "model.layers.{}.post_attention_layernorm.weight";
+    FEED_FORWARD_NORM: "blk.{}.ffn_norm.weight", "model.layers.{}.pre_feedforward_layernorm.weight";
+    FEED_FORWARD_END: "blk.{}.post_ffw_norm.weight", "model.layers.{}.post_feedforward_layernorm.weight";
+}
+
+/// Layers of the 27B, see [`Gemma::read`].
+const LARGEST: u32 = 46;
+
+pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
+    let mut model = Gemma::read(source, LARGEST, "rope_parameters", 10_000.0)?;
+    // GGUF files of early converters do not state what all of these models have.
+    let (scores, logits) = if source.is_gguf() { (Some(50.0), Some(30.0)) } else { (None, None) };
+    model.decoder.attention.softcap = model.decoder.attention.softcap.or(scores);
+    model.logit_cap = model.logit_cap.or(logits);
+    model.see_windows(source, 2, Some(4096))?;
+    Ok(Box::new(model))
+}
+
+/// A model of Gemma's layers.
+pub(super) struct Gemma {
+    pub(super) decoder: Decoder,
+    /// Positions in layers that see everything.
+    rotary: Rotary,
+    /// Positions in layers that see a window, if others.
+    pub(super) local_rotary: Option<Rotary>,
+    /// What each layer sees, if not everything.
+    windows: Vec<Option<u32>>,
+    /// Whether queries and keys are normed, head by head.
+    pub(super) head_norms: bool,
+    /// A bound of the logits.
+    logit_cap: Option<f32>,
+}
+
+impl Gemma {
+    /// What the configuration says, but for the windows; `rotary` and `theta` as for
+    /// [`Rotary::read`]. GGUF files do not state by what scores are divided before the softmax:
+    /// the root of the head size, or in a model of `largest` layers of `hidden / head_count`.
+    pub(super) fn read(source: &ConfigSource<'_>, largest: u32, rotary: &str, theta: f64) -> Result<Self> {
+        source.check_choice("activation_function", "hidden_activation", &["gelu_pytorch_tanh"])?;
+        if source.flag("use_bidirectional_attention")? == Some(true) {
+            return Err(source.unsupported("use_bidirectional_attention", true, "false"));
+        }
+        let mut decoder = Decoder::read(source, true)?;
+        decoder.biases = optional_biases(source)?;
+        if !source.is_gguf() {
+            // Weights are stored by their distance from one, which GGUF's converter has added.
+            decoder.norm_transform = Transform::PlusOne;
+        }
+        let AttentionShape { head_count, head_dim, .. } = decoder.attention;
+        let scalar = if !source.is_gguf() {
+            source.required_count("", "query_pre_attn_scalar")?
+        } else if decoder.shape.layer_count == largest {
+            decoder.hidden / head_count
+        } else {
+            head_dim
+        };
+        decoder.attention.scale = f64::from(scalar).sqrt().recip() as f32;
+        decoder.attention.softcap = cap(source, "attn_logit_softcapping")?;
+        Ok(Self {
+            rotary: Rotary::read(source, head_dim, rotary, theta)?,
+            local_rotary: None,
+            windows: vec![None; decoder.shape.layer_count as usize],
+            head_norms: false,
+            logit_cap: cap(source, "final_logit_softcapping")?,
+            decoder,
+        })
+    }
+
+    /// Narrows what layers see: all but every `period`-th, unless the configuration lists them.
+    pub(super) fn see_windows(
+        &mut self,
+        source: &ConfigSource<'_>,
+        period: u32,
+        window: Option<u32>,
+    ) -> Result<()> {
+        let window = source.count("attention.sliding_window", "sliding_window")?.or(window);
+        let Some(window) = window.filter(|window| *window > 0) else { return Ok(()) };
+        let key = "sliding_window_pattern";
+        let period = source.count(&format!("attention.{key}"), key)?.unwrap_or(period);
+        let kinds = source.texts("layer_types")?;
+        if let Some(kinds) = &kinds
+            && kinds.len() != self.windows.len()
+        {
+            let expected = format!("one for each of {} layers", self.windows.len());
+            return Err(source.malformed("layer_types", kinds.len(), &expected));
+        }
+        for (layer, slot) in self.windows.iter_mut().enumerate() {
+            let is_local = match kinds.as_ref().map(|kinds| kinds[layer]) {
+                None => !(layer as u32 + 1).is_multiple_of(period),
+                Some("sliding_attention") => true,
+                Some("full_attention") => false,
+                Some(other) => {
+                    let known = "sliding_attention or full_attention";
+                    return Err(source.unsupported("layer_types", other, known));
+                }
+            };
+            *slot = is_local.then_some(window);
+        }
+        Ok(())
+    }
+
+    fn attention(
+        &self,
+        plan: &mut PlanBuilder<'_, '_>,
+        h: Activation,
+        layer: u32,
+        context_length: u32,
+    ) -> Activation {
+        let decoder = &self.decoder;
+        let mut weights = decoder.attention_weights(plan, layer);
+        if self.head_norms {
+            let mut norm = |names| decoder.norm_weight(plan, names, layer, decoder.attention.head_dim);
+            weights.norms = Some(HeadNorms { q: norm(Q_NORM), k: norm(K_NORM), epsilon: decoder.epsilon });
+        }
+        let window = self.windows[layer as usize];
+        let local = self.local_rotary.as_ref().filter(|_| window.is_some());
+        let positions = local.unwrap_or(&self.rotary).positions(plan, context_length);
+        let shape = AttentionShape { window, ..decoder.attention };
+        attention(plan, h, &weights, shape, Some(positions), layer, context_length)
+    }
+}
+
+impl Architecture for Gemma {
+    fn shape(&self) -> Shape {
+        self.decoder.shape
+    }
+
+    fn layers(&self, plan: &mut PlanBuilder<'_, '_>, context_length: u32) -> Activation {
+        let decoder = &self.decoder;
+        let x = decoder.embed(plan);
+        let mut x = plan.elementwise(x, Function::Scale(f64::from(decoder.hidden).sqrt() as f32));
+        for layer in 0..decoder.shape.layer_count {
+            plan.at(format!("layer {layer}"));
+            let h = decoder.norm(plan, ATTENTION_NORM, layer, x);
+            let y = self.attention(plan, h, layer, context_length);
+            let y = decoder.norm(plan, ATTENTION_END, layer, y);
+            x = plan.add(x, y);
+            let h = decoder.norm(plan, FEED_FORWARD_NORM, layer, x);
+            let weights = decoder.feed_forward_weights(plan, layer);
+            let y = gated_feed_forward(plan, h, &weights, Function::Gelu);
+            let y = decoder.norm(plan, FEED_FORWARD_END, layer, y);
+            x = plan.add(x, y);
+        }
+        x
+    }
+
+    fn head(&self, plan: &mut PlanBuilder<'_, '_>, x: Activation) -> Activation {
+        let logits = self.decoder.head(plan, x);
+        self.logit_cap.map_or(logits, |cap| plan.elementwise(logits, Function::Softcap(cap)))
+    }
+}
+
+/// A bound, if there is one.
+fn cap(source: &ConfigSource<'_>, field: &str) -> Result<Option<f32>> {
+    match source.number(field, field)? {
+        None => Ok(None),
+        Some(cap) if cap < 0.0 => Err(source.malformed(field, cap, "a positive number")),
+        Some(cap) => Ok((cap > 0.0).then_some(cap as f32)),
+    }
+}

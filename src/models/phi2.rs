@@ -1,0 +1,89 @@
+//! Phi-1.5 and Phi-2: attention and feed-forward side by side on one norm, with biases everywhere.
+//!
+//! Reference: Li et al. 2023; the implementation in Hugging Face transformers
+//! (`PhiForCausalLM`) decides where the report is silent.
+
+use super::decoder::{Biases, Decoder};
+use super::rotary::Rotary;
+use super::{Architecture, ConfigSource, Names, Shape, names};
+use crate::error::Result;
+use crate::kernels::{Activation, Function};
+use crate::layers::{attention, feed_forward};
+use crate::plan::PlanBuilder;
+
+names! {
+    NORM: "blk.{}.attn_norm.weight", "model.layers.{}.input_layernorm.weight";
+    NORM_BIAS: "blk.{}.attn_norm.bias", "model.layers.{}.input_layernorm.bias";
+    ATTENTION_OUTPUT: "blk.{}.attn_output.weight", "model.layers.{}.self_attn.dense.weight";
+    UP: "blk.{}.ffn_up.weight", "model.layers.{}.mlp.fc1.weight";
+    DOWN: "blk.{}.ffn_down.weight", "model.layers.{}.mlp.fc2.weight";
+    OUTPUT_NORM: "output_norm.weight", "model.final_layernorm.weight";
+    OUTPUT_NORM_BIAS: "output_norm.bias", "model.final_layernorm.bias";
+    OUTPUT: "output.weight", "lm_head.weight";
+}
+
+struct Phi {
+    decoder: Decoder,
+    rotary: Rotary,
+}
+
+pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
+    source.check_choice("activation_function", "hidden_act", &["gelu_new", "gelu_pytorch_tanh"])?;
+    if source.flag("qk_layernorm")? == Some(true) {
+        return Err(source.unsupported("qk_layernorm", true, "false"));
+    }
+    let mut decoder = Decoder::read(source, false)?;
+    let epsilon = source.number("attention.layer_norm_epsilon", "layer_norm_eps")?;
+    decoder.epsilon = epsilon.unwrap_or(1e-5) as f32;
+    decoder.biases = Biases { qkv: true, attention_output: true, feed_forward: true };
+    let rotary = Rotary::read(source, decoder.attention.head_dim, "rope_parameters", 10_000.0)?;
+    Ok(Box::new(Phi { decoder, rotary }))
+}
+
+impl Phi {
+    fn norm(
+        &self,
+        plan: &mut PlanBuilder<'_, '_>,
+        [weight, bias]: [Names; 2],
+        layer: u32,
+        x: Activation,
+    ) -> Activation {
+        let decoder = &self.decoder;
+        let [weight, bias] =
+            [weight, bias].map(|names| decoder.norm_weight(plan, names, layer, decoder.hidden));
+        plan.layer_norm(x, weight, bias, decoder.epsilon)
+    }
+}
+
+impl Architecture for Phi {
+    fn shape(&self) -> Shape {
+        self.decoder.shape
+    }
+
+    fn layers(&self, plan: &mut PlanBuilder<'_, '_>, context_length: u32) -> Activation {
+        let Self { decoder, rotary } = self;
+        let Decoder { hidden, intermediate, attention: shape, .. } = *decoder;
+        let mut x = decoder.embed(plan);
+        let positions = Some(rotary.positions(plan, context_length));
+        for layer in 0..decoder.shape.layer_count {
+            plan.at(format!("layer {layer}"));
+            let h = self.norm(plan, [NORM, NORM_BIAS], layer, x);
+            let weights = decoder.attention_weights_named(plan, ATTENTION_OUTPUT, layer);
+            let y = attention(plan, h, &weights, shape, positions, layer, context_length);
+            x = plan.add(x, y);
+            let up = decoder.linear(plan, UP, layer, [intermediate, hidden], true);
+            let down = decoder.linear(plan, DOWN, layer, [hidden, intermediate], true);
+            let y = feed_forward(plan, h, up, down, Function::Gelu);
+            x = plan.add(x, y);
+        }
+        x
+    }
+
+    fn head(&self, plan: &mut PlanBuilder<'_, '_>, x: Activation) -> Activation {
+        plan.at("head");
+        let h = self.norm(plan, [OUTPUT_NORM, OUTPUT_NORM_BIAS], 0, x);
+        let Decoder { shape, hidden, .. } = self.decoder;
+        let output = self.decoder.linear(plan, OUTPUT, 0, [shape.vocabulary_size, hidden], true);
+        plan.linear(output, h)
+    }
+}

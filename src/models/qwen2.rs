@@ -1,0 +1,18 @@
+//! Qwen2 and Qwen2.5: Llama's layers, with biases on queries, keys and values.
+//!
+//! Reference: Yang et al. 2024; the implementation in Hugging Face transformers
+//! (`Qwen2ForCausalLM`) decides where the paper is silent.
+
+use super::decoder::Biases;
+use super::llama::Llama;
+use super::{Architecture, ConfigSource};
+use crate::error::Result;
+
+pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
+    if source.flag("use_sliding_window")? == Some(true) {
+        return Err(source.unsupported("use_sliding_window", true, "false"));
+    }
+    let mut model = Llama::read(source)?;
+    model.decoder.biases = Biases { qkv: true, ..Biases::default() };
+    Ok(Box::new(model))
+}
