@@ -22,7 +22,7 @@ use load::{CHUNK_PLAN, Planned, STEP_PLAN};
 pub use first_difference::{Difference, first_difference, normalised_error};
 pub use generate::{Completion, Event, GenerateRequest, Prompt, Timings, Usage, log_probability};
 pub use load::{DeviceChoice, LoadOptions, Memory, Progress};
-pub use model_text::ModelText;
+pub use model_text::{ModelText, Thinking};
 
 use crate::error::{Code, Error, Result};
 use crate::gpu::{AdapterReport, Gpu, StepCounters};
@@ -67,6 +67,10 @@ pub struct Info {
     /// Tokens of the vocabulary.
     #[serde(rename = "vocabularySize")]
     pub vocabulary_size: u32,
+    /// Whether it reasons before it answers.
+    pub thinking: Thinking,
+    /// Whether it can be given tools.
+    pub tools: bool,
     /// What it runs on.
     pub device: Device,
     /// Why it does not run on the GPU although that was asked for first.
@@ -262,6 +266,8 @@ impl Engine {
             parameters: self.parameters,
             context_length: self.context_length,
             vocabulary_size: self.vocabulary_size,
+            thinking: self.text.thinking(),
+            tools: self.text.calls_tools(),
             device: self.executor.device(),
             fallback_reason: self.fallback_reason.clone(),
             memory: Memory { peak_gpu_bytes: self.executor.gpu_bytes(), ..self.memory },

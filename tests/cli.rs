@@ -204,6 +204,52 @@ fn an_interactive_chat_remembers_and_ends() {
     assert_eq!(log.matches("generated at").count(), 2, "{log}");
 }
 
+/// SmolLM2 with a template that makes it reason and call: a conversation it goes on with.
+fn calling_model() -> PathBuf {
+    let (mut bytes, key) = (std::fs::read(cache::smollm2()).unwrap(), b"tokenizer.chat_template");
+    let at = bytes.windows(key.len()).position(|window| window == key).unwrap() + key.len() + 4;
+    let length = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+    let template = include_str!("data/text/tool_chat.jinja").trim_end();
+    // As long as the model's own, so that nothing else of the file moves.
+    let template = format!("{template}{{#{}#}}", " ".repeat(length - template.len() - 4));
+    bytes[at + 8..at + 8 + length].copy_from_slice(template.as_bytes());
+    file("calling.gguf", &bytes)
+}
+
+#[test]
+fn reasoning_and_calls_are_told_from_the_text() {
+    let (model, plain) = (calling_model(), cache::smollm2());
+    let parameters = json!({"type": "object", "properties": {"place": {"type": "string"}}});
+    let tools = json!([{"type": "function", "function": {"name": "time", "parameters": parameters}}]);
+    let call = json!({"name": "time", "arguments": "{\"place\": \"Oslo\"}"});
+    let messages = json!([
+        {"role": "user", "content": "time in Oslo?"},
+        {"role": "assistant", "content": null, "tool_calls": [{"id": "abcdefghi", "type": "function", "function": call}]},
+        {"role": "tool", "tool_call_id": "abcdefghi", "content": "12:00"},
+        {"role": "user", "content": "time in Rome?"},
+    ]);
+    let tools = file("tools.json", tools.to_string().as_bytes());
+    let messages = file("calls.json", messages.to_string().as_bytes());
+    let base =
+        ["generate", "--model", text(&model), "--backend", "cpu", "--context", "256", "--temperature", "0"];
+    let request = ["--messages", text(&messages), "--tools", text(&tools), "--thinking", "on"];
+    let answer = json_of(&[&base[..], &request, &["--stop", "A:", "--max-tokens", "60"]].concat());
+    assert_eq!((&answer["text"], &answer["reasoning"]), (&json!(""), &json!("I need Rome.")));
+    let call = &answer["tool_calls"][0];
+    assert_eq!(keys(call), ["id", "type", "function"]);
+    assert_eq!(call["function"], json!({"name": "time", "arguments": "{\"place\":\"Rome\"}"}));
+    assert_eq!((&answer["tool_calls"][1], &answer["finish_reason"]), (&Value::Null, &json!("tool_calls")));
+
+    let refuse = |model: &Path, more: &[&str], words: &[&str]| {
+        let base = ["generate", "--model", text(model), "--backend", "cpu", "--context", "64"];
+        refused(&[&base[..], more].concat(), "invalid-request", words);
+    };
+    refuse(&plain, &["--prompt", "a", "--tools", text(&tools)], &["tools", "SmolLM2", "no place"]);
+    refuse(&plain, &["--prompt", "a", "--thinking", "on"], &["thinking", "SmolLM2", "does not reason"]);
+    refuse(&model, &["--prompt", "a", "--tools", text(&messages)], &["tools[0].type", "null", "function"]);
+    refuse(&model, &["--raw-prompt", "a", "--tools", text(&tools)], &["--raw-prompt", "--tools"]);
+}
+
 fn load_refused(name: &str, bytes: &[u8], code: &str, words: &[&str]) {
     let path = file(name, bytes);
     let arguments = generate(text(&path), &["--raw-prompt", "a"]);

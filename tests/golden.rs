@@ -34,7 +34,12 @@ fn prompts(golden: &Value) -> Vec<(String, Value, Vec<u32>, Value)> {
 }
 
 fn chat(messages: &Value) -> Prompt {
-    Prompt::Chat { messages: messages.clone(), tools: None, variables: serde_json::Map::new() }
+    Prompt::Chat {
+        messages: messages.clone(),
+        tools: None,
+        thinking: None,
+        variables: serde_json::Map::new(),
+    }
 }
 
 /// Fails unless the engine's greedy answer has the reference's ids. Where they part, the two

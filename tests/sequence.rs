@@ -145,7 +145,12 @@ fn impossible_requests_are_refused() {
             greedy(Prompt::Tokens(vec![u32::MAX]), 1),
             greedy(Prompt::Tokens(vec![1]), 0),
             greedy(
-                Prompt::Chat { messages: json!("hello"), tools: None, variables: serde_json::Map::new() },
+                Prompt::Chat {
+                    messages: json!("hello"),
+                    tools: None,
+                    thinking: None,
+                    variables: serde_json::Map::new(),
+                },
                 1,
             ),
         ];

@@ -27,13 +27,14 @@ mod native {
 
     use super::arguments::{
         Backend, Bench, Cli, Command, Detokenize, Generate, Inspect, Logits, Model, Perplexity, Sampling,
-        Tokenize,
+        Switch, Tokenize,
     };
     use tablm::engine::{
         Completion, DeviceChoice, Engine, GenerateRequest, LoadOptions, Prompt, Timings, estimate,
         log_probability,
     };
     use tablm::error::{Code, Error, Result};
+    use tablm::text::answer::Delta;
     use tablm::text::sampler::SamplerOptions;
     use tablm::weights::disk::open_path;
 
@@ -120,16 +121,17 @@ mod native {
         }
     }
 
-    fn chat(messages: Value, tools: Option<Value>) -> Prompt {
-        Prompt::Chat { messages, tools, variables: Map::new() }
-    }
-
     async fn generate(arguments: Generate, json: bool) -> Result<()> {
         let tools = arguments.tools.as_deref().map(read_json).transpose()?;
+        let thinking = arguments.thinking.map(|switch| matches!(switch, Switch::On));
+        let chat = |messages| {
+            let tools = tools.clone();
+            Prompt::Chat { messages, tools, thinking, variables: Map::new() }
+        };
         let prompt = match (&arguments.prompt, &arguments.raw_prompt, &arguments.messages) {
-            (Some(text), _, _) => Some(chat(json!([{"role": "user", "content": text}]), tools.clone())),
+            (Some(text), _, _) => Some(chat(json!([{"role": "user", "content": text}]))),
             (_, Some(text), _) => Some(Prompt::Raw(text.clone())),
-            (_, _, Some(path)) => Some(chat(read_json(path)?, tools.clone())),
+            (_, _, Some(path)) => Some(chat(read_json(path)?)),
             (None, None, None) => None,
         };
         let request = |prompt| GenerateRequest {
@@ -141,12 +143,12 @@ mod native {
         };
         let mut engine = load(&arguments.model, false).await?;
         let Some(prompt) = prompt else {
-            return interactive(&mut engine, |messages| request(chat(messages, tools.clone()))).await;
+            return interactive(&mut engine, |messages| request(chat(messages))).await;
         };
         let completion = engine
-            .generate(&request(prompt), |piece| {
+            .generate(&request(prompt), |delta| {
                 if !json {
-                    show(piece)
+                    show_delta(delta)
                 }
             })
             .await?;
@@ -174,6 +176,15 @@ mod native {
         }
     }
 
+    /// Shows what came of an answer: its text and its calls, and its reasoning as a log.
+    fn show_delta(delta: &Delta) {
+        eprint!("{}", delta.reasoning);
+        show(&delta.text);
+        for call in &delta.tool_calls {
+            say(format_args!("{}", json!(call)));
+        }
+    }
+
     fn report(completion: &Completion) {
         let (usage, timings) = (completion.usage, completion.timings);
         eprintln!(
@@ -196,8 +207,8 @@ mod native {
         }
         json!({
             "text": completion.text,
-            "reasoning": null,
-            "tool_calls": [],
+            "reasoning": completion.reasoning,
+            "tool_calls": completion.tool_calls,
             "token_ids": completion.token_ids,
             "prompt_token_ids": completion.prompt_token_ids,
             "finish_reason": completion.finish_reason,
@@ -220,10 +231,10 @@ mod native {
                 return Ok(());
             }
             messages.push(json!({"role": "user", "content": line.trim_end()}));
-            let completion = engine.generate(&request(json!(messages)), show).await?;
+            let completion = engine.generate(&request(json!(messages)), show_delta).await?;
             say(format_args!(""));
             report(&completion);
-            messages.push(json!({"role": "assistant", "content": completion.text}));
+            messages.push(completion.message());
         }
     }
 

@@ -1,12 +1,13 @@
 //! The story of a token: a prompt goes in by chunks, then each token picked is fed again.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use web_time::Instant;
 
 use super::load::CHUNK_PLAN;
 use super::{Engine, milliseconds};
 use crate::error::{Code, Error, Result};
+use crate::text::answer::{AnswerParser, Delta, ToolCall};
 use crate::text::decoder::Decoder;
 use crate::text::sampler::{Sampler, SamplerOptions};
 use crate::text::stop::StopStrings;
@@ -20,6 +21,8 @@ pub enum Prompt {
         messages: Value,
         /// `[{type: "function", function: {…}}]`.
         tools: Option<Value>,
+        /// Whether to reason before the answer; without it, what the model does by itself.
+        thinking: Option<bool>,
         /// Further variables of the template.
         variables: Map<String, Value>,
     },
@@ -55,11 +58,8 @@ pub enum Event {
         /// Prompt tokens.
         total: usize,
     },
-    /// A token was generated.
-    Token {
-        /// Text that has become certain; may be empty.
-        text: String,
-    },
+    /// A token was generated: what has become certain of the answer, often nothing.
+    Token(Delta),
     /// The answer is complete.
     Done(Box<Completion>),
 }
@@ -95,16 +95,34 @@ pub struct Timings {
 pub struct Completion {
     /// The answer's text.
     pub text: String,
+    /// The reasoning before it, where the model marks it as such.
+    pub reasoning: Option<String>,
+    /// Calls of the request's tools.
+    pub tool_calls: Vec<ToolCall>,
     /// The answer's tokens, the one that ended it included.
     pub token_ids: Vec<u32>,
     /// The prompt's tokens.
     pub prompt_token_ids: Vec<u32>,
-    /// `stop`, `length` or `abort`.
+    /// `stop`, `tool_calls`, `length` or `abort`.
     pub finish_reason: &'static str,
     /// Token counts.
     pub usage: Usage,
     /// Where the time went.
     pub timings: Timings,
+}
+
+impl Completion {
+    /// The answer as a message, for the conversation to go on.
+    pub fn message(&self) -> Value {
+        let mut message = json!({"role": "assistant", "content": self.text});
+        if let Some(reasoning) = &self.reasoning {
+            message["reasoning_content"] = json!(reasoning);
+        }
+        if !self.tool_calls.is_empty() {
+            message["tool_calls"] = json!(self.tool_calls);
+        }
+        message
+    }
 }
 
 /// A request on its way.
@@ -117,7 +135,9 @@ pub(super) struct Running {
     sampler: Sampler,
     decoder: Decoder,
     stop: StopStrings,
-    text: String,
+    /// What takes the answer apart; raw text is not.
+    parser: Option<AnswerParser>,
+    answer: Delta,
     token_ids: Vec<u32>,
     finish_reason: Option<&'static str>,
     started: Instant,
@@ -133,9 +153,12 @@ impl Engine {
     pub fn begin(&mut self, request: &GenerateRequest) -> Result<()> {
         self.running = None;
         let started = Instant::now();
+        let (mut parser, mut marks) = (None, Vec::new());
         let prompt = match &request.prompt {
-            Prompt::Chat { messages, tools, variables } => {
-                self.text.chat_ids(messages, tools.as_ref(), variables)?
+            Prompt::Chat { messages, tools, thinking, variables } => {
+                let chat = self.text.chat(messages, tools.as_ref(), *thinking, variables)?;
+                (parser, marks) = (Some(chat.parser), chat.marks);
+                chat.ids
             }
             Prompt::Raw(text) => self.text.raw_ids(text)?,
             Prompt::Tokens(ids) => ids.clone(),
@@ -157,9 +180,10 @@ impl Engine {
             max_tokens: request.max_tokens.unwrap_or(usize::MAX),
             ignore_stop_tokens: request.ignore_stop_tokens,
             sampler,
-            decoder: Decoder::continuing(),
+            decoder: Decoder::continuing().showing(marks),
             stop: StopStrings::new(&request.stop)?,
-            text: String::new(),
+            parser,
+            answer: Delta::default(),
             token_ids: Vec::new(),
             finish_reason: None,
             started,
@@ -203,13 +227,13 @@ impl Engine {
     pub async fn generate(
         &mut self,
         request: &GenerateRequest,
-        mut piece: impl FnMut(&str),
+        mut piece: impl FnMut(&Delta),
     ) -> Result<Completion> {
         self.begin(request)?;
         loop {
             match self.next().await? {
                 Event::Prefill { .. } => {}
-                Event::Token { text } => piece(&text),
+                Event::Token(delta) => piece(&delta),
                 Event::Done(completion) => return Ok(*completion),
             }
         }
@@ -236,11 +260,11 @@ impl Engine {
         let row = logits.len().saturating_sub(self.vocabulary_size as usize);
         let token = running.sampler.sample(&logits[row..])?.token;
         running.sampler.accept(token);
-        Ok(Event::Token { text: self.take(running, token) })
+        Ok(Event::Token(self.take(running, token)))
     }
 
-    /// Adds a token to the answer; gives the text that has become certain.
-    fn take(&self, running: &mut Running, token: u32) -> String {
+    /// Adds a token to the answer; gives what has become certain.
+    fn take(&self, running: &mut Running, token: u32) -> Delta {
         let now = Instant::now();
         running.first_token.get_or_insert(now);
         running.last_token = Some(now);
@@ -262,8 +286,22 @@ impl Engine {
         } else if running.finish_reason.is_some() {
             text.push_str(&running.stop.finish());
         }
-        running.text.push_str(&text);
-        text
+        let ends = running.finish_reason.is_some();
+        let delta = match &mut running.parser {
+            Some(parser) => {
+                let mut delta = parser.push(&text);
+                if ends {
+                    delta.extend(parser.finish());
+                }
+                delta
+            }
+            None => Delta { text, ..Delta::default() },
+        };
+        running.answer.extend(delta.clone());
+        if running.finish_reason == Some("stop") && !running.answer.tool_calls.is_empty() {
+            running.finish_reason = Some("tool_calls");
+        }
+        delta
     }
 }
 
@@ -284,8 +322,11 @@ impl Running {
         };
         let (prompt_tokens, completion_tokens) = (self.prompt.len(), self.token_ids.len());
         let total_tokens = prompt_tokens + completion_tokens;
+        let Delta { text, reasoning, tool_calls } = self.answer;
         Completion {
-            text: self.text,
+            text,
+            reasoning: Some(reasoning).filter(|reasoning| !reasoning.is_empty()),
+            tool_calls,
             token_ids: self.token_ids,
             prompt_token_ids: self.prompt,
             finish_reason,

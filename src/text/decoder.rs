@@ -11,6 +11,8 @@ pub struct Decoder {
     /// At most three bytes of a character that is not complete.
     pending: Vec<u8>,
     with_special: bool,
+    /// Control tokens that are shown all the same.
+    shown: Vec<u32>,
     /// How many characters may still be dropped from the start.
     strip: Option<(char, usize)>,
 }
@@ -20,12 +22,12 @@ impl Decoder {
     /// vocabularies put a space before the first word, which is dropped here.
     pub fn new(tokenizer: &Tokenizer) -> Self {
         let strip = tokenizer.table.decode.strip_start;
-        Self { pending: Vec::new(), with_special: false, strip }
+        Self { pending: Vec::new(), with_special: false, shown: Vec::new(), strip }
     }
 
     /// A decoder for the continuation of a text: a space at its start stays.
     pub fn continuing() -> Self {
-        Self { pending: Vec::new(), with_special: false, strip: None }
+        Self { pending: Vec::new(), with_special: false, shown: Vec::new(), strip: None }
     }
 
     /// The same, showing control tokens as they are written.
@@ -35,9 +37,16 @@ impl Decoder {
         self
     }
 
+    /// The same, showing these control tokens as they are written.
+    #[must_use]
+    pub fn showing(mut self, ids: Vec<u32>) -> Self {
+        self.shown = ids;
+        self
+    }
+
     /// Adds a token; gives the text that is certain now, often empty.
     pub fn push(&mut self, tokenizer: &Tokenizer, id: u32) -> String {
-        let bytes = tokenizer.token_bytes(id, self.with_special);
+        let bytes = tokenizer.token_bytes(id, self.with_special || self.shown.contains(&id));
         self.pending.extend_from_slice(&bytes);
         let (text, used) = complete_text(&self.pending);
         self.pending.drain(..used);

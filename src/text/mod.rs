@@ -2,11 +2,14 @@
 //!
 //! Reading order: [`tokenizer`] (what the rest of the crate calls), `tokenizer_gguf` and
 //! `tokenizer_json` (the two files it is built from), `vocabulary`, `added`, `split` and `bpe`
-//! (its four parts), [`decoder`] and [`stop`] (ids to text while they arrive), [`chat`]
-//! (messages to a prompt), [`sampler`] (logits to a token). Nothing here knows an executor.
+//! (its four parts), [`decoder`] and [`stop`] (ids to text while they arrive), [`chat`] and
+//! [`tools`] (messages to a prompt), [`answer`] (text to reasoning, text and calls, which `calls`
+//! finds), [`sampler`] (logits to a token). Nothing here knows an executor.
 
 mod added;
+pub mod answer;
 mod bpe;
+mod calls;
 pub mod chat;
 mod chat_functions;
 pub mod decoder;
@@ -16,11 +19,15 @@ pub mod stop;
 pub mod tokenizer;
 mod tokenizer_gguf;
 mod tokenizer_json;
+pub mod tools;
 mod vocabulary;
 
+pub use answer::{AnswerParser, AnswerStyle, Delta, FunctionCall, ThinkingSwitch, ToolCall};
+pub use calls::CallStyle;
 pub use chat::{ChatTemplate, CivilTime, RenderOptions, flatten_text_parts};
 pub use decoder::Decoder;
 pub use sampler::{Sampled, Sampler, SamplerOptions};
 pub use stop::{StopPiece, StopStrings};
 pub use tokenizer::Tokenizer;
 pub use tokenizer_gguf::GgufVocabulary;
+pub use tools::{Tools, read_call_arguments};

@@ -26,6 +26,7 @@ const MAX_TEXT_BYTES: usize = 1 << 27;
 const TURN_ENDS: &[&str] = &[
     "<|eot_id|>",
     "<|im_end|>",
+    "</s>",
     "<|end|>",
     "<|eom_id|>",
     "<end_of_turn>",

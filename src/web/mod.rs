@@ -19,6 +19,7 @@ use wasm_bindgen_futures::future_to_promise;
 
 use crate::engine::{Engine, Event, LoadOptions, estimate as estimate_model, probe_gpu};
 use crate::error::{Code, Error, Result};
+use crate::text::answer::Delta;
 
 /// Panics become readable messages on the console.
 #[wasm_bindgen(start)]
@@ -105,7 +106,7 @@ impl WebEngine {
             let event = engine.next().await;
             *shared.borrow_mut() = Some(engine);
             match event? {
-                Event::Prefill { .. } => to_json(&json!({"type": "token", "text": ""})),
+                Event::Prefill { .. } => to_json(&Event::Token(Delta::default())),
                 event => to_json(&event),
             }
         })

@@ -13,6 +13,8 @@ use crate::text::sampler::SamplerOptions;
 #[serde(deny_unknown_fields)]
 struct ChatRequest {
     messages: Value,
+    tools: Option<Value>,
+    thinking: Option<bool>,
     max_completion_tokens: Option<usize>,
     #[serde(default)]
     stop: Vec<String>,
@@ -52,7 +54,12 @@ pub(super) fn parse(json: &str) -> Result<GenerateRequest> {
         seed: request.seed.unwrap_or_else(|| (js_sys::Math::random() * 9e15) as u64),
     };
     Ok(GenerateRequest {
-        prompt: Prompt::Chat { messages: request.messages, tools: None, variables: Map::new() },
+        prompt: Prompt::Chat {
+            messages: request.messages,
+            tools: request.tools,
+            thinking: request.thinking,
+            variables: Map::new(),
+        },
         max_tokens: request.max_completion_tokens,
         sampling,
         stop: request.stop,

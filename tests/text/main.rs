@@ -2,6 +2,8 @@
 //! streaming, stop strings and sampling. Fixtures and the scripts that made them: `data/text`.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod answer_cases;
+mod answers;
 #[path = "../common/cache.rs"]
 #[allow(unreachable_pub, reason = "shared with test files that use it all")]
 mod cache;

@@ -40,6 +40,12 @@ pub(crate) enum Backend {
     Auto,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
 #[derive(Args)]
 pub(crate) struct Model {
     /// A .gguf file or a safetensors folder.
@@ -97,9 +103,12 @@ pub(crate) struct Generate {
     /// A JSON file with messages in OpenAI's form.
     #[arg(long)]
     pub(crate) messages: Option<PathBuf>,
-    /// A JSON file with tools in OpenAI's form, for the chat template.
-    #[arg(long)]
+    /// A JSON file with the tools that the model may call, in OpenAI's form.
+    #[arg(long, conflicts_with = "raw_prompt")]
     pub(crate) tools: Option<PathBuf>,
+    /// Whether to reason before the answer, where the model can do both.
+    #[arg(long, value_enum, conflicts_with = "raw_prompt")]
+    pub(crate) thinking: Option<Switch>,
     /// The most tokens to generate.
     #[arg(long)]
     pub(crate) max_tokens: Option<usize>,

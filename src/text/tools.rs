@@ -1,0 +1,147 @@
+//! The tools of a request: that they are what OpenAI's API calls tools, what type an argument
+//! has, and how calls made earlier are handed to a template.
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+
+/// Functions that a model may call, checked.
+#[derive(Debug, Clone)]
+pub struct Tools(Value);
+
+impl Tools {
+    /// Checks `[{type: "function", function: {name, description?, parameters?}}]`;
+    /// `invalid-request` names what is wrong.
+    pub fn new(tools: Value) -> Result<Self> {
+        let refuse = |field: &str, found: &Value, expected: &str| {
+            let found: String = found.to_string().chars().take(60).collect();
+            Err(Error::invalid_request(field, format!("found {found}, expected {expected}")))
+        };
+        let Some(list) = tools.as_array() else { return refuse("tools", &tools, "a list") };
+        for (index, tool) in list.iter().enumerate() {
+            let field = format!("tools[{index}]");
+            if tool["type"] != "function" {
+                return refuse(&format!("{field}.type"), &tool["type"], "\"function\"");
+            }
+            let (function, field) = (&tool["function"], format!("{field}.function"));
+            let name = &function["name"];
+            if name.as_str().is_none_or(str::is_empty) {
+                return refuse(&format!("{field}.name"), name, "a name");
+            }
+            if list.iter().take(index).any(|other| other["function"]["name"] == *name) {
+                return refuse(&format!("{field}.name"), name, "a name that no other tool has");
+            }
+            let absent = |key: &str| function.get(key).is_none_or(Value::is_null);
+            if !absent("description") && !function["description"].is_string() {
+                return refuse(&format!("{field}.description"), &function["description"], "a text");
+            }
+            if !absent("parameters") && !function["parameters"].is_object() {
+                return refuse(&format!("{field}.parameters"), &function["parameters"], "a JSON schema");
+            }
+        }
+        Ok(Self(tools))
+    }
+
+    /// The list, for templates.
+    pub fn list(&self) -> &Value {
+        &self.0
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.as_array().is_none_or(Vec::is_empty)
+    }
+
+    /// Whether there is a tool of that name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.function(name).is_some()
+    }
+
+    fn function(&self, name: &str) -> Option<&Value> {
+        let mut functions = self.0.as_array()?.iter().map(|tool| &tool["function"]);
+        functions.find(|function| function["name"] == name)
+    }
+
+    /// What `text` means as an argument of a function, where the model writes texts as they are
+    /// and everything else as JSON: what the schema declares a string stays one, and so does
+    /// what is not JSON of a declared type. Where the schema says nothing, lists and objects
+    /// are JSON.
+    pub(super) fn argument(&self, function: &str, name: &str, text: &str) -> Value {
+        let mut types = Vec::new();
+        if let Some(function) = self.function(function) {
+            declared_types(&function["parameters"]["properties"][name], &mut types, 0);
+        }
+        let text_value = || Value::String(text.to_owned());
+        let declared = |kind: &str| types.contains(&kind);
+        // As templates written for Python show the model its own earlier arguments.
+        let value = match text.trim() {
+            "True" => Some(Value::Bool(true)),
+            "False" => Some(Value::Bool(false)),
+            "None" => Some(Value::Null),
+            json => serde_json::from_str(json).ok(),
+        };
+        let Some(value) = value else { return text_value() };
+        let fits = match &value {
+            Value::Null => declared("null"),
+            _ if declared("string") => false,
+            Value::Bool(_) => declared("boolean"),
+            Value::Number(_) => declared("number") || declared("integer"),
+            Value::String(_) => false,
+            Value::Array(_) => declared("array") || types.is_empty(),
+            Value::Object(_) => declared("object") || types.is_empty(),
+        };
+        if fits { value } else { text_value() }
+    }
+}
+
+/// The types a schema allows, alternatives included.
+fn declared_types<'a>(schema: &'a Value, types: &mut Vec<&'a str>, depth: usize) {
+    /// Deeper alternatives are nothing a model was shown.
+    const MAX_DEPTH: usize = 8;
+    match &schema["type"] {
+        Value::String(kind) => types.push(kind),
+        Value::Array(kinds) => types.extend(kinds.iter().filter_map(Value::as_str)),
+        _ => {}
+    }
+    let allowed = schema["enum"].as_array().into_iter().flatten().chain(schema.get("const"));
+    types.extend(allowed.map(|value| match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }));
+    if depth < MAX_DEPTH {
+        let lists = ["anyOf", "oneOf", "allOf"].map(|key| schema[key].as_array());
+        for schema in lists.into_iter().flatten().flatten() {
+            declared_types(schema, types, depth + 1);
+        }
+    }
+}
+
+/// Calls in `messages` with their arguments as objects, as templates read them, where OpenAI's
+/// API has JSON text. `invalid-request` names an argument that is neither.
+pub fn read_call_arguments(messages: &mut Value) -> Result<()> {
+    for (index, message) in messages.as_array_mut().into_iter().flatten().enumerate() {
+        let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
+        for (call_index, call) in calls.into_iter().flatten().enumerate() {
+            let Some(arguments) = call.get_mut("function").and_then(|call| call.get_mut("arguments")) else {
+                continue;
+            };
+            let object = match &*arguments {
+                Value::Object(_) => continue,
+                Value::String(text) if text.trim().is_empty() => Some(Map::new()),
+                Value::String(text) => serde_json::from_str(text).ok(),
+                _ => None,
+            };
+            let Some(object) = object else {
+                let field = format!("messages[{index}].tool_calls[{call_index}].function.arguments");
+                let found: String = arguments.to_string().chars().take(60).collect();
+                return Err(Error::invalid_request(&field, format!("found {found}, expected a JSON object")));
+            };
+            *arguments = Value::Object(object);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,300 @@
+//! Answers taken apart: what each way of writing them means, however the text is cut, and that
+//! nothing of a call that is none gets lost.
+
+use serde_json::{Value, json};
+use tablm::text::{AnswerParser, AnswerStyle, CallStyle, Delta, ThinkingSwitch, Tools, read_call_arguments};
+
+use super::{Random, answer_cases, fixture};
+
+fn tools() -> Tools {
+    let function = |name: &str, properties: Value| json!({"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": properties}}});
+    let list = json!([
+        function("weather", json!({
+            "place": {"type": "string"},
+            "days": {"type": ["integer", "null"]},
+            "unit": {"enum": ["C", "F", null]},
+        })),
+        function("add", json!({
+            "a": {"anyOf": [{"type": "number"}, {"type": "null"}]},
+            "b": {"type": "number"},
+            "exact": {"type": "boolean"},
+        })),
+        function("note", json!({
+            "text": {"type": "string"},
+            "tags": {"type": "array"},
+            "meta": {"type": "object"},
+            "mixed": {"oneOf": [{"type": "string"}, {"type": "integer"}]},
+            "point": {"$ref": "#/$defs/Point"},
+        })),
+        {"type": "function", "function": {"name": "now", "description": null}},
+    ]);
+    Tools::new(list).expect("tools")
+}
+
+fn style(calls: Option<CallStyle>) -> AnswerStyle {
+    AnswerStyle { reasons: true, switch: None, calls }
+}
+
+/// The parts of an answer whose text comes in these pieces.
+fn parse<'a>(calls: Option<CallStyle>, prompt: &str, pieces: impl IntoIterator<Item = &'a str>) -> Delta {
+    let mut parser = AnswerParser::new(style(calls), prompt, Some(tools()), 7);
+    let mut all = Delta::default();
+    for piece in pieces {
+        all.extend(parser.push(piece));
+    }
+    all.extend(parser.finish());
+    all
+}
+
+fn characters(text: &str) -> Vec<&str> {
+    text.split("").filter(|piece| !piece.is_empty()).collect()
+}
+
+/// `text` in pieces of up to 12 characters.
+fn cut<'a>(text: &'a str, random: &mut Random) -> Vec<&'a str> {
+    let mut bounds: Vec<usize> =
+        text.char_indices().map(|(at, _)| at).filter(|_| random.below(6) == 0).collect();
+    bounds.extend([0, text.len()]);
+    bounds.sort_unstable();
+    bounds.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect()
+}
+
+/// Parses at once, by characters and in random pieces; all must agree.
+fn parse_in_every_way(calls: Option<CallStyle>, prompt: &str, text: &str, random: &mut Random) -> Delta {
+    let whole = parse(calls, prompt, [text]);
+    assert_eq!(parse(calls, prompt, characters(text)), whole, "{calls:?}, by characters: {text:?}");
+    assert_eq!(parse(calls, prompt, cut(text, random)), whole, "{calls:?}, in pieces: {text:?}");
+    whole
+}
+
+fn calls_of(delta: &Delta) -> Vec<(&str, &str)> {
+    assert!(delta.tool_calls.iter().all(|call| call.kind == "function" && call.id.len() == 9));
+    delta.tool_calls.iter().map(|call| (&*call.function.name, &*call.function.arguments)).collect()
+}
+
+const THOUGHT: &str = "Hm — let me see.\n\n<b>2 < 3</think";
+
+#[test]
+fn answers_are_taken_apart_however_they_arrive() {
+    let mut random = Random(1);
+    let mut count = 0;
+    for (calls, input, text, expected) in answer_cases::cases() {
+        // The reasoning as the answer, the prompt, or nobody opened it.
+        let ways = [
+            ("<|im_start|>assistant\n", input.to_owned(), "", text),
+            ("assistant\n<think></think>", input.to_owned(), "", text.trim_start()),
+            ("assistant\n<think>\n", format!("{THOUGHT}\n</think>\n\n{input}"), THOUGHT, text.trim_start()),
+            ("assistant\n", format!("\n<think> {THOUGHT}</think>{input}"), THOUGHT, text.trim_start()),
+        ];
+        for (prompt, input, reasoning, text) in ways {
+            let found = parse_in_every_way(calls, prompt, &input, &mut random);
+            let about = format!("{calls:?}, after {prompt:?}: {input:?}");
+            assert_eq!((found.text.as_str(), found.reasoning.as_str()), (text, reasoning), "{about}");
+            assert_eq!(calls_of(&found), expected, "{about}");
+            count += 1;
+        }
+    }
+    assert!(count >= 200, "{count} cases");
+}
+
+/// Nothing but white space and marks may go, and only whole calls.
+fn check_nothing_lost(text: &str, found: &Delta, about: &str) {
+    let solid = |text: &str| text.split_whitespace().collect::<String>();
+    let (mut expected, kept) = (solid(text), solid(&format!("{}{}", found.reasoning, found.text)));
+    if found.tool_calls.is_empty() {
+        if !found.reasoning.is_empty() || expected.starts_with("<think>") {
+            expected = expected.strip_prefix("<think>").unwrap_or(&expected).to_owned();
+            expected = expected.replacen("</think>", "", 1);
+        }
+        assert_eq!(kept, expected, "{about}");
+    } else {
+        let mut rest = expected.chars();
+        assert!(kept.chars().all(|kept| rest.any(|character| character == kept)), "{about}: {kept:?}");
+    }
+}
+
+#[test]
+fn nothing_is_lost_of_what_breaks_off() {
+    let mut random = Random(2);
+    for (calls, input, ..) in answer_cases::cases() {
+        for (end, _) in input.char_indices() {
+            let text = &input[..end];
+            let found = parse_in_every_way(calls, "", text, &mut random);
+            // The start of a closing mark goes with the mark.
+            let closing = if found.tool_calls.is_empty() { text } else { input };
+            check_nothing_lost(closing, &found, &format!("{calls:?}: {text:?}"));
+        }
+    }
+}
+
+#[test]
+fn random_answers_hold_to_the_same_laws() {
+    const FRAGMENTS: &[&str] = &[
+        "<think>",
+        "</think>",
+        "<tool_call>",
+        "</tool_call>",
+        "<TOOLCALL>",
+        "</TOOLCALL>",
+        "<|python_tag|>",
+        "<function=",
+        "<function=now>",
+        "</function>",
+        "<parameter=",
+        "<parameter=x>",
+        "</parameter>",
+        "now",
+        ">",
+        "<",
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        "\\",
+        ";",
+        ",",
+        ":",
+        " ",
+        "\n",
+        "\u{a0}",
+        "é",
+        "東京",
+        "🗼",
+        "null",
+        "-1",
+        "{\"name\": \"now\"}",
+        "{\"name\": \"now\", \"parameters\": {\"x\": \"}</tool_call>\"}}",
+        "\"name\"",
+    ];
+    let mut random = Random(3);
+    for _ in 0..2000 {
+        let count = random.below(14);
+        let text: String = (0..count).map(|_| FRAGMENTS[random.below(FRAGMENTS.len())]).collect();
+        for calls in answer_cases::STYLES {
+            for prompt in ["", "<think>"] {
+                parse_in_every_way(calls, prompt, &text, &mut random);
+            }
+            let found = parse(calls, "", [text.as_str()]);
+            if found.tool_calls.is_empty() {
+                check_nothing_lost(&text, &found, &format!("{calls:?}: {text:?}"));
+            }
+        }
+    }
+}
+
+/// A parser that read anything twice for every piece would take minutes over these.
+#[test]
+fn huge_answers_take_no_more_than_their_length() {
+    let long = "x</parameter> <function= \\\"{[ ".repeat(5_000);
+    let openings =
+        ["<tool_call>", "<function=", "<parameter=a>", "{", "[", "\"", "</think>", " ", "<", "{\"name\":"];
+    for calls in answer_cases::STYLES {
+        for opening in openings {
+            for text in [opening.repeat(20_000), format!("<tool_call>{opening}{long}")] {
+                assert_eq!(parse(calls, "", characters(&text)), parse(calls, "", [text.as_str()]));
+            }
+        }
+    }
+    let value = "é".repeat(200_000);
+    let text =
+        format!("<tool_call><function=note><parameter=text>{value}</parameter></function></tool_call>");
+    let found = parse(Some(CallStyle::Elements), "", characters(&text));
+    assert_eq!(calls_of(&found), [("note", json!({"text": value}).to_string().as_str())]);
+}
+
+#[test]
+fn calls_are_looked_for_only_where_there_are_tools() {
+    let text = "<tool_call>{\"name\": \"now\"}</tool_call> ";
+    let mut parser = AnswerParser::new(style(Some(CallStyle::TaggedJson)), "", None, 0);
+    let mut found = parser.push(text);
+    // Without anything to look for, nothing is held back.
+    assert_eq!(found.text, text);
+    found.extend(parser.finish());
+    assert_eq!((found.text.as_str(), found.tool_calls.len()), (text, 0));
+}
+
+#[test]
+fn ids_tell_calls_apart_and_repeat_themselves() {
+    let text = "<tool_call>{\"name\": \"now\"}</tool_call>".repeat(2);
+    let ids = |salt| {
+        let mut parser = AnswerParser::new(style(Some(CallStyle::TaggedJson)), "", Some(tools()), salt);
+        parser.push(&text).tool_calls.into_iter().map(|call| call.id).collect::<Vec<_>>()
+    };
+    let (first, other) = (ids(1), ids(2));
+    assert_eq!(first, ids(1));
+    assert!(first[0] != first[1] && !other.contains(&first[0]) && !other.contains(&first[1]));
+    let call = parse(Some(CallStyle::TaggedJson), "", [text.as_str()]).tool_calls[0].clone();
+    let expected = json!({"id": call.id, "type": "function", "function": {"name": "now", "arguments": "{}"}});
+    assert_eq!(json!(call), expected);
+}
+
+#[test]
+fn the_style_is_read_off_the_template() {
+    let template = |name: &str| String::from_utf8(fixture(&format!("templates/{name}.jinja"))).expect(name);
+    let of = |source: &str, name: &str| AnswerStyle::of(source, name, false);
+    let nemotron = of(&template("nemotron"), "m");
+    assert_eq!(nemotron.calls, Some(CallStyle::Elements));
+    assert_eq!((nemotron.reasons, nemotron.switch), (true, Some(ThinkingSwitch::Variable)));
+    let llama = of(&template("llama31"), "Llama 3.1 8B");
+    assert_eq!((llama.reasons, llama.switch, llama.calls), (false, None, Some(CallStyle::BareJson)));
+    let nano = of(&template("llama31"), "Llama 3.1 Nemotron Nano 4B v1.1");
+    let lines = ThinkingSwitch::System("detailed thinking on", "detailed thinking off");
+    assert_eq!((nano.reasons, nano.switch), (true, Some(lines)));
+    assert_eq!(of(&template("qwen2"), "m").calls, Some(CallStyle::TaggedJson));
+    assert_eq!(of(&template("gemma"), "m"), AnswerStyle::default());
+    assert_eq!(of("<TOOLCALL> /no_think", "m").switch, Some(ThinkingSwitch::System("/think", "/no_think")));
+    assert_eq!(of("<TOOLCALL> <tool_call>", "m").calls, Some(CallStyle::TaggedList));
+    assert!(AnswerStyle::of("", "m", true).reasons);
+}
+
+#[test]
+fn tools_are_checked() {
+    let cases = [
+        (json!({}), "tools: found {}, expected a list"),
+        (json!([1]), "tools[0].type: found null, expected \"function\""),
+        (json!([{"type": "web"}]), "tools[0].type: found \"web\", expected \"function\""),
+        (json!([{"type": "function"}]), "tools[0].function.name: found null, expected a name"),
+        (
+            json!([{"type": "function", "function": {"name": ""}}]),
+            "tools[0].function.name: found \"\", expected a name",
+        ),
+        (
+            json!([{"type": "function", "function": {"name": "f"}}, {"type": "function", "function": {"name": "f"}}]),
+            "tools[1].function.name: found \"f\", expected a name that no other tool has",
+        ),
+        (
+            json!([{"type": "function", "function": {"name": "f", "description": 5}}]),
+            "tools[0].function.description: found 5, expected a text",
+        ),
+        (
+            json!([{"type": "function", "function": {"name": "f", "parameters": [1]}}]),
+            "tools[0].function.parameters: found [1], expected a JSON schema",
+        ),
+    ];
+    for (tools, message) in cases {
+        let error = Tools::new(tools).expect_err(message);
+        assert_eq!((error.code().as_str(), error.message()), ("invalid-request", message));
+    }
+}
+
+#[test]
+fn earlier_calls_come_with_arguments_as_objects() {
+    let call = |arguments: Value| {
+        let mut messages = json!([{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [
+            {"function": {"name": "f", "arguments": arguments}}, {"function": {"name": "g"}}, 5]}]);
+        read_call_arguments(&mut messages)
+            .map(|()| messages[1]["tool_calls"][0]["function"]["arguments"].clone())
+    };
+    assert_eq!(
+        call(json!("{\"b\": [1], \"a\": \"é\"}")).expect("an object").to_string(),
+        r#"{"b":[1],"a":"é"}"#
+    );
+    assert_eq!(call(json!({"a": 1})).expect("an object"), json!({"a": 1}));
+    assert_eq!(call(json!(" ")).expect("nothing"), json!({}));
+    for wrong in [json!("{"), json!("[1]"), json!(5), json!(null)] {
+        let error = call(wrong).expect_err("no object");
+        let message = error.message();
+        assert!(message.starts_with("messages[1].tool_calls[0].function.arguments: found "), "{message}");
+    }
+}
