@@ -7,7 +7,7 @@ mod common;
 use std::rc::Rc;
 
 use common::engines::devices;
-use common::gguf::{Gguf, f32_bytes, tiny_llama};
+use common::gguf::{Gguf, f32_bytes, formats, tiny_llama};
 use tablm::engine::{DeviceChoice, Engine, LoadOptions, estimate, normalised_error};
 use tablm::error::{Code, Error};
 use tablm::formats::Format;
@@ -48,7 +48,7 @@ fn refused(model: &Gguf, code: Code, words: &[&str]) {
 #[test]
 fn llama_in_every_format() {
     pollster::block_on(async {
-        for format in Format::ALL {
+        for format in formats() {
             let hidden = if format.rules().block_weights() == 256 { 256 } else { 64 };
             agree(format.name(), &tiny_llama(hidden, format)).await;
         }

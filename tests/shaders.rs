@@ -225,7 +225,8 @@ fn planes_of(format: Format) -> usize {
     format.rules().plane_row_bytes(COLUMNS as usize).len()
 }
 
-/// Plane rows are whole array elements, so that a row's first word is the start of one.
+/// Planes are arrays of words or of vectors of four, and their rows are whole elements, so that a
+/// row's first word is the start of one.
 #[test]
 fn planes_are_whole_elements() {
     for format in Format::ALL {
@@ -235,9 +236,11 @@ fn planes_are_whole_elements() {
         layouter.update(module.to_ctx()).unwrap();
         for (_, variable) in module.global_variables.iter() {
             let Some(place) = variable.binding.filter(|place| place.group == 1) else { continue };
-            let TypeInner::Array { stride, .. } = module.types[variable.ty].inner else {
+            let TypeInner::Array { base, stride, .. } = module.types[variable.ty].inner else {
                 panic!("{format:?}: plane {} is not an array", place.binding);
             };
+            let kind = module.types[base].inner.scalar_kind();
+            assert!(kind == Some(ScalarKind::Uint) && [4, 16].contains(&stride), "{format:?}: {stride}");
             let label = variable.name.as_deref().unwrap_or_default();
             assert!(label.starts_with("plane_"), "{format:?}: a plane is called {label:?}, not plane_…");
             let block = format.rules().block_weights() as u32;

@@ -248,8 +248,8 @@ async fn read(checkpoint: &Checkpoint, name: &str, first_row: u32, count: u32) -
     let tensor = checkpoint.tensors.get(name);
     let tensor = tensor.ok_or_else(|| Error::internal(format!("tensor {name} was planned but is gone")))?;
     let stored = checkpoint.read_rows(tensor, first_row as usize, count as usize).await?;
-    if let Some(index) = tensor.format.first_non_finite(&stored) {
-        let row = first_row as usize + index / tensor.columns().max(1);
+    if let Some(row) = tensor.format.first_non_finite_row(tensor.columns(), &stored)? {
+        let row = first_row as usize + row;
         let found =
             format!("row {row} has a scale or weight that is NaN or infinite, expected finite numbers");
         return Err(Error::malformed(&checkpoint.name, &format!("tensor {name}"), found));
@@ -263,7 +263,7 @@ async fn vector(checkpoint: &Checkpoint, name: &str) -> Result<Vec<f32>> {
     let tensor = tensor.ok_or_else(|| Error::internal(format!("tensor {name} was planned but is gone")))?;
     let stored = read(checkpoint, name, 0, tensor.rows() as u32).await?;
     let mut values = vec![0.0; tensor.rows() * tensor.columns()];
-    tensor.format.rules().dequantise(&stored, &mut values);
+    tensor.format.dequantise(tensor.columns(), &stored, &mut values)?;
     Ok(values)
 }
 

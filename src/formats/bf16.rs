@@ -15,7 +15,7 @@ impl WeightFormat for BF16 {
         2
     }
 
-    fn dequantise(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
         for (value, bytes) in out.iter_mut().zip(stored.chunks_exact(2)) {
             *value = f32::from_bits(u32::from(u16::from_le_bytes([bytes[0], bytes[1]])) << 16);
         }
@@ -29,11 +29,9 @@ impl WeightFormat for BF16 {
         planes[0][..2 * columns].copy_from_slice(&stored[..2 * columns]);
     }
 
-    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize> {
+    fn is_finite(&self, stored: &[u8]) -> bool {
         const EXPONENT: u16 = 0x7f80;
-        stored
-            .chunks_exact(2)
-            .position(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]) & EXPONENT == EXPONENT)
+        stored.chunks_exact(2).all(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]) & EXPONENT != EXPONENT)
     }
 
     fn shader(&self) -> &'static str {

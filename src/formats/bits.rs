@@ -82,11 +82,7 @@ pub(super) fn units(columns: usize) -> usize {
     columns.div_ceil(UNIT)
 }
 
-/// First block, of `block_bytes` each, with a NaN or infinite half at one of the bytes `at`.
-pub(super) fn first_bad_half<const N: usize>(
-    stored: &[u8],
-    block_bytes: usize,
-    at: [usize; N],
-) -> Option<usize> {
-    stored.chunks_exact(block_bytes).position(|block| at.iter().any(|&byte| !half_is_finite(block, byte)))
+/// Whether the halves at the bytes `at` of every block, of `block_bytes` each, are finite.
+pub(super) fn halves_are_finite<const N: usize>(stored: &[u8], block_bytes: usize, at: [usize; N]) -> bool {
+    stored.chunks_exact(block_bytes).all(|block| at.iter().all(|&byte| half_is_finite(block, byte)))
 }

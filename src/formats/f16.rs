@@ -15,7 +15,7 @@ impl WeightFormat for F16 {
         2
     }
 
-    fn dequantise(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
         for (value, bytes) in out.iter_mut().zip(stored.chunks_exact(2)) {
             *value = bits::half_at(bytes, 0);
         }
@@ -29,8 +29,8 @@ impl WeightFormat for F16 {
         planes[0][..2 * columns].copy_from_slice(&stored[..2 * columns]);
     }
 
-    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize> {
-        bits::first_bad_half(stored, 2, [0])
+    fn is_finite(&self, stored: &[u8]) -> bool {
+        bits::halves_are_finite(stored, 2, [0])
     }
 
     fn shader(&self) -> &'static str {

@@ -15,7 +15,7 @@ impl WeightFormat for F32 {
         4
     }
 
-    fn dequantise(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
         for (value, bytes) in out.iter_mut().zip(stored.chunks_exact(4)) {
             *value = f32::from_bits(bits::word(bytes, 0));
         }
@@ -29,9 +29,9 @@ impl WeightFormat for F32 {
         planes[0][..4 * columns].copy_from_slice(&stored[..4 * columns]);
     }
 
-    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize> {
+    fn is_finite(&self, stored: &[u8]) -> bool {
         const EXPONENT: u32 = 0x7f80_0000;
-        stored.chunks_exact(4).position(|bytes| bits::word(bytes, 0) & EXPONENT == EXPONENT)
+        stored.chunks_exact(4).all(|bytes| bits::word(bytes, 0) & EXPONENT != EXPONENT)
     }
 
     fn shader(&self) -> &'static str {

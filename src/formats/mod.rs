@@ -10,6 +10,7 @@ mod bf16;
 mod bits;
 mod f16;
 mod f32;
+mod f8_e4m3;
 mod q4_0;
 mod q4_1;
 mod q4_k;
@@ -27,6 +28,7 @@ pub enum Format {
     F32,
     F16,
     BF16,
+    F8_E4M3,
     Q8_0,
     Q4_0,
     Q4_1,
@@ -47,17 +49,21 @@ pub trait WeightFormat: Sync {
     fn block_weights(&self) -> usize;
     /// Bytes per stored block.
     fn block_bytes(&self) -> usize;
-    /// Exact values of whole stored blocks: `out.len() == blocks * block_weights`. The truth
+    /// Bytes at the start of a stored row, before its blocks: what they all share.
+    fn row_header_bytes(&self) -> usize {
+        0
+    }
+    /// Exact values of one stored row: `out.len() == blocks * block_weights`. The truth
     /// everything else is compared with.
-    fn dequantise(&self, stored: &[u8], out: &mut [f32]);
+    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]);
     /// Bytes that one row of `columns` weights takes in each GPU plane (each a multiple of 4).
     fn plane_row_bytes(&self, columns: usize) -> Vec<usize>;
     /// Repacks one stored row into its planes (`planes[i].len() == plane_row_bytes(columns)[i]`,
     /// zeroed before the call).
     fn repack_row(&self, columns: usize, stored: &[u8], planes: &mut [&mut [u8]]);
-    /// Index of the first stored block whose scale (float formats: value) is NaN or infinite.
-    /// Looks at the scales alone, so it is cheap enough to run while weights stream in.
-    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize>;
+    /// Whether no scale (float formats: no value) of one stored row is NaN or infinite. Looks at
+    /// those alone, so it is cheap enough to run while weights stream in.
+    fn is_finite(&self, stored: &[u8]) -> bool;
     /// WGSL that binds the planes in group 1 and defines
     /// `fn weights32(row: u32, unit: u32) -> Weights32` (contract: shaders/formats/README.md).
     fn shader(&self) -> &'static str;
@@ -65,10 +71,11 @@ pub trait WeightFormat: Sync {
 
 impl Format {
     /// Every format, in the order of the documentation.
-    pub const ALL: [Format; 11] = [
+    pub const ALL: [Format; 12] = [
         Format::F32,
         Format::F16,
         Format::BF16,
+        Format::F8_E4M3,
         Format::Q8_0,
         Format::Q4_0,
         Format::Q4_1,
@@ -85,6 +92,7 @@ impl Format {
             Format::F32 => "F32",
             Format::F16 => "F16",
             Format::BF16 => "BF16",
+            Format::F8_E4M3 => "F8_E4M3",
             Format::Q8_0 => "Q8_0",
             Format::Q4_0 => "Q4_0",
             Format::Q4_1 => "Q4_1",
@@ -107,6 +115,7 @@ impl Format {
             Format::F32 => &f32::F32,
             Format::F16 => &f16::F16,
             Format::BF16 => &bf16::BF16,
+            Format::F8_E4M3 => &f8_e4m3::F8E4M3,
             Format::Q8_0 => &q8_0::Q8_0,
             Format::Q4_0 => &q4_0::Q4_0,
             Format::Q4_1 => &q4_1::Q4_1,
@@ -132,16 +141,26 @@ impl Format {
                 ),
             ));
         }
-        blocks.checked_mul(rules.block_bytes()).ok_or_else(|| {
+        let bytes = blocks.checked_mul(rules.block_bytes());
+        bytes.and_then(|bytes| bytes.checked_add(rules.row_header_bytes())).ok_or_else(|| {
             Error::new(Code::Malformed, format!("row of {columns} weights does not fit into memory"))
         })
     }
 
-    /// Index, among the weights of `stored` (whole blocks), of the first one whose block has a
-    /// NaN or infinite scale, or which is itself NaN or infinite in the float formats.
-    pub fn first_non_finite(self, stored: &[u8]) -> Option<usize> {
-        let rules = self.rules();
-        rules.first_non_finite_block(stored).map(|block| block * rules.block_weights())
+    /// Exact values of whole stored rows; errors as [`Format::row_bytes`].
+    pub fn dequantise(self, columns: usize, stored: &[u8], out: &mut [f32]) -> Result<()> {
+        let rows = stored.chunks_exact(self.row_bytes(columns)?);
+        for (row, values) in rows.zip(out.chunks_exact_mut(columns)) {
+            self.rules().dequantise_row(row, values);
+        }
+        Ok(())
+    }
+
+    /// Index of the first of these stored rows that has a NaN or infinite scale or, in the float
+    /// formats, weight; errors as [`Format::row_bytes`].
+    pub fn first_non_finite_row(self, columns: usize, stored: &[u8]) -> Result<Option<usize>> {
+        let mut rows = stored.chunks_exact(self.row_bytes(columns)?);
+        Ok(rows.position(|row| !self.rules().is_finite(row)))
     }
 
     /// The format that GGUF gives this number, if it is one of ours.
@@ -162,9 +181,9 @@ impl Format {
         })
     }
 
-    /// GGUF's number of the format.
-    pub const fn gguf_type(self) -> u32 {
-        match self {
+    /// GGUF's number of the format, if it has one.
+    pub const fn gguf_type(self) -> Option<u32> {
+        Some(match self {
             Format::F32 => 0,
             Format::F16 => 1,
             Format::Q4_0 => 2,
@@ -176,7 +195,8 @@ impl Format {
             Format::Q5_K => 13,
             Format::Q6_K => 14,
             Format::BF16 => 30,
-        }
+            Format::F8_E4M3 => return None,
+        })
     }
 
     /// GGUF's name for a type number, ours or not, for messages about formats we lack.

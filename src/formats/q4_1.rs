@@ -20,7 +20,7 @@ impl WeightFormat for Q4_1 {
         BYTES
     }
 
-    fn dequantise(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
         for (values, block) in out.chunks_exact_mut(32).zip(stored.chunks_exact(BYTES)) {
             let (scale, minimum) = (bits::half_at(block, 0), bits::half_at(block, 2));
             let (low, high) = values.split_at_mut(16);
@@ -43,8 +43,8 @@ impl WeightFormat for Q4_1 {
         }
     }
 
-    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize> {
-        bits::first_bad_half(stored, BYTES, [0, 2])
+    fn is_finite(&self, stored: &[u8]) -> bool {
+        bits::halves_are_finite(stored, BYTES, [0, 2])
     }
 
     fn shader(&self) -> &'static str {

@@ -21,7 +21,7 @@ impl WeightFormat for Q5_0 {
         BYTES
     }
 
-    fn dequantise(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
         for (values, block) in out.chunks_exact_mut(32).zip(stored.chunks_exact(BYTES)) {
             let scale = bits::half_at(block, 0);
             let (low, high) = values.split_at_mut(16);
@@ -47,8 +47,8 @@ impl WeightFormat for Q5_0 {
         }
     }
 
-    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize> {
-        bits::first_bad_half(stored, BYTES, [0])
+    fn is_finite(&self, stored: &[u8]) -> bool {
+        bits::halves_are_finite(stored, BYTES, [0])
     }
 
     fn shader(&self) -> &'static str {

@@ -25,7 +25,7 @@ impl WeightFormat for Q5K {
         BYTES
     }
 
-    fn dequantise(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
         for (values, block) in out.chunks_exact_mut(WEIGHTS).zip(stored.chunks_exact(BYTES)) {
             let (scales, high) = (Scales::read(block), &block[16..48]);
             for (group, values) in values.chunks_exact_mut(32).enumerate() {
@@ -62,8 +62,8 @@ impl WeightFormat for Q5K {
         }
     }
 
-    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize> {
-        bits::first_bad_half(stored, BYTES, [0, 2])
+    fn is_finite(&self, stored: &[u8]) -> bool {
+        bits::halves_are_finite(stored, BYTES, [0, 2])
     }
 
     fn shader(&self) -> &'static str {

@@ -40,7 +40,7 @@ impl WeightFormat for Q6K {
         BYTES
     }
 
-    fn dequantise(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
         for (values, block) in out.chunks_exact_mut(WEIGHTS).zip(stored.chunks_exact(BYTES)) {
             let d = bits::half_at(block, D_AT);
             for (unit, values) in values.chunks_exact_mut(32).enumerate() {
@@ -80,8 +80,8 @@ impl WeightFormat for Q6K {
         }
     }
 
-    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize> {
-        bits::first_bad_half(stored, BYTES, [D_AT])
+    fn is_finite(&self, stored: &[u8]) -> bool {
+        bits::halves_are_finite(stored, BYTES, [D_AT])
     }
 
     fn shader(&self) -> &'static str {

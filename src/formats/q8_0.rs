@@ -18,7 +18,7 @@ impl WeightFormat for Q8_0 {
         BYTES
     }
 
-    fn dequantise(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
         for (values, block) in out.chunks_exact_mut(32).zip(stored.chunks_exact(BYTES)) {
             let scale = bits::half_at(block, 0);
             for (value, &quant) in values.iter_mut().zip(&block[2..]) {
@@ -40,8 +40,8 @@ impl WeightFormat for Q8_0 {
         }
     }
 
-    fn first_non_finite_block(&self, stored: &[u8]) -> Option<usize> {
-        bits::first_bad_half(stored, BYTES, [0])
+    fn is_finite(&self, stored: &[u8]) -> bool {
+        bits::halves_are_finite(stored, BYTES, [0])
     }
 
     fn shader(&self) -> &'static str {

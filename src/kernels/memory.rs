@@ -22,7 +22,7 @@ impl CpuMatrix {
     /// The exact weights of one row; `weights.len() == columns`.
     pub fn row(&self, row: usize, weights: &mut [f32]) {
         let stored = &self.stored[row * self.row_bytes..][..self.row_bytes];
-        self.format.rules().dequantise(stored, weights);
+        self.format.rules().dequantise_row(stored, weights);
     }
 }
 

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::weights::safetensors::{Stored, read_header};
 use crate::weights::source::{ByteSource, read_whole};
-use crate::weights::{Checkpoint, Container, Tensor, safetensors, shortened, sniff};
+use crate::weights::{Checkpoint, Container, joined, shortened, sniff};
 
 /// The model's configuration.
 pub(super) const CONFIG: &str = "config.json";
@@ -73,7 +74,7 @@ pub(super) async fn open(files: Vec<Rc<dyn ByteSource>>) -> Result<Checkpoint> {
         Some(source) => Some(text(source, read_whole(&**source, CONFIG_BYTES_MAX).await?)?),
         None => tokenizer_config.as_ref().map(chat_template).transpose()?.flatten(),
     };
-    let tensors = tensors(&files).await?;
+    let tensors = joined::join(stored(&files).await?, &files)?;
     let name = config.get("_name_or_path").and_then(Value::as_str).unwrap_or("");
     let name = name.trim_end_matches('/').rsplit('/').next().filter(|name| !name.is_empty());
     let name = name.unwrap_or("model").to_owned();
@@ -81,15 +82,15 @@ pub(super) async fn open(files: Vec<Rc<dyn ByteSource>>) -> Result<Checkpoint> {
     Ok(Checkpoint { name, container: Container::Safetensors(Box::new(folder)), tensors, files })
 }
 
-/// The tensors of all files of weights.
-async fn tensors(files: &[Rc<dyn ByteSource>]) -> Result<BTreeMap<String, Tensor>> {
+/// The tensors of all files of weights, as they are stored.
+async fn stored(files: &[Rc<dyn ByteSource>]) -> Result<BTreeMap<String, Stored>> {
     let index = match files.iter().find(|file| file.name() == INDEX) {
         Some(source) => Some(shards(source).await?),
         None => None,
     };
-    let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
+    let mut tensors: BTreeMap<String, Stored> = BTreeMap::new();
     for number in weight_files(files, index.as_ref())? {
-        for tensor in safetensors::read_header(&files[number], number).await? {
+        for tensor in read_header(&files[number], number).await? {
             if let Some(twin) = tensors.get(&tensor.name) {
                 return Err(Error::malformed(
                     files[number].name(),

@@ -154,7 +154,7 @@ fn place(file: &str, index: usize, data_start: u64, entry: Entry) -> Result<Tens
             format!("offset {offset} and size {size_bytes} lie outside any file"),
         ));
     }
-    Ok(Tensor { name, format, shape, file: index, offset: start.unwrap_or(offset), size_bytes })
+    Ok(Tensor { name, format, shape, file: index, offset: start.unwrap_or(offset), size_bytes, joined: None })
 }
 
 /// Reads numbers and strings from the first bytes of the file.
@@ -366,7 +366,8 @@ pub(super) fn size_bytes(format: Format, shape: &[usize]) -> Result<u64> {
 /// `unsupported-format`, naming tensor and format.
 fn unsupported(file: &str, field: &str, number: u32) -> Error {
     let name = Format::gguf_type_name(number).unwrap_or("unknown");
-    let ours: Vec<&str> = Format::ALL.into_iter().map(Format::name).collect();
+    let ours = Format::ALL.into_iter().filter(|format| format.gguf_type().is_some());
+    let ours: Vec<&str> = ours.map(Format::name).collect();
     Error::new(
         Code::UnsupportedFormat,
         format!("{file}: {field}: format {name} (type {number}), expected one of {}", ours.join(", ")),

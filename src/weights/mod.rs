@@ -1,8 +1,9 @@
 //! Model files: bytes in, named tensors out.
 //!
 //! Reading order: [`source`] (where bytes come from), [`gguf`] and [`safetensors`] (the two
-//! containers), [`metadata`] and [`folder`] (what they say besides tensors), and here
-//! [`Checkpoint`], which is what the rest of the crate sees. Everything in a file is hostile:
+//! containers), [`metadata`] and [`folder`] (what they say besides tensors), `joined` (weights
+//! whose scales are tensors of their own), and here [`Checkpoint`], which is what the rest of the
+//! crate sees. Everything in a file is hostile:
 //! counts and lengths are checked against the file's size before anything is allocated by them.
 
 use std::collections::BTreeMap;
@@ -15,12 +16,14 @@ use crate::formats::Format;
 pub mod disk;
 pub mod folder;
 pub mod gguf;
+mod joined;
 pub mod metadata;
 pub mod safetensors;
 mod sniff;
 pub mod source;
 
 pub use folder::Folder;
+pub use joined::Joined;
 pub use metadata::Metadata;
 use source::{ByteSource, LocalFuture};
 
@@ -40,8 +43,10 @@ pub struct Tensor {
     pub file: usize,
     /// Absolute offset in that file.
     pub offset: u64,
-    /// Stored bytes.
+    /// Stored bytes, as [`Checkpoint::read_rows`] gives them.
     pub size_bytes: u64,
+    /// The tensors that belong to it, if its rows are put together.
+    pub joined: Option<Joined>,
 }
 
 impl Tensor {
@@ -53,6 +58,11 @@ impl Tensor {
     /// Weights of a row: the last axis.
     pub fn columns(&self) -> usize {
         self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// Its bytes in its file, which for a joined tensor are not all of its stored bytes.
+    fn own_bytes(&self) -> u64 {
+        self.joined.as_ref().map_or(self.size_bytes, |joined| joined.own_bytes(self.rows()))
     }
 
     /// Weights altogether.
@@ -125,11 +135,13 @@ impl Checkpoint {
     /// Checks that every tensor lies inside its file; `malformed` names the first that does not.
     pub fn check_complete(&self) -> Result<()> {
         let is_cut = |tensor: &&Tensor| {
-            let end = tensor.offset.checked_add(tensor.size_bytes);
+            let end = tensor.offset.checked_add(tensor.own_bytes());
             let present = self.files.get(tensor.file).map(|file| file.size_bytes());
             end.is_none() || end > present
         };
-        let mut cut: Vec<&Tensor> = self.tensors.values().filter(is_cut).collect();
+        let scales = self.tensors.values().filter_map(|tensor| tensor.joined.as_ref());
+        let scales = scales.flat_map(|joined| &joined.scales);
+        let mut cut: Vec<&Tensor> = self.tensors.values().chain(scales).filter(is_cut).collect();
         cut.sort_by_key(|tensor| (tensor.file, tensor.offset));
         let Some(first) = cut.first() else { return Ok(()) };
         let file = &self.files[first.file];
@@ -143,7 +155,7 @@ impl Checkpoint {
             format!(
                 "needs bytes {} to {}, the file has {}{others}",
                 first.offset,
-                first.offset.saturating_add(first.size_bytes),
+                first.offset.saturating_add(first.own_bytes()),
                 file.size_bytes()
             ),
         ))
@@ -160,29 +172,35 @@ impl Checkpoint {
         let tensor = tensor.clone();
         Box::pin(async move {
             let last = first_row.checked_add(row_count);
-            let (Some(file), true) =
-                (self.files.get(tensor.file), last.is_some_and(|last| last <= tensor.rows()))
-            else {
+            if last.is_none_or(|last| last > tensor.rows()) || tensor.file >= self.files.len() {
                 return Err(Error::internal(format!(
                     "tensor {}: rows {first_row} + {row_count} of {} in file {}",
                     tensor.name,
                     tensor.rows(),
                     tensor.file
                 )));
-            };
-            let row_bytes = tensor.format.row_bytes(tensor.columns())? as u64;
-            let offset = tensor.offset.saturating_add(row_bytes.saturating_mul(first_row as u64));
-            let length = row_bytes.saturating_mul(row_count as u64);
-            let end = offset.saturating_add(length);
-            match usize::try_from(length) {
-                Ok(length) if end <= file.size_bytes() => file.read(offset, length).await,
-                _ => Err(Error::malformed(
-                    file.name(),
-                    &format!("tensor {}", tensor.name),
-                    format!("needs bytes {offset} to {end}, the file has {}", file.size_bytes()),
-                )),
             }
+            if let Some(joined) = &tensor.joined {
+                return joined.read_rows(self, &tensor, first_row, row_count).await;
+            }
+            let row_bytes = tensor.format.row_bytes(tensor.columns())? as u64;
+            self.read_part(&tensor, row_bytes * first_row as u64, row_bytes * row_count as u64).await
         })
+    }
+
+    /// Bytes of a tensor in its file, from the tensor's start; `malformed` when it is cut off there.
+    async fn read_part(&self, tensor: &Tensor, start: u64, length: u64) -> Result<Vec<u8>> {
+        let file = &self.files[tensor.file];
+        let offset = tensor.offset.saturating_add(start);
+        let end = offset.saturating_add(length);
+        match usize::try_from(length) {
+            Ok(length) if end <= file.size_bytes() => file.read(offset, length).await,
+            _ => Err(Error::malformed(
+                file.name(),
+                &format!("tensor {}", tensor.name),
+                format!("needs bytes {offset} to {end}, the file has {}", file.size_bytes()),
+            )),
+        }
     }
 
     /// Weights of all tensors together.

@@ -13,11 +13,9 @@ use ::safetensors::Dtype;
 use serde::de::value::{Error as NameError, StrDeserializer};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
-use crate::error::{Code, Error, Result};
-use crate::formats::Format;
-use crate::weights::gguf::size_bytes;
+use crate::error::{Error, Result};
 use crate::weights::source::ByteSource;
-use crate::weights::{TENSORS_MAX, Tensor, shortened, sniff};
+use crate::weights::{TENSORS_MAX, joined, shortened, sniff};
 
 /// Longest header, as in the reference implementation.
 const HEADER_BYTES_MAX: u64 = 100_000_000;
@@ -26,10 +24,20 @@ const AXES_MAX: usize = 8;
 /// Bytes before the header: its length.
 const LENGTH_BYTES: u64 = 8;
 
+/// A tensor as a file holds it; some are only a part of a weight ([`super::joined`]).
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) name: String,
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    pub(super) file: usize,
+    pub(super) offset: u64,
+}
+
 /// Reads the header of `source`, which is file `index` of its checkpoint, and gives the tensors
 /// in the order of the file. Buffers of I64 and BOOL, which old exports carry beside the weights,
 /// are left out. Errors: `malformed`, `unsupported-format`, and whatever the source reports.
-pub async fn read_header(source: &Rc<dyn ByteSource>, index: usize) -> Result<Vec<Tensor>> {
+pub(super) async fn read_header(source: &Rc<dyn ByteSource>, index: usize) -> Result<Vec<Stored>> {
     let (file, size) = (source.name(), source.size_bytes());
     let head_bytes = size.min(sniff::HEAD_BYTES);
     let head = source.read(0, head_bytes as usize).await?;
@@ -53,7 +61,7 @@ pub async fn read_header(source: &Rc<dyn ByteSource>, index: usize) -> Result<Ve
 }
 
 /// Parses the JSON of a header; tensor data begins after it.
-fn parse_header(file: &str, index: usize, json: &[u8]) -> Result<Vec<Tensor>> {
+fn parse_header(file: &str, index: usize, json: &[u8]) -> Result<Vec<Stored>> {
     let text = std::str::from_utf8(json).map_err(|error| {
         Error::malformed(file, "header", format!("invalid UTF-8 at byte {}", error.valid_up_to()))
     })?;
@@ -73,11 +81,14 @@ fn parse_header(file: &str, index: usize, json: &[u8]) -> Result<Vec<Tensor>> {
             )));
         }
         end_before = end;
-        if let Some(format) = entry.check(file, &name)? {
+        let dtype: Result<Dtype, NameError> = Dtype::deserialize(StrDeserializer::new(&entry.dtype));
+        let dtype = dtype.map_err(|_| joined::unsupported(file, &name, &shortened(&entry.dtype)))?;
+        entry.check_size(dtype).map_err(&bad)?;
+        if !matches!(dtype, Dtype::I64 | Dtype::BOOL) {
             let offset = data_start.checked_add(start).filter(|_| data_start.checked_add(end).is_some());
             let offset = offset.ok_or_else(|| bad(format!("ends at byte {end}, outside any file")))?;
             let shape = entry.axes().map_err(&bad)?;
-            tensors.push(Tensor { name, format, shape, file: index, offset, size_bytes: end - start });
+            tensors.push(Stored { name, dtype, shape, file: index, offset });
         }
     }
     Ok(tensors)
@@ -102,41 +113,15 @@ impl Entry {
         axes.ok_or_else(|| format!("shape {:?}, expected axes of at least 1", self.shape))
     }
 
-    /// Checks shape and size; the format, or `None` for what is not a weight.
-    fn check(&self, file: &str, name: &str) -> Result<Option<Format>> {
-        let bad = |message: String| Error::malformed(file, &format!("tensor {name}"), message);
-        let unsupported = || {
-            Error::new(
-                Code::UnsupportedFormat,
-                format!(
-                    "{file}: tensor {name}: element type {}, expected F32, F16 or BF16",
-                    shortened(&self.dtype)
-                ),
-            )
-        };
-        let dtype: Result<Dtype, NameError> = Dtype::deserialize(StrDeserializer::new(&self.dtype));
-        let Ok(dtype) = dtype else { return Err(unsupported()) };
+    /// Checks that size and shape agree; the message lacks the tensor.
+    fn check_size(&self, dtype: Dtype) -> Result<(), String> {
+        let elements = self.shape.iter().try_fold(1_u64, |product, &axis| product.checked_mul(axis));
+        let bits = elements.and_then(|elements| elements.checked_mul(dtype.bitsize() as u64));
         let found = self.data_offsets.1 - self.data_offsets.0;
-        if matches!(dtype, Dtype::I64 | Dtype::BOOL) {
-            let elements = self.shape.iter().try_fold(1_u64, |product, &axis| product.checked_mul(axis));
-            let expected = elements.and_then(|elements| elements.checked_mul(dtype.bitsize() as u64 / 8));
-            return match expected == Some(found) {
-                true => Ok(None),
-                false => Err(bad(format!("{found} bytes do not fit shape {:?} in {dtype}", self.shape))),
-            };
+        match bits {
+            Some(bits) if Some(bits) == found.checked_mul(8) => Ok(()),
+            _ => Err(format!("{found} bytes do not fit shape {:?} in {dtype}", self.shape)),
         }
-        let Some(format) = Format::from_safetensors_dtype(&self.dtype) else { return Err(unsupported()) };
-        let axes = self.axes().map_err(&bad)?;
-        let expected = size_bytes(format, &axes)
-            .map_err(|error| bad(format!("shape {:?}: {}", self.shape, error.message())))?;
-        if found != expected {
-            return Err(bad(format!(
-                "{found} bytes, expected {expected} for shape {:?} in {}",
-                self.shape,
-                format.name()
-            )));
-        }
-        Ok(Some(format))
     }
 }
 

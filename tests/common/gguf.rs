@@ -118,7 +118,7 @@ impl Gguf {
         self.tensors.push(Tensor {
             name: name.as_bytes().to_vec(),
             axes: shape.iter().rev().map(|&axis| axis as u64).collect(),
-            type_number: format.gguf_type(),
+            type_number: format.gguf_type().unwrap(),
             offset: None,
             data,
         });
@@ -199,7 +199,12 @@ pub fn f32_bytes(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
     values.into_iter().flat_map(f32::to_le_bytes).collect()
 }
 
-/// Random rows in any format, weights of about `size`, scales finite.
+/// The formats that GGUF has.
+pub fn formats() -> impl Iterator<Item = Format> {
+    Format::ALL.into_iter().filter(|format| format.gguf_type().is_some())
+}
+
+/// Random rows in any of them, weights of about `size`, scales finite.
 pub fn random_rows(random: &mut Random, format: Format, rows: usize, columns: usize, size: f32) -> Vec<u8> {
     let half = |value: f32| half::f16::from_f32(value).to_le_bytes();
     let rules = format.rules();
@@ -229,6 +234,7 @@ pub fn random_rows(random: &mut Random, format: Format, rows: usize, columns: us
             Format::Q4_K => (15.0 * 63.0, &[0, 2]),
             Format::Q5_K => (31.0 * 63.0, &[0, 2]),
             Format::Q6_K => (32.0 * 127.0, &[208]),
+            Format::F8_E4M3 => panic!("GGUF has no {format:?}"),
         };
         let mut block: Vec<u8> = (0..rules.block_bytes()).map(|_| random.bits() as u8).collect();
         for &place in places {

@@ -43,8 +43,17 @@ impl Random {
             Format::BF16 => {
                 self.normals(count).iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect()
             }
+            Format::F8_E4M3 => (0..rows).flat_map(|row| self.row_of_f8(row, columns)).collect(),
             _ => self.quantised(format, count),
         }
+    }
+
+    /// A scale and numbers that are smaller than two, in odd rows all subnormal: a GPU that
+    /// flushed them to zero would be noticed.
+    fn row_of_f8(&mut self, row: usize, columns: usize) -> Vec<u8> {
+        let (scale, mask) = (1.0 + self.uniform(), if row.is_multiple_of(2) { 0xbf } else { 0x87 });
+        let numbers = (0..columns).map(|_| self.bits() as u8 & mask);
+        scale.to_le_bytes().into_iter().chain(numbers).collect()
     }
 
     fn quantised(&mut self, format: Format, count: usize) -> Vec<u8> {

@@ -20,6 +20,17 @@ pub fn f32_file(tensors: &[(&str, &[usize], Vec<f32>)]) -> Vec<u8> {
     safetensors::serialize(views, None).unwrap()
 }
 
+/// A file of weights in any types: names, types, shapes, bytes.
+pub fn file(tensors: &[(&str, &str, Vec<usize>, Vec<u8>)]) -> Vec<u8> {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, dtype, shape, bytes) in tensors {
+        let offsets = [data.len(), data.len() + bytes.len()];
+        header.insert((*name).into(), json!({"dtype": dtype, "shape": shape, "data_offsets": offsets}));
+        data.extend(bytes);
+    }
+    raw_file(&Value::Object(header).to_string(), &data)
+}
+
 /// A file from its header's text and its data, whatever they are.
 pub fn raw_file(header: &str, data: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()

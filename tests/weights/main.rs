@@ -5,6 +5,7 @@
 #[allow(dead_code, unreachable_pub, reason = "other test programs use the rest")]
 #[path = "../common"]
 mod common {
+    pub mod adapter;
     pub mod cache;
     pub mod gguf;
     pub mod safetensors;
@@ -12,6 +13,7 @@ mod common {
 mod folder;
 mod gguf;
 mod gguf_wrong;
+mod joined;
 mod real;
 
 use std::rc::Rc;

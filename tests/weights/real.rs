@@ -14,12 +14,13 @@ fn open(path: &Path) -> Result<Checkpoint> {
 }
 
 /// The values of some rows of a tensor.
-fn values(checkpoint: &Checkpoint, name: &str, first: usize, count: usize) -> Vec<f32> {
+pub(crate) fn values(checkpoint: &Checkpoint, name: &str, first: usize, count: usize) -> Vec<f32> {
     let tensor = &checkpoint.tensors[name];
     let stored = pollster::block_on(checkpoint.read_rows(tensor, first, count)).unwrap();
-    assert_eq!(tensor.format.first_non_finite(&stored), None);
-    let mut values = vec![0.0; count * tensor.columns()];
-    tensor.format.rules().dequantise(&stored, &mut values);
+    let columns = tensor.columns();
+    assert_eq!(tensor.format.first_non_finite_row(columns, &stored).unwrap(), None);
+    let mut values = vec![0.0; count * columns];
+    tensor.format.dequantise(columns, &stored, &mut values).unwrap();
     values
 }
 
@@ -84,7 +85,7 @@ fn the_tiny_models_are_what_their_twins_are() {
 }
 
 /// Two sums over the bits of values, the second one by place, as in make_models.py.
-fn checksum(values: &[f32]) -> String {
+pub(crate) fn checksum(values: &[f32]) -> String {
     let (mut plain, mut placed) = (0_u64, 0_u64);
     for (value, place) in values.iter().zip(1_u64..) {
         let bits = u64::from(value.to_bits());

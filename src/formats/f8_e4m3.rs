@@ -1,0 +1,64 @@
+//! F8_E4M3: one byte a weight (sign, four bits of exponent with bias 7, three of mantissa) and one
+//! scale a row; weight = number · scale.
+//!
+//! Checkpoints have a scale for the whole matrix or for each row; either way a stored row begins
+//! with its f32 scale, 0.01 bits a weight in rows of 3072. There is no infinity; the bytes 0x7f
+//! and 0xff are NaN.
+//! Plane 0 (`vec4<u32>`, two a unit): the bytes in order. Plane 1 (`u32`, one a row): the scale.
+
+use super::{UNIT, WeightFormat, bits};
+
+/// Bytes of the scale.
+const HEADER: usize = 4;
+
+pub(super) struct F8E4M3;
+
+/// The number of a byte that is not NaN, exactly.
+fn number(byte: u8) -> f32 {
+    let (exponent, mantissa) = (u32::from(byte >> 3 & 15), u32::from(byte & 7));
+    // Subnormal numbers have the smallest exponent and no leading one.
+    let significand = if exponent == 0 { mantissa } else { mantissa | 8 };
+    let power = f32::from_bits((exponent.max(1) + 127 - 7 - 3) << 23);
+    let magnitude = significand as f32 * power;
+    if byte & 0x80 == 0 { magnitude } else { -magnitude }
+}
+
+impl WeightFormat for F8E4M3 {
+    fn row_header_bytes(&self) -> usize {
+        HEADER
+    }
+
+    fn block_weights(&self) -> usize {
+        1
+    }
+
+    fn block_bytes(&self) -> usize {
+        1
+    }
+
+    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
+        let scale = f32::from_bits(bits::word(stored, 0));
+        for (value, &byte) in out.iter_mut().zip(&stored[HEADER..]) {
+            *value = number(byte) * scale;
+        }
+    }
+
+    fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {
+        vec![bits::units(columns) * UNIT, HEADER]
+    }
+
+    fn repack_row(&self, columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
+        let (scale, numbers) = stored.split_at(HEADER);
+        planes[0][..columns].copy_from_slice(numbers);
+        planes[1].copy_from_slice(scale);
+    }
+
+    fn is_finite(&self, stored: &[u8]) -> bool {
+        let (scale, numbers) = stored.split_at(HEADER);
+        f32::from_bits(bits::word(scale, 0)).is_finite() && numbers.iter().all(|byte| byte & 0x7f != 0x7f)
+    }
+
+    fn shader(&self) -> &'static str {
+        include_str!("../../shaders/formats/f8_e4m3.wgsl")
+    }
+}

@@ -1,0 +1,184 @@
+//! Weights whose scales are tensors of their own, put together: everybody else sees one tensor in
+//! one format.
+//!
+//! - FP8, as ModelOpt and compressed-tensors write it: `x.weight` in F8_E4M3 beside
+//!   `x.weight_scale`, one number or one for each row.
+//!
+//! `x.input_scale`, `k_proj.k_scale` and `v_proj.v_scale` say how activations and the key/value
+//! cache are rounded to eight bits. Here both are f32 and nothing is rounded: these are dropped.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::rc::Rc;
+
+use ::safetensors::Dtype;
+
+use crate::error::{Code, Error, Result};
+use crate::formats::Format;
+use crate::weights::gguf::size_bytes;
+use crate::weights::safetensors::Stored;
+use crate::weights::source::ByteSource;
+use crate::weights::{Checkpoint, Tensor};
+
+/// Scales of the key/value cache.
+const CACHE_SCALES: [&str; 2] = [".k_proj.k_scale", ".v_proj.v_scale"];
+
+/// How the rows of a tensor are put together, span by span. A span is what has scales of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// In the order in which a span begins with them: one number for each span, or one for all.
+    pub(super) scales: Vec<Tensor>,
+    /// Spans of a row.
+    spans: usize,
+    /// Bytes of the tensor itself in a span.
+    span_bytes: usize,
+    /// Whether the scales are widened to f32.
+    widened: bool,
+}
+
+impl Joined {
+    /// Bytes of the tensor itself in so many rows.
+    pub(super) fn own_bytes(&self, rows: usize) -> u64 {
+        rows as u64 * self.spans as u64 * self.span_bytes as u64
+    }
+
+    /// Rows of `tensor`, put together; as [`Checkpoint::read_rows`].
+    pub(super) async fn read_rows(
+        &self,
+        checkpoint: &Checkpoint,
+        tensor: &Tensor,
+        first_row: usize,
+        row_count: usize,
+    ) -> Result<Vec<u8>> {
+        let (first, count) = (first_row * self.spans, row_count * self.spans);
+        let own = checkpoint.read_part(tensor, self.own_bytes(first_row), self.own_bytes(row_count)).await?;
+        let mut scales = Vec::new();
+        for scale in &self.scales {
+            scales.push(self.read_scales(checkpoint, scale, first, count).await?);
+        }
+        let mut rows = Vec::with_capacity(own.len() + scales.iter().map(Vec::len).sum::<usize>());
+        for (span, own) in own.chunks_exact(self.span_bytes).enumerate() {
+            for scales in &scales {
+                let width = scales.len() / count;
+                rows.extend_from_slice(&scales[span * width..][..width]);
+            }
+            rows.extend_from_slice(own);
+        }
+        Ok(rows)
+    }
+
+    /// One scale for each of these spans.
+    async fn read_scales(
+        &self,
+        checkpoint: &Checkpoint,
+        scale: &Tensor,
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<u8>> {
+        let width = scale.format.rules().block_bytes() as u64;
+        let mut stored = match scale.weights() {
+            1 => checkpoint.read_part(scale, 0, width).await?.repeat(count),
+            _ => checkpoint.read_part(scale, first as u64 * width, count as u64 * width).await?,
+        };
+        if self.widened {
+            let mut values = vec![0.0; count];
+            scale.format.rules().dequantise_row(&stored, &mut values);
+            stored = values.into_iter().flat_map(f32::to_le_bytes).collect();
+        }
+        Ok(stored)
+    }
+}
+
+/// The weights that these tensors are or make.
+pub(super) fn join(
+    stored: BTreeMap<String, Stored>,
+    files: &[Rc<dyn ByteSource>],
+) -> Result<BTreeMap<String, Tensor>> {
+    let is_quantised = |tensor: &&Stored| tensor.dtype == Dtype::F8_E4M3;
+    let quantised: Vec<String> =
+        stored.values().filter(is_quantised).map(|tensor| tensor.name.clone()).collect();
+    let mut pieces = Pieces { stored, files };
+    let mut tensors = BTreeMap::new();
+    for name in quantised {
+        if let Some(weight) = pieces.stored.remove(&name) {
+            tensors.insert(name, pieces.fp8(weight)?);
+        }
+    }
+    for (name, tensor) in std::mem::take(&mut pieces.stored) {
+        if !CACHE_SCALES.iter().any(|end| name.ends_with(end)) {
+            tensors.insert(name, pieces.plain(tensor)?);
+        }
+    }
+    Ok(tensors)
+}
+
+/// `unsupported-format` for an element type.
+pub(super) fn unsupported(file: &str, tensor: &str, found: &str) -> Error {
+    let expected = "expected F32, F16, BF16 or F8_E4M3";
+    Error::new(Code::UnsupportedFormat, format!("{file}: tensor {tensor}: element type {found}, {expected}"))
+}
+
+/// Tensors that are still to be put together.
+struct Pieces<'a> {
+    stored: BTreeMap<String, Stored>,
+    files: &'a [Rc<dyn ByteSource>],
+}
+
+impl Pieces<'_> {
+    /// An error that names the tensor and its file.
+    fn error(&self, code: Code, tensor: &Tensor, message: impl Display) -> Error {
+        Error::new(code, format!("{}: tensor {}: {message}", self.files[tensor.file].name(), tensor.name))
+    }
+
+    /// A tensor of floats.
+    fn plain(&self, stored: Stored) -> Result<Tensor> {
+        let dtype = stored.dtype.to_string();
+        let format = Format::from_safetensors_dtype(&dtype);
+        let file = self.files[stored.file].name();
+        let format = format.ok_or_else(|| unsupported(file, &stored.name, &dtype))?;
+        let shape = stored.shape.clone();
+        self.tensor(stored, format, shape)
+    }
+
+    /// A tensor of a format and shape that may be other than stored.
+    fn tensor(&self, stored: Stored, format: Format, shape: Vec<usize>) -> Result<Tensor> {
+        let Stored { name, file, offset, .. } = stored;
+        let mut tensor = Tensor { name, format, shape, file, offset, size_bytes: 0, joined: None };
+        tensor.size_bytes = size_bytes(format, &tensor.shape).map_err(|error| {
+            let message = format!("shape {:?}: {}", tensor.shape, error.message());
+            self.error(Code::Malformed, &tensor, message)
+        })?;
+        Ok(tensor)
+    }
+
+    /// Takes out the scales of that name, which belong to `weight`.
+    fn scales(&mut self, weight: &Tensor, name: &str) -> Result<Tensor> {
+        let Some(scales) = self.stored.remove(name) else {
+            return Err(self.error(
+                Code::MissingTensors,
+                weight,
+                format!("{name} is missing, expected it too"),
+            ));
+        };
+        self.plain(scales)
+    }
+
+    /// An FP8 matrix with its scale.
+    fn fp8(&mut self, stored: Stored) -> Result<Tensor> {
+        let shape = stored.shape.clone();
+        let mut weight = self.tensor(stored, Format::F8_E4M3, shape)?;
+        let scale = self.scales(&weight, &format!("{}_scale", weight.name))?;
+        let (found, rows) = (scale.weights(), weight.rows());
+        if found != 1 && (found != rows as u64 || scale.shape[0] != rows) {
+            let found = &scale.shape;
+            let message = format!("shape {found:?}, expected one number or one for each of {rows} rows");
+            return Err(self.error(Code::UnsupportedFormat, &scale, message));
+        }
+        if let Some(module) = weight.name.strip_suffix("weight") {
+            self.stored.remove(&format!("{module}input_scale"));
+        }
+        let span_bytes = weight.columns();
+        weight.joined = Some(Joined { scales: vec![scale], spans: 1, span_bytes, widened: true });
+        Ok(weight)
+    }
+}

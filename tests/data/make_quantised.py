@@ -1,0 +1,197 @@
+"""Makes what tests know of FP8 and MLX: golden blocks in tests/data/formats/ and tiny llamas in tests/data/folders/.
+
+`make_quantised.py` with the packages of tests/requirements.txt, ml_dtypes and mlx (its CPU build will do);
+rewrites the files in place, with the same bytes each time. ml_dtypes says what the FP8 numbers are, mlx packs, rounds and dequantises.
+
+A golden file is: the number of blocks (u32), a row of stored blocks after what they share, the values (f32).
+A tiny llama is NAME.safetensors and NAME.json: its config.json, and by tensor the checksum
+of what it is worth.
+"""
+
+import json
+from pathlib import Path
+
+import ml_dtypes
+import mlx.core as mx
+import numpy as np
+
+from make_models import checksum
+
+DATA = Path(__file__).parent
+FLOATS = {"F32": "<f4", "F16": "<f2", "BF16": ml_dtypes.bfloat16}
+MX = {"F32": mx.float32, "F16": mx.float16, "BF16": mx.bfloat16}
+# Bits, group and type of the scales of every MLX format that is tested.
+AFFINE = [(4, 32, "F16"), (4, 64, "BF16"), (4, 128, "BF16"), (8, 32, "BF16"), (8, 64, "F16"), (8, 128, "BF16"), (4, 64, "F32")]
+F8_MAX = 448.0
+
+
+def affine_name(bits, group, scales):
+    return f"mlx{bits}_{group}" + ("_f32" if scales == "F32" else "")
+
+
+def f8(codes):
+    return codes.view(ml_dtypes.float8_e4m3fn).astype("<f4")
+
+
+# ---------------------------------------------------------------- golden blocks
+
+
+def put_golden(name, blocks, stored, values):
+    assert np.isfinite(values).all(), name
+    (DATA / "formats" / f"{name}.bin").write_bytes(np.uint32(blocks).tobytes() + stored + values.astype("<f4").tobytes())
+
+
+def golden_f8(rng):
+    every = np.array([code for code in range(256) if code & 0x7F != 0x7F], np.uint8)
+    codes = np.concatenate([every, rng.choice(every, 1024)])
+    scale = np.float32(0.0123)
+    put_golden("f8_e4m3", len(codes), scale.tobytes() + codes.tobytes(), f8(codes) * scale)
+
+
+def dequantise(words, scales, biases, group, bits):
+    """By mlx, in f32."""
+    arrays = [mx.array(np.ascontiguousarray(array)) for array in (words, scales.astype("f4"), biases.astype("f4"))]
+    return np.array(mx.dequantize(*arrays, group_size=group, bits=bits))
+
+
+def golden_affine(rng, bits, group, kind):
+    """Extreme and ordinary scales, all quants, then what mlx makes of random numbers."""
+    dtype = FLOATS[kind]
+    extreme = [0.0, -0.0, np.finfo("f2").smallest_subnormal if kind == "F16" else 1e-30, 1.0, -1.0, 200.0, -200.0, 0.0123]
+    per_group = group * bits // 32
+    rows = 24
+    words = rng.integers(0, 1 << 32, (rows, per_group), dtype=np.uint32)
+    words[-1], words[-2] = 0, 0xFFFFFFFF
+    scales = np.array([extreme[row % 8] for row in range(rows)], dtype).reshape(-1, 1)
+    biases = np.array([extreme[row * 3 // 8 % 8] for row in range(rows)], dtype).reshape(-1, 1)
+    random = mx.array(rng.normal(0, 0.02, (rows, group)).astype("f4")).astype(MX[kind])
+    made = [np.array(part.astype(mx.float32)).astype(dtype) for part in mx.quantize(random, group_size=group, bits=bits)[1:]]
+    words = np.concatenate([words, np.array(mx.quantize(random, group_size=group, bits=bits)[0])])
+    scales, biases = np.concatenate([scales, made[0]]), np.concatenate([biases, made[1]])
+    values = dequantise(words, scales, biases, group, bits)
+    blocks = np.concatenate([part.view(np.uint8).reshape(len(words), -1) for part in (scales, biases, words)], axis=1)
+    put_golden(affine_name(bits, group, kind), len(blocks), blocks.tobytes(), values)
+
+
+# ---------------------------------------------------------------- tiny llamas
+
+HIDDEN, FFN, VOCABULARY = 128, 256, 96
+SHAPES = {
+    "model.embed_tokens": (VOCABULARY, HIDDEN),
+    "model.layers.0.self_attn.q_proj": (HIDDEN, HIDDEN),
+    "model.layers.0.self_attn.k_proj": (HIDDEN // 2, HIDDEN),
+    "model.layers.0.self_attn.v_proj": (HIDDEN // 2, HIDDEN),
+    "model.layers.0.self_attn.o_proj": (HIDDEN, HIDDEN),
+    "model.layers.0.mlp.gate_proj": (FFN, HIDDEN),
+    "model.layers.0.mlp.up_proj": (FFN, HIDDEN),
+    "model.layers.0.mlp.down_proj": (HIDDEN, FFN),
+    "lm_head": (VOCABULARY, HIDDEN),
+}
+NORMS = {"model.layers.0.input_layernorm": "F32", "model.layers.0.post_attention_layernorm": "BF16", "model.norm": "F16"}
+
+
+class Folder:
+    """Tensors in the making, and what they are worth."""
+
+    def __init__(self, rng):
+        self.rng, self.tensors, self.worth = rng, [], {}
+        for name, kind in NORMS.items():
+            self.floats(f"{name}.weight", rng.uniform(0.5, 1.5, HIDDEN), kind)
+
+    def put(self, name, kind, array):
+        self.tensors.append((name, kind, array))
+
+    def floats(self, name, values, kind):
+        array = np.asarray(values).astype(FLOATS[kind])
+        self.put(name, kind, array)
+        self.worth[name] = checksum(array.astype("<f4"))
+
+    def weights(self, name):
+        return self.rng.normal(0, 1 / np.sqrt(SHAPES[name][1]), SHAPES[name]).astype("f4")
+
+    def save(self, name, config):
+        config = {
+            "architectures": ["LlamaForCausalLM"],
+            "hidden_act": "silu",
+            "hidden_size": HIDDEN,
+            "intermediate_size": FFN,
+            "max_position_embeddings": 64,
+            "model_type": "llama",
+            "num_attention_heads": 4,
+            "num_hidden_layers": 1,
+            "num_key_value_heads": 2,
+            "rms_norm_eps": 1e-5,
+            "rope_theta": 10000.0,
+            "tie_word_embeddings": False,
+            "vocab_size": VOCABULARY,
+            **config,
+        }
+        header, data = {"__metadata__": {"format": "pt"}}, b""
+        for tensor, kind, array in self.tensors:
+            header[tensor] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [len(data), len(data) + array.nbytes]}
+            data += array.tobytes()
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        (DATA / "folders").mkdir(exist_ok=True)
+        (DATA / "folders" / f"{name}.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
+        known = {"config": config, "values": dict(sorted(self.worth.items()))}
+        (DATA / "folders" / f"{name}.json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+def fp8_folder(rng):
+    """As ModelOpt writes it: one scale a matrix, some modules left in BF16, scales of activations and of the
+    cache; and as compressed-tensors does: scales in BF16, one for each row."""
+    folder = Folder(rng)
+    scales = {"q_proj": ("F32", ()), "k_proj": ("F32", (1,)), "v_proj": ("BF16", (-1, 1)), "o_proj": ("F32", (-1,)), "gate_proj": ("BF16", ()), "down_proj": ("F16", (-1, 1))}
+    for name in SHAPES:
+        weights, part = folder.weights(name), name.split(".")[-1]
+        if part not in scales:
+            folder.floats(f"{name}.weight", weights, "BF16")
+            continue
+        kind, shape = scales[part]
+        largest = np.abs(weights).max(axis=1) if -1 in shape else np.abs(weights).max()
+        scale = (largest / F8_MAX).astype(FLOATS[kind]).reshape(shape)
+        wide = scale.astype("<f4").reshape(-1, 1) if -1 in shape else scale.astype("<f4").reshape(())
+        codes = np.clip(weights / wide, -F8_MAX, F8_MAX).astype(ml_dtypes.float8_e4m3fn)
+        folder.put(f"{name}.weight", "F8_E4M3", codes)
+        folder.put(f"{name}.weight_scale", kind, scale)
+        folder.put(f"{name}.input_scale", "F32", np.float32(0.5).reshape(()))
+        folder.worth[f"{name}.weight"] = checksum(codes.astype("<f4") * wide)
+    for part in "kv":
+        folder.put(f"model.layers.0.self_attn.{part}_proj.{part}_scale", "F32", np.float32(1).reshape(()))
+    folder.save("fp8", {"quantization_config": {"quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_scheme": {"num_bits": 8, "type": "float"}}})
+
+
+def mlx_folder(rng):
+    """As mlx-lm writes it: every matrix quantised, some modules unlike the others, one left as it was."""
+    folder = Folder(rng)
+    parts = dict(zip(SHAPES, [*AFFINE, None, (4, 64, "BF16")]))
+    quantization = {"group_size": 64, "bits": 4, "mode": "affine"}
+    for name, form in parts.items():
+        if form is None:
+            quantization[name] = False
+            folder.floats(f"{name}.weight", folder.weights(name), "BF16")
+            continue
+        bits, group, kind = form
+        if (bits, group) != (4, 64):
+            quantization[name] = {"group_size": group, "bits": bits}
+        weights = mx.array(folder.weights(name)).astype(MX[kind])
+        words, *pair = mx.quantize(weights, group_size=group, bits=bits)
+        scales, biases = (np.array(part.astype(mx.float32)).astype(FLOATS[kind]) for part in pair)
+        words = np.array(words)
+        for end, dtype, array in [("weight", "U32", words), ("scales", kind, scales), ("biases", kind, biases)]:
+            folder.put(f"{name}.{end}", dtype, array)
+        folder.worth[f"{name}.weight"] = checksum(dequantise(words, scales, biases, group, bits))
+    folder.save("mlx", {"quantization": quantization, "quantization_config": quantization})
+
+
+def main():
+    golden_f8(np.random.default_rng(8))
+    for bits, group, kind in AFFINE:
+        golden_affine(np.random.default_rng([bits, group]), bits, group, kind)
+    fp8_folder(np.random.default_rng(1))
+    mlx_folder(np.random.default_rng(2))
+
+
+if __name__ == "__main__":
+    main()

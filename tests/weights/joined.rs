@@ -1,0 +1,144 @@
+//! Weights whose scales are tensors of their own: worth what other packages say, on both executors
+//! the same model as their values in F32, and refused where the parts do not fit.
+
+use serde_json::{Value, json};
+use tablm::Code;
+use tablm::engine::{DeviceChoice, Engine, LoadOptions, normalised_error};
+use tablm::formats::Format;
+use tablm::weights::Checkpoint;
+
+use crate::common::adapter::gpu;
+use crate::common::gguf::f32_bytes;
+use crate::common::safetensors::{Folder, file};
+use crate::real::{checksum, values};
+use crate::{open_all, refused};
+
+/// A tiny llama of tests/data/make_quantised.py, and what its tensors are worth.
+fn tiny(name: &str) -> (Folder, Value) {
+    let path = format!("{}/tests/data/folders/{name}", env!("CARGO_MANIFEST_DIR"));
+    let weights = std::fs::read(format!("{path}.safetensors")).unwrap();
+    let known = std::fs::read(format!("{path}.json")).unwrap();
+    let known: Value = serde_json::from_slice(&known).unwrap();
+    let tokenizer = include_bytes!("../data/text/small_tokenizer.json");
+    let folder = Folder::new(weights)
+        .with("config.json", known["config"].to_string().as_bytes())
+        .with("tokenizer.json", tokenizer);
+    (folder, known["values"].clone())
+}
+
+/// The folder with all weights in F32.
+fn in_f32(folder: &Folder, checkpoint: &Checkpoint) -> Folder {
+    let tensors = checkpoint.tensors.iter().map(|(name, tensor)| {
+        let values = values(checkpoint, name, 0, tensor.rows());
+        (name.as_str(), "F32", tensor.shape.clone(), f32_bytes(values))
+    });
+    folder.clone().with("model.safetensors", &file(&tensors.collect::<Vec<_>>()))
+}
+
+async fn logits(folder: &Folder, device: DeviceChoice) -> Vec<f32> {
+    let options = LoadOptions { device, ..LoadOptions::default() };
+    let mut engine = Engine::load(folder.sources(), &options, &mut |_| {}).await.unwrap();
+    engine.logits(&(0..40).map(|i| i * 7 % 96).collect::<Vec<_>>()).await.unwrap()
+}
+
+fn is_worth_what_others_say(name: &str, formats: &[&str]) {
+    let (folder, known) = tiny(name);
+    let checkpoint = open_all(folder.sources()).unwrap();
+    checkpoint.check_complete().unwrap();
+    let names: Vec<&String> = checkpoint.tensors.keys().collect();
+    assert_eq!(names, known.as_object().unwrap().keys().collect::<Vec<_>>());
+    for (name, tensor) in &checkpoint.tensors {
+        assert_eq!(known[name], checksum(&values(&checkpoint, name, 0, tensor.rows())), "{name}");
+        let last = tensor.rows() - 1;
+        let all = values(&checkpoint, name, 0, tensor.rows());
+        assert_eq!(values(&checkpoint, name, last, 1), all[last * tensor.columns()..], "{name}");
+    }
+    for format in formats {
+        assert!(checkpoint.tensors.values().any(|tensor| tensor.format.name() == *format), "{format}");
+    }
+    pollster::block_on(async {
+        let expected = logits(&in_f32(&folder, &checkpoint), DeviceChoice::Cpu).await;
+        assert_eq!(logits(&folder, DeviceChoice::Cpu).await, expected);
+        if gpu().await.is_some() {
+            let error = normalised_error(&expected, &logits(&folder, DeviceChoice::Gpu).await);
+            assert!(error < 1e-10, "{name}: {error:e}");
+        }
+    });
+}
+
+#[test]
+fn fp8_is_worth_what_ml_dtypes_says() {
+    is_worth_what_others_say("fp8", &["F8_E4M3", "BF16", "F16", "F32"]);
+}
+
+/// A folder with these tensors, all bytes 1, and this configuration.
+fn folder(tensors: &[(&str, &str, &[usize])], config: &Value) -> Folder {
+    let bytes = |dtype: &str| match dtype {
+        "F32" | "U32" | "I32" => 4,
+        "F16" | "BF16" => 2,
+        _ => 1,
+    };
+    let tensors = tensors.iter().map(|&(name, dtype, shape)| {
+        (name, dtype, shape.to_vec(), vec![1; shape.iter().product::<usize>() * bytes(dtype)])
+    });
+    let tensors: Vec<_> = tensors.collect();
+    Folder::new(file(&tensors)).with("config.json", config.to_string().as_bytes())
+}
+
+#[test]
+fn fp8_parts_that_do_not_fit_are_named() {
+    let fp8 = |scale: Option<(&'static str, &[usize])>| {
+        let mut tensors = vec![("a.weight", "F8_E4M3", &[6, 4][..]), ("a.input_scale", "F32", &[])];
+        tensors.extend(scale.map(|(dtype, shape)| ("a.weight_scale", dtype, shape)));
+        tensors.extend([("a.k_proj.k_scale", "F32", &[][..]), ("b.v_proj.v_scale", "F32", &[1])]);
+        open_all(folder(&tensors, &json!({})).sources())
+    };
+    for shape in [&[][..], &[1], &[1, 1], &[6], &[6, 1]] {
+        let checkpoint = fp8(Some(("F32", shape))).unwrap();
+        let weight = &checkpoint.tensors["a.weight"];
+        assert_eq!(
+            (weight.format, &weight.shape[..], checkpoint.tensors.len()),
+            (Format::F8_E4M3, &[6, 4][..], 1)
+        );
+    }
+    for shape in [&[4][..], &[1, 6], &[2, 3], &[6, 4], &[12]] {
+        refused(
+            fp8(Some(("BF16", shape))),
+            Code::UnsupportedFormat,
+            &["a.weight_scale: shape", "each of 6 rows"],
+        );
+    }
+    refused(
+        fp8(None),
+        Code::MissingTensors,
+        &["model.safetensors: tensor a.weight", "a.weight_scale is missing"],
+    );
+    for dtype in ["U8", "I32", "F8_E4M3"] {
+        refused(fp8(Some((dtype, &[]))), Code::UnsupportedFormat, &["tensor a.weight_scale", dtype]);
+    }
+}
+
+#[test]
+fn fp8_weights_and_scales_that_are_not_numbers_are_refused() {
+    let load = |weight: u8, scale: f32, file_bytes_less: usize| {
+        let (folder, _) = tiny("fp8");
+        let name = "model.layers.0.self_attn.v_proj.weight";
+        let checkpoint = open_all(folder.sources()).unwrap();
+        let mut bytes = folder.0.iter().find(|(name, _)| name == "model.safetensors").unwrap().1.clone();
+        bytes[checkpoint.tensors[name].offset as usize + 130] = weight;
+        let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let entries: Value = serde_json::from_slice(&bytes[8..header]).unwrap();
+        let at = header + entries[format!("{name}_scale")]["data_offsets"][0].as_u64().unwrap() as usize;
+        bytes[at + 4..at + 6].copy_from_slice(&scale.to_le_bytes()[2..]);
+        bytes.truncate(bytes.len() - file_bytes_less);
+        let options = LoadOptions { device: DeviceChoice::Cpu, ..LoadOptions::default() };
+        let folder = folder.with("model.safetensors", &bytes);
+        pollster::block_on(Engine::load(folder.sources(), &options, &mut |_| {})).map(|_| ())
+    };
+    load(0x7e, 1.0, 0).unwrap();
+    refused(load(0x7f, 1.0, 0), Code::Malformed, &["v_proj.weight", "row 1", "NaN"]);
+    refused(load(0xff, 1.0, 0), Code::Malformed, &["v_proj.weight", "row 1", "NaN"]);
+    refused(load(0, f32::NAN, 0), Code::Malformed, &["v_proj.weight", "row 2", "NaN"]);
+    refused(load(0, f32::INFINITY, 0), Code::Malformed, &["v_proj.weight", "row 2", "infinite"]);
+    refused(load(0, 1.0, 9), Code::Malformed, &["needs bytes"]);
+}
