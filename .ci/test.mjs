@@ -24,6 +24,7 @@ const steps = () => [
   { name: "clippy-wasm", run: ["cargo", "clippy", "--quiet", "--release", "--locked", "--target", "wasm32-unknown-unknown", "--lib", "--", "-D", "warnings"] },
   { name: "doc", run: ["cargo", "doc", "--quiet", "--release", "--locked", "--no-deps"], env: { RUSTDOCFLAGS: "-D warnings" } },
   { name: "derived-models", run: [PYTHON, "tests/data/make_models.py"], when: "tests/data/make_models.py" },
+  { name: "tiny-models", run: [PYTHON, "tests/data/tiny/make_tiny.py"] },
   { name: "rust", run: ["cargo", "test", "--release", "--locked", "--no-fail-fast"], count: countCargo },
   { name: "build", run: [".ci/build.sh", "native", "package", "page"], needed: true },
   { name: "typescript-package", run: [TSC, "--noEmit", "--project", "pkg"] },

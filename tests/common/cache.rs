@@ -19,6 +19,11 @@ pub fn derived(name: &str) -> PathBuf {
     present(folder().join("derived/1").join(name))
 }
 
+/// A folder or file that tests/data/tiny/make_tiny.py makes, e.g. `llama-tied` or `llama-tied.gguf`.
+pub fn tiny(name: &str) -> PathBuf {
+    present(folder().join("derived/tiny").join(name))
+}
+
 fn present(path: PathBuf) -> PathBuf {
     assert!(
         path.exists(),

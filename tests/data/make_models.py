@@ -8,21 +8,16 @@ safetensors, tokenizers; pinned in tests/requirements.txt):
 - tiny random llama models with rows of 256 and 512 in Q4_K, Q5_K and Q6_K, each with a twin in
   F32 that the gguf package dequantised.
 
-The result lies in FOLDER/1 (default: the cache's `derived/1`), with a manifest of lengths and hashes,
-and `values.json` with a checksum of what the gguf package makes of every tensor of every GGUF file.
-A second run finds the manifest and does nothing; `--verify` checks the hashes.
+The result lies in FOLDER/1 (default: the cache's `derived/1`), with `values.json`, a checksum of what
+the gguf package makes of every tensor of every GGUF file; derived.py says when it is made anew.
 """
 
-import hashlib
 import json
-import os
-import shutil
 import sys
-import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from derived import cache, inputs, once, say, sha256, write_json
 from gguf import GGMLQuantizationType as Type
 from gguf import GGUFReader, GGUFWriter, quants
 from safetensors.numpy import save_file
@@ -46,18 +41,6 @@ HF_NAMES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-
-
-def sha256(path):
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def say(text):
-    print(f"make_models: {text}", file=sys.stderr, flush=True)
 
 
 def checksum(values):
@@ -142,8 +125,17 @@ def hf_weights(weights, head_count, kv_head_count):
     return out
 
 
-def write_json(path, value):
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def save_tokenizer(folder, tokens, types, merges):
+    """tokenizer.json of a byte-level vocabulary that splits as SmolLM2's."""
+    merges = [tuple(merge.split(" ")) for merge in merges]
+    tokenizer = Tokenizer(models.BPE(vocab={token: id for id, token in enumerate(tokens)}, merges=merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    special = [AddedToken(token, special=True, normalized=False) for token, kind in zip(tokens, types) if kind == CONTROL]
+    tokenizer.add_special_tokens(special)
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
 
 
 def write_folder_text(folder, reader, dtype):
@@ -193,16 +185,7 @@ def write_folder_text(folder, reader, dtype):
             "unk_token": tokens[unknown],
         },
     )
-    merges = [tuple(merge.split(" ")) for merge in get("tokenizer.ggml.merges")]
-    tokenizer = Tokenizer(models.BPE(vocab={token: id for id, token in enumerate(tokens)}, merges=merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    types = get("tokenizer.ggml.token_type")
-    special = [AddedToken(token, special=True, normalized=False) for token, kind in zip(tokens, types) if kind == CONTROL]
-    tokenizer.add_special_tokens(special)
-    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    save_tokenizer(folder, tokens, get("tokenizer.ggml.token_type"), get("tokenizer.ggml.merges"))
 
 
 def write_f32_folder(folder, reader, weights):
@@ -367,57 +350,17 @@ def make(model, folder):
     for kind in (Type.Q4_K, Type.Q5_K, Type.Q6_K):
         for hidden in (256, 512):
             tiny_model(folder, kind, hidden, get("tokenizer.chat_template"))
-
-
-def inputs():
-    packages = {name: version(name) for name in ("gguf", "numpy", "safetensors", "tokenizers")}
-    return {"script": sha256(__file__), "model": MODEL_SHA256, "packages": packages}
-
-
-def is_made(folder, verify):
-    manifest = folder / "manifest.json"
-    if not manifest.exists():
-        return False
-    said = json.loads(manifest.read_text())
-    if said["inputs"] != inputs():
-        return False
-    for name, file in said["files"].items():
-        path = folder / name
-        if not path.exists() or path.stat().st_size != file["size_bytes"]:
-            return False
-        if verify and sha256(path) != file["sha256"]:
-            return False
-    return True
+    say("dequantising what was made")
+    write_json(folder / "values.json", {path.name: checksums(path) for path in sorted(folder.glob("*.gguf"))})
 
 
 def main():
     arguments = [argument for argument in sys.argv[1:] if argument != "--verify"]
-    cache = Path(os.environ.get("TABLM_CACHE") or Path.home() / ".cache" / "tablm")
-    model = Path(arguments[0]) if arguments else cache / "models" / MODEL
-    parent = Path(arguments[1]) if len(arguments) > 1 else cache / "derived"
-    folder = parent / VERSION
-    if is_made(folder, "--verify" in sys.argv):
-        say(f"{folder} is there")
-        return
-    parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
-    try:
-        make(model, work)
-        say("dequantising what was made")
-        write_json(work / "values.json", {path.name: checksums(path) for path in sorted(work.glob("*.gguf"))})
-        files = sorted(path for path in work.rglob("*") if path.is_file())
-        entries = {str(path.relative_to(work)): {"size_bytes": path.stat().st_size, "sha256": sha256(path)} for path in files}
-        write_json(work / "manifest.json", {"inputs": inputs(), "files": entries})
-        work.chmod(0o755)
-        # Whoever reads the old files meanwhile keeps them; nobody finds none.
-        old = Path(tempfile.mkdtemp(prefix=".old-", dir=parent))
-        if folder.exists():
-            folder.rename(old / VERSION)
-        work.rename(folder)
-        shutil.rmtree(old)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    say(f"made {folder}")
+    model = Path(arguments[0]) if arguments else cache() / "models" / MODEL
+    parent = Path(arguments[1]) if len(arguments) > 1 else cache() / "derived"
+    here = Path(__file__).parent
+    made_from = inputs([__file__, here / "derived.py"], model=MODEL_SHA256)
+    once(parent / VERSION, made_from, lambda folder: make(model, folder))
 
 
 if __name__ == "__main__":

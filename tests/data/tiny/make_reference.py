@@ -1,0 +1,108 @@
+"""Writes reference/: what Hugging Face transformers makes of the tiny models.
+
+usage: make_reference.py [FAMILY…]   (needs requirements.txt beside it; first run make_tiny.py)
+
+For each model the logits after prompts of several lengths (FAMILY.f32, one row after another), and a
+greedy continuation of one (FAMILY.json). All in F32 on the CPU with eager attention. The steps of Mamba mixers are not clamped: transformers clamps
+them in a prompt and not in decoding, and only the latter is what the models were trained with.
+Before anything is written, the prompt read at once must agree with the prompt read token by token.
+make_llamacpp.mjs adds what llama.cpp makes of the GGUF twins.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import torch  # noqa: E402
+from derived import cache, sha256  # noqa: E402
+from specs import FAMILIES, GREEDY_PROMPT, GREEDY_TOKENS, LENGTHS, prompt  # noqa: E402
+from transformers import AutoModelForCausalLM  # noqa: E402
+from transformers.utils import logging  # noqa: E402
+
+logging.set_verbosity_error()
+logging.disable_progress_bar()
+
+# Largest difference over the largest logit; both sides are F32.
+TOLERANCE = 2e-5
+
+
+def load(folder):
+    model, report = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+    wrong = {name: found for name, found in report.items() if found}
+    if wrong:
+        sys.exit(f"{folder.name}: transformers did not take all tensors: {wrong}")
+    for module in model.modules():
+        if hasattr(module, "time_step_limit"):
+            module.time_step_limit = (0.0, math.inf)
+    return model.eval()
+
+
+def logits_at_once(model, ids):
+    return model(torch.tensor([ids]), use_cache=False).logits[0, -1]
+
+
+def token_by_token(model, ids):
+    """The logits after each token, by decoding."""
+    cache, rows = None, []
+    for token in ids:
+        out = model(torch.tensor([[token]]), past_key_values=cache, use_cache=True)
+        cache = out.past_key_values
+        rows.append(out.logits[0, -1])
+    return rows
+
+
+def distance(found, expected):
+    return ((found - expected).abs().max() / expected.abs().max()).item()
+
+
+def greedy(model, ids):
+    """Ids, and the smallest lead that one of them had."""
+    ids, lead = list(ids), math.inf
+    for _ in range(GREEDY_TOKENS):
+        best = logits_at_once(model, ids).topk(2)
+        lead = min(lead, (best.values[0] - best.values[1]).item())
+        ids.append(best.indices[0].item())
+    return ids[-GREEDY_TOKENS:], lead
+
+
+def reference(folder, spec):
+    model = load(folder)
+    vocab_size = spec["config"]["vocab_size"]
+    at_once = {length: logits_at_once(model, prompt(length, vocab_size)) for length in LENGTHS}
+    worst = math.nan
+    # Without attention transformers does not know how long its cache is, and does not decode.
+    if "nemotron_h" != model.config.model_type or "full_attention" in model.config.layers_block_type:
+        rows = token_by_token(model, prompt(max(LENGTHS), vocab_size))
+        worst = max(distance(rows[length - 1], at_once[length]) for length in LENGTHS)
+    ids, lead = greedy(model, prompt(GREEDY_PROMPT, vocab_size))
+    print(f"{spec['name']:28} prompt and decoding differ by {worst:.1e}, smallest lead {lead:.1e}, largest logit {at_once[513].abs().max():.1f}, {len(set(ids))} ids", flush=True)
+    if worst > TOLERANCE:
+        sys.exit(f"{spec['name']}: differ by more than {TOLERANCE}")
+    entry = {
+        "name": spec["name"],
+        "vocab_size": vocab_size,
+        "weights_sha256": sha256(folder / "model.safetensors"),
+        "twin": spec.get("twin"),
+        "greedy": ids,
+    }
+    return entry, b"".join(logits.numpy().astype("<f4").tobytes() for logits in at_once.values())
+
+
+def main():
+    models = cache() / "derived" / "tiny"
+    for family in sys.argv[1:] or FAMILIES:
+        folder = HERE / "reference"
+        folder.mkdir(exist_ok=True)
+        with torch.inference_mode():
+            found = [reference(models / spec["name"], spec) for spec in FAMILIES[family]]
+        lines = ",\n".join(json.dumps(entry) for entry, _ in found)
+        (folder / f"{family}.json").write_text(f"[\n{lines}\n]\n")
+        (folder / f"{family}.f32").write_bytes(b"".join(logits for _, logits in found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Makes tiny random models of every architecture: `make_tiny.py [FOLDER]`.
+
+Each is a safetensors folder as transformers writes it and, of the same weights, a GGUF file as
+llama.cpp's converter writes it, both in F32. The result lies in FOLDER/tiny (default: the cache's
+`derived/tiny`). specs.py says which models, weights.py draws them, twins.py converts them;
+make_reference.py runs the reference implementations on them.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from derived import cache, inputs, once, write_json  # noqa: E402
+from make_models import CONTROL, Type, save_tokenizer, tiny_tokenizer, write_gguf  # noqa: E402
+from specs import FAMILIES  # noqa: E402
+from twins import ARCHITECTURES, FILLERS, gguf, tensors  # noqa: E402
+from weights import draw, nemotron_h_pattern, to_bf16  # noqa: E402
+
+SCRIPTS = ["make_tiny.py", "specs.py", "twins.py", "weights.py", "../derived.py", "../make_models.py"]
+
+
+def save_safetensors(path, weights, stored_in_bf16):
+    """By hand from the format's description: numpy has no bfloat16."""
+    header, pieces, offset = {"__metadata__": {"format": "pt"}}, [], 0
+    for name, values in weights.items():
+        is_bf16 = name.endswith(stored_in_bf16)
+        data = (to_bf16(values) if is_bf16 else values).tobytes()
+        header[name] = {"dtype": "BF16" if is_bf16 else "F32", "shape": list(values.shape), "data_offsets": [offset, offset + len(data)]}
+        pieces.append(data)
+        offset += len(data)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(b"".join([len(text).to_bytes(8, "little"), text, *pieces]))
+
+
+class Vocabulary:
+    """One tokenizer, cut or filled up to the size that a model needs."""
+
+    def __init__(self):
+        self.tokens, _, self.merges = tiny_tokenizer(300, "")
+
+    def of_size(self, size):
+        tokens = self.tokens[:size] + [f"<unused{i}>" for i in range(size - len(self.tokens))]
+        types = [CONTROL if token.startswith("<") and token.endswith(">") else 1 for token in tokens]
+        kept = [merge for merge in self.merges if merge.replace(" ", "") in set(tokens)]
+        return tokens, types, kept
+
+
+def write_folder(folder, spec, weights, vocabulary):
+    folder.mkdir()
+    # Python writes `Infinity`, as the files on the hub have it.
+    write_json(folder / "config.json", spec["config"])
+    write_json(folder / "generation_config.json", {"_from_model_config": True, "bos_token_id": 1, "eos_token_id": 2})
+    save_tokenizer(folder, *vocabulary)
+    prefix = spec.get("prefix", "model.")
+    named = {name.replace("model.", prefix, 1): values for name, values in weights.items()}
+    save_safetensors(folder / "model.safetensors", named, spec.get("stored", ()))
+
+
+def write_twin(path, family, spec, weights, vocabulary):
+    config = spec["config"]
+    tokens, types, merges = vocabulary
+
+    def fill(writer):
+        writer.add_name(spec["name"])
+        FILLERS[family](writer, config)
+        writer.add_file_type(0)
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre("smollm")
+        writer.add_token_list(tokens)
+        writer.add_token_types(types)
+        writer.add_token_merges(merges)
+        writer.add_bos_token_id(1)
+        writer.add_eos_token_id(2)
+
+    layer_count = len(nemotron_h_pattern(config)) if family == "nemotron_h" else config["num_hidden_layers"]
+    found = tensors(family, config, weights, layer_count)
+    write_gguf(path, gguf.MODEL_ARCH_NAMES[ARCHITECTURES[family]], fill, [(name, values, Type.F32) for name, values in found])
+
+
+def make(folder):
+    vocabularies = Vocabulary()
+    for family, specs in FAMILIES.items():
+        for spec in specs:
+            weights = draw(family, spec)
+            vocabulary = vocabularies.of_size(spec["config"]["vocab_size"])
+            write_folder(folder / spec["name"], spec, weights, vocabulary)
+            if "twin" not in spec:
+                write_twin(folder / f"{spec['name']}.gguf", family, spec, weights, vocabulary)
+
+
+def main():
+    arguments = [argument for argument in sys.argv[1:] if argument != "--verify"]
+    parent = Path(arguments[0]) if arguments else cache() / "derived"
+    once(parent / "tiny", inputs([HERE / script for script in SCRIPTS]), make)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""The GGUF twin of a tiny model, with names, keys and values as llama.cpp's converter writes them.
+
+Tensor names come from the gguf package's own table; what is changed on the way is said here, once
+for each architecture. All tensors stay F32.
+"""
+
+import math
+
+import gguf
+import numpy as np
+from gguf import MODEL_ARCH as Arch
+from weights import nemotron_h_pattern
+
+ARCHITECTURES = {"nemotron_h": Arch.NEMOTRON_H, "llama": Arch.LLAMA, "qwen2": Arch.QWEN2, "gemma2": Arch.GEMMA2, "gemma3": Arch.GEMMA3, "phi": Arch.PHI2}
+
+
+def rope(config):
+    """The rotary parameters under either spelling, as of layers without a window."""
+    found = dict(config.get("rope_parameters") or {})
+    found = dict(found.get("full_attention", found))
+    found.update(config.get("rope_scaling") or {})
+    found.setdefault("rope_theta", config.get("rope_theta", 10000.0))
+    found.setdefault("partial_rotary_factor", config.get("partial_rotary_factor", 1.0))
+    found["rope_type"] = found.get("rope_type", found.get("type", "default"))
+    return found
+
+
+def heads(config):
+    count = config["num_attention_heads"]
+    return count, config.get("num_key_value_heads") or count, config.get("head_dim") or config["hidden_size"] // count
+
+
+# ---------------------------------------------------------------- tensors
+
+
+def adjacent_pairs(values, head_count):
+    """From Hugging Face's order of a head's rows, pairs half a head apart, to pairs side by side."""
+    split = values.reshape(head_count, 2, values.shape[0] // head_count // 2, *values.shape[1:])
+    return np.ascontiguousarray(split.swapaxes(1, 2).reshape(values.shape))
+
+
+def llama_divisors(config):
+    """What each frequency is divided by under `llama3` scaling, or nothing."""
+    parameters, (_, _, head_dim) = rope(config), heads(config)
+    if parameters["rope_type"] != "llama3":
+        return None
+    factor, low, high = (parameters[name] for name in ("factor", "low_freq_factor", "high_freq_factor"))
+    divisors = []
+    for pair in range(head_dim // 2):
+        turns = parameters["original_max_position_embeddings"] * parameters["rope_theta"] ** (-2 * pair / head_dim) / (2 * math.pi)
+        smooth = min(max((turns - low) / (high - low), 0.0), 1.0)
+        divisors.append(1 / ((1 - smooth) / factor + smooth))
+    return np.array(divisors, np.float32)
+
+
+def convert_llama(name, values, config):
+    head_count, kv_head_count, _ = heads(config)
+    if name.endswith("q_proj.weight"):
+        return adjacent_pairs(values, head_count)
+    if name.endswith("k_proj.weight"):
+        return adjacent_pairs(values, kv_head_count)
+    return values
+
+
+def convert_gemma(name, values, _):
+    return values + np.float32(1) if name.endswith("norm.weight") else values
+
+
+def convert_nemotron_h(name, values, config):
+    if name.endswith("A_log"):
+        return -np.exp(values).reshape(-1, 1)
+    if name.endswith("mixer.D"):
+        return values.reshape(-1, 1)
+    if name.endswith("conv1d.weight"):
+        return values.squeeze(1)
+    if name.endswith("mixer.norm.weight"):
+        return values.reshape(config["n_groups"], -1)
+    return values
+
+
+CONVERTERS = {"nemotron_h": convert_nemotron_h, "llama": convert_llama, "gemma2": convert_gemma, "gemma3": convert_gemma}
+
+
+def tensors(family, config, weights, layer_count):
+    """(name, values) of the twin."""
+    names = gguf.get_tensor_name_map(ARCHITECTURES[family], layer_count)
+    convert = CONVERTERS.get(family, lambda _, values, __: values)
+    out = []
+    for name, values in weights.items():
+        known = name
+        if family == "nemotron_h":
+            known = name.replace("model.", "backbone.", 1).replace("dt_bias", "dt_proj.bias")
+        mapped = names.get_name(known, try_suffixes=(".weight", ".bias"))
+        if mapped is None:
+            raise KeyError(f"{name} has no name in GGUF")
+        out.append((mapped, convert(name, values, config)))
+    divisors = llama_divisors(config) if family == "llama" else None
+    if divisors is not None:
+        out.append(("rope_freqs.weight", divisors))
+    return out
+
+
+# ---------------------------------------------------------------- keys
+
+
+def fill_common(writer, config):
+    """What the converter's base class writes."""
+    head_count, kv_head_count, _ = heads(config)
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(head_count)
+    writer.add_head_count_kv(kv_head_count)
+    if "rms_norm_eps" in config:
+        writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    if "head_dim" in config:
+        writer.add_key_length(config["head_dim"])
+        writer.add_value_length(config["head_dim"])
+
+
+def fill_rope(writer, config):
+    parameters = rope(config)
+    writer.add_rope_freq_base(parameters["rope_theta"])
+    if parameters["rope_type"] == "linear":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(parameters["factor"])
+
+
+def fill_llama(writer, config):
+    fill_common(writer, config)
+    fill_rope(writer, config)
+    writer.add_vocab_size(config["vocab_size"])
+    writer.add_rope_dimension_count(heads(config)[2])
+
+
+def fill_qwen2(writer, config):
+    fill_common(writer, config)
+    fill_rope(writer, config)
+
+
+def fill_gemma2(writer, config):
+    fill_common(writer, config)
+    writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
+    writer.add_final_logit_softcapping(config["final_logit_softcapping"])
+    writer.add_sliding_window(config["sliding_window"])
+
+
+def fill_gemma3(writer, config):
+    fill_common(writer, config)
+    fill_rope(writer, config)
+    # Since 2026 the converter writes the base of the layers with a window, too; before, readers knew it.
+    if "rope_parameters" in config:
+        writer.add_rope_freq_base_swa(config["rope_parameters"]["sliding_attention"]["rope_theta"])
+    writer.add_sliding_window(config["sliding_window"])
+
+
+def fill_phi(writer, config):
+    fill_common(writer, config)
+    head_count, _, _ = heads(config)
+    writer.add_layer_norm_eps(config["layer_norm_eps"])
+    writer.add_rope_dimension_count(int(rope(config)["partial_rotary_factor"] * config["hidden_size"]) // head_count)
+    writer.add_add_bos_token(False)
+
+
+def fill_nemotron_h(writer, config):
+    pattern = nemotron_h_pattern(config)
+    per_layer = lambda kind, value: [value if found == kind else 0 for found in pattern]
+    head_count, kv_head_count, head_dim = heads(config)
+    writer.add_context_length(1 << 20)
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(len(pattern))
+    writer.add_feed_forward_length(per_layer("-", config["intermediate_size"]))
+    writer.add_head_count(head_count)
+    writer.add_head_count_kv(per_layer("*", kv_head_count))
+    writer.add_key_length(head_dim)
+    writer.add_value_length(head_dim)
+    writer.add_layer_norm_rms_eps(config["layer_norm_epsilon"])
+    writer.add_layer_norm_eps(config["layer_norm_epsilon"])
+    writer.add_vocab_size(config["vocab_size"])
+    # From the converter's base class, where it knows nothing of head_dim; the architecture has no positions.
+    writer.add_rope_dimension_count(config["hidden_size"] // head_count)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_rope_scaling_finetuned(False)
+    writer.add_ssm_conv_kernel(config["conv_kernel"])
+    writer.add_ssm_state_size(config["ssm_state_size"])
+    writer.add_ssm_group_count(config["n_groups"])
+    writer.add_ssm_inner_size(config["mamba_num_heads"] * config["mamba_head_dim"])
+    writer.add_ssm_time_step_rank(config["mamba_num_heads"])
+
+
+FILLERS = {"nemotron_h": fill_nemotron_h, "llama": fill_llama, "qwen2": fill_qwen2, "gemma2": fill_gemma2, "gemma3": fill_gemma3, "phi": fill_phi}

@@ -1,0 +1,177 @@
+"""The tensors of a tiny model under their Hugging Face names, drawn at random but not tame.
+
+The draw uses nothing of numpy but PCG64's 64-bit words, so that it is the same in every version.
+"""
+
+import zlib
+
+import numpy as np
+
+
+class Draw:
+    """Numbers for one tensor, seeded by the model's and the tensor's name."""
+
+    def __init__(self, model, tensor):
+        self.bits = np.random.PCG64(zlib.crc32(f"{model}/{tensor}".encode()))
+
+    def uniform(self, low, high, shape):
+        words = self.bits.random_raw(int(np.prod(shape))) >> np.uint64(11)
+        return (low + (high - low) * (words * 2.0**-53)).reshape(shape).astype(np.float32)
+
+    def matrix(self, rows, columns, gain=1.0):
+        """Rows whose products with a unit-variance input have that standard deviation."""
+        edge = gain * np.sqrt(3 / columns)
+        return self.uniform(-edge, edge, (rows, columns))
+
+
+class Tensors(dict):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def draw(self, name):
+        return Draw(self.model, name)
+
+    def matrix(self, name, rows, columns, gain=1.0):
+        self[name] = self.draw(name).matrix(rows, columns, gain)
+
+    def vector(self, name, length, low, high):
+        self[name] = self.draw(name).uniform(low, high, (length,))
+
+    def norm(self, name, length, around=1.0):
+        self.vector(name, length, around - 0.5, around + 0.5)
+
+    def linear(self, name, rows, columns, gain=1.0, bias=False):
+        self.matrix(f"{name}.weight", rows, columns, gain)
+        if bias:
+            self.vector(f"{name}.bias", rows, -0.5, 0.5)
+
+
+def attention(tensors, layer, config, hidden, bias=False, output="o_proj", output_bias=False):
+    heads = config["num_attention_heads"]
+    kv_heads = config.get("num_key_value_heads") or heads
+    head_dim = config.get("head_dim") or hidden // heads
+    tensors.linear(f"{layer}.q_proj", heads * head_dim, hidden, 1.5, bias)
+    tensors.linear(f"{layer}.k_proj", kv_heads * head_dim, hidden, 1.5, bias)
+    tensors.linear(f"{layer}.v_proj", kv_heads * head_dim, hidden, 1.0, bias)
+    tensors.linear(f"{layer}.{output}", hidden, heads * head_dim, 2.0, output_bias)
+
+
+def gated(tensors, layer, hidden, intermediate):
+    tensors.linear(f"{layer}.gate_proj", intermediate, hidden)
+    tensors.linear(f"{layer}.up_proj", intermediate, hidden)
+    tensors.linear(f"{layer}.down_proj", hidden, intermediate, 2.0)
+
+
+def embeddings(tensors, config, name, tied_gain=1.5):
+    """Embedding and output matrix; tied ones are small, so that the layers count."""
+    hidden, vocab = config["hidden_size"], config["vocab_size"]
+    # Of gemma's configurations not all say it: it is the default there.
+    tied = config.get("tie_word_embeddings", True)
+    tensors.matrix(f"model.{name}.weight", vocab, hidden, tied_gain if tied else np.sqrt(hidden))
+    if not tied:
+        tensors.matrix("lm_head.weight", vocab, hidden, 3.0)
+    return hidden
+
+
+def llama(tensors, config, bias=False):
+    hidden = embeddings(tensors, config, "embed_tokens")
+    tensors.norm("model.norm.weight", hidden)
+    for index in range(config["num_hidden_layers"]):
+        layer = f"model.layers.{index}"
+        tensors.norm(f"{layer}.input_layernorm.weight", hidden)
+        tensors.norm(f"{layer}.post_attention_layernorm.weight", hidden)
+        attention(tensors, f"{layer}.self_attn", config, hidden, bias)
+        gated(tensors, f"{layer}.mlp", hidden, config["intermediate_size"])
+
+
+def qwen2(tensors, config):
+    llama(tensors, config, bias=True)
+
+
+def gemma(tensors, config):
+    hidden = embeddings(tensors, config, "embed_tokens", 0.5)
+    # Gemma's norms multiply by one more than the weight; the last one makes up for the embeddings.
+    tensors.norm("model.norm.weight", hidden, 6.0)
+    for index in range(config["num_hidden_layers"]):
+        layer = f"model.layers.{index}"
+        for part in ("input", "post_attention", "pre_feedforward", "post_feedforward"):
+            tensors.norm(f"{layer}.{part}_layernorm.weight", hidden, 0.0)
+        attention(tensors, f"{layer}.self_attn", config, hidden)
+        if config["model_type"] == "gemma3_text":
+            for part in ("q_norm", "k_norm"):
+                tensors.norm(f"{layer}.self_attn.{part}.weight", config["head_dim"], 0.0)
+        gated(tensors, f"{layer}.mlp", hidden, config["intermediate_size"])
+
+
+def phi(tensors, config):
+    hidden = embeddings(tensors, config, "embed_tokens")
+    tensors.vector("lm_head.bias", config["vocab_size"], -0.5, 0.5)
+    tensors.norm("model.final_layernorm.weight", hidden)
+    tensors.vector("model.final_layernorm.bias", hidden, -0.5, 0.5)
+    for index in range(config["num_hidden_layers"]):
+        layer = f"model.layers.{index}"
+        tensors.norm(f"{layer}.input_layernorm.weight", hidden)
+        tensors.vector(f"{layer}.input_layernorm.bias", hidden, -0.5, 0.5)
+        attention(tensors, f"{layer}.self_attn", config, hidden, True, "dense", True)
+        tensors.linear(f"{layer}.mlp.fc1", config["intermediate_size"], hidden, 1.0, True)
+        tensors.linear(f"{layer}.mlp.fc2", hidden, config["intermediate_size"], 2.0, True)
+
+
+def nemotron_h_pattern(config):
+    if "hybrid_override_pattern" in config:
+        return config["hybrid_override_pattern"]
+    letters = {"mamba": "M", "linear_attention": "M", "attention": "*", "full_attention": "*", "mlp": "-"}
+    return "".join(letters[kind] for kind in config.get("layers_block_type") or config["layer_types"])
+
+
+def mixer(tensors, layer, config, hidden):
+    heads, groups, state = config["mamba_num_heads"], config["n_groups"], config["ssm_state_size"]
+    inner = heads * config["mamba_head_dim"]
+    channels = inner + 2 * groups * state
+    tensors.linear(f"{layer}.in_proj", inner + channels + heads, hidden)
+    tensors[f"{layer}.conv1d.weight"] = tensors.draw(f"{layer}.conv1d.weight").uniform(-0.9, 0.9, (channels, 1, config["conv_kernel"]))
+    tensors.vector(f"{layer}.conv1d.bias", channels, -0.4, 0.4)
+    # From a state that is forgotten at once to one that stays for thousands of tokens.
+    tensors.vector(f"{layer}.A_log", heads, -4.0, 4.0)
+    dt_bias = tensors.draw(f"{layer}.dt_bias").uniform(-8.0, 8.0, (heads,))
+    # A step so long that exp() of it would overflow.
+    dt_bias[2::7] = 20.0
+    tensors[f"{layer}.dt_bias"] = dt_bias
+    tensors.vector(f"{layer}.D", heads, -2.0, 2.0)
+    tensors.norm(f"{layer}.norm.weight", inner)
+    tensors.linear(f"{layer}.out_proj", hidden, inner)
+
+
+def nemotron_h(tensors, config):
+    hidden = embeddings(tensors, config, "embeddings")
+    tensors.norm("model.norm_f.weight", hidden)
+    for index, kind in enumerate(nemotron_h_pattern(config)):
+        layer = f"model.layers.{index}"
+        tensors.norm(f"{layer}.norm.weight", hidden)
+        if kind == "M":
+            mixer(tensors, f"{layer}.mixer", config, hidden)
+        elif kind == "*":
+            attention(tensors, f"{layer}.mixer", config, hidden)
+        else:
+            tensors.linear(f"{layer}.mixer.up_proj", config["intermediate_size"], hidden)
+            tensors.linear(f"{layer}.mixer.down_proj", hidden, config["intermediate_size"])
+
+
+WRITERS = {"nemotron_h": nemotron_h, "llama": llama, "qwen2": qwen2, "gemma2": gemma, "gemma3": gemma, "phi": phi}
+
+
+def to_bf16(values):
+    """The upper halves of the bits, rounded to even."""
+    bits = values.view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def draw(family, spec):
+    """All tensors, each the values that the folder will hold, rounding included."""
+    tensors = Tensors(spec["name"])
+    WRITERS[family](tensors, spec["config"])
+    for name, values in tensors.items():
+        if name.endswith(spec.get("stored", ())):
+            tensors[name] = (to_bf16(values).astype(np.uint32) << 16).view(np.float32)
+    return dict(tensors)
