@@ -35,22 +35,31 @@ RUSTFLAGS="$sancov --cfg fuzzing -Ccodegen-units=1" CARGO_INCREMENTAL=0 \
     cargo build --quiet --release --locked --manifest-path tests/fuzz/Cargo.toml \
     --target "$host" --target-dir "$target_dir" --bins
 
-failed=0
-for target in "${targets[@]}"; do
-    found="$work/$target"
+# fuzz_one TARGET: what it prints waits until it ends, for two run at a time.
+fuzz_one() {
+    local target=$1 found="$work/$1"
     rm -rf "$found"
     mkdir -p "$found/corpus" "$found/crashes"
-    corpus=("$found/corpus")
+    local corpus=("$found/corpus")
     [ -d "tests/fuzz/corpus/$target" ] && corpus+=("tests/fuzz/corpus/$target")
-    echo "fuzz: $target for $seconds s"
     if "$target_dir/$host/release/$target" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 \
         -malloc_limit_mb=512 -max_len=65536 -print_final_stats=1 -artifact_prefix="$found/crashes/" \
         "${corpus[@]}" >"$found/log" 2>&1; then
-        grep -E 'number_of_executed_units|peak_rss_mb' "$found/log" || true
+        printf 'fuzz: %s for %s s\n%s\n' "$target" "$seconds" \
+            "$(grep -E 'number_of_executed_units|peak_rss_mb' "$found/log")"
     else
-        failed=1
-        tail -n 40 "$found/log"
-        echo "fuzz: $target failed; input in $found/crashes"
+        printf '%s\nfuzz: %s failed; input in %s\n' "$(tail -n 40 "$found/log")" "$target" "$found/crashes"
+        return 1
     fi
+}
+
+failed=0
+for ((first = 0; first < ${#targets[@]}; first += 2)); do
+    running=()
+    for target in "${targets[@]:first:2}"; do
+        fuzz_one "$target" &
+        running+=($!)
+    done
+    for process in "${running[@]}"; do wait "$process" || failed=1; done
 done
 exit $failed

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -106,37 +106,27 @@ test("importing it under plain Node does nothing", () => {
   assert.deepEqual(JSON.parse(result.output), { added: [], refused: [true, "invalid-request"] });
 });
 
-/** The first JavaScript example of a README. */
-function example(file) {
-  const found = /^```js\n([\s\S]*?)^```$/m.exec(readFileSync(file, "utf8"));
-  return found?.[1];
-}
-
-for (const readme of ["README.md", "pkg/README.md"]) {
-  const file = join(root, readme);
-  const skip = !existsSync(file) || !example(file);
-  test(`the example of ${readme} runs as it stands`, { skip }, async () => {
-    const code = example(file);
-    assert.ok(code.trim().split("\n").filter(Boolean).length <= 12, "the example grew past ten lines");
-    mkdirSync(join(folder, "models"), { recursive: true });
-    if (!existsSync(join(folder, "models", modelName))) symlinkSync(modelPath, join(folder, "models", modelName));
-    const map = JSON.stringify({ imports: { tablm: "/node_modules/tablm/dist/index.js" } });
-    writeFileSync(join(folder, "index.html"), `<!doctype html><title>example</title><link rel="icon" href="data:,"><script type="importmap">${map}</script><script type="module" src="example.js"></script>`);
-    writeFileSync(join(folder, "example.js"), `${code}\nwindow.finished = true;\n`);
-    // The demo's policy forbids inline import maps.
-    const server = await openServer({ folder, policy: null });
-    const browser = await openBrowser({ adapter: !allowNoGpu });
-    try {
-      const { page, problems, expectQuiet } = await openPage(browser.context, "about:blank");
-      const printed = [];
-      page.on("console", (message) => printed.push(message.text()));
-      await page.goto(server.address);
-      await page.waitForFunction(() => window.finished === true).catch(() => assert.fail(`the example did not end: ${problems} ${printed}`));
-      expectQuiet();
-      assert.match(printed.join(""), /Paris/);
-    } finally {
-      await browser.close();
-      await server.close();
-    }
-  });
-}
+// tests/docs.rs holds it short and the same in the repository's own README.
+test("the README's example runs as it stands", async () => {
+  const [, code] = /^```js\n([\s\S]*?)^```$/m.exec(readFileSync(join(root, "pkg/README.md"), "utf8"));
+  mkdirSync(join(folder, "models"));
+  symlinkSync(modelPath, join(folder, "models", modelName));
+  const map = JSON.stringify({ imports: { tablm: "/node_modules/tablm/dist/index.js" } });
+  writeFileSync(join(folder, "index.html"), `<!doctype html><title>example</title><link rel="icon" href="data:,"><script type="importmap">${map}</script><script type="module" src="example.js"></script>`);
+  writeFileSync(join(folder, "example.js"), `${code}\nwindow.finished = true;\n`);
+  // The demo's policy forbids inline import maps.
+  const server = await openServer({ folder, policy: null });
+  const browser = await openBrowser({ adapter: !allowNoGpu });
+  try {
+    const { page, problems, expectQuiet } = await openPage(browser.context, "about:blank");
+    const printed = [];
+    page.on("console", (message) => printed.push(message.text()));
+    await page.goto(server.address);
+    await page.waitForFunction(() => window.finished === true).catch(() => assert.fail(`the example did not end: ${problems} ${printed}`));
+    expectQuiet();
+    assert.match(printed.join(""), /Paris/);
+  } finally {
+    await browser.close();
+    await server.close();
+  }
+});
