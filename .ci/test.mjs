@@ -17,6 +17,12 @@ const TSC = "pkg/node_modules/.bin/tsc";
 const DOWNLOAD_LIMIT_BYTES = 1_200_000;
 const DOWNLOAD = ["index.js", "worker.js", "wasm/tablm.js", "wasm/tablm_bg.wasm"];
 
+/** What tests need of the models of real sizes: headers, and cuts. */
+const FULL_SIZE = [
+  ["minitron_width", "--header"],
+  ["minitron_width", "--layers", "0,4", "--vocabulary", "1024"],
+];
+
 const steps = () => [
   { name: "setup", run: [".ci/setup.sh", "rust", "wasm-std", "wasm-bindgen", "npm", "model", "python", "chromium", "vulkan"], needed: true },
   { name: "format", run: ["cargo", "fmt", "--check"] },
@@ -25,6 +31,7 @@ const steps = () => [
   { name: "doc", run: ["cargo", "doc", "--quiet", "--release", "--locked", "--no-deps"], env: { RUSTDOCFLAGS: "-D warnings" } },
   { name: "derived-models", run: [PYTHON, "tests/data/make_models.py"], when: "tests/data/make_models.py" },
   { name: "tiny-models", run: [PYTHON, "tests/data/tiny/make_tiny.py"] },
+  ...FULL_SIZE.map((parameters) => ({ name: "full-size-models", run: [PYTHON, "tests/data/make_full_size.py", ...parameters] })),
   { name: "rust", run: ["cargo", "test", "--release", "--locked", "--no-fail-fast"], count: countCargo },
   { name: "build", run: [".ci/build.sh", "native", "package", "page"], needed: true },
   { name: "typescript-package", run: [TSC, "--noEmit", "--project", "pkg"] },

@@ -116,8 +116,10 @@ pub struct Estimate {
     pub download_bytes: u64,
     /// The largest single buffer on the GPU, in bytes.
     pub largest_buffer_bytes: u64,
-    /// Whether the adapter that was looked at allows buffers of that size; none without an adapter.
+    /// Whether the adapter that was looked at allows such buffers; none without an adapter.
     pub fits: Option<bool>,
+    /// Why not, where it does not.
+    pub misfit: Option<String>,
     /// Every tensor.
     pub tensors: Vec<TensorReport>,
     /// Bytes by what they are for.
@@ -156,10 +158,9 @@ pub async fn estimate(
     adapter: Option<&AdapterReport>,
 ) -> Result<Estimate> {
     let checkpoint = Checkpoint::open(files).await?;
-    let max_binding_bytes =
-        adapter.map_or(load::GUARANTEED_BINDING_BYTES, |adapter| adapter.max_binding_bytes);
-    let planned = Planned::new(&checkpoint, options, max_binding_bytes)?;
-    let largest_buffer_bytes = planned.largest_binding_bytes();
+    let allowed = adapter.map_or(load::GUARANTEED_BINDING_BYTES, AdapterReport::max_bound_bytes);
+    let planned = Planned::new(&checkpoint, options, allowed)?;
+    let misfit = adapter.and_then(|adapter| planned.misfit(&checkpoint, options, adapter));
     let report = |tensor: &crate::weights::Tensor| TensorReport {
         name: tensor.name.clone(),
         format: tensor.format.name(),
@@ -172,8 +173,9 @@ pub async fn estimate(
         context_length: planned.context_length,
         max_context_length: planned.shape.max_context_length,
         download_bytes: checkpoint.files.iter().map(|file| file.size_bytes()).sum(),
-        largest_buffer_bytes,
-        fits: adapter.map(|_| largest_buffer_bytes <= max_binding_bytes),
+        largest_buffer_bytes: planned.largest_buffer().1,
+        fits: adapter.map(|_| misfit.is_none()),
+        misfit,
         tensors: checkpoint.tensors.values().map(report).collect(),
         memory: planned.memory(),
     })
@@ -205,8 +207,12 @@ impl Engine {
         checkpoint.check_complete()?;
         let text = ModelText::of(&checkpoint)?;
         let (gpu, fallback_reason) = open_gpu(options.device).await?;
-        let max_binding_bytes = gpu.as_ref().map_or(u64::MAX, |gpu| gpu.report.max_binding_bytes);
-        let planned = Planned::new(&checkpoint, options, max_binding_bytes)?;
+        let allowed = gpu.as_ref().map_or(u64::MAX, |gpu| gpu.report.max_bound_bytes());
+        let planned = Planned::new(&checkpoint, options, allowed)?;
+        let misfit = gpu.as_ref().and_then(|gpu| planned.misfit(&checkpoint, options, &gpu.report));
+        if let Some(message) = misfit {
+            return Err(Error::new(Code::GpuTooSmall, message));
+        }
         let mut executor = planned.allocate(gpu).await?;
         planned.upload(&checkpoint, &mut executor, progress).await?;
         let total_bytes = planned.memory().weights_bytes;

@@ -97,6 +97,10 @@ export interface Estimate {
   download_bytes: number;
   /** Whether the model is stored in this origin. */
   stored: boolean;
+  /** Whether this device's GPU allows buffers as large as it takes; `null` without one. */
+  fits: boolean | null;
+  /** Why not, and which context would fit. */
+  misfit: string | null;
   [key: string]: unknown;
 }
 

@@ -149,7 +149,7 @@ async function readEstimate(source: SourceDescription, options: EngineOptions, s
   await wasm();
   const model = await peekModel(source, signal);
   try {
-    const report = JSON.parse(await guarded(() => estimate(model.files, JSON.stringify(options)))) as Record<string, unknown>;
+    const report = JSON.parse(await guarded(() => estimate(model.files, JSON.stringify(options)))) as Estimate;
     return { ...report, download_bytes: model.missingBytes, stored: model.stored };
   } finally {
     model.close();

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::executor::Executor;
 use crate::cpu::CpuExecutor;
 use crate::error::{Code, Error, Result};
-use crate::gpu::{Gpu, GpuExecutor};
-use crate::kernels::Rows;
+use crate::gpu::{AdapterReport, Gpu, GpuExecutor, buffer_bytes};
+use crate::kernels::{Rows, Step};
 use crate::models::{self, Architecture, Shape};
 use crate::plan::{MatrixInfo, Plan, PlanBuilder, Resources, SharedBuffer, SharedRole, Slots, assign_slots};
 use crate::weights::Checkpoint;
@@ -125,30 +125,61 @@ impl<'a> Planned<'a> {
         Ok(Self { architecture, shape, context_length, plans, resources, slots, staging_words })
     }
 
-    /// Bytes by what they are for, on the GPU.
+    /// Bytes by what they are for: the sum of the buffers that the GPU executor makes.
     pub(super) fn memory(&self) -> Memory {
-        let matrices: u64 = self.resources.matrices().iter().map(MatrixInfo::size_bytes).sum();
+        let planes = self.resources.matrices().iter().flat_map(planes);
+        let matrices: u64 = planes.map(|(_, bytes)| buffer_bytes(bytes)).sum();
         let shared = |wanted: fn(&SharedRole) -> bool| -> u64 {
             let buffers = self.resources.shared().iter().filter(|buffer| wanted(&buffer.role));
-            buffers.map(|buffer| buffer.words * 4).sum()
+            buffers.map(|buffer| buffer_bytes(buffer.words * 4)).sum()
         };
         let weights_bytes = matrices + shared(|role| matches!(role, SharedRole::Vector(_)));
         let state_bytes = shared(|role| matches!(role, SharedRole::State(_)));
         let other = shared(|role| matches!(role, SharedRole::Tokens | SharedRole::RotaryTable(_)));
-        let slots: u64 = self.slots.words.iter().map(|words| words * 4).sum();
-        let scratch_bytes = other + slots + self.staging_words * 4;
+        let slots: u64 = self.slots.words.iter().map(|words| buffer_bytes(words * 4)).sum();
+        let own = buffer_bytes(self.staging_words * 4) + buffer_bytes(size_of::<Step>() as u64);
+        let scratch_bytes = other + slots + own;
         let peak_gpu_bytes = weights_bytes + state_bytes + scratch_bytes;
         Memory { weights_bytes, state_bytes, scratch_bytes, peak_gpu_bytes }
     }
 
-    /// The largest buffer that a shader binds, in bytes.
-    pub(super) fn largest_binding_bytes(&self) -> u64 {
-        let parts =
-            |matrix: &MatrixInfo| (0..matrix.part_count()).flat_map(|part| matrix.plane_bytes(part)).max();
-        let matrices = self.resources.matrices().iter().filter_map(parts);
-        let shared = self.resources.shared().iter().map(|buffer| buffer.words * 4);
-        let slots = self.slots.words.iter().map(|words| words * 4);
-        matrices.chain(shared).chain(slots).max().unwrap_or(0)
+    /// The largest buffer that shaders bind, and what it is for. The read-back is no larger: it is
+    /// a copy of one.
+    pub(super) fn largest_buffer(&self) -> (&str, u64) {
+        let matrices = self.resources.matrices().iter().flat_map(planes);
+        let shared = self.resources.shared().iter().map(|buffer| (buffer.name.as_str(), buffer.words * 4));
+        let slots = self.slots.words.iter().map(|words| ("activations", words * 4));
+        let all = matrices.chain(shared).chain(slots).map(|(name, bytes)| (name, buffer_bytes(bytes)));
+        all.max_by_key(|(_, bytes)| *bytes).unwrap_or_default()
+    }
+
+    /// Why this cannot be on such a GPU, if so: what is too large there, and what would not be.
+    pub(super) fn misfit(
+        &self,
+        checkpoint: &Checkpoint,
+        options: &LoadOptions,
+        adapter: &AdapterReport,
+    ) -> Option<String> {
+        let (name, needed) = self.largest_buffer();
+        let allowed = adapter.max_bound_bytes();
+        if needed <= allowed {
+            return None;
+        }
+        let fits = |length: &u32| {
+            let options = LoadOptions { context_length: Some(*length), ..options.clone() };
+            Planned::new(checkpoint, &options, allowed)
+                .is_ok_and(|planned| planned.largest_buffer().1 <= allowed)
+        };
+        let shorter = std::iter::successors(Some(self.context_length / 2), |length| Some(length / 2));
+        let advice = match shorter.take_while(|length| *length > 0).find(fits) {
+            Some(length) => format!("a context of {length} fits"),
+            None => "no context is short enough".to_owned(),
+        };
+        let length = self.context_length;
+        Some(format!(
+            "{}: {name} needs a buffer of {needed} bytes at a context of {length}, this GPU allows {allowed}; {advice}",
+            checkpoint.name
+        ))
     }
 
     /// Allocates everything, on the GPU if there is one given.
@@ -199,6 +230,12 @@ impl<'a> Planned<'a> {
         progress(Progress { loaded_bytes: total_bytes, ..report });
         Ok(())
     }
+}
+
+/// The planes of a matrix, part by part: its name and their bytes.
+fn planes(matrix: &MatrixInfo) -> impl Iterator<Item = (&str, u64)> {
+    let planes = (0..matrix.part_count()).flat_map(|part| matrix.plane_bytes(part));
+    planes.map(|bytes| (matrix.tensor.as_str(), bytes))
 }
 
 fn context_length(options: &LoadOptions, shape: &Shape) -> Result<u32> {

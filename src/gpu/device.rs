@@ -24,6 +24,18 @@ pub struct AdapterReport {
     pub max_binding_bytes: u64,
 }
 
+impl AdapterReport {
+    /// The largest buffer that a shader can bind, in bytes.
+    pub fn max_bound_bytes(&self) -> u64 {
+        self.max_buffer_bytes.min(self.max_binding_bytes)
+    }
+}
+
+/// What a buffer for so many bytes takes.
+pub fn buffer_bytes(size_bytes: u64) -> u64 {
+    size_bytes.next_multiple_of(16).max(16)
+}
+
 /// The first failure that the device reported on its own.
 type Failure = Arc<Mutex<Option<Error>>>;
 
@@ -40,6 +52,8 @@ pub struct Gpu {
 async fn adapter() -> Result<wgpu::Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = wgpu::Backends::PRIMARY;
+    // More than the system has for us is an error when a buffer is made, where it tells how much that is.
+    descriptor.memory_budget_thresholds.for_resource_creation = Some(100);
     let instance = wgpu::Instance::new(descriptor);
     let options = wgpu::RequestAdapterOptions {
         power_preference: wgpu::PowerPreference::HighPerformance,
@@ -84,6 +98,8 @@ impl Gpu {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("tablm"),
             required_limits: adapter.limits(),
+            // Buffers are made once: what is allocated ahead for more would be wasted.
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
         };
         let (device, queue) = adapter
@@ -129,37 +145,22 @@ impl Gpu {
     }
 
     /// A buffer of whole words, zero-filled.
-    pub(super) fn buffer(
-        &self,
-        label: &str,
-        size_bytes: u64,
-        usage: wgpu::BufferUsages,
-    ) -> Result<wgpu::Buffer> {
-        let size = size_bytes.next_multiple_of(16).max(16);
-        let (largest, binding) = (self.report.max_buffer_bytes, self.report.max_binding_bytes);
-        let limit = if usage.contains(wgpu::BufferUsages::STORAGE) { largest.min(binding) } else { largest };
-        if size > limit {
-            let message = format!("{label} needs a buffer of {size} bytes, this GPU allows {limit}");
-            return Err(Error::new(Code::GpuTooSmall, message));
-        }
+    pub(super) fn buffer(&self, label: &str, size_bytes: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        let size = buffer_bytes(size_bytes);
         self.allocated_bytes.set(self.allocated_bytes.get() + size);
         let label = Some(label);
-        Ok(self.device.create_buffer(&wgpu::BufferDescriptor {
-            label,
-            size,
-            usage,
-            mapped_at_creation: false,
-        }))
+        let descriptor = wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false };
+        self.device.create_buffer(&descriptor)
     }
 
-    /// Runs `work` and returns the GPU memory or validation error it caused, if any.
+    /// Runs `work` and returns the error it caused on the GPU, of memory or validation, if any.
     pub(super) async fn checked<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let done = work();
         if let Some(error) = memory.pop().await {
             let bytes = self.allocated_bytes();
-            let message = format!("the GPU has no room after {bytes} bytes: {error}");
+            let message = format!("the GPU has no room for {bytes} bytes in all: {error}");
             return Err(Error::new(Code::OutOfMemory, message));
         }
         if let Some(error) = validation.pop().await {

@@ -59,43 +59,39 @@ const STORAGE: wgpu::BufferUsages =
 
 impl GpuExecutor {
     /// Memory for these resources and plans; matrices and vectors still empty.
-    /// `gpu-too-small` or `out-of-memory` if there is no room.
+    /// `out-of-memory` if there is no room.
     pub async fn new(
         gpu: Rc<Gpu>,
         resources: &Resources<'_>,
         slots: Slots,
         staging_words: u64,
     ) -> Result<Self> {
-        gpu.checked(|| Self::allocate(gpu.clone(), resources, slots, staging_words)).await
+        gpu.checked(|| Ok(Self::allocate(gpu.clone(), resources, slots, staging_words))).await
     }
 
-    fn allocate(gpu: Rc<Gpu>, resources: &Resources<'_>, slots: Slots, staging_words: u64) -> Result<Self> {
-        let mut matrices = Vec::new();
-        for matrix in resources.matrices() {
+    fn allocate(gpu: Rc<Gpu>, resources: &Resources<'_>, slots: Slots, staging_words: u64) -> Self {
+        let matrix = |matrix: &MatrixInfo| {
             let plane = |bytes| gpu.buffer(&matrix.tensor, bytes, STORAGE);
-            let part = |part| {
-                let planes = matrix.plane_bytes(part).into_iter().map(plane).collect::<Result<_>>()?;
-                Ok(Part { planes })
-            };
-            matrices.push((0..matrix.part_count()).map(part).collect::<Result<_>>()?);
-        }
+            let part = |part| Part { planes: matrix.plane_bytes(part).into_iter().map(plane).collect() };
+            (0..matrix.part_count()).map(part).collect()
+        };
+        let matrices = resources.matrices().iter().map(matrix).collect();
         let words = |name: &str, words: u64| gpu.buffer(name, words * 4, STORAGE);
-        let shared = resources.shared().iter().map(|buffer| words(&buffer.name, buffer.words));
-        let shared = shared.collect::<Result<_>>()?;
-        let scratch = slots.words.iter().map(|count| words("scratch", *count)).collect::<Result<_>>()?;
+        let shared = resources.shared().iter().map(|buffer| words(&buffer.name, buffer.words)).collect();
+        let scratch = slots.words.iter().map(|count| words("scratch", *count)).collect();
         let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let mappable = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let indices = |wanted: fn(&SharedRole) -> bool| {
             let shared = resources.shared().iter().enumerate();
             shared.filter(move |(_, buffer)| wanted(&buffer.role)).map(|(index, _)| index)
         };
-        Ok(Self {
+        Self {
             matrices,
             shared,
             slots: scratch,
             slot_of: slots.of,
-            step: gpu.buffer("step", size_of::<Step>() as u64, uniform)?,
-            staging: gpu.buffer("staging", staging_words * 4, mappable)?,
+            step: gpu.buffer("step", size_of::<Step>() as u64, uniform),
+            staging: gpu.buffer("staging", staging_words * 4, mappable),
             state: indices(|role| matches!(role, SharedRole::State(_))).collect(),
             tokens: indices(|role| *role == SharedRole::Tokens).next(),
             plans: Vec::new(),
@@ -103,7 +99,7 @@ impl GpuExecutor {
             planes: Vec::new(),
             counters: StepCounters::default(),
             gpu,
-        })
+        }
     }
 
     /// Compiles a plan's kernels and makes its bind groups. Plans are prepared in the order in
@@ -260,7 +256,7 @@ impl GpuExecutor {
     pub async fn read(&self, plan: usize, buffer: Buffer) -> Result<Vec<f32>> {
         let source = self.buffer(plan, buffer);
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = self.gpu.buffer("comparison", source.size(), usage)?;
+        let staging = self.gpu.buffer("comparison", source.size(), usage);
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(source, 0, &staging, 0, source.size());
         self.gpu.queue.submit([encoder.finish()]);

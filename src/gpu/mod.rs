@@ -10,5 +10,5 @@ mod pipeline;
 mod readback;
 pub mod shader;
 
-pub use device::{AdapterReport, Gpu};
+pub use device::{AdapterReport, Gpu, buffer_bytes};
 pub use executor::{GpuExecutor, StepCounters};

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { contenders } from "./contenders/index.mjs";
 import { Interval } from "./machine.mjs";
+import { measurePart, partLines, parts, partWanted } from "./parts.mjs";
 import { keysOf, ratios, readResults, record, spread, wanted } from "./results.mjs";
 import { renderTable } from "./table.mjs";
 
@@ -62,6 +63,18 @@ describe("results", () => {
     assert.deepEqual(picked("vs_wllama"), ["web_cpu", "wllama_cpu"]);
     assert.deepEqual(picked("nothing"), []);
     assert.equal(picked("").length, contenders.length);
+  });
+
+  test("a part keeps to its keys, and loses its old figures when it fails", async () => {
+    const part = { name: "small", keys: ["small.bytes", "small.ms"], measure: async (put) => put("small.bytes", 12345678, "bytes") };
+    const results = { "small.ms": spread([1], "ms"), "other.ms": spread([2], "ms") };
+    await measurePart(part, results);
+    assert.deepEqual(results, { "small.bytes": spread([12345678], "bytes"), "other.ms": spread([2], "ms") });
+    await assert.rejects(measurePart({ ...part, measure: async (put) => put("other.ms", 3, "ms") }, results), /other\.ms is not a key of small/);
+    assert.deepEqual(Object.keys(results), ["other.ms"]);
+    assert.deepEqual(parts.filter((entry) => partWanted(entry, "nemotron4b.mem")).map((entry) => entry.name), ["nemotron4b"]);
+    const text = partLines({ "nemotron4b.memory.gpu_bytes": spread([3100000000], "bytes") });
+    assert.deepEqual(text, ["nemotron4b.memory.gpu_bytes  3,100,000,000 bytes"]);
   });
 
   test("an earlier file is read, a missing one is empty, any other is refused", () => {

@@ -3,13 +3,14 @@
 // Contenders take turns, so that a disturbance of the machine meets all of them; what others
 // used of the machine meanwhile is measured and shown. BENCH_RUNS= sets the runs of each (3),
 // BENCH_MINUTES= the time for all of them (15; slow contenders get fewer runs), BENCH_WAIT= the most seconds that a run
-// waits for others to leave the machine alone (20).
+// waits for others to leave the machine alone (20). What is no race, the parts, comes after it.
 
 import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { contenders } from "./contenders/index.mjs";
 import { BUSY_CORES, Interval, machineLine } from "./machine.mjs";
 import { modelPath, root } from "./model.mjs";
+import { measurePart, partLines, parts, partWanted } from "./parts.mjs";
 import { ratios, readResults, record, wanted, writeResults } from "./results.mjs";
 import { renderTable } from "./table.mjs";
 
@@ -167,14 +168,36 @@ async function rounds(entries, options) {
   }
 }
 
-async function main() {
-  const options = readOptions();
-  if (!existsSync(modelPath)) throw new Error(`${modelPath} is missing; .ci/setup.sh model fetches it`);
-  const chosen = contenders.filter((contender) => wanted(contender, options.only));
-  if (chosen.length === 0) {
-    const names = [...contenders, ...ratios.map(({ key }) => ({ name: key }))].map(({ name }) => `${name}.*`);
-    throw new Error(`--only: no key begins with ${options.only}; there are ${names.join(", ")}, load.*, step.*`);
+/** What `--only` asks for; an error names what it could be. */
+function choose({ only, minutes }) {
+  const chosen = contenders.filter((contender) => wanted(contender, only));
+  const chosenParts = parts.filter((part) => partWanted(part, only));
+  if (chosen.length + chosenParts.length === 0) {
+    const names = [...contenders, ...ratios.map(({ key }) => ({ name: key })), ...parts].map(({ name }) => `${name}.*`);
+    throw new Error(`--only: no key begins with ${only}; there are ${names.join(", ")}, load.*, step.*`);
   }
+  const race = chosen.length > 0 ? minutes : 0;
+  say(`about ${chosenParts.reduce((sum, part) => sum + part.minutes, race)} minutes; ONLY=prefix measures a part`);
+  return { chosen, chosenParts };
+}
+
+/** Measures the parts; answers how many failed. */
+async function measureParts(chosenParts, results) {
+  let failed = 0;
+  for (const part of chosenParts) {
+    say(`${part.name}: about ${part.minutes} minutes`);
+    try {
+      await measurePart(part, results);
+    } catch (error) {
+      say(`${part.name}: failed: ${reasonOf(error)}`);
+      failed += 1;
+    }
+  }
+  return failed;
+}
+
+/** The contenders' race; prints its table. Answers whether any of them ran. */
+async function race(chosen, options, results) {
   const entries = chosen.map((contender) => ({ ...contender, runs: [] }));
   let idle;
   try {
@@ -186,13 +209,23 @@ async function main() {
   } finally {
     for (const entry of entries) await end(entry);
   }
-  // A part of a run keeps the rest of an earlier one.
-  const results = options.only === "" ? {} : readResults();
   for (const entry of entries) record(results, entry);
   console.log(renderTable({ results, entries, options, machine: machineLine(idle) }));
+  return entries.some((entry) => entry.runs.length > 0);
+}
+
+async function main() {
+  const options = readOptions();
+  if (!existsSync(modelPath)) throw new Error(`${modelPath} is missing; .ci/setup.sh model fetches it`);
+  const { chosen, chosenParts } = choose(options);
+  // A part of a run keeps the rest of an earlier one.
+  const results = options.only === "" ? {} : readResults();
+  const raced = chosen.length === 0 || (await race(chosen, options, results));
+  const failed = await measureParts(chosenParts, results);
+  if (chosenParts.length > 0) console.log(["", ...partLines(results)].join("\n"));
   if (options.standard) writeResults(results);
   else say("target/bench.json is left as it is: these are not the standard token counts");
-  if (entries.every((entry) => entry.runs.length === 0)) process.exitCode = 1;
+  if (!raced || failed > 0) process.exitCode = 1;
 }
 
 // Playwright closes its browsers then, and would let us go on without.

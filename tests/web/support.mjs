@@ -145,6 +145,20 @@ export function nativeAnswer(messages, maxTokens) {
   }
 }
 
+/** A route that answers with a file, or with the range of it that was asked for. */
+export function fileRoute(path) {
+  return (request, response) => {
+    const { size } = statSync(path);
+    const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
+    const [start, end] = range ? [Number(range[1]), Math.min(Number(range[2]), size - 1)] : [0, size - 1];
+    const headers = { "Content-Length": end - start + 1, "Content-Type": "application/octet-stream" };
+    if (range) headers["Content-Range"] = `bytes ${start}-${end}/${size}`;
+    response.writeHead(range ? 206 : 200, headers);
+    if (request.method === "HEAD") response.end();
+    else createReadStream(path, { start, end }).pipe(response);
+  };
+}
+
 /**
  * Routes to what tests/data/make_models.py made: `/derived/NAME` for a file, `/derived/NAME/…`
  * for the files of a folder.
@@ -155,11 +169,7 @@ export function derivedRoutes(names) {
   const add = (name) => {
     const path = join(cache, "derived", "1", name);
     if (statSync(path).isDirectory()) return readdirSync(path).forEach((file) => add(`${name}/${file}`));
-    routes[`/derived/${name}`] = (request, response) => {
-      response.writeHead(200, { "Content-Length": statSync(path).size });
-      if (request.method === "HEAD") response.end();
-      else createReadStream(path).pipe(response);
-    };
+    routes[`/derived/${name}`] = fileRoute(path);
   };
   names.forEach(add);
   return routes;

@@ -1,0 +1,90 @@
+// Models of the real sizes, from random weights: what they take, and how fast they are.
+// Speeds are not compared with anybody: what counts are the bytes.
+
+import { execFile } from "node:child_process";
+import { homedir } from "node:os";
+import { basename, join } from "node:path";
+import { promisify } from "node:util";
+import { fileRoute, openHarness } from "../web/support.mjs";
+import { nativeBinary, root } from "./model.mjs";
+
+const PYTHON = join(process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm"), "python", "bin", "python");
+const CONTEXT_LENGTH = 4096;
+/** One chunk of a prompt, and some tokens: a software adapter takes seconds for each. */
+const NATIVE = { promptTokens: 64, generateTokens: 8 };
+const WEB_TOKENS = 2;
+
+async function run(program, parameters) {
+  const { stdout } = await promisify(execFile)(program, parameters.map(String), { cwd: root, maxBuffer: 1 << 28 });
+  return stdout;
+}
+
+async function tablm(...parameters) {
+  return JSON.parse(await run(nativeBinary, [...parameters, "--context", CONTEXT_LENGTH, "--json"]));
+}
+
+/** The command line: bytes that its headers promise, bytes that it takes, speeds. */
+async function native(name, file, put) {
+  const { tensors, memory: promised } = await tablm("inspect", file);
+  const counts = ["--prompt-tokens", NATIVE.promptTokens, "--generate-tokens", NATIVE.generateTokens, "--repeat", 1];
+  const { memory, timings } = await tablm("bench", "--model", file, "--backend", "gpu", ...counts);
+  const weights = tensors.reduce((sum, tensor) => sum + tensor.size_bytes, 0);
+  const error = Math.abs(promised.peak_gpu_bytes - memory.peak_gpu_bytes) / memory.peak_gpu_bytes;
+  put(`${name}.memory.gpu_bytes`, memory.peak_gpu_bytes, "bytes");
+  put(`${name}.memory.overhead_ratio`, memory.peak_gpu_bytes / (weights + memory.state_bytes), "ratio");
+  put(`${name}.memory.estimate_error`, error, "ratio");
+  put(`${name}.load_ms`, timings.load_ms, "ms");
+  put(`${name}.prefill`, timings.prefill_tokens_per_s, "tokens/s");
+  put(`${name}.decode`, timings.decode_tokens_per_s, "tokens/s");
+}
+
+/** Runs in the page: downloads the model into the origin's storage, loads it, lets it answer. */
+async function answer({ TabLM }, { url, contextLength, maxTokens }) {
+  const start = performance.now();
+  let upload;
+  const onProgress = ({ phase }) => {
+    if (phase === "upload") upload ??= performance.now();
+  };
+  const model = await TabLM.load(url, { device: "webgpu", contextLength, onProgress });
+  const ready = performance.now();
+  const messages = [{ role: "user", content: "Hi" }];
+  const { usage, timings } = await model.chat.completions.create({ messages, temperature: 0, max_completion_tokens: maxTokens });
+  const { memory } = model.info;
+  await model.dispose();
+  return { memory, usage, timings, storeMs: upload - start, loadMs: ready - upload };
+}
+
+/** The package in Chromium, from the origin's storage. */
+async function web(name, file, put) {
+  const url = `/full-size/${basename(file)}`;
+  const harness = await openHarness({ routes: { [url]: fileRoute(file) } });
+  try {
+    const found = await harness.run(answer, { url, contextLength: CONTEXT_LENGTH, maxTokens: WEB_TOKENS });
+    if (found.usage.completion_tokens !== WEB_TOKENS) throw new Error(`found ${found.usage.completion_tokens} tokens, expected ${WEB_TOKENS}`);
+    put(`${name}.wasm_heap_bytes`, found.memory.wasm_heap_bytes, "bytes");
+    put(`${name}.web.gpu_bytes`, found.memory.peak_gpu_bytes, "bytes");
+    put(`${name}.web.store_ms`, found.storeMs, "ms");
+    put(`${name}.web.load_ms`, found.loadMs, "ms");
+    put(`${name}.web.prefill`, found.timings.prefill_tokens_per_s, "tokens/s");
+    put(`${name}.web.first_token_ms`, found.timings.first_token_ms, "ms");
+  } finally {
+    await harness.close();
+  }
+}
+
+const figures = ["memory.gpu_bytes", "memory.overhead_ratio", "memory.estimate_error", "load_ms", "prefill", "decode"];
+const webFigures = ["wasm_heap_bytes", "web.gpu_bytes", "web.store_ms", "web.load_ms", "web.prefill", "web.first_token_ms"];
+
+/** A part of the benchmark: its figures, about how long it takes, and how it is measured. */
+export function fullSize(name, minutes, inBrowser) {
+  return {
+    name,
+    minutes,
+    keys: [...figures, ...(inBrowser ? webFigures : [])].map((figure) => `${name}.${figure}`),
+    async measure(put) {
+      const file = (await run(PYTHON, ["tests/data/make_full_size.py", name])).trim();
+      await native(name, file, put);
+      if (inBrowser) await web(name, file, put);
+    },
+  };
+}

@@ -1,0 +1,141 @@
+//! Models of the real sizes: what their headers alone promise, cuts of a few layers at full width,
+//! and what a GPU that is too small says before a weight is read.
+//! The files are random weights from `tests/data/make_full_size.py`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use common::engines::{devices, greedy, load};
+use common::gguf::tiny_llama;
+use common::{cache, gpu};
+use tablm::engine::{DeviceChoice, Engine, Estimate, LoadOptions, Prompt, estimate, normalised_error};
+use tablm::error::Code;
+use tablm::formats::Format;
+use tablm::gpu::AdapterReport;
+use tablm::weights::disk::open_path;
+use tablm::weights::source::{ByteSource, MemorySource};
+
+/// Name, tensors, their bytes and weights, and bytes of state at a context of 4096.
+const MODELS: &[(&str, usize, u64, u64, u64)] =
+    &[("minitron_width", 292, 2_770_446_592, 4_512_746_560, 32 * 2 * 4096 * 1024 * 4)];
+
+/// Cuts with every kind of layer and every format of the whole.
+const CUTS: &[&str] = &["minitron_width_layers-0-4_vocabulary-1024"];
+
+fn full_size(name: &str) -> PathBuf {
+    let path = cache::folder().join("full-size").join(name);
+    assert!(path.exists(), "{} is not there: run `make test` once, which makes it", path.display());
+    path
+}
+
+fn promised(file: &str, context_length: u32) -> Estimate {
+    let options = LoadOptions { context_length: Some(context_length), ..LoadOptions::default() };
+    let files = open_path(&full_size(file)).unwrap();
+    pollster::block_on(estimate(files, &options, None)).unwrap()
+}
+
+#[test]
+fn headers_tell_every_byte() {
+    for (name, tensors, bytes, parameters, state) in MODELS {
+        let found = promised(&format!("{name}.header.gguf"), 4096);
+        let stored: u64 = found.tensors.iter().map(|tensor| tensor.size_bytes).sum();
+        assert_eq!(
+            (found.tensors.len(), stored, found.parameters),
+            (*tensors, *bytes, *parameters),
+            "{name}"
+        );
+        let memory = found.memory;
+        assert_eq!(memory.state_bytes, *state, "{name}");
+        let padding = memory.weights_bytes as f64 / *bytes as f64 - 1.0;
+        assert!(padding.abs() < 1e-3, "{name}: {padding}");
+        let overhead = memory.peak_gpu_bytes as f64 / (*bytes + *state) as f64;
+        println!("{name}: {memory:?}, {overhead:.4} of weights and state");
+        assert!(overhead < 1.05, "{name}: {overhead}");
+    }
+}
+
+#[test]
+fn cuts_answer_alike_and_take_what_was_promised() {
+    let tokens: Vec<u32> = (0..7).map(|i| i * 131 + 5).collect();
+    for name in CUTS {
+        let file = format!("{name}.gguf");
+        let promised = promised(&file, 128).memory;
+        let mut expected: Option<(Vec<f32>, Vec<u32>)> = None;
+        for device in pollster::block_on(devices()) {
+            let options = LoadOptions { device, context_length: Some(128), ..LoadOptions::default() };
+            pollster::block_on(async {
+                let mut engine = load(&full_size(&file), options).await;
+                let logits = engine.logits(&tokens).await.unwrap();
+                let request = greedy(Prompt::Tokens(tokens.clone()), 4);
+                let ids = engine.generate(&request, |_| {}).await.unwrap().token_ids;
+                let (cpu_logits, cpu_ids) = expected.get_or_insert_with(|| (logits.clone(), ids.clone()));
+                let error = normalised_error(cpu_logits, &logits);
+                assert!(error < 1e-10, "{name} on {device:?}: {error:e}");
+                assert_eq!(ids, *cpu_ids, "{name} on {device:?}");
+                if device == DeviceChoice::Gpu {
+                    assert_eq!(engine.info().memory.peak_gpu_bytes, promised.peak_gpu_bytes, "{name}");
+                }
+            });
+        }
+    }
+}
+
+/// A tiny model that may have more positions than any GPU has room for.
+fn endless() -> Vec<Rc<dyn ByteSource>> {
+    let model = tiny_llama(64, Format::Q8_0).without_key("llama.context_length");
+    let model = model.u32("llama.context_length", 1 << 29);
+    vec![Rc::new(MemorySource::new("endless.gguf", model.bytes()))]
+}
+
+#[test]
+fn a_gpu_that_is_too_small_says_so_before_anything_is_read() {
+    pollster::block_on(async {
+        let Some(_) = gpu().await else { return };
+        let options = LoadOptions {
+            device: DeviceChoice::Gpu,
+            context_length: Some(1 << 29),
+            ..LoadOptions::default()
+        };
+        let mut phases = Vec::new();
+        let loaded = Engine::load(endless(), &options, &mut |progress| phases.push(progress.phase)).await;
+        let error = loaded.err().expect("an error");
+        assert_eq!(error.code(), Code::GpuTooSmall, "{error}");
+        // A row of keys is 32 numbers.
+        for words in
+            ["endless.gguf", "buffer of 68719476736 bytes", "a context of 536870912", "this GPU allows"]
+        {
+            assert!(error.message().contains(words), "{words:?} is not in {error}");
+        }
+        assert_eq!(phases, Vec::<&str>::new());
+    });
+}
+
+#[test]
+fn estimates_say_why_not_and_what_would_fit() {
+    let adapter = |max_binding_bytes| AdapterReport {
+        name: "small".to_owned(),
+        interface: String::new(),
+        kind: String::new(),
+        features: Vec::new(),
+        max_buffer_bytes: 1 << 30,
+        max_binding_bytes,
+    };
+    let ask = |context_length, adapter: &AdapterReport| {
+        let options = LoadOptions { context_length: Some(context_length), ..LoadOptions::default() };
+        pollster::block_on(estimate(endless(), &options, Some(adapter))).unwrap()
+    };
+    // 128 bytes a position.
+    let found = ask(5000, &adapter(1 << 18));
+    assert_eq!((found.fits, found.largest_buffer_bytes), (Some(false), 5000 * 128));
+    let misfit = found.misfit.unwrap();
+    for words in ["640000 bytes at a context of 5000", "allows 262144", "a context of 1250 fits"] {
+        assert!(misfit.contains(words), "{words:?} is not in {misfit:?}");
+    }
+    let found = ask(1250, &adapter(1 << 18));
+    assert_eq!((found.fits, found.misfit), (Some(true), None));
+    let found = ask(5000, &adapter(64));
+    assert!(found.misfit.unwrap().ends_with("no context is short enough"));
+}
