@@ -142,6 +142,12 @@ pub struct Engine {
     load_ms: f64,
     /// Tokens whose state the executor holds.
     past: Vec<u32>,
+    /// The shared buffers that are state.
+    state: Vec<usize>,
+    /// Whether the state holds the past in one, and so cannot be cut.
+    is_recurrent: bool,
+    /// Whether a step began and did not end: the state may be ahead of the past.
+    is_torn: bool,
     running: Option<Running>,
 }
 
@@ -233,6 +239,9 @@ impl Engine {
             context_length: planned.context_length,
             weight_bytes: planned.plans[STEP_PLAN].weight_bytes(&planned.resources),
             memory,
+            state: planned.resources.state_buffers().collect(),
+            is_recurrent: planned.resources.is_recurrent(),
+            is_torn: false,
             plans: planned.plans,
             executor,
             fallback_reason,
@@ -292,6 +301,7 @@ impl Engine {
     /// Forgets the sequence and ends a running request.
     pub fn reset(&mut self) {
         self.past.clear();
+        self.is_torn = false;
         self.running = None;
         self.executor.clear_state();
     }
@@ -309,6 +319,15 @@ impl Engine {
             logits.extend(self.feed(piece, all || index == last).await?);
         }
         Ok(logits)
+    }
+
+    /// What the sequence carries, buffer by buffer: slow, for comparisons.
+    pub async fn state(&self) -> Result<Vec<Vec<f32>>> {
+        let mut state = Vec::new();
+        for index in &self.state {
+            state.push(self.executor.read_shared(*index).await?);
+        }
+        Ok(state)
     }
 
     fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
@@ -333,7 +352,9 @@ impl Engine {
         let step = Step { position: self.past.len() as u32, rows: tokens.len() as u32 };
         let plan = &self.plans[index];
         debug_assert!(step.rows <= plan.capacity && step.position + step.rows <= self.context_length);
+        self.is_torn = true;
         let logits = self.executor.run(index, plan, step, tokens, wanted).await?;
+        self.is_torn = false;
         self.past.extend_from_slice(tokens);
         Ok(logits)
     }

@@ -3,17 +3,21 @@
 
 mod common;
 
+use std::rc::Rc;
+
 use serde_json::json;
 
 use common::cache;
 use common::engines::{devices, greedy, load};
+use common::nemotron_h::tiny_nemotron_h;
 use tablm::engine::{DeviceChoice, Engine, Event, LoadOptions, Prompt};
 use tablm::error::Code;
+use tablm::weights::source::MemorySource;
 
 const TINY: &str = "tiny-Q4_K-256.gguf";
 
 fn tokens(count: u32) -> Vec<u32> {
-    (0..count).map(|i| (i * 37 + 11) % 500).collect()
+    (0..count).map(|i| (i * 37 + 11) % 250).collect()
 }
 
 fn options(device: DeviceChoice) -> LoadOptions {
@@ -159,5 +163,104 @@ fn impossible_requests_are_refused() {
             assert_eq!(error.code(), Code::InvalidRequest, "{request:?}: {error}");
         }
         assert_eq!(engine.next().await.unwrap_err().code(), Code::InvalidRequest);
+    });
+}
+
+/// A model with state that cannot be cut, and with a cache beside it.
+async fn hybrid(pattern: &str, options: LoadOptions) -> Engine {
+    let file = MemorySource::new("tiny.gguf", tiny_nemotron_h(pattern).bytes());
+    Engine::load(vec![Rc::new(file)], &options, &mut |_| {}).await.unwrap()
+}
+
+/// Logits and state, each a part of its largest number away from the expected at most.
+fn assert_same(found: &[Vec<f32>], expected: &[Vec<f32>], what: &str) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        let size = expected.iter().fold(0.0f32, |size, word| size.max(word.abs()));
+        let distance = furthest(found, expected);
+        assert!(size > 0.0 && distance < 1e-4 * size, "{what}: {distance} of {size} apart");
+    }
+}
+
+/// Logits, then every buffer of the state.
+async fn logits_and_state(engine: &mut Engine, tokens: &[u32]) -> Vec<Vec<f32>> {
+    let logits = engine.logits(tokens).await.unwrap();
+    let mut all = engine.state().await.unwrap();
+    all.insert(0, logits);
+    all
+}
+
+#[test]
+fn a_scan_by_chunks_of_any_size_is_one_by_tokens() {
+    pollster::block_on(async {
+        let mut expected: Option<Vec<Vec<f32>>> = None;
+        for device in devices().await {
+            for chunk in [1, 7, 64, 200] {
+                let options = LoadOptions { chunk: Some(chunk), all_logits: true, ..options(device) };
+                let found = logits_and_state(&mut hybrid("M-*M", options).await, &tokens(200)).await;
+                let expected = expected.get_or_insert_with(|| found.clone());
+                assert_same(&found, expected, &format!("{device:?}, chunk {chunk}"));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_scan_of_4000_tokens_does_not_drift() {
+    pollster::block_on(async {
+        let tokens = tokens(4000);
+        let mut expected: Option<Vec<Vec<f32>>> = None;
+        for device in devices().await {
+            for chunk in [512, 1] {
+                let context_length = Some(4000);
+                let options = LoadOptions { chunk: Some(chunk), context_length, ..options(device) };
+                let found = logits_and_state(&mut hybrid("M", options).await, &tokens).await;
+                let expected = expected.get_or_insert_with(|| found.clone());
+                assert_same(&found, expected, &format!("{device:?}, chunk {chunk}"));
+            }
+        }
+    });
+}
+
+/// State that cannot be cut is kept for a prompt that goes on from its end, and for no other.
+#[test]
+fn a_hybrid_answers_as_a_new_one_whatever_came_before() {
+    pollster::block_on(async {
+        for device in devices().await {
+            let options = LoadOptions { chunk: Some(16), ..options(device) };
+            let mut engine = hybrid("M-*M", options).await;
+            let prompt = tokens(40);
+            let answer = ids(&mut engine, prompt.clone()).await;
+            // The last token of the answer was never fed.
+            let past = [&prompt[..], &answer[..11]].concat();
+            let longer = [&past[..], &tokens(20)].concat();
+            let other = [&prompt[..30], &[5, 6, 7]].concat();
+            for (next, is_kept) in [(&longer, true), (&other, false), (&past, false), (&prompt, false)] {
+                engine.reset();
+                let fresh = ids(&mut engine, next.clone()).await;
+                engine.reset();
+                assert_eq!(ids(&mut engine, prompt.clone()).await, answer);
+                engine.begin(&greedy(Prompt::Tokens(next.clone()), 12)).unwrap();
+                let first = engine.next().await.unwrap();
+                let expected = if is_kept { past.len() + 16 } else { 16 };
+                assert!(matches!(first, Event::Prefill { done, .. } if done == expected), "{first:?}");
+                let found = loop {
+                    if let Event::Done(completion) = engine.next().await.unwrap() {
+                        break completion.token_ids;
+                    }
+                };
+                assert_eq!(found, fresh, "{device:?}");
+            }
+            // A request that is dropped, and one that is aborted, in the middle of the prompt.
+            for stops in [false, true] {
+                engine.begin(&greedy(Prompt::Tokens(tokens(60)), 5)).unwrap();
+                engine.next().await.unwrap();
+                if stops {
+                    engine.stop();
+                    engine.next().await.unwrap();
+                }
+                assert_eq!(ids(&mut engine, prompt.clone()).await, answer, "{device:?}");
+            }
+        }
     });
 }

@@ -32,16 +32,10 @@ impl CpuExecutor {
     /// Memory for these resources and plans; matrices and vectors still empty.
     pub fn new(resources: &Resources<'_>, slots: Slots) -> Result<Self> {
         let mut memory = CpuMemory::default();
-        let mut executor_state = Vec::new();
-        let mut tokens = None;
-        for (index, buffer) in resources.shared().iter().enumerate() {
+        for buffer in resources.shared() {
             memory.shared.push(zeros(&buffer.name, buffer.words)?);
-            match buffer.role {
-                SharedRole::State(_) => executor_state.push(index),
-                SharedRole::Tokens => tokens = Some(Buffer::Shared(index as u16)),
-                SharedRole::RotaryTable(_) | SharedRole::Vector(_) => {}
-            }
         }
+        let tokens = resources.shared().iter().position(|buffer| buffer.role == SharedRole::Tokens);
         for matrix in resources.matrices() {
             let (rows, columns) = (matrix.rows as usize, matrix.columns as usize);
             let row_bytes = matrix.format.row_bytes(columns)?;
@@ -51,7 +45,8 @@ impl CpuExecutor {
             memory.matrices.push(CpuMatrix { format: matrix.format, rows, columns, row_bytes, stored });
         }
         memory.slots = slots.words.iter().map(|words| zeros("scratch", *words)).collect::<Result<_>>()?;
-        Ok(Self { memory, slots: slots.of, tokens, state: executor_state })
+        let tokens = tokens.map(|index| Buffer::Shared(index as u16));
+        Ok(Self { memory, slots: slots.of, tokens, state: resources.state_buffers().collect() })
     }
 
     /// Appends the next stored rows of a matrix.

@@ -4,7 +4,7 @@ use super::Device;
 use crate::cpu::CpuExecutor;
 use crate::error::Result;
 use crate::gpu::{GpuExecutor, StepCounters};
-use crate::kernels::Step;
+use crate::kernels::{Buffer, Step};
 use crate::plan::{MatrixInfo, Plan};
 
 /// Where the model's memory is and its plans run.
@@ -94,6 +94,15 @@ impl Executor {
         match self {
             Executor::Gpu(gpu) => gpu.clear_state(),
             Executor::Cpu(cpu) => cpu.clear_state(),
+        }
+    }
+
+    /// The words of a shared buffer: slow, for comparisons.
+    pub(crate) async fn read_shared(&self, index: usize) -> Result<Vec<f32>> {
+        let buffer = Buffer::Shared(index as u16);
+        match self {
+            Executor::Gpu(gpu) => gpu.read(0, buffer).await,
+            Executor::Cpu(cpu) => Ok(cpu.read(buffer).to_vec()),
         }
     }
 

@@ -169,11 +169,7 @@ impl Engine {
         self.check_tokens(&prompt)?;
         let mut sampler = Sampler::new(request.sampling.clone())?;
         sampler.accept_prompt(&prompt);
-        // What the executor still holds of this prompt need not be read again; its last token
-        // must be, for the logits after it.
-        let common = self.past.iter().zip(&prompt).take_while(|(past, new)| past == new).count();
-        let fed = common.min(prompt.len() - 1);
-        self.past.truncate(fed);
+        let fed = self.keep_beginning(&prompt);
         self.running = Some(Running {
             fed,
             prefilled_tokens: prompt.len() - fed,
@@ -193,6 +189,19 @@ impl Engine {
             prompt,
         });
         Ok(())
+    }
+
+    /// Forgets what the executor holds and the prompt does not begin with; returns how many tokens
+    /// are left, which need not be read again. The prompt's last one must be, for the logits
+    /// after it.
+    fn keep_beginning(&mut self, prompt: &[u32]) -> usize {
+        let common = self.past.iter().zip(prompt).take_while(|(past, new)| past == new).count();
+        let kept = common.min(prompt.len() - 1);
+        if self.is_torn || (self.is_recurrent && kept < self.past.len()) {
+            self.reset();
+        }
+        self.past.truncate(kept);
+        self.past.len()
     }
 
     /// Drives the request one step: a chunk of the prompt, or a token. The last event is

@@ -81,10 +81,6 @@ impl GpuExecutor {
         let scratch = slots.words.iter().map(|count| words("scratch", *count)).collect();
         let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let mappable = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let indices = |wanted: fn(&SharedRole) -> bool| {
-            let shared = resources.shared().iter().enumerate();
-            shared.filter(move |(_, buffer)| wanted(&buffer.role)).map(|(index, _)| index)
-        };
         Self {
             matrices,
             shared,
@@ -92,8 +88,8 @@ impl GpuExecutor {
             slot_of: slots.of,
             step: gpu.buffer("step", size_of::<Step>() as u64, uniform),
             staging: gpu.buffer("staging", staging_words * 4, mappable),
-            state: indices(|role| matches!(role, SharedRole::State(_))).collect(),
-            tokens: indices(|role| *role == SharedRole::Tokens).next(),
+            state: resources.state_buffers().collect(),
+            tokens: resources.shared().iter().position(|buffer| buffer.role == SharedRole::Tokens),
             plans: Vec::new(),
             cache: PipelineCache::default(),
             planes: Vec::new(),

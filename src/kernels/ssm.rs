@@ -6,7 +6,7 @@ use super::Buffer;
 /// Sizes of a mixer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanShape {
-    /// Heads; each has a decay of its own.
+    /// Heads, at most [`ScanShape::MAX_HEADS`]; each has a decay of its own.
     pub head_count: u32,
     /// Elements of a head, at most [`ScanShape::MAX_SIZE`].
     pub head_dim: u32,
@@ -19,6 +19,8 @@ pub struct ScanShape {
 }
 
 impl ScanShape {
+    /// The most heads.
+    pub const MAX_HEADS: u32 = 1 << 14;
     /// The largest head and state that one workgroup works on.
     pub const MAX_SIZE: u32 = 256;
     /// The convolution's longest reach.

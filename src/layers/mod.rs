@@ -2,6 +2,8 @@
 
 mod attention;
 mod feed_forward;
+mod mamba_mixer;
 
 pub use attention::{AttentionWeights, HeadNorms, RotaryPositions, attention};
 pub use feed_forward::{GatedWeights, feed_forward, gated_feed_forward};
+pub use mamba_mixer::{MambaWeights, mamba_mixer};

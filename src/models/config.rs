@@ -87,11 +87,13 @@ impl<'a> ConfigSource<'a> {
                 }
             },
         };
-        let fits = |count: u64| {
-            let fits = u32::try_from(count).ok().filter(|count| *count < 1 << 30);
-            fits.ok_or_else(|| self.malformed(&field, count, "at most 2^30"))
-        };
-        found.map(fits).transpose()
+        found.map(|count| self.small(&field, count)).transpose()
+    }
+
+    /// A count that leaves room for arithmetic.
+    fn small(&self, field: &str, count: u64) -> Result<u32> {
+        let small = u32::try_from(count).ok().filter(|count| *count < 1 << 30);
+        small.ok_or_else(|| self.malformed(field, count, "at most 2^30"))
     }
 
     /// A positive count that must be there.
@@ -104,16 +106,67 @@ impl<'a> ConfigSource<'a> {
         }
     }
 
-    /// The layer count: no more than there are tensors, so that a wrong one costs nothing.
+    /// The layer count.
     pub fn layer_count(&self) -> Result<u32> {
         let count = self.required_count("block_count", "num_hidden_layers")?;
+        let field = if self.is_gguf() { &self.key("block_count") } else { "num_hidden_layers" };
+        self.check_layer_count(field, count as usize)
+    }
+
+    /// A layer count that a field says: no more than there are tensors, so that a wrong one
+    /// costs nothing.
+    pub fn check_layer_count(&self, field: &str, count: usize) -> Result<u32> {
         let tensors = self.checkpoint.tensors.len();
-        if count as usize > tensors.min(MAX_LAYERS) {
-            let field = if self.is_gguf() { &self.key("block_count") } else { "num_hidden_layers" };
-            let expected = format!("at most {} for {tensors} tensors", tensors.min(MAX_LAYERS));
+        if count == 0 || count > tensors.min(MAX_LAYERS) {
+            let expected = format!("1 to {} for {tensors} tensors", tensors.min(MAX_LAYERS));
             return Err(self.malformed(field, count, &expected));
         }
-        Ok(count)
+        Ok(count as u32)
+    }
+
+    /// A count for every layer, given as a list or as one for all.
+    pub fn layer_counts(&self, gguf: &str, hugging_face: &str, layer_count: u32) -> Result<Vec<u32>> {
+        let key = self.key(gguf);
+        let (field, found) = match &self.checkpoint.container {
+            Container::Gguf(metadata) => (key.as_str(), metadata.u64s_or_scalar(&key)?),
+            Container::Safetensors(folder) => {
+                let whole = |value: &Value| {
+                    value.as_u64().ok_or_else(|| self.malformed(hugging_face, value, "whole numbers"))
+                };
+                let found = pointer(&folder.config, hugging_face).map(|value| match value {
+                    Value::Array(list) => list.iter().map(whole).collect(),
+                    value => Ok(vec![whole(value)?]),
+                });
+                (hugging_face, found.transpose()?)
+            }
+        };
+        let Some(mut counts) = found else { return Err(self.malformed(field, "nothing", "counts")) };
+        if counts.len() == 1 {
+            counts = vec![counts[0]; layer_count as usize];
+        }
+        if counts.len() != layer_count as usize {
+            let expected = format!("one count, or one for each of {layer_count} layers");
+            return Err(self.malformed(field, format!("{} counts", counts.len()), &expected));
+        }
+        counts.into_iter().map(|count| self.small(field, count)).collect()
+    }
+
+    /// The strings or numbers of a list in `config.json`, as they stand there.
+    pub fn list(&self, hugging_face: &str) -> Result<Option<&'a [Value]>> {
+        match &self.checkpoint.container {
+            Container::Gguf(_) => Ok(None),
+            Container::Safetensors(folder) => match pointer(&folder.config, hugging_face) {
+                None => Ok(None),
+                Some(Value::Array(list)) => Ok(Some(list)),
+                Some(value) => Err(self.malformed(hugging_face, value, "a list")),
+            },
+        }
+    }
+
+    /// The first of some spellings of a field that `config.json` has, or the first of all.
+    pub fn spelling(&self, spellings: &[&'static str]) -> &'static str {
+        let there = spellings.iter().find(|spelling| self.has(spelling));
+        there.unwrap_or(&spellings[0])
     }
 
     /// Tokens of the vocabulary; GGUF states them by its token list, if not by a key.

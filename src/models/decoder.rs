@@ -189,6 +189,16 @@ fn attention_shape(source: &ConfigSource<'_>, hidden: u32) -> Result<AttentionSh
     let heads = source.required_count("attention.head_count", "num_attention_heads")?;
     let kv_heads = source.count("attention.head_count_kv", "num_key_value_heads")?.unwrap_or(heads);
     let head_dim = source.count("attention.key_length", "head_dim")?.unwrap_or(hidden / heads);
+    checked_attention(source, heads, kv_heads, head_dim)
+}
+
+/// Attention of these sizes, which a configuration has stated.
+pub(super) fn checked_attention(
+    source: &ConfigSource<'_>,
+    heads: u32,
+    kv_heads: u32,
+    head_dim: u32,
+) -> Result<AttentionShape> {
     if kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
         let expected = format!("a divisor of the {heads} query heads");
         return Err(source.malformed("key/value head count", kv_heads, &expected));

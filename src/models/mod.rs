@@ -8,6 +8,7 @@ mod decoder;
 mod gemma2;
 mod gemma3;
 mod llama;
+mod nemotron_h;
 mod phi2;
 mod qwen2;
 mod rotary;
@@ -57,6 +58,7 @@ pub const ARCHITECTURES: &[Registration] = &[
     Registration { gguf: "gemma2", hugging_face: &["Gemma2ForCausalLM"], read: gemma2::read },
     Registration { gguf: "gemma3", hugging_face: &["Gemma3ForCausalLM"], read: gemma3::read },
     Registration { gguf: "llama", hugging_face: &["LlamaForCausalLM"], read: llama::read },
+    Registration { gguf: "nemotron_h", hugging_face: &["NemotronHForCausalLM"], read: nemotron_h::read },
     Registration { gguf: "phi2", hugging_face: &["PhiForCausalLM"], read: phi2::read },
     Registration { gguf: "qwen2", hugging_face: &["Qwen2ForCausalLM"], read: qwen2::read },
 ];

@@ -244,6 +244,12 @@ impl<'a> Resources<'a> {
         self.get_or_add(name, words, SharedRole::State(StateKind::Recurrent))
     }
 
+    /// Indices of the shared buffers that a sequence carries from step to step.
+    pub fn state_buffers(&self) -> impl Iterator<Item = usize> {
+        let shared = self.shared.iter().enumerate();
+        shared.filter(|(_, buffer)| matches!(buffer.role, SharedRole::State(_))).map(|(index, _)| index)
+    }
+
     /// Whether a part of what a sequence carries cannot be cut.
     pub fn is_recurrent(&self) -> bool {
         self.shared.iter().any(|buffer| buffer.role == SharedRole::State(StateKind::Recurrent))

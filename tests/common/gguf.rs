@@ -245,16 +245,31 @@ pub fn random_rows(random: &mut Random, format: Format, rows: usize, columns: us
     data
 }
 
+/// Tokens of [`byte_tokenizer`].
+pub const BYTE_TOKENS: usize = 260;
+
+/// Adds a vocabulary of the 256 bytes and four special tokens.
+pub fn byte_tokenizer(file: Gguf) -> Gguf {
+    let special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<unused>"];
+    let mut tokens: Vec<String> = special.iter().map(|token| (*token).to_owned()).collect();
+    tokens.extend(byte_letters().iter().map(char::to_string));
+    let types: Vec<i32> = (0..tokens.len()).map(|id| if id < special.len() { 3 } else { 1 }).collect();
+    file.str("tokenizer.ggml.model", "gpt2")
+        .str("tokenizer.ggml.pre", "smollm")
+        .strings("tokenizer.ggml.tokens", &tokens)
+        .i32s("tokenizer.ggml.token_type", &types)
+        .strings::<&str>("tokenizer.ggml.merges", &[])
+        .u32("tokenizer.ggml.bos_token_id", 1)
+        .u32("tokenizer.ggml.eos_token_id", 2)
+        .bool("tokenizer.ggml.add_bos_token", false)
+}
+
 /// A small random llama (two layers, four heads, two of them for keys and values) whose matrices
 /// are in `format`, with a vocabulary of the 256 bytes and four special tokens: complete enough
 /// to be loaded and to be broken. `hidden` is a multiple of 64 and of the format's block.
 pub fn tiny_llama(hidden: usize, format: Format) -> Gguf {
     let (heads, kv_heads, ffn, layers) = (4, 2, 2 * hidden, 2);
-    let special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<unused>"];
-    let mut tokens: Vec<String> = special.iter().map(|token| (*token).to_owned()).collect();
-    tokens.extend(byte_letters().iter().map(char::to_string));
-    let types: Vec<i32> = (0..tokens.len()).map(|id| if id < special.len() { 3 } else { 1 }).collect();
-    let mut file = Gguf::new()
+    let mut file = byte_tokenizer(Gguf::new())
         .str("general.architecture", "llama")
         .str("general.name", "tiny")
         .u32("llama.block_count", layers)
@@ -266,22 +281,14 @@ pub fn tiny_llama(hidden: usize, format: Format) -> Gguf {
         .f32("llama.rope.freq_base", 10_000.0)
         .f32("llama.attention.layer_norm_rms_epsilon", 1e-5)
         .u32("llama.rope.dimension_count", hidden as u32 / heads)
-        .u32("llama.vocab_size", tokens.len() as u32)
-        .str("tokenizer.ggml.model", "gpt2")
-        .str("tokenizer.ggml.pre", "smollm")
-        .strings("tokenizer.ggml.tokens", &tokens)
-        .i32s("tokenizer.ggml.token_type", &types)
-        .strings::<&str>("tokenizer.ggml.merges", &[])
-        .u32("tokenizer.ggml.bos_token_id", 1)
-        .u32("tokenizer.ggml.eos_token_id", 2)
-        .bool("tokenizer.ggml.add_bos_token", false);
+        .u32("llama.vocab_size", BYTE_TOKENS as u32);
     let mut random = Random(7);
     let size = 1.7 / (hidden as f32).sqrt();
     let mut matrix = |file: Gguf, name: String, rows: usize, columns: usize| {
         let data = random_rows(&mut random, format, rows, columns, size);
         file.tensor(&name, format, &[rows, columns], data)
     };
-    file = matrix(file, "token_embd.weight".to_owned(), tokens.len(), hidden);
+    file = matrix(file, "token_embd.weight".to_owned(), BYTE_TOKENS, hidden);
     let kv = hidden / heads as usize * kv_heads as usize;
     for layer in 0..layers {
         let name = |part: &str| format!("blk.{layer}.{part}.weight");

@@ -12,6 +12,7 @@ pub(crate) mod adapter;
 pub(crate) mod cache;
 pub(crate) mod engines;
 pub(crate) mod gguf;
+pub(crate) mod nemotron_h;
 pub(crate) mod random;
 
 pub(crate) use adapter::gpu;

@@ -1,0 +1,323 @@
+//! Nemotron-H: Nemotron 3 Nano 4B, Nemotron Nano 9B v2, the dense Nemotron-H models.
+//!
+//! Every layer is one thing of three: a Mamba-2 mixer, attention without positions, or a
+//! feed-forward layer of squared ReLU; each with one norm and one residual. Reference: NVIDIA
+//! 2025 (Nemotron-H); the implementation in Hugging Face transformers (`NemotronHForCausalLM`)
+//! decides where the paper is silent, but for its clamp of the step size, which trained models
+//! do not have.
+
+use super::decoder::checked_attention;
+use super::{Architecture, ConfigSource, Names, Shape, names};
+use crate::error::Result;
+use crate::kernels::{Activation, AttentionShape, Buffer, Function, ScanShape};
+use crate::layers::{AttentionWeights, MambaWeights, attention, feed_forward, mamba_mixer};
+use crate::plan::{Linear, Matrix, PlanBuilder, Transform, VectorPart};
+use crate::weights::folder;
+
+names! {
+    EMBEDDING: "token_embd.weight", "backbone.embeddings.weight";
+    NORM: "blk.{}.attn_norm.weight", "backbone.layers.{}.norm.weight";
+    MAMBA_INPUT: "blk.{}.ssm_in.weight", "backbone.layers.{}.mixer.in_proj.weight";
+    CONV: "blk.{}.ssm_conv1d.weight", "backbone.layers.{}.mixer.conv1d.weight";
+    CONV_BIAS: "blk.{}.ssm_conv1d.bias", "backbone.layers.{}.mixer.conv1d.bias";
+    DT_BIAS: "blk.{}.ssm_dt.bias", "backbone.layers.{}.mixer.dt_bias";
+    DECAY: "blk.{}.ssm_a", "backbone.layers.{}.mixer.A_log";
+    SKIP: "blk.{}.ssm_d", "backbone.layers.{}.mixer.D";
+    MAMBA_NORM: "blk.{}.ssm_norm.weight", "backbone.layers.{}.mixer.norm.weight";
+    MAMBA_OUTPUT: "blk.{}.ssm_out.weight", "backbone.layers.{}.mixer.out_proj.weight";
+    Q: "blk.{}.attn_q.weight", "backbone.layers.{}.mixer.q_proj.weight";
+    K: "blk.{}.attn_k.weight", "backbone.layers.{}.mixer.k_proj.weight";
+    V: "blk.{}.attn_v.weight", "backbone.layers.{}.mixer.v_proj.weight";
+    ATTENTION_OUTPUT: "blk.{}.attn_output.weight", "backbone.layers.{}.mixer.o_proj.weight";
+    UP: "blk.{}.ffn_up.weight", "backbone.layers.{}.mixer.up_proj.weight";
+    DOWN: "blk.{}.ffn_down.weight", "backbone.layers.{}.mixer.down_proj.weight";
+    OUTPUT_NORM: "output_norm.weight", "backbone.norm_f.weight";
+    OUTPUT: "output.weight", "lm_head.weight";
+}
+
+/// What a layer does between its norm and its residual.
+#[derive(Debug, Clone, Copy)]
+enum Layer {
+    Mamba,
+    Attention(AttentionShape),
+    FeedForward { intermediate: u32 },
+}
+
+struct NemotronH {
+    is_gguf: bool,
+    /// Hugging Face names begin with `model.`, as transformers 5 has them in memory.
+    is_renamed: bool,
+    shape: Shape,
+    hidden: u32,
+    layers: Vec<Layer>,
+    scan: ScanShape,
+    epsilon: f32,
+    /// The embedding matrix is the output matrix too.
+    tied: bool,
+}
+
+pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
+    check_supported(source)?;
+    let is_gguf = source.is_gguf();
+    let layers = if is_gguf { layers_of_gguf(source)? } else { layers_of_config(source)? };
+    let epsilon = source.spelling(&["layer_norm_epsilon", "rms_norm_eps", "norm_eps"]);
+    let epsilon = source.number("attention.layer_norm_rms_epsilon", epsilon)?.unwrap_or(1e-5);
+    let may_be_tied = is_gguf || source.flag("tie_word_embeddings")? == Some(true);
+    Ok(Box::new(NemotronH {
+        is_gguf,
+        is_renamed: source.has_tensor("model.embeddings.weight"),
+        shape: Shape {
+            vocabulary_size: source.vocabulary_size()?,
+            max_context_length: source.required_count("context_length", "max_position_embeddings")?,
+            layer_count: layers.len() as u32,
+        },
+        hidden: source.required_count("embedding_length", "hidden_size")?,
+        layers,
+        scan: read_scan(source)?,
+        epsilon: epsilon as f32,
+        tied: !source.has_tensor(&OUTPUT.of(is_gguf, 0)) && may_be_tied,
+    }))
+}
+
+/// Refuses what the family's configuration can say and its dense models do not.
+fn check_supported(source: &ConfigSource<'_>) -> Result<()> {
+    for flag in ["attention_bias", "mlp_bias", "use_bias", "mamba_proj_bias"] {
+        if source.flag(flag)? == Some(true) {
+            return Err(source.unsupported(flag, true, "false"));
+        }
+    }
+    let conv_bias = source.spelling(&["use_conv_bias", "mamba_conv_bias"]);
+    if source.flag(conv_bias)? == Some(false) {
+        return Err(source.unsupported(conv_bias, false, "true"));
+    }
+    source.check_choice("activation_function", "mlp_hidden_act", &["relu2"])?;
+    source.check_choice("activation_function", "mamba_hidden_act", &["silu"])?;
+    if source.has("sliding_window") {
+        return Err(source.unsupported("sliding_window", "a window", "null"));
+    }
+    // The family's limit, from 0 to infinity, changes nothing; implementations disagree about any
+    // other. (`time_step_min` and `time_step_max` are for the first step of training.)
+    let limit = source.spelling(&["time_step_limit", "mamba_dt_limit"]);
+    if let Some(list) = source.list(limit)? {
+        let found: Vec<_> = list.iter().map(folder::number).collect();
+        if !matches!(found[..], [Some(low), Some(f64::INFINITY)] if low <= 0.0) {
+            return Err(source.unsupported(limit, serde_json::Value::from(list), "from 0 to Infinity"));
+        }
+    }
+    Ok(())
+}
+
+/// GGUF tells a layer's kind by its counts.
+fn layers_of_gguf(source: &ConfigSource<'_>) -> Result<Vec<Layer>> {
+    let layer_count = source.layer_count()?;
+    let kv_head_counts = source.layer_counts("attention.head_count_kv", "", layer_count)?;
+    let intermediates = source.layer_counts("feed_forward_length", "", layer_count)?;
+    let layers = kv_head_counts.into_iter().zip(intermediates).map(|counts| match counts {
+        (0, 0) => Ok(Layer::Mamba),
+        (kv_head_count, 0) => Ok(Layer::Attention(read_attention(source, kv_head_count)?)),
+        (_, intermediate) => Ok(Layer::FeedForward { intermediate }),
+    });
+    layers.collect()
+}
+
+/// `config.json` has a letter or a word for each layer.
+fn layers_of_config(source: &ConfigSource<'_>) -> Result<Vec<Layer>> {
+    let field = source.spelling(&["layers_block_type", "layer_types", "hybrid_override_pattern"]);
+    let kinds: Vec<&str> = if field == "hybrid_override_pattern" {
+        let pattern = source.text("", field)?.unwrap_or_default();
+        pattern.split("").filter(|letter| !letter.is_empty()).collect()
+    } else {
+        source.texts(field)?.unwrap_or_default()
+    };
+    let layer_count = source.check_layer_count(field, kinds.len())?;
+    if let Some(count) = source.count("", "num_hidden_layers")?.filter(|count| *count != layer_count) {
+        let expected = format!("{layer_count}, the layers of {field}");
+        return Err(source.malformed("num_hidden_layers", count, &expected));
+    }
+    let kv_head_count = source.spelling(&["num_key_value_heads", "num_attention_heads"]);
+    let kv_head_count = source.required_count("", kv_head_count)?;
+    let intermediates = if kinds.iter().any(|kind| ["-", "mlp"].contains(kind)) {
+        source.layer_counts("", "intermediate_size", layer_count)?
+    } else {
+        vec![0; kinds.len()]
+    };
+    let layers = kinds.iter().zip(intermediates).map(|(kind, intermediate)| match *kind {
+        "M" | "mamba" | "linear_attention" => Ok(Layer::Mamba),
+        "*" | "attention" | "full_attention" => Ok(Layer::Attention(read_attention(source, kv_head_count)?)),
+        "-" | "mlp" if intermediate > 0 => Ok(Layer::FeedForward { intermediate }),
+        "-" | "mlp" => Err(source.malformed("intermediate_size", 0, "at least 1")),
+        other => Err(source.unsupported(field, other, "layers of mamba, attention or mlp")),
+    });
+    layers.collect()
+}
+
+fn read_attention(source: &ConfigSource<'_>, kv_head_count: u32) -> Result<AttentionShape> {
+    let head_count = source.required_count("attention.head_count", "num_attention_heads")?;
+    let head_dim = source.spelling(&["head_dim", "attention_head_dim"]);
+    let head_dim = source.required_count("attention.key_length", head_dim)?;
+    checked_attention(source, head_count, kv_head_count, head_dim)
+}
+
+fn read_scan(source: &ConfigSource<'_>) -> Result<ScanShape> {
+    let head_count = source.required_count("ssm.time_step_rank", "mamba_num_heads")?;
+    let head_dim = if source.is_gguf() {
+        let inner = source.required_count("ssm.inner_size", "")?;
+        if !inner.is_multiple_of(head_count) {
+            let expected = format!("a multiple of the {head_count} heads");
+            return Err(source.malformed("ssm.inner_size", inner, &expected));
+        }
+        inner / head_count
+    } else {
+        source.required_count("", "mamba_head_dim")?
+    };
+    let groups = source.spelling(&["n_groups", "mamba_n_groups"]);
+    let group_count = source.required_count("ssm.group_count", groups)?;
+    let kernel = source.spelling(&["conv_kernel", "mamba_d_conv"]);
+    let shape = ScanShape {
+        head_count,
+        head_dim,
+        group_count,
+        state_size: source.required_count("ssm.state_size", "ssm_state_size")?,
+        conv_kernel: source.required_count("ssm.conv_kernel", kernel)?,
+    };
+    if !head_count.is_multiple_of(group_count) {
+        let expected = format!("a divisor of the {head_count} heads");
+        return Err(source.malformed("Mamba group count", group_count, &expected));
+    }
+    for (field, found, most) in [
+        ("Mamba head count", head_count, ScanShape::MAX_HEADS),
+        ("Mamba head size", head_dim, ScanShape::MAX_SIZE),
+        ("Mamba state size", shape.state_size, ScanShape::MAX_SIZE),
+        ("Mamba convolution kernel", shape.conv_kernel, ScanShape::MAX_CONV_KERNEL),
+    ] {
+        if found > most {
+            return Err(source.unsupported(field, found, &format!("at most {most}")));
+        }
+    }
+    Ok(shape)
+}
+
+impl Architecture for NemotronH {
+    fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    fn layers(&self, plan: &mut PlanBuilder<'_, '_>, context_length: u32) -> Activation {
+        plan.at("embedding");
+        let embedding = self.embedding(plan);
+        let mut x = plan.embed(embedding);
+        for (index, layer) in (0..).zip(&self.layers) {
+            plan.at(format!("layer {index}"));
+            let norm = self.vector(plan, NORM, index);
+            let h = plan.rms_norm(x, norm, self.epsilon);
+            let y = match *layer {
+                Layer::Mamba => {
+                    let weights = self.mamba_weights(plan, index);
+                    mamba_mixer(plan, h, &weights, self.scan, self.epsilon, index)
+                }
+                Layer::Attention(shape) => {
+                    let weights = self.attention_weights(plan, shape, index);
+                    attention(plan, h, &weights, shape, None, index, context_length)
+                }
+                Layer::FeedForward { intermediate } => {
+                    let up = self.linear(plan, UP, index, intermediate, self.hidden);
+                    let down = self.linear(plan, DOWN, index, self.hidden, intermediate);
+                    feed_forward(plan, h, up, down, Function::ReluSquared)
+                }
+            };
+            x = plan.add(x, y);
+        }
+        x
+    }
+
+    fn head(&self, plan: &mut PlanBuilder<'_, '_>, x: Activation) -> Activation {
+        plan.at("head");
+        let norm = self.vector(plan, OUTPUT_NORM, 0);
+        let h = plan.rms_norm(x, norm, self.epsilon);
+        let output = if self.tied {
+            self.embedding(plan)
+        } else {
+            self.matrix(plan, OUTPUT, 0, self.shape.vocabulary_size, self.hidden)
+        };
+        plan.matmul(output, h)
+    }
+}
+
+impl NemotronH {
+    fn name(&self, names: Names, layer: u32) -> String {
+        let name = names.of(self.is_gguf, layer);
+        if self.is_renamed { name.replacen("backbone.", "model.", 1) } else { name }
+    }
+
+    fn matrix(
+        &self,
+        plan: &mut PlanBuilder<'_, '_>,
+        names: Names,
+        layer: u32,
+        rows: u32,
+        columns: u32,
+    ) -> Matrix {
+        plan.resources.weight_matrix(&self.name(names, layer), rows, columns)
+    }
+
+    /// A matrix without a bias.
+    fn linear(
+        &self,
+        plan: &mut PlanBuilder<'_, '_>,
+        names: Names,
+        layer: u32,
+        outputs: u32,
+        inputs: u32,
+    ) -> Linear {
+        Linear { weight: self.matrix(plan, names, layer, outputs, inputs), bias: None }
+    }
+
+    /// A norm's weight, as wide as the rows between layers.
+    fn vector(&self, plan: &mut PlanBuilder<'_, '_>, names: Names, layer: u32) -> Buffer {
+        plan.resources.weight_vector(&self.name(names, layer), self.hidden)
+    }
+
+    fn embedding(&self, plan: &mut PlanBuilder<'_, '_>) -> Matrix {
+        self.matrix(plan, EMBEDDING, 0, self.shape.vocabulary_size, self.hidden)
+    }
+
+    fn mamba_weights(&self, plan: &mut PlanBuilder<'_, '_>, layer: u32) -> MambaWeights {
+        let (scan, inner) = (self.scan, self.scan.inner());
+        let part = |names, shape: &[u32]| VectorPart::new(self.name(names, layer), shape);
+        let conv =
+            vec![part(CONV, &[scan.channels(), scan.conv_kernel]), part(CONV_BIAS, &[scan.channels()])];
+        // GGUF holds the decay itself, and the norm's weight by groups.
+        let decay = if self.is_gguf { Transform::None } else { Transform::MinusExp };
+        let scalars = vec![
+            part(DT_BIAS, &[scan.head_count]),
+            part(DECAY, &[scan.head_count]).transformed(decay),
+            part(SKIP, &[scan.head_count]),
+        ];
+        let groups = [scan.group_count, inner / scan.group_count];
+        let norm = part(MAMBA_NORM, if self.is_gguf { &groups } else { std::slice::from_ref(&inner) });
+        MambaWeights {
+            input: self.matrix(plan, MAMBA_INPUT, layer, scan.projected(), self.hidden),
+            conv: plan.resources.packed_vector(conv),
+            scalars: plan.resources.packed_vector(scalars),
+            norm: plan.resources.packed_vector(vec![norm]),
+            output: self.matrix(plan, MAMBA_OUTPUT, layer, self.hidden, inner),
+        }
+    }
+
+    fn attention_weights(
+        &self,
+        plan: &mut PlanBuilder<'_, '_>,
+        shape: AttentionShape,
+        layer: u32,
+    ) -> AttentionWeights {
+        let q = shape.head_count * shape.head_dim;
+        let kv = shape.kv_head_count * shape.head_dim;
+        AttentionWeights {
+            q: self.linear(plan, Q, layer, q, self.hidden),
+            k: self.linear(plan, K, layer, kv, self.hidden),
+            v: self.linear(plan, V, layer, kv, self.hidden),
+            output: self.linear(plan, ATTENTION_OUTPUT, layer, self.hidden, q),
+            norms: None,
+        }
+    }
+}
