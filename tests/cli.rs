@@ -219,9 +219,9 @@ fn calling_model() -> PathBuf {
 #[test]
 fn reasoning_and_calls_are_told_from_the_text() {
     let (model, plain) = (calling_model(), cache::smollm2());
-    let parameters = json!({"type": "object", "properties": {"place": {"type": "string"}}});
+    let parameters = json!({"type": "object", "properties": {"at": {"type": "string"}}});
     let tools = json!([{"type": "function", "function": {"name": "time", "parameters": parameters}}]);
-    let call = json!({"name": "time", "arguments": "{\"place\": \"Oslo\"}"});
+    let call = json!({"name": "time", "arguments": "{\"at\": \"Oslo\"}"});
     let messages = json!([
         {"role": "user", "content": "time in Oslo?"},
         {"role": "assistant", "content": null, "tool_calls": [{"id": "abcdefghi", "type": "function", "function": call}]},
@@ -234,10 +234,10 @@ fn reasoning_and_calls_are_told_from_the_text() {
         ["generate", "--model", text(&model), "--backend", "cpu", "--context", "256", "--temperature", "0"];
     let request = ["--messages", text(&messages), "--tools", text(&tools), "--thinking", "on"];
     let answer = json_of(&[&base[..], &request, &["--stop", "A:", "--max-tokens", "60"]].concat());
-    assert_eq!((&answer["text"], &answer["reasoning"]), (&json!(""), &json!("I need Rome.")));
+    assert_eq!((&answer["text"], &answer["reasoning"]), (&json!(""), &json!("Rome")));
     let call = &answer["tool_calls"][0];
     assert_eq!(keys(call), ["id", "type", "function"]);
-    assert_eq!(call["function"], json!({"name": "time", "arguments": "{\"place\":\"Rome\"}"}));
+    assert_eq!(call["function"], json!({"name": "time", "arguments": "{\"at\":\"Rome\"}"}));
     assert_eq!((&answer["tool_calls"][1], &answer["finish_reason"]), (&Value::Null, &json!("tool_calls")));
 
     let refuse = |model: &Path, more: &[&str], words: &[&str]| {
@@ -248,6 +248,25 @@ fn reasoning_and_calls_are_told_from_the_text() {
     refuse(&plain, &["--prompt", "a", "--thinking", "on"], &["thinking", "SmolLM2", "does not reason"]);
     refuse(&model, &["--prompt", "a", "--tools", text(&messages)], &["tools[0].type", "null", "function"]);
     refuse(&model, &["--raw-prompt", "a", "--tools", text(&tools)], &["--raw-prompt", "--tools"]);
+}
+
+#[test]
+fn a_chat_begins_as_its_template_says() {
+    let key = b"tokenizer.ggml.add_bos_token";
+    let mut bytes = tiny().str("tokenizer.chat_template", "{{ messages[0].content }}").bytes();
+    let at = bytes.windows(key.len()).position(|window| window == key).unwrap() + key.len();
+    bytes[at + 4] = 1;
+    let model = file("begins.gguf", &bytes);
+    let prompt_ids = |more: &[&str]| {
+        let arguments = generate(text(&model), more);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        json_of(&arguments)["prompt_token_ids"].clone()
+    };
+    let raw = prompt_ids(&["--raw-prompt", "a"]);
+    let (begin, letter) = (raw[0].clone(), raw[1].clone());
+    assert_eq!((&begin, raw.as_array().unwrap().len()), (&json!(1), 2));
+    assert_eq!(prompt_ids(&["--prompt", "a"]), json!([letter]));
+    assert_eq!(prompt_ids(&["--prompt", "<|im_start|>a"]), json!([begin, letter]));
 }
 
 fn load_refused(name: &str, bytes: &[u8], code: &str, words: &[&str]) {

@@ -1,13 +1,13 @@
 /** The page's side of one worker: calls with results, progress, tokens and aborts. */
 
 import { TabLMError, toTabLMError } from "./errors.js";
-import type { Call, FromWorker, MethodName, Methods, ToWorker } from "./protocol.js";
+import type { Call, EngineDelta, FromWorker, MethodName, Methods, ToWorker } from "./protocol.js";
 import type { AssetOptions, Progress } from "./types.js";
 
 /** What a call may report before its result. */
 export interface CallEvents {
   onProgress?: (progress: Progress) => void;
-  onToken?: (text: string) => void;
+  onToken?: (delta: EngineDelta) => void;
   signal?: AbortSignal | undefined;
 }
 
@@ -84,7 +84,7 @@ export class Client {
     if (!pending) return;
     try {
       if (message.type === "progress") return pending.events.onProgress?.(message.progress);
-      if (message.type === "token") return pending.events.onToken?.(message.text);
+      if (message.type === "token") return pending.events.onToken?.(message.delta);
     } catch (error) {
       // A callback of the page's that throws must not lose the call.
       return queueMicrotask(() => {

@@ -42,7 +42,8 @@ export async function request(url: string, init: RequestInit): Promise<Response>
   }
   if (!response.ok) {
     await response.body?.cancel();
-    throw new TabLMError("network", `${url}: found status ${response.status}, expected 200`);
+    const hint = response.status === 404 && /\/config\.json(\?|$)/.test(url) ? " (a folder of safetensors has one; where there are .gguf files, name one of them)" : "";
+    throw new TabLMError("network", `${url}: found status ${response.status}, expected 200${hint}`);
   }
   return response;
 }
@@ -50,6 +51,9 @@ export async function request(url: string, init: RequestInit): Promise<Response>
 /** The length a response promises, where it can be trusted. */
 export function promisedLength(response: Response): number | null {
   if (response.headers.get("content-encoding")) return null;
+  // Another origin's text may be compressed, which it need not tell.
+  const type = response.headers.get("content-type") ?? "";
+  if (response.type === "cors" && /^(text\/|application\/json\b)/i.test(type)) return null;
   const text = response.headers.get("content-length");
   return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : null;
 }

@@ -48,7 +48,7 @@ function engineOptions({ contextLength, device }: { contextLength?: number; devi
 
 /** Loads a model into a worker of its own. */
 async function load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
-  const params = { source: describeSource(source), options: engineOptions(options) };
+  const params = { source: describeSource(source, options.hubUrl), options: engineOptions(options) };
   const { signal, onProgress } = options;
   throwIfAborted(signal);
   const client = new Client(options);
@@ -76,7 +76,7 @@ function capabilities(options: AssetOptions = {}): Promise<Capabilities> {
 
 /** What a model will take, from its headers alone. */
 async function estimate(source: ModelSource, options: EstimateOptions = {}): Promise<Estimate> {
-  const params = { source: describeSource(source), options: engineOptions(options) };
+  const params = { source: describeSource(source, options.hubUrl), options: engineOptions(options) };
   throwIfAborted(options.signal);
   return orAborted(callOnce("estimate", params, options, { signal: options.signal }), options.signal);
 }

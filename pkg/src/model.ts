@@ -3,17 +3,19 @@
 
 import { orAborted, type Client } from "./client.js";
 import { TabLMError, throwIfAborted, toTabLMError } from "./errors.js";
-import type { GenerationEnd } from "./protocol.js";
+import type { EngineDelta, GenerationEnd } from "./protocol.js";
 import { checkRequest, type CheckedRequest, type EngineRequest } from "./request.js";
 import { Stream } from "./stream.js";
 import type {
   ChatCompletion,
   ChatCompletionChunk,
+  ChatDelta,
   ChatRequest,
   FinishReason,
   ModelInfo,
   RequestOptions,
   StreamingChatRequest,
+  ToolCall,
   WholeChatRequest,
 } from "./types.js";
 
@@ -89,13 +91,24 @@ export class Model {
   }
 
   async #whole(head: AnswerHead, checked: CheckedRequest, { signal }: RequestOptions): Promise<ChatCompletion> {
-    let content = "";
-    const end = await this.#run(checked.engine, signal, (text) => (content += text));
-    const finish_reason = end.finish_reason as FinishReason;
+    let [content, reasoning_content] = ["", ""];
+    const tool_calls: ToolCall[] = [];
+    const end = await this.#run(checked.engine, signal, (delta) => {
+      content += delta.text;
+      reasoning_content += delta.reasoning;
+      tool_calls.push(...delta.tool_calls);
+    });
+    const message = {
+      role: "assistant" as const,
+      content: content === "" && tool_calls.length > 0 ? null : content,
+      ...(reasoning_content && { reasoning_content }),
+      ...(tool_calls.length > 0 && { tool_calls }),
+      refusal: null,
+    };
     return {
       ...head,
       object: "chat.completion",
-      choices: [{ index: 0, message: { role: "assistant", content, refusal: null }, finish_reason, logprobs: null }],
+      choices: [{ index: 0, message, finish_reason: end.finish_reason as FinishReason, logprobs: null }],
       usage: end.usage,
       timings: end.timings,
       token_ids: end.token_ids,
@@ -105,14 +118,23 @@ export class Model {
   #stream(head: AnswerHead, checked: CheckedRequest, { signal }: RequestOptions): AsyncIterable<ChatCompletionChunk> {
     const left = new AbortController();
     const stream = new Stream<ChatCompletionChunk>(() => left.abort());
-    const chunk = (delta: { role?: "assistant"; content?: string }, finish_reason: FinishReason | null): ChatCompletionChunk => ({
+    const chunk = (delta: ChatDelta, finish_reason: FinishReason | null): ChatCompletionChunk => ({
       ...head,
       object: "chat.completion.chunk",
       choices: [{ index: 0, delta, finish_reason, logprobs: null }],
     });
     stream.push(chunk({ role: "assistant", content: "" }, null));
     const either = signal ? anySignal([signal, left.signal]) : left.signal;
-    this.#run(checked.engine, either, (text) => stream.push(chunk({ content: text }, null))).then(
+    let callCount = 0;
+    const onDelta = ({ text, reasoning, tool_calls }: EngineDelta): void => {
+      const delta: ChatDelta = {
+        ...(reasoning && { reasoning_content: reasoning }),
+        ...(text && { content: text }),
+        ...(tool_calls.length > 0 && { tool_calls: tool_calls.map((call) => ({ index: callCount++, ...call })) }),
+      };
+      stream.push(chunk(delta, null));
+    };
+    this.#run(checked.engine, either, onDelta).then(
       (end) => {
         const { usage, timings, token_ids } = end;
         stream.push({ ...chunk({}, end.finish_reason as FinishReason), usage, timings, token_ids });
@@ -127,11 +149,11 @@ export class Model {
    * Runs a request when its turn comes. The caller is answered the moment its signal fires;
    * the next request waits until the worker has really stopped.
    */
-  #run(request: EngineRequest, caller: AbortSignal | undefined, onToken: (text: string) => void): Promise<GenerationEnd> {
+  #run(request: EngineRequest, caller: AbortSignal | undefined, onDelta: (delta: EngineDelta) => void): Promise<GenerationEnd> {
     const signal = caller ? anySignal([caller, this.#disposing.signal]) : this.#disposing.signal;
     const turn = this.#tail.then(async () => {
       throwIfAborted(signal);
-      const end = await this.#client.call("generate", { request }, { signal, onToken: (text) => !signal.aborted && onToken(text) });
+      const end = await this.#client.call("generate", { request }, { signal, onToken: (delta) => !signal.aborted && onDelta(delta) });
       this.#info = end.info;
       if (end.finish_reason === "abort") throw new TabLMError("aborted", "aborted by the caller");
       return end;

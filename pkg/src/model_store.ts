@@ -7,7 +7,7 @@
  * that stops starts anew; the manifest is where a byte to go on from would be kept.)
  */
 
-import { downloadFile, hashPieces, hashText, type Downloaded, type Sink } from "./download.js";
+import { downloadFile, hashPieces, hashText, type Downloaded, type DownloadOptions, type Sink } from "./download.js";
 import { TabLMError, throwIfAborted } from "./errors.js";
 import type { Meter } from "./meter.js";
 import {
@@ -241,21 +241,24 @@ async function fillFolder(
   await writeText(folder, MANIFEST, JSON.stringify({ ...manifest, complete: true }));
 }
 
-/** Where nothing can be stored: every file as a Blob, which the browser may keep on disk. */
+/** A file as a Blob, which the browser may keep on disk. */
+async function fileToMemory(file: RemoteFile, signal: AbortSignal, onBytes: DownloadOptions["onBytes"]): Promise<StoredReader> {
+  const pieces: BlobPart[] = [];
+  const sink: Sink = { write: (piece) => void pieces.push(piece as Uint8Array<ArrayBuffer>) };
+  await downloadFile(file.name, file.url, sink, { signal, onBytes });
+  return blobReader(file.name, new Blob(pieces));
+}
+
+/** Every file, where nothing can be stored. */
 async function downloadToMemory(source: SourceDescription, signal: AbortSignal, meter: Meter): Promise<OpenedModel> {
   const files = await remoteFiles(source, signal);
   const tally = new Tally(meter, files.length === 1 ? null : await totalLength(files, signal));
   const inMemory: { name: string; reader: StoredReader }[] = [];
   for (const file of files) {
     if (file.optional && !(await exists(file.url, signal))) continue;
-    const pieces: BlobPart[] = [];
-    const sink: Sink = { write: (piece) => void pieces.push(piece as Uint8Array<ArrayBuffer>) };
-    const { sizeBytes } = await downloadFile(file.name, file.url, sink, {
-      signal,
-      onBytes: (loaded, total) => tally.progress(file.name, loaded, total, files.length === 1),
-    });
-    tally.finish(sizeBytes);
-    inMemory.push({ name: file.name, reader: blobReader(file.name, new Blob(pieces)) });
+    const reader = await fileToMemory(file, signal, (loaded, total) => tally.progress(file.name, loaded, total, files.length === 1));
+    tally.finish(reader.sizeBytes);
+    inMemory.push({ name: file.name, reader });
   }
   return opened(inMemory, false);
 }
@@ -287,7 +290,7 @@ export async function openModel(source: SourceDescription, signal: AbortSignal, 
   });
 }
 
-/** Opens a source for its headers alone: what is stored, else the server's files in pieces. */
+/** Opens a source for its headers alone: what is stored, else the server's weights in pieces. */
 export async function peekModel(source: SourceDescription, signal: AbortSignal): Promise<OpenedModel> {
   if (source.kind === "files") return openFiles(source.files);
   const models = await modelsFolder();
@@ -298,7 +301,9 @@ export async function peekModel(source: SourceDescription, signal: AbortSignal):
   const files: SourceFile[] = [];
   for (const file of await remoteFiles(source, signal)) {
     if (file.optional && !(await exists(file.url, signal))) continue;
-    files.push(await openRemote(file, signal));
+    // Of texts a part is of no use, and servers compress them.
+    const isText = /\.(json|jinja)$/.test(file.name);
+    files.push(isText ? { name: file.name, ...(await fileToMemory(file, signal, () => undefined)) } : await openRemote(file, signal));
   }
   const missingBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
   return { files, missingBytes, stored: false, close: () => undefined, discard: async () => undefined };

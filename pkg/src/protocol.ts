@@ -7,10 +7,12 @@ import type {
   Capabilities,
   DeviceChoice,
   Estimate,
+  FinishReason,
   ModelInfo,
   Progress,
   StoredModel,
   Timings,
+  ToolCall,
   Usage,
   VerifyReport,
 } from "./types.js";
@@ -21,9 +23,16 @@ export interface EngineOptions {
   device?: DeviceChoice;
 }
 
+/** What has become certain of an answer. */
+export interface EngineDelta {
+  text: string;
+  reasoning: string;
+  tool_calls: ToolCall[];
+}
+
 /** How a generation ended. */
 export interface GenerationEnd {
-  finish_reason: "stop" | "length" | "abort";
+  finish_reason: FinishReason | "abort";
   usage: Usage;
   timings: Timings;
   token_ids: number[];
@@ -60,4 +69,4 @@ export type FromWorker =
   | { type: "result"; callId: number; value: unknown }
   | { type: "error"; callId: number; error: PlainError }
   | { type: "progress"; callId: number; progress: Progress }
-  | { type: "token"; callId: number; text: string };
+  | { type: "token"; callId: number; delta: EngineDelta };

@@ -4,10 +4,22 @@
  */
 
 import { TabLMError } from "./errors.js";
+import type { Tool, ToolCall } from "./types.js";
+
+/** A message as templates read it. */
+export interface EngineMessage {
+  role: "system" | "user" | "assistant" | "tool";
+  content: string | null;
+  tool_calls?: ToolCall[];
+  reasoning_content?: string;
+  tool_call_id?: string;
+}
 
 /** A request as the engine reads it: absent means the checkpoint's own default. */
 export interface EngineRequest {
-  messages: { role: "system" | "user" | "assistant"; content: string }[];
+  messages: EngineMessage[];
+  tools?: Tool[];
+  thinking?: boolean;
   temperature?: number;
   top_p?: number;
   top_k?: number;
@@ -35,8 +47,7 @@ const MAX_MESSAGES = 4096;
 
 /** Fields of OpenAI's API that this engine does not have yet. */
 const NOT_YET = new Set([
-  "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format", "logprobs",
-  "top_logprobs", "reasoning_effort", "audio", "modalities", "prediction", "web_search_options", "grammar",
+  "functions", "function_call", "response_format", "logprobs", "top_logprobs", "audio", "modalities", "prediction", "web_search_options", "grammar",
 ]);
 
 interface NumberField {
@@ -59,6 +70,7 @@ const NUMBER_FIELDS: readonly NumberField[] = [
 
 const OTHER_FIELDS = new Set([
   "messages", "model", "stream", "stream_options", "max_completion_tokens", "max_tokens", "stop", "logit_bias", "n",
+  "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort",
 ]);
 
 function invalid(field: string, message: string): TabLMError {
@@ -99,23 +111,79 @@ function checkContent(field: string, content: unknown): string {
     .join("");
 }
 
-function checkMessages(value: unknown): EngineRequest["messages"] {
+function checkText(field: string, value: unknown): string {
+  if (typeof value !== "string" || value === "") throw invalid(field, `found ${show(value)}, expected a text`);
+  return value;
+}
+
+function checkToolCalls(field: string, value: unknown): ToolCall[] {
+  if (!Array.isArray(value) || value.length === 0) throw invalid(field, `found ${show(value)}, expected at least one call`);
+  return value.map((call: unknown, index) => {
+    const at = `${field}[${index}]`;
+    const called = isRecord(call) ? call["function"] : undefined;
+    if (!isRecord(call) || call["type"] !== "function" || !isRecord(called)) {
+      throw invalid(at, `found ${show(call)}, expected {"id":…,"type":"function","function":{"name":…,"arguments":…}}`);
+    }
+    // The engine reads the arguments.
+    if (typeof called["arguments"] !== "string") throw invalid(`${at}.function.arguments`, `found ${show(called["arguments"])}, expected JSON as text`);
+    const name = checkText(`${at}.function.name`, called["name"]);
+    return { id: checkText(`${at}.id`, call["id"]), type: "function", function: { name, arguments: called["arguments"] } };
+  });
+}
+
+/** The fields a message of each role may have. */
+const MESSAGE_FIELDS: Record<EngineMessage["role"], readonly string[]> = {
+  system: ["role", "content"],
+  user: ["role", "content"],
+  assistant: ["role", "content", "tool_calls", "reasoning_content"],
+  tool: ["role", "content", "tool_call_id"],
+};
+
+function checkMessage(field: string, message: unknown): EngineMessage {
+  if (!isRecord(message)) throw invalid(field, `found ${show(message)}, expected an object`);
+  const role = message["role"] === "developer" ? "system" : message["role"];
+  if (role !== "system" && role !== "user" && role !== "assistant" && role !== "tool") {
+    throw invalid(`${field}.role`, `found ${show(message["role"])}, expected system, developer, user, assistant or tool`);
+  }
+  const given = (key: string): boolean => message[key] !== null && message[key] !== undefined;
+  const extra = Object.keys(message).find((key) => given(key) && !MESSAGE_FIELDS[role].includes(key));
+  if (extra !== undefined) throw invalid(`${field}.${extra}`, `not supported yet in a message of the role ${role}`);
+  const calls = given("tool_calls") ? checkToolCalls(`${field}.tool_calls`, message["tool_calls"]) : undefined;
+  const content = calls && !given("content") ? null : checkContent(`${field}.content`, message["content"]);
+  return {
+    role,
+    content,
+    ...(calls && { tool_calls: calls }),
+    ...(given("reasoning_content") && { reasoning_content: checkText(`${field}.reasoning_content`, message["reasoning_content"]) }),
+    ...(role === "tool" && { tool_call_id: checkText(`${field}.tool_call_id`, message["tool_call_id"]) }),
+  };
+}
+
+/** The tools the model is told of; the engine checks what is in them. */
+function checkTools(request: Record<string, unknown>): Tool[] | undefined {
+  const [tools, choice] = [request["tools"] ?? [], request["tool_choice"] ?? "auto"];
+  if (!Array.isArray(tools)) throw invalid("tools", `found ${show(tools)}, expected an array`);
+  if (choice !== "auto" && choice !== "none") {
+    throw invalid("tool_choice", `found ${show(choice)}, expected "auto" or "none": a call cannot be demanded yet`);
+  }
+  if ((request["parallel_tool_calls"] ?? true) !== true) {
+    throw invalid("parallel_tool_calls", `found ${show(request["parallel_tool_calls"])}, expected true: calls cannot be limited yet`);
+  }
+  return choice === "none" || tools.length === 0 ? undefined : tools;
+}
+
+const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh"];
+
+/** Whether to reason: models know on and off, and no degrees between. */
+function checkThinking(effort: unknown): boolean {
+  if (typeof effort === "string" && EFFORTS.includes(effort)) return effort !== "none";
+  throw invalid("reasoning_effort", `found ${show(effort)}, expected one of ${EFFORTS.join(", ")}`);
+}
+
+function checkMessages(value: unknown): EngineMessage[] {
   if (!Array.isArray(value) || value.length === 0) throw invalid("messages", `found ${show(value)}, expected at least one message`);
   if (value.length > MAX_MESSAGES) throw invalid("messages", `found ${value.length}, expected at most ${MAX_MESSAGES}`);
-  return value.map((message: unknown, index) => {
-    const field = `messages[${index}]`;
-    if (!isRecord(message)) throw invalid(field, `found ${show(message)}, expected an object`);
-    for (const [key, extra] of Object.entries(message)) {
-      if (key !== "role" && key !== "content" && extra !== null && extra !== undefined) {
-        throw invalid(`${field}.${key}`, "not supported yet");
-      }
-    }
-    const role = message["role"] === "developer" ? "system" : message["role"];
-    if (role !== "system" && role !== "user" && role !== "assistant") {
-      throw invalid(`${field}.role`, `found ${show(message["role"])}, expected system, developer, user or assistant`);
-    }
-    return { role, content: checkContent(`${field}.content`, message["content"]) };
-  });
+  return value.map((message: unknown, index) => checkMessage(`messages[${index}]`, message));
 }
 
 function checkStop(value: unknown): string[] {
@@ -173,6 +241,9 @@ export function checkRequest(request: unknown): CheckedRequest {
   }
   const maxTokens = checkMaxTokens(request);
   if (maxTokens !== undefined) engine.max_completion_tokens = maxTokens;
+  const tools = checkTools(request);
+  if (tools) engine.tools = tools;
+  if (given("reasoning_effort") !== undefined) engine.thinking = checkThinking(request["reasoning_effort"]);
   if (given("stop") !== undefined) engine.stop = checkStop(request["stop"]);
   if (given("logit_bias") !== undefined) engine.logit_bias = checkLogitBias(request["logit_bias"]);
 

@@ -10,6 +10,7 @@ export type SourceDescription =
   | { kind: "files"; files: File[]; name: string };
 
 const HUB = "https://huggingface.co/";
+const NONSENSE = "a URL, hf:owner/repo[@revision][/file] or a File";
 const HUB_FORM = /^hf:([\w.-]+)\/([\w.-]+?)(?:@([\w.-]+))?(?:\/([\w./-]+))?$/;
 
 function invalid(message: string): TabLMError {
@@ -17,11 +18,11 @@ function invalid(message: string): TabLMError {
 }
 
 /** `hf:owner/repo[@revision][/file]` as a URL; a folder's ends with a slash. */
-function hubUrl(source: string): string {
+function onHub(source: string, hub: string): string {
   const match = HUB_FORM.exec(source);
   if (!match || source.includes("..")) throw invalid(`found ${source}, expected hf:owner/repo[@revision][/file]`);
   const [, owner, repository, revision = "main", file = ""] = match;
-  return `${HUB}${owner}/${repository}/resolve/${revision}/${file}`;
+  return `${hub.endsWith("/") ? hub : `${hub}/`}${owner}/${repository}/resolve/${revision}/${file}`;
 }
 
 function lastSegment(path: string): string {
@@ -38,7 +39,7 @@ function describeUrl(text: string, base: string | undefined): SourceDescription 
   try {
     url = new URL(text, base);
   } catch {
-    throw invalid(`found ${text.slice(0, 200)}, expected a URL, hf:owner/repo or a File`);
+    throw invalid(`found ${text.slice(0, 200)}, expected ${NONSENSE}`);
   }
   if (url.protocol !== "https:" && url.protocol !== "http:") {
     throw invalid(`found the scheme ${url.protocol}, expected http: or https: (pass a File for local data)`);
@@ -58,12 +59,12 @@ function folderName(files: readonly File[]): string {
   return files[0]?.webkitRelativePath?.split("/")[0] || files[0]?.name || "model";
 }
 
-/** Reads a source; relative URLs are relative to the page. Throws `invalid-request`. */
-export function describeSource(source: ModelSource): SourceDescription {
+/** Reads a source; relative URLs are relative to the page, `hf:` ones to the hub. Throws `invalid-request`. */
+export function describeSource(source: ModelSource, hubUrl: string | URL = HUB): SourceDescription {
   const base = typeof document === "undefined" ? undefined : document.baseURI;
   if (typeof source === "string") {
     if (!source.startsWith("hf:")) return describeUrl(source, base);
-    const description = describeUrl(hubUrl(source), base);
+    const description = describeUrl(onHub(source, String(hubUrl)), base);
     if (description.kind === "folder-url") description.name = source.slice(3);
     return description;
   }
@@ -74,5 +75,5 @@ export function describeSource(source: ModelSource): SourceDescription {
       return { kind: "files", files: [...source], name: folderName(source) };
     }
   }
-  throw invalid("expected a URL, hf:owner/repo, a File or an array of Files");
+  throw invalid(`expected ${NONSENSE}`);
 }

@@ -23,6 +23,11 @@ export interface Progress {
   file: string;
 }
 
+/** Where `hf:` sources are, if not on huggingface.co: a mirror, or a server of one's own. */
+export interface HubOptions {
+  hubUrl?: string | URL;
+}
+
 /** Where the worker and the wasm are, if not beside the package. */
 export interface AssetOptions {
   workerUrl?: string | URL;
@@ -30,7 +35,7 @@ export interface AssetOptions {
 }
 
 /** Options of `TabLM.load`. */
-export interface LoadOptions extends AssetOptions {
+export interface LoadOptions extends AssetOptions, HubOptions {
   onProgress?: (progress: Progress) => void;
   signal?: AbortSignal;
   /** Positions the state is made for; at most what the model was trained for. */
@@ -39,7 +44,7 @@ export interface LoadOptions extends AssetOptions {
 }
 
 /** Options of `TabLM.estimate`. */
-export interface EstimateOptions extends AssetOptions {
+export interface EstimateOptions extends AssetOptions, HubOptions {
   signal?: AbortSignal;
   contextLength?: number;
   device?: DeviceChoice;
@@ -71,6 +76,10 @@ export interface ModelInfo {
   architecture: string;
   parameters: number;
   contextLength: number;
+  /** Whether it reasons before it answers; "optional": as `reasoning_effort` says. */
+  thinking: "never" | "optional" | "always";
+  /** Whether it can be given `tools`. */
+  tools: boolean;
   device: DeviceInfo;
   memory: MemoryInfo;
   [key: string]: unknown;
@@ -93,6 +102,14 @@ export interface StorageReport {
 
 /** What a model will take, from its headers alone. */
 export interface Estimate {
+  architecture: string;
+  parameters: number;
+  context_length: number;
+  max_context_length: number;
+  /** What it takes at that context length. */
+  memory: Omit<MemoryInfo, "wasm_heap_bytes">;
+  /** Whether the adapter allows buffers of the sizes needed; `null` without an adapter. */
+  fits: boolean | null;
   /** Bytes that a load would download now; 0 for a stored model. */
   download_bytes: number;
   /** Whether the model is stored in this origin. */
@@ -134,11 +151,39 @@ export interface TextPart {
   text: string;
 }
 
-/** One message of a conversation. */
-export interface ChatMessage {
-  role: "system" | "developer" | "user" | "assistant";
-  content: string | readonly TextPart[];
+/** A call of one of the request's tools. */
+export interface ToolCall {
+  id: string;
+  type: "function";
+  /** `arguments` is a JSON object as text. */
+  function: { name: string; arguments: string };
 }
+
+/** A function the model may call. */
+export interface Tool {
+  type: "function";
+  /** `parameters` is a JSON schema. */
+  function: { name: string; description?: string; parameters?: Readonly<Record<string, unknown>>; strict?: boolean | null };
+}
+
+/** One message of a conversation. */
+export type ChatMessage =
+  | { role: "system" | "developer" | "user"; content: string | readonly TextPart[] }
+  | {
+      role: "assistant";
+      /** May be `null` beside calls. */
+      content?: string | readonly TextPart[] | null;
+      tool_calls?: readonly ToolCall[] | null;
+      /** What it reasoned; templates drop it from earlier turns. */
+      reasoning_content?: string | null;
+      refusal?: null;
+    }
+  | {
+      /** What a call gave. */
+      role: "tool";
+      tool_call_id: string;
+      content: string | readonly TextPart[];
+    };
 
 /** The parameters of `chat.completions.create`, a subset of OpenAI's plus `top_k`, `min_p`, `repetition_penalty`. */
 export interface ChatRequest {
@@ -161,6 +206,12 @@ export interface ChatRequest {
   presence_penalty?: number | null;
   repetition_penalty?: number | null;
   logit_bias?: Readonly<Record<string, number>> | null;
+  /** Functions the model may call; for models whose `info.tools` is true. */
+  tools?: readonly Tool[] | null;
+  /** "none" keeps the tools from the model. A certain call cannot be demanded yet. */
+  tool_choice?: "auto" | "none" | null;
+  /** "none" answers at once, everything else reasons first; without it the model does as it was made to. */
+  reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | null;
   /** Only 1. */
   n?: 1 | null;
 }
@@ -177,7 +228,7 @@ export interface RequestOptions {
 }
 
 /** Why an answer ended. */
-export type FinishReason = "stop" | "length";
+export type FinishReason = "stop" | "length" | "tool_calls";
 
 /** Tokens used. */
 export interface Usage {
@@ -195,6 +246,15 @@ export interface Timings {
   decode_tokens_per_s: number;
 }
 
+/** What a chunk adds to the message. Calls come whole, each in one piece. */
+export interface ChatDelta {
+  role?: "assistant";
+  content?: string;
+  /** The reasoning before the answer. */
+  reasoning_content?: string;
+  tool_calls?: (ToolCall & { index: number })[];
+}
+
 /** One streamed chunk; the last one has `finish_reason`, `usage`, `timings` and `token_ids`. */
 export interface ChatCompletionChunk {
   id: string;
@@ -204,7 +264,7 @@ export interface ChatCompletionChunk {
   choices: [
     {
       index: 0;
-      delta: { role?: "assistant"; content?: string };
+      delta: ChatDelta;
       finish_reason: FinishReason | null;
       logprobs: null;
     },
@@ -224,7 +284,8 @@ export interface ChatCompletion {
   choices: [
     {
       index: 0;
-      message: { role: "assistant"; content: string; refusal: null };
+      /** `content` is `null` where there are calls and no text. */
+      message: { role: "assistant"; content: string | null; reasoning_content?: string; tool_calls?: ToolCall[]; refusal: null };
       finish_reason: FinishReason;
       logprobs: null;
     },

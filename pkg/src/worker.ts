@@ -5,7 +5,7 @@ import { TabLMError, throwIfAborted, toPlainError, toTabLMError } from "./errors
 import { Meter } from "./meter.js";
 import { deleteModel, listModels, openModel, peekModel, verifyModel } from "./model_store.js";
 import { modelsFolder, storageEstimate } from "./opfs.js";
-import type { Call, EngineOptions, FromWorker, GenerationEnd, ToWorker } from "./protocol.js";
+import type { Call, EngineDelta, EngineOptions, FromWorker, GenerationEnd, ToWorker } from "./protocol.js";
 import type { EngineRequest } from "./request.js";
 import type { SourceDescription } from "./source.js";
 import type { Capabilities, Estimate, ModelInfo, Progress, ProgressPhase } from "./types.js";
@@ -19,7 +19,7 @@ interface WorkerScope {
 
 /** What the engine's JSON answers hold. */
 type EngineEvent =
-  | { type: "token"; text: string }
+  | ({ type: "token" } & EngineDelta)
   | ({ type: "done" } & Omit<GenerationEnd, "info">);
 
 interface EngineProgress {
@@ -115,7 +115,7 @@ async function load(source: SourceDescription, options: EngineOptions, signal: A
   }
 }
 
-async function generate(request: EngineRequest, signal: AbortSignal, onToken: (text: string) => void): Promise<GenerationEnd> {
+async function generate(request: EngineRequest, signal: AbortSignal, onDelta: (delta: EngineDelta) => void): Promise<GenerationEnd> {
   const { memory } = await wasm();
   const current = engine;
   if (!current) throw new TabLMError("disposed", "no model is loaded");
@@ -130,7 +130,8 @@ async function generate(request: EngineRequest, signal: AbortSignal, onToken: (t
       const { finish_reason, usage, timings, token_ids } = event;
       return { finish_reason, usage, timings, token_ids, info: currentInfo(memory) };
     }
-    if (event.text !== "" && !stopped) onToken(event.text);
+    const { text, reasoning, tool_calls } = event;
+    if ((text || reasoning || tool_calls.length > 0) && !stopped) onDelta({ text, reasoning, tool_calls });
     await nextTask();
   }
 }
@@ -172,7 +173,7 @@ function answer(call: Call, callId: number, signal: AbortSignal): Promise<unknow
     case "capabilities":
       return readCapabilities();
     case "generate":
-      return generate(call.params.request, signal, (text) => scope.postMessage({ type: "token", callId, text }));
+      return generate(call.params.request, signal, (delta) => scope.postMessage({ type: "token", callId, delta }));
     case "dispose":
       return dispose();
     case "listModels":

@@ -162,6 +162,25 @@ fn every_named_split_gives_the_ids_of_its_pattern() {
     assert!(error.message().contains("klingon") && error.message().contains("llama-bpe"), "{error}");
 }
 
+/// Nemotron's file names `<|im_end|>` alone, and its answers end with `</s>` as well.
+#[test]
+fn every_token_that_ends_a_turn_ends_an_answer() {
+    let tokens =
+        ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|eom_id|>", "<|eot_id|>", "</s", "a", "b"];
+    let vocabulary = GgufVocabulary {
+        file: "turns.gguf",
+        model: "gpt2",
+        pre: Some("default"),
+        tokens: &tokens,
+        token_types: Some(&[2, 3, 3, 3, 3, 3, 1, 1, 1, 1]),
+        merges: Some(&[]),
+        eos: Some(4),
+        eot: Some(9),
+        ..GgufVocabulary::default()
+    };
+    assert_eq!(Tokenizer::from_gguf(vocabulary).expect("a vocabulary").eos_ids(), [2, 4, 5, 9]);
+}
+
 #[test]
 fn scores_give_the_ids_of_sentencepiece() {
     let golden = json("sentencepiece.json");

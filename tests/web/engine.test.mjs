@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { allowNoGpu, derivedRoutes, modelName, openHarness, readJson } from "./support.mjs";
+import { allowNoGpu, callingModel, derivedRoutes, modelName, openHarness, readJson } from "./support.mjs";
 
 const MODEL = `/models/${modelName}`;
 const WASM_HEAP_LIMIT_BYTES = 64 * 2 ** 20;
@@ -183,7 +183,8 @@ describe("a loaded model", () => {
 describe("other models", () => {
   let harness;
   before(async () => {
-    harness = await openHarness({ routes: derivedRoutes(["tiny-Q4_K-256.gguf", "SmolLM2-135M-Instruct-BF16"]) });
+    const derived = derivedRoutes(["tiny-Q4_K-256.gguf", "SmolLM2-135M-Instruct-BF16"]);
+    harness = await openHarness({ routes: { "/calling.gguf": callingModel, ...derived } });
     await harness.run(() => {
       window.ask = (model, content, tokens) =>
         model.chat.completions.create({ messages: [{ role: "user", content }], temperature: 0, max_completion_tokens: tokens });
@@ -216,6 +217,39 @@ describe("other models", () => {
       return answer.choices[0].message.content;
     });
     assert.equal(text, "The capital of");
+  });
+
+  test("calls a tool after some reasoning, and goes on with the result", async () => {
+    const found = await harness.run(async ({ TabLM }) => {
+      const model = await TabLM.load("/calling.gguf", { device: "cpu", contextLength: 256 });
+      const tool = (name) => ({ type: "function", function: { name, parameters: { type: "object" } } });
+      const call = { id: "abc", type: "function", function: { name: "time", arguments: '{"at": "Oslo"}' } };
+      const messages = [
+        { role: "user", content: "time in Oslo?" },
+        { role: "assistant", content: null, tool_calls: [call] },
+        { role: "tool", tool_call_id: "abc", content: "12:00" },
+        { role: "user", content: "time in Rome?" },
+      ];
+      const request = { messages, tools: [tool("time")], reasoning_effort: "low", temperature: 0, max_completion_tokens: 60, stop: "A:" };
+      const whole = await model.chat.completions.create(request);
+      const chunks = [];
+      for await (const chunk of await model.chat.completions.create({ ...request, stream: true })) chunks.push(chunk.choices[0]);
+      const refused = await model.chat.completions.create({ ...request, tools: [tool("")] }).catch((error) => [error.code, error.message]);
+      await model.dispose();
+      return { whole: whole.choices[0], chunks, refused, info: [model.info.thinking, model.info.tools] };
+    });
+    assert.deepEqual(found.info, ["optional", true]);
+    const { id } = found.whole.message.tool_calls[0];
+    const call = { id, type: "function", function: { name: "time", arguments: '{"at":"Rome"}' } };
+    const message = { role: "assistant", content: null, reasoning_content: "Rome", tool_calls: [call], refusal: null };
+    assert.deepEqual(found.whole, { index: 0, message, finish_reason: "tool_calls", logprobs: null });
+    const deltas = found.chunks.map((choice) => choice.delta);
+    assert.equal(deltas.map((delta) => delta.reasoning_content ?? "").join(""), "Rome");
+    assert.equal(deltas.map((delta) => delta.content ?? "").join(""), "");
+    assert.deepEqual(deltas.flatMap((delta) => delta.tool_calls ?? []), [{ index: 0, ...call }]);
+    assert.equal(found.chunks.at(-1).finish_reason, "tool_calls");
+    assert.equal(found.refused[0], "invalid-request");
+    assert.match(found.refused[1], /^tools\[0\]\.function\.name: /);
   });
 
   test("the page reported no error", () => harness.expectQuiet());

@@ -9,6 +9,8 @@ import { root } from "./support.mjs";
 
 const { build } = createRequire(join(root, "pkg", "package.json"))("esbuild");
 const messages = [{ role: "user", content: "Hi" }];
+const tool = { type: "function", function: { name: "f", parameters: { type: "object" } } };
+const call = { id: "abc", type: "function", function: { name: "f", arguments: "{}" } };
 let checkRequest;
 
 before(async () => {
@@ -21,16 +23,25 @@ const REFUSED = [
   ["messages", { messages: [] }],
   ["messages", { messages: "Hi" }],
   ["messages[0]", { messages: ["Hi"] }],
-  ["messages[0].role", { messages: [{ role: "tool", content: "x" }] }],
+  ["messages[0].role", { messages: [{ role: "function", content: "x" }] }],
+  ["messages[0].tool_call_id", { messages: [{ role: "tool", content: "x" }] }],
+  ["messages[0].tool_calls", { messages: [{ role: "user", content: "x", tool_calls: [call] }] }],
+  ["messages[0].content", { messages: [{ role: "assistant" }] }],
+  ["messages[0].reasoning_content", { messages: [{ role: "assistant", content: "x", reasoning_content: 5 }] }],
   ["messages[0].content", { messages: [{ role: "user", content: 5 }] }],
   ["messages[0].content[0]", { messages: [{ role: "user", content: [{ type: "image_url", image_url: {} }] }] }],
-  ["messages[0].tool_calls", { messages: [{ role: "assistant", content: "", tool_calls: [{}] }] }],
-  ["tools", { messages, tools: [{ type: "function" }] }],
-  ["tool_choice", { messages, tool_choice: "auto" }],
+  ["messages[0].tool_calls[0]", { messages: [{ role: "assistant", content: "", tool_calls: [{}] }] }],
+  ["messages[0].tool_calls[0].id", { messages: [{ role: "assistant", tool_calls: [{ ...call, id: null }] }] }],
+  ["messages[0].tool_calls[0].function.arguments", { messages: [{ role: "assistant", tool_calls: [{ ...call, function: { name: "f", arguments: {} } }] }] }],
+  ["tools", { messages, tools: "f" }],
+  ["tool_choice", { messages, tools: [tool], tool_choice: "required" }],
+  ["tool_choice", { messages, tools: [tool], tool_choice: { type: "function", function: { name: "f" } } }],
+  ["parallel_tool_calls", { messages, tools: [tool], parallel_tool_calls: false }],
+  ["functions", { messages, functions: [tool.function] }],
   ["response_format", { messages, response_format: { type: "json_object" } }],
   ["logprobs", { messages, logprobs: true }],
   ["top_logprobs", { messages, top_logprobs: 2 }],
-  ["reasoning_effort", { messages, reasoning_effort: "low" }],
+  ["reasoning_effort", { messages, reasoning_effort: "some" }],
   ["temprature", { messages, temprature: 1 }],
   ["temperature", { messages, temperature: -1 }],
   ["temperature", { messages, temperature: NaN }],
@@ -88,4 +99,20 @@ test("puts a request into the engine's words", () => {
     logit_bias: { 5: -100 },
   });
   assert.deepEqual([stream, model], [true, "any"]);
+});
+
+test("hands tools and calls on, and an effort as on or off", () => {
+  const answered = { role: "assistant", content: null, reasoning_content: "hm", tool_calls: [call], refusal: null };
+  const history = [...messages, answered, { role: "tool", tool_call_id: "abc", content: [{ type: "text", text: "5" }] }];
+  const { engine } = checkRequest({ messages: history, tools: [tool], tool_choice: "auto", parallel_tool_calls: true, reasoning_effort: "low" });
+  assert.deepEqual(engine, {
+    messages: [
+      ...messages,
+      { role: "assistant", content: null, tool_calls: [call], reasoning_content: "hm" },
+      { role: "tool", content: "5", tool_call_id: "abc" },
+    ],
+    tools: [tool],
+    thinking: true,
+  });
+  assert.deepEqual(checkRequest({ messages, tools: [tool], tool_choice: "none", reasoning_effort: "none" }).engine, { messages, thinking: false });
 });

@@ -175,6 +175,20 @@ export function derivedRoutes(names) {
   return routes;
 }
 
+/**
+ * A route to the default model with another chat template, as long as its own: one that makes it
+ * go on with a conversation in which it reasons and calls a tool.
+ */
+export function callingModel(request, response) {
+  const [model, key] = [readFileSync(modelPath), "tokenizer.chat_template"];
+  const at = model.indexOf(key) + key.length + 4;
+  const length = Number(model.readBigUInt64LE(at));
+  const template = readFileSync(join(root, "tests", "data", "text", "tool_chat.jinja"), "utf8").trimEnd();
+  model.write(`${template}{#${" ".repeat(length - template.length - 4)}#}`, at + 8);
+  response.writeHead(200, { "Content-Length": model.length });
+  response.end(request.method === "HEAD" ? undefined : model);
+}
+
 /** A file of the repository as JSON. */
 export function readJson(...parts) {
   return JSON.parse(readFileSync(join(root, ...parts), "utf8"));

@@ -16,7 +16,7 @@ export class Engine {
   info(): string;
   /** Starts a request, given as JSON. */
   begin(request: string): void;
-  /** JSON `{"type":"token","text"}` or `{"type":"done","finish_reason","usage","timings"}`. */
+  /** JSON `{"type":"token","text","reasoning","tool_calls"}` or `{"type":"done","finish_reason","usage","timings"}`. */
   next(): Promise<string>;
   /** Ends the running request: the next `next()` is done with finish_reason "abort". */
   stop(): void;
