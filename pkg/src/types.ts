@@ -107,9 +107,7 @@ export interface Estimate {
   context_length: number;
   max_context_length: number;
   /** What it takes at that context length. */
-  memory: Omit<MemoryInfo, "wasm_heap_bytes">;
-  /** Whether the adapter allows buffers of the sizes needed; `null` without an adapter. */
-  fits: boolean | null;
+  memory: { weights_bytes: number; state_bytes: number; scratch_bytes: number; peak_gpu_bytes: number };
   /** Bytes that a load would download now; 0 for a stored model. */
   download_bytes: number;
   /** Whether the model is stored in this origin. */

@@ -1,0 +1,30 @@
+/** The one tool the page gives to models that call tools: the clock, which no model has. */
+
+import type { Tool, ToolCall } from "tablm";
+
+/** What the model is told of. */
+export const TOOLS: readonly Tool[] = [
+  {
+    type: "function",
+    function: {
+      name: "clock",
+      description: "The present date and time, at a place or where the user is.",
+      parameters: {
+        type: "object",
+        properties: { time_zone: { type: "string", description: "An IANA time zone such as Europe/Oslo; leave it out for the user's own." } },
+      },
+    },
+  },
+];
+
+/** Runs a call. What goes wrong is told to the model, which may then call again. */
+export function runTool({ function: { name, arguments: json } }: ToolCall): string {
+  if (name !== "clock") return `There is no tool ${name}.`;
+  const { time_zone: zone } = JSON.parse(json) as { time_zone?: unknown };
+  try {
+    const timeZone = typeof zone === "string" && zone !== "" ? zone : undefined;
+    return new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "long", timeZone }).format(new Date());
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
