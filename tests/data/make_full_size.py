@@ -23,6 +23,7 @@ from gguf import GGUFWriter
 
 from derived import cache, say, sha256
 from make_models import CONTROL, halves, pack_scales
+from vocabularies import NORMAL, Vocabulary, byte_alphabet, llama3, source_hashes, tekken
 
 VERSION = 1
 SEED = 1
@@ -159,8 +160,11 @@ def minitron_width(chosen, vocabulary):
     return "llama", tensors, keys
 
 
-# Vocabulary sizes, and the pre-tokenizer that the file names.
-MODELS = {"nemotron4b": (nemotron4b, 131072, "pixtral"), "minitron_width": (minitron_width, 128256, "llama-bpe")}
+# With the vocabulary's size, the pre-tokenizer that the file names, and the first and last of a text.
+MODELS = {
+    "nemotron4b": (nemotron4b, tekken, 131072, "pixtral", 1, 11),
+    "minitron_width": (minitron_width, llama3, 128256, "llama-bpe", 128000, 128001),
+}
 
 # ---------------------------------------------------------------- numbers
 
@@ -211,24 +215,18 @@ def vector(rng, shape, draw):
 # ---------------------------------------------------------------- the file
 
 
-def byte_characters():
-    """The characters in which byte-level vocabularies spell the 256 bytes."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = iter(range(256, 512))
-    return [chr(byte if byte in printable else next(others)) for byte in range(256)]
-
-
 def small_vocabulary(count):
-    """Control tokens, the single bytes, and one pair of them at the end: tokens, types, merges."""
+    """Control tokens, the single bytes, and one pair of them at the end."""
     controls = ["<unk>", "<s>", "</s>", *(f"<SPECIAL_{id}>" for id in range(3, count - 257))]
-    return controls + byte_characters() + ["th"], [CONTROL] * len(controls) + [1] * 257, ["t h"]
+    return Vocabulary(controls + byte_alphabet() + ["th"], [CONTROL] * len(controls) + [NORMAL] * 257, ["t h"])
 
 
 def write(path, name, options):
-    make, full, pre = MODELS[name]
-    vocabulary = options.vocabulary or full
-    architecture, tensors, keys = make(options.layers, vocabulary)
-    tokens, types, merges = small_vocabulary(vocabulary)
+    make, real, full, pre, bos, eos = MODELS[name]
+    count = options.vocabulary or full
+    architecture, tensors, keys = make(options.layers, count)
+    is_small = options.header or count != full
+    vocabulary = small_vocabulary(count) if is_small else real()
     writer = GGUFWriter(path, architecture)
     writer.add_name(f"{name}, random weights, seed {options.seed}")
     writer.add_file_type(15)  # mostly Q4_K, medium
@@ -237,11 +235,11 @@ def write(path, name, options):
         add[type(value)](f"{architecture}.{key}", value)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pre)
-    writer.add_token_list(tokens)
-    writer.add_token_types(types)
-    writer.add_token_merges(merges)
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
+    writer.add_token_list(vocabulary.tokens)
+    writer.add_token_types(vocabulary.types)
+    writer.add_token_merges(vocabulary.merges)
+    writer.add_bos_token_id(1 if is_small else bos)
+    writer.add_eos_token_id(2 if is_small else eos)
     writer.add_add_bos_token(True)
     writer.add_chat_template(TEMPLATE.read_text(encoding="utf-8"))
     for tensor, (shape, kind, _) in tensors.items():
@@ -284,7 +282,7 @@ def main():
     options = arguments()
     path = options.folder / file_name(options)
     manifest = path.with_name(f"{path.name}.json")
-    inputs = {"script": sha256(__file__), "template": sha256(TEMPLATE)}
+    inputs = {"script": sha256(__file__), "template": sha256(TEMPLATE), "vocabularies": source_hashes()}
     if manifest.exists() and path.exists():
         said = json.loads(manifest.read_text())
         if said["inputs"] == inputs and said["size_bytes"] == path.stat().st_size:
