@@ -55,7 +55,7 @@ async function answer({ TabLM }, { url, contextLength, maxTokens }) {
 }
 
 /** The package in Chromium, from the origin's storage. */
-async function web(name, file, put) {
+export async function web(name, file, put) {
   const url = `/full-size/${basename(file)}`;
   const harness = await openHarness({ routes: { [url]: fileRoute(file) } });
   try {

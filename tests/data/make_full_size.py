@@ -28,8 +28,9 @@ from vocabularies import NORMAL, Vocabulary, byte_alphabet, llama3, source_hashe
 VERSION = 1
 SEED = 1
 TEMPLATE = Path(__file__).parent / "text" / "templates" / "nemotron.jinja"
-# Size of the file that the model's community publishes; only its metadata is not known byte by byte.
+# Size of the published file. Of its metadata not every text is known: a description stands for the rest.
 NEMOTRON_FILE_BYTES = 2_837_072_896
+NEMOTRON_DESCRIPTION = "Random weights in the sizes and formats of Nemotron 3 Nano 4B.".ljust(4080)
 NEMOTRON_LAYERS = "M-M-M-MM-M-M*-M-M*-M-M-M*-M-M-MM*-MMM-M-M-"
 
 
@@ -230,6 +231,9 @@ def write(path, name, options):
     writer = GGUFWriter(path, architecture)
     writer.add_name(f"{name}, random weights, seed {options.seed}")
     writer.add_file_type(15)  # mostly Q4_K, medium
+    is_published = name == "nemotron4b" and options.layers is None and not is_small
+    if is_published:
+        writer.add_description(NEMOTRON_DESCRIPTION)
     for key, value in keys.items():
         add = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, list: writer.add_array}
         add[type(value)](f"{architecture}.{key}", value)
@@ -256,6 +260,8 @@ def write(path, name, options):
         for shape, kind, draw in tensors.values():
             writer.write_tensor_data(vector(rng, shape, draw) if kind == Type.F32 else blocks(rng, kind, *shape))
     writer.close()
+    if is_published and path.stat().st_size != NEMOTRON_FILE_BYTES:
+        raise SystemExit(f"{path}: {path.stat().st_size} bytes, expected {NEMOTRON_FILE_BYTES}")
 
 
 def file_name(options):
