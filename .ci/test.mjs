@@ -19,6 +19,8 @@ const DOWNLOAD = ["index.js", "worker.js", "wasm/tablm.js", "wasm/tablm_bg.wasm"
 
 /** What tests need of the models of real sizes: headers, and cuts. */
 const FULL_SIZE = [
+  ["nemotron4b", "--header"],
+  ["nemotron4b", "--layers", "0,1,32", "--vocabulary", "1024"],
   ["minitron_width", "--header"],
   ["minitron_width", "--layers", "0,4", "--vocabulary", "1024"],
 ];

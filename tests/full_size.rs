@@ -19,11 +19,17 @@ use tablm::weights::disk::open_path;
 use tablm::weights::source::{ByteSource, MemorySource};
 
 /// Name, tensors, their bytes and weights, and bytes of state at a context of 4096.
-const MODELS: &[(&str, usize, u64, u64, u64)] =
-    &[("minitron_width", 292, 2_770_446_592, 4_512_746_560, 32 * 2 * 4096 * 1024 * 4)];
+const MODELS: &[(&str, usize, u64, u64, u64)] = &[
+    ("nemotron4b", 263, 2_829_187_200, 3_973_556_832, NEMOTRON_STATE),
+    ("minitron_width", 292, 2_770_446_592, 4_512_746_560, 32 * 2 * 4096 * 1024 * 4),
+];
+
+/// 21 mixers of 96 heads of 80 × 128 and the last inputs of their convolutions, 4 caches.
+const NEMOTRON_STATE: u64 = 21 * (96 * 80 * 128 + 9728 * 4) * 4 + 4 * 2 * 4096 * 1024 * 4;
 
 /// Cuts with every kind of layer and every format of the whole.
-const CUTS: &[&str] = &["minitron_width_layers-0-4_vocabulary-1024"];
+const CUTS: &[&str] =
+    &["nemotron4b_layers-0-1-32_vocabulary-1024", "minitron_width_layers-0-4_vocabulary-1024"];
 
 fn full_size(name: &str) -> PathBuf {
     let path = cache::folder().join("full-size").join(name);
