@@ -33,6 +33,7 @@ const steps = () => [
   { name: "doc", run: ["cargo", "doc", "--quiet", "--release", "--locked", "--no-deps"], env: { RUSTDOCFLAGS: "-D warnings" } },
   { name: "derived-models", run: [PYTHON, "tests/data/make_models.py"], when: "tests/data/make_models.py" },
   { name: "tiny-models", run: [PYTHON, "tests/data/tiny/make_tiny.py"] },
+  { name: "vocabularies", run: [PYTHON, "tests/data/text/make_vocabularies.py"] },
   ...FULL_SIZE.map((parameters) => ({ name: "full-size-models", run: [PYTHON, "tests/data/make_full_size.py", ...parameters] })),
   { name: "rust", run: ["cargo", "test", "--release", "--locked", "--no-fail-fast"], count: countCargo },
   { name: "build", run: [".ci/build.sh", "native", "package", "page"], needed: true },

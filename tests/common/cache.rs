@@ -24,6 +24,11 @@ pub fn tiny(name: &str) -> PathBuf {
     present(folder().join("derived/tiny").join(name))
 }
 
+/// A file that tests/data/text/make_vocabularies.py makes: `tekken.gguf`, `tekken.json`, `llama3.gguf`.
+pub fn vocabulary(name: &str) -> PathBuf {
+    present(folder().join("derived/vocabularies").join(name))
+}
+
 fn present(path: PathBuf) -> PathBuf {
     assert!(
         path.exists(),

@@ -5,13 +5,14 @@
 mod answer_cases;
 mod answers;
 #[path = "../common/cache.rs"]
-#[allow(unreachable_pub, reason = "shared with test files that use it all")]
+#[allow(dead_code, unreachable_pub, reason = "shared with test files that use other parts")]
 mod cache;
 mod chat;
 mod decoding;
 mod hostile;
 mod sampling;
 mod tokenizers;
+mod vocabularies;
 
 use serde_json::Value;
 

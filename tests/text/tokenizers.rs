@@ -13,13 +13,18 @@ pub(crate) fn default_model() -> Checkpoint {
     open(&cache::smollm2())
 }
 
-fn open(path: &Path) -> Checkpoint {
+pub(crate) fn open(path: &Path) -> Checkpoint {
     let files = disk::open_path(path).unwrap_or_else(|error| panic!("{error}"));
     pollster::block_on(Checkpoint::open(files)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn smollm2() -> Tokenizer {
-    match &default_model().container {
+    from_gguf(&default_model())
+}
+
+/// The tokenizer of a GGUF file.
+pub(crate) fn from_gguf(checkpoint: &Checkpoint) -> Tokenizer {
+    match &checkpoint.container {
         Container::Gguf(metadata) => Tokenizer::from_metadata(metadata).expect("its tokenizer"),
         Container::Safetensors(_) => panic!("a .gguf file gave a folder"),
     }

@@ -1,0 +1,50 @@
+//! Full-size vocabularies on texts of every kind: the ids of the reference implementations, all.
+
+use super::tokenizers::{from_gguf, open};
+use super::{cache, json, text};
+use tablm::text::Tokenizer;
+
+/// FNV-1a over ids, as tests/data/text/make_corpus.py has it.
+fn hash(ids: &[u32]) -> String {
+    let bytes = ids.iter().flat_map(|id| id.to_le_bytes());
+    let hash = bytes.fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    format!("{hash:08x}")
+}
+
+/// Fails unless every text of the corpus gives the reference's ids and comes back from them.
+fn gives_the_ids_of(reference: &str, tokenizer: &Tokenizer) {
+    let corpus = json("corpus.json");
+    let texts = corpus["texts"].as_array().expect("texts");
+    let hashes = text(&corpus[reference]).as_bytes().chunks(8);
+    assert!(texts.len() >= 2000 && hashes.len() == texts.len());
+    let mut wrong = Vec::new();
+    for (source, expected) in texts.iter().map(text).zip(hashes) {
+        let ids = tokenizer.encode_plain(source).expect(source);
+        if hash(&ids).as_bytes() != expected || tokenizer.decode(&ids, true) != source {
+            wrong.push((source, ids));
+        }
+    }
+    let shown = &wrong[..wrong.len().min(10)];
+    assert!(wrong.is_empty(), "{} of {} texts are wrong: {shown:?}", wrong.len(), texts.len());
+}
+
+#[test]
+fn tekken_gives_the_ids_of_mistral_common() {
+    let tokenizer = from_gguf(&open(&cache::vocabulary("tekken.gguf")));
+    assert_eq!(tokenizer.vocabulary_size(), 131_072);
+    gives_the_ids_of("tekken", &tokenizer);
+}
+
+#[test]
+fn tekken_s_tokenizer_json_gives_the_same_ids() {
+    let json = std::fs::read(cache::vocabulary("tekken.json")).expect("tekken.json");
+    let tokenizer = Tokenizer::from_json("tekken.json", &json, None).expect("tekken.json");
+    gives_the_ids_of("tekken", &tokenizer);
+}
+
+#[test]
+fn llama3_gives_the_ids_of_tiktoken() {
+    let tokenizer = from_gguf(&open(&cache::vocabulary("llama3.gguf")));
+    assert_eq!((tokenizer.vocabulary_size(), tokenizer.bos_id()), (128_256, Some(128_000)));
+    gives_the_ids_of("llama3", &tokenizer);
+}
