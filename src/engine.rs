@@ -9,6 +9,8 @@ mod first_difference;
 mod generate;
 mod load;
 mod model_text;
+mod perplexity;
+mod quantise;
 
 use std::rc::Rc;
 
@@ -23,6 +25,7 @@ pub use first_difference::{Difference, first_difference, normalised_error};
 pub use generate::{Completion, Event, GenerateRequest, Prompt, Timings, Usage, log_probability};
 pub use load::{DeviceChoice, LoadOptions, Memory, Progress};
 pub use model_text::{ModelText, Thinking};
+pub use quantise::{QuantiseReport, QuantisedTensor, quantise};
 
 use crate::error::{Code, Error, Result};
 use crate::gpu::{AdapterReport, Gpu, StepCounters};

@@ -140,6 +140,13 @@ fn weights32(format: Format, columns: usize, planes: &[Plane], row: usize, unit:
             let scale = half_of(row * units.div_ceil(2), unit);
             scaled(quads(&planes[0], at, |_| 0), |_, q| scale * (q - 8.0))
         }
+        Format::T4 => {
+            let head = planes[1].0[row * units.div_ceil(2) + unit / 2] >> (16 * (unit % 2)) & 0xffff;
+            let scale = 2f32.powi((head >> 11) as i32 - 24) * (1.0 + (head >> 8 & 7) as f32 / 8.0);
+            let (bend, shift) = ((head & 7) as f32 / 256.0, (head >> 3 & 31) as f32 / 4.0 - 4.0);
+            let u = |q: f32| q - 7.5;
+            scaled(quads(&planes[0], at, |_| 0), |_, q| scale * (u(q) + bend * u(q).powi(3) + shift))
+        }
         Format::Q4_1 => {
             let (scale, minimum) = (half(planes[1].0[at], 0), half(planes[1].0[at], 1));
             scaled(quads(&planes[0], at, |_| 0), |_, q| scale * q + minimum)
@@ -245,6 +252,8 @@ fn scales_that_are_not_numbers_are_found() {
             Format::F32 => &[&[0, 0, 0x80, 0x7f], &[1, 0, 0x80, 0xff], &[0, 0, 0xc0, 0x7f]],
             Format::BF16 => &[&[0x80, 0x7f], &[0x80, 0xff], &[0xc0, 0x7f]],
             Format::F8_E4M3 => &[&[0x7f], &[0xff]],
+            // Every head is a number.
+            Format::T4 => &[],
             _ => &[&[0, 0x7c], &[0, 0xfc], &[1, 0x7e]],
         };
         let row_bytes = format.row_bytes(columns).unwrap();

@@ -12,7 +12,6 @@ import { describeSource } from "./source.js";
 import type {
   AssetOptions,
   Capabilities,
-  DeviceChoice,
   Estimate,
   EstimateOptions,
   LoadOptions,
@@ -29,7 +28,8 @@ export type * from "./types.js";
 /** How long a worker may take to tidy up after an abort before it is ended. */
 const ABORT_GRACE_MS = 2000;
 
-function engineOptions({ contextLength, device }: { contextLength?: number; device?: DeviceChoice }): EngineOptions {
+/** The options that go to the engine, checked. */
+function engineOptions({ contextLength, device, quantise }: EngineOptions): EngineOptions {
   const options: EngineOptions = {};
   if (contextLength !== undefined) {
     if (!Number.isSafeInteger(contextLength) || contextLength < 1) {
@@ -42,6 +42,12 @@ function engineOptions({ contextLength, device }: { contextLength?: number; devi
       throw new TabLMError("invalid-request", `device: found ${String(device)}, expected auto, webgpu or cpu`);
     }
     options.device = device;
+  }
+  if (quantise !== undefined) {
+    if (quantise !== "T4" && quantise !== "Q8_0") {
+      throw new TabLMError("invalid-request", `quantise: found ${String(quantise)}, expected T4 or Q8_0`);
+    }
+    options.quantise = quantise;
   }
   return options;
 }

@@ -10,6 +10,7 @@ import type {
   FinishReason,
   ModelInfo,
   Progress,
+  QuantiseFormat,
   StoredModel,
   Timings,
   ToolCall,
@@ -21,6 +22,7 @@ import type {
 export interface EngineOptions {
   contextLength?: number;
   device?: DeviceChoice;
+  quantise?: QuantiseFormat;
 }
 
 /** What has become certain of an answer. */

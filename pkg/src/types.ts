@@ -3,6 +3,9 @@
 /** Which executor to use: the GPU, the CPU, or the GPU where there is one. */
 export type DeviceChoice = "auto" | "webgpu" | "cpu";
 
+/** A format that matrices can be turned into while they are loaded. */
+export type QuantiseFormat = "T4" | "Q8_0";
+
 /**
  * Where a model comes from: the URL of a `.gguf` file, the URL of a folder with safetensors,
  * `hf:owner/repo[@revision][/file]`, a `File`, or the `File`s of a folder.
@@ -41,6 +44,8 @@ export interface LoadOptions extends AssetOptions, HubOptions {
   /** Positions the state is made for; at most what the model was trained for. */
   contextLength?: number;
   device?: DeviceChoice;
+  /** Turns matrices into this format where that makes them smaller: T4 has 4.5 bits a weight, Q8_0 8.5. */
+  quantise?: QuantiseFormat;
 }
 
 /** Options of `TabLM.estimate`. */
@@ -48,6 +53,7 @@ export interface EstimateOptions extends AssetOptions, HubOptions {
   signal?: AbortSignal;
   contextLength?: number;
   device?: DeviceChoice;
+  quantise?: QuantiseFormat;
 }
 
 /** The executor in use. */

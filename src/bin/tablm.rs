@@ -1,4 +1,5 @@
-//! The native command line: generate, logits, perplexity, tokenize, detokenize, inspect, bench.
+//! The native command line: generate, logits, perplexity, tokenize, detokenize, inspect, bench,
+//! quantise.
 //!
 //! Logs go to stderr. With `--json` exactly one JSON object goes to stdout. Errors end with
 //! status 1 and `error: <code>: <message>`.
@@ -15,6 +16,9 @@ fn main() -> std::process::ExitCode {
 #[path = "tablm/arguments.rs"]
 mod arguments;
 #[cfg(not(target_arch = "wasm32"))]
+#[path = "tablm/quantise.rs"]
+mod quantise;
+#[cfg(not(target_arch = "wasm32"))]
 mod native {
     use std::fmt::Arguments;
     use std::io::{BufRead, Write};
@@ -29,9 +33,9 @@ mod native {
         Backend, Bench, Cli, Command, Detokenize, Generate, Inspect, Logits, Model, Perplexity, Sampling,
         Switch, Tokenize,
     };
+    use super::quantise::quantise;
     use tablm::engine::{
         Completion, DeviceChoice, Engine, GenerateRequest, LoadOptions, Prompt, Timings, estimate,
-        log_probability,
     };
     use tablm::error::{Code, Error, Result};
     use tablm::text::answer::Delta;
@@ -72,10 +76,11 @@ mod native {
             Command::Detokenize(arguments) => detokenize(&arguments, json).await,
             Command::Inspect(arguments) => inspect(&arguments, json).await,
             Command::Bench(arguments) => bench(&arguments, json).await,
+            Command::Quantise(arguments) => quantise(&arguments, json).await,
         }
     }
 
-    async fn load(model: &Model, all_logits: bool) -> Result<Engine> {
+    pub(super) async fn load(model: &Model, all_logits: bool) -> Result<Engine> {
         let options = LoadOptions {
             device: match model.backend {
                 Backend::Gpu => DeviceChoice::Gpu,
@@ -84,6 +89,7 @@ mod native {
             },
             context_length: model.context,
             chunk: model.chunk,
+            quantise: model.quantise,
             all_logits,
         };
         let engine = Engine::load(open_path(&model.model)?, &options, &mut |_| {}).await?;
@@ -95,7 +101,7 @@ mod native {
         Ok(engine)
     }
 
-    fn read_text(path: &Path) -> Result<String> {
+    pub(super) fn read_text(path: &Path) -> Result<String> {
         std::fs::read_to_string(path)
             .map_err(|error| Error::new(Code::InvalidRequest, format!("{}: {error}", path.display())))
     }
@@ -162,7 +168,7 @@ mod native {
     }
 
     /// Writes a line of output. Who reads it may have gone, as `head` does: that is no panic.
-    fn say(line: Arguments<'_>) {
+    pub(super) fn say(line: Arguments<'_>) {
         if writeln!(std::io::stdout(), "{line}").is_err() {
             std::process::exit(1);
         }
@@ -260,25 +266,7 @@ mod native {
         let text = read_text(&arguments.text)?;
         let mut engine = load(&arguments.model, true).await?;
         let ids = engine.text().raw_ids(&text)?;
-        let info = engine.info();
-        let vocabulary = info.vocabulary_size as usize;
-        let (mut nll, mut count) = (0.0, 0usize);
-        for window in ids.chunks(info.context_length as usize) {
-            if window.len() < 2 {
-                continue;
-            }
-            let logits = engine.logits(&window[..window.len() - 1]).await?;
-            for (row, token) in logits.chunks(vocabulary).zip(&window[1..]) {
-                nll -= log_probability(row, *token)?;
-                count += 1;
-            }
-        }
-        if count == 0 {
-            let message =
-                format!("{} has {} tokens, expected at least 2", arguments.text.display(), ids.len());
-            return Err(Error::invalid_request("text", message));
-        }
-        let mean = nll / count as f64;
+        let (mean, count) = engine.mean_nll(&ids).await?;
         if json {
             say(format_args!("{}", json!({"perplexity": mean.exp(), "tokens": count, "nll": mean})));
         } else {
@@ -307,7 +295,11 @@ mod native {
     }
 
     async fn inspect(arguments: &Inspect, json: bool) -> Result<()> {
-        let options = LoadOptions { context_length: arguments.context, ..LoadOptions::default() };
+        let options = LoadOptions {
+            context_length: arguments.context,
+            quantise: arguments.quantise,
+            ..LoadOptions::default()
+        };
         let estimate = estimate(open_path(&arguments.path)?, &options, None).await?;
         if json {
             say(format_args!("{}", json!(estimate)));

@@ -11,10 +11,9 @@ use crate::gpu::{AdapterReport, Gpu, GpuExecutor, buffer_bytes};
 use crate::kernels::{Rows, Step};
 use crate::models::{self, Architecture, Shape};
 use crate::plan::{MatrixInfo, Plan, PlanBuilder, Resources, SharedBuffer, SharedRole, Slots, assign_slots};
-use crate::weights::Checkpoint;
+use crate::weights::quantise::{Loss, Target};
+use crate::weights::{Checkpoint, Tensor};
 
-/// Weights are read and repacked in pieces of about this size.
-const PIECE_BYTES: usize = 4 << 20;
 /// Uploads in flight before we wait for the GPU.
 const IN_FLIGHT_BYTES: usize = 32 << 20;
 /// Positions of the rotary table that are computed at a time.
@@ -54,6 +53,8 @@ pub struct LoadOptions {
     pub context_length: Option<u32>,
     /// Rows of a prompt per step; by default 64.
     pub chunk: Option<u32>,
+    /// What to turn matrices into where that makes them smaller.
+    pub quantise: Option<Target>,
     /// Whether a chunk yields the logits of all its rows, not only of the last.
     #[serde(skip)]
     pub all_logits: bool,
@@ -111,7 +112,8 @@ impl<'a> Planned<'a> {
         if chunk == 0 {
             return Err(Error::invalid_request("chunk", "found 0, expected at least 1"));
         }
-        let mut resources = Resources::new(checkpoint, max_binding_bytes);
+        let mut resources =
+            Resources::new(checkpoint, max_binding_bytes).quantise(options.quantise.map(Target::format));
         let mut plans = Vec::new();
         for (capacity, all_logits) in [(1, false), (chunk, options.all_logits)] {
             plans.push(plan(model.as_ref(), &mut resources, capacity, context_length, all_logits));
@@ -209,16 +211,14 @@ impl<'a> Planned<'a> {
         }
         let mut in_flight = 0;
         for (index, matrix) in self.resources.matrices().iter().enumerate() {
-            let row_bytes = matrix.format.row_bytes(matrix.columns as usize)?;
-            let rows_per_piece = (PIECE_BYTES / row_bytes).max(1) as u32;
+            let tensor = tensor(checkpoint, &matrix.tensor)?;
             let mut row = 0;
             while row < matrix.rows {
-                let count = rows_per_piece.min(matrix.rows - row);
-                let stored = read(checkpoint, &matrix.tensor, row, count).await?;
-                executor.upload_rows(matrix, index, row, &stored)?;
-                row += count;
-                report.loaded_bytes += stored.len() as u64;
-                in_flight += stored.len();
+                let piece = checkpoint.read_piece(tensor, matrix.format, row, &mut Loss::default()).await?;
+                executor.upload_rows(matrix, index, row, &piece.held)?;
+                row += piece.rows;
+                report.loaded_bytes += piece.stored_bytes;
+                in_flight += piece.stored_bytes as usize;
                 if in_flight >= IN_FLIGHT_BYTES {
                     executor.flush().await?;
                     in_flight = 0;
@@ -280,25 +280,16 @@ fn check_all_used(checkpoint: &Checkpoint, architecture: &str, resources: &Resou
     Err(Error::new(Code::UnsupportedFormat, message))
 }
 
-/// Rows of a tensor, checked for scales that are not numbers.
-async fn read(checkpoint: &Checkpoint, name: &str, first_row: u32, count: u32) -> Result<Vec<u8>> {
-    let tensor = checkpoint.tensors.get(name);
-    let tensor = tensor.ok_or_else(|| Error::internal(format!("tensor {name} was planned but is gone")))?;
-    let stored = checkpoint.read_rows(tensor, first_row as usize, count as usize).await?;
-    if let Some(row) = tensor.format.first_non_finite_row(tensor.columns(), &stored)? {
-        let row = first_row as usize + row;
-        let found =
-            format!("row {row} has a scale or weight that is NaN or infinite, expected finite numbers");
-        return Err(Error::malformed(&checkpoint.name, &format!("tensor {name}"), found));
-    }
-    Ok(stored)
+/// A tensor that the plan uses.
+fn tensor<'a>(checkpoint: &'a Checkpoint, name: &str) -> Result<&'a Tensor> {
+    let found = checkpoint.tensors.get(name);
+    found.ok_or_else(|| Error::internal(format!("tensor {name} was planned but is gone")))
 }
 
 /// A whole tensor, row after row, as f32.
 async fn vector(checkpoint: &Checkpoint, name: &str) -> Result<Vec<f32>> {
-    let tensor = checkpoint.tensors.get(name);
-    let tensor = tensor.ok_or_else(|| Error::internal(format!("tensor {name} was planned but is gone")))?;
-    let stored = read(checkpoint, name, 0, tensor.rows() as u32).await?;
+    let tensor = tensor(checkpoint, name)?;
+    let stored = checkpoint.read_finite_rows(tensor, 0, tensor.rows()).await?;
     let mut values = vec![0.0; tensor.rows() * tensor.columns()];
     tensor.format.dequantise(tensor.columns(), &stored, &mut values)?;
     Ok(values)

@@ -19,6 +19,7 @@ mod q5_1;
 mod q5_k;
 mod q6_k;
 mod q8_0;
+mod t4;
 
 /// How the weights of a tensor are stored in the model file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,6 +38,7 @@ pub enum Format {
     Q4_K,
     Q5_K,
     Q6_K,
+    T4,
 }
 
 /// Weights per unit: the piece of a row that one shader call unpacks.
@@ -56,6 +58,11 @@ pub trait WeightFormat: Sync {
     /// Exact values of one stored row: `out.len() == blocks * block_weights`. The truth
     /// everything else is compared with.
     fn dequantise_row(&self, stored: &[u8], out: &mut [f32]);
+    /// Rounds the values of one block, if this is a format that is written and they are within its
+    /// range; whether they are. The same block on every machine.
+    fn quantise(&self, _values: &[f32], _block: &mut [u8]) -> bool {
+        false
+    }
     /// Bytes that one row of `columns` weights takes in each GPU plane (each a multiple of 4).
     fn plane_row_bytes(&self, columns: usize) -> Vec<usize>;
     /// Repacks one stored row into its planes (`planes[i].len() == plane_row_bytes(columns)[i]`,
@@ -71,7 +78,7 @@ pub trait WeightFormat: Sync {
 
 impl Format {
     /// Every format, in the order of the documentation.
-    pub const ALL: [Format; 12] = [
+    pub const ALL: [Format; 13] = [
         Format::F32,
         Format::F16,
         Format::BF16,
@@ -84,6 +91,7 @@ impl Format {
         Format::Q4_K,
         Format::Q5_K,
         Format::Q6_K,
+        Format::T4,
     ];
 
     /// The field's name of the format, e.g. `Q4_1`.
@@ -101,6 +109,7 @@ impl Format {
             Format::Q4_K => "Q4_K",
             Format::Q5_K => "Q5_K",
             Format::Q6_K => "Q6_K",
+            Format::T4 => "T4",
         }
     }
 
@@ -124,6 +133,17 @@ impl Format {
             Format::Q4_K => &q4_k::Q4K,
             Format::Q5_K => &q5_k::Q5K,
             Format::Q6_K => &q6_k::Q6K,
+            Format::T4 => &t4::T4,
+        }
+    }
+
+    /// The format in which a matrix of this one is held when `wanted` is asked for: that one where
+    /// rows are whole blocks of it and become smaller, else this one.
+    pub fn held_as(self, wanted: Option<Format>, columns: usize) -> Format {
+        let row_bytes = |format: Format| format.row_bytes(columns).ok();
+        match wanted {
+            Some(wanted) if row_bytes(wanted).is_some_and(|bytes| Some(bytes) < row_bytes(self)) => wanted,
+            _ => self,
         }
     }
 
@@ -195,7 +215,7 @@ impl Format {
             Format::Q5_K => 13,
             Format::Q6_K => 14,
             Format::BF16 => 30,
-            Format::F8_E4M3 => return None,
+            Format::F8_E4M3 | Format::T4 => return None,
         })
     }
 
@@ -238,6 +258,11 @@ impl Format {
             41 => "Q1_0",
             _ => return None,
         })
+    }
+
+    /// The safetensors element type that this format is, if it is one.
+    pub fn safetensors_dtype(self) -> Option<&'static str> {
+        Format::from_safetensors_dtype(self.name()).map(|_| self.name())
     }
 
     /// The format of a safetensors element type (`F32`, `F16`, `BF16`), if it is one of ours.

@@ -3,9 +3,13 @@
 //! Stored block, 34 bytes: f16 scale, 32 × i8.
 //! Plane 0 (`vec4<u32>`, two a unit): the bytes in order. Plane 1 (`u32`): f16 scales, two a word.
 
+use half::f16;
+
 use super::{UNIT, WeightFormat, bits};
 
 const BYTES: usize = 34;
+/// The scales that are tried: as if the greatest weight were to have this quant.
+const ENDS: [f32; 9] = [123.0, 124.0, 125.0, 125.5, 126.0, 126.5, 127.0, 127.25, 127.5];
 
 pub(super) struct Q8_0;
 
@@ -25,6 +29,30 @@ impl WeightFormat for Q8_0 {
                 *value = f32::from(quant.cast_signed()) * scale;
             }
         }
+    }
+
+    fn quantise(&self, values: &[f32], block: &mut [u8]) -> bool {
+        let greatest = values.iter().fold(0.0f32, |greatest, value| greatest.max(value.abs()));
+        let mut best = f32::INFINITY;
+        let mut quants = [0i8; UNIT];
+        for end in ENDS {
+            let scale = f16::from_f32(greatest / end);
+            let (scale, over) = (scale.to_f32(), 1.0 / scale.to_f32());
+            let mut error = 0.0;
+            for (quant, value) in quants.iter_mut().zip(values) {
+                *quant = (value * over).round().clamp(-127.0, 127.0) as i8;
+                let distance = f32::from(*quant) * scale - value;
+                error += distance * distance;
+            }
+            if error < best {
+                best = error;
+                block[..2].copy_from_slice(&f16::from_f32(scale).to_le_bytes());
+                for (byte, quant) in block[2..].iter_mut().zip(quants) {
+                    *byte = quant.cast_unsigned();
+                }
+            }
+        }
+        best.is_finite()
     }
 
     fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {

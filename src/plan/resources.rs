@@ -25,7 +25,7 @@ pub struct Matrix(pub(crate) u16);
 pub struct MatrixInfo {
     /// The tensor in the checkpoint.
     pub tensor: String,
-    /// How its weights are stored.
+    /// How its weights are held: as they are stored, or smaller.
     pub format: Format,
     /// Rows (outputs).
     pub rows: u32,
@@ -150,6 +150,7 @@ pub struct SharedBuffer {
 /// Everything that the plans of a model share.
 pub struct Resources<'a> {
     shapes: &'a dyn TensorShapes,
+    quantise: Option<Format>,
     max_binding_bytes: u64,
     matrices: Vec<MatrixInfo>,
     shared: Vec<SharedBuffer>,
@@ -159,7 +160,13 @@ pub struct Resources<'a> {
 impl<'a> Resources<'a> {
     /// None yet. Matrices will be split so that no plane of a part exceeds `max_binding_bytes`.
     pub fn new(shapes: &'a dyn TensorShapes, max_binding_bytes: u64) -> Self {
-        Self { shapes, max_binding_bytes, matrices: Vec::new(), shared: Vec::new(), problems: Vec::new() }
+        let (matrices, shared, problems) = (Vec::new(), Vec::new(), Vec::new());
+        Self { shapes, quantise: None, max_binding_bytes, matrices, shared, problems }
+    }
+
+    /// Turns the matrices that will be asked for into this format where that makes them smaller.
+    pub fn quantise(self, wanted: Option<Format>) -> Self {
+        Self { quantise: wanted, ..self }
     }
 
     /// Weight matrices, in the order in which they were asked for.
@@ -192,7 +199,8 @@ impl<'a> Resources<'a> {
         if let Some(index) = self.matrices.iter().position(|matrix| matrix.tensor == tensor) {
             return Matrix(index as u16);
         }
-        let format = self.check(tensor, &[rows as usize, columns as usize]);
+        let stored = self.check(tensor, &[rows as usize, columns as usize]);
+        let format = stored.held_as(self.quantise, columns as usize);
         let widest = format.rules().plane_row_bytes(columns as usize).into_iter().max().unwrap_or(4);
         // Whole tiles of a matrix product, so that only the last part has an edge.
         let fitting = (self.max_binding_bytes / widest as u64).min(u64::from(u32::MAX)) as u32;

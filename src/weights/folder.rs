@@ -11,7 +11,7 @@ use crate::weights::source::{ByteSource, read_whole};
 use crate::weights::{Checkpoint, Container, joined, shortened, sniff};
 
 /// The model's configuration.
-pub(super) const CONFIG: &str = "config.json";
+pub const CONFIG: &str = "config.json";
 /// How files of weights end.
 pub(super) const SAFETENSORS: &str = ".safetensors";
 /// Which shard holds which tensor.
@@ -22,6 +22,9 @@ const GENERATION_CONFIG: &str = "generation_config.json";
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const CHAT_TEMPLATE: &str = "chat_template.jinja";
+
+/// What a folder holds beside configuration and weights, and keeps whatever becomes of those.
+pub const TEXT_FILES: [&str; 4] = [GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG, CHAT_TEMPLATE];
 
 /// Largest configuration, tokenizer, index: several times the largest that are in use.
 const CONFIG_BYTES_MAX: u64 = 16 << 20;
@@ -58,8 +61,7 @@ pub fn number(value: &Value) -> Option<f64> {
 
 /// Whether a file of that name belongs to a model folder.
 pub fn is_part(name: &str) -> bool {
-    name.ends_with(SAFETENSORS)
-        || [CONFIG, INDEX, GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG, CHAT_TEMPLATE].contains(&name)
+    name.ends_with(SAFETENSORS) || name == INDEX || name == CONFIG || TEXT_FILES.contains(&name)
 }
 
 /// Opens a folder given by its files.

@@ -18,7 +18,7 @@ use crate::formats::Format;
 use crate::weights::gguf::size_bytes;
 use crate::weights::safetensors::Stored;
 use crate::weights::source::ByteSource;
-use crate::weights::{Checkpoint, Tensor};
+use crate::weights::{Checkpoint, Tensor, shortened};
 
 /// Scales of the key/value cache.
 const CACHE_SCALES: [&str; 2] = [".k_proj.k_scale", ".v_proj.v_scale"];
@@ -118,6 +118,27 @@ pub(super) fn unsupported(file: &str, tensor: &str, found: &str) -> Error {
     Error::new(Code::UnsupportedFormat, format!("{file}: tensor {tensor}: element type {found}, {expected}"))
 }
 
+/// Format and shape of a matrix that is stored as bytes, `[rows, bytes of a row]`, in blocks of the
+/// format that the metadata names for it. The message lacks the tensor.
+fn blocks(name: &str, shape: &[usize]) -> Result<(Format, Vec<usize>), String> {
+    let format = Format::from_name(name);
+    let format = format.ok_or_else(|| format!("__metadata__ says {}, no format", shortened(name)))?;
+    let rules = format.rules();
+    let columns = |bytes: usize| {
+        let blocks = bytes.checked_sub(rules.row_header_bytes())? / rules.block_bytes();
+        blocks.checked_mul(rules.block_weights())
+    };
+    let whole = |columns: &usize, bytes| format.row_bytes(*columns).is_ok_and(|row| row == bytes);
+    match shape {
+        &[rows, bytes] => {
+            columns(bytes).filter(|columns| whole(columns, bytes)).map(|columns| vec![rows, columns])
+        }
+        _ => None,
+    }
+    .map(|shape| (format, shape))
+    .ok_or_else(|| format!("shape {shape:?}, expected [rows, bytes of a row] in whole blocks of {name}"))
+}
+
 /// Tensors that are still to be put together.
 struct Pieces<'a> {
     stored: BTreeMap<String, Stored>,
@@ -133,8 +154,13 @@ impl Pieces<'_> {
     /// A tensor of floats.
     fn plain(&self, stored: Stored) -> Result<Tensor> {
         let dtype = stored.dtype.to_string();
-        let format = Format::from_safetensors_dtype(&dtype);
         let file = self.files[stored.file].name();
+        if let Some(format) = &stored.blocks {
+            let bad = |message| Error::malformed(file, &format!("tensor {}", stored.name), message);
+            let (format, shape) = blocks(format, &stored.shape).map_err(bad)?;
+            return self.tensor(stored, format, shape);
+        }
+        let format = Format::from_safetensors_dtype(&dtype);
         let format = format.ok_or_else(|| unsupported(file, &stored.name, &dtype))?;
         let shape = stored.shape.clone();
         self.tensor(stored, format, shape)

@@ -18,6 +18,7 @@ pub mod folder;
 pub mod gguf;
 mod joined;
 pub mod metadata;
+pub mod quantise;
 pub mod safetensors;
 mod sniff;
 pub mod source;
@@ -201,6 +202,18 @@ impl Checkpoint {
                 format!("needs bytes {offset} to {end}, the file has {}", file.size_bytes()),
             )),
         }
+    }
+
+    /// [`Checkpoint::read_rows`]; `malformed` when there are scales or weights that are not numbers.
+    pub async fn read_finite_rows(&self, tensor: &Tensor, first_row: usize, count: usize) -> Result<Vec<u8>> {
+        let stored = self.read_rows(tensor, first_row, count).await?;
+        if let Some(row) = tensor.format.first_non_finite_row(tensor.columns(), &stored)? {
+            let row = first_row + row;
+            let found =
+                format!("row {row} has a scale or weight that is NaN or infinite, expected finite numbers");
+            return Err(Error::malformed(&self.name, &format!("tensor {}", tensor.name), found));
+        }
+        Ok(stored)
     }
 
     /// Weights of all tensors together.

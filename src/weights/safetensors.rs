@@ -29,6 +29,8 @@ const LENGTH_BYTES: u64 = 8;
 pub(super) struct Stored {
     pub(super) name: String,
     pub(super) dtype: Dtype,
+    /// For bytes: the weight format whose blocks they are, as `__metadata__` says under its name.
+    pub(super) blocks: Option<String>,
     pub(super) shape: Vec<usize>,
     pub(super) file: usize,
     pub(super) offset: u64,
@@ -88,7 +90,8 @@ fn parse_header(file: &str, index: usize, json: &[u8]) -> Result<Vec<Stored>> {
             let offset = data_start.checked_add(start).filter(|_| data_start.checked_add(end).is_some());
             let offset = offset.ok_or_else(|| bad(format!("ends at byte {end}, outside any file")))?;
             let shape = entry.axes().map_err(&bad)?;
-            tensors.push(Stored { name, dtype, shape, file: index, offset });
+            let blocks = header.metadata.get(&name).filter(|_| dtype == Dtype::U8).cloned();
+            tensors.push(Stored { name, dtype, blocks, shape, file: index, offset });
         }
     }
     Ok(tensors)
@@ -127,6 +130,7 @@ impl Entry {
 
 /// The tensors of a header in the order of the text, names distinct.
 struct Header {
+    metadata: BTreeMap<String, String>,
     entries: Vec<(String, Entry)>,
 }
 
@@ -146,6 +150,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+        let mut metadata = BTreeMap::new();
         let mut entries = Vec::new();
         let mut names = BTreeSet::new();
         while let Some(name) = map.next_key::<String>()? {
@@ -153,7 +158,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 return Err(A::Error::custom(format!("{} is listed twice", shortened(&name))));
             }
             if name == "__metadata__" {
-                map.next_value::<Option<BTreeMap<String, String>>>()?;
+                metadata = map.next_value::<Option<BTreeMap<String, String>>>()?.unwrap_or_default();
                 continue;
             }
             if entries.len() as u64 == TENSORS_MAX {
@@ -164,6 +169,6 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 .map_err(|error| A::Error::custom(format!("tensor {}: {error}", shortened(&name))))?;
             entries.push((name, entry));
         }
-        Ok(Header { entries })
+        Ok(Header { metadata, entries })
     }
 }

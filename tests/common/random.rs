@@ -66,6 +66,10 @@ impl Random {
         let mut stored: Vec<u8> =
             (0..count / rules.block_weights() * rules.block_bytes()).map(|_| self.bits() as u8).collect();
         for block in stored.chunks_exact_mut(rules.block_bytes()) {
+            if format == Format::T4 {
+                block[1] = 0x90 | (block[1] & 0x0f); // 2^-6 to 2^-4
+                continue;
+            }
             for offset in scales {
                 let scale = f16::from_f32(self.uniform() / 16.0);
                 block[*offset..offset + 2].copy_from_slice(&scale.to_le_bytes());

@@ -1,4 +1,5 @@
-"""Makes tests/data/formats/*.bin: stored blocks and the values the gguf package gives them.
+"""Makes tests/data/formats/*.bin: stored blocks and the values the gguf package gives them; of T4, which is
+ours, the values by its definition.
 
 `make_format_golden.py` with the packages of tests/requirements.txt; rewrites the files in place and
 gives the same bytes each time. A file is: the number of blocks (u32), the stored blocks, the values
@@ -74,16 +75,30 @@ def floats(kind, rng):
     return values
 
 
+def t4(rng):
+    """Every bend and shift, every scale, random blocks; and their values, by the definition in f64."""
+    heads = np.concatenate([np.arange(256) | 0x9800, np.arange(256) << 8 | 0x83, rng.integers(0, 1 << 16, RANDOM_BLOCKS)])
+    blocks = rng.integers(0, 256, (len(heads), 18), dtype=np.uint8)
+    blocks[:, :2] = heads.astype("<u2").view(np.uint8).reshape(-1, 2)
+    bend, shift, scale = heads & 7, (heads >> 3 & 31) - 16, 2.0 ** ((heads >> 11) - 24) * (1 + (heads >> 8 & 7) / 8)
+    nibbles = np.concatenate([blocks[:, 2:] & 15, blocks[:, 2:] >> 4], axis=1)
+    u = nibbles - 7.5
+    return blocks, scale[:, None] * (u + bend[:, None] / 256 * u**3 + shift[:, None] / 4)
+
+
+def put(folder, name, blocks, values):
+    assert np.isfinite(values).all(), name
+    (folder / f"{name}.bin").write_bytes(np.uint32(len(blocks)).tobytes() + blocks.tobytes() + values.astype("<f4").tobytes())
+
+
 def main():
     folder = Path(__file__).parent / "formats"
     folder.mkdir(exist_ok=True)
     for kind in [Type.F32, Type.F16, Type.BF16, *HALVES_AT]:
         rng = np.random.default_rng(int(kind) + 1)
         blocks = quantised(kind, rng) if kind in HALVES_AT else floats(kind, rng)
-        values = quants.dequantize(blocks.reshape(-1), kind).astype("<f4")
-        assert np.isfinite(values).all(), kind
-        path = folder / f"{kind.name.lower()}.bin"
-        path.write_bytes(np.uint32(len(blocks)).tobytes() + blocks.tobytes() + values.tobytes())
+        put(folder, kind.name.lower(), blocks, quants.dequantize(blocks.reshape(-1), kind))
+    put(folder, "t4", *t4(np.random.default_rng(100)))
 
 
 if __name__ == "__main__":

@@ -116,3 +116,12 @@ test("hands tools and calls on, and an effort as on or off", () => {
   });
   assert.deepEqual(checkRequest({ messages, tools: [tool], tool_choice: "none", reasoning_effort: "none" }).engine, { messages, thinking: false });
 });
+
+test("refuses a format that weights are not turned into", async () => {
+  const { outputFiles } = await build({ entryPoints: [join(root, "pkg/src/index.ts")], bundle: true, format: "esm", write: false });
+  const { TabLM } = await import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`);
+  for (const call of [TabLM.load, TabLM.estimate]) {
+    const refused = call("https://example.com/tiny.gguf", { quantise: "q4" });
+    await assert.rejects(refused, { code: "invalid-request", message: "quantise: found q4, expected T4 or Q8_0" });
+  }
+});

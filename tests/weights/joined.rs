@@ -9,7 +9,7 @@ use tablm::weights::Checkpoint;
 
 use crate::common::adapter::gpu;
 use crate::common::gguf::f32_bytes;
-use crate::common::safetensors::{Folder, file};
+use crate::common::safetensors::{Folder, file, raw_file};
 use crate::real::{checksum, values};
 use crate::{open_all, refused};
 
@@ -141,4 +141,28 @@ fn fp8_weights_and_scales_that_are_not_numbers_are_refused() {
     refused(load(0, f32::NAN, 0), Code::Malformed, &["v_proj.weight", "row 2", "NaN"]);
     refused(load(0, f32::INFINITY, 0), Code::Malformed, &["v_proj.weight", "row 2", "infinite"]);
     refused(load(0, 1.0, 9), Code::Malformed, &["needs bytes"]);
+}
+
+#[test]
+fn bytes_are_blocks_where_the_metadata_says_so() {
+    let open = |entry: Value, metadata: Value, bytes: usize| {
+        let header = json!({"__metadata__": metadata, "a.weight": entry}).to_string();
+        open_all(Folder::new(raw_file(&header, &vec![0; bytes])).sources())
+    };
+    let entry = |shape: &[usize]| json!({"dtype": "U8", "shape": shape, "data_offsets": [0, shape.iter().product::<usize>()]});
+    for (format, row_bytes, columns) in [("T4", 36, 64), ("Q8_0", 34, 32), ("Q4_K", 144, 256)] {
+        let checkpoint = open(entry(&[3, row_bytes]), json!({"a.weight": format}), 3 * row_bytes).unwrap();
+        let weight = &checkpoint.tensors["a.weight"];
+        assert_eq!((weight.format.name(), &weight.shape[..]), (format, &[3, columns][..]));
+        checkpoint.check_complete().unwrap();
+    }
+    let t4 = || json!({"a.weight": "T4"});
+    refused(open(entry(&[3, 36]), json!({}), 108), Code::UnsupportedFormat, &["a.weight", "U8"]);
+    refused(open(entry(&[3, 36]), json!({"a.weight": "T5"}), 108), Code::Malformed, &["a.weight", "T5"]);
+    for shape in [&[3, 35][..], &[108], &[3, 2, 18], &[3, 0]] {
+        let bytes = shape.iter().product();
+        refused(open(entry(shape), t4(), bytes), Code::Malformed, &["a.weight", "shape"]);
+    }
+    let cut = json!({"dtype": "U8", "shape": [4, 36], "data_offsets": [0, 108]});
+    refused(open(cut, t4(), 108), Code::Malformed, &["a.weight", "108"]);
 }

@@ -10,7 +10,7 @@ export interface SourceFile {
 /** One model with its executor and its conversation state. */
 export class Engine {
   private constructor();
-  /** `options`: JSON `{contextLength?, device?}`; `onProgress`: JSON `{phase, loadedBytes, totalBytes, file}`. */
+  /** `options`: JSON `{contextLength?, device?, quantise?}`; `onProgress`: JSON `{phase, loadedBytes, totalBytes, file}`. */
   static load(files: SourceFile[], options: string, onProgress: (json: string) => void): Promise<Engine>;
   /** JSON: architecture, parameters, contextLength, device, memory, step. */
   info(): string;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tablm::weights::quantise::Target;
 
 /// Small language models, natively.
 #[derive(Parser)]
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Speed of prefill and decode.
     Bench(Bench),
+    /// Write a safetensors folder anew with smaller weights.
+    Quantise(Quantise),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -60,6 +63,16 @@ pub(crate) struct Model {
     /// Rows of a prompt per step.
     #[arg(long)]
     pub(crate) chunk: Option<u32>,
+    /// Turn matrices into this format while loading, where that makes them smaller.
+    #[arg(long, value_name = "FORMAT", value_parser = target)]
+    pub(crate) quantise: Option<Target>,
+}
+
+fn target(name: &str) -> Result<Target, String> {
+    Target::from_name(name).ok_or_else(|| {
+        let known = Target::ALL.map(|target| target.format().name());
+        format!("expected {}", known.join(" or "))
+    })
 }
 
 #[derive(Args)]
@@ -167,6 +180,9 @@ pub(crate) struct Inspect {
     /// Positions to have room for.
     #[arg(long)]
     pub(crate) context: Option<u32>,
+    /// As if loaded with matrices turned into this format.
+    #[arg(long, value_name = "FORMAT", value_parser = target)]
+    pub(crate) quantise: Option<Target>,
 }
 
 #[derive(Args)]
@@ -182,4 +198,26 @@ pub(crate) struct Bench {
     /// Runs.
     #[arg(long, default_value_t = 3)]
     pub(crate) repeat: usize,
+}
+
+#[derive(Args)]
+pub(crate) struct Quantise {
+    /// A safetensors folder.
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+    /// The folder to write: new or empty.
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// The format of the matrices.
+    #[arg(long, value_parser = target)]
+    pub(crate) format: Target,
+    /// A text whose perplexity is taken before and after.
+    #[arg(long)]
+    pub(crate) text: Option<PathBuf>,
+    /// Positions to have room for, with --text.
+    #[arg(long)]
+    pub(crate) context: Option<u32>,
+    /// Where to run, with --text.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) backend: Backend,
 }

@@ -18,7 +18,8 @@ fuzz_target!(|bytes: &[u8]| {
     let complete = checkpoint.check_complete().is_ok();
     for tensor in checkpoint.tensors.values() {
         let info = theirs.info(&tensor.name).expect("the crate knows the tensors we know");
-        assert_eq!(info.shape, tensor.shape);
+        // Blocks of a weight format are bytes for the crate.
+        assert!(info.shape == tensor.shape || info.dtype == safetensors::Dtype::U8);
         assert_eq!(tensor.offset, 8 + length as u64 + info.data_offsets.0 as u64);
         assert_eq!(tensor.size_bytes, (info.data_offsets.1 - info.data_offsets.0) as u64);
         let read = ready(checkpoint.read_rows(tensor, 0, tensor.rows()));

@@ -1,0 +1,26 @@
+//! How well a model predicts a text.
+
+use super::{Engine, log_probability};
+use crate::error::{Error, Result};
+
+impl Engine {
+    /// Mean of −log p of each token but the first of every window of the context's length, and how
+    /// many those are; the exponential is the perplexity. Needs [`super::LoadOptions::all_logits`].
+    pub async fn mean_nll(&mut self, ids: &[u32]) -> Result<(f64, usize)> {
+        let (mut nll, mut count) = (0.0, 0);
+        for window in ids.chunks(self.context_length as usize) {
+            let Some((_, before)) = window.split_last().filter(|(_, before)| !before.is_empty()) else {
+                continue;
+            };
+            let logits = self.logits(before).await?;
+            for (row, token) in logits.chunks(self.vocabulary_size as usize).zip(&window[1..]) {
+                nll -= log_probability(row, *token)?;
+                count += 1;
+            }
+        }
+        if count == 0 {
+            return Err(Error::invalid_request("text", format!("{} tokens, expected at least 2", ids.len())));
+        }
+        Ok((nll / count as f64, count))
+    }
+}

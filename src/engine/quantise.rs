@@ -1,0 +1,181 @@
+//! A safetensors folder written anew with its matrices in another format, piece by piece; loaded,
+//! it is what [`LoadOptions::quantise`] makes of the first.
+//!
+//! In the file a matrix of blocks is a tensor of bytes, `[rows, bytes of a row]`, and
+//! `__metadata__` has the format's name under the tensor's. `src/weights/safetensors.rs` reads it.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::LoadOptions;
+use super::load::{GUARANTEED_BINDING_BYTES, Planned};
+use crate::error::{Error, Result};
+use crate::formats::Format;
+use crate::weights::folder::{self, Folder};
+use crate::weights::quantise::{Loss, Target};
+use crate::weights::source::{ByteSource, read_whole};
+use crate::weights::{Checkpoint, Container, Tensor};
+
+/// The file of weights that is written.
+const WEIGHTS: &str = "model.safetensors";
+/// Where the data begins is a multiple of this.
+const ALIGNMENT: usize = 64;
+
+/// A tensor that was turned into another format.
+#[derive(Debug, Clone, Serialize)]
+pub struct QuantisedTensor {
+    /// Its name.
+    pub name: String,
+    /// Its format before.
+    pub from: &'static str,
+    /// Its format now.
+    pub format: &'static str,
+    /// Its size in the file before.
+    pub from_bytes: u64,
+    /// Its size in the file now.
+    pub size_bytes: u64,
+    /// Root of the mean squared error over the root of the mean square.
+    pub relative_rms_error: f64,
+}
+
+/// What quantising a folder did.
+#[derive(Debug, Clone, Serialize)]
+pub struct QuantiseReport {
+    /// The format asked for.
+    pub format: &'static str,
+    /// Tensors that stay as they are.
+    pub kept_tensors: usize,
+    /// Every matrix that was turned into another format.
+    pub tensors: Vec<QuantisedTensor>,
+    /// Bytes of all tensors before.
+    pub from_bytes: u64,
+    /// Bytes of all tensors now.
+    pub size_bytes: u64,
+}
+
+/// Quantises a safetensors folder. `write` gets the bytes of one file after another, each in
+/// pieces, with the file's name. `invalid-request` for a GGUF file.
+pub async fn quantise(
+    files: Vec<Rc<dyn ByteSource>>,
+    target: Target,
+    write: &mut dyn FnMut(&str, &[u8]) -> Result<()>,
+) -> Result<QuantiseReport> {
+    let checkpoint = Checkpoint::open(files).await?;
+    checkpoint.check_complete()?;
+    let Container::Safetensors(folder) = &checkpoint.container else {
+        let message = format!("{} is no safetensors folder; a GGUF file has its formats", checkpoint.name);
+        return Err(Error::invalid_request("model", message));
+    };
+    let options = LoadOptions { quantise: Some(target), ..LoadOptions::default() };
+    let planned = Planned::new(&checkpoint, &options, GUARANTEED_BINDING_BYTES)?;
+    write_text_files(&checkpoint, folder, target, write).await?;
+    let matrices = planned.resources.matrices().iter().map(|matrix| (matrix.tensor.as_str(), matrix.format));
+    let matrices: BTreeMap<&str, Format> = matrices.collect();
+    let held = checkpoint.tensors.values().map(|tensor| {
+        let format = matrices.get(tensor.name.as_str()).copied().unwrap_or(tensor.format);
+        let size_bytes = format.row_bytes(tensor.columns())? as u64 * tensor.rows() as u64;
+        Ok(Held { tensor, format, size_bytes })
+    });
+    let held: Vec<Held<'_>> = held.collect::<Result<_>>()?;
+    write(WEIGHTS, &header(&checkpoint.name, &held)?)?;
+    let mut tensors = Vec::new();
+    for held in &held {
+        let loss = held.write(&checkpoint, write).await?;
+        if held.format != held.tensor.format {
+            tensors.push(held.report(loss));
+        }
+    }
+    Ok(QuantiseReport {
+        format: target.format().name(),
+        kept_tensors: held.len() - tensors.len(),
+        tensors,
+        from_bytes: held.iter().map(|held| held.tensor.size_bytes).sum(),
+        size_bytes: held.iter().map(|held| held.size_bytes).sum(),
+    })
+}
+
+/// A tensor and what becomes of it.
+struct Held<'a> {
+    tensor: &'a Tensor,
+    format: Format,
+    size_bytes: u64,
+}
+
+impl Held<'_> {
+    /// Writes its data, piece by piece.
+    async fn write(
+        &self,
+        checkpoint: &Checkpoint,
+        write: &mut dyn FnMut(&str, &[u8]) -> Result<()>,
+    ) -> Result<Loss> {
+        let (mut row, mut loss) = (0, Loss::default());
+        while (row as usize) < self.tensor.rows() {
+            let piece = checkpoint.read_piece(self.tensor, self.format, row, &mut loss).await?;
+            write(WEIGHTS, &piece.held)?;
+            row += piece.rows;
+        }
+        Ok(loss)
+    }
+
+    fn report(&self, loss: Loss) -> QuantisedTensor {
+        QuantisedTensor {
+            name: self.tensor.name.clone(),
+            from: self.tensor.format.name(),
+            format: self.format.name(),
+            from_bytes: self.tensor.size_bytes,
+            size_bytes: self.size_bytes,
+            relative_rms_error: loss.relative_rms(),
+        }
+    }
+}
+
+/// The header of the file of weights: tensors in the order of their data, and what they are.
+fn header(name: &str, tensors: &[Held<'_>]) -> Result<Vec<u8>> {
+    let mut metadata = Map::new();
+    metadata.insert("quantised_by".to_owned(), json!(concat!("tablm ", env!("CARGO_PKG_VERSION"))));
+    metadata.insert("quantised_from".to_owned(), json!(name));
+    let mut entries = Map::new();
+    let mut start = 0;
+    for Held { tensor, format, size_bytes } in tensors {
+        let mut shape: Vec<u64> = tensor.shape.iter().map(|axis| *axis as u64).collect();
+        let dtype = format.safetensors_dtype().unwrap_or("U8");
+        if dtype == "U8" {
+            shape = vec![tensor.rows() as u64, size_bytes / tensor.rows() as u64];
+            metadata.insert(tensor.name.clone(), json!(format.name()));
+        }
+        let end = start + size_bytes;
+        entries.insert(
+            tensor.name.clone(),
+            json!({"dtype": dtype, "shape": shape, "data_offsets": [start, end]}),
+        );
+        start = end;
+    }
+    let mut table = Map::new();
+    table.insert("__metadata__".to_owned(), Value::Object(metadata));
+    table.extend(entries);
+    let mut json = Value::Object(table).to_string().into_bytes();
+    json.resize((json.len() + 8).next_multiple_of(ALIGNMENT) - 8, b' ');
+    Ok([&(json.len() as u64).to_le_bytes(), json.as_slice()].concat())
+}
+
+/// The configuration, which says what was done, and the other small files as they are.
+async fn write_text_files(
+    checkpoint: &Checkpoint,
+    folder: &Folder,
+    target: Target,
+    write: &mut dyn FnMut(&str, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut config = folder.config.clone();
+    // Of how the weights were stored before nothing is left.
+    config["quantization_config"] = json!({"quant_method": "tablm", "format": target.format().name()});
+    write(folder::CONFIG, format!("{config:#}\n").as_bytes())?;
+    for file in &checkpoint.files {
+        if folder::TEXT_FILES.contains(&file.name()) {
+            write(file.name(), &read_whole(&**file, u64::MAX).await?)?;
+        }
+    }
+    Ok(())
+}

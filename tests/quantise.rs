@@ -1,0 +1,193 @@
+//! Weights turned into another format: how well, and the same whether once or at every load.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use common::engines::{devices, load};
+use common::random::Random;
+use tablm::engine::{DeviceChoice, LoadOptions, estimate, normalised_error};
+use tablm::formats::Format;
+use tablm::weights::disk::open_path;
+use tablm::weights::quantise::Target;
+
+const BLOCK: usize = 32;
+
+/// Mean squared error of the format's own rounding.
+fn error(format: Format, values: &[f32]) -> f64 {
+    let rules = format.rules();
+    let (mut block, mut held) = (vec![0; rules.block_bytes()], vec![0.0; BLOCK]);
+    let of = |values: &[f32]| {
+        assert!(rules.quantise(values, &mut block), "{format:?}: {values:?}");
+        rules.dequantise_row(&block, &mut held);
+        distance(values, &held)
+    };
+    values.chunks_exact(BLOCK).map(of).sum::<f64>() / values.len() as f64
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum()
+}
+
+/// Mean squared error of Q4_0 as it is usually rounded: the weight farthest from zero becomes -8.
+fn plain_q4_0_error(values: &[f32]) -> f64 {
+    let of = |values: &[f32]| {
+        let farthest = values.iter().copied().reduce(|a, b| if b.abs() > a.abs() { b } else { a }).unwrap();
+        let scale = half::f16::from_f32(farthest / -8.0).to_f32();
+        let round = |value: &f32| scale * (value / scale).round().clamp(-8.0, 7.0);
+        distance(values, &values.iter().map(round).collect::<Vec<f32>>())
+    };
+    values.chunks_exact(BLOCK).map(of).sum::<f64>() / values.len() as f64
+}
+
+#[test]
+fn t4_loses_little_on_weights_that_nobody_has_rounded_before() {
+    let mut random = Random::new(5);
+    let normal = random.normals(2000 * BLOCK);
+    // Like an embedding: some weights are far out.
+    let heavy: Vec<f32> = normal.iter().map(|x| x / (0.3 + random.uniform().abs())).collect();
+    for (name, values, limit) in [("normal", normal, 0.62), ("heavy", heavy, 0.56)] {
+        let ratio = error(Format::T4, &values) / plain_q4_0_error(&values);
+        println!("{name}: mean squared error {ratio:.3} of Q4_0's");
+        assert!(ratio < limit, "{name}: {ratio}");
+    }
+}
+
+#[test]
+fn q8_0_is_rounded_at_least_as_well_as_by_the_greatest_weight() {
+    let values = Random::new(6).normals(500 * BLOCK);
+    let plain = |values: &[f32]| {
+        let greatest = values.iter().fold(0.0f32, |greatest, value| greatest.max(value.abs()));
+        let scale = half::f16::from_f32(greatest / 127.0).to_f32();
+        distance(values, &values.iter().map(|value| (value / scale).round() * scale).collect::<Vec<f32>>())
+    };
+    let plain = values.chunks_exact(BLOCK).map(plain).sum::<f64>() / values.len() as f64;
+    let ratio = error(Format::Q8_0, &values) / plain;
+    println!("mean squared error {ratio:.3} of plain rounding's");
+    assert!(ratio < 0.97, "{ratio}");
+}
+
+#[test]
+fn blocks_of_any_numbers_are_rounded_or_refused() {
+    for target in Target::ALL {
+        let format = target.format();
+        let rules = format.rules();
+        let relative = |values: &[f32; BLOCK]| {
+            let size = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() / BLOCK as f64;
+            (error(format, values) / size).sqrt()
+        };
+        assert_eq!(error(format, &[0.0; BLOCK]), 0.0, "{format:?}: zeros");
+        for size in [1e-3, 1.0, -3.0, 1800.0] {
+            assert!(relative(&[size; BLOCK]) < 0.1, "{format:?}: all {size}");
+            let mut one = [0.0; BLOCK];
+            one[7] = size;
+            assert!(relative(&one) < 0.1, "{format:?}: one {size}");
+        }
+        assert!(error(format, &[1e-30; BLOCK]).sqrt() < 1e-7, "{format:?}");
+        let mut block = vec![0; rules.block_bytes()];
+        assert!(!rules.quantise(&[1e30; BLOCK], &mut block), "{format:?} has no room for 1e30");
+    }
+}
+
+// ---------------------------------------------------------------- models
+
+fn folder(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&path);
+    path
+}
+
+/// A tiny llama in FP8 and floats, on disk.
+fn tiny(name: &str) -> PathBuf {
+    let data = |file: &str| {
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(file)).unwrap()
+    };
+    let description: Value = serde_json::from_slice(&data("folders/fp8.json")).unwrap();
+    let path = folder(name);
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("config.json"), description["config"].to_string()).unwrap();
+    std::fs::write(path.join("tokenizer.json"), data("text/small_tokenizer.json")).unwrap();
+    std::fs::write(path.join("model.safetensors"), data("folders/fp8.safetensors")).unwrap();
+    path
+}
+
+fn quantise(input: &Path, output: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tablm"));
+    command.arg("quantise").arg(input).arg(output).args(more).arg("--json").output().unwrap()
+}
+
+fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+}
+
+#[test]
+fn a_folder_quantised_once_is_the_model_quantised_at_every_load() {
+    pollster::block_on(async {
+        let (input, tokens) = (tiny("fp8"), [3, 50, 95, 7, 7, 0]);
+        for target in Target::ALL {
+            let (name, output) = (target.format().name(), folder(&format!("fp8-{target:?}")));
+            let report = json_of(&quantise(&input, &output, &["--format", name]));
+            assert_eq!(report["format"], name, "{report}");
+            assert!(report["size_bytes"].as_u64() < report["from_bytes"].as_u64(), "{report}");
+            let tensors = report["tensors"].as_array().unwrap();
+            let limit = if target == Target::T4 { 0.08 } else { 0.01 };
+            for tensor in tensors {
+                let error = tensor["relative_rms_error"].as_f64().unwrap();
+                assert!(tensor["format"] == name && error > 0.0 && error < limit, "{tensor}");
+            }
+            for device in devices().await {
+                let plain = LoadOptions { device, ..LoadOptions::default() };
+                let options = LoadOptions { quantise: Some(target), ..plain.clone() };
+                let promised = estimate(open_path(&input).unwrap(), &options, None).await.unwrap().memory;
+                let mut twice = load(&input, options).await;
+                let mut once = load(&output, plain.clone()).await;
+                assert_eq!(once.info().memory.weights_bytes, promised.weights_bytes, "{name} on {device:?}");
+                assert_eq!(twice.info().memory.weights_bytes, promised.weights_bytes, "{name} on {device:?}");
+                let expected = twice.logits(&tokens).await.unwrap();
+                assert_eq!(once.logits(&tokens).await.unwrap(), expected, "{name} on {device:?}");
+                let full = load(&input, plain).await.logits(&tokens).await.unwrap();
+                let distance = normalised_error(&full, &expected);
+                println!("{name} on {device:?}: {distance:e} from the logits of the original");
+                assert!(distance > 0.0 && distance < 0.05, "{name} on {device:?}: {distance}");
+            }
+        }
+    });
+}
+
+#[test]
+fn what_cannot_be_quantised_leaves_nothing_behind() {
+    let input = tiny("fp8-again");
+    let refused = |input: &Path, output: &Path, more: &[&str], code: &str, words: &[&str]| {
+        let found = json_of(&quantise(input, output, more));
+        assert_eq!(found["error"]["code"], code, "{found}");
+        let message = found["error"]["message"].as_str().unwrap();
+        words.iter().for_each(|word| assert!(message.contains(word), "{word:?} is not in {message:?}"));
+    };
+    let output = folder("fp8-refused");
+    let t4 = ["--format", "T4"];
+    refused(&input, &output, &["--format", "Q4_0"], "invalid-request", &["--format", "Q4_0", "T4", "Q8_0"]);
+    refused(&input, &input, &t4, "invalid-request", &["output", "something already"]);
+    let gguf = common::gguf::tiny_llama(64, Format::F32).bytes();
+    let file = input.with_file_name("tiny-to-quantise.gguf");
+    std::fs::write(&file, gguf).unwrap();
+    refused(&file, &output, &t4, "invalid-request", &["tiny-to-quantise.gguf", "safetensors folder"]);
+    // The weights end too soon: found while it is read.
+    let weights = std::fs::read(input.join("model.safetensors")).unwrap();
+    std::fs::write(input.join("model.safetensors"), &weights[..weights.len() - 64]).unwrap();
+    refused(&input, &output, &t4, "malformed", &["model.safetensors"]);
+    let left: Vec<_> = std::fs::read_dir(input.parent().unwrap()).unwrap().collect();
+    let left = left.into_iter().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(left.filter(|name| name.starts_with("fp8-refused")).count(), 0);
+}
+
+#[test]
+fn options_name_the_format() {
+    let options = serde_json::from_value::<LoadOptions>(json!({"quantise": "T4", "device": "cpu"})).unwrap();
+    assert_eq!((options.quantise, options.device), (Some(Target::T4), DeviceChoice::Cpu));
+    let wrong = serde_json::from_value::<LoadOptions>(json!({"quantise": "q4"})).unwrap_err().to_string();
+    assert!(wrong.contains("q4") && wrong.contains("T4") && wrong.contains("Q8_0"), "{wrong}");
+}
