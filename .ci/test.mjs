@@ -26,7 +26,7 @@ const FULL_SIZE = [
 ];
 
 const steps = () => [
-  { name: "setup", run: [".ci/setup.sh", "rust", "wasm-std", "wasm-bindgen", "npm", "model", "vocabularies", "python", "chromium", "vulkan"], needed: true },
+  { name: "setup", run: [".ci/setup.sh", "rust", "wasm-std", "wasm-bindgen", "npm", "model", "gemma", "vocabularies", "python", "chromium", "vulkan"], needed: true },
   { name: "format", run: ["cargo", "fmt", "--check"] },
   { name: "clippy", run: ["cargo", "clippy", "--quiet", "--release", "--locked", "--all-targets", "--", "-D", "warnings"] },
   { name: "clippy-wasm", run: ["cargo", "clippy", "--quiet", "--release", "--locked", "--target", "wasm32-unknown-unknown", "--lib", "--", "-D", "warnings"] },

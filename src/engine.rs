@@ -214,7 +214,7 @@ impl Engine {
         let started = Instant::now();
         let checkpoint = Checkpoint::open(files).await?;
         checkpoint.check_complete()?;
-        let text = ModelText::of(&checkpoint)?;
+        let text = ModelText::of(&checkpoint, options.chat_template.as_deref())?;
         let (gpu, fallback_reason) = open_gpu(options.device).await?;
         let allowed = gpu.as_ref().map_or(u64::MAX, |gpu| gpu.report.max_bound_bytes());
         let planned = Planned::new(&checkpoint, options, allowed)?;

@@ -55,6 +55,8 @@ pub struct LoadOptions {
     pub chunk: Option<u32>,
     /// What to turn matrices into where that makes them smaller.
     pub quantise: Option<Target>,
+    /// Instead of the checkpoint's chat template, or for a model that has none.
+    pub chat_template: Option<String>,
     /// Whether a chunk yields the logits of all its rows, not only of the last.
     #[serde(skip)]
     pub all_logits: bool,

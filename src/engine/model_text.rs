@@ -49,8 +49,8 @@ pub struct ModelText {
 }
 
 impl ModelText {
-    /// Reads it from a checkpoint's metadata or side files.
-    pub fn of(checkpoint: &Checkpoint) -> Result<Self> {
+    /// Reads it from a checkpoint's metadata or side files, but for the template if one is given.
+    pub fn of(checkpoint: &Checkpoint, chat_template: Option<&str>) -> Result<Self> {
         let file = checkpoint.name.clone();
         let (tokenizer, template, name) = match &checkpoint.container {
             Container::Gguf(metadata) => {
@@ -64,6 +64,7 @@ impl ModelText {
                 (tokenizer, folder.chat_template.clone(), name)
             }
         };
+        let template = chat_template.map(str::to_owned).or(template);
         let source = template.as_deref().unwrap_or("");
         let style = AnswerStyle::of(source, name.unwrap_or(&file), tokenizer.id_of("<think>").is_some());
         let takes_tools = source.contains("tools");
@@ -78,7 +79,7 @@ impl ModelText {
 
     /// Opens a model for its text alone.
     pub async fn open(files: Vec<Rc<dyn ByteSource>>) -> Result<Self> {
-        Self::of(&Checkpoint::open(files).await?)
+        Self::of(&Checkpoint::open(files).await?, None)
     }
 
     /// Whether the token ends an answer.

@@ -13,6 +13,11 @@ pub fn smollm2() -> PathBuf {
     present(folder().join("models/SmolLM2-135M-Instruct.Q4_1.gguf"))
 }
 
+/// Gemma 3 270M as downloaded, Q4_K_M: the base model.
+pub fn gemma3() -> PathBuf {
+    present(folder().join("models/gemma-3-270m-q4_k_m.gguf"))
+}
+
 /// A file or folder that tests/data/make_models.py makes, e.g. `SmolLM2-135M-Instruct-BF16`,
 /// `SmolLM2-135M-Instruct.Q8_0.gguf`, `tiny-Q4_K-256.gguf` or `tiny-Q4_K-256.F32.gguf`.
 pub fn derived(name: &str) -> PathBuf {
