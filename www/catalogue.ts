@@ -8,13 +8,14 @@ export interface Entry {
   note: string;
   downloadBytes: number;
   memoryBytes: number;
+  /** Its name, and where its text or the page that names it is. */
   licence: { name: string; url: string };
 }
 
 /** Served with the page. */
 export const DEFAULT_MODEL = "models/SmolLM2-135M-Instruct.Q4_1.gguf";
 
-const NVIDIA = "https://www.nvidia.com/en-us/agreements/enterprise-software";
+const HUB = "https://huggingface.co";
 
 /** The catalogue, smallest first. */
 export const CATALOGUE: readonly Entry[] = [
@@ -32,7 +33,7 @@ export const CATALOGUE: readonly Entry[] = [
     note: "Google’s smallest, in many languages.",
     downloadBytes: 291_545_600,
     memoryBytes: 480e6,
-    licence: { name: "Gemma Terms of Use", url: "https://ai.google.dev/gemma/terms" },
+    licence: { name: "Gemma Terms of Use", url: `${HUB}/google/gemma-3-270m-it` },
   },
   {
     name: "Llama 3.1 Nemotron Nano 4B",
@@ -40,7 +41,7 @@ export const CATALOGUE: readonly Entry[] = [
     note: "Thinks before it answers, if asked to.",
     downloadBytes: 2_778_285_312,
     memoryBytes: 3.9e9,
-    licence: { name: "NVIDIA Open Model License, Llama 3.1 Community License", url: `${NVIDIA}/nvidia-open-model-license/` },
+    licence: { name: "NVIDIA Open Model License, Llama 3.1 Community License", url: `${HUB}/nvidia/Llama-3.1-Nemotron-Nano-4B-v1.1` },
   },
   {
     name: "Nemotron 3 Nano 4B",
@@ -48,6 +49,6 @@ export const CATALOGUE: readonly Entry[] = [
     note: "The most able of these, in English. Thinks before it answers, and can use tools.",
     downloadBytes: 2_837_072_864,
     memoryBytes: 3.1e9,
-    licence: { name: "NVIDIA Nemotron Open Model License", url: `${NVIDIA}/nvidia-nemotron-open-model-license/` },
+    licence: { name: "NVIDIA Nemotron Open Model License", url: `${HUB}/nvidia/NVIDIA-Nemotron-3-Nano-4B-GGUF` },
   },
 ];

@@ -1,10 +1,11 @@
-// The page's content security policy: its own files, wasm, and nothing else.
+// The page's content security policy: its own files, wasm, models of the hub, and nothing else.
 
 const directives = [
   "default-src 'none'",
   "script-src 'self' 'wasm-unsafe-eval'",
   "worker-src 'self'",
-  "connect-src 'self'",
+  // The hub hands downloads on to hosts of its own.
+  "connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co",
   "style-src 'self'",
   "img-src 'self'",
   "manifest-src 'self'",

@@ -1,22 +1,25 @@
 /** The chat page: loads the model, keeps the conversation, shows what comes. */
 
-import { TabLM, TabLMError, type ChatMessage, type Model, type Timings, type Usage } from "tablm";
+import { TabLM, TabLMError, type ChatMessage, type Model, type ModelSource, type Timings, type ToolCall, type Usage } from "tablm";
+import { DEFAULT_MODEL } from "./catalogue.js";
 import { bytes, speed } from "./format.js";
 import { hideLoading, showLoading, showProgress } from "./loading.js";
+import { connectModels, loadOptions } from "./models_dialog.js";
 import { describeProblem } from "./problems.js";
 import { connectSettings } from "./settings_dialog.js";
-import { readAddress, readSettings } from "./settings.js";
+import { keepSettings, readAddress, readSettings } from "./settings.js";
+import { nameOf } from "./source.js";
+import { runTool, TOOLS } from "./tools.js";
 import { addUserMessage, AnswerView, clearMessages, element, scrollToEnd } from "./view.js";
 
-const DEFAULT_MODEL = "models/SmolLM2-135M-Instruct.Q4_1.gguf";
 /** After these the engine is of no more use and the model is loaded anew. */
 const FATAL = ["device-lost", "internal", "disposed", "out-of-memory"];
+/** How often a model may call tools before it must answer. */
+const MAX_CALL_ROUNDS = 4;
 
 type State = "loading" | "ready" | "answering" | "failed";
 
 const address = readAddress();
-const source = address.model ?? DEFAULT_MODEL;
-const sourceName = (source.split("/").filter(Boolean).at(-1) ?? source).replace(/\.gguf$/i, "");
 
 const form = element<HTMLFormElement>("composer");
 const prompt = element<HTMLTextAreaElement>("prompt");
@@ -24,7 +27,11 @@ const send = element<HTMLButtonElement>("send");
 const stop = element<HTMLButtonElement>("stop");
 const problem = element("problem");
 const retry = element<HTMLButtonElement>("retry");
+const thinking = element<HTMLInputElement>("thinking");
 
+let source: ModelSource = address.model ?? readSettings().model ?? DEFAULT_MODEL;
+/** Ends the load that is under way. */
+let loadingEnd = new AbortController();
 let model: Promise<Model> | undefined;
 let messages: ChatMessage[] = [];
 let answering: AbortController | undefined;
@@ -62,6 +69,8 @@ function showModel(loaded: Model): void {
   device.title = `${info.device.adapter}; features: ${info.device.features.join(", ") || "none"}`;
   device.classList.toggle("slow", !onGpu);
   device.hidden = false;
+  element("switches").hidden = info.thinking !== "optional";
+  thinking.checked = readSettings().thinking;
   const notice = element("notice");
   notice.hidden = onGpu;
   if (onGpu) return;
@@ -74,16 +83,20 @@ function showModel(loaded: Model): void {
 /** Loads the model; the same promise for everybody who waits. */
 function loadModel(): Promise<Model> {
   problem.hidden = true;
-  showLoading(sourceName);
+  const name = nameOf(source);
+  showLoading(name);
   if (!answering) setState("loading");
+  const end = new AbortController();
+  loadingEnd = end;
   const loading = TabLM.load(source, {
-    device: address.device,
-    ...(address.contextLength !== null && { contextLength: address.contextLength }),
-    onProgress: (progress) => showProgress(sourceName, progress),
+    ...loadOptions(),
+    signal: end.signal,
+    onProgress: (progress) => end.signal.aborted || showProgress(name, progress),
   });
   model = loading;
   loading.then(
     (loaded) => {
+      if (end.signal.aborted) return void loaded.dispose();
       hideLoading();
       showModel(loaded);
       if (!answering) setState("ready");
@@ -91,6 +104,7 @@ function loadModel(): Promise<Model> {
       void navigator.storage?.persist?.().catch(() => false);
     },
     (error: unknown) => {
+      if (end.signal.aborted) return;
       hideLoading();
       model = undefined;
       if (answering) return;
@@ -99,6 +113,20 @@ function loadModel(): Promise<Model> {
     },
   );
   return loading;
+}
+
+/** Puts another model in the place of the one there is. */
+function useModel(chosen: ModelSource): void {
+  newChat();
+  loadingEnd.abort();
+  void model?.then((old) => old.dispose()).catch(() => undefined);
+  source = chosen;
+  element("model-name").textContent = nameOf(source);
+  element("device").hidden = true;
+  element("switches").hidden = true;
+  // Files are in hand only as long as the page is open.
+  if (typeof source === "string") keepSettings({ model: source === DEFAULT_MODEL ? null : source });
+  void loadModel().catch(() => undefined);
 }
 
 function describeAnswer(usage: Usage, timings: Timings, atLimit: boolean): string {
@@ -117,14 +145,16 @@ function waitForModel(signal: AbortSignal): Promise<Model> {
   });
 }
 
-/** Streams one answer into its view. Answers the line to put below it. */
-async function stream(view: AnswerView, signal: AbortSignal): Promise<string> {
+/** Streams one answer into its view. Answers the line to put below it, and what it calls. */
+async function stream(view: AnswerView, signal: AbortSignal): Promise<{ note: string; calls: ToolCall[] }> {
   const loaded = await waitForModel(signal);
   const { system, temperature, maxTokens } = readSettings();
   const history: ChatMessage[] = system.trim() ? [{ role: "system", content: system.trim() }, ...messages] : messages;
   const request = {
     messages: history,
     stream: true as const,
+    ...(loaded.info.thinking === "optional" && { reasoning_effort: thinking.checked ? ("medium" as const) : ("none" as const) }),
+    ...(loaded.info.tools && { tools: TOOLS }),
     temperature,
     max_completion_tokens: maxTokens,
     ...(address.seed !== null && { seed: address.seed }),
@@ -132,10 +162,13 @@ async function stream(view: AnswerView, signal: AbortSignal): Promise<string> {
   const speedLine = element("speed");
   let firstAt = 0;
   let pieces = 0;
+  const calls: ToolCall[] = [];
   for await (const chunk of await loaded.chat.completions.create(request, { signal })) {
     const { delta, finish_reason } = chunk.choices[0];
-    if (delta.content) {
-      view.add(delta.content);
+    calls.push(...(delta.tool_calls ?? []).map(({ id, type, function: called }) => ({ id, type, function: called })));
+    if (delta.reasoning_content) view.think(delta.reasoning_content);
+    if (delta.content) view.add(delta.content);
+    if (delta.content || delta.reasoning_content) {
       pieces += 1;
       firstAt ||= performance.now();
       const seconds = (performance.now() - firstAt) / 1000;
@@ -143,21 +176,31 @@ async function stream(view: AnswerView, signal: AbortSignal): Promise<string> {
     }
     if (chunk.usage && chunk.timings) {
       if (chunk.timings.decode_tokens_per_s > 0) speedLine.textContent = speed(chunk.timings.decode_tokens_per_s);
-      return describeAnswer(chunk.usage, chunk.timings, finish_reason === "length");
+      return { note: describeAnswer(chunk.usage, chunk.timings, finish_reason === "length"), calls };
     }
   }
-  return "";
+  return { note: "", calls };
 }
 
-function finishAnswer(view: AnswerView, note: string): void {
+function finishAnswer(view: AnswerView, note: string, calls: ToolCall[] = []): void {
   view.finish(note);
-  if (!view.text) return;
-  messages.push({ role: "assistant", content: view.text });
+  if (!view.text && calls.length === 0) return;
+  messages.push({
+    role: "assistant",
+    content: view.text,
+    ...(view.thoughts && { reasoning_content: view.thoughts }),
+    ...(calls.length > 0 && { tool_calls: calls }),
+  });
+  for (const call of calls) {
+    const content = runTool(call);
+    view.addCall(call.function.name, call.function.arguments, content);
+    messages.push({ role: "tool", tool_call_id: call.id, content });
+  }
   element("announcer").textContent = view.plainText;
 }
 
-/** Answers the last message. */
-async function answer(): Promise<void> {
+/** Answers the last message; a model that calls tools goes on with what they gave. */
+async function answer(rounds = MAX_CALL_ROUNDS): Promise<void> {
   const mine = conversation;
   const controller = new AbortController();
   answering = controller;
@@ -165,8 +208,10 @@ async function answer(): Promise<void> {
   setState("answering");
   const view = new AnswerView();
   try {
-    const note = await stream(view, controller.signal);
-    if (mine === conversation) finishAnswer(view, note);
+    const { note, calls } = await stream(view, controller.signal);
+    if (mine !== conversation) return;
+    finishAnswer(view, note, calls);
+    if (calls.length > 0 && rounds > 0) return await answer(rounds - 1);
   } catch (error) {
     if (mine !== conversation) return;
     if (error instanceof TabLMError && error.code === "aborted") return finishAnswer(view, "stopped");
@@ -235,6 +280,7 @@ function connect(): void {
     answering?.abort();
     prompt.focus();
   });
+  thinking.addEventListener("change", () => keepSettings({ thinking: thinking.checked }));
   retry.addEventListener("click", () => {
     problem.hidden = true;
     retryAction();
@@ -256,5 +302,6 @@ function registerServiceWorker(): void {
 
 connect();
 connectSettings();
+connectModels(useModel);
 registerServiceWorker();
 loadModel().catch(() => undefined);

@@ -7,18 +7,24 @@ export interface Settings {
   system: string;
   temperature: number;
   maxTokens: number;
+  /** Whether a model that can do both thinks before it answers. */
+  thinking: boolean;
+  /** The model of the last visit; `null` for the page's own. */
+  model: string | null;
 }
 
 /** What only the address can say. */
 export interface AddressSettings {
   model: string | null;
+  /** Where `hf:` models come from, if not from huggingface.co. */
+  hub: string | null;
   device: DeviceChoice;
   contextLength: number | null;
   seed: number | null;
 }
 
 const KEY = "tablm-settings";
-const DEFAULTS: Settings = { system: "", temperature: 0.7, maxTokens: 512 };
+const DEFAULTS: Settings = { system: "", temperature: 0.7, maxTokens: 1024, thinking: true, model: null };
 const DEVICES: readonly string[] = ["auto", "webgpu", "cpu"];
 
 const address = new URLSearchParams(location.search);
@@ -37,6 +43,8 @@ function readKept(): Partial<Settings> {
       ...(typeof kept.system === "string" && { system: kept.system }),
       ...(typeof kept.temperature === "number" && { temperature: kept.temperature }),
       ...(typeof kept.maxTokens === "number" && { maxTokens: kept.maxTokens }),
+      ...(typeof kept.thinking === "boolean" && { thinking: kept.thinking }),
+      ...(typeof kept.model === "string" && { model: kept.model }),
     };
   } catch {
     return {};
@@ -47,26 +55,28 @@ function readKept(): Partial<Settings> {
 export function readSettings(): Settings {
   const settings = { ...DEFAULTS, ...readKept() };
   return {
+    ...settings,
     system: address.get("system") ?? settings.system,
     temperature: number(address.get("temperature"), 0, 2) ?? settings.temperature,
     maxTokens: number(address.get("max_tokens"), 1, 4096) ?? settings.maxTokens,
   };
 }
 
-/** Keeps the settings for the next visit. */
-export function keepSettings(settings: Settings): void {
+/** Keeps changed settings for the next visit. */
+export function keepSettings(changed: Partial<Settings>): void {
   try {
-    localStorage.setItem(KEY, JSON.stringify(settings));
+    localStorage.setItem(KEY, JSON.stringify({ ...readKept(), ...changed }));
   } catch {
     // Private windows may have no storage; the settings then last as long as the page.
   }
 }
 
-/** What the address asks for: `?model=…&device=cpu&context=1024&seed=1`. */
+/** What the address asks for: `?model=…&hub=…&device=cpu&context=1024&seed=1`. */
 export function readAddress(): AddressSettings {
   const device = address.get("device") ?? "auto";
   return {
     model: address.get("model"),
+    hub: address.get("hub"),
     device: (DEVICES.includes(device) ? device : "auto") as DeviceChoice,
     contextLength: number(address.get("context"), 1, 1 << 20),
     seed: number(address.get("seed"), 0, Number.MAX_SAFE_INTEGER),

@@ -48,9 +48,22 @@ export function clearMessages(): void {
   list.replaceChildren();
 }
 
+/** Something that is shown when asked for. */
+function folded(className: string): [HTMLDetailsElement, HTMLElement, HTMLElement] {
+  const [details, summary, content] = [document.createElement("details"), document.createElement("summary"), document.createElement("div")];
+  details.className = `folded ${className}`;
+  content.className = "content";
+  details.append(summary, content);
+  return [details, summary, content];
+}
+
 /** An answer while it grows, and after. */
 export class AnswerView {
   #item: HTMLElement;
+  #reasoning: HTMLDetailsElement;
+  #summary: HTMLElement;
+  #thought: HTMLElement;
+  #thoughts = "";
   #body: HTMLElement;
   #markdown: MarkdownView;
   #text = "";
@@ -62,6 +75,10 @@ export class AnswerView {
     this.#item.setAttribute("aria-busy", "true");
     this.#body = this.#item.querySelector<HTMLElement>(".body") ?? this.#item;
     this.#markdown = new MarkdownView(this.#body);
+    [this.#reasoning, this.#summary, this.#thought] = folded("reasoning");
+    this.#reasoning.hidden = true;
+    this.#summary.textContent = "Thinking";
+    this.#body.before(this.#reasoning);
     scrollToEnd();
   }
 
@@ -70,15 +87,37 @@ export class AnswerView {
     return this.#text;
   }
 
-  /** Adds a piece; at most one rendering for each frame. */
+  /** What it thought before the answer. */
+  get thoughts(): string {
+    return this.#thoughts;
+  }
+
+  /** Adds a piece of the answer; at most one rendering for each frame. */
   add(piece: string): void {
     this.#text += piece;
     this.#frame ||= requestAnimationFrame(() => this.#render());
   }
 
+  /** Adds a piece of what it thinks before the answer. */
+  think(piece: string): void {
+    this.#thoughts += piece;
+    this.#frame ||= requestAnimationFrame(() => this.#render());
+  }
+
+  /** Shows a call and what it gave. */
+  addCall(name: string, argumentsJson: string, result: string): void {
+    const [details, summary, content] = folded("call");
+    summary.append("Used ", Object.assign(document.createElement("code"), { textContent: name }));
+    content.textContent = `${name}(${argumentsJson})\n→ ${result}`;
+    const follow = atEnd();
+    this.#item.append(details);
+    if (follow) scrollToEnd();
+  }
+
   /** Ends the answer with a line about it, and offers to copy it. */
   finish(note: string): void {
     this.#render();
+    this.#summary.textContent = "Thoughts";
     this.#item.classList.remove("growing");
     this.#item.removeAttribute("aria-busy");
     // The answer as the model wrote it, for copying.
@@ -108,6 +147,9 @@ export class AnswerView {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
     const follow = atEnd();
+    this.#reasoning.hidden = this.#thoughts === "";
+    this.#thought.textContent = this.#thoughts;
+    if (this.#text) this.#summary.textContent = "Thoughts";
     this.#markdown.show(this.#text);
     if (follow) scrollToEnd();
   }
