@@ -85,14 +85,14 @@ const GPT2_NAMES: &[&str] = &[
 ];
 const DIGIT_NAMES: &[&str] =
     &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"];
-// Files of Pixtral and of Nemotron 3 say `pixtral`, and are split as Llama 3 although their
-// vocabulary is Tekken's: that is what their own tokenizer.json does.
 const LLAMA3_NAMES: &[&str] =
-    &["llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"];
+    &["llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "midm-2.0", "lfm2"];
 const LLAMA3_MERGED_NAMES: &[&str] = &["dbrx", "smaug-bpe", "chatglm-bpe", "glm4"];
 const QWEN2_NAMES: &[&str] = &["qwen2", "stablelm2", "deepseek-r1-qwen", "hunyuan", "megrez"];
 const GPT4O_NAMES: &[&str] = &["gpt-4o", "llama4"];
-const TEKKEN_NAMES: &[&str] = &["tekken"];
+// `pixtral` is what converters call Tekken's vocabulary when no begin token is put before a text:
+// Nemotron 3's files say so. ARCHITECTURE.md has why it is not cut as llama.cpp cuts it.
+const TEKKEN_NAMES: &[&str] = &["tekken", "pixtral"];
 
 impl Splitter {
     /// The splitter a GGUF file names in `tokenizer.ggml.pre`; an unknown name is

@@ -154,7 +154,8 @@ fn every_named_split_gives_the_ids_of_its_pattern() {
         merges: Some(&merges),
         ..GgufVocabulary::default()
     };
-    let golden = json("byte_level.json");
+    let mut golden = json("byte_level.json");
+    golden["splits"]["pixtral"] = golden["splits"]["tekken"].clone();
     for (name, cases) in golden["splits"].as_object().expect("splits") {
         let tokenizer = Tokenizer::from_gguf(build(name)).expect(name);
         for case in cases.as_array().expect("cases") {
