@@ -23,6 +23,7 @@ export interface EngineOptions {
   contextLength?: number;
   device?: DeviceChoice;
   quantise?: QuantiseFormat;
+  chatTemplate?: string;
 }
 
 /** What has become certain of an answer. */

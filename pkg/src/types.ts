@@ -46,6 +46,8 @@ export interface LoadOptions extends AssetOptions, HubOptions {
   device?: DeviceChoice;
   /** Turns matrices into this format where that makes them smaller: T4 has 4.5 bits a weight, Q8_0 8.5. */
   quantise?: QuantiseFormat;
+  /** A Jinja template instead of the model's own, or for a model that has none. */
+  chatTemplate?: string;
 }
 
 /** Options of `TabLM.estimate`. */

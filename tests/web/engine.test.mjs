@@ -2,12 +2,13 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { allowNoGpu, callingModel, derivedRoutes, modelName, openHarness, readJson } from "./support.mjs";
+import { allowNoGpu, cacheRoute, derivedRoutes, modelName, openHarness, readJson, readText } from "./support.mjs";
 
 const MODEL = `/models/${modelName}`;
 const WASM_HEAP_LIMIT_BYTES = 64 * 2 ** 20;
 const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 const golden = readJson("tests", "data", "golden", "smollm2.json");
+const gemma = readJson("tests", "data", "golden", "gemma3.json");
 
 /** The first tokens of the reference's answer to a prompt, all by default. */
 function goldenAnswer(prompt, limit = Infinity) {
@@ -184,7 +185,7 @@ describe("other models", () => {
   let harness;
   before(async () => {
     const derived = derivedRoutes(["tiny-Q4_K-256.gguf", "SmolLM2-135M-Instruct-BF16"]);
-    harness = await openHarness({ routes: { "/calling.gguf": callingModel, ...derived } });
+    harness = await openHarness({ routes: { ...cacheRoute(gemma.model.file), ...derived } });
     await harness.run(() => {
       window.ask = (model, content, tokens) =>
         model.chat.completions.create({ messages: [{ role: "user", content }], temperature: 0, max_completion_tokens: tokens });
@@ -220,8 +221,10 @@ describe("other models", () => {
   });
 
   test("calls a tool after some reasoning, and goes on with the result", async () => {
-    const found = await harness.run(async ({ TabLM }) => {
-      const model = await TabLM.load("/calling.gguf", { device: "cpu", contextLength: 256 });
+    // A template that makes the model go on with a conversation in which it reasons and calls a tool.
+    const calling = readText("tests", "data", "text", "tool_chat.jinja").trimEnd();
+    const found = await harness.run(async ({ TabLM }, [url, chatTemplate]) => {
+      const model = await TabLM.load(url, { device: "cpu", contextLength: 256, chatTemplate });
       const tool = (name) => ({ type: "function", function: { name, parameters: { type: "object" } } });
       const call = { id: "abc", type: "function", function: { name: "time", arguments: '{"at": "Oslo"}' } };
       const messages = [
@@ -237,7 +240,7 @@ describe("other models", () => {
       const refused = await model.chat.completions.create({ ...request, tools: [tool("")] }).catch((error) => [error.code, error.message]);
       await model.dispose();
       return { whole: whole.choices[0], chunks, refused, info: [model.info.thinking, model.info.tools] };
-    });
+    }, [MODEL, calling]);
     assert.deepEqual(found.info, ["optional", true]);
     const { id } = found.whole.message.tool_calls[0];
     const call = { id, type: "function", function: { name: "time", arguments: '{"at":"Rome"}' } };
@@ -250,6 +253,22 @@ describe("other models", () => {
     assert.equal(found.chunks.at(-1).finish_reason, "tool_calls");
     assert.equal(found.refused[0], "invalid-request");
     assert.match(found.refused[1], /^tools\[0\]\.function\.name: /);
+  });
+
+  // A base model: it has no template but ours. No vocabulary is larger.
+  test("Gemma 3 270M answers a question", async (t) => {
+    const { answer, memory } = await harness.run(async ({ TabLM }, url) => {
+      const chatTemplate = "{{ bos_token }}Question: {{ messages[0].content }}\nAnswer:";
+      const model = await TabLM.load(url, { chatTemplate, contextLength: 64 });
+      const answer = await window.ask(model, "What is the capital of France?", 2);
+      const { memory } = model.info;
+      await model.dispose();
+      return { answer, memory };
+    }, `/cache/${gemma.model.file}`);
+    t.diagnostic(`wasm heap ${mebibytes(memory.wasm_heap_bytes)}, GPU ${mebibytes(memory.peak_gpu_bytes)}`);
+    assert.deepEqual(answer.token_ids, gemma.prompts.capital.gen_ids.slice(0, 2));
+    assert.equal(answer.choices[0].message.content.trim(), "Paris");
+    if (!allowNoGpu) assert.ok(memory.wasm_heap_bytes < WASM_HEAP_LIMIT_BYTES, `found ${memory.wasm_heap_bytes} bytes`);
   });
 
   test("the page reported no error", () => harness.expectQuiet());

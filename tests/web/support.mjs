@@ -159,12 +159,16 @@ export function fileRoute(path) {
   };
 }
 
+const cache = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
+
+/** A route to a model that .ci/setup.sh fetched for tests alone: `/cache/NAME`. */
+export const cacheRoute = (name) => ({ [`/cache/${name}`]: fileRoute(join(cache, "models", name)) });
+
 /**
  * Routes to what tests/data/make_models.py made: `/derived/NAME` for a file, `/derived/NAME/…`
  * for the files of a folder.
  */
 export function derivedRoutes(names) {
-  const cache = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
   const routes = {};
   const add = (name) => {
     const path = join(cache, "derived", "1", name);
@@ -175,24 +179,11 @@ export function derivedRoutes(names) {
   return routes;
 }
 
-/**
- * A route to the default model with another chat template, as long as its own: one that makes it
- * go on with a conversation in which it reasons and calls a tool.
- */
-export function callingModel(request, response) {
-  const [model, key] = [readFileSync(modelPath), "tokenizer.chat_template"];
-  const at = model.indexOf(key) + key.length + 4;
-  const length = Number(model.readBigUInt64LE(at));
-  const template = readFileSync(join(root, "tests", "data", "text", "tool_chat.jinja"), "utf8").trimEnd();
-  model.write(`${template}{#${" ".repeat(length - template.length - 4)}#}`, at + 8);
-  response.writeHead(200, { "Content-Length": model.length });
-  response.end(request.method === "HEAD" ? undefined : model);
-}
+/** A file of the repository as text. */
+export const readText = (...parts) => readFileSync(join(root, ...parts), "utf8");
 
 /** A file of the repository as JSON. */
-export function readJson(...parts) {
-  return JSON.parse(readFileSync(join(root, ...parts), "utf8"));
-}
+export const readJson = (...parts) => JSON.parse(readText(...parts));
 
 /**
  * An empty page of the site, under its policy, with the published package at hand:
