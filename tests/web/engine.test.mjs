@@ -181,11 +181,26 @@ describe("a loaded model", () => {
   test("reports no error and breaks no policy", () => harness.expectQuiet());
 });
 
+/** A worker whose adapter has a small GPU's limits. */
+const SMALL_GPU = `
+  const { get } = Object.getOwnPropertyDescriptor(GPUAdapter.prototype, "limits");
+  Object.defineProperty(GPUAdapter.prototype, "limits", {
+    get() {
+      const limits = get.call(this);
+      const all = Object.keys(GPUSupportedLimits.prototype).map((name) => [name, limits[name]]);
+      return { ...Object.fromEntries(all), maxStorageBufferBindingSize: 200000 };
+    },
+  });
+  import "/tablm/worker.js";
+`;
+
 describe("other models", () => {
   let harness;
   before(async () => {
+    const smallGpu = (request, response) => response.writeHead(200, { "Content-Type": "text/javascript" }).end(SMALL_GPU);
     const derived = derivedRoutes(["tiny-Q4_K-256.gguf", "SmolLM2-135M-Instruct-BF16"]);
-    harness = await openHarness({ routes: { ...cacheRoute(gemma.model.file), ...derived } });
+    const routes = { ...cacheRoute(gemma.model.file), "/small-gpu/worker.js": smallGpu, ...derived };
+    harness = await openHarness({ routes });
     await harness.run(() => {
       window.ask = (model, content, tokens) =>
         model.chat.completions.create({ messages: [{ role: "user", content }], temperature: 0, max_completion_tokens: tokens });
@@ -208,6 +223,22 @@ describe("other models", () => {
     });
     t.diagnostic(`wasm heap ${mebibytes(memory[0].wasm_heap_bytes)}, GPU ${mebibytes(memory[0].peak_gpu_bytes)}`);
     for (const later of memory) assert.deepEqual(later, memory[0]);
+  });
+
+  test("a GPU that is too small is refused before a weight is read", { skip: allowNoGpu && "there is no GPU" }, async () => {
+    const results = await harness.run(async ({ TabLM }) => {
+      const [url, workerUrl] = ["/derived/tiny-Q4_K-256.gguf", "/small-gpu/worker.js"];
+      const phases = new Set();
+      const load = TabLM.load(url, { workerUrl, contextLength: 512, onProgress: ({ phase }) => phases.add(phase) });
+      const { code, message } = await load.catch((error) => error);
+      const { fits, misfit } = await TabLM.estimate(url, { workerUrl, contextLength: 512 });
+      const shorter = await TabLM.estimate(url, { workerUrl, contextLength: 256 });
+      return { code, message, phases: [...phases], fits, misfit, shorter: [shorter.fits, shorter.misfit] };
+    });
+    assert.equal(results.code, "gpu-too-small", results.message);
+    assert.match(results.message, /needs a buffer of 262144 bytes at a context of 512, this GPU allows 200000; a context of 256 fits/);
+    assert.ok(!results.phases.includes("upload"), `${results.phases}`);
+    assert.deepEqual([results.fits, results.misfit, results.shorter], [false, results.message, [true, null]]);
   });
 
   test("a folder of safetensors answers as the GGUF does", async () => {
