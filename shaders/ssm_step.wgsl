@@ -3,13 +3,12 @@
 // where x, B and C have gone through the causal convolution, whose past inputs the ring holds:
 // KERNEL slots by position, so that nobody writes what another workgroup reads.
 // A workgroup computes one head. An invocation convolves one channel of x, B and C, then
-// takes one column of the head and a slice of the state's rows.
+// takes one quad of the head's columns and a slice of the state's rows.
 #import lib/step
 #import lib/ssm
 override HEADS: u32;
 override HEAD_DIM: u32; // at most 256
-override HEAD_STRIDE: u32;
-override SLICES: u32; // 256 / HEAD_DIM
+override HEAD_STRIDE: u32; // a multiple of 16
 override GROUPS: u32;
 override STATE_SIZE: u32; // at most 256
 override STATE_STRIDE: u32;
@@ -19,13 +18,13 @@ override KERNEL: u32;
 @group(0) @binding(2) var<storage, read> conv: array<f32>; // [channels, KERNEL], then biases
 @group(0) @binding(3) var<storage, read> scalars: array<f32>; // [biases of dt | A | D]
 @group(0) @binding(4) var<storage, read_write> ring: array<f32>; // [KERNEL, channels]
-@group(0) @binding(5) var<storage, read_write> state: array<f32>; // [HEADS, STATE_STRIDE, HEAD_STRIDE]
+@group(0) @binding(5) var<storage, read_write> state: array<vec4<f32>>; // [HEADS, STATE_STRIDE, HEAD_STRIDE / 4]
 @group(0) @binding(6) var<storage, read_write> y: array<f32>; // [1, HEADS · HEAD_DIM]
 
-var<workgroup> x: array<f32, 256>;
+var<workgroup> x: array<f32, 256>; // 0 in the padding
 var<workgroup> b: array<f32, 256>;
 var<workgroup> c: array<f32, 256>;
-var<workgroup> partial: array<f32, 256>;
+var<workgroup> partial: array<vec4<f32>, 256>;
 
 fn convolve(channel: u32, store: bool) -> f32 {
     let inner = HEADS * HEAD_DIM;
@@ -48,6 +47,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let head = group.x;
     let heads_per_group = HEADS / GROUPS;
     let inner = HEADS * HEAD_DIM;
+    x[lane] = 0.0;
     if (lane < HEAD_DIM) {
         x[lane] = convolve(head * HEAD_DIM + lane, true);
     }
@@ -62,25 +62,30 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let decay = exp(dt * scalars[HEADS + head]);
     workgroupBarrier();
 
-    let p = lane % HEAD_DIM;
-    let slice = lane / HEAD_DIM; // invocations past SLICES · HEAD_DIM sum nothing
-    var sum = 0.0;
-    if (slice < SLICES) {
-        let input = dt * x[p];
-        for (var n = slice; n < STATE_SIZE; n += SLICES) {
-            let i = (head * STATE_STRIDE + n) * HEAD_STRIDE + p;
-            let s = state[i] * decay + input * b[n];
+    let quads = HEAD_STRIDE / 4u;
+    let p = lane % quads * 4u;
+    let slices = 256u / quads; // invocations past slices · quads sum nothing
+    let values = vec4<f32>(x[p], x[p + 1u], x[p + 2u], x[p + 3u]);
+    var sum = vec4<f32>();
+    if (lane < slices * quads) {
+        for (var n = lane / quads; n < STATE_SIZE; n += slices) {
+            let i = (head * STATE_STRIDE + n) * quads + lane % quads;
+            let s = state[i] * decay + dt * b[n] * values;
             state[i] = s;
             sum += s * c[n];
         }
     }
     partial[lane] = sum;
     workgroupBarrier();
-    if (lane < HEAD_DIM) {
-        for (var other = lane + HEAD_DIM; other < SLICES * HEAD_DIM; other += HEAD_DIM) {
+    if (lane < quads) {
+        for (var other = lane + quads; other < slices * quads; other += quads) {
             sum += partial[other];
         }
-        let out = head * HEAD_DIM + lane;
-        y[out] = (sum + scalars[2u * HEADS + head] * x[lane]) * silu(projected[out]);
+        let out = head * HEAD_DIM + p;
+        let value = sum + scalars[2u * HEADS + head] * values;
+        if (p < HEAD_DIM) { y[out] = value.x * silu(projected[out]); }
+        if (p + 1u < HEAD_DIM) { y[out + 1u] = value.y * silu(projected[out + 1u]); }
+        if (p + 2u < HEAD_DIM) { y[out + 2u] = value.z * silu(projected[out + 2u]); }
+        if (p + 3u < HEAD_DIM) { y[out + 3u] = value.w * silu(projected[out + 3u]); }
     }
 }

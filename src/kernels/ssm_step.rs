@@ -35,7 +35,6 @@ impl KernelRules for SsmStep {
         let mut constants = self.shape.constants();
         constants.extend([
             ("STATE_SIZE", self.shape.state_size.into()),
-            ("SLICES", (256 / self.shape.head_dim).into()),
             ("KERNEL", self.shape.conv_kernel.into()),
         ]);
         constants
