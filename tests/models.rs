@@ -6,8 +6,12 @@ mod common;
 
 use std::rc::Rc;
 
+use common::cache;
 use common::engines::devices;
-use common::gguf::{Gguf, f32_bytes, formats, tiny_llama};
+use common::gguf::{Gguf, array, f32_bytes, formats, kind, tiny_llama};
+use common::nemotron_h::tiny_nemotron_h;
+use common::safetensors::{Folder, f32_file};
+use serde_json::{Value, json};
 use tablm::engine::{DeviceChoice, Engine, LoadOptions, estimate, normalised_error};
 use tablm::error::{Code, Error};
 use tablm::formats::Format;
@@ -39,6 +43,10 @@ async fn agree(name: &str, model: &Gguf) -> Vec<f32> {
 
 fn refused(model: &Gguf, code: Code, words: &[&str]) {
     let error = pollster::block_on(load(model, DeviceChoice::Cpu)).err().expect("an error");
+    check_error(&error, code, words);
+}
+
+fn check_error(error: &Error, code: Code, words: &[&str]) {
     assert_eq!(error.code(), code, "{error}");
     for word in words {
         assert!(error.message().contains(word), "{word:?} is not in {error}");
@@ -133,4 +141,123 @@ fn estimates_come_from_headers() {
             }
         }
     });
+}
+
+#[test]
+fn nemotron_h_files_that_cannot_be() {
+    let tiny = || tiny_nemotron_h("M*-");
+    let with = |key: &str, value: u32| {
+        let key = format!("nemotron_h.{key}");
+        tiny().without_key(&key).u32(&key, value)
+    };
+    refused(&with("ssm.group_count", 4), Code::Malformed, &["4", "divisor of the 6 heads"]);
+    refused(&with("ssm.group_count", 0), Code::Malformed, &["ssm.group_count", "0"]);
+    refused(&with("ssm.inner_size", 121), Code::Malformed, &["ssm.inner_size", "121", "6 heads"]);
+    refused(&with("ssm.inner_size", 6 * 300), Code::UnsupportedFormat, &["head size", "300", "256"]);
+    refused(&with("ssm.time_step_rank", 0), Code::Malformed, &["ssm.time_step_rank"]);
+    refused(&with("ssm.state_size", 257), Code::UnsupportedFormat, &["state size", "257", "256"]);
+    refused(&with("ssm.state_size", u32::MAX), Code::Malformed, &["ssm.state_size"]);
+    refused(&with("ssm.conv_kernel", 17), Code::UnsupportedFormat, &["kernel", "17", "16"]);
+    refused(&with("ssm.conv_kernel", 3), Code::MissingTensors, &["blk.0.ssm_conv1d.weight", "3]"]);
+    refused(&with("block_count", 4), Code::Malformed, &["head_count_kv", "3 counts", "4 layers"]);
+    refused(&with("attention.head_count", 3), Code::Malformed, &["2", "divisor of the 3"]);
+    refused(&with("attention.value_length", 8), Code::UnsupportedFormat, &["value_length", "16"]);
+    let heads = with("ssm.time_step_rank", 1 << 20).without_key("nemotron_h.ssm.inner_size");
+    let heads = heads.u32("nemotron_h.ssm.inner_size", 1 << 20);
+    refused(&heads, Code::UnsupportedFormat, &["head count", "1048576"]);
+    let counts = array(kind::U32, 3, &[0xff; 12]);
+    let counts =
+        tiny().without_key("nemotron_h.feed_forward_length").raw("nemotron_h.feed_forward_length", counts);
+    refused(&counts, Code::Malformed, &["feed_forward_length", "4294967295"]);
+    refused(&tiny().without("blk.0.ssm_a"), Code::MissingTensors, &["blk.0.ssm_a", "[6]"]);
+    let turned = tiny().change("blk.0.ssm_conv1d.weight", |tensor| tensor.axes.reverse());
+    refused(&turned, Code::MissingTensors, &["blk.0.ssm_conv1d.weight", "[4, 216]", "[216, 4]"]);
+    let gate = tiny().tensor("blk.2.ffn_gate.weight", Format::F32, &[1, 1], f32_bytes([0.0]));
+    refused(&gate, Code::UnsupportedFormat, &["blk.2.ffn_gate.weight"]);
+}
+
+/// What `config.json` may not say: the fields that are changed, the code, and words of the message.
+fn nemotron_h_refusals() -> Vec<(Value, Code, &'static str)> {
+    use Code::{Malformed, UnsupportedFormat as Unsupported};
+    vec![
+        (json!({"attention_bias": true}), Unsupported, "attention_bias"),
+        (json!({"mlp_bias": true}), Unsupported, "mlp_bias"),
+        (json!({"use_bias": true}), Unsupported, "use_bias"),
+        (json!({"mamba_proj_bias": true}), Unsupported, "mamba_proj_bias"),
+        (json!({"use_conv_bias": false}), Unsupported, "use_conv_bias"),
+        (json!({"mlp_hidden_act": "silu"}), Unsupported, "mlp_hidden_act: found silu"),
+        (json!({"mamba_hidden_act": "gelu"}), Unsupported, "mamba_hidden_act"),
+        (json!({"sliding_window": 128}), Unsupported, "sliding_window"),
+        (json!({"time_step_limit": [0.001, "Infinity"]}), Unsupported, "time_step_limit: found [0.001,"),
+        (json!({"time_step_limit": [0.0, 0.1]}), Unsupported, "time_step_limit"),
+        (json!({"time_step_limit": [0.0]}), Unsupported, "time_step_limit"),
+        (json!({"time_step_limit": 0.1}), Malformed, "time_step_limit"),
+        (json!({"hybrid_override_pattern": "ME*"}), Unsupported, "hybrid_override_pattern: found E"),
+        (json!({"hybrid_override_pattern": ""}), Malformed, "hybrid_override_pattern: found 0"),
+        (json!({"hybrid_override_pattern": "M".repeat(40)}), Malformed, "found 40"),
+        (json!({"layers_block_type": ["mamba", "moe"]}), Unsupported, "layers_block_type: found moe"),
+        (json!({"layer_types": ["full_attention", 7]}), Malformed, "layer_types"),
+        (json!({"num_hidden_layers": 4}), Malformed, "num_hidden_layers: found 4, expected 3"),
+        (json!({"intermediate_size": [8, 8]}), Malformed, "intermediate_size: found 2 counts"),
+        (json!({"intermediate_size": [8, 8, 0]}), Malformed, "intermediate_size: found 0"),
+        (json!({"intermediate_size": [8, 8, "x"]}), Malformed, "intermediate_size"),
+        (json!({"num_key_value_heads": 3}), Malformed, "3, expected a divisor of the 4"),
+        (json!({"mamba_num_heads": 7}), Malformed, "divisor of the 7 heads"),
+        (json!({"mamba_head_dim": 0}), Malformed, "mamba_head_dim"),
+        (json!({"hidden_size": 1}), Code::MissingTensors, "backbone.embeddings.weight is missing"),
+    ]
+}
+
+#[test]
+fn nemotron_h_configurations_that_are_refused() {
+    let config = json!({
+        "architectures": ["NemotronHForCausalLM"], "model_type": "nemotron_h", "vocab_size": 32,
+        "hybrid_override_pattern": "M*-", "hidden_size": 48, "intermediate_size": 96,
+        "max_position_embeddings": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
+        "mamba_num_heads": 6, "mamba_head_dim": 20, "n_groups": 2, "ssm_state_size": 24, "conv_kernel": 4,
+        "time_step_limit": [0.0, "Infinity"],
+    });
+    let names: Vec<String> = (0..8).map(|i| format!("unused {i}")).collect();
+    let tensors: Vec<_> = names.iter().map(|name| (name.as_str(), [1].as_slice(), vec![0.0])).collect();
+    let folder = Folder::new(f32_file(&tensors));
+    for (changes, code, words) in nemotron_h_refusals() {
+        let mut config = config.clone();
+        for (field, value) in changes.as_object().unwrap() {
+            config[field] = value.clone();
+        }
+        let files = folder.clone().with("config.json", config.to_string().as_bytes()).sources();
+        let found = pollster::block_on(estimate(files, &LoadOptions::default(), None));
+        check_error(&found.err().unwrap_or_else(|| panic!("{changes} is accepted")), code, &[words]);
+    }
+}
+
+/// The names that other versions of the configuration have for the same.
+#[test]
+fn nemotron_h_configurations_in_other_words() {
+    let path = cache::tiny("nemotron_h-g8x1");
+    let read = |name: &str| std::fs::read(path.join(name)).unwrap();
+    let folder = Folder::new(read("model.safetensors")).with("tokenizer.json", &read("tokenizer.json"));
+    let text = String::from_utf8(read("config.json")).unwrap();
+    let found = |text: &str| {
+        let files = folder.clone().with("config.json", text.as_bytes()).sources();
+        let options = LoadOptions { device: DeviceChoice::Cpu, ..LoadOptions::default() };
+        pollster::block_on(async {
+            let mut engine = Engine::load(files, &options, &mut |_| {}).await.unwrap();
+            engine.logits(&[3, 1, 4, 1, 5]).await.unwrap()
+        })
+    };
+    let mut other = text.clone();
+    for (one, another) in [
+        ("\"n_groups\"", "\"mamba_n_groups\""),
+        ("\"conv_kernel\"", "\"mamba_d_conv\""),
+        ("\"use_conv_bias\"", "\"mamba_conv_bias\""),
+        ("\"time_step_limit\"", "\"mamba_dt_limit\""),
+        ("\"head_dim\"", "\"attention_head_dim\""),
+        ("\"layer_norm_epsilon\"", "\"norm_eps\""),
+        ("\"intermediate_size\": 152", "\"intermediate_size\": [7, 152, 7, 7, 152, 7]"),
+    ] {
+        assert!(other.contains(one), "{one} is not in {text}");
+        other = other.replace(one, another);
+    }
+    assert_eq!(found(&other), found(&text));
 }

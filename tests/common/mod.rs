@@ -14,5 +14,6 @@ pub(crate) mod engines;
 pub(crate) mod gguf;
 pub(crate) mod nemotron_h;
 pub(crate) mod random;
+pub(crate) mod safetensors;
 
 pub(crate) use adapter::gpu;

@@ -52,8 +52,8 @@ pub fn tiny_nemotron_h(pattern: &str) -> Gguf {
             let channels = heads * head_dim + 2 * groups * state;
             for (part, shape, low, high) in [
                 ("ssm_conv1d.bias", vec![channels], -0.3, 0.3),
-                ("ssm_dt.bias", vec![heads], -5.0, 1.0),
-                ("ssm_a", vec![heads, 1], -16.0, -0.1),
+                ("ssm_dt.bias", vec![heads], -8.0, 8.0),
+                ("ssm_a", vec![heads, 1], -8.0, -0.001),
                 ("ssm_d", vec![heads, 1], -1.0, 1.0),
                 ("ssm_norm.weight", vec![groups, heads * head_dim / groups], 0.8, 1.2),
             ] {
