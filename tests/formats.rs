@@ -6,7 +6,7 @@
 
 use half::f16;
 use tablm::Code;
-use tablm::formats::{Format, UNIT};
+use tablm::formats::{Format, Mlx, MlxScales, UNIT};
 
 /// Stored blocks, all of one row, and their values.
 struct Golden {
@@ -43,6 +43,8 @@ fn columns(format: Format) -> &'static [usize] {
     match format.rules().block_weights() {
         1 => &[1, 2, 31, 32, 33, 576, 579],
         32 => &[32, 64, 96, 576, 1536],
+        64 => &[64, 192, 576],
+        128 => &[128, 384],
         _ => &[256, 512, 768],
     }
 }
@@ -115,6 +117,28 @@ fn scaled(quads: [[f32; 4]; 8], value: impl Fn(usize, f32) -> f32) -> Vec<f32> {
     each.flat_map(|(k, quad)| quad.map(|quant| value(k, quant))).collect()
 }
 
+/// Bits, weights of a group, and how scales are stored: 0 in F16, 1 in BF16, 2 in F32.
+fn mlx_numbers(format: Format) -> [usize; 3] {
+    let numbers: Vec<usize> = format.rules().constants().iter().map(|(_, value)| *value as usize).collect();
+    numbers.try_into().unwrap()
+}
+
+fn mlx_weights32(format: Format, columns: usize, planes: &[Plane], row: usize, unit: usize) -> Vec<f32> {
+    let [mlx_bits, group, scales] = mlx_numbers(format);
+    let (at, group) = (row * columns / UNIT + unit, row * columns / group + UNIT * unit / group);
+    let pairs = &planes[1].0;
+    let (scale, bias) = match scales {
+        0 => (half(pairs[group], 0), half(pairs[group], 1)),
+        1 => (f32::from_bits(pairs[group] << 16), f32::from_bits(pairs[group] >> 16 << 16)),
+        _ => (f32::from_bits(pairs[2 * group]), f32::from_bits(pairs[2 * group + 1])),
+    };
+    let quants = match mlx_bits {
+        4 => quads(&planes[0], at, |_| 0),
+        _ => std::array::from_fn(|k| bytes(planes[0].0[8 * at + k])),
+    };
+    scaled(quants, |_, quant| scale * quant + bias)
+}
+
 /// What `weights32` of the format's shader computes.
 fn weights32(format: Format, columns: usize, planes: &[Plane], row: usize, unit: usize) -> Vec<f32> {
     let units = columns.div_ceil(UNIT);
@@ -123,10 +147,9 @@ fn weights32(format: Format, columns: usize, planes: &[Plane], row: usize, unit:
     match format {
         Format::F32 => planes[0].0[32 * at..][..32].iter().map(|&w| f32::from_bits(w)).collect(),
         Format::F16 => (0..32).map(|i| half(planes[0].0[16 * at + i / 2], i % 2)).collect(),
-        Format::BF16 => (0..32)
-            .map(|i| planes[0].0[16 * at + i / 2] >> (16 * (i % 2)) << 16)
-            .map(f32::from_bits)
-            .collect(),
+        Format::BF16 => {
+            (0..32).map(|i| f32::from_bits(planes[0].0[16 * at + i / 2] >> (16 * (i % 2)) << 16)).collect()
+        }
         Format::F8_E4M3 => {
             let scale = f32::from_bits(planes[1].0[row]);
             planes[0].0[8 * at..][..8].iter().flat_map(|w| w.to_le_bytes().map(|b| scale * f8(b))).collect()
@@ -161,6 +184,7 @@ fn weights32(format: Format, columns: usize, planes: &[Plane], row: usize, unit:
             let (scale, minimum) = (half(both, 0), half(both, 1));
             scaled(quads(&planes[0], at, |k| fifth(high, k)), |_, q| scale * q + minimum)
         }
+        Format::MLX(_) => mlx_weights32(format, columns, planes, row, unit),
         Format::Q4_K => {
             let words = &planes[1].0[4 * (row * (units / 8) + unit / 8)..][..4];
             let (scale, minimum) = k_scale(words, unit % 8);
@@ -236,6 +260,8 @@ fn scales_at(format: Format) -> &'static [usize] {
     match format {
         Format::Q4_1 | Format::Q5_1 | Format::Q4_K | Format::Q5_K => &[0, 2],
         Format::Q6_K => &[208],
+        Format::MLX(_) if mlx_numbers(format)[2] == 2 => &[0, 4],
+        Format::MLX(_) => &[0, 2],
         _ => &[0],
     }
 }
@@ -248,7 +274,11 @@ fn scales_that_are_not_numbers_are_found() {
         let columns = *columns(format).last().unwrap();
         let stored = golden_rows(format, columns);
         assert_eq!(format.first_non_finite_row(columns, &stored).unwrap(), None, "{format:?}");
-        let bad: &[&[u8]] = match format {
+        let format_of_scales = match format {
+            Format::MLX(_) => [Format::F16, Format::BF16, Format::F32][mlx_numbers(format)[2]],
+            _ => format,
+        };
+        let bad: &[&[u8]] = match format_of_scales {
             Format::F32 => &[&[0, 0, 0x80, 0x7f], &[1, 0, 0x80, 0xff], &[0, 0, 0xc0, 0x7f]],
             Format::BF16 => &[&[0x80, 0x7f], &[0x80, 0xff], &[0xc0, 0x7f]],
             Format::F8_E4M3 => &[&[0x7f], &[0xff]],
@@ -297,6 +327,7 @@ fn names_and_numbers_lead_back() {
             assert_eq!(Format::gguf_type_name(number), Some(format.name()));
         }
     }
+    assert_eq!((Mlx::new(3, 64, MlxScales::F16), Mlx::new(4, 16, MlxScales::F16)), (None, None));
     assert_eq!(Format::from_gguf_type(10), None);
     assert_eq!(Format::gguf_type_name(10), Some("Q2_K"));
     assert_eq!(Format::gguf_type_name(39), Some("MXFP4"));

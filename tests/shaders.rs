@@ -291,8 +291,7 @@ fn every_file_is_reachable() {
     let kernels: BTreeMap<_, _> =
         Kernel::ALL.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
     assert_eq!(shaders("."), kernels, "files of shaders/, and the kernels' texts");
-    let formats =
-        Format::ALL.map(|format| (format.name().to_lowercase(), format.rules().shader().to_owned()));
+    let formats = Format::ALL.map(|format| (format.stem(), format.rules().shader().to_owned()));
     assert_eq!(
         shaders("formats"),
         BTreeMap::from(formats),

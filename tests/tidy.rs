@@ -395,12 +395,11 @@ fn nothing_of_a_developers_machine_is_in_the_repository() {
 fn kernels_formats_and_architectures_have_files_of_their_names() {
     let kernels = Kernel::ALL.iter().map(|(name, _)| format!("src/kernels/{name}.rs"));
     let shaders = Kernel::ALL.iter().map(|(name, _)| format!("shaders/{name}.wgsl"));
-    let formats = Format::ALL.iter().map(|format| format.name().to_lowercase());
-    let formats = formats.flat_map(|name| {
+    let formats = Format::ALL.iter().flat_map(|format| {
         [
-            format!("src/formats/{name}.rs"),
-            format!("shaders/formats/{name}.wgsl"),
-            format!("tests/data/formats/{name}.bin"),
+            format!("src/formats/{}.rs", format.stem()),
+            format!("shaders/formats/{}.wgsl", format.stem()),
+            format!("tests/data/formats/{}.bin", format.name().to_lowercase()),
         ]
     });
     let models = ARCHITECTURES.iter().map(|known| format!("src/models/{}.rs", known.gguf));

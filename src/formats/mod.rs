@@ -11,6 +11,7 @@ mod bits;
 mod f16;
 mod f32;
 mod f8_e4m3;
+mod mlx;
 mod q4_0;
 mod q4_1;
 mod q4_k;
@@ -20,6 +21,8 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 mod t4;
+
+pub use mlx::{Mlx, MlxScales};
 
 /// How the weights of a tensor are stored in the model file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +42,7 @@ pub enum Format {
     Q5_K,
     Q6_K,
     T4,
+    MLX(Mlx),
 }
 
 /// Weights per unit: the piece of a row that one shader call unpacks.
@@ -71,14 +75,19 @@ pub trait WeightFormat: Sync {
     /// Whether no scale (float formats: no value) of one stored row is NaN or infinite. Looks at
     /// those alone, so it is cheap enough to run while weights stream in.
     fn is_finite(&self, stored: &[u8]) -> bool;
+    /// Values of the `override`s that the shader declares, all of them.
+    fn constants(&self) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
     /// WGSL that binds the planes in group 1 and defines
     /// `fn weights32(row: u32, unit: u32) -> Weights32` (contract: shaders/formats/README.md).
     fn shader(&self) -> &'static str;
 }
 
 impl Format {
-    /// Every format, in the order of the documentation.
-    pub const ALL: [Format; 13] = [
+    /// Every format, in the order of the documentation; of MLX's those that differ in more than
+    /// how 16-bit scales are written.
+    pub const ALL: [Format; 20] = [
         Format::F32,
         Format::F16,
         Format::BF16,
@@ -92,6 +101,13 @@ impl Format {
         Format::Q5_K,
         Format::Q6_K,
         Format::T4,
+        Format::MLX(Mlx::TRIED[0]),
+        Format::MLX(Mlx::TRIED[1]),
+        Format::MLX(Mlx::TRIED[2]),
+        Format::MLX(Mlx::TRIED[3]),
+        Format::MLX(Mlx::TRIED[4]),
+        Format::MLX(Mlx::TRIED[5]),
+        Format::MLX(Mlx::TRIED[6]),
     ];
 
     /// The field's name of the format, e.g. `Q4_1`.
@@ -110,6 +126,15 @@ impl Format {
             Format::Q5_K => "Q5_K",
             Format::Q6_K => "Q6_K",
             Format::T4 => "T4",
+            Format::MLX(mlx) => mlx.name(),
+        }
+    }
+
+    /// The stem of its file and its shader, e.g. `q4_1`.
+    pub fn stem(self) -> String {
+        match self {
+            Format::MLX(_) => "mlx".to_owned(),
+            _ => self.name().to_lowercase(),
         }
     }
 
@@ -119,7 +144,7 @@ impl Format {
     }
 
     /// The format's file.
-    pub fn rules(self) -> &'static dyn WeightFormat {
+    pub fn rules(&self) -> &dyn WeightFormat {
         match self {
             Format::F32 => &f32::F32,
             Format::F16 => &f16::F16,
@@ -134,6 +159,7 @@ impl Format {
             Format::Q5_K => &q5_k::Q5K,
             Format::Q6_K => &q6_k::Q6K,
             Format::T4 => &t4::T4,
+            Format::MLX(mlx) => mlx,
         }
     }
 
@@ -215,7 +241,7 @@ impl Format {
             Format::Q5_K => 13,
             Format::Q6_K => 14,
             Format::BF16 => 30,
-            Format::F8_E4M3 | Format::T4 => return None,
+            Format::F8_E4M3 | Format::T4 | Format::MLX(_) => return None,
         })
     }
 

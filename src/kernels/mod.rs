@@ -162,7 +162,7 @@ pub trait KernelRules {
     fn matrix(&self) -> Option<MatrixPart> {
         None
     }
-    /// Values of the shader's `override`s, all of them.
+    /// Values of the shader's `override`s, all of them but the weight format's own.
     fn constants(&self) -> Vec<(&'static str, f64)>;
     /// Workgroups for a step of that many rows.
     fn workgroups(&self, step_rows: u32) -> [u32; 3];
@@ -205,9 +205,11 @@ macro_rules! kernels {
             pub fn matrix(&self) -> Option<MatrixPart> {
                 match self { $(Kernel::$kernel(kernel) => kernel.matrix()),+ }
             }
-            /// [`KernelRules::constants`].
+            /// [`KernelRules::constants`], and those of the weight format.
             pub fn constants(&self) -> Vec<(&'static str, f64)> {
-                match self { $(Kernel::$kernel(kernel) => kernel.constants()),+ }
+                let mut constants = match self { $(Kernel::$kernel(kernel) => kernel.constants()),+ };
+                constants.extend(self.matrix().iter().flat_map(|part| part.format.rules().constants()));
+                constants
             }
             /// [`KernelRules::workgroups`].
             pub fn workgroups(&self, step_rows: u32) -> [u32; 3] {

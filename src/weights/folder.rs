@@ -76,7 +76,7 @@ pub(super) async fn open(files: Vec<Rc<dyn ByteSource>>) -> Result<Checkpoint> {
         Some(source) => Some(text(source, read_whole(&**source, CONFIG_BYTES_MAX).await?)?),
         None => tokenizer_config.as_ref().map(chat_template).transpose()?.flatten(),
     };
-    let tensors = joined::join(stored(&files).await?, &files)?;
+    let tensors = joined::join(stored(&files).await?, &files, &config)?;
     let name = config.get("_name_or_path").and_then(Value::as_str).unwrap_or("");
     let name = name.trim_end_matches('/').rsplit('/').next().filter(|name| !name.is_empty());
     let name = name.unwrap_or("model").to_owned();

@@ -3,6 +3,8 @@
 //!
 //! - FP8, as ModelOpt and compressed-tensors write it: `x.weight` in F8_E4M3 beside
 //!   `x.weight_scale`, one number or one for each row.
+//! - MLX: `x.weight`, packed into words, beside `x.scales` and `x.biases`, one number for each group.
+//!   `config.json` says how many bits and weights in a group, in all modules or in some.
 //!
 //! `x.input_scale`, `k_proj.k_scale` and `v_proj.v_scale` say how activations and the key/value
 //! cache are rounded to eight bits. Here both are f32 and nothing is rounded: these are dropped.
@@ -12,9 +14,11 @@ use std::fmt::Display;
 use std::rc::Rc;
 
 use ::safetensors::Dtype;
+use serde_json::Value;
 
 use crate::error::{Code, Error, Result};
-use crate::formats::Format;
+use crate::formats::{Format, Mlx, MlxScales};
+use crate::weights::folder::CONFIG;
 use crate::weights::gguf::size_bytes;
 use crate::weights::safetensors::Stored;
 use crate::weights::source::ByteSource;
@@ -93,20 +97,22 @@ impl Joined {
 pub(super) fn join(
     stored: BTreeMap<String, Stored>,
     files: &[Rc<dyn ByteSource>],
+    config: &Value,
 ) -> Result<BTreeMap<String, Tensor>> {
-    let is_quantised = |tensor: &&Stored| tensor.dtype == Dtype::F8_E4M3;
+    let is_quantised = |tensor: &&Stored| matches!(tensor.dtype, Dtype::F8_E4M3 | Dtype::U32);
     let quantised: Vec<String> =
         stored.values().filter(is_quantised).map(|tensor| tensor.name.clone()).collect();
-    let mut pieces = Pieces { stored, files };
+    let mut pieces = Pieces { stored, files, mlx: config.get("quantization") };
     let mut tensors = BTreeMap::new();
     for name in quantised {
         if let Some(weight) = pieces.stored.remove(&name) {
-            tensors.insert(name, pieces.fp8(weight)?);
+            let is_fp8 = weight.dtype == Dtype::F8_E4M3;
+            tensors.insert(name, if is_fp8 { pieces.fp8(weight)? } else { pieces.mlx(weight)? });
         }
     }
     for (name, tensor) in std::mem::take(&mut pieces.stored) {
         if !CACHE_SCALES.iter().any(|end| name.ends_with(end)) {
-            tensors.insert(name, pieces.plain(tensor)?);
+            tensors.insert(name, pieces.alone(tensor)?);
         }
     }
     Ok(tensors)
@@ -114,7 +120,7 @@ pub(super) fn join(
 
 /// `unsupported-format` for an element type.
 pub(super) fn unsupported(file: &str, tensor: &str, found: &str) -> Error {
-    let expected = "expected F32, F16, BF16 or F8_E4M3";
+    let expected = "expected F32, F16, BF16, F8_E4M3 or MLX's U32";
     Error::new(Code::UnsupportedFormat, format!("{file}: tensor {tensor}: element type {found}, {expected}"))
 }
 
@@ -143,68 +149,135 @@ fn blocks(name: &str, shape: &[usize]) -> Result<(Format, Vec<usize>), String> {
 struct Pieces<'a> {
     stored: BTreeMap<String, Stored>,
     files: &'a [Rc<dyn ByteSource>],
+    /// What `config.json` says of MLX's formats.
+    mlx: Option<&'a Value>,
 }
 
 impl Pieces<'_> {
-    /// An error that names the tensor and its file.
-    fn error(&self, code: Code, tensor: &Tensor, message: impl Display) -> Error {
-        Error::new(code, format!("{}: tensor {}: {message}", self.files[tensor.file].name(), tensor.name))
+    /// An error that names a file and a tensor.
+    fn error(&self, code: Code, file: usize, tensor: &str, message: impl Display) -> Error {
+        Error::new(code, format!("{}: tensor {tensor}: {message}", self.files[file].name()))
+    }
+
+    /// A tensor that needs no other.
+    fn alone(&self, stored: Stored) -> Result<Tensor> {
+        let Some(format) = &stored.blocks else { return self.floats(stored) };
+        let bad = |message| self.error(Code::Malformed, stored.file, &stored.name, message);
+        let (format, shape) = blocks(format, &stored.shape).map_err(bad)?;
+        self.tensor(stored, format, shape)
     }
 
     /// A tensor of floats.
-    fn plain(&self, stored: Stored) -> Result<Tensor> {
+    fn floats(&self, stored: Stored) -> Result<Tensor> {
         let dtype = stored.dtype.to_string();
-        let file = self.files[stored.file].name();
-        if let Some(format) = &stored.blocks {
-            let bad = |message| Error::malformed(file, &format!("tensor {}", stored.name), message);
-            let (format, shape) = blocks(format, &stored.shape).map_err(bad)?;
-            return self.tensor(stored, format, shape);
-        }
         let format = Format::from_safetensors_dtype(&dtype);
+        let file = self.files[stored.file].name();
         let format = format.ok_or_else(|| unsupported(file, &stored.name, &dtype))?;
-        let shape = stored.shape.clone();
+        let mut shape = stored.shape.clone();
+        if let ([_, _, 1], true) = (&shape[..], stored.name.ends_with(".conv1d.weight")) {
+            // MLX has the channels of a convolution last; of one channel the bytes are the same.
+            shape.swap(1, 2);
+        }
         self.tensor(stored, format, shape)
     }
 
     /// A tensor of a format and shape that may be other than stored.
     fn tensor(&self, stored: Stored, format: Format, shape: Vec<usize>) -> Result<Tensor> {
         let Stored { name, file, offset, .. } = stored;
-        let mut tensor = Tensor { name, format, shape, file, offset, size_bytes: 0, joined: None };
-        tensor.size_bytes = size_bytes(format, &tensor.shape).map_err(|error| {
-            let message = format!("shape {:?}: {}", tensor.shape, error.message());
-            self.error(Code::Malformed, &tensor, message)
+        let size_bytes = size_bytes(format, &shape).map_err(|error| {
+            let message = format!("shape {shape:?}: {}", error.message());
+            self.error(Code::Malformed, file, &name, message)
         })?;
-        Ok(tensor)
+        Ok(Tensor { name, format, shape, file, offset, size_bytes, joined: None })
     }
 
     /// Takes out the scales of that name, which belong to `weight`.
-    fn scales(&mut self, weight: &Tensor, name: &str) -> Result<Tensor> {
+    fn scales(&mut self, weight: &Stored, name: &str) -> Result<Tensor> {
         let Some(scales) = self.stored.remove(name) else {
-            return Err(self.error(
-                Code::MissingTensors,
-                weight,
-                format!("{name} is missing, expected it too"),
-            ));
+            let message = format!("{name} is missing, expected it beside {}", weight.dtype);
+            return Err(self.error(Code::MissingTensors, weight.file, &weight.name, message));
         };
-        self.plain(scales)
+        self.floats(scales)
     }
 
     /// An FP8 matrix with its scale.
     fn fp8(&mut self, stored: Stored) -> Result<Tensor> {
+        let scale = self.scales(&stored, &format!("{}_scale", stored.name))?;
+        if let Some(module) = stored.name.strip_suffix("weight") {
+            self.stored.remove(&format!("{module}input_scale"));
+        }
         let shape = stored.shape.clone();
         let mut weight = self.tensor(stored, Format::F8_E4M3, shape)?;
-        let scale = self.scales(&weight, &format!("{}_scale", weight.name))?;
         let (found, rows) = (scale.weights(), weight.rows());
         if found != 1 && (found != rows as u64 || scale.shape[0] != rows) {
-            let found = &scale.shape;
-            let message = format!("shape {found:?}, expected one number or one for each of {rows} rows");
-            return Err(self.error(Code::UnsupportedFormat, &scale, message));
-        }
-        if let Some(module) = weight.name.strip_suffix("weight") {
-            self.stored.remove(&format!("{module}input_scale"));
+            let message =
+                format!("shape {:?}, expected one number or one for each of {rows} rows", scale.shape);
+            return Err(self.error(Code::UnsupportedFormat, scale.file, &scale.name, message));
         }
         let span_bytes = weight.columns();
         weight.joined = Some(Joined { scales: vec![scale], spans: 1, span_bytes, widened: true });
         Ok(weight)
     }
+
+    /// An MLX matrix with its scales and biases.
+    fn mlx(&mut self, stored: Stored) -> Result<Tensor> {
+        let Some((module, config)) = stored.name.strip_suffix(".weight").zip(self.mlx) else {
+            return Err(unsupported(self.files[stored.file].name(), &stored.name, &stored.dtype.to_string()));
+        };
+        let (bits, group) = mlx_numbers(config, module)?;
+        let (scales, biases) = (format!("{module}.scales"), format!("{module}.biases"));
+        let (scales, biases) = (self.scales(&stored, &scales)?, self.scales(&stored, &biases)?);
+        let words = stored.shape.last().copied().unwrap_or(1);
+        let columns = words.saturating_mul(32 / bits);
+        let with_last = |last: usize| {
+            let mut shape = stored.shape.clone();
+            shape.pop();
+            shape.push(last);
+            shape
+        };
+        let (shape, expected) = (with_last(columns), with_last(columns / group));
+        let fit = |pair: &Tensor| pair.shape == expected && pair.format == scales.format;
+        if !columns.is_multiple_of(group) || !fit(&scales) || !fit(&biases) {
+            let pair = [&scales, &biases].map(|pair| format!("{:?} in {}", pair.shape, pair.format.name()));
+            let message = format!(
+                "shape {:?}, scales {}, biases {}, expected {bits} bits in groups of {group}",
+                stored.shape, pair[0], pair[1]
+            );
+            return Err(self.error(Code::Malformed, stored.file, &stored.name, message));
+        }
+        let kind = match scales.format {
+            Format::F16 => MlxScales::F16,
+            Format::BF16 => MlxScales::BF16,
+            _ => MlxScales::F32,
+        };
+        let format = Mlx::new(bits, group, kind).map(Format::MLX);
+        let format = format.ok_or_else(|| Error::internal(format!("{bits} bits in groups of {group}")))?;
+        let (spans, span_bytes) = (columns / group, group * bits / 8);
+        let joined = Joined { scales: vec![scales, biases], spans, span_bytes, widened: false };
+        Ok(Tensor { joined: Some(joined), ..self.tensor(stored, format, shape)? })
+    }
+}
+
+/// Bits and weights of a group, checked, of a module, for which there may be others than for all.
+fn mlx_numbers(config: &Value, module: &str) -> Result<(usize, usize)> {
+    let own = config.get(module).filter(|own| own.is_object());
+    let field = own.map_or("quantization".to_owned(), |_| format!("quantization: {module}"));
+    let config = own.unwrap_or(config);
+    let number = |key: &str| {
+        let found = config.get(key);
+        let number = found.and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
+        number.ok_or_else(|| {
+            let found = found.unwrap_or(&Value::Null);
+            Error::malformed(CONFIG, &field, format!("{key}: found {found}, expected a whole number"))
+        })
+    };
+    let (bits, group) = (number("bits")?, number("group_size")?);
+    let mode = config.get("mode").map_or(Some("affine"), Value::as_str);
+    if mode != Some("affine") || Mlx::new(bits, group, MlxScales::F16).is_none() {
+        let found = format!("{} of {bits} bits in groups of {group}", mode.unwrap_or("something"));
+        let expected = "expected affine of 4 or 8 bits in groups of 32, 64 or 128";
+        let message = format!("{CONFIG}: {field}: found {found}, {expected}");
+        return Err(Error::new(Code::UnsupportedFormat, message));
+    }
+    Ok((bits, group))
 }

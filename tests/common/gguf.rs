@@ -234,7 +234,7 @@ pub fn random_rows(random: &mut Random, format: Format, rows: usize, columns: us
             Format::Q4_K => (15.0 * 63.0, &[0, 2]),
             Format::Q5_K => (31.0 * 63.0, &[0, 2]),
             Format::Q6_K => (32.0 * 127.0, &[208]),
-            Format::F8_E4M3 | Format::T4 => panic!("GGUF has no {format:?}"),
+            Format::F8_E4M3 | Format::T4 | Format::MLX(_) => panic!("GGUF has no {format:?}"),
         };
         let mut block: Vec<u8> = (0..rules.block_bytes()).map(|_| random.bits() as u8).collect();
         for &place in places {

@@ -44,6 +44,7 @@ impl Random {
                 self.normals(count).iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect()
             }
             Format::F8_E4M3 => (0..rows).flat_map(|row| self.row_of_f8(row, columns)).collect(),
+            Format::MLX(_) => self.affine(format, count),
             _ => self.quantised(format, count),
         }
     }
@@ -54,6 +55,25 @@ impl Random {
         let (scale, mask) = (1.0 + self.uniform(), if row.is_multiple_of(2) { 0xbf } else { 0x87 });
         let numbers = (0..columns).map(|_| self.bits() as u8 & mask);
         scale.to_le_bytes().into_iter().chain(numbers).collect()
+    }
+
+    /// Groups of MLX: scale, bias, quants.
+    fn affine(&mut self, format: Format, count: usize) -> Vec<u8> {
+        let rules = format.rules();
+        let (_, scales) = rules.constants()[2];
+        let mut stored = Vec::new();
+        for _ in 0..count / rules.block_weights() {
+            let block = stored.len() + rules.block_bytes();
+            for number in [self.uniform() / 16.0, self.uniform() / 2.0] {
+                match scales as u32 {
+                    0 => stored.extend(f16::from_f32(number).to_le_bytes()),
+                    1 => stored.extend(bf16::from_f32(number).to_le_bytes()),
+                    _ => stored.extend(number.to_le_bytes()),
+                }
+            }
+            stored.resize_with(block, || self.bits() as u8);
+        }
+        stored
     }
 
     fn quantised(&mut self, format: Format, count: usize) -> Vec<u8> {

@@ -20,6 +20,16 @@ def put(target, name, data):
     path.write_bytes(data)
 
 
+def by_hand(tensors):
+    """A safetensors file of (name, type, shape), all bytes 1."""
+    header, end = {}, 0
+    for name, kind, shape in tensors:
+        start, end = end, end + int(np.prod(shape)) * {"F8_E4M3": 1, "F16": 2, "BF16": 2}.get(kind, 4)
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + b"\1" * end
+
+
 def make_gguf(name, keys, tensors, alignment=None):
     path = CORPUS / "gguf" / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +70,13 @@ def main():
     put("safetensors", "types", save({kind: np.ones((2, 3), kind) for kind in ("float32", "float16", "int64", "bool")}, {"format": "pt"}))
     put("safetensors", "scalar", save({"s": np.array(1.0, np.float32), "v": np.ones(33, np.float16)}))
     put("safetensors", "html", b"<html>")
+    for name, tensors in {
+        "fp8": [("a.weight", "F8_E4M3", (2, 3)), ("a.weight_scale", "F32", ()), ("a.input_scale", "F32", ())],
+        "fp8-rows": [("a.weight", "F8_E4M3", (2, 3)), ("a.weight_scale", "BF16", (2, 1))],
+        "mlx": [("a.weight", "U32", (2, 8)), ("a.scales", "F16", (2, 2)), ("a.biases", "F16", (2, 2))],
+        "mlx-own": [("m.weight", "U32", (2, 16)), ("m.scales", "F32", (2, 1)), ("m.biases", "F32", (2, 1))],
+    }.items():
+        put("safetensors", name, by_hand(tensors))
 
     text = lambda value: json.dumps(value).encode()
     config = text({"model_type": "llama", "_name_or_path": "a/b", "limit": [0.0, float("inf")], "x": float("nan")})

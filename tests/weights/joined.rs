@@ -71,6 +71,14 @@ fn fp8_is_worth_what_ml_dtypes_says() {
     is_worth_what_others_say("fp8", &["F8_E4M3", "BF16", "F16", "F32"]);
 }
 
+#[test]
+fn mlx_is_worth_what_mlx_says() {
+    is_worth_what_others_say(
+        "mlx",
+        &["MLX4_32", "MLX4_64", "MLX4_128", "MLX8_32", "MLX8_64", "MLX8_128", "MLX4_64_F32"],
+    );
+}
+
 /// A folder with these tensors, all bytes 1, and this configuration.
 fn folder(tensors: &[(&str, &str, &[usize])], config: &Value) -> Folder {
     let bytes = |dtype: &str| match dtype {
@@ -165,4 +173,90 @@ fn bytes_are_blocks_where_the_metadata_says_so() {
     }
     let cut = json!({"dtype": "U8", "shape": [4, 36], "data_offsets": [0, 108]});
     refused(open(cut, t4(), 108), Code::Malformed, &["a.weight", "108"]);
+}
+
+/// A folder with a packed matrix of 6 rows, its scales and its biases, and what is said of them.
+fn mlx(parts: [(&'static str, &[usize]); 3], quantization: Value) -> tablm::Result<Checkpoint> {
+    let names = ["m.a.weight", "m.a.scales", "m.a.biases"];
+    let tensors: Vec<_> =
+        names.iter().zip(parts).map(|(name, (dtype, shape))| (*name, dtype, shape)).collect();
+    open_all(folder(&tensors, &json!({ "quantization": quantization })).sources())
+}
+
+#[test]
+fn mlx_modules_may_differ_and_convolutions_are_turned() {
+    let halves = [("U32", &[6, 24][..]), ("F16", &[6, 3]), ("F16", &[6, 3])];
+    let own = json!({"group_size": 32, "bits": 8, "m.a": {"group_size": 64, "bits": 4}});
+    for quantization in [json!({"group_size": 64, "bits": 4, "mode": "affine", "m.a": true}), own] {
+        let checkpoint = mlx(halves, quantization).unwrap();
+        let weight = &checkpoint.tensors["m.a.weight"];
+        assert_eq!((weight.format.name(), &weight.shape[..]), ("MLX4_64", &[6, 192][..]));
+        assert_eq!((checkpoint.tensors.len(), weight.size_bytes), (1, 6 * 3 * 36));
+    }
+    let eight = json!({"group_size": 32, "bits": 8});
+    assert_eq!(mlx(halves, eight).unwrap().tensors["m.a.weight"].shape, [6, 96]);
+
+    let convolution = |shape: &[usize]| {
+        let folder = folder(&[("m.conv1d.weight", "BF16", shape)], &json!({}));
+        open_all(folder.sources()).unwrap().tensors["m.conv1d.weight"].shape.clone()
+    };
+    assert_eq!((convolution(&[6, 4, 1]), convolution(&[6, 1, 4])), (vec![6, 1, 4], vec![6, 1, 4]));
+}
+
+#[test]
+fn mlx_parts_that_do_not_fit_are_named() {
+    let halves = |words: &'static [usize], scales: &'static [usize], biases: &'static [usize]| {
+        [("U32", words), ("F16", scales), ("F16", biases)]
+    };
+    let right = halves(&[6, 24], &[6, 3], &[6, 3]);
+    let four = || json!({"group_size": 64, "bits": 4});
+    for parts in [
+        halves(&[6, 24], &[6, 2], &[6, 3]),
+        halves(&[6, 24], &[6, 3], &[6, 2]),
+        halves(&[6, 24], &[3, 6], &[3, 6]),
+        halves(&[6, 24], &[18], &[18]),
+        halves(&[6, 20], &[6, 3], &[6, 3]),
+        halves(&[6, 20], &[6, 2], &[6, 2]),
+        halves(&[6, 2], &[6, 1], &[6, 1]),
+        halves(&[], &[], &[]),
+        [("U32", &[6, 24]), ("F16", &[6, 3]), ("BF16", &[6, 3])],
+    ] {
+        refused(mlx(parts, four()), Code::Malformed, &["tensor m.a.weight: shape", "4 bits in groups of 64"]);
+    }
+    refused(mlx(right, json!({"group_size": 64, "bits": 8})), Code::Malformed, &["m.a.weight", "8 bits"]);
+    for (bits, group, mode) in [
+        (2, 64, "affine"),
+        (3, 64, "affine"),
+        (6, 64, "affine"),
+        (4, 16, "affine"),
+        (4, 32, "mxfp4"),
+        (0, 0, "affine"),
+    ] {
+        let found = format!("{mode} of {bits} bits in groups of {group}");
+        let numbers = json!({"group_size": group, "bits": bits, "mode": mode});
+        refused(
+            mlx(right, numbers.clone()),
+            Code::UnsupportedFormat,
+            &["config.json: quantization: found", &found],
+        );
+        let own = json!({"group_size": 64, "bits": 4, "m.a": numbers});
+        refused(mlx(right, own), Code::UnsupportedFormat, &["quantization: m.a", &found]);
+    }
+    for wrong in
+        [json!({}), json!(3), json!({"bits": 4.5, "group_size": 64}), json!({"bits": 4, "group_size": -1})]
+    {
+        refused(
+            mlx(right, wrong),
+            Code::Malformed,
+            &["config.json: quantization", "expected a whole number"],
+        );
+    }
+    let parts = |names: [&str; 2]| {
+        let shapes: [&[usize]; 2] = [&[6, 24], &[6, 3]];
+        let tensors = [(names[0], "U32", shapes[0]), (names[1], "F16", shapes[1])];
+        open_all(folder(&tensors, &json!({ "quantization": four() })).sources())
+    };
+    refused(parts(["a.weight", "a.scales"]), Code::MissingTensors, &["a.weight", "a.biases is missing"]);
+    refused(parts(["a.weight", "a.biases"]), Code::MissingTensors, &["a.weight", "a.scales is missing"]);
+    refused(parts(["a.qweight", "a.scales"]), Code::UnsupportedFormat, &["a.qweight", "U32"]);
 }

@@ -1,0 +1,154 @@
+//! MLX's affine formats: quants of four or eight bits, and a scale and a bias for each group of 32,
+//! 64 or 128; weight = quant · scale + bias.
+//!
+//! Stored block, one group: scale and bias, both F16, BF16 or F32; quants, of four bits the first
+//! in the low nibble.
+//! Plane 0 (`vec4<u32>`): of four bits one a unit, nibbles in the order of [`bits`]; of eight bits
+//! two a unit, the bytes in order. Plane 1 (`u32`, one a block; of F32 two): scale, then bias.
+
+use super::{UNIT, WeightFormat, bf16, bits, f16, f32};
+
+/// One of the affine formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Mlx {
+    bits: u8,
+    group: u8,
+    scales: MlxScales,
+}
+
+/// How scales and biases are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum MlxScales {
+    F16,
+    BF16,
+    F32,
+}
+
+impl MlxScales {
+    fn rules(self) -> &'static dyn WeightFormat {
+        match self {
+            MlxScales::F16 => &f16::F16,
+            MlxScales::BF16 => &bf16::BF16,
+            MlxScales::F32 => &f32::F32,
+        }
+    }
+}
+
+impl Mlx {
+    /// One for each number of bits and group size, and one whose scales are F32.
+    pub(super) const TRIED: [Mlx; 7] = [
+        Mlx { bits: 4, group: 32, scales: MlxScales::F16 },
+        Mlx { bits: 4, group: 64, scales: MlxScales::BF16 },
+        Mlx { bits: 4, group: 128, scales: MlxScales::BF16 },
+        Mlx { bits: 8, group: 32, scales: MlxScales::BF16 },
+        Mlx { bits: 8, group: 64, scales: MlxScales::F16 },
+        Mlx { bits: 8, group: 128, scales: MlxScales::BF16 },
+        Mlx { bits: 4, group: 64, scales: MlxScales::F32 },
+    ];
+
+    /// The format of so many bits (4 or 8) and weights in a group (32, 64 or 128).
+    pub fn new(bits: usize, group: usize, scales: MlxScales) -> Option<Mlx> {
+        let known = matches!(bits, 4 | 8) && matches!(group, 32 | 64 | 128);
+        known.then_some(Mlx { bits: bits as u8, group: group as u8, scales })
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match (self.bits, self.group, self.scales) {
+            (4, 32, MlxScales::F32) => "MLX4_32_F32",
+            (4, 64, MlxScales::F32) => "MLX4_64_F32",
+            (4, _, MlxScales::F32) => "MLX4_128_F32",
+            (_, 32, MlxScales::F32) => "MLX8_32_F32",
+            (_, 64, MlxScales::F32) => "MLX8_64_F32",
+            (_, _, MlxScales::F32) => "MLX8_128_F32",
+            (4, 32, _) => "MLX4_32",
+            (4, 64, _) => "MLX4_64",
+            (4, ..) => "MLX4_128",
+            (_, 32, _) => "MLX8_32",
+            (_, 64, _) => "MLX8_64",
+            _ => "MLX8_128",
+        }
+    }
+
+    /// Bytes of scale and bias.
+    fn pair_bytes(&self) -> usize {
+        2 * self.scales.rules().block_bytes()
+    }
+
+    /// Bytes of the quants of so many weights.
+    fn quant_bytes(&self, weights: usize) -> usize {
+        weights * usize::from(self.bits) / 8
+    }
+}
+
+/// Turns a word whose nibble `i` is weight `i` into the order of [`bits`].
+fn reorder(word: u32) -> u32 {
+    // Four nibbles, one a byte.
+    let spread = |half: u32| {
+        let pairs = (half | (half << 8)) & 0x00ff_00ff;
+        (pairs | (pairs << 4)) & 0x0f0f_0f0f
+    };
+    spread(word & 0xffff) | (spread(word >> 16) << 4)
+}
+
+impl WeightFormat for Mlx {
+    fn block_weights(&self) -> usize {
+        usize::from(self.group)
+    }
+
+    fn block_bytes(&self) -> usize {
+        self.pair_bytes() + self.quant_bytes(self.block_weights())
+    }
+
+    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
+        let blocks = stored.chunks_exact(self.block_bytes());
+        for (values, block) in out.chunks_exact_mut(self.block_weights()).zip(blocks) {
+            let (pair, quants) = block.split_at(self.pair_bytes());
+            let mut scale = [0.0; 2];
+            self.scales.rules().dequantise_row(pair, &mut scale);
+            for (i, value) in values.iter_mut().enumerate() {
+                let quant = if self.bits == 8 { quants[i] } else { (quants[i / 2] >> (4 * (i % 2))) & 15 };
+                *value = f32::from(quant) * scale[0] + scale[1];
+            }
+        }
+    }
+
+    fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {
+        let units = bits::units(columns);
+        vec![
+            self.quant_bytes(units * UNIT),
+            (units * UNIT).div_ceil(self.block_weights()) * self.pair_bytes(),
+        ]
+    }
+
+    fn repack_row(&self, _columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
+        let [quants, pairs] = planes else { return };
+        let pairs = pairs.chunks_exact_mut(self.pair_bytes());
+        let quants = quants.chunks_exact_mut(self.quant_bytes(self.block_weights()));
+        for ((block, pair), quants) in stored.chunks_exact(self.block_bytes()).zip(pairs).zip(quants) {
+            let (stored_pair, stored_quants) = block.split_at(self.pair_bytes());
+            pair.copy_from_slice(stored_pair);
+            quants.copy_from_slice(stored_quants);
+            if self.bits == 4 {
+                for index in 0..quants.len() / 4 {
+                    bits::put_word(quants, index, reorder(bits::word(quants, index)));
+                }
+            }
+        }
+    }
+
+    fn is_finite(&self, stored: &[u8]) -> bool {
+        let mut blocks = stored.chunks_exact(self.block_bytes());
+        blocks.all(|block| self.scales.rules().is_finite(&block[..self.pair_bytes()]))
+    }
+
+    fn shader(&self) -> &'static str {
+        include_str!("../../shaders/formats/mlx.wgsl")
+    }
+
+    fn constants(&self) -> Vec<(&'static str, f64)> {
+        let pair = [MlxScales::F16, MlxScales::BF16, MlxScales::F32];
+        let scales = pair.iter().position(|scales| *scales == self.scales).unwrap_or(0);
+        vec![("MLX_BITS", self.bits.into()), ("MLX_GROUP", self.group.into()), ("MLX_SCALES", scales as f64)]
+    }
+}
