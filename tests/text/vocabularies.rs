@@ -1,7 +1,7 @@
 //! Full-size vocabularies on texts of every kind: the ids of the reference implementations, all.
 
 use super::tokenizers::{from_gguf, open};
-use super::{cache, json, text};
+use super::{cache, ids, json, text};
 use tablm::text::Tokenizer;
 
 /// FNV-1a over ids, as tests/data/text/make_corpus.py has it.
@@ -11,7 +11,8 @@ fn hash(ids: &[u32]) -> String {
     format!("{hash:08x}")
 }
 
-/// Fails unless every text of the corpus gives the reference's ids and comes back from them.
+/// Fails unless every text of the corpus gives the reference's ids and comes back from them, and
+/// every chat gives the ids with its control tokens.
 fn gives_the_ids_of(reference: &str, tokenizer: &Tokenizer) {
     let corpus = json("corpus.json");
     let texts = corpus["texts"].as_array().expect("texts");
@@ -26,6 +27,10 @@ fn gives_the_ids_of(reference: &str, tokenizer: &Tokenizer) {
     }
     let shown = &wrong[..wrong.len().min(10)];
     assert!(wrong.is_empty(), "{} of {} texts are wrong: {shown:?}", wrong.len(), texts.len());
+    for chat in corpus["chats"].as_array().expect("chats") {
+        let source = text(&chat["text"]);
+        assert_eq!(tokenizer.encode(source).expect(source), ids(&chat[reference]), "{source:?}");
+    }
 }
 
 #[test]

@@ -105,6 +105,21 @@ SPACES = [" ", "  ", "   ", "\t", "\t\t", " \t ", "\n", "\n\n", "\r\n", "\r\n\r\
 WORDS = ["word", "Word", "WORD", "wOrD", "x", "42", "1234567", "é", "字", ".", "...", "'s", "'S", "don't", "/path", "🙂"]
 CONTRACTIONS = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'S", "'T", "'RE", "'Ve", "'lL", "\u2019s", "'ſ", "'x", "''", "'"]
 
+# Chats as templates render them, whole and damaged; each vocabulary finds its own control tokens.
+CHATS = [
+    "<s><|im_start|>system\n<|im_end|>\n<|im_start|>user\nHi there!  <|im_end|>\n<|im_start|>assistant\n<think>\n",
+    "<|im_start|>assistant\n<think></think>It's 5 o'clock.<|im_end|>\n",
+    "<think>\nWhich zone?\n</think>\n<tool_call>\n<function=get_time>\n</function>\n</tool_call><|im_end|>",
+    "<|im_start|>user\n<tool_response>\n{\"t\": 12}\n</tool_response>\n<|im_end|>",
+    "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHé, ça va ?<|eot_id|>",
+    "<|python_tag|>print('hi')<|eom_id|><|end_of_text|>",
+    "[INST] one [/INST] two</s>[INST][INST]",
+    "<unk><unk><s></s><SPECIAL_16><SPECIAL_999><SPECIAL_1000><|reserved_special_token_0|>",
+    "a<|im_end|>b <|im_end|> c\n<|im_end|>\n<|im_end|><|im_end|>",
+    "<|im_start<|im_end|>|><|im_start|><|im_<think><think >< think></think",
+    "\u3000<|eot_id|>\u00a0<|eot_id|>\r\n<|eot_id|>🙂<|eot_id|>é<|eot|><|eot_id|",
+]
+
 
 class Random:
     """xorshift64*, as tests/text/main.rs has it."""

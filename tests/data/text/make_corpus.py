@@ -1,9 +1,11 @@
 """Writes corpus.json: the texts of corpus.py, and a hash of the ids that each gives.
 
-usage: make_corpus.py   (needs PyPI mistral_common==1.13.1 and tiktoken==0.14.0)
+usage: make_corpus.py   (needs PyPI mistral_common==1.13.1, tiktoken==0.14.0, tokenizers==0.23.3; first run
+make_vocabularies.py)
 
 `tekken` is what mistral_common makes of a text, `llama3` what tiktoken makes of it with the ranks
 and the pattern of llama-models. A hash is FNV-1a over the ids as 32-bit little-endian numbers.
+`chats` are texts with control tokens, with their ids by Hugging Face tokenizers and by tiktoken.
 """
 
 import json
@@ -14,9 +16,11 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 import tiktoken  # noqa: E402
-from corpus import texts  # noqa: E402
+from corpus import CHATS, texts  # noqa: E402
+from derived import cache  # noqa: E402
 from mistral_common.tokens.tokenizers.tekken import Tekkenizer  # noqa: E402
-from vocabularies import LLAMA3_PATTERN, TEKKEN, file, llama3_ranks  # noqa: E402
+from tokenizers import Tokenizer  # noqa: E402
+from vocabularies import CONTROL, LLAMA3_PATTERN, TEKKEN, file, llama3, llama3_ranks  # noqa: E402
 
 
 def fnv(ids):
@@ -27,17 +31,17 @@ def fnv(ids):
     return f"{found:08x}"
 
 
-def encoders():
-    tekken = Tekkenizer.from_file(file(TEKKEN))
-    llama3 = tiktoken.Encoding("llama3", pat_str=LLAMA3_PATTERN, mergeable_ranks=llama3_ranks(), special_tokens={})
-    return {"tekken": lambda text: tekken.encode(text, bos=False, eos=False), "llama3": llama3.encode_ordinary}
-
-
 def main():
+    tekken, tekken_json = Tekkenizer.from_file(file(TEKKEN)), Tokenizer.from_file(str(cache() / "derived/vocabularies/tekken.json"))
+    vocabulary = llama3()
+    control = {token: id for id, (token, kind) in enumerate(zip(vocabulary.tokens, vocabulary.types)) if kind == CONTROL}
+    tiktoken_llama3 = tiktoken.Encoding("llama3", pat_str=LLAMA3_PATTERN, mergeable_ranks=llama3_ranks(), special_tokens=control)
     found = {"texts": texts()}
-    for name, encode in encoders().items():
-        found[name] = "".join(fnv(encode(text)) for text in found["texts"])
-    (HERE / "corpus.json").write_text(json.dumps(found, indent=0) + "\n")
+    found["tekken"] = "".join(fnv(tekken.encode(text, bos=False, eos=False)) for text in found["texts"])
+    found["llama3"] = "".join(fnv(tiktoken_llama3.encode_ordinary(text)) for text in found["texts"])
+    chat = lambda text: {"text": text, "tekken": tekken_json.encode(text).ids, "llama3": tiktoken_llama3.encode(text, allowed_special="all")}
+    found["chats"] = [chat(text) for text in CHATS]
+    (HERE / "corpus.json").write_text(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":
