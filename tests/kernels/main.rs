@@ -134,7 +134,11 @@ fn fill_matrices(
     for (index, matrix) in resources.matrices().iter().enumerate() {
         let stored = random.stored(matrix.format, matrix.rows as usize, matrix.columns as usize);
         cpu.upload_rows(index, &stored);
-        gpu.upload_rows(matrix, index, 0, &stored).unwrap();
+        // In two pieces, neither of which ends where a part does.
+        let row = matrix.rows / 3;
+        let (first, rest) = stored.split_at(stored.len() / matrix.rows as usize * row as usize);
+        gpu.upload_rows(matrix, index, 0, first).unwrap();
+        gpu.upload_rows(matrix, index, row, rest).unwrap();
     }
 }
 

@@ -1,9 +1,12 @@
 //! Products with weight matrices, and rows of them.
 
+use std::collections::HashMap;
+
 use tablm::formats::Format;
 use tablm::kernels::Rows;
+use tablm::plan::Resources;
 
-use crate::{Case, with_gpu};
+use crate::{Case, Shapes, with_gpu};
 
 /// Columns that a format can have: around a unit for floats, whole blocks for the others, and
 /// those of real models.
@@ -48,15 +51,45 @@ fn matmul() {
 #[test]
 fn matrices_larger_than_a_binding_are_split() {
     with_gpu(async |gpu| {
-        for rows in [1, 40] {
-            let name = format!("split, {rows} rows");
-            let case = project(&name, Format::Q8_0, 300, 64, rows, 64 * 128);
-            case.check(&gpu).await;
+        for format in [Format::Q8_0, Format::F8_E4M3] {
+            for rows in [1, 40] {
+                let name = format!("split {format:?}, {rows} rows");
+                let case = project(&name, format, 300, 64, rows, 64 * 128);
+                case.check(&gpu).await;
+            }
         }
         let mut case = embed(Format::F16, 300, 96, vec![0, 63, 64, 127, 128, 299]);
         case.max_binding_bytes = 96 * 2 * 64;
         case.check(&gpu).await;
     });
+}
+
+/// The vocabulary and width of Nemotron 3 Nano 4B, under the binding size that WebGPU guarantees.
+#[test]
+fn the_largest_matrices_are_split_into_parts_that_fit() {
+    const GUARANTEED: u64 = 128 << 20;
+    let (rows, columns) = (131_072, 3136);
+    for (format, part_count) in
+        [(Format::Q5_0, 2), (Format::Q8_0, 4), (Format::BF16, 7), (Format::F32, 13), (Format::F8_E4M3, 4)]
+    {
+        let shape = vec![rows as usize, columns as usize];
+        let shapes = Shapes(HashMap::from([("matrix".into(), (format, shape))]));
+        let mut resources = Resources::new(&shapes, GUARANTEED);
+        let matrix = resources.weight_matrix("matrix", rows, columns);
+        resources.check_complete("test").unwrap();
+        let info = &resources.matrices()[0];
+        let parts = resources.parts(matrix);
+        assert_eq!(parts.len(), part_count, "{format:?}");
+        let mut next_row = 0;
+        for (index, part) in parts.iter().enumerate() {
+            assert_eq!(part.first_row, next_row, "{format:?}");
+            next_row += part.rows;
+            assert!(info.plane_bytes(index).iter().all(|bytes| *bytes <= GUARANTEED), "{format:?}");
+        }
+        assert_eq!(next_row, rows, "{format:?}");
+        let row_bytes: usize = format.rules().plane_row_bytes(columns as usize).iter().sum();
+        assert_eq!(info.size_bytes(), u64::from(rows) * row_bytes as u64, "{format:?}");
+    }
 }
 
 fn project(name: &str, format: Format, outputs: u32, columns: u32, rows: u32, binding: u64) -> Case<'static> {
