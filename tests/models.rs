@@ -231,14 +231,14 @@ fn nemotron_h_configurations_that_are_refused() {
     }
 }
 
-/// The names that other versions of the configuration have for the same.
+/// The names that other versions of the configuration have for the same, and MLX's order of axes.
 #[test]
-fn nemotron_h_configurations_in_other_words() {
+fn nemotron_h_in_other_words() {
     let path = cache::tiny("nemotron_h-g8x1");
     let read = |name: &str| std::fs::read(path.join(name)).unwrap();
     let folder = Folder::new(read("model.safetensors")).with("tokenizer.json", &read("tokenizer.json"));
     let text = String::from_utf8(read("config.json")).unwrap();
-    let found = |text: &str| {
+    let found = |folder: &Folder, text: &str| {
         let files = folder.clone().with("config.json", text.as_bytes()).sources();
         let options = LoadOptions { device: DeviceChoice::Cpu, ..LoadOptions::default() };
         pollster::block_on(async {
@@ -259,5 +259,15 @@ fn nemotron_h_configurations_in_other_words() {
         assert!(other.contains(one), "{one} is not in {text}");
         other = other.replace(one, another);
     }
-    assert_eq!(found(&other), found(&text));
+    let expected = found(&folder, &text);
+    assert_eq!(found(&folder, &other), expected);
+    let mut weights = read("model.safetensors");
+    let channels = 8 * 16 + 2 * 8 * 16;
+    let (torch, mlx) = (format!("[{channels},1,4]"), format!("[{channels},4,1]"));
+    let places: Vec<_> = weights.windows(torch.len()).map(|window| window == torch.as_bytes()).collect();
+    for (place, _) in places.iter().enumerate().filter(|(_, is_shape)| **is_shape) {
+        weights[place..][..mlx.len()].copy_from_slice(mlx.as_bytes());
+    }
+    assert!(places.contains(&true), "{torch} is not in the header");
+    assert_eq!(found(&folder.with("model.safetensors", &weights), &text), expected);
 }
