@@ -56,7 +56,8 @@ const model: Model = await TabLM.load("/model.gguf", { onProgress: (report: Prog
 const stream = await model.chat.completions.create({ messages: [{ role: "user", content: "Hi" }], stream: true });
 for await (const chunk of stream) console.log(chunk.choices[0].delta.content?.length, chunk.usage?.total_tokens);
 const whole = await model.chat.completions.create({ messages: [{ role: "user", content: "Hi" }] }, { signal: AbortSignal.timeout(5) });
-const text: string = whole.choices[0].message.content;
+const { content, tool_calls: calls } = whole.choices[0].message;
+const text: string = content ?? calls?.[0].function.arguments ?? "";
 const code: ErrorCode = new TabLMError("aborted", text).code;
 const bytes: number = model.info.memory.wasm_heap_bytes + (await TabLM.models.list()).length;
 console.log(code, bytes, (await TabLM.capabilities()).storage.opfs, await TabLM.estimate("hf:a/b"));
