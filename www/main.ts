@@ -183,19 +183,20 @@ async function stream(view: AnswerView, signal: AbortSignal): Promise<{ note: st
 }
 
 function finishAnswer(view: AnswerView, note: string, calls: ToolCall[] = []): void {
-  view.finish(note);
-  if (!view.text && calls.length === 0) return;
-  messages.push({
-    role: "assistant",
-    content: view.text,
-    ...(view.thoughts && { reasoning_content: view.thoughts }),
-    ...(calls.length > 0 && { tool_calls: calls }),
-  });
+  if (view.text || calls.length > 0) {
+    messages.push({
+      role: "assistant",
+      content: view.text,
+      ...(view.thoughts && { reasoning_content: view.thoughts }),
+      ...(calls.length > 0 && { tool_calls: calls }),
+    });
+  }
   for (const call of calls) {
     const content = runTool(call);
     view.addCall(call.function.name, call.function.arguments, content);
     messages.push({ role: "tool", tool_call_id: call.id, content });
   }
+  view.finish(note);
   element("announcer").textContent = view.plainText;
 }
 

@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { allowNoGpu, chat, modelName, nativeAnswer, openBrowser, openPage, openServer, waitUntilReady } from "./support.mjs";
+import { allowNoGpu, chat, derivedRoutes, modelName, modelWithTemplate, nativeAnswer, openBrowser, openPage, openServer, waitUntilReady } from "./support.mjs";
 
 const MAX_TOKENS = 24;
 const QUESTION = "What is the capital of France?";
@@ -92,10 +92,27 @@ describe("the page with an adapter", () => {
   });
 });
 
+const TINY = "tiny-Q4_K-256.gguf";
+/** Makes the model think and call, and answer once it has been told the time. */
+const CALLING = `{# tools #}{% for z in ['CET', 'UTC'] %}Q: clock in {{z}}?
+<think>{{z}}</think>
+<tool_call>{"name":"clock","arguments":{"time_zone":"{{z}}"}}</tool_call>
+A: 12:00
+{% endfor %}Q: {{messages[0].content}}
+{% if messages|length > 1 %}A:{% elif enable_thinking %}<think>{% endif %}`;
+
 describe("the page without an adapter", () => {
   let server, browser, view;
   before(async () => {
-    server = await openServer();
+    const tiny = Object.values(derivedRoutes([TINY]))[0];
+    const routes = { "/hub/some/one/resolve/main/tiny.gguf": tiny, "/calling.gguf": modelWithTemplate(CALLING) };
+    server = await openServer({
+      before(request, response) {
+        const path = new URL(request.url, "http://localhost").pathname;
+        routes[path]?.(request, response);
+        return path in routes;
+      },
+    });
     browser = await openBrowser({ adapter: false });
     view = await openPage(browser.context, `${server.address}/?${settings}`);
     await waitUntilReady(view.page);
@@ -118,6 +135,47 @@ describe("the page without an adapter", () => {
     t.diagnostic(footer);
     const speed = Number(/([\d.]+) tokens\/s/.exec(footer)?.[1]);
     assert.ok(speed >= 1, `found ${speed} tokens/s, expected at least 1`);
+  });
+
+  test("offers models, asking about those that are looked at, and takes any other", async () => {
+    const { page } = await openPage(browser.context, `${server.address}/?hub=/hub/&${settings}`);
+    await waitUntilReady(page);
+    const count = server.requests.length;
+    await page.click("#open-models");
+    const text = await page.innerText("#catalogue");
+    for (const name of ["SmolLM2 135M", "Gemma 3 270M", "Llama 3.1 Nemotron Nano 4B", "Nemotron 3 Nano 4B"]) assert.ok(text.includes(name), name);
+    assert.deepEqual(server.requests.slice(count), []);
+    await page.click("#catalogue summary >> nth=3");
+    const entry = page.locator("#catalogue li").nth(3);
+    assert.match(await entry.innerText(), /2\.64 GiB[^]*about [\d.]+ GiB[^]*NVIDIA Nemotron Open Model License/);
+    while (server.requests.length === count) await page.waitForTimeout(20);
+    assert.match(server.requests[count].url, /^\/hub\/nvidia\/NVIDIA-Nemotron-3-Nano-4B-GGUF\/resolve\/main\/\S+\.gguf$/);
+    for (const [typed, refusal] of [["some model", /is no address/], ["https://example.com/m.gguf", /not from example\.com/], ["hf:one", /not of the form/]]) {
+      await page.fill("#other-source", typed);
+      await page.keyboard.press("Enter");
+      assert.match(await page.innerText("#other-refusal"), refusal);
+    }
+    await page.fill("#other-source", "https://huggingface.co/some/one/blob/main/tiny.gguf");
+    await page.keyboard.press("Enter");
+    await waitUntilReady(page);
+    assert.equal(await page.innerText("#model-name"), "tiny");
+    await page.setInputFiles("#own-files", { name: "mine.gguf", mimeType: "", buffer: Buffer.from("GGUF, but not for long") });
+    await page.waitForSelector("#problem[data-code=malformed]:not([hidden])");
+    await page.close();
+  });
+
+  test("folds thoughts and calls away, and answers with what the clock said", async () => {
+    const { page, expectQuiet } = await openPage(browser.context, `${server.address}/?model=/calling.gguf&context=512&temperature=0&max_tokens=32`);
+    await waitUntilReady(page);
+    assert.equal(await page.isChecked("#thinking"), true);
+    await chat(page, "clock in EST?");
+    await page.waitForFunction(() => document.body.dataset.state === "ready" && document.querySelectorAll(".message.assistant[data-answer]").length === 2);
+    const [called, answered] = await page.locator(".message.assistant").all();
+    assert.equal(await called.locator(".reasoning").evaluate((details) => `${details.open} ${details.textContent}`), "false ThoughtsEST");
+    assert.match(await called.locator(".call").textContent(), /^Used clockclock\(\{"time_zone":"EST"\}\)\n→ .*\d\d:\d\d:\d\d/);
+    assert.notEqual(await answered.getAttribute("data-answer"), "");
+    expectQuiet();
+    await page.close();
   });
 
   test("reports no error", () => view.expectQuiet());

@@ -1,9 +1,11 @@
 // Downloads and the model store: what is kept, what is refused, and with which code.
 
 import assert from "node:assert/strict";
-import { createReadStream, readFileSync, statSync } from "node:fs";
+import { createReadStream, existsSync, readFileSync, statSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
-import { modelName, modelPath, openHarness } from "./support.mjs";
+import { gzipSync } from "node:zlib";
+import { headerPolicy } from "../../www/csp.mjs";
+import { derived, fileRoute, modelName, modelPath, openHarness, openOrigin } from "./support.mjs";
 
 const MODEL = `/models/${modelName}`;
 const sizeBytes = statSync(modelPath).size;
@@ -212,5 +214,70 @@ describe("downloads", () => {
     await other.close();
     assert.deepEqual(names, [modelName, modelName]);
     assert.equal(harness.server.requests.filter(({ url }) => url === `${MODEL}?tabs`).length, 1);
+  });
+});
+
+// Two origins of our own stand where the hub's two are: like them, the first sends texts
+// compressed and hands weights on to the second, which knows ranges.
+describe("the hub", () => {
+  const FILES = { "/some/gguf/resolve/main/tiny.gguf": "tiny-Q4_K-256.gguf" };
+  const FOLDER = "/some/folder/resolve/v1/";
+  const fileOf = (path) => derived(FILES[path] ?? path.replace(FOLDER, "SmolLM2-135M-Instruct-BF16/"));
+  const asked = [];
+  let hub, storage, harness;
+
+  function store(request, response, path) {
+    asked.push(`${request.method} ${path}`);
+    fileRoute(fileOf(path))(request, response);
+  }
+
+  function answerAsHub(request, response, path) {
+    asked.push(`${request.method} ${path}`);
+    if (!existsSync(fileOf(path))) response.writeHead(404).end();
+    else if (/\.(gguf|safetensors)$/.test(path)) response.writeHead(302, { Location: `${storage.address}${path}?signed=1` }).end();
+    else {
+      const text = gzipSync(readFileSync(fileOf(path)));
+      response.writeHead(200, { "Content-Type": "text/plain", "Content-Encoding": "gzip", "Content-Length": text.length });
+      response.end(request.method === "HEAD" ? undefined : text);
+    }
+  }
+
+  before(async () => {
+    [storage, hub] = [await openOrigin(store), await openOrigin(answerAsHub)];
+    const policy = headerPolicy.replace("https://huggingface.co", `${hub.address} ${storage.address}`);
+    harness = await openHarness({ adapter: false, policy });
+  });
+  after(async () => {
+    await harness?.close();
+    await hub?.close();
+    await storage?.close();
+  });
+  const run = (source, job) => harness.run(job, { source, hubUrl: hub.address });
+
+  test("gives one file of a repository, once", async () => {
+    const load = async ({ TabLM }, { source, hubUrl }) => {
+      const model = await TabLM.load(source, { hubUrl });
+      await model.dispose();
+      return [model.info.name, model.info.architecture];
+    };
+    assert.deepEqual(await run("hf:some/gguf/tiny.gguf", load), ["tiny.gguf", "llama"]);
+    const path = "/some/gguf/resolve/main/tiny.gguf";
+    assert.deepEqual(asked.splice(0), [`GET ${path}`, `GET ${path}`]);
+    await run("hf:some/gguf/tiny.gguf", load);
+    assert.deepEqual(asked, []);
+  });
+
+  test("gives a folder, of whose weights an estimate reads the header alone", async () => {
+    const estimate = await run("hf:some/folder@v1", ({ TabLM }, { source, hubUrl }) => TabLM.estimate(source, { hubUrl }));
+    assert.deepEqual([estimate.architecture, estimate.parameters, estimate.stored], ["llama", 134_515_008, false]);
+    assert.ok(estimate.download_bytes > 269e6, `found ${estimate.download_bytes}`);
+    const weights = asked.filter((request) => request.endsWith(".safetensors"));
+    assert.ok(weights.length > 0 && weights.length < 10, `found ${weights.length} requests`);
+  });
+
+  test("says what to name where a repository is no folder", async () => {
+    const error = await run("hf:some/gguf", ({ TabLM }, { source, hubUrl }) => TabLM.load(source, { hubUrl }).catch(({ code, message }) => ({ code, message })));
+    assert.equal(error.code, "network");
+    assert.match(error.message, /config\.json: found status 404.*where there are \.gguf files, name one of them/);
   });
 });

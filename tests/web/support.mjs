@@ -3,6 +3,7 @@
 
 import { spawnSync } from "node:child_process";
 import { createReadStream, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { homedir, tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -76,6 +77,17 @@ export async function openServer(options = {}) {
       server.closeAllConnections();
     });
   return { address, requests, close };
+}
+
+/** A server of another origin that any page may read; `answer(request, response, path)`. */
+export async function openOrigin(answer) {
+  const server = createServer((request, response) => {
+    response.setHeader("Access-Control-Allow-Origin", "*");
+    answer(request, response, new URL(request.url, "http://localhost").pathname);
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const close = () => new Promise((resolve) => (server.close(() => resolve()), server.closeAllConnections()));
+  return { address: `http://127.0.0.1:${server.address().port}`, close };
 }
 
 /** A page whose console errors and exceptions are collected; `expectQuiet` fails on any. */
@@ -164,19 +176,31 @@ const cache = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
 /** A route to a model that .ci/setup.sh fetched for tests alone: `/cache/NAME`. */
 export const cacheRoute = (name) => ({ [`/cache/${name}`]: fileRoute(join(cache, "models", name)) });
 
-/**
- * Routes to what tests/data/make_models.py made: `/derived/NAME` for a file, `/derived/NAME/…`
- * for the files of a folder.
- */
+/** The path of what tests/data/make_models.py made. */
+export const derived = (name) => join(cache, "derived", "1", name);
+
+/** Routes to such files: `/derived/NAME` for a file, `/derived/NAME/…` for the files of a folder. */
 export function derivedRoutes(names) {
   const routes = {};
   const add = (name) => {
-    const path = join(cache, "derived", "1", name);
+    const path = derived(name);
     if (statSync(path).isDirectory()) return readdirSync(path).forEach((file) => add(`${name}/${file}`));
     routes[`/derived/${name}`] = fileRoute(path);
   };
   names.forEach(add);
   return routes;
+}
+
+/** A route to the default model with another chat template, filled up to the length of its own. */
+export function modelWithTemplate(template) {
+  return (request, response) => {
+    const [model, key] = [readFileSync(modelPath), "tokenizer.chat_template"];
+    const at = model.indexOf(key) + key.length + 4;
+    const length = Number(model.readBigUInt64LE(at));
+    model.write(`${template.trimEnd()}{#${" ".repeat(length - template.trimEnd().length - 4)}#}`, at + 8);
+    response.writeHead(200, { "Content-Length": model.length });
+    response.end(request.method === "HEAD" ? undefined : model);
+  };
 }
 
 /** A file of the repository as text. */
@@ -189,12 +213,13 @@ export const readJson = (...parts) => JSON.parse(readText(...parts));
  * An empty page of the site, under its policy, with the published package at hand:
  * `run(f, argument)` calls `f(tablm, argument)` in it.
  */
-export async function openHarness({ adapter = !allowNoGpu, routes = {} } = {}) {
+export async function openHarness({ adapter = !allowNoGpu, routes = {}, policy = headerPolicy } = {}) {
   const server = await openServer({
+    policy,
     before(request, response) {
       const path = new URL(request.url, "http://localhost").pathname;
       if (path === "/blank") {
-        response.writeHead(200, { "Content-Type": "text/html", "Content-Security-Policy": headerPolicy });
+        response.writeHead(200, { "Content-Type": "text/html", "Content-Security-Policy": policy });
         response.end(`<!doctype html><title>blank</title><link rel="icon" href="/icon.svg">`);
         return true;
       }
