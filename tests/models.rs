@@ -208,6 +208,22 @@ fn nemotron_h_refusals() -> Vec<(Value, Code, &'static str)> {
     ]
 }
 
+/// Checks that a configuration with each of these changes is refused with that code and word.
+fn refuse_changes(config: &Value, refusals: Vec<(Value, Code, &str)>) {
+    let names: Vec<String> = (0..8).map(|i| format!("unused {i}")).collect();
+    let tensors: Vec<_> = names.iter().map(|name| (name.as_str(), [1].as_slice(), vec![0.0])).collect();
+    let folder = Folder::new(f32_file(&tensors));
+    for (changes, code, words) in refusals {
+        let mut config = config.clone();
+        for (field, value) in changes.as_object().unwrap() {
+            config[field] = value.clone();
+        }
+        let files = folder.clone().with("config.json", config.to_string().as_bytes()).sources();
+        let found = pollster::block_on(estimate(files, &LoadOptions::default(), None));
+        check_error(&found.err().unwrap_or_else(|| panic!("{changes} is accepted")), code, &[words]);
+    }
+}
+
 #[test]
 fn nemotron_h_configurations_that_are_refused() {
     let config = json!({
@@ -217,18 +233,59 @@ fn nemotron_h_configurations_that_are_refused() {
         "mamba_num_heads": 6, "mamba_head_dim": 20, "n_groups": 2, "ssm_state_size": 24, "conv_kernel": 4,
         "time_step_limit": [0.0, "Infinity"],
     });
-    let names: Vec<String> = (0..8).map(|i| format!("unused {i}")).collect();
-    let tensors: Vec<_> = names.iter().map(|name| (name.as_str(), [1].as_slice(), vec![0.0])).collect();
-    let folder = Folder::new(f32_file(&tensors));
-    for (changes, code, words) in nemotron_h_refusals() {
-        let mut config = config.clone();
-        for (field, value) in changes.as_object().unwrap() {
-            config[field] = value.clone();
-        }
-        let files = folder.clone().with("config.json", config.to_string().as_bytes()).sources();
-        let found = pollster::block_on(estimate(files, &LoadOptions::default(), None));
-        check_error(&found.err().unwrap_or_else(|| panic!("{changes} is accepted")), code, &[words]);
+    refuse_changes(&config, nemotron_h_refusals());
+}
+
+/// Fields of the other architectures that change what they mean, one by one.
+#[test]
+fn configurations_that_are_refused() {
+    use Code::{Malformed, MissingTensors, UnsupportedFormat as Unsupported};
+    let config = |name: &str| {
+        json!({
+            "architectures": [name], "vocab_size": 32, "num_hidden_layers": 2, "hidden_size": 48,
+            "intermediate_size": 96, "max_position_embeddings": 64, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 8,
+        })
+    };
+    let llama = vec![
+        (json!({"hidden_act": "gelu"}), Unsupported, "hidden_act: found gelu"),
+        (json!({"rope_scaling": {"rope_type": "yarn"}}), Unsupported, "yarn"),
+        (json!({"rope_parameters": {"rope_type": "yarn"}}), Unsupported, "yarn"),
+        (json!({"rope_scaling": {"type": "linear", "factor": 0}}), Malformed, "rope_scaling.factor"),
+        (json!({"rope_theta": 1}), Malformed, "rope_theta"),
+        (json!({"partial_rotary_factor": 0.01}), Malformed, "partial_rotary_factor: found 0"),
+        (json!({"head_dim": 18}), Unsupported, "head_dim: found 18"),
+        (json!({"attention_bias": true}), MissingTensors, "layers.0.self_attn.o_proj.bias is missing"),
+        (json!({"mlp_bias": true}), MissingTensors, "layers.1.mlp.down_proj.bias is missing"),
+        (json!({"tie_word_embeddings": false}), MissingTensors, "lm_head.weight is missing"),
+    ];
+    refuse_changes(&config("LlamaForCausalLM"), llama);
+    let qwen2 = vec![
+        (json!({"use_sliding_window": true}), Unsupported, "use_sliding_window: found true"),
+        (json!({}), MissingTensors, "layers.0.self_attn.k_proj.bias is missing"),
+    ];
+    refuse_changes(&config("Qwen2ForCausalLM"), qwen2);
+    for name in ["Gemma2ForCausalLM", "Gemma3ForCausalLM"] {
+        let gemma = vec![
+            (json!({"hidden_activation": "gelu"}), Unsupported, "hidden_activation: found gelu"),
+            (json!({"use_bidirectional_attention": true}), Unsupported, "use_bidirectional_attention"),
+            (json!({"query_pre_attn_scalar": 0}), Malformed, "query_pre_attn_scalar: found 0"),
+            (json!({"final_logit_softcapping": -1.0}), Malformed, "final_logit_softcapping: found -1"),
+            (json!({"layer_types": ["full_attention"]}), Malformed, "layer_types: found 1"),
+            (json!({"layer_types": ["full_attention", "x"]}), Unsupported, "layer_types: found x"),
+            (json!({"layer_types": "x"}), Malformed, "layer_types"),
+            (json!({"sliding_window_pattern": 0}), Malformed, "sliding_window_pattern: found 0"),
+        ];
+        refuse_changes(&config(name), gemma);
     }
+    let scaled = json!({"rope_parameters": {"sliding_attention": {"rope_type": "linear", "factor": 2}}});
+    refuse_changes(&config("Gemma3ForCausalLM"), vec![(scaled, Unsupported, "sliding_attention.rope_type")]);
+    let phi = vec![
+        (json!({"hidden_act": "gelu"}), Unsupported, "hidden_act: found gelu"),
+        (json!({"qk_layernorm": true}), Unsupported, "qk_layernorm"),
+        (json!({}), MissingTensors, "lm_head.bias is missing"),
+    ];
+    refuse_changes(&config("PhiForCausalLM"), phi);
 }
 
 /// The names that other versions of the configuration have for the same, and MLX's order of axes.

@@ -95,6 +95,9 @@ impl Gemma {
         let Some(window) = window.filter(|window| *window > 0) else { return Ok(()) };
         let key = "sliding_window_pattern";
         let period = source.count(&format!("attention.{key}"), key)?.unwrap_or(period);
+        if period == 0 {
+            return Err(source.malformed(key, 0, "at least 1"));
+        }
         let kinds = source.texts("layer_types")?;
         if let Some(kinds) = &kinds
             && kinds.len() != self.windows.len()

@@ -11,7 +11,7 @@ use crate::error::{Code, Error, Result};
 use crate::formats::Format;
 use crate::weights::metadata::{Array, Kind, Metadata, Scalar, Value, decode};
 use crate::weights::source::ByteSource;
-use crate::weights::{Claim, TENSORS_MAX, Tensor, check_overlaps, shortened, sniff};
+use crate::weights::{Claim, TENSORS_MAX, Tensor, check_overlaps, fused, shortened, sniff};
 
 /// First piece that is read.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -129,6 +129,7 @@ fn parse_header(
         end: tensor.offset + tensor.size_bytes,
     });
     check_overlaps(file, claims.collect())?;
+    fused::split(&metadata, &mut tensors)?;
     Ok((metadata, tensors))
 }
 

@@ -15,6 +15,7 @@ use crate::formats::Format;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod disk;
 pub mod folder;
+mod fused;
 pub mod gguf;
 mod joined;
 pub mod metadata;

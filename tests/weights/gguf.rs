@@ -209,3 +209,39 @@ fn a_file_cut_off_after_its_header_opens_and_says_what_is_missing() {
     let cut = open("m.gguf", bytes[..header].to_vec()).unwrap();
     refused(cut.check_complete(), Code::Malformed, &["token_embd.weight", "19 more tensors"]);
 }
+
+/// Queries, keys and values in one tensor are listed as the three that most files have.
+#[test]
+fn fused_rows_are_listed_apart() {
+    let bytes = |count: usize| (0..count as u32).flat_map(|i| (i as f32).to_le_bytes()).collect::<Vec<_>>();
+    let with = |heads: u32| {
+        Gguf::new()
+            .str("general.architecture", "phi2")
+            .u32("phi2.embedding_length", 6)
+            .u32("phi2.attention.head_count", heads)
+            .u32("phi2.attention.head_count_kv", 1)
+            .tensor("blk.0.attn_qkv.weight", Format::F32, &[10, 6], bytes(60))
+            .tensor("blk.0.attn_qkv.bias", Format::F32, &[10], bytes(10))
+    };
+    let checkpoint = open("m.gguf", with(3).bytes()).unwrap();
+    let found: Vec<_> =
+        checkpoint.tensors.values().map(|it| (it.name.as_str(), it.shape.as_slice())).collect();
+    assert_eq!(found.len(), 6, "{found:?}");
+    for (part, first, count) in [("q", 0, 6), ("k", 6, 2), ("v", 8, 2)] {
+        let name = format!("blk.0.attn_{part}.weight");
+        assert_eq!(checkpoint.tensors[&name].shape, [count, 6]);
+        assert_eq!(rows(&checkpoint, &name, 0, count).unwrap(), bytes(60)[24 * first..24 * (first + count)]);
+        let name = format!("blk.0.attn_{part}.bias");
+        assert_eq!(rows(&checkpoint, &name, 0, 1).unwrap(), bytes(10)[4 * first..4 * (first + count)]);
+    }
+    // Of another length than the heads need: left whole, for the model to refuse.
+    for heads in [0, 2, u32::MAX] {
+        let checkpoint = open("m.gguf", with(heads).bytes()).unwrap();
+        assert_eq!(
+            checkpoint.tensors.keys().collect::<Vec<_>>(),
+            ["blk.0.attn_qkv.bias", "blk.0.attn_qkv.weight"]
+        );
+    }
+    let twice = with(3).tensor("blk.0.attn_k.bias", Format::F32, &[2], bytes(2));
+    refused(open("m.gguf", twice.bytes()), Code::Malformed, &["blk.0.attn_k.bias", "blk.0.attn_qkv.bias"]);
+}

@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE.parent))
 from derived import cache, inputs, once, write_json  # noqa: E402
 from make_models import CONTROL, Type, save_tokenizer, tiny_tokenizer, write_gguf  # noqa: E402
 from specs import FAMILIES  # noqa: E402
-from twins import ARCHITECTURES, FILLERS, gguf, tensors  # noqa: E402
+from twins import ARCHITECTURES, FILLERS, fuse, gguf, tensors  # noqa: E402
 from weights import draw, nemotron_h_pattern, to_bf16  # noqa: E402
 
 SCRIPTS = ["make_tiny.py", "specs.py", "twins.py", "weights.py", "../derived.py", "../make_models.py"]
@@ -78,6 +78,8 @@ def write_twin(path, family, spec, weights, vocabulary):
 
     layer_count = len(nemotron_h_pattern(config)) if family == "nemotron_h" else config["num_hidden_layers"]
     found = tensors(family, config, weights, layer_count)
+    if spec.get("fused"):
+        found = fuse(found)
     write_gguf(path, gguf.MODEL_ARCH_NAMES[ARCHITECTURES[family]], fill, [(name, values, Type.F32) for name, values in found])
 
 

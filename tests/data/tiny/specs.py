@@ -6,6 +6,7 @@ query widths other than the hidden size. A spec names its architecture and confi
 
 - `prefix`: what the tensors of a nemotron_h checkpoint begin with,
 - `stored`: tensors, by the end of their names, that the folder holds in BF16,
+- `fused`: that the GGUF file holds queries, keys and values in one tensor, as early converters wrote,
 - `twin`: why there is no GGUF file of the same weights, where GGUF cannot say what the folder says.
 """
 
@@ -163,6 +164,8 @@ LLAMA = [
     llama("llama-minitron_depth", 128, 4, 1, 2, 200, rope_scaling=LLAMA3_ROPE, rope_theta=500000.0, torch_dtype="float32"),
     # As Llama 3.2, in the spelling of transformers 5.
     llama("llama-tied", 128, 2, 1, 2, 96, tied=True, head_dim=64, rope_parameters={**LLAMA3_ROPE, "factor": 32.0, "rope_theta": 500000.0}, dtype="float32"),
+    # Biases everywhere, which few have.
+    llama("llama-biases", 72, 4, 2, 2, 88, head_dim=24, attention_bias=True, mlp_bias=True, rope_theta=10000.0, torch_dtype="float32"),
     # Each query head with its own keys, positions scaled, rows that are no multiple of 32.
     llama("llama-linear", 60, 3, 3, 2, 100, vocab=261, rope_scaling={"factor": 4.0, "type": "linear"}, rope_theta=10000.0, torch_dtype="float32"),
 ]
@@ -299,7 +302,7 @@ GEMMA3 = [
 # ---------------------------------------------------------------- phi
 
 
-def phi(name, hidden, heads, layers, **config):
+def phi(name, hidden, heads, layers, fused=False, **config):
     config = {
         "architectures": ["PhiForCausalLM"],
         "attention_dropout": 0.0,
@@ -322,13 +325,13 @@ def phi(name, hidden, heads, layers, **config):
         "vocab_size": 300,
         **config,
     }
-    return {"name": name, "config": config}
+    return {"name": name, "config": config, "fused": fused}
 
 
 PHI = [
     # As microsoft/phi-2: 32 of 80 dimensions turn; here 8 of 20.
     phi("phi-partial", 80, 4, 3, num_key_value_heads=4, partial_rotary_factor=0.4, rope_scaling=None, rope_theta=10000.0, torch_dtype="float32"),
-    phi("phi-parameters", 64, 2, 2, num_key_value_heads=None, rope_parameters={"partial_rotary_factor": 0.5, "rope_theta": 10000.0, "rope_type": "default"}, dtype="float32"),
+    phi("phi-parameters", 64, 2, 2, fused=True, num_key_value_heads=None, rope_parameters={"partial_rotary_factor": 0.5, "rope_theta": 10000.0, "rope_type": "default"}, dtype="float32"),
 ]
 
 FAMILIES = {"nemotron_h": NEMOTRON_H, "llama": LLAMA, "qwen2": QWEN2, "gemma2": GEMMA2, "gemma3": GEMMA3, "phi": PHI}

@@ -55,9 +55,9 @@ def llama_divisors(config):
 
 def convert_llama(name, values, config):
     head_count, kv_head_count, _ = heads(config)
-    if name.endswith("q_proj.weight"):
+    if name.endswith(("q_proj.weight", "q_proj.bias")):
         return adjacent_pairs(values, head_count)
-    if name.endswith("k_proj.weight"):
+    if name.endswith(("k_proj.weight", "k_proj.bias")):
         return adjacent_pairs(values, kv_head_count)
     return values
 
@@ -98,6 +98,18 @@ def tensors(family, config, weights, layer_count):
     if divisors is not None:
         out.append(("rope_freqs.weight", divisors))
     return out
+
+
+def fuse(found):
+    """The same, each layer's queries, keys and values in one tensor."""
+    out, parts = [], {}
+    for name, values in found:
+        part = name.split(".")[-2]
+        if part not in ("attn_q", "attn_k", "attn_v"):
+            out.append((name, values))
+            continue
+        parts.setdefault(name.replace(part, "attn_qkv"), {})[part] = values
+    return out + [(name, np.concatenate([part[f"attn_{one}"] for one in "qkv"])) for name, part in parts.items()]
 
 
 # ---------------------------------------------------------------- keys

@@ -57,10 +57,10 @@ def attention(tensors, layer, config, hidden, bias=False, output="o_proj", outpu
     tensors.linear(f"{layer}.{output}", hidden, heads * head_dim, 2.0, output_bias)
 
 
-def gated(tensors, layer, hidden, intermediate):
-    tensors.linear(f"{layer}.gate_proj", intermediate, hidden)
-    tensors.linear(f"{layer}.up_proj", intermediate, hidden)
-    tensors.linear(f"{layer}.down_proj", hidden, intermediate, 2.0)
+def gated(tensors, layer, hidden, intermediate, bias=False):
+    tensors.linear(f"{layer}.gate_proj", intermediate, hidden, bias=bias)
+    tensors.linear(f"{layer}.up_proj", intermediate, hidden, bias=bias)
+    tensors.linear(f"{layer}.down_proj", hidden, intermediate, 2.0, bias)
 
 
 def embeddings(tensors, config, name, tied_gain=1.5):
@@ -74,19 +74,20 @@ def embeddings(tensors, config, name, tied_gain=1.5):
     return hidden
 
 
-def llama(tensors, config, bias=False):
+def llama(tensors, config, qkv_bias=False):
+    bias = config.get("attention_bias", False)
     hidden = embeddings(tensors, config, "embed_tokens")
     tensors.norm("model.norm.weight", hidden)
     for index in range(config["num_hidden_layers"]):
         layer = f"model.layers.{index}"
         tensors.norm(f"{layer}.input_layernorm.weight", hidden)
         tensors.norm(f"{layer}.post_attention_layernorm.weight", hidden)
-        attention(tensors, f"{layer}.self_attn", config, hidden, bias)
-        gated(tensors, f"{layer}.mlp", hidden, config["intermediate_size"])
+        attention(tensors, f"{layer}.self_attn", config, hidden, bias or qkv_bias, output_bias=bias)
+        gated(tensors, f"{layer}.mlp", hidden, config["intermediate_size"], config.get("mlp_bias", False))
 
 
 def qwen2(tensors, config):
-    llama(tensors, config, bias=True)
+    llama(tensors, config, qkv_bias=True)
 
 
 def gemma(tensors, config):
