@@ -24,13 +24,7 @@ fn weights32(row: u32, unit: u32) -> Weights32 {
     let at = row * (COLUMNS / 32u) + unit;
     let scale = mlx_scale(row * (COLUMNS / MLX_GROUP) + unit * 32u / MLX_GROUP);
     if (MLX_BITS == 4u) {
-        let q = plane_quants[at];
-        return Weights32(
-            scale.x * weights_low(q.x) + scale.y, scale.x * weights_high(q.x) + scale.y,
-            scale.x * weights_low(q.y) + scale.y, scale.x * weights_high(q.y) + scale.y,
-            scale.x * weights_low(q.z) + scale.y, scale.x * weights_high(q.z) + scale.y,
-            scale.x * weights_low(q.w) + scale.y, scale.x * weights_high(q.w) + scale.y,
-        );
+        return weights_nibbles(plane_quants[at], scale);
     }
     let a = plane_quants[2u * at];
     let b = plane_quants[2u * at + 1u];

@@ -6,12 +6,5 @@
 fn weights32(row: u32, unit: u32) -> Weights32 {
     let units = (COLUMNS + 31u) / 32u;
     let at = row * units + unit;
-    let q = plane_quants[at];
-    let scale = unpack2x16float(plane_scales[at]);
-    return Weights32(
-        scale.x * weights_low(q.x) + scale.y, scale.x * weights_high(q.x) + scale.y,
-        scale.x * weights_low(q.y) + scale.y, scale.x * weights_high(q.y) + scale.y,
-        scale.x * weights_low(q.z) + scale.y, scale.x * weights_high(q.z) + scale.y,
-        scale.x * weights_low(q.w) + scale.y, scale.x * weights_high(q.w) + scale.y,
-    );
+    return weights_nibbles(plane_quants[at], unpack2x16float(plane_scales[at]));
 }

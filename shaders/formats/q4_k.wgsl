@@ -17,10 +17,5 @@ fn weights32(row: u32, unit: u32) -> Weights32 {
     let units = (COLUMNS + 31u) / 32u;
     let q = plane_quants[row * units + unit];
     let scale = q4_k_scale(plane_scales[row * (units / 8u) + unit / 8u], unit & 7u);
-    return Weights32(
-        scale.x * weights_low(q.x) + scale.y, scale.x * weights_high(q.x) + scale.y,
-        scale.x * weights_low(q.y) + scale.y, scale.x * weights_high(q.y) + scale.y,
-        scale.x * weights_low(q.z) + scale.y, scale.x * weights_high(q.z) + scale.y,
-        scale.x * weights_low(q.w) + scale.y, scale.x * weights_high(q.w) + scale.y,
-    );
+    return weights_nibbles(q, scale);
 }

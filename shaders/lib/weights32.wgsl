@@ -31,3 +31,13 @@ fn weights_half(word: u32, index: u32) -> f32 {
     let both = unpack2x16float(word);
     return select(both.x, both.y, index != 0u);
 }
+
+// 32 nibbles, times scale.x plus scale.y.
+fn weights_nibbles(q: vec4<u32>, scale: vec2<f32>) -> Weights32 {
+    return Weights32(
+        scale.x * weights_low(q.x) + scale.y, scale.x * weights_high(q.x) + scale.y,
+        scale.x * weights_low(q.y) + scale.y, scale.x * weights_high(q.y) + scale.y,
+        scale.x * weights_low(q.z) + scale.y, scale.x * weights_high(q.z) + scale.y,
+        scale.x * weights_low(q.w) + scale.y, scale.x * weights_high(q.w) + scale.y,
+    );
+}

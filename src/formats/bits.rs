@@ -46,8 +46,27 @@ pub(super) fn put_nibbles(plane: &mut [u8], unit: usize, shift: u32, quads: [u32
     }
 }
 
-/// The eight words of nibbles of a 32-weight block whose 16 bytes hold weight `i` in the low
-/// and weight `16 + i` in the high nibble of byte `i`.
+/// The 32 nibbles of a block whose 16 bytes hold weight `i` in the low and weight `16 + i` in the
+/// high nibble of byte `i`.
+pub(super) fn nibbles(bytes: &[u8]) -> [u8; 32] {
+    let mut nibbles = [0; 32];
+    let (low, high) = nibbles.split_at_mut(16);
+    for ((low, high), byte) in low.iter_mut().zip(high).zip(bytes) {
+        (*low, *high) = (byte & 15, byte >> 4);
+    }
+    nibbles
+}
+
+/// The same, and as a fifth bit of nibble `i` bit `i` of `high`.
+pub(super) fn five_bits(bytes: &[u8], high: u32) -> [u8; 32] {
+    let mut quants = nibbles(bytes);
+    for (i, quant) in quants.iter_mut().enumerate() {
+        *quant |= ((high >> i & 1) << 4) as u8;
+    }
+    quants
+}
+
+/// The eight words of nibbles of such a block, in order.
 pub(super) fn block32_quads(bytes: &[u8]) -> [u32; 8] {
     let [a, b, c, d] = [word(bytes, 0), word(bytes, 1), word(bytes, 2), word(bytes, 3)];
     [a, b, c, d, a >> 4, b >> 4, c >> 4, d >> 4]

@@ -1,6 +1,6 @@
 //! Weight formats: the stored block, its exact dequantisation, and its planes on the GPU.
 //!
-//! One file a format. A new one is a file here, a `.wgsl` of the same name in
+//! One file a format, or a family of formats that differ in numbers alone. A new one is a file here, a `.wgsl` of the same name in
 //! `shaders/formats/`, a line in [`Format`]'s functions below, and golden blocks in
 //! `tests/data/formats/`.
 

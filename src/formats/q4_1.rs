@@ -23,10 +23,8 @@ impl WeightFormat for Q4_1 {
     fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
         for (values, block) in out.chunks_exact_mut(32).zip(stored.chunks_exact(BYTES)) {
             let (scale, minimum) = (bits::half_at(block, 0), bits::half_at(block, 2));
-            let (low, high) = values.split_at_mut(16);
-            for ((low, high), &byte) in low.iter_mut().zip(high).zip(&block[4..]) {
-                *low = scale * f32::from(byte & 15) + minimum;
-                *high = scale * f32::from(byte >> 4) + minimum;
+            for (value, quant) in values.iter_mut().zip(bits::nibbles(&block[4..])) {
+                *value = scale * f32::from(quant) + minimum;
             }
         }
     }

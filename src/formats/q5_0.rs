@@ -24,11 +24,9 @@ impl WeightFormat for Q5_0 {
     fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
         for (values, block) in out.chunks_exact_mut(32).zip(stored.chunks_exact(BYTES)) {
             let scale = bits::half_at(block, 0);
-            let (low, high) = values.split_at_mut(16);
-            for (i, ((low, high), &byte)) in low.iter_mut().zip(high).zip(&block[6..]).enumerate() {
-                let fifth = |weight: usize| ((block[2 + weight / 8] >> (weight % 8)) & 1) << 4;
-                *low = scale * (f32::from((byte & 15) | fifth(i)) - 16.0);
-                *high = scale * (f32::from((byte >> 4) | fifth(16 + i)) - 16.0);
+            let quants = bits::five_bits(&block[6..], bits::word(&block[2..], 0));
+            for (value, quant) in values.iter_mut().zip(quants) {
+                *value = scale * (f32::from(quant) - 16.0);
             }
         }
     }

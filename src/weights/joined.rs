@@ -173,11 +173,7 @@ impl Pieces<'_> {
         let format = Format::from_safetensors_dtype(&dtype);
         let file = self.files[stored.file].name();
         let format = format.ok_or_else(|| unsupported(file, &stored.name, &dtype))?;
-        let mut shape = stored.shape.clone();
-        if let ([_, _, 1], true) = (&shape[..], stored.name.ends_with(".conv1d.weight")) {
-            // MLX has the channels of a convolution last; of one channel the bytes are the same.
-            shape.swap(1, 2);
-        }
+        let shape = stored.shape.clone();
         self.tensor(stored, format, shape)
     }
 
