@@ -23,7 +23,7 @@ test:
 	@node .ci/test.mjs
 
 bench:
-	@.ci/setup.sh rust wasm-std wasm-bindgen npm model vocabularies python chromium vulkan
+	@.ci/setup.sh rust wasm-std wasm-bindgen npm model vocabularies text python chromium vulkan
 	@.ci/build.sh native package page
 	@node tests/bench/run.mjs $(if $(ONLY),--only "$(ONLY)")
 

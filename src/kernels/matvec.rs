@@ -37,12 +37,48 @@ impl Projection {
             let mut weights = vec![0.0; matrix.columns];
             for output in self.matrix.first_row..self.matrix.first_row + self.matrix.rows {
                 matrix.row(output as usize, &mut weights);
-                for row in 0..self.y.rows.count(step.rows) {
-                    y[self.y.start(row) + output as usize] = dot(&weights, memory.row(&self.x, row));
+                let at = |row| self.y.start(row) + output as usize;
+                let (rows, mut row) = (self.y.rows.count(step.rows), 0);
+                while row < rows {
+                    if row + 4 <= rows {
+                        let x = [row, row + 1, row + 2, row + 3].map(|row| memory.row(&self.x, row));
+                        for sum in dots(&weights, x) {
+                            y[at(row)] = sum;
+                            row += 1;
+                        }
+                    } else {
+                        [y[at(row)]] = dots(&weights, [memory.row(&self.x, row)]);
+                        row += 1;
+                    }
                 }
             }
         });
     }
+}
+
+/// `Σ weights·x` for several `x`. Sums of at most eight products are `f32`, in lanes so that the
+/// compiler can use vector instructions; what they add up to is `f64`.
+fn dots<const N: usize>(weights: &[f32], x: [&[f32]; N]) -> [f32; N] {
+    const LANES: usize = 8;
+    let mut totals = [0.0f64; N];
+    for (span, weights) in weights.chunks(8 * LANES).enumerate() {
+        let x = x.map(|x| &x[span * 8 * LANES..][..weights.len()]);
+        let mut lanes = [[0.0f32; LANES]; N];
+        let eights = weights.chunks_exact(LANES);
+        let rest = weights.len() - eights.remainder().len();
+        for (eight, weights) in eights.enumerate() {
+            for (lanes, x) in lanes.iter_mut().zip(x) {
+                for ((lane, x), weight) in lanes.iter_mut().zip(&x[LANES * eight..][..LANES]).zip(weights) {
+                    *lane += weight * x;
+                }
+            }
+        }
+        for ((total, lanes), x) in totals.iter_mut().zip(lanes).zip(x) {
+            let products = weights[rest..].iter().zip(&x[rest..]).map(|(a, b)| f64::from(*a) * f64::from(*b));
+            *total += lanes.iter().copied().map(f64::from).sum::<f64>() + products.sum::<f64>();
+        }
+    }
+    totals.map(|total| total as f32)
 }
 
 /// `Σ a·b`, in eight `f64` lanes so that the compiler can use vector instructions.

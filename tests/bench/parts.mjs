@@ -2,9 +2,10 @@
 // `measure(put)` calls `put(key, value, unit)` for each of its `keys`.
 
 import { fullSize } from "./full_size.mjs";
+import { quantise } from "./quantise.mjs";
 import { spread } from "./results.mjs";
 
-export const parts = [fullSize("nemotron4b", 10, true), fullSize("minitron_width", 3, false)];
+export const parts = [fullSize("nemotron4b", 10, true), fullSize("minitron_width", 3, false), quantise];
 
 /** Whether a part has a key that begins with `prefix`. */
 export function partWanted(part, prefix) {

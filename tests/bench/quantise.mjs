@@ -1,0 +1,73 @@
+// What 4.5 bits a weight cost: perplexity of SmolLM2 in T4, and in Q4_0 as the gguf package rounds
+// it, over that of the f32 weights that both were made from. Every matrix is turned in both, the
+// embedding, which is the output too, included.
+
+import { execFile } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { nativeBinary, root } from "./model.mjs";
+
+const CACHE = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
+const PYTHON = join(CACHE, "python", "bin", "python");
+const DERIVED = join(CACHE, "derived", "1");
+const SOURCE = join(DERIVED, "SmolLM2-135M-Instruct-F32");
+/** The beginning of Alice's Adventures in Wonderland: 20,574 tokens. */
+const TEXT = join(CACHE, "texts", "alice29.txt");
+const TEXT_BYTES = 75_000;
+const MIN_TOKENS = 20_000;
+const CONTEXT_LENGTH = 512;
+
+const RUNS = [
+  { name: "f32", model: SOURCE },
+  { name: "t4", model: SOURCE, options: ["--quantise", "T4"] },
+  { name: "q4_0", model: join(DERIVED, "SmolLM2-135M-Instruct.Q4_0.gguf") },
+  { name: "q8_0", model: SOURCE, options: ["--quantise", "Q8_0"] },
+];
+
+async function run(program, parameters) {
+  const { stdout } = await promisify(execFile)(program, parameters.map(String), { cwd: root });
+  return stdout;
+}
+
+/** Mean of -log p; the same on every machine, whatever else it does. */
+async function nll({ name, model, options = [] }, text) {
+  const parameters = ["--model", model, "--text", text, "--context", CONTEXT_LENGTH, "--backend", "cpu", "--json", ...options];
+  const { nll, tokens } = JSON.parse(await run(nativeBinary, ["perplexity", ...parameters]));
+  if (tokens < MIN_TOKENS) throw new Error(`${name}: ${tokens} tokens, expected at least ${MIN_TOKENS}`);
+  return nll;
+}
+
+/** Runs them two at a time. */
+async function all(text) {
+  const found = {};
+  const waiting = [...RUNS];
+  const work = async () => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) found[next.name] = await nll(next, text);
+  };
+  await Promise.all([work(), work()]);
+  return found;
+}
+
+/** A part of the benchmark, see parts.mjs. */
+export const quantise = {
+  name: "quantise",
+  minutes: 9,
+  keys: [
+    ...RUNS.map(({ name }) => `quantise.smollm2.${name}.perplexity`),
+    ...RUNS.slice(1).map(({ name }) => `quantise.smollm2.${name}.rise`),
+    "quantise.smollm2.loss_vs_q4_0",
+  ],
+  async measure(put) {
+    await run(PYTHON, ["tests/data/make_models.py"]);
+    const text = join(root, "target", "perplexity.txt");
+    mkdirSync(join(root, "target"), { recursive: true });
+    writeFileSync(text, readFileSync(TEXT).subarray(0, TEXT_BYTES));
+    const found = await all(text);
+    const rise = (name) => found[name] - found.f32;
+    for (const { name } of RUNS) put(`quantise.smollm2.${name}.perplexity`, Math.exp(found[name]), "perplexity");
+    for (const { name } of RUNS.slice(1)) put(`quantise.smollm2.${name}.rise`, rise(name), "log-perplexity");
+    put("quantise.smollm2.loss_vs_q4_0", rise("t4") / rise("q4_0"), "ratio");
+  },
+};
