@@ -101,17 +101,17 @@ fn folder(name: &str) -> PathBuf {
     path
 }
 
-/// A tiny llama in FP8 and floats, on disk.
-fn tiny(name: &str) -> PathBuf {
+/// A tiny llama of tests/data/folders on disk: `fp8` is in FP8 and floats, `mlx` in formats of MLX.
+fn tiny(kind: &str, name: &str) -> PathBuf {
     let data = |file: &str| {
         std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(file)).unwrap()
     };
-    let description: Value = serde_json::from_slice(&data("folders/fp8.json")).unwrap();
+    let description: Value = serde_json::from_slice(&data(&format!("folders/{kind}.json"))).unwrap();
     let path = folder(name);
     std::fs::create_dir(&path).unwrap();
     std::fs::write(path.join("config.json"), description["config"].to_string()).unwrap();
     std::fs::write(path.join("tokenizer.json"), data("text/small_tokenizer.json")).unwrap();
-    std::fs::write(path.join("model.safetensors"), data("folders/fp8.safetensors")).unwrap();
+    std::fs::write(path.join("model.safetensors"), data(&format!("folders/{kind}.safetensors"))).unwrap();
     path
 }
 
@@ -126,41 +126,47 @@ fn json_of(output: &Output) -> Value {
 
 #[test]
 fn a_folder_quantised_once_is_the_model_quantised_at_every_load() {
-    pollster::block_on(async {
-        let (input, tokens) = (tiny("fp8"), [3, 50, 95, 7, 7, 0]);
+    for kind in ["fp8", "mlx"] {
+        let input = tiny(kind, kind);
         for target in Target::ALL {
-            let (name, output) = (target.format().name(), folder(&format!("fp8-{target:?}")));
+            let (name, output) = (target.format().name(), folder(&format!("{kind}-{target:?}")));
             let report = json_of(&quantise(&input, &output, &["--format", name]));
             assert_eq!(report["format"], name, "{report}");
             assert!(report["size_bytes"].as_u64() < report["from_bytes"].as_u64(), "{report}");
-            let tensors = report["tensors"].as_array().unwrap();
             let limit = if target == Target::T4 { 0.08 } else { 0.01 };
-            for tensor in tensors {
+            for tensor in report["tensors"].as_array().unwrap() {
                 let error = tensor["relative_rms_error"].as_f64().unwrap();
                 assert!(tensor["format"] == name && error > 0.0 && error < limit, "{tensor}");
             }
-            for device in devices().await {
-                let plain = LoadOptions { device, ..LoadOptions::default() };
-                let options = LoadOptions { quantise: Some(target), ..plain.clone() };
-                let promised = estimate(open_path(&input).unwrap(), &options, None).await.unwrap().memory;
-                let mut twice = load(&input, options).await;
-                let mut once = load(&output, plain.clone()).await;
-                assert_eq!(once.info().memory.weights_bytes, promised.weights_bytes, "{name} on {device:?}");
-                assert_eq!(twice.info().memory.weights_bytes, promised.weights_bytes, "{name} on {device:?}");
-                let expected = twice.logits(&tokens).await.unwrap();
-                assert_eq!(once.logits(&tokens).await.unwrap(), expected, "{name} on {device:?}");
-                let full = load(&input, plain).await.logits(&tokens).await.unwrap();
-                let distance = normalised_error(&full, &expected);
-                println!("{name} on {device:?}: {distance:e} from the logits of the original");
-                assert!(distance > 0.0 && distance < 0.05, "{name} on {device:?}: {distance}");
-            }
+            pollster::block_on(compare(&input, target, &output));
         }
-    });
+    }
+}
+
+/// Loads `input` turned into the target, and `output`, in which it was turned before.
+async fn compare(input: &Path, target: Target, output: &Path) {
+    let tokens = [3, 50, 95, 7, 7, 0];
+    for device in devices().await {
+        let name = format!("{} as {target:?} on {device:?}", input.display());
+        let plain = LoadOptions { device, ..LoadOptions::default() };
+        let options = LoadOptions { quantise: Some(target), ..plain.clone() };
+        let promised = estimate(open_path(input).unwrap(), &options, None).await.unwrap().memory;
+        let mut twice = load(input, options).await;
+        let mut once = load(output, plain.clone()).await;
+        assert_eq!(once.info().memory.weights_bytes, promised.weights_bytes, "{name}");
+        assert_eq!(twice.info().memory.weights_bytes, promised.weights_bytes, "{name}");
+        let expected = twice.logits(&tokens).await.unwrap();
+        assert_eq!(once.logits(&tokens).await.unwrap(), expected, "{name}");
+        let full = load(input, plain).await.logits(&tokens).await.unwrap();
+        let distance = normalised_error(&full, &expected);
+        println!("{name}: {distance:e} from the logits of the original");
+        assert!(distance > 0.0 && distance < 0.05, "{name}: {distance}");
+    }
 }
 
 #[test]
 fn what_cannot_be_quantised_leaves_nothing_behind() {
-    let input = tiny("fp8-again");
+    let input = tiny("fp8", "fp8-again");
     let refused = |input: &Path, output: &Path, more: &[&str], code: &str, words: &[&str]| {
         let found = json_of(&quantise(input, output, more));
         assert_eq!(found["error"]["code"], code, "{found}");

@@ -169,8 +169,11 @@ async fn write_text_files(
     write: &mut dyn FnMut(&str, &[u8]) -> Result<()>,
 ) -> Result<()> {
     let mut config = folder.config.clone();
-    // Of how the weights were stored before nothing is left.
+    // Of how the weights were stored before nothing is left; MLX says it under the second name.
     config["quantization_config"] = json!({"quant_method": "tablm", "format": target.format().name()});
+    if let Some(config) = config.as_object_mut() {
+        config.shift_remove("quantization");
+    }
     write(folder::CONFIG, format!("{config:#}\n").as_bytes())?;
     for file in &checkpoint.files {
         if folder::TEXT_FILES.contains(&file.name()) {
