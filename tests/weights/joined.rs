@@ -8,6 +8,7 @@ use tablm::formats::Format;
 use tablm::weights::Checkpoint;
 
 use crate::common::adapter::gpu;
+use crate::common::cache::tiny as tiny_of_transformers;
 use crate::common::gguf::f32_bytes;
 use crate::common::safetensors::{Folder, file, raw_file};
 use crate::real::{checksum, values};
@@ -253,4 +254,24 @@ fn mlx_parts_that_do_not_fit_are_named() {
     refused(parts(["a.weight", "a.scales"]), Code::MissingTensors, &["a.weight", "a.biases is missing"]);
     refused(parts(["a.weight", "a.biases"]), Code::MissingTensors, &["a.weight", "a.scales is missing"]);
     refused(parts(["a.qweight", "a.scales"]), Code::UnsupportedFormat, &["a.qweight", "U32"]);
+}
+
+/// MLX keeps the channels of a convolution last; of one channel the bytes are the same.
+#[test]
+fn convolutions_may_have_their_channels_last() {
+    let path = tiny_of_transformers("nemotron_h-attention_first");
+    let read = |name: &str| std::fs::read(path.join(name)).unwrap();
+    let weights = read("model.safetensors");
+    let folder = Folder::new(weights.clone())
+        .with("config.json", &read("config.json"))
+        .with("tokenizer.json", &read("tokenizer.json"));
+    let length = 8 + u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize;
+    let header = std::str::from_utf8(&weights[8..length]).unwrap();
+    assert!(header.contains("[176,1,4]"), "{header}");
+    let header = header.replace("[176,1,4]", "[176,4,1]");
+    let turned = [&weights[..8], header.as_bytes(), &weights[length..]];
+    let turned = folder.clone().with("model.safetensors", &turned.concat());
+    pollster::block_on(async {
+        assert_eq!(logits(&turned, DeviceChoice::Cpu).await, logits(&folder, DeviceChoice::Cpu).await);
+    });
 }
