@@ -60,8 +60,7 @@ impl ModelText {
             Container::Safetensors(folder) => {
                 let config = folder.tokenizer_config.as_ref();
                 let tokenizer = Tokenizer::from_json("tokenizer.json", &folder.tokenizer_json, config)?;
-                let name = folder.config.get("_name_or_path").and_then(Value::as_str);
-                (tokenizer, folder.chat_template.clone(), name)
+                (tokenizer, folder.chat_template.clone(), None)
             }
         };
         let template = chat_template.map(str::to_owned).or(template);

@@ -45,8 +45,8 @@ impl AnswerStyle {
             Some(ThinkingSwitch::Variable)
         } else if has("/no_think") {
             Some(ThinkingSwitch::System("/think", "/no_think"))
-        } else if has("detailed thinking") || (has("<|start_header_id|>") && name.contains("nemotron-nano")) {
-            // The Llama Nemotrons' templates do not mention what they were trained on.
+        } else if has("<|start_header_id|>") && (has("<TOOLCALL>") || name.contains("nemotron-nano")) {
+            // The Llama Nemotrons' templates do not say what these were trained to obey.
             Some(ThinkingSwitch::System("detailed thinking on", "detailed thinking off"))
         } else {
             None

@@ -241,6 +241,7 @@ fn the_style_is_read_off_the_template() {
     let nano = of(&template("llama31"), "Llama 3.1 Nemotron Nano 4B v1.1");
     let lines = ThinkingSwitch::System("detailed thinking on", "detailed thinking off");
     assert_eq!((nano.reasons, nano.switch), (true, Some(lines)));
+    assert_eq!(of("<|start_header_id|> <TOOLCALL>", "m").switch, Some(lines));
     assert_eq!(of(&template("qwen2"), "m").calls, Some(CallStyle::TaggedJson));
     assert_eq!(of(&template("gemma"), "m"), AnswerStyle::default());
     assert_eq!(of("<TOOLCALL> /no_think", "m").switch, Some(ThinkingSwitch::System("/think", "/no_think")));
