@@ -295,8 +295,8 @@ fn models_that_do_not_fit_their_architecture_are_refused() {
     load_refused("missing.gguf", &missing.bytes(), "missing-tensors", &words);
     let shape = tiny().change("blk.0.attn_k.weight", |tensor| tensor.axes.reverse());
     load_refused("shape.gguf", &shape.bytes(), "missing-tensors", &["blk.0.attn_k.weight", "expected"]);
-    let unused = tiny().tensor("blk.0.attn_q.bias", Format::F32, &[64], vec![0; 256]);
-    load_refused("unused.gguf", &unused.bytes(), "unsupported-format", &["blk.0.attn_q.bias"]);
+    let unused = tiny().tensor("blk.0.attn_q.extra", Format::F32, &[64], vec![0; 256]);
+    load_refused("unused.gguf", &unused.bytes(), "unsupported-format", &["blk.0.attn_q.extra"]);
     let infinite = tiny().change("blk.1.attn_v.weight", |tensor| {
         // The scale of a Q8_0 block is its first two bytes: 0x7e00 is NaN.
         tensor.data[..2].copy_from_slice(&[0x00, 0x7e]);
