@@ -8,6 +8,7 @@ const MODEL = `/models/${modelName}`;
 const WASM_HEAP_LIMIT_BYTES = 64 * 2 ** 20;
 const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 const golden = readJson("tests", "data", "golden", "smollm2.json");
+const HYBRID = "derived/tiny/nemotron_h-g2x3.gguf";
 const gemma = readJson("tests", "data", "golden", "gemma3.json");
 
 function goldenRequest(prompt) {
@@ -31,23 +32,28 @@ function checkGolden(prompt, answer) {
   assert.equal(finish_reason, whole.endsWith("<|im_end|>") ? "stop" : "length");
 }
 
+/** Loads the default model as `window.model`, with short ways to ask it. */
+function loadModel(harness, options = {}) {
+  return harness.run(async ({ TabLM }, [url, options]) => {
+    window.progress = [];
+    window.model = await TabLM.load(url, { ...options, onProgress: (report) => window.progress.push(report) });
+    // A whole answer: its text, or the error's code.
+    window.ask = async (request, options) => {
+      try {
+        return await window.model.chat.completions.create({ temperature: 0, max_completion_tokens: 8, ...request }, options);
+      } catch (error) {
+        return { error: error.name, code: error.code, message: error.message };
+      }
+    };
+    window.user = (content) => [{ role: "user", content }];
+  }, [MODEL, options]);
+}
+
 describe("a loaded model", () => {
   let harness;
   before(async () => {
     harness = await openHarness();
-    await harness.run(async ({ TabLM }, url) => {
-      window.progress = [];
-      window.model = await TabLM.load(url, { onProgress: (report) => window.progress.push(report) });
-      // A whole answer: its text, or the error's code.
-      window.ask = async (request, options) => {
-        try {
-          return await window.model.chat.completions.create({ temperature: 0, max_completion_tokens: 8, ...request }, options);
-        } catch (error) {
-          return { error: error.name, code: error.code, message: error.message };
-        }
-      };
-      window.user = (content) => [{ role: "user", content }];
-    }, MODEL);
+    await loadModel(harness);
   });
   after(() => harness?.close());
 
@@ -80,49 +86,6 @@ describe("a loaded model", () => {
       checkGolden(prompt, answer);
     });
   }
-
-  test("streams OpenAI's chunks, usage in the last", async () => {
-    const chunks = await harness.run(async () => {
-      const stream = await window.model.chat.completions.create({ messages: window.user("Hi"), stream: true, max_completion_tokens: 6, temperature: 0 });
-      const seen = [];
-      for await (const chunk of stream) seen.push(chunk);
-      return seen;
-    });
-    const whole = await harness.run(() => window.ask({ messages: window.user("Hi"), max_completion_tokens: 6 }));
-    assert.equal(chunks.map((chunk) => chunk.choices[0].delta.content ?? "").join(""), whole.choices[0].message.content);
-    assert.deepEqual(chunks[0].choices[0].delta, { role: "assistant", content: "" });
-    assert.ok(chunks.every((chunk) => chunk.object === "chat.completion.chunk" && chunk.id === chunks[0].id));
-    const last = chunks.at(-1);
-    assert.equal(last.choices[0].finish_reason, whole.choices[0].finish_reason);
-    assert.deepEqual(last.usage, whole.usage);
-    assert.equal(last.usage.total_tokens, last.usage.prompt_tokens + last.usage.completion_tokens);
-    assert.ok(chunks.slice(0, -1).every((chunk) => chunk.usage === undefined && chunk.choices[0].finish_reason === null));
-    assert.ok(last.timings.decode_tokens_per_s >= 0 && last.timings.prefill_ms > 0);
-  });
-
-  test("repeats itself for one seed and not for another", async () => {
-    const ask = (seed) => harness.run((_, seed) => window.ask({ messages: window.user("Tell me a story."), temperature: 1.5, max_completion_tokens: 6, seed }), seed);
-    const [first, again, other] = [await ask(7), await ask(7), await ask(8)].map((answer) => answer.choices[0].message.content);
-    assert.equal(first, again);
-    assert.notEqual(first, other);
-  });
-
-  test("stops at a stop string and leaves it out", async () => {
-    const answer = await harness.run(() => window.ask({ messages: window.user("What is the capital of France?"), stop: ["France"] }));
-    assert.equal(answer.choices[0].message.content, "The capital of ");
-    assert.equal(answer.choices[0].finish_reason, "stop");
-  });
-
-  test("runs simultaneous requests one after another", async () => {
-    const texts = await harness.run(async () => {
-      const capital = { messages: window.user("What is the capital of France?"), max_completion_tokens: 3 };
-      const answers = await Promise.all([window.ask(capital), window.ask({ messages: window.user("Hi"), max_completion_tokens: 3 }), window.ask(capital)]);
-      return answers.map((answer) => answer.choices[0].message.content);
-    });
-    assert.equal(texts[0], "The capital of");
-    assert.equal(texts[2], texts[0]);
-    assert.notEqual(texts[1], texts[0]);
-  });
 
   test("refuses a prompt longer than the context with context-full", async () => {
     const answer = await harness.run(() => window.ask({ messages: window.user("word ".repeat(9000)) }));
@@ -171,6 +134,61 @@ describe("a loaded model", () => {
   test("reports no error and breaks no policy", () => harness.expectQuiet());
 });
 
+// What does not depend on the executor, on the one that is quicker than a software adapter.
+describe("requests", () => {
+  let harness;
+  before(async () => {
+    harness = await openHarness();
+    await loadModel(harness, { device: "cpu" });
+  });
+  after(() => harness?.close());
+
+  test("streams OpenAI's chunks, usage in the last", async () => {
+    const chunks = await harness.run(async () => {
+      const stream = await window.model.chat.completions.create({ messages: window.user("Hi"), stream: true, max_completion_tokens: 6, temperature: 0 });
+      const seen = [];
+      for await (const chunk of stream) seen.push(chunk);
+      return seen;
+    });
+    const whole = await harness.run(() => window.ask({ messages: window.user("Hi"), max_completion_tokens: 6 }));
+    assert.equal(chunks.map((chunk) => chunk.choices[0].delta.content ?? "").join(""), whole.choices[0].message.content);
+    assert.deepEqual(chunks[0].choices[0].delta, { role: "assistant", content: "" });
+    assert.ok(chunks.every((chunk) => chunk.object === "chat.completion.chunk" && chunk.id === chunks[0].id));
+    const last = chunks.at(-1);
+    assert.equal(last.choices[0].finish_reason, whole.choices[0].finish_reason);
+    assert.deepEqual(last.usage, whole.usage);
+    assert.equal(last.usage.total_tokens, last.usage.prompt_tokens + last.usage.completion_tokens);
+    assert.ok(chunks.slice(0, -1).every((chunk) => chunk.usage === undefined && chunk.choices[0].finish_reason === null));
+    assert.ok(last.timings.decode_tokens_per_s >= 0 && last.timings.prefill_ms > 0);
+  });
+
+  test("repeats itself for one seed and not for another", async () => {
+    const ask = (seed) => harness.run((_, seed) => window.ask({ messages: window.user("Tell me a story."), temperature: 1.5, max_completion_tokens: 6, seed }), seed);
+    const [first, again, other] = [await ask(7), await ask(7), await ask(8)].map((answer) => answer.choices[0].message.content);
+    assert.equal(first, again);
+    assert.notEqual(first, other);
+  });
+
+  test("stops at a stop string and leaves it out", async () => {
+    const answer = await harness.run(() => window.ask({ messages: window.user("What is the capital of France?"), stop: ["France"] }));
+    assert.equal(answer.choices[0].message.content, "The capital of ");
+    assert.equal(answer.choices[0].finish_reason, "stop");
+  });
+
+  test("runs simultaneous requests one after another", async () => {
+    const texts = await harness.run(async () => {
+      const capital = { messages: window.user("What is the capital of France?"), max_completion_tokens: 3 };
+      const answers = await Promise.all([window.ask(capital), window.ask({ messages: window.user("Hi"), max_completion_tokens: 3 }), window.ask(capital)]);
+      return answers.map((answer) => answer.choices[0].message.content);
+    });
+    assert.equal(texts[0], "The capital of");
+    assert.equal(texts[2], texts[0]);
+    assert.notEqual(texts[1], texts[0]);
+  });
+
+  test("report no error and break no policy", () => harness.expectQuiet());
+});
+
 /** A worker whose adapter has a small GPU's limits. */
 const SMALL_GPU = `
   const { get } = Object.getOwnPropertyDescriptor(GPUAdapter.prototype, "limits");
@@ -189,7 +207,7 @@ describe("other models", () => {
   before(async () => {
     const smallGpu = (request, response) => response.writeHead(200, { "Content-Type": "text/javascript" }).end(SMALL_GPU);
     const derived = derivedRoutes(["tiny-Q4_K-256.gguf", "SmolLM2-135M-Instruct-BF16"]);
-    const routes = { ...cacheRoute(gemma.model.file), "/small-gpu/worker.js": smallGpu, ...derived };
+    const routes = { ...cacheRoute(`models/${gemma.model.file}`), ...cacheRoute(HYBRID), "/small-gpu/worker.js": smallGpu, ...derived };
     harness = await openHarness({ routes });
     await harness.run(() => {
       window.ask = (model, content, tokens) =>
@@ -276,6 +294,24 @@ describe("other models", () => {
     assert.match(found.refused[1], /^tools\[0\]\.function\.name: /);
   });
 
+  // More than a chunk of a prompt, then steps: both forms of the scan, and T4 in both products.
+  test("a hybrid, quantised while it is read, answers on the GPU as on the CPU", { skip: allowNoGpu && "there is no GPU" }, async () => {
+    const [gpu, cpu] = await harness.run(async ({ TabLM }, url) => {
+      const answers = [];
+      for (const device of ["webgpu", "cpu"]) {
+        const model = await TabLM.load(url, { device, quantise: "T4", contextLength: 256, chatTemplate: "{{ messages[0].content }}" });
+        const answer = await window.ask(model, "a b c d e f g h ".repeat(6), 12);
+        answers.push({ ids: answer.token_ids, prompt: answer.usage.prompt_tokens, kernels: model.info.kernels });
+        await model.dispose();
+      }
+      return answers;
+    }, `/cache/${HYBRID}`);
+    assert.ok(gpu.prompt > 64, `${gpu.prompt}`);
+    assert.ok(gpu.ids.length > 1);
+    for (const kernel of ["ssm_step", "ssm_scan", "matvec T4", "matmul T4"]) assert.ok(gpu.kernels.includes(kernel), `${kernel} in ${gpu.kernels}`);
+    assert.deepEqual(gpu.ids, cpu.ids);
+  });
+
   // A base model: it has no template but ours. No vocabulary is larger.
   test("Gemma 3 270M answers a question", async (t) => {
     const { answer, memory } = await harness.run(async ({ TabLM }, url) => {
@@ -285,7 +321,7 @@ describe("other models", () => {
       const { memory } = model.info;
       await model.dispose();
       return { answer, memory };
-    }, `/cache/${gemma.model.file}`);
+    }, `/cache/models/${gemma.model.file}`);
     t.diagnostic(`wasm heap ${mebibytes(memory.wasm_heap_bytes)}, GPU ${mebibytes(memory.peak_gpu_bytes)}`);
     assert.deepEqual(answer.token_ids, gemma.prompts.capital.gen_ids.slice(0, 2));
     assert.equal(answer.choices[0].message.content.trim(), "Paris");

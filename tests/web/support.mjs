@@ -173,8 +173,8 @@ export function fileRoute(path) {
 
 const cache = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
 
-/** A route to a model that .ci/setup.sh fetched for tests alone: `/cache/NAME`. */
-export const cacheRoute = (name) => ({ [`/cache/${name}`]: fileRoute(join(cache, "models", name)) });
+/** A route to a file of the cache, fetched or made for tests alone: `/cache/PATH`. */
+export const cacheRoute = (path) => ({ [`/cache/${path}`]: fileRoute(join(cache, path)) });
 
 /** The path of what tests/data/make_models.py made. */
 export const derived = (name) => join(cache, "derived", "1", name);
