@@ -219,7 +219,10 @@ impl GpuExecutor {
         let mut pass = encoder.begin_compute_pass(&Default::default());
         let mut dispatches = 0;
         for prepared in &self.plans[plan][range] {
-            let [x, y, z] = prepared.kernel.workgroups(step.rows);
+            let [x, y, z] = prepared.kernel.workgroups(step);
+            if [x, y, z].contains(&0) {
+                continue;
+            }
             pass.set_pipeline(&prepared.pipeline.pipeline);
             for (index, group) in prepared.groups.iter().enumerate() {
                 pass.set_bind_group(index as u32, group, &[]);

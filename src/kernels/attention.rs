@@ -80,8 +80,8 @@ impl KernelRules for Attention {
         ]
     }
 
-    fn workgroups(&self, step_rows: u32) -> [u32; 3] {
-        [self.shape.head_count, step_rows, 1]
+    fn workgroups(&self, step: Step) -> [u32; 3] {
+        [self.shape.head_count, step.rows, 1]
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {

@@ -23,8 +23,8 @@ impl KernelRules for CacheStore {
         vec![("WIDTH", self.x.width.into()), ("STRIDE", self.x.stride.into())]
     }
 
-    fn workgroups(&self, step_rows: u32) -> [u32; 3] {
-        [self.x.width.div_ceil(64), step_rows, 1]
+    fn workgroups(&self, step: Step) -> [u32; 3] {
+        [self.x.width.div_ceil(64), step.rows, 1]
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {

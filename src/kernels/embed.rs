@@ -35,8 +35,8 @@ impl KernelRules for Embed {
         ]
     }
 
-    fn workgroups(&self, step_rows: u32) -> [u32; 3] {
-        [self.matrix.columns.div_ceil(UNIT as u32).div_ceil(64), step_rows, 1]
+    fn workgroups(&self, step: Step) -> [u32; 3] {
+        [self.matrix.columns.div_ceil(UNIT as u32).div_ceil(64), step.rows, 1]
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {

@@ -23,7 +23,7 @@ impl KernelRules for LastRow {
         vec![("WIDTH", self.x.width.into()), ("STRIDE", self.x.stride.into())]
     }
 
-    fn workgroups(&self, _step_rows: u32) -> [u32; 3] {
+    fn workgroups(&self, _step: Step) -> [u32; 3] {
         [self.x.width.div_ceil(64), 1, 1]
     }
 

@@ -34,8 +34,8 @@ impl KernelRules for LayerNorm {
         ]
     }
 
-    fn workgroups(&self, step_rows: u32) -> [u32; 3] {
-        [self.y.rows.count(step_rows), 1, 1]
+    fn workgroups(&self, step: Step) -> [u32; 3] {
+        [self.y.rows.count(step.rows), 1, 1]
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {

@@ -25,8 +25,8 @@ impl KernelRules for Matmul {
         self.0.constants()
     }
 
-    fn workgroups(&self, step_rows: u32) -> [u32; 3] {
-        [self.0.matrix.rows.div_ceil(TILE), self.0.y.rows.count(step_rows).div_ceil(TILE), 1]
+    fn workgroups(&self, step: Step) -> [u32; 3] {
+        [self.0.matrix.rows.div_ceil(TILE), self.0.y.rows.count(step.rows).div_ceil(TILE), 1]
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {

@@ -1,6 +1,6 @@
 //! Weights × one activation row at a time: the decode form of the matrix product.
 
-use super::{Activation, Binding, CpuMemory, Import, KernelRules, MatrixPart, Step};
+use super::{Activation, Binding, CpuMemory, KernelRules, MatrixPart, Step};
 use crate::formats::UNIT;
 
 /// `y[row, first_row + o] = Σ_k weights[o, k] · x[row, k]`: what [`Matvec`] and
@@ -123,19 +123,15 @@ impl KernelRules for Matvec {
         Some(self.0.matrix)
     }
 
-    fn imports(&self) -> Vec<Import> {
-        vec![("prologue", "prologues/plain"), ("epilogue", "epilogues/store")]
-    }
-
     fn constants(&self) -> Vec<(&'static str, f64)> {
         let mut constants = self.0.constants();
         constants.push(("LANES", self.lanes().into()));
         constants
     }
 
-    fn workgroups(&self, step_rows: u32) -> [u32; 3] {
+    fn workgroups(&self, step: Step) -> [u32; 3] {
         let outputs_per_workgroup = 64 / self.lanes() * TILE;
-        [self.0.matrix.rows.div_ceil(outputs_per_workgroup), self.0.y.rows.count(step_rows), 1]
+        [self.0.matrix.rows.div_ceil(outputs_per_workgroup), self.0.y.rows.count(step.rows), 1]
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {

@@ -37,8 +37,8 @@ impl KernelRules for RmsNorm {
         ]
     }
 
-    fn workgroups(&self, step_rows: u32) -> [u32; 3] {
-        [self.y.rows.count(step_rows), self.parts, 1]
+    fn workgroups(&self, step: Step) -> [u32; 3] {
+        [self.y.rows.count(step.rows), self.parts, 1]
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {

@@ -107,8 +107,8 @@ impl KernelRules for Rope {
         ]
     }
 
-    fn workgroups(&self, step_rows: u32) -> [u32; 3] {
-        [self.pairs().div_ceil(64), step_rows, 1]
+    fn workgroups(&self, step: Step) -> [u32; 3] {
+        [self.pairs().div_ceil(64), step.rows, 1]
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {

@@ -58,8 +58,8 @@ impl KernelRules for SsmConv {
         constants
     }
 
-    fn workgroups(&self, step_rows: u32) -> [u32; 3] {
-        [self.y.width.div_ceil(64), step_rows.div_ceil(Self::ROWS), 1]
+    fn workgroups(&self, step: Step) -> [u32; 3] {
+        [self.y.width.div_ceil(64), step.rows.div_ceil(Self::ROWS), 1]
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {

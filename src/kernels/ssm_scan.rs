@@ -48,7 +48,7 @@ impl KernelRules for SsmScan {
         constants
     }
 
-    fn workgroups(&self, _step_rows: u32) -> [u32; 3] {
+    fn workgroups(&self, _step: Step) -> [u32; 3] {
         [self.shape.head_stride() / 16, self.shape.head_count, 1]
     }
 

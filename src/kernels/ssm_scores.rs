@@ -41,8 +41,8 @@ impl KernelRules for SsmScores {
         ]
     }
 
-    fn workgroups(&self, step_rows: u32) -> [u32; 3] {
-        [self.shape.group_count * 2, step_rows.div_ceil(32), 1]
+    fn workgroups(&self, step: Step) -> [u32; 3] {
+        [self.shape.group_count * 2, step.rows.div_ceil(32), 1]
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {

@@ -40,7 +40,7 @@ impl KernelRules for SsmStep {
         constants
     }
 
-    fn workgroups(&self, _step_rows: u32) -> [u32; 3] {
+    fn workgroups(&self, _step: Step) -> [u32; 3] {
         [self.shape.head_count, 1, 1]
     }
 
