@@ -11,7 +11,8 @@ use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
 use tablm::formats::Format;
 use tablm::gpu::shader::assemble;
 use tablm::kernels::{
-    AttentionShape, Function, Kernel, Pairing, RotaryTable, Rows, ScanBuffers, ScanShape, Step, shader_piece,
+    AttentionShape, Function, Kernel, Pairing, RotaryTable, Rows, SHADER_PIECES, ScanBuffers, ScanShape,
+    Step, shader_piece,
 };
 use tablm::plan::{Plan, PlanBuilder, Resources, TensorShapes};
 
@@ -20,6 +21,9 @@ const STORAGE_BUFFERS: usize = 8;
 const WORKGROUP_BYTES: u32 = 16 * 1024;
 const INVOCATIONS: u32 = 256;
 const WORKGROUPS: u32 = 65_535;
+
+/// Folders of what kernels import.
+const PIECES: &[&str] = &["epilogues", "lib", "prologues"];
 
 /// Weights of a row: whole blocks of every format.
 const COLUMNS: u32 = 512;
@@ -106,7 +110,8 @@ fn pipelines() -> Vec<(String, Kernel, u32)> {
             for planned in plan(format, capacity, max_binding_bytes).kernels {
                 let kernel = planned.kernel;
                 let format = kernel.matrix().map_or(String::new(), |matrix| matrix.format.name().to_owned());
-                let name = format!("{} {format} {:?}", kernel.name(), kernel.constants());
+                let name =
+                    format!("{} {:?} {format} {:?}", kernel.name(), kernel.imports(), kernel.constants());
                 if seen.insert(name.clone()) {
                     found.push((name, kernel, capacity));
                 }
@@ -129,7 +134,7 @@ fn parse(name: &str, text: &str) -> (Module, ModuleInfo) {
 /// The shader of a kernel, parsed and valid.
 fn module(name: &str, kernel: &Kernel) -> (Module, ModuleInfo) {
     let format = kernel.matrix().map(|matrix| matrix.format);
-    parse(name, &assemble(kernel.shader(), format).unwrap())
+    parse(name, &assemble(kernel.shader(), &kernel.imports(), format).unwrap())
 }
 
 /// Whether a binding may be written, by binding, of one group's storage buffers; checks that
@@ -230,8 +235,8 @@ fn planes_of(format: Format) -> usize {
 #[test]
 fn planes_are_whole_elements() {
     for format in Format::ALL {
-        let (_, text) = Kernel::ALL.iter().find(|(name, _)| *name == "matvec").unwrap();
-        let (module, _) = parse(format.name(), &assemble(text, Some(format)).unwrap());
+        let (_, text) = Kernel::ALL.iter().find(|(name, _)| *name == "matmul").unwrap();
+        let (module, _) = parse(format.name(), &assemble(text, &[], Some(format)).unwrap());
         let mut layouter = Layouter::default();
         layouter.update(module.to_ctx()).unwrap();
         for (_, variable) in module.global_variables.iter() {
@@ -297,14 +302,27 @@ fn every_file_is_reachable() {
         BTreeMap::from(formats),
         "files of shaders/formats/, and the formats' texts"
     );
-    let pieces = shaders("lib");
-    let texts = kernels.values().chain(pieces.values());
-    let imported: BTreeSet<_> = texts.flat_map(|text| imports(text)).map(str::to_owned).collect();
-    let named: BTreeSet<_> = pieces.keys().map(|name| format!("lib/{name}")).collect();
-    assert_eq!(named, imported, "files of shaders/lib/, and what is imported");
-    for (name, text) in &pieces {
-        assert_eq!(shader_piece(&format!("lib/{name}")), Some(text.as_str()), "lib/{name}");
+    let mut pieces = BTreeMap::new();
+    for folder in PIECES {
+        pieces.extend(shaders(folder).into_iter().map(|(name, text)| (format!("{folder}/{name}"), text)));
     }
+    assert!(pieces.keys().eq(SHADER_PIECES), "pieces in order: {:?}", pieces.keys());
+    for (name, text) in &pieces {
+        assert_eq!(shader_piece(name), Some(text.as_str()), "{name}");
+    }
+    let (mut slots, mut fills) = (BTreeSet::new(), BTreeSet::new());
+    for (_, kernel, _) in pipelines() {
+        slots.extend(kernel.imports().into_iter().map(|(slot, _)| slot));
+        fills.extend(kernel.imports().into_iter().map(|(_, file)| file));
+    }
+    let texts = kernels.values().chain(pieces.values());
+    let mut imported: BTreeSet<_> = texts.flat_map(|text| imports(text)).collect();
+    for slot in slots {
+        assert!(imported.remove(slot), "no shader has a slot called {slot}");
+    }
+    imported.extend(fills);
+    let named: BTreeSet<_> = pieces.keys().map(String::as_str).collect();
+    assert_eq!(named, imported, "files that are no kernels, and what is imported");
 }
 
 #[test]
@@ -323,7 +341,7 @@ fn files_say_what_they_do() {
             assert!(line.contains("; // ["), "{name}.wgsl: no shape after {line:?}");
         }
     }
-    for folder in ["formats", "lib"] {
+    for folder in ["formats"].iter().chain(PIECES) {
         for (name, text) in shaders(folder) {
             assert!(!opening(&text).is_empty(), "{folder}/{name}.wgsl does not open with a comment");
             assert!(!text.contains("@compute"), "{folder}/{name}.wgsl has an entry point");
@@ -340,7 +358,7 @@ fn opening(text: &str) -> String {
 /// directive.
 #[test]
 fn files_have_no_directives_but_imports() {
-    for folder in [".", "formats", "lib"] {
+    for folder in [".", "formats"].iter().chain(PIECES) {
         for (name, text) in shaders(folder) {
             for line in text.lines().map(str::trim) {
                 let directive =
@@ -354,7 +372,10 @@ fn files_have_no_directives_but_imports() {
 
 #[test]
 fn an_unknown_import_is_an_error() {
-    assert!(assemble("#import lib/step\n#import lib/nothing\n", None).is_err());
-    let twice = assemble("#import lib/step\n#import lib/step\n", None).unwrap();
+    assert!(assemble("#import lib/step\n#import lib/nothing\n", &[], None).is_err());
+    assert!(assemble("#import slot\n", &[("slot", "lib/nothing")], None).is_err());
+    let filled = assemble("#import slot\n", &[("slot", "lib/step")], None).unwrap();
+    assert_eq!(filled.matches("var<uniform>").count(), 1);
+    let twice = assemble("#import lib/step\n#import lib/step\n", &[], None).unwrap();
     assert_eq!(twice.matches("var<uniform>").count(), 1);
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::{Gpu, shader};
 use crate::error::Result;
 use crate::formats::Format;
-use crate::kernels::Kernel;
+use crate::kernels::{Import, Kernel};
 
 /// A compiled kernel and the layouts of its bind groups: 0 activations, 1 the weight matrix.
 pub(super) struct Pipeline {
@@ -14,14 +14,17 @@ pub(super) struct Pipeline {
     pub(super) layouts: Vec<wgpu::BindGroupLayout>,
 }
 
-/// Shader, format and constants (as bits: they are compared, not computed with).
-type Key = (&'static str, Option<Format>, Vec<u64>);
+/// What a shader's text is assembled from.
+type Text = (&'static str, Vec<Import>, Option<Format>);
+
+/// A shader and its constants (as bits: they are compared, not computed with).
+type Key = (Text, Vec<u64>);
 
 /// Pipelines compiled so far.
 #[derive(Default)]
 pub(super) struct PipelineCache {
     pipelines: HashMap<Key, Rc<Pipeline>>,
-    modules: HashMap<(&'static str, Option<Format>), wgpu::ShaderModule>,
+    modules: HashMap<Text, wgpu::ShaderModule>,
 }
 
 impl PipelineCache {
@@ -35,7 +38,8 @@ impl PipelineCache {
         let format = kernel.matrix().map(|matrix| matrix.format);
         let constants = kernel.constants();
         let bits = constants.iter().map(|(_, value)| value.to_bits()).collect();
-        let key = (kernel.name(), format, bits);
+        let text = (kernel.name(), kernel.imports(), format);
+        let key = (text.clone(), bits);
         if let Some(pipeline) = self.pipelines.get(&key) {
             return Ok(pipeline.clone());
         }
@@ -46,10 +50,10 @@ impl PipelineCache {
             bind_group_layouts: &references,
             immediate_size: 0,
         });
-        let module = match self.modules.entry((kernel.name(), format)) {
+        let module = match self.modules.entry(text) {
             std::collections::hash_map::Entry::Occupied(module) => module.into_mut(),
             std::collections::hash_map::Entry::Vacant(empty) => {
-                let text = shader::assemble(kernel.shader(), format)?;
+                let text = shader::assemble(kernel.shader(), &kernel.imports(), format)?;
                 empty.insert(gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
                     label: Some(kernel.name()),
                     source: wgpu::ShaderSource::Wgsl(text.into()),

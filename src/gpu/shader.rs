@@ -1,37 +1,46 @@
 //! Assembles a shader: the kernel's text, the weight format's, and what they import.
 //!
-//! WGSL's module scope does not depend on order, so an import is a paste.
+//! WGSL's module scope does not depend on order, so an import is a paste. It names a file of
+//! `shaders/`, or a slot, which the kernel fills with such a file.
 
 use crate::error::{Error, Result};
 use crate::formats::Format;
-use crate::kernels::shader_piece;
+use crate::kernels::{Import, shader_piece};
 
-/// The whole WGSL text of a kernel over weights of that format.
-pub fn assemble(kernel_text: &str, format: Option<Format>) -> Result<String> {
-    let mut imported = Vec::new();
-    let mut text = String::new();
-    paste(kernel_text, &mut imported, &mut text)?;
+/// The whole WGSL text of a kernel, its slots filled, over weights of that format.
+pub fn assemble(kernel_text: &str, slots: &[Import], format: Option<Format>) -> Result<String> {
+    let mut text = Assembly { slots, imported: Vec::new(), text: String::new() };
+    text.paste(kernel_text)?;
     if let Some(format) = format {
-        paste(format.rules().shader(), &mut imported, &mut text)?;
+        text.paste(format.rules().shader())?;
     }
-    Ok(text)
+    Ok(text.text)
 }
 
-fn paste(source: &str, imported: &mut Vec<String>, text: &mut String) -> Result<()> {
-    for line in source.lines() {
-        let Some(name) = line.strip_prefix("#import ") else {
-            text.push_str(line);
-            text.push('\n');
-            continue;
-        };
-        let name = name.trim();
-        if imported.iter().any(|other| other == name) {
-            continue;
+struct Assembly<'a> {
+    slots: &'a [Import],
+    imported: Vec<String>,
+    text: String,
+}
+
+impl Assembly<'_> {
+    fn paste(&mut self, source: &str) -> Result<()> {
+        for line in source.lines() {
+            let Some(name) = line.strip_prefix("#import ") else {
+                self.text.push_str(line);
+                self.text.push('\n');
+                continue;
+            };
+            let name = name.trim();
+            let name = self.slots.iter().find(|(slot, _)| *slot == name).map_or(name, |(_, file)| file);
+            if self.imported.iter().any(|other| other == name) {
+                continue;
+            }
+            self.imported.push(name.to_owned());
+            let piece = shader_piece(name)
+                .ok_or_else(|| Error::internal(format!("no shader piece is called {name}")))?;
+            self.paste(piece)?;
         }
-        imported.push(name.to_owned());
-        let piece =
-            shader_piece(name).ok_or_else(|| Error::internal(format!("no shader piece is called {name}")))?;
-        paste(piece, imported, text)?;
+        Ok(())
     }
-    Ok(())
 }

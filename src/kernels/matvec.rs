@@ -1,6 +1,6 @@
 //! Weights × one activation row at a time: the decode form of the matrix product.
 
-use super::{Activation, Binding, CpuMemory, KernelRules, MatrixPart, Step};
+use super::{Activation, Binding, CpuMemory, Import, KernelRules, MatrixPart, Step};
 use crate::formats::UNIT;
 
 /// `y[row, first_row + o] = Σ_k weights[o, k] · x[row, k]`: what [`Matvec`] and
@@ -121,6 +121,10 @@ impl KernelRules for Matvec {
 
     fn matrix(&self) -> Option<MatrixPart> {
         Some(self.0.matrix)
+    }
+
+    fn imports(&self) -> Vec<Import> {
+        vec![("prologue", "prologues/plain"), ("epilogue", "epilogues/store")]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {

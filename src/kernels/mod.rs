@@ -150,6 +150,9 @@ impl Binding {
     }
 }
 
+/// A slot of a shader, and the file of `shaders/` that fills it, both as `#import` names them.
+pub type Import = (&'static str, &'static str);
+
 /// What a kernel's file has to say.
 pub trait KernelRules {
     /// The file stem of shader and kernel, and the label in profiles.
@@ -161,6 +164,10 @@ pub trait KernelRules {
     /// The weight matrix in group 1.
     fn matrix(&self) -> Option<MatrixPart> {
         None
+    }
+    /// What fills the shader's slots.
+    fn imports(&self) -> Vec<Import> {
+        Vec::new()
     }
     /// Values of the shader's `override`s, all of them but the weight format's own.
     fn constants(&self) -> Vec<(&'static str, f64)>;
@@ -205,6 +212,10 @@ macro_rules! kernels {
             pub fn matrix(&self) -> Option<MatrixPart> {
                 match self { $(Kernel::$kernel(kernel) => kernel.matrix()),+ }
             }
+            /// [`KernelRules::imports`].
+            pub fn imports(&self) -> Vec<Import> {
+                match self { $(Kernel::$kernel(kernel) => kernel.imports()),+ }
+            }
             /// [`KernelRules::constants`], and those of the weight format.
             pub fn constants(&self) -> Vec<(&'static str, f64)> {
                 let mut constants = match self { $(Kernel::$kernel(kernel) => kernel.constants()),+ };
@@ -228,15 +239,22 @@ kernels! {
     RmsNorm, Rope, SsmConv, SsmScan, SsmScores, SsmStep,
 }
 
-/// The text of an importable piece, e.g. `lib/step`.
-pub fn shader_piece(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "lib/function" => include_str!("../../shaders/lib/function.wgsl"),
-        "lib/reduce" => include_str!("../../shaders/lib/reduce.wgsl"),
-        "lib/ssm" => include_str!("../../shaders/lib/ssm.wgsl"),
-        "lib/step" => include_str!("../../shaders/lib/step.wgsl"),
-        "lib/tanh" => include_str!("../../shaders/lib/tanh.wgsl"),
-        "lib/weights32" => include_str!("../../shaders/lib/weights32.wgsl"),
-        _ => return None,
-    })
+macro_rules! pieces {
+    ($($name:literal),+ $(,)?) => {
+        /// Names of the importable pieces.
+        pub const SHADER_PIECES: &[&str] = &[$($name),+];
+
+        /// The text of an importable piece, e.g. `lib/step`.
+        pub fn shader_piece(name: &str) -> Option<&'static str> {
+            Some(match name {
+                $($name => include_str!(concat!("../../shaders/", $name, ".wgsl")),)+
+                _ => return None,
+            })
+        }
+    };
+}
+
+pieces! {
+    "epilogues/store", "lib/function", "lib/reduce", "lib/ssm", "lib/step", "lib/tanh", "lib/weights32",
+    "prologues/plain",
 }
