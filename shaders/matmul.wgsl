@@ -5,6 +5,7 @@
 // Imports from the weight format: weights32.
 #import lib/step
 #import lib/weights32
+override ABOVE: u32; // rows of other tensors above the first
 override COLUMNS: u32;
 override FIRST_ROW: u32;
 override ROWS: u32;
@@ -19,7 +20,7 @@ var<workgroup> inputs: array<vec4<f32>, 256>; // [8 quads of k, 32 rows]
 
 fn stage(lane: u32, first_output: u32, first_row: u32, unit: u32) {
     if (lane < 32u) {
-        let w = weights32(min(first_output + lane, ROWS - 1u), unit);
+        let w = weights32(ABOVE + min(first_output + lane, ROWS - 1u), unit);
         weights[lane] = w.w0;
         weights[32u + lane] = w.w1;
         weights[64u + lane] = w.w2;

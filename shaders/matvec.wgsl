@@ -14,6 +14,7 @@
 #import lib/weights32
 #import prologue
 #import epilogue
+override ABOVE: u32; // rows of other tensors above the first
 override COLUMNS: u32;
 override ROWS: u32;
 override X_STRIDE: u32;
@@ -46,7 +47,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let slot = lane % LANES;
     let quad = group.x * (64u / LANES) + lane / LANES;
     // Rows past the end repeat the last one; their sums are not written.
-    let rows = min(quad_rows(quad), vec4<u32>(ROWS - 1u));
+    let rows = ABOVE + min(quad_rows(quad), vec4<u32>(ROWS - 1u));
     let row = group.y * (X_STRIDE / 4u);
     let share = input_share(group.y, slot);
     var sums = vec4<f32>();

@@ -240,7 +240,7 @@ impl Engine {
             parameters: checkpoint.parameters(),
             vocabulary_size: planned.shape.vocabulary_size,
             context_length: planned.context_length,
-            weight_bytes: planned.plans[STEP_PLAN].weight_bytes(&planned.resources),
+            weight_bytes: planned.plans[STEP_PLAN].weight_bytes(),
             memory,
             state: planned.resources.state_buffers().collect(),
             is_recurrent: planned.resources.is_recurrent(),

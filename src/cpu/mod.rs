@@ -41,7 +41,7 @@ impl CpuExecutor {
             let row_bytes = matrix.format.row_bytes(columns)?;
             let mut stored = Vec::new();
             let size_bytes = rows.saturating_mul(row_bytes);
-            stored.try_reserve_exact(size_bytes).map_err(|_| no_room(&matrix.tensor, size_bytes as u64))?;
+            stored.try_reserve_exact(size_bytes).map_err(|_| no_room(&matrix.name(), size_bytes as u64))?;
             memory.matrices.push(CpuMatrix { format: matrix.format, rows, columns, row_bytes, stored });
         }
         memory.slots = slots.words.iter().map(|words| zeros("scratch", *words)).collect::<Result<_>>()?;

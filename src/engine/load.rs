@@ -10,7 +10,9 @@ use crate::error::{Code, Error, Result};
 use crate::gpu::{AdapterReport, Gpu, GpuExecutor, buffer_bytes};
 use crate::kernels::{Rows, Step};
 use crate::models::{self, Architecture, Shape};
-use crate::plan::{MatrixInfo, Plan, PlanBuilder, Resources, SharedBuffer, SharedRole, Slots, assign_slots};
+use crate::plan::{
+    MatrixInfo, Plan, PlanBuilder, Resources, SharedBuffer, SharedRole, Slots, assign_slots, stack,
+};
 use crate::weights::quantise::{Loss, Target};
 use crate::weights::{Checkpoint, Tensor};
 
@@ -122,6 +124,7 @@ impl<'a> Planned<'a> {
             // Weights are the same for both: a problem is there after the first.
             resources.check_complete(&checkpoint.name)?;
         }
+        stack(&mut plans, &mut resources);
         check_all_used(checkpoint, architecture, &resources)?;
         let slots = assign_slots(&plans.iter().collect::<Vec<_>>());
         let staging = plans.iter().map(|plan| plan.logits.words(plan.capacity));
@@ -149,10 +152,10 @@ impl<'a> Planned<'a> {
 
     /// The largest buffer that shaders bind, and what it is for. The read-back is no larger: it is
     /// a copy of one.
-    pub(super) fn largest_buffer(&self) -> (&str, u64) {
+    pub(super) fn largest_buffer(&self) -> (String, u64) {
         let matrices = self.resources.matrices().iter().flat_map(planes);
-        let shared = self.resources.shared().iter().map(|buffer| (buffer.name.as_str(), buffer.words * 4));
-        let slots = self.slots.words.iter().map(|words| ("activations", words * 4));
+        let shared = self.resources.shared().iter().map(|buffer| (buffer.name.clone(), buffer.words * 4));
+        let slots = self.slots.words.iter().map(|words| ("activations".to_owned(), words * 4));
         let all = matrices.chain(shared).chain(slots).map(|(name, bytes)| (name, buffer_bytes(bytes)));
         all.max_by_key(|(_, bytes)| *bytes).unwrap_or_default()
     }
@@ -213,19 +216,24 @@ impl<'a> Planned<'a> {
         }
         let mut in_flight = 0;
         for (index, matrix) in self.resources.matrices().iter().enumerate() {
-            let tensor = tensor(checkpoint, &matrix.tensor)?;
-            let mut row = 0;
-            while row < matrix.rows {
-                let piece = checkpoint.read_piece(tensor, matrix.format, row, &mut Loss::default()).await?;
-                executor.upload_rows(matrix, index, row, &piece.held)?;
-                row += piece.rows;
-                report.loaded_bytes += piece.stored_bytes;
-                in_flight += piece.stored_bytes as usize;
-                if in_flight >= IN_FLIGHT_BYTES {
-                    executor.flush().await?;
-                    in_flight = 0;
-                    progress(report.clone());
+            let mut above = 0;
+            for (name, rows) in &matrix.tensors {
+                let tensor = tensor(checkpoint, name)?;
+                let mut row = 0;
+                while row < *rows {
+                    let piece =
+                        checkpoint.read_piece(tensor, matrix.format, row, &mut Loss::default()).await?;
+                    executor.upload_rows(matrix, index, above + row, &piece.held)?;
+                    row += piece.rows;
+                    report.loaded_bytes += piece.stored_bytes;
+                    in_flight += piece.stored_bytes as usize;
+                    if in_flight >= IN_FLIGHT_BYTES {
+                        executor.flush().await?;
+                        in_flight = 0;
+                        progress(report.clone());
+                    }
                 }
+                above += rows;
             }
         }
         executor.flush().await?;
@@ -235,9 +243,9 @@ impl<'a> Planned<'a> {
 }
 
 /// The planes of a matrix, part by part: its name and their bytes.
-fn planes(matrix: &MatrixInfo) -> impl Iterator<Item = (&str, u64)> {
+fn planes(matrix: &MatrixInfo) -> impl Iterator<Item = (String, u64)> {
     let planes = (0..matrix.part_count()).flat_map(|part| matrix.plane_bytes(part));
-    planes.map(|bytes| (matrix.tensor.as_str(), bytes))
+    planes.map(|bytes| (matrix.name(), bytes))
 }
 
 fn context_length(options: &LoadOptions, shape: &Shape) -> Result<u32> {

@@ -72,7 +72,9 @@ pub async fn quantise(
     let options = LoadOptions { quantise: Some(target), ..LoadOptions::default() };
     let planned = Planned::new(&checkpoint, &options, GUARANTEED_BINDING_BYTES)?;
     write_text_files(&checkpoint, folder, target, write).await?;
-    let matrices = planned.resources.matrices().iter().map(|matrix| (matrix.tensor.as_str(), matrix.format));
+    let matrices = planned.resources.matrices().iter();
+    let matrices =
+        matrices.flat_map(|matrix| matrix.tensors.iter().map(|(name, _)| (&**name, matrix.format)));
     let matrices: BTreeMap<&str, Format> = matrices.collect();
     let held = checkpoint.tensors.values().map(|tensor| {
         let format = matrices.get(tensor.name.as_str()).copied().unwrap_or(tensor.format);

@@ -71,7 +71,7 @@ impl GpuExecutor {
 
     fn allocate(gpu: Rc<Gpu>, resources: &Resources<'_>, slots: Slots, staging_words: u64) -> Self {
         let matrix = |matrix: &MatrixInfo| {
-            let plane = |bytes| gpu.buffer(&matrix.tensor, bytes, STORAGE);
+            let plane = |bytes| gpu.buffer(&matrix.name(), bytes, STORAGE);
             let part = |part| Part { planes: matrix.plane_bytes(part).into_iter().map(plane).collect() };
             (0..matrix.part_count()).map(part).collect()
         };

@@ -22,6 +22,7 @@ impl Projection {
 
     pub(super) fn constants(&self) -> Vec<(&'static str, f64)> {
         vec![
+            ("ABOVE", self.matrix.above.into()),
             ("COLUMNS", self.matrix.columns.into()),
             ("FIRST_ROW", self.matrix.first_row.into()),
             ("ROWS", self.matrix.rows.into()),
@@ -36,7 +37,7 @@ impl Projection {
             let matrix = &memory.matrices[usize::from(self.matrix.matrix)];
             let mut weights = vec![0.0; matrix.columns];
             for output in self.matrix.first_row..self.matrix.first_row + self.matrix.rows {
-                matrix.row(output as usize, &mut weights);
+                matrix.row((self.matrix.above + output) as usize, &mut weights);
                 let at = |row| self.y.start(row) + output as usize;
                 let (rows, mut row) = (self.y.rows.count(step.rows), 0);
                 while row < rows {

@@ -114,7 +114,8 @@ impl Activation {
     }
 }
 
-/// Rows `first_row .. first_row + rows` of a weight matrix: what one binding can hold.
+/// Rows `first_row .. first_row + rows` of a tensor: what one binding can hold. A matrix is one
+/// tensor, bound whole or in parts, or several that are stacked and bound together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MatrixPart {
     /// Index of the matrix among the model's resources.
@@ -123,7 +124,9 @@ pub struct MatrixPart {
     pub part: u16,
     /// How its weights are stored.
     pub format: Format,
-    /// First row in the whole matrix.
+    /// Rows of the tensors above it where it is stacked.
+    pub above: u32,
+    /// First row in its tensor.
     pub first_row: u32,
     /// Rows of this part.
     pub rows: u32,
@@ -211,6 +214,19 @@ macro_rules! kernels {
             /// [`KernelRules::matrix`].
             pub fn matrix(&self) -> Option<MatrixPart> {
                 match self { $(Kernel::$kernel(kernel) => kernel.matrix()),+ }
+            }
+            /// The weight matrix, to change where it lies.
+            pub(crate) fn matrix_mut(&mut self) -> Option<&mut MatrixPart> {
+                match self {
+                    Kernel::Embed(kernel) => Some(&mut kernel.matrix),
+                    Kernel::Matmul(Matmul(projection)) | Kernel::Matvec(Matvec(projection)) => {
+                        Some(&mut projection.matrix)
+                    }
+                    _ => {
+                        debug_assert!(self.matrix().is_none(), "{}", self.name());
+                        None
+                    }
+                }
             }
             /// [`KernelRules::imports`].
             pub fn imports(&self) -> Vec<Import> {

@@ -69,7 +69,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     /// `weights · x` for every row of `x`, `[rows, matrix rows]`.
     pub fn matmul(&mut self, matrix: Matrix, x: Activation) -> Activation {
         let info = self.resources.matrix(matrix.0);
-        assert_eq!(info.columns, x.width, "{}: columns, and width of the input", info.tensor);
+        assert_eq!(info.columns, x.width, "{}: columns, and width of the input", info.name());
         let y = self.scratch(x.rows, info.rows);
         for matrix in self.resources.parts(matrix) {
             let projection = Projection { x, matrix, y };

@@ -1,20 +1,22 @@
 //! What will run, as data: the kernels of one step in order, over named buffers.
 //!
 //! Reading order: [`resources`] (what all plans of a model share: matrices, vectors, tables,
-//! state), [`builder`] (the vocabulary in which models write plans), [`layout`] (which scratch
-//! buffers share memory). A plan is written once at load for a row count and then only run.
+//! state), [`builder`] (the vocabulary in which models write plans), [`stack`] (which matrices are
+//! bound together), [`layout`] (which scratch buffers share memory). A plan is written once at load for a row count and then only run.
 
 mod builder;
 mod layout;
 mod resources;
+mod stack;
 
 pub use builder::{Linear, PlanBuilder};
 pub use layout::{Slots, assign_slots};
 pub use resources::{
     Matrix, MatrixInfo, Resources, SharedBuffer, SharedRole, StateKind, TensorShapes, Transform, VectorPart,
 };
+pub use stack::stack;
 
-use crate::kernels::{Activation, Kernel};
+use crate::kernels::{Activation, Kernel, MatrixPart};
 
 /// A kernel in a plan and where it comes from.
 #[derive(Debug, Clone)]
@@ -40,9 +42,12 @@ pub struct Plan {
 
 impl Plan {
     /// Bytes of weights that one step reads: matrices in full, the embedding's rows not counted.
-    pub fn weight_bytes(&self, resources: &Resources) -> u64 {
+    pub fn weight_bytes(&self) -> u64 {
         let matrices = self.kernels.iter().filter(|planned| !matches!(planned.kernel, Kernel::Embed(_)));
         let parts = matrices.filter_map(|planned| planned.kernel.matrix());
-        parts.map(|part| resources.matrix(part.matrix).part_bytes(usize::from(part.part))).sum()
+        let row_bytes = |part: &MatrixPart| -> usize {
+            part.format.rules().plane_row_bytes(part.columns as usize).into_iter().sum()
+        };
+        parts.map(|part| u64::from(part.rows) * row_bytes(&part) as u64).sum()
     }
 }

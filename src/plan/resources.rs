@@ -20,14 +20,15 @@ pub trait TensorShapes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Matrix(pub(crate) u16);
 
-/// A weight matrix and how it is split so that every plane of a part fits one binding.
+/// A weight matrix: a tensor, or several stacked one above the other; and how it is split so that
+/// every plane of a part fits one binding.
 #[derive(Debug, Clone)]
 pub struct MatrixInfo {
-    /// The tensor in the checkpoint.
-    pub tensor: String,
+    /// The tensors in the checkpoint and how many rows each has, from the top.
+    pub tensors: Vec<(String, u32)>,
     /// How its weights are held: as they are stored, or smaller.
     pub format: Format,
-    /// Rows (outputs).
+    /// Rows (outputs) of all tensors.
     pub rows: u32,
     /// Weights per row (inputs).
     pub columns: u32,
@@ -36,6 +37,11 @@ pub struct MatrixInfo {
 }
 
 impl MatrixInfo {
+    /// Its tensors' names.
+    pub fn name(&self) -> String {
+        self.tensors.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
     /// How many parts there are.
     pub fn part_count(&self) -> usize {
         self.rows.div_ceil(self.rows_per_part) as usize
@@ -54,14 +60,9 @@ impl MatrixInfo {
         row_bytes.into_iter().map(|bytes| bytes as u64 * rows).collect()
     }
 
-    /// Bytes of all planes of a part.
-    pub fn part_bytes(&self, part: usize) -> u64 {
-        self.plane_bytes(part).iter().sum()
-    }
-
     /// Bytes of the whole matrix on the GPU.
     pub fn size_bytes(&self) -> u64 {
-        (0..self.part_count()).map(|part| self.part_bytes(part)).sum()
+        (0..self.part_count()).flat_map(|part| self.plane_bytes(part)).sum()
     }
 }
 
@@ -189,25 +190,54 @@ impl<'a> Resources<'a> {
         let part = |part| {
             let (first_row, rows) = info.part_rows(part);
             let (format, columns) = (info.format, info.columns);
-            MatrixPart { matrix: matrix.0, part: part as u16, format, first_row, rows, columns }
+            MatrixPart { matrix: matrix.0, part: part as u16, format, above: 0, first_row, rows, columns }
         };
         (0..info.part_count()).map(part).collect()
     }
 
+    /// Stacks matrices, given from the top, into one each; says for every matrix which it is in
+    /// now, and how many rows are above it there.
+    pub(super) fn stack(&mut self, stacks: &[Vec<u16>]) -> Vec<(u16, u32)> {
+        let mut places = vec![(0, 0); self.matrices.len()];
+        let alone = |index: &u16| !stacks.iter().any(|stack| stack[1..].contains(index));
+        let tops: Vec<u16> = (0..self.matrices.len() as u16).filter(alone).collect();
+        let mut matrices = Vec::new();
+        for top in tops {
+            let mut stacked = self.matrices[usize::from(top)].clone();
+            places[usize::from(top)] = (matrices.len() as u16, 0);
+            let stack = stacks.iter().find(|stack| stack[0] == top);
+            for index in stack.iter().flat_map(|stack| &stack[1..]) {
+                let below = &self.matrices[usize::from(*index)];
+                places[usize::from(*index)] = (matrices.len() as u16, stacked.rows);
+                stacked.tensors.extend(below.tensors.iter().cloned());
+                stacked.rows += below.rows;
+                stacked.rows_per_part = stacked.rows;
+            }
+            matrices.push(stacked);
+        }
+        self.matrices = matrices;
+        places
+    }
+
     /// The matrix of that tensor name and shape `[rows, columns]`.
     pub fn weight_matrix(&mut self, tensor: &str, rows: u32, columns: u32) -> Matrix {
-        if let Some(index) = self.matrices.iter().position(|matrix| matrix.tensor == tensor) {
+        if let Some(index) = self.matrices.iter().position(|matrix| matrix.name() == tensor) {
             return Matrix(index as u16);
         }
         let stored = self.check(tensor, &[rows as usize, columns as usize]);
         let format = stored.held_as(self.quantise, columns as usize);
-        let widest = format.rules().plane_row_bytes(columns as usize).into_iter().max().unwrap_or(4);
         // Whole tiles of a matrix product, so that only the last part has an edge.
-        let fitting = (self.max_binding_bytes / widest as u64).min(u64::from(u32::MAX)) as u32;
+        let fitting = self.fitting_rows(format, columns);
         let rows_per_part = if fitting >= rows { rows } else { (fitting / 64 * 64).max(1) };
-        let tensor = tensor.to_owned();
-        self.matrices.push(MatrixInfo { tensor, format, rows, columns, rows_per_part });
+        let tensors = vec![(tensor.to_owned(), rows)];
+        self.matrices.push(MatrixInfo { tensors, format, rows, columns, rows_per_part });
         Matrix((self.matrices.len() - 1) as u16)
+    }
+
+    /// Rows of a matrix whose planes one binding can hold.
+    pub(super) fn fitting_rows(&self, format: Format, columns: u32) -> u32 {
+        let widest = format.rules().plane_row_bytes(columns as usize).into_iter().max().unwrap_or(4);
+        (self.max_binding_bytes / widest as u64).min(u64::from(u32::MAX)) as u32
     }
 
     /// The tensor of that name and length, as f32.
@@ -284,7 +314,8 @@ impl<'a> Resources<'a> {
             SharedRole::RotaryTable(table) => table.divisors.as_deref(),
             _ => None,
         });
-        self.matrices.iter().map(|matrix| matrix.tensor.as_str()).chain(vectors).chain(divisors)
+        let matrices = self.matrices.iter().flat_map(|matrix| &matrix.tensors);
+        matrices.map(|(name, _)| name.as_str()).chain(vectors).chain(divisors)
     }
 
     /// `missing-tensors`, naming everything that was asked for and is not there as asked.

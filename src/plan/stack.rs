@@ -1,0 +1,49 @@
+//! Which matrices are stacked: those of one format that read the same input, such as a layer's
+//! queries, keys and values, so that one kernel can take all their rows.
+//!
+//! Kernels that take one tensor's rows know how many are above it. The embedding stays alone, and
+//! what would not fit one binding.
+
+use super::{Plan, Resources};
+use crate::kernels::{Activation, Kernel, Matmul, MatrixPart, Matvec};
+
+/// Stacks the matrices of a model's plans, which all have the same products.
+pub fn stack(plans: &mut [Plan], resources: &mut Resources<'_>) {
+    let stacks = plans.first().map_or_else(Vec::new, |plan| stacks(plan, resources));
+    let places = resources.stack(&stacks);
+    for planned in plans.iter_mut().flat_map(|plan| &mut plan.kernels) {
+        if let Some(part) = planned.kernel.matrix_mut() {
+            (part.matrix, part.above) = places[usize::from(part.matrix)];
+        }
+    }
+}
+
+/// Matrices to stack, from the top.
+fn stacks(plan: &Plan, resources: &Resources<'_>) -> Vec<Vec<u16>> {
+    let is_whole = |part: &MatrixPart| part.rows == resources.matrix(part.matrix).rows;
+    let is_embedding = |part: &MatrixPart| {
+        let mut kernels = plan.kernels.iter().map(|planned| &planned.kernel);
+        kernels.any(|kernel| matches!(kernel, Kernel::Embed(embed) if embed.matrix.matrix == part.matrix))
+    };
+    let products = plan.kernels.iter().filter_map(|planned| match &planned.kernel {
+        Kernel::Matmul(Matmul(product)) | Kernel::Matvec(Matvec(product)) => {
+            Some((product.x, product.matrix))
+        }
+        _ => None,
+    });
+    let mut stacks: Vec<(Activation, Vec<MatrixPart>)> = Vec::new();
+    for (x, part) in products.filter(|(_, part)| is_whole(part) && !is_embedding(part)) {
+        let matches = |(other, parts): &&mut (Activation, Vec<MatrixPart>)| {
+            let rows = parts.iter().map(|part| part.rows).sum::<u32>() + part.rows;
+            *other == x
+                && parts[0].format == part.format
+                && rows <= resources.fitting_rows(part.format, part.columns)
+        };
+        match stacks.iter_mut().find(matches) {
+            Some((_, parts)) => parts.push(part),
+            None => stacks.push((x, vec![part])),
+        }
+    }
+    let stacks = stacks.into_iter().filter(|(_, parts)| parts.len() > 1);
+    stacks.map(|(_, parts)| parts.iter().map(|part| part.matrix).collect()).collect()
+}
