@@ -24,7 +24,7 @@ test:
 
 bench:
 	@.ci/setup.sh rust wasm-std wasm-bindgen npm model vocabularies text python chromium vulkan
-	@.ci/build.sh native package page
+	@.ci/build.sh native package page compiler
 	@node tests/bench/run.mjs $(if $(ONLY),--only "$(ONLY)")
 
 build:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds a part of the product: `.ci/build.sh PART…`, parts native, package, page.
+# Builds a part of the product: `.ci/build.sh PART…`, parts native, package, page, compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . .ci/lib.sh
@@ -7,6 +7,9 @@ cd "$(dirname "$0")/.."
 WASM="$TARGET_DIR/wasm32-unknown-unknown/web/tablm.wasm"
 
 build_native() { cargo build --release --locked; }
+
+# What asks a GPU's compiler about kernels, for the benchmark.
+build_compiler() { cargo build --release --locked --example compiler; }
 
 # The engine as wasm, its JS glue, and the TypeScript around it.
 build_package() {
@@ -23,7 +26,7 @@ build_page() { TABLM_CACHE="$CACHE" node www/build.mjs; }
 
 for part in "$@"; do
     case $part in
-    native | package | page) "build_$part" ;;
-    *) fail "unknown part $part" "parts: native package page" ;;
+    native | package | page | compiler) "build_$part" ;;
+    *) fail "unknown part $part" "parts: native package page compiler" ;;
     esac
 done

@@ -23,7 +23,7 @@ use load::{CHUNK_PLAN, Planned, STEP_PLAN};
 
 pub use first_difference::{Difference, first_difference, normalised_error};
 pub use generate::{Completion, Event, GenerateRequest, Prompt, Timings, Usage, log_probability};
-pub use load::{DeviceChoice, LoadOptions, Memory, Progress};
+pub use load::{DeviceChoice, LoadOptions, Memory, PlannedStep, Progress};
 pub use model_text::{ModelText, Thinking};
 pub use quantise::{QuantiseReport, QuantisedTensor, quantise};
 
@@ -127,6 +127,8 @@ pub struct Estimate {
     pub tensors: Vec<TensorReport>,
     /// Bytes by what they are for.
     pub memory: Memory,
+    /// What one decoding step takes.
+    pub step: PlannedStep,
 }
 
 /// A loaded model and the sequence it is working on.
@@ -187,7 +189,18 @@ pub async fn estimate(
         misfit,
         tensors: checkpoint.tensors.values().map(report).collect(),
         memory: planned.memory(),
+        step: planned.step(),
     })
+}
+
+/// The plans that a load makes on an adapter whose bindings hold so many bytes, from headers alone.
+pub async fn plans(
+    files: Vec<Rc<dyn ByteSource>>,
+    options: &LoadOptions,
+    max_binding_bytes: u64,
+) -> Result<Vec<Plan>> {
+    let checkpoint = Checkpoint::open(files).await?;
+    Ok(Planned::new(&checkpoint, options, max_binding_bytes)?.plans)
 }
 
 /// The GPU if `device` allows and there is one, and why not where it was wanted first.

@@ -91,6 +91,15 @@ pub struct Memory {
     pub peak_gpu_bytes: u64,
 }
 
+/// What one decoding step takes, from its plan.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct PlannedStep {
+    /// Kernels dispatched on a GPU at the end of the context, where most are.
+    pub dispatches: usize,
+    /// Bytes of weights read.
+    pub weight_bytes: u64,
+}
+
 /// A model planned from its headers; nothing allocated.
 pub(super) struct Planned<'a> {
     pub(super) architecture: &'static str,
@@ -148,6 +157,14 @@ impl<'a> Planned<'a> {
         let scratch_bytes = other + slots + own;
         let peak_gpu_bytes = weights_bytes + state_bytes + scratch_bytes;
         Memory { weights_bytes, state_bytes, scratch_bytes, peak_gpu_bytes }
+    }
+
+    /// What one decoding step takes.
+    pub(super) fn step(&self) -> PlannedStep {
+        let plan = &self.plans[STEP_PLAN];
+        let step = Step { position: self.context_length - 1, rows: 1 };
+        let dispatched = plan.kernels.iter().filter(|planned| !planned.kernel.workgroups(step).contains(&0));
+        PlannedStep { dispatches: dispatched.count(), weight_bytes: plan.weight_bytes(&self.resources) }
     }
 
     /// The largest buffer that shaders bind, and what it is for. The read-back is no larger: it is

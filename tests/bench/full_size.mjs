@@ -19,9 +19,18 @@ async function run(program, parameters) {
   return stdout;
 }
 
-async function tablm(...parameters) {
+/** The command line's answer about a model. */
+export async function tablm(...parameters) {
   return JSON.parse(await run(nativeBinary, [...parameters, "--context", CONTEXT_LENGTH, "--json"]));
 }
+
+/** Makes a model's file, or with options a part of it; answers its path. */
+export async function made(name, ...options) {
+  return (await run(PYTHON, ["tests/data/make_full_size.py", name, ...options])).trim();
+}
+
+/** The path of a model's header. */
+export const header = (name) => made(name, "--header");
 
 /** How far the promise was from what came. */
 function errorOf(promised, found) {
@@ -89,7 +98,7 @@ export function fullSize(name, minutes, inBrowser) {
     minutes,
     keys: [...figures, ...(inBrowser ? webFigures : [])].map((figure) => `${name}.${figure}`),
     async measure(put) {
-      const file = (await run(PYTHON, ["tests/data/make_full_size.py", name])).trim();
+      const file = await made(name);
       await native(name, file, put);
       if (inBrowser) await web(name, file, put);
     },

@@ -9,14 +9,23 @@ const FILE = "target/bench.json";
 export const ratios = [
   { key: "vs_llamacpp_vulkan", ours: "native_gpu", theirs: "llamacpp_vulkan" },
   { key: "vs_llamacpp_cpu", ours: "native_cpu", theirs: "llamacpp_cpu" },
-  { key: "vs_wllama_cpu", ours: "web_cpu", theirs: "wllama_cpu" },
-  { key: "web_gpu_vs_wllama_cpu", ours: "web_gpu", theirs: "wllama_cpu" },
+  { key: "vs_ort_web", ours: "web_gpu", theirs: "ort_web" },
+  // Their path for CPUs against ours for GPUs on a software adapter, and against ours for CPUs.
+  { key: "vs_wllama_cpu", ours: "web_gpu", theirs: "wllama_cpu" },
+  { key: "web_cpu_vs_wllama_cpu", ours: "web_cpu", theirs: "wllama_cpu" },
 ];
 
 export const MEASURES = ["prefill", "decode"];
 
 /** What one decoding step costs, as the GPU executor counts it. */
-const STEP_UNITS = { dispatches: "dispatches", submits: "submits", readback_bytes: "bytes", weight_bytes: "bytes" };
+const STEP_UNITS = {
+  dispatches: "dispatches",
+  submits: "submits",
+  bind_groups_created: "bind groups",
+  write_buffer_bytes: "bytes",
+  readback_bytes: "bytes",
+  weight_bytes: "bytes",
+};
 
 /** The keys that a contender's runs give. */
 export function keysOf({ name, countsSteps }) {

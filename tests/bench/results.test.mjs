@@ -7,12 +7,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { contenders } from "./contenders/index.mjs";
+import { compare } from "./compiler.mjs";
 import { Interval } from "./machine.mjs";
 import { measurePart, partLines, parts, partWanted } from "./parts.mjs";
 import { keysOf, ratios, readResults, record, spread, wanted } from "./results.mjs";
 import { renderTable } from "./table.mjs";
+import { targets, verdict } from "./targets.mjs";
 
 const run = (prefill, decode, more = {}) => ({ prefill, decode, prefillTokens: 512, decodeTokens: 127, loadMs: 100, load: { own: 1, others: 0.1 }, ...more });
+const STEP = { dispatches: 513, submits: 1, bind_groups_created: 0, write_buffer_bytes: 8, readback_bytes: 4, weight_bytes: 8 };
 const contender = (name) => contenders.find((entry) => entry.name === name);
 const options = { promptTokens: 512, generateTokens: 128, runs: 3, minutes: 15 };
 
@@ -25,7 +28,7 @@ describe("results", () => {
 
   test("every value has the five fields, every ratio is of contenders that exist", () => {
     const results = {};
-    for (const entry of contenders) record(results, { ...entry, runs: [run(10, 5, { step: { dispatches: 513, submits: 1, readback_bytes: 4, weight_bytes: 8 } })] });
+    for (const entry of contenders) record(results, { ...entry, runs: [run(10, 5, { step: STEP })] });
     for (const [key, value] of Object.entries(results)) {
       assert.deepEqual(Object.keys(value), ["median", "min", "max", "runs", "unit"], key);
       assert.ok(value.min <= value.median && value.median <= value.max && value.runs === 1, key);
@@ -46,12 +49,12 @@ describe("results", () => {
 
   test("a contender that failed loses its old figures and ratios, others keep theirs", () => {
     const results = { "later.measure": { median: 1, min: 1, max: 1, runs: 1, unit: "ms" } };
-    for (const name of ["web_cpu", "wllama_cpu"]) record(results, { ...contender(name), runs: [run(10, 5)] });
+    for (const name of ["web_gpu", "wllama_cpu"]) record(results, { ...contender(name), runs: [run(10, 5)] });
     assert.ok(results["vs_wllama_cpu.decode"]);
     record(results, { ...contender("wllama_cpu"), runs: [] });
     assert.equal(results["vs_wllama_cpu.decode"], undefined);
     assert.deepEqual(Object.keys(results).filter((key) => key.startsWith("wllama")), []);
-    assert.ok(results["web_cpu.decode"] && results["later.measure"]);
+    assert.ok(results["web_gpu.decode"] && results["later.measure"]);
   });
 
   test("--only picks contenders by any of their keys", () => {
@@ -60,7 +63,8 @@ describe("results", () => {
     assert.deepEqual(picked("native_gpu.decode"), ["native_gpu"]);
     assert.deepEqual(picked("step."), ["native_gpu"]);
     assert.deepEqual(picked("vs_llamacpp_vulkan.prefill"), ["native_gpu", "llamacpp_vulkan"]);
-    assert.deepEqual(picked("vs_wllama"), ["web_cpu", "wllama_cpu"]);
+    assert.deepEqual(picked("vs_wllama"), ["web_gpu", "wllama_cpu"]);
+    assert.deepEqual(picked("vs_ort_web.decode"), ["web_gpu", "ort_web"]);
     assert.deepEqual(picked("nothing"), []);
     assert.equal(picked("").length, contenders.length);
   });
@@ -72,9 +76,33 @@ describe("results", () => {
     assert.deepEqual(results, { "small.bytes": spread([12345678], "bytes"), "other.ms": spread([2], "ms") });
     await assert.rejects(measurePart({ ...part, measure: async (put) => put("other.ms", 3, "ms") }, results), /other\.ms is not a key of small/);
     assert.deepEqual(Object.keys(results), ["other.ms"]);
-    assert.deepEqual(parts.filter((entry) => partWanted(entry, "nemotron4b.mem")).map((entry) => entry.name), ["nemotron4b"]);
-    const text = partLines({ "nemotron4b.memory.gpu_bytes": spread([3100000000], "bytes") });
-    assert.deepEqual(text, ["nemotron4b.memory.gpu_bytes  3,100,000,000 bytes"]);
+    const wanted = (prefix) => parts.filter((entry) => partWanted(entry, prefix)).map((entry) => entry.name);
+    assert.deepEqual(wanted("nemotron4b.mem"), ["nemotron4b"]);
+    assert.deepEqual(wanted("nemotron4b.step"), ["plans"]);
+    assert.deepEqual(wanted("compiler.navi21.matvec"), ["compiler"]);
+    const figures = { "nemotron4b.memory.gpu_bytes": 3100000000, "nemotron4b.step.dispatches": 121, "compiler.navi21.matvec.spills": 0 };
+    const lines = partLines(Object.fromEntries(Object.entries(figures).map(([key, value]) => [key, spread([value], "bytes")])));
+    assert.deepEqual(lines, ["nemotron4b.step.dispatches   121 bytes  target ≤ 120: missed", "nemotron4b.memory.gpu_bytes  3,100,000,000 bytes"]);
+  });
+
+  test("every target is of a figure that somebody measures, and is met at its limit", () => {
+    const keys = [...contenders.flatMap(keysOf), ...ratios.flatMap(({ key }) => [`${key}.prefill`, `${key}.decode`])];
+    for (const key of Object.keys(targets)) assert.ok(keys.includes(key) || parts.some((part) => partWanted(part, key)), key);
+    assert.deepEqual(verdict("vs_ort_web.decode", spread([15], "ratio")), ["≥ 15", "met"]);
+    assert.deepEqual(verdict("step.submits", spread([2], "submits")), ["≤ 1", "missed"]);
+    assert.deepEqual(verdict("native_gpu.decode", spread([2], "tokens/s")), ["", ""]);
+  });
+
+  test("a kernel that is worse than its budget, has none, or is gone, is named", () => {
+    const chip = (kernels, compiler = "Mesa 1") => ({ navi21: { compiler, kernels } });
+    const budgets = chip({ matvec: { instructions: 100, spills: 0 }, old: { instructions: 1 } });
+    const found = chip({ matvec: { instructions: 111, spills: 0 }, fresh: { instructions: 5 } });
+    const { problems, worst } = compare(budgets, found);
+    assert.deepEqual(problems, ["navi21 matvec: 111 instructions, budget 100", "navi21 fresh: no budget", "navi21 old: has a budget and is gone"]);
+    assert.equal(worst, 1.11);
+    assert.deepEqual(compare(budgets, budgets), { problems: [], worst: 1 });
+    assert.deepEqual(compare(budgets, chip({ matvec: { instructions: 100, spills: 1 }, old: { instructions: 1 } })).worst, Infinity);
+    assert.deepEqual(compare(budgets, chip({}, "Mesa 2")).problems, ["navi21: budgets are of Mesa 1, found Mesa 2"]);
   });
 
   test("an earlier file is read, a missing one is empty, any other is refused", () => {

@@ -1,8 +1,8 @@
 // The benchmark: TabLM and its peers on the same model file, side by side, in one run.
 // `node tests/bench/run.mjs [--only PREFIX] [--prompt-tokens N] [--generate-tokens N]`.
 // Contenders take turns, so that a disturbance of the machine meets all of them; what others
-// used of the machine meanwhile is measured and shown. BENCH_RUNS= sets the runs of each (3),
-// BENCH_MINUTES= the time for all of them (15; slow contenders get fewer runs), BENCH_WAIT= the most seconds that a run
+// used of the machine meanwhile is measured and shown. BENCH_RUNS= sets the runs of each (5),
+// BENCH_MINUTES= the time for all of them (30; slow contenders get fewer runs), BENCH_WAIT= the most seconds that a run
 // waits for others to leave the machine alone (20). What is no race, the parts, comes after it.
 
 import { existsSync } from "node:fs";
@@ -15,9 +15,9 @@ import { ratios, readResults, record, wanted, writeResults } from "./results.mjs
 import { renderTable } from "./table.mjs";
 
 const STANDARD = { promptTokens: 512, generateTokens: 128 };
-/** A contender that would decode for longer than this generates only `FEW_TOKENS`. */
+/** A contender that would decode for longer than this generates fewer tokens, but these at least. */
 const DECODE_LIMIT_S = 20;
-const FEW_TOKENS = 16;
+const FEW_TOKENS = 4;
 /** A run that takes longer ends its contender. */
 const RUN_LIMIT_MS = 480_000;
 const CLOSE_LIMIT_MS = 20_000;
@@ -57,8 +57,8 @@ function readOptions() {
     only: values.only,
     promptTokens,
     generateTokens,
-    runs: positive("BENCH_RUNS", process.env.BENCH_RUNS || "3"),
-    minutes: positive("BENCH_MINUTES", process.env.BENCH_MINUTES || "15"),
+    runs: positive("BENCH_RUNS", process.env.BENCH_RUNS || "5"),
+    minutes: positive("BENCH_MINUTES", process.env.BENCH_MINUTES || "30"),
     waitSeconds: positive("BENCH_WAIT", process.env.BENCH_WAIT || "20"),
     standard: promptTokens === STANDARD.promptTokens && generateTokens === STANDARD.generateTokens,
   };
@@ -98,8 +98,8 @@ async function begin(entry, options) {
     entry.device = entry.session.device;
     entry.notes = entry.session.notes;
     const warm = await limited(entry.session.run(WARM_UP), "the warm-up");
-    const seconds = ((options.generateTokens - 1) * warm.decodeMs) / warm.decodeTokens / 1000;
-    entry.generateTokens = seconds > DECODE_LIMIT_S ? Math.min(FEW_TOKENS, options.generateTokens) : options.generateTokens;
+    const affordable = Math.floor((DECODE_LIMIT_S * 1000 * warm.decodeTokens) / warm.decodeMs);
+    entry.generateTokens = Math.min(Math.max(affordable, FEW_TOKENS), options.generateTokens);
   } catch (error) {
     entry.failure = reasonOf(error);
     say(`${entry.name}: cannot run: ${entry.failure}`);

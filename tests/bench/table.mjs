@@ -3,6 +3,7 @@
 import { contenders } from "./contenders/index.mjs";
 import { BUSY_CORES } from "./machine.mjs";
 import { MEASURES, ratios } from "./results.mjs";
+import { verdict } from "./targets.mjs";
 
 /** Three digits that count. */
 function short(value) {
@@ -48,11 +49,26 @@ function row(contender, results, entry) {
   ];
 }
 
+/** A ratio, what it is to be, and whether it is. */
+function ratioCells(results, key) {
+  const figure = results[key];
+  return [cell(figure), ...(figure ? verdict(key, figure) : ["", ""])];
+}
+
+/** What a decoding step costs besides arithmetic. */
+function stepLines(results) {
+  const steps = Object.entries(results).filter(([key]) => /^step\.(?!encode_us)/.test(key));
+  if (steps.length === 0) return [];
+  const cells = ([key, figure]) => [key, `${figure.median} ${figure.unit}`, ...verdict(key, figure)];
+  return ["", ...align([["a decoding step", "", "target", ""], ...steps.map(cells)], 4)];
+}
+
 function ratioLines(results) {
   const lines = ratios
     .filter(({ key }) => MEASURES.some((measure) => results[`${key}.${measure}`]))
-    .map(({ key, ours, theirs }) => [key, `${ours} / ${theirs}`, ...MEASURES.map((measure) => cell(results[`${key}.${measure}`]))]);
-  return lines.length > 0 ? [...align([["ratio", "ours / theirs", ...MEASURES], ...lines], 2), ""] : [];
+    .map(({ key, ours, theirs }) => [key, `${ours} / ${theirs}`, ...MEASURES.flatMap((measure) => ratioCells(results, `${key}.${measure}`))]);
+  const heading = ["ratio", "ours / theirs", ...MEASURES.flatMap((measure) => [measure, "target", ""])];
+  return lines.length > 0 ? [...align([heading, ...lines], 2), ""] : [];
 }
 
 /** The whole report. */
@@ -87,9 +103,6 @@ export function renderTable({ results, entries, options, machine }) {
     lines.push(`busy: other programs used more than ${BUSY_CORES} cores during at least one of these runs`);
   }
   if (rows.some((cells) => cells.at(-1).includes("kept"))) lines.push("kept: from an earlier run, see target/bench.json");
-  const step = (part) => results[`step.${part}`]?.median;
-  if (step("dispatches") !== undefined) {
-    lines.push(`one decoding step on the GPU: ${step("dispatches")} dispatches, ${step("submits")} submits, ${step("readback_bytes")} bytes read back`);
-  }
+  lines.push(...stepLines(results));
   return lines.join("\n");
 }

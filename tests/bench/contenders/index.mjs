@@ -5,6 +5,7 @@
 
 import { llamacpp } from "./llamacpp.mjs";
 import { native } from "./native.mjs";
+import { ortWeb } from "./ort_web.mjs";
 import { web } from "./web.mjs";
 import { wllama } from "./wllama.mjs";
 
@@ -15,6 +16,7 @@ export const contenders = [
   { name: "llamacpp_cpu", title: "llama.cpp native, CPU, 1 thread", start: () => llamacpp({ gpu: false, threads: 1 }) },
   { name: "llamacpp_cpu2", title: "llama.cpp native, CPU, 2 threads", start: () => llamacpp({ gpu: false, threads: 2 }) },
   { name: "web_gpu", title: "TabLM in Chromium, WebGPU", start: () => web("webgpu") },
+  { name: "ort_web", title: "transformers.js in Chromium, WebGPU", start: () => ortWeb() },
   { name: "web_cpu", title: "TabLM in Chromium, CPU", start: () => web("cpu") },
   { name: "wllama_cpu", title: "wllama in Chromium, CPU, 1 thread", start: () => wllama() },
 ];

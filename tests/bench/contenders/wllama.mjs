@@ -1,25 +1,16 @@
 // wllama, llama.cpp as wasm, in Chromium on one thread: a page without special headers has no more.
 
-import { createReadStream, statSync } from "node:fs";
-import { join } from "node:path";
+import { dirname } from "node:path";
 import { openBrowser, openPage, openServer } from "../../web/support.mjs";
-import { CONTEXT_LENGTH, modelPath, readPrompt } from "../model.mjs";
+import { CONTEXT_LENGTH, modelName, modelPath, readPrompt } from "../model.mjs";
 import { installPeers, peerFolder } from "../peers.mjs";
-
-function sendModel(response) {
-  response.writeHead(200, { "Content-Type": "application/octet-stream", "Content-Length": statSync(modelPath).size });
-  createReadStream(modelPath).pipe(response);
-}
-
-function sendPage(response) {
-  response.writeHead(200, { "Content-Type": "text/html" }).end("<!doctype html><title>wllama</title>");
-}
+import { serveFolders } from "./folders.mjs";
 
 /** Runs in the page: loads the model, keeps it there. */
-async function load({ contextLength }) {
+async function load({ url, contextLength }) {
   const { Wllama, LoggerWithoutDebug } = await import("/esm/index.js");
   const start = performance.now();
-  const model = await (await fetch("/model.gguf")).blob();
+  const model = await (await fetch(url)).blob();
   window.wllama = new Wllama({ default: "/esm/wasm/wllama.wasm" }, { logger: LoggerWithoutDebug });
   await window.wllama.loadModel([model], { n_ctx: contextLength, n_batch: 512, n_threads: 1, n_gpu_layers: 0, n_parallel: 1 });
   return { version: Wllama.getLibllamaVersion(), threads: window.wllama.getNumThreads(), loadMs: performance.now() - start };
@@ -45,12 +36,7 @@ export async function wllama() {
   const server = await openServer({
     folder: peerFolder("@wllama/wllama"),
     policy: null,
-    before(request, response) {
-      if (request.url === "/blank") sendPage(response);
-      else if (request.url === "/model.gguf") sendModel(response);
-      else return false;
-      return true;
-    },
+    before: serveFolders({ "/models": dirname(modelPath) }),
   });
   let browser;
   const close = async () => {
@@ -60,7 +46,7 @@ export async function wllama() {
   try {
     browser = await openBrowser({ adapter: false });
     const { page } = await openPage(browser.context, `${server.address}/blank`);
-    const { version, threads, loadMs } = await page.evaluate(load, { contextLength: CONTEXT_LENGTH });
+    const { version, threads, loadMs } = await page.evaluate(load, { url: `/models/${modelName}`, contextLength: CONTEXT_LENGTH });
     const { text, ids } = readPrompt();
     const run = async ({ promptTokens, generateTokens }) => {
       // Less than the whole prompt is asked for only to warm up: about as many tokens do.

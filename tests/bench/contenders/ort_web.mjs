@@ -1,0 +1,72 @@
+// transformers.js, on onnxruntime-web's WebGPU, in Chromium: the same weights, turned into its 4 bits.
+
+import { openBrowser, openPage, openServer } from "../../web/support.mjs";
+import { readPrompt } from "../model.mjs";
+import { installPeers, onnxModel, peerFolder } from "../peers.mjs";
+import { serveFolders } from "./folders.mjs";
+
+const NAME = "smollm2";
+
+/** Runs in the page: loads the model, keeps it there. */
+async function load({ name }) {
+  const { AutoModelForCausalLM, Tensor, env } = await import("/transformers/transformers.min.js");
+  Object.assign(env, { allowRemoteModels: false, allowLocalModels: true, localModelPath: "/onnx/", useBrowserCache: false });
+  env.backends.onnx.wasm.wasmPaths = "/ort/";
+  const start = performance.now();
+  const model = await AutoModelForCausalLM.from_pretrained(name, { device: "webgpu", dtype: "q4" });
+  window.peer = { model, Tensor };
+  return { version: env.version, loadMs: performance.now() - start };
+}
+
+/** Runs in the page: one answer; the streamer is told of the prompt first, then of each token. */
+async function answer({ ids, generateTokens }) {
+  const { model, Tensor } = window.peer;
+  const times = [];
+  const streamer = { put: () => times.push(performance.now()), end: () => undefined };
+  const whole = (values) => new Tensor("int64", BigInt64Array.from(values, BigInt), [1, ids.length]);
+  const start = performance.now();
+  await model.generate({
+    input_ids: whole(ids),
+    attention_mask: whole(ids.map(() => 1)),
+    do_sample: false,
+    max_new_tokens: generateTokens,
+    min_new_tokens: generateTokens,
+    streamer,
+  });
+  return { first: times[1] - start, rest: times.at(-1) - times[1], count: times.length - 1 };
+}
+
+/** A session. */
+export async function ortWeb() {
+  await installPeers();
+  const folder = await onnxModel(NAME);
+  const server = await openServer({
+    policy: null,
+    before: serveFolders({
+      "/transformers": peerFolder("@huggingface/transformers/dist"),
+      "/ort": peerFolder("onnxruntime-web/dist"),
+      "/onnx": folder,
+    }),
+  });
+  let browser;
+  const close = async () => {
+    await browser?.close();
+    await server.close();
+  };
+  try {
+    browser = await openBrowser({ adapter: true });
+    const { page } = await openPage(browser.context, `${server.address}/blank`);
+    page.setDefaultTimeout(0);
+    const { version, loadMs } = await page.evaluate(load, { name: NAME });
+    const { ids } = readPrompt();
+    const run = async ({ promptTokens, generateTokens }) => {
+      const { first, rest, count } = await page.evaluate(answer, { ids: ids.slice(0, promptTokens), generateTokens });
+      if (count !== generateTokens) throw new Error(`transformers.js generated ${count} tokens, expected ${generateTokens}`);
+      return { prefillTokens: promptTokens, prefillMs: first, decodeTokens: count - 1, decodeMs: rest, loadMs };
+    };
+    return { device: `WebGPU, transformers.js ${version}`, run, close };
+  } catch (error) {
+    await close().catch(() => undefined);
+    throw error;
+  }
+}

@@ -1,0 +1,32 @@
+// What is aimed at, figure by figure, and whether it is met.
+
+const atMost = (limit) => ({ text: `≤ ${limit.toLocaleString("en")}`, met: (value) => value <= limit });
+const atLeast = (limit) => ({ text: `≥ ${limit.toLocaleString("en")}`, met: (value) => value >= limit });
+const LLAMA_LAYERS = 32;
+
+export const targets = {
+  "nemotron4b.memory.overhead_ratio": atMost(1.05),
+  "nemotron4b.memory.estimate_error": atMost(0.02),
+  "nemotron4b.wasm_heap_bytes": atMost(128 * 2 ** 20),
+  "quantise.smollm2.loss_vs_q4_0": atMost(0.7),
+  "nemotron4b.step.dispatches": atMost(120),
+  "llama_minitron_width.step.dispatches": atMost(7 * LLAMA_LAYERS + 5),
+  "step.submits": atMost(1),
+  "step.bind_groups_created": atMost(0),
+  "step.write_buffer_bytes": atMost(0),
+  "step.readback_bytes": atMost(16),
+  "nemotron4b.step.weight_bytes": atMost(2.01e9),
+  "nemotron4b_gguf.step.weight_bytes": atMost(2.56e9),
+  "vs_llamacpp_vulkan.decode": atLeast(5),
+  "vs_llamacpp_vulkan.prefill": atLeast(3),
+  "vs_ort_web.decode": atLeast(15),
+  "vs_ort_web.prefill": atLeast(3),
+  "compiler.worst_vs_budget": atMost(1.1),
+};
+
+/** What a figure is to be and whether it is; empty for one without a target. */
+export function verdict(key, figure) {
+  const target = targets[key];
+  if (!target) return ["", ""];
+  return [target.text, target.met(figure.median) ? "met" : "missed"];
+}
