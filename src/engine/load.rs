@@ -164,7 +164,7 @@ impl<'a> Planned<'a> {
         let plan = &self.plans[STEP_PLAN];
         let step = Step { position: self.context_length - 1, rows: 1 };
         let dispatched = plan.kernels.iter().filter(|planned| !planned.kernel.workgroups(step).contains(&0));
-        PlannedStep { dispatches: dispatched.count(), weight_bytes: plan.weight_bytes(&self.resources) }
+        PlannedStep { dispatches: dispatched.count(), weight_bytes: plan.weight_bytes() }
     }
 
     /// The largest buffer that shaders bind, and what it is for. The read-back is no larger: it is
