@@ -44,6 +44,9 @@ fn convolve(channel: u32, store: bool) -> f32 {
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if (step.rows == 0u) {
+        return; // after the end: the state stays
+    }
     let head = group.x;
     let heads_per_group = HEADS / GROUPS;
     let inner = HEADS * HEAD_DIM;

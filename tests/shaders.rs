@@ -14,7 +14,7 @@ use tablm::kernels::{
     AttentionShape, Function, Kernel, Pairing, RotaryTable, Rows, SHADER_PIECES, ScanBuffers, ScanShape,
     Step, shader_piece,
 };
-use tablm::plan::{Plan, PlanBuilder, Resources, TensorShapes};
+use tablm::plan::{Plan, PlanBuilder, Resources, Tail, TensorShapes};
 
 /// What the WebGPU specification guarantees.
 const STORAGE_BUFFERS: usize = 8;
@@ -83,7 +83,8 @@ fn plan(format: Format, capacity: u32, max_binding_bytes: u64) -> Plan {
     plan.matmul(matrix, sum);
     let last = plan.last_row(sum);
     let logits = plan.matmul(matrix, last);
-    let plan = plan.finish(logits);
+    let mut plan = plan.finish(logits);
+    plan.kernels.extend(Tail::new(&mut resources, VOCABULARY, 16).plan.kernels);
     resources.check_complete("test").unwrap();
     plan
 }

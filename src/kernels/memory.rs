@@ -1,6 +1,6 @@
 //! What a kernel's meaning reads and writes: a plan's buffers and matrices on the CPU.
 
-use super::{Activation, Buffer};
+use super::{Activation, Buffer, Sampling};
 use crate::formats::Format;
 
 /// A weight matrix as it is stored in the file.
@@ -61,6 +61,11 @@ impl CpuMemory {
             }
             Buffer::Shared(index) => &mut self.shared[usize::from(index)],
         }
+    }
+
+    /// The words of a buffer as how a token is chosen.
+    pub(super) fn sampling(&self, buffer: Buffer) -> Sampling {
+        *bytemuck::from_bytes(bytemuck::cast_slice(&self.read(buffer)[..size_of::<Sampling>() / 4]))
     }
 
     /// One row of an activation.

@@ -5,11 +5,13 @@
 //! over the stored weights, accumulating in `f64`. Nothing here knows an executor.
 
 mod memory;
+mod sampling;
 mod ssm;
 
 mod add;
 mod attention;
 mod cache_store;
+mod candidates;
 mod elementwise;
 mod embed;
 mod gated_activation;
@@ -17,6 +19,7 @@ mod last_row;
 mod layer_norm;
 mod matmul;
 mod matvec;
+mod pick;
 mod rms_norm;
 mod rope;
 mod ssm_conv;
@@ -27,6 +30,7 @@ mod ssm_step;
 pub use add::Add;
 pub use attention::{Attention, AttentionShape};
 pub use cache_store::CacheStore;
+pub use candidates::Candidates;
 pub use elementwise::{Elementwise, Function};
 pub use embed::Embed;
 pub use gated_activation::GatedActivation;
@@ -35,8 +39,10 @@ pub use layer_norm::LayerNorm;
 pub use matmul::Matmul;
 pub use matvec::{Matvec, Projection};
 pub use memory::{CpuMatrix, CpuMemory};
+pub use pick::Pick;
 pub use rms_norm::RmsNorm;
 pub use rope::{Pairing, Rope, RotaryTable};
+pub use sampling::{Picked, Sampling, SamplingBuffers};
 pub use ssm::{ScanBuffers, ScanShape};
 pub use ssm_conv::SsmConv;
 pub use ssm_scan::SsmScan;
@@ -251,8 +257,8 @@ macro_rules! kernels {
 }
 
 kernels! {
-    Add, Attention, CacheStore, Elementwise, Embed, GatedActivation, LastRow, LayerNorm, Matmul, Matvec,
-    RmsNorm, Rope, SsmConv, SsmScan, SsmScores, SsmStep,
+    Add, Attention, CacheStore, Candidates, Elementwise, Embed, GatedActivation, LastRow, LayerNorm, Matmul,
+    Matvec, Pick, RmsNorm, Rope, SsmConv, SsmScan, SsmScores, SsmStep,
 }
 
 macro_rules! pieces {
@@ -271,6 +277,6 @@ macro_rules! pieces {
 }
 
 pieces! {
-    "epilogues/store", "lib/function", "lib/reduce", "lib/ssm", "lib/step", "lib/tanh", "lib/weights32",
-    "prologues/plain",
+    "epilogues/store", "lib/function", "lib/reduce", "lib/sampling", "lib/ssm", "lib/step", "lib/tanh",
+    "lib/weights32", "prologues/plain",
 }

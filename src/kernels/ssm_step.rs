@@ -45,6 +45,9 @@ impl KernelRules for SsmStep {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
+        if step.rows == 0 {
+            return;
+        }
         let shape = self.shape;
         let (inner, channels) = (shape.inner() as usize, shape.channels() as usize);
         let kernel = shape.conv_kernel as usize;

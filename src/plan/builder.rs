@@ -5,9 +5,9 @@
 
 use super::{Matrix, Plan, PlannedKernel, Resources};
 use crate::kernels::{
-    Activation, Add, Attention, AttentionShape, Buffer, CacheStore, Elementwise, Embed, Function,
-    GatedActivation, Kernel, LastRow, LayerNorm, Matmul, Matvec, Pairing, Projection, RmsNorm, Rope, Rows,
-    ScanBuffers, ScanShape, SsmConv, SsmScan, SsmScores, SsmStep,
+    Activation, Add, Attention, AttentionShape, Buffer, CacheStore, Candidates, Elementwise, Embed, Function,
+    GatedActivation, Kernel, LastRow, LayerNorm, Matmul, Matvec, Pairing, Pick, Projection, RmsNorm, Rope,
+    Rows, SamplingBuffers, ScanBuffers, ScanShape, SsmConv, SsmScan, SsmScores, SsmStep,
 };
 
 /// Plans of at most this many rows use the matrix-vector kernel, larger ones the tiled one.
@@ -201,6 +201,12 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         let y = self.scratch(Rows::One, x.width);
         self.push(LastRow { x, y });
         y
+    }
+
+    /// The choice of a token.
+    pub(super) fn pick(&mut self, buffers: SamplingBuffers) {
+        self.push(Candidates(buffers));
+        self.push(Pick(buffers));
     }
 
     fn scratch(&mut self, rows: Rows, width: u32) -> Activation {

@@ -3,6 +3,9 @@
 //!
 //! Shaders read whole units of 32 words, past the width of a row up to its stride, and rely on
 //! zeros there. So rows that have such a tail share memory only with rows of the same width.
+//!
+//! Logits have a slot that nothing else uses, the same for all plans: what follows a plan, the
+//! choice of a token, need not know which it was.
 
 use super::Plan;
 use crate::kernels::{Activation, Buffer};
@@ -16,10 +19,13 @@ pub struct Slots {
     pub of: Vec<Vec<u16>>,
 }
 
+/// The slot of the logits.
+const LOGITS: usize = 0;
+
 /// First-fit over lifetimes, plan by plan.
 pub fn assign_slots(plans: &[&Plan]) -> Slots {
-    let mut slots = Slots { words: Vec::new(), of: Vec::new() };
-    let mut tails = Vec::new();
+    let mut slots = Slots { words: vec![0], of: Vec::new() };
+    let mut tails = vec![0];
     for plan in plans {
         let assigned = assign(plan, &mut slots.words, &mut tails);
         slots.of.push(assigned);
@@ -32,6 +38,7 @@ fn assign(plan: &Plan, words: &mut Vec<u64>, tails: &mut Vec<u32>) -> Vec<u16> {
     let tail = |x: &Activation| if x.width == x.stride { 0 } else { x.width };
     // The index of the kernel after which a slot is free again.
     let mut busy_until: Vec<Option<usize>> = vec![None; words.len()];
+    busy_until[LOGITS] = Some(usize::MAX);
     let mut order: Vec<usize> = (0..plan.scratch.len()).collect();
     order.sort_by_key(|buffer| first_use[*buffer]);
     let mut assigned = vec![0; plan.scratch.len()];
@@ -40,21 +47,22 @@ fn assign(plan: &Plan, words: &mut Vec<u64>, tails: &mut Vec<u32>) -> Vec<u16> {
             tails[*slot] == tail(&plan.scratch[buffer])
                 && busy_until[*slot].is_none_or(|until| until < first_use[buffer])
         };
-        let slot = (0..words.len()).find(free).unwrap_or_else(|| {
+        let is_logits = Buffer::Scratch(buffer as u16) == plan.logits.buffer;
+        let slot = if is_logits { Some(LOGITS) } else { (0..words.len()).find(free) };
+        let slot = slot.unwrap_or_else(|| {
             words.push(0);
             tails.push(tail(&plan.scratch[buffer]));
             busy_until.push(None);
             words.len() - 1
         });
         words[slot] = words[slot].max(plan.scratch[buffer].words(plan.capacity));
-        busy_until[slot] = Some(last_use[buffer]);
+        busy_until[slot] = busy_until[slot].max(Some(last_use[buffer]));
         assigned[buffer] = slot as u16;
     }
     assigned
 }
 
-/// Index of the first and of the last kernel that binds each scratch buffer. The logits are
-/// read after the last kernel.
+/// Index of the first and of the last kernel that binds each scratch buffer.
 fn lifetimes(plan: &Plan) -> (Vec<usize>, Vec<usize>) {
     let count = plan.scratch.len();
     let (mut first, mut last) = (vec![usize::MAX; count], vec![0; count]);
@@ -66,9 +74,6 @@ fn lifetimes(plan: &Plan) -> (Vec<usize>, Vec<usize>) {
                 last[buffer] = index;
             }
         }
-    }
-    if let Buffer::Scratch(buffer) = plan.logits.buffer {
-        last[usize::from(buffer)] = plan.kernels.len();
     }
     (first, last)
 }

@@ -2,12 +2,14 @@
 //!
 //! Reading order: [`resources`] (what all plans of a model share: matrices, vectors, tables,
 //! state), [`builder`] (the vocabulary in which models write plans), [`stack`] (which matrices are
-//! bound together), [`layout`] (which scratch buffers share memory). A plan is written once at load for a row count and then only run.
+//! bound together), [`layout`] (which scratch buffers share memory), [`tail`] (the choice of a
+//! token). A plan is written once at load for a row count and then only run.
 
 mod builder;
 mod layout;
 mod resources;
 mod stack;
+mod tail;
 
 pub use builder::{Linear, PlanBuilder};
 pub use layout::{Slots, assign_slots};
@@ -15,6 +17,7 @@ pub use resources::{
     Matrix, MatrixInfo, Resources, SharedBuffer, SharedRole, StateKind, TensorShapes, Transform, VectorPart,
 };
 pub use stack::stack;
+pub use tail::Tail;
 
 use crate::kernels::{Activation, Kernel, MatrixPart};
 

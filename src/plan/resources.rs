@@ -133,6 +133,8 @@ pub enum SharedRole {
     Vector(Vec<VectorPart>),
     /// Computed at load.
     RotaryTable(RotaryTable),
+    /// How tokens are chosen: written by the host when a request begins.
+    Sampling,
     /// What a sequence carries from step to step; zero at its beginning.
     State(StateKind),
 }
@@ -301,6 +303,11 @@ impl<'a> Resources<'a> {
             *words = (*words).max(u64::from(capacity));
         }
         buffer
+    }
+
+    /// A buffer for the choice of tokens.
+    pub(super) fn sampling(&mut self, name: &str, words: u64) -> Buffer {
+        self.get_or_add(name, words, SharedRole::Sampling)
     }
 
     /// Every tensor that was asked for.

@@ -7,6 +7,7 @@ mod attention;
 mod common;
 mod elementwise;
 mod matrices;
+mod sampling;
 mod scan;
 
 use std::collections::HashMap;
@@ -118,6 +119,7 @@ fn fill_shared(
                 gpu.write_tokens(&case.tokens);
                 continue;
             }
+            SharedRole::Sampling => continue,
             SharedRole::State(_) | SharedRole::Vector(_) => random.normals(buffer.words as usize),
         };
         cpu.write_shared(index, 0, &words);

@@ -1,0 +1,62 @@
+// logits[t] ← logits[t] with bias and penalties; best[i] = the greatest of the 32 of tile i, as
+// its key and its id, the lowest id among equals.
+// A workgroup takes 64 tiles, an invocation one: no barrier, and the whole row takes few loads.
+#import lib/sampling
+override VOCABULARY: u32;
+
+@group(0) @binding(1) var<storage, read> sampling: Sampling; // [1]
+@group(0) @binding(2) var<storage, read> adjustments: array<vec2<u32>>; // [VOCABULARY], bias and occurrences
+@group(0) @binding(3) var<storage, read_write> logits: array<vec4<u32>>; // [tiles, 8], as bits
+@group(0) @binding(4) var<storage, read_write> best: array<vec2<u32>>; // [tiles]
+
+fn adjusted(id: u32, bits: u32) -> u32 {
+    let key = key_of(bits);
+    if (id >= VOCABULARY || key <= LEAST_KEY || key >= BAD_KEY) {
+        return bits;
+    }
+    let adjustment = adjustments[id];
+    if (adjustment.x == MINUS_INFINITY) {
+        return MINUS_INFINITY;
+    }
+    var logit = bitcast<f32>(bits) + bitcast<f32>(adjustment.x);
+    if (adjustment.y != 0u) {
+        let penalty = sampling.repetition_penalty;
+        logit = select(logit * penalty, logit / penalty, logit > 0.0);
+        // The highest bit is for the prompt, the others count what was generated.
+        let generated = adjustment.y & 0x7fffffffu;
+        if (generated > 0u) {
+            logit -= sampling.frequency_penalty * f32(generated) + sampling.presence_penalty;
+        }
+    }
+    return bitcast<u32>(logit);
+}
+
+fn better(best: vec2<u32>, id: u32, bits: u32) -> vec2<u32> {
+    let key = key_of(bits);
+    return select(best, vec2<u32>(key, id), id < VOCABULARY && key > best.x);
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) invocation: vec3<u32>) {
+    let tile = invocation.x;
+    if (tile * 32u >= VOCABULARY) {
+        return;
+    }
+    var greatest = vec2<u32>(0u, tile * 32u);
+    for (var quad = tile * 8u; quad < tile * 8u + 8u; quad++) {
+        let id = quad * 4u;
+        var bits = logits[quad];
+        if (sampling.adjusts != 0u) {
+            bits = vec4<u32>(
+                adjusted(id, bits.x), adjusted(id + 1u, bits.y),
+                adjusted(id + 2u, bits.z), adjusted(id + 3u, bits.w),
+            );
+            logits[quad] = bits;
+        }
+        greatest = better(greatest, id, bits.x);
+        greatest = better(greatest, id + 1u, bits.y);
+        greatest = better(greatest, id + 2u, bits.z);
+        greatest = better(greatest, id + 3u, bits.w);
+    }
+    best[tile] = greatest;
+}

@@ -1,0 +1,104 @@
+//! The choice of the next token, and the step that follows.
+
+use super::sampling::{BAD_KEY, LEAST_KEY, key_of, logit_of};
+use super::{Binding, CpuMemory, KernelRules, Picked, Sampling, SamplingBuffers, Step};
+
+/// Chooses from what [`super::Candidates`] left: the greatest logit, of equal ones the lowest id;
+/// or by top-k, top-p and min-p on the distribution before temperature, temperature, and a draw.
+/// Does nothing in a step of no rows.
+#[derive(Debug, Clone)]
+pub struct Pick(pub SamplingBuffers);
+
+impl KernelRules for Pick {
+    const NAME: &'static str = "pick";
+    const SHADER: &'static str = include_str!("../../shaders/pick.wgsl");
+
+    fn bindings(&self) -> Vec<Binding> {
+        vec![
+            Binding::read(self.0.sampling),
+            Binding::read(self.0.random),
+            Binding::read(self.0.logits.buffer),
+            Binding::read(self.0.best.buffer),
+            Binding::write(self.0.adjustments),
+            Binding::write(self.0.tokens),
+            Binding::write(self.0.picked),
+        ]
+    }
+
+    fn constants(&self) -> Vec<(&'static str, f64)> {
+        let vocabulary = self.0.logits.width;
+        let tiles = SamplingBuffers::tiles(vocabulary).div_ceil(256);
+        vec![("VOCABULARY", vocabulary.into()), ("TILES", tiles.into())]
+    }
+
+    fn workgroups(&self, _step: Step) -> [u32; 3] {
+        [1, 1, 1]
+    }
+
+    fn reference(&self, memory: &mut CpuMemory, step: Step) {
+        if step.rows == 0 {
+            return;
+        }
+        let Self(buffers) = self;
+        let sampling = memory.sampling(buffers.sampling);
+        let best = memory.read(buffers.best.buffer).chunks_exact(2);
+        let best = best.take(SamplingBuffers::tiles(buffers.logits.width) as usize);
+        let best = best.map(|pair| (pair[0].to_bits(), pair[1].to_bits()));
+        let (key, mut token) = best.fold((0, 0), |best, other| if other.0 > best.0 { other } else { best });
+        let mut flags = 0;
+        if key >= BAD_KEY {
+            flags = Picked::BAD_LOGIT;
+        } else if key <= LEAST_KEY {
+            flags = Picked::NOTHING_LEFT;
+        } else {
+            if sampling.temperature > 0.0 {
+                let unit = memory.read(buffers.random)[(step.position + step.rows) as usize];
+                token = draw(&sampling, memory.row(&buffers.logits, 0), unit);
+            }
+            let occurrences = &mut memory.buffer_mut(buffers.adjustments)[token as usize * 2 + 1];
+            *occurrences = f32::from_bits(occurrences.to_bits() + 1);
+            memory.buffer_mut(buffers.tokens)[0] = f32::from_bits(token);
+            if sampling.stops.contains(&token) {
+                flags = Picked::STOPPED;
+            }
+        }
+        let words = [step.position + step.rows, u32::from(flags == 0), token, flags];
+        memory.buffer_mut(buffers.picked)[..4].copy_from_slice(&words.map(f32::from_bits));
+    }
+}
+
+/// Sorts, cuts and draws.
+fn draw(sampling: &Sampling, logits: &[f32], unit: f32) -> u32 {
+    let keys = (0..).zip(logits).map(|(id, logit)| (key_of(*logit), id));
+    let mut order: Vec<(u32, u32)> = keys.filter(|(key, _)| *key > LEAST_KEY).collect();
+    order.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+    let greatest = logit_of(order[0].0);
+    let distance = |key: u32| f64::from(logit_of(key) - greatest);
+    if sampling.top_k > 0 {
+        order.truncate(sampling.top_k as usize);
+    }
+    if sampling.top_p < 1.0 {
+        let wanted =
+            order.iter().map(|(key, _)| distance(*key).exp()).sum::<f64>() * f64::from(sampling.top_p);
+        let mut reached = 0.0;
+        let enough = order.iter().position(|(key, _)| {
+            reached += distance(*key).exp();
+            reached >= wanted
+        });
+        order.truncate(enough.map_or(order.len(), |last| last + 1));
+    }
+    let least = key_of(greatest + sampling.min_distance);
+    order.retain(|(key, _)| *key >= least);
+    order.sort_unstable_by_key(|(_, id)| *id);
+    let mass = |key: u32| (distance(key) / f64::from(sampling.temperature)).exp();
+    let mut rest = f64::from(unit) * order.iter().map(|(key, _)| mass(*key)).sum::<f64>();
+    let mut chosen = 0;
+    for (key, id) in order.into_iter().filter(|(key, _)| mass(*key) > 0.0) {
+        chosen = id;
+        rest -= mass(key);
+        if rest < 0.0 {
+            break;
+        }
+    }
+    chosen
+}

@@ -1,0 +1,111 @@
+//! What the kernels that choose a token share: how it is chosen, over which buffers, and how
+//! logits are ordered.
+
+use super::{Activation, Buffer};
+
+/// How a token is chosen. Mirrored in `shaders/lib/sampling.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Sampling {
+    /// 0 takes the greatest logit.
+    pub temperature: f32,
+    /// Only the so many greatest; 0 for all.
+    pub top_k: u32,
+    /// Only the greatest that reach this probability together.
+    pub top_p: f32,
+    /// How far below the greatest a logit may lie, as a negative number.
+    pub min_distance: f32,
+    /// Divides the logits of tokens that occurred when positive, multiplies them when negative.
+    pub repetition_penalty: f32,
+    /// Taken off a logit for each time its token was generated.
+    pub frequency_penalty: f32,
+    /// Taken off a logit once if its token was generated.
+    pub presence_penalty: f32,
+    /// Whether the adjustments count, 0 or 1.
+    pub adjusts: u32,
+    /// Tokens after which nothing follows; what is no token fills the rest.
+    pub stops: [u32; Sampling::STOPS],
+}
+
+impl Sampling {
+    /// The most tokens that end an answer.
+    pub const STOPS: usize = 32;
+    /// What fills the rest of the stops.
+    pub const NO_TOKEN: u32 = u32::MAX;
+    /// The bit of an adjustment's occurrences that is for the prompt; the others count what was
+    /// generated.
+    pub const IN_PROMPT: u32 = 1 << 31;
+}
+
+/// What was chosen, and the next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Picked {
+    /// The next step's position.
+    pub position: u32,
+    /// The next step's rows: 0 after the end.
+    pub rows: u32,
+    /// The token.
+    pub token: u32,
+    /// What else there is to say.
+    pub flags: u32,
+}
+
+impl Picked {
+    /// The token ends the answer.
+    pub const STOPPED: u32 = 1;
+    /// The token's logit is infinite or no number.
+    pub const BAD_LOGIT: u32 = 2;
+    /// No token can be chosen.
+    pub const NOTHING_LEFT: u32 = 4;
+}
+
+/// What the choice of a token reads and writes.
+#[derive(Debug, Clone, Copy)]
+pub struct SamplingBuffers {
+    /// A [`Sampling`].
+    pub sampling: Buffer,
+    /// For each position, and the one after the last, a number from 0 to below 1.
+    pub random: Buffer,
+    /// For each token its bias and its occurrences, as bits.
+    pub adjustments: Buffer,
+    /// Token ids, `[rows]`.
+    pub tokens: Buffer,
+    /// A [`Picked`].
+    pub picked: Buffer,
+    /// `[1, vocabulary]`; bias and penalties are put into them.
+    pub logits: Activation,
+    /// Key and id of the greatest logit of each tile.
+    pub best: Activation,
+}
+
+impl SamplingBuffers {
+    /// Logits that are looked at together.
+    pub const TILE: u32 = 32;
+
+    /// Tiles of a vocabulary.
+    pub fn tiles(vocabulary: u32) -> u32 {
+        vocabulary.div_ceil(Self::TILE)
+    }
+}
+
+/// Key of minus infinity.
+pub(super) const LEAST_KEY: u32 = 0x007f_ffff;
+/// Key of infinity: from here on no logits.
+pub(super) const BAD_KEY: u32 = 0xff80_0000;
+
+/// Keys are ordered as the numbers they come from, what is no number above them all; both zeros
+/// have one.
+pub(super) fn key_of(logit: f32) -> u32 {
+    let (bits, magnitude) = (logit.to_bits(), logit.to_bits() & 0x7fff_ffff);
+    match logit {
+        _ if logit.is_nan() => u32::MAX,
+        _ if magnitude != 0 && bits != magnitude => !bits,
+        _ => magnitude | 0x8000_0000,
+    }
+}
+
+/// The number of a key.
+pub(super) fn logit_of(key: u32) -> f32 {
+    f32::from_bits(if key >= 0x8000_0000 { key & 0x7fff_ffff } else { !key })
+}

@@ -1,0 +1,302 @@
+//! The choice of a token on the GPU: exactly its meaning where nothing is drawn, and the promised
+//! distribution where something is.
+
+use std::rc::Rc;
+
+use tablm::cpu::CpuExecutor;
+use tablm::gpu::{Gpu, GpuExecutor};
+use tablm::kernels::{Buffer, Picked, Sampling, Step};
+use tablm::plan::{Resources, Tail, assign_slots};
+
+use crate::common::random::Random;
+use crate::{Shapes, with_gpu};
+
+const POSITIONS: u32 = 20_000;
+
+const GREEDY: Sampling = Sampling {
+    temperature: 0.0,
+    top_k: 0,
+    top_p: 1.0,
+    min_distance: f32::MIN,
+    repetition_penalty: 1.0,
+    frequency_penalty: 0.0,
+    presence_penalty: 0.0,
+    adjusts: 0,
+    stops: [Sampling::NO_TOKEN; Sampling::STOPS],
+};
+
+const DRAWN: Sampling = Sampling { temperature: 1.0, ..GREEDY };
+
+/// The two kernels on both executors.
+struct Both {
+    tail: Tail,
+    cpu: CpuExecutor,
+    gpu: GpuExecutor,
+}
+
+impl Both {
+    async fn new(gpu: &Rc<Gpu>, vocabulary: u32) -> Self {
+        let shapes = Shapes::default();
+        let mut resources = Resources::new(&shapes, 1 << 27);
+        let tail = Tail::new(&mut resources, vocabulary, POSITIONS);
+        let slots = assign_slots(&[&tail.plan]);
+        let mut cpu = CpuExecutor::new(&resources, slots.clone()).unwrap();
+        let mut gpu = GpuExecutor::new(gpu.clone(), &resources, slots, 16).await.unwrap();
+        gpu.prepare(&tail.plan).await.unwrap();
+        cpu.run(0, &tail.plan, 0..0, Step { position: 0, rows: 1 });
+        let mut both = Self { tail, cpu, gpu };
+        let mut random = Random::new(5);
+        let units: Vec<f32> =
+            (0..=POSITIONS).map(|_| (random.bits() >> 40) as f32 / (1 << 24) as f32).collect();
+        both.set(both.tail.buffers.random, &units);
+        both
+    }
+
+    fn set(&mut self, buffer: Buffer, words: &[f32]) {
+        self.cpu.write(buffer, words);
+        self.gpu.write(0, buffer, words);
+    }
+
+    fn choose_by(&mut self, sampling: &Sampling) {
+        self.set(self.tail.buffers.sampling, bytemuck::cast_slice(std::slice::from_ref(sampling)));
+    }
+
+    /// Bias and occurrences of some tokens, none of all others.
+    fn adjust(&mut self, adjusted: &[(u32, f32, u32)]) {
+        let mut words = vec![0.0; self.tail.buffers.logits.width as usize * 2];
+        for (token, bias, occurrences) in adjusted {
+            words[*token as usize * 2..][..2].copy_from_slice(&[*bias, f32::from_bits(*occurrences)]);
+        }
+        self.set(self.tail.buffers.adjustments, &words);
+    }
+
+    /// What both choose from the logits, which must be the same.
+    async fn choose(&mut self, logits: &[f32], step: Step, what: &str) -> Picked {
+        self.set(self.tail.buffers.logits.buffer, logits);
+        self.cpu.run(0, &self.tail.plan, 0..2, step);
+        self.gpu.run(0, 0..2, step, None);
+        let buffers = self.tail.buffers;
+        for buffer in
+            [buffers.best.buffer, buffers.logits.buffer, buffers.tokens, buffers.adjustments, buffers.picked]
+        {
+            let bits = |words: &[f32]| words.iter().map(|word| word.to_bits()).collect::<Vec<_>>();
+            let found = bits(&self.gpu.read(0, buffer).await.unwrap());
+            let expected = bits(self.cpu.read(buffer));
+            let first = expected.iter().zip(&found).position(|(expected, found)| expected != found);
+            assert_eq!(first, None, "{what}: word of {buffer:?}, {:?}", self.picked());
+        }
+        self.picked()
+    }
+
+    fn picked(&self) -> Picked {
+        bytemuck::cast_slice(&self.cpu.read(self.tail.buffers.picked)[..4])[0]
+    }
+}
+
+fn step(position: u32) -> Step {
+    Step { position, rows: 1 }
+}
+
+/// Hard for a selection: ties everywhere, one value, few that are possible, and many.
+fn adversarial() -> Vec<(&'static str, Vec<f32>)> {
+    let mut random = Random::new(11);
+    let mut single = vec![f32::NEG_INFINITY; 1000];
+    single[771] = -3.0;
+    let mut few = vec![f32::NEG_INFINITY; 333];
+    few[32] = 1.0;
+    few[200] = 1.0;
+    vec![
+        ("one token", vec![0.5]),
+        ("one value", vec![-7.25; 4097]),
+        ("one that is possible", single),
+        ("two that are possible", few),
+        ("zeros of both signs", [vec![-0.0; 40], vec![0.0; 40]].concat()),
+        ("ties", (0..5000).map(|i| (i * 7919 % 13) as f32 - 6.0).collect()),
+        ("huge and tiny", (0..777).map(|i| if i % 2 == 0 { 1e-30 * i as f32 } else { -3e38 }).collect()),
+        ("SmolLM2's vocabulary", random.normals(49_152).iter().map(|x| x * 4.0).collect()),
+        ("Nemotron's vocabulary", random.normals(131_072).iter().map(|x| x * 3.0).collect()),
+    ]
+}
+
+#[test]
+fn the_greatest_is_exact() {
+    with_gpu(async |gpu| {
+        for (name, logits) in adversarial() {
+            let mut both = Both::new(&gpu, logits.len() as u32).await;
+            both.choose_by(&GREEDY);
+            let picked = both.choose(&logits, step(7), name).await;
+            let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let first = logits.iter().position(|logit| *logit == best).unwrap() as u32;
+            assert_eq!(picked, Picked { position: 8, rows: 1, token: first, flags: 0 }, "{name}");
+        }
+    });
+}
+
+#[test]
+fn cuts_are_those_of_the_meaning() {
+    let cuts = [
+        DRAWN,
+        Sampling { top_k: 1, ..DRAWN },
+        Sampling { top_k: 40, temperature: 0.7, ..DRAWN },
+        Sampling { top_k: 4000, ..DRAWN },
+        Sampling { top_p: 1e-9, ..DRAWN },
+        Sampling { top_p: 0.5, temperature: 2.0, ..DRAWN },
+        Sampling { top_p: 0.95, ..DRAWN },
+        Sampling { min_distance: 0.1_f32.ln(), ..DRAWN },
+        Sampling { min_distance: 0.0, ..DRAWN },
+        Sampling { top_k: 50, top_p: 0.9, min_distance: 0.02_f32.ln(), temperature: 1.3, ..DRAWN },
+        Sampling { temperature: 1e-20, ..DRAWN },
+    ];
+    with_gpu(async |gpu| {
+        for (name, logits) in adversarial() {
+            let mut both = Both::new(&gpu, logits.len() as u32).await;
+            for sampling in &cuts {
+                both.choose_by(sampling);
+                for position in [3, 4] {
+                    both.choose(&logits, step(position), &format!("{name}, {sampling:?}")).await;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn bias_and_penalties_are_applied_and_occurrences_counted() {
+    let logits = [3.0, 2.9, 2.0, -1.0, f32::NEG_INFINITY];
+    let prompt = Sampling::IN_PROMPT;
+    let penalised = |repetition_penalty, frequency_penalty, presence_penalty| Sampling {
+        repetition_penalty,
+        frequency_penalty,
+        presence_penalty,
+        adjusts: 1,
+        ..GREEDY
+    };
+    let cases = [
+        (penalised(1.0, 0.0, 0.0), vec![(3, 4.5, 0)], 3),
+        (
+            penalised(1.0, 0.0, 0.0),
+            vec![(0, f32::NEG_INFINITY, 0), (1, f32::NEG_INFINITY, 0), (4, 100.0, 0)],
+            2,
+        ),
+        (penalised(1.25, 0.0, 0.0), vec![(0, 0.0, prompt)], 1),
+        (penalised(0.25, 0.0, 0.0), vec![(3, 0.0, 1)], 0),
+        (penalised(1.0, 0.25, 0.0), vec![(0, 0.0, prompt)], 0),
+        (penalised(1.0, 0.25, 0.0), vec![(0, 0.0, 1)], 1),
+        (penalised(1.0, 0.0, 0.5), vec![(0, 0.0, 9), (1, 0.0, 3)], 0),
+        (penalised(1.0, 0.0, 0.5), vec![(0, 0.0, prompt | 1)], 1),
+    ];
+    with_gpu(async |gpu| {
+        let mut both = Both::new(&gpu, logits.len() as u32).await;
+        for (sampling, adjusted, expected) in cases {
+            both.choose_by(&sampling);
+            both.adjust(&adjusted);
+            let token = both.choose(&logits, step(0), &format!("{sampling:?}, {adjusted:?}")).await.token;
+            assert_eq!(token, expected, "{sampling:?}, {adjusted:?}");
+        }
+        // What is chosen counts, and so the choice moves on by itself.
+        both.choose_by(&penalised(1.0, 0.5, 0.0));
+        both.adjust(&[]);
+        let mut tokens = Vec::new();
+        for position in 0..5 {
+            tokens.push(both.choose(&logits, step(position), "counted").await.token);
+        }
+        assert_eq!(tokens, [0, 1, 0, 1, 0]);
+    });
+}
+
+#[test]
+fn ends_and_bad_logits_are_told() {
+    with_gpu(async |gpu| {
+        let mut both = Both::new(&gpu, 100).await;
+        let mut stops = [Sampling::NO_TOKEN; Sampling::STOPS];
+        stops[Sampling::STOPS - 1] = 42;
+        let mut logits = vec![1.0; 100];
+        logits[42] = 2.0;
+        for sampling in [GREEDY, Sampling { top_k: 1, ..DRAWN }] {
+            both.choose_by(&Sampling { stops, ..sampling });
+            let picked = both.choose(&logits, step(4), "a token that ends").await;
+            let end = Picked { position: 5, rows: 0, token: 42, flags: Picked::STOPPED };
+            assert_eq!(picked, end);
+            // A step of no rows changes nothing.
+            let after = Step { position: 5, rows: 0 };
+            assert_eq!(both.choose(&[3.0; 100], after, "after the end").await, end);
+            for (token, bad) in [(3, f32::NAN), (7, -f32::NAN), (99, f32::INFINITY)] {
+                let mut logits = logits.clone();
+                logits[token as usize] = bad;
+                let picked = both.choose(&logits, step(4), "a bad logit").await;
+                assert_eq!(picked, Picked { position: 5, rows: 0, token, flags: Picked::BAD_LOGIT });
+            }
+            let picked = both.choose(&[f32::NEG_INFINITY; 100], step(4), "nothing left").await;
+            assert_eq!((picked.rows, picked.flags), (0, Picked::NOTHING_LEFT));
+        }
+    });
+}
+
+/// What each token's chance must be, in the plainest way: sort, cut, renormalise.
+fn promised(logits: &[f32], sampling: &Sampling) -> Vec<f64> {
+    let wide: Vec<f64> = logits.iter().map(|logit| f64::from(*logit)).collect();
+    let mut order: Vec<usize> = (0..wide.len()).collect();
+    order.sort_by(|a, b| wide[*b].total_cmp(&wide[*a]).then(a.cmp(b)));
+    if sampling.top_k > 0 {
+        order.truncate(sampling.top_k as usize);
+    }
+    let greatest = wide[order[0]];
+    let total: f64 = order.iter().map(|token| (wide[*token] - greatest).exp()).sum();
+    let mut before = 0.0;
+    order.retain(|token| {
+        let kept = before < f64::from(sampling.top_p) * total;
+        before += (wide[*token] - greatest).exp();
+        kept && wide[*token] >= greatest + f64::from(sampling.min_distance)
+    });
+    let heated = |token: &usize| ((wide[*token] - greatest) / f64::from(sampling.temperature)).exp();
+    let total: f64 = order.iter().map(heated).sum();
+    let mut chances = vec![0.0; wide.len()];
+    for token in order {
+        chances[token] = heated(&token) / total;
+    }
+    chances
+}
+
+#[test]
+fn draws_follow_the_promised_distribution() {
+    const DRAWS: u32 = 1200;
+    let logits: Vec<f32> = (0..300).map(|i| (i as f32 * 0.7).sin() * 3.0 - i as f32 * 0.01).collect();
+    let cases = [
+        DRAWN,
+        Sampling { top_k: 12, temperature: 1.7, ..DRAWN },
+        Sampling { top_p: 0.6, temperature: 1.2, ..DRAWN },
+        Sampling { min_distance: 0.2_f32.ln(), temperature: 0.8, ..DRAWN },
+        Sampling { top_k: 60, top_p: 0.7, min_distance: 0.1_f32.ln(), temperature: 1.2, ..DRAWN },
+    ];
+    with_gpu(async |gpu| {
+        let mut both = Both::new(&gpu, logits.len() as u32).await;
+        both.set(both.tail.buffers.logits.buffer, &logits);
+        for (case, sampling) in cases.iter().enumerate() {
+            both.choose_by(sampling);
+            both.adjust(&[]);
+            // The kernel itself counts what it chooses.
+            for draw in 0..DRAWS {
+                both.gpu.run(0, 0..2, step(case as u32 * DRAWS + draw), None);
+            }
+            let counts = both.gpu.read(0, both.tail.buffers.adjustments).await.unwrap();
+            let counts = counts.chunks_exact(2).map(|pair| f64::from(pair[1].to_bits()));
+            let (mut statistic, mut freedom, mut drawn) = (0.0, 0.0, 0.0);
+            for (count, chance) in counts.zip(promised(&logits, sampling)) {
+                let wanted = chance * f64::from(DRAWS);
+                assert!(
+                    wanted > 0.0 || count == 0.0,
+                    "{sampling:?}: a token that was cut came {count} times"
+                );
+                drawn += count;
+                if wanted > 4.0 {
+                    statistic += (count - wanted).powi(2) / wanted;
+                    freedom += 1.0;
+                }
+            }
+            assert_eq!(drawn, f64::from(DRAWS));
+            // Far above the 0.999 quantile.
+            let bound = freedom + 4.0 * f64::sqrt(2.0 * freedom) + 8.0;
+            assert!(statistic < bound, "{sampling:?}: chi-square {statistic}, expected below {bound}");
+        }
+    });
+}
