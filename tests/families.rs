@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use common::cache;
 use common::engines::{devices, greedy, load};
-use tablm::engine::{DeviceChoice, Engine, LoadOptions, Prompt};
+use tablm::engine::{DeviceChoice, Engine, LoadOptions, Prompt, normalised_error};
 
 /// Lengths of the prompts, as in specs.py: around a chunk, and eight chunks and one more.
 const LENGTHS: [u32; 7] = [1, 2, 63, 64, 65, 200, 513];
@@ -100,6 +100,15 @@ impl Reference {
         worst
     }
 
+    /// The same model with its kernels one by one.
+    async fn check_unfused(&self, fused: &mut Engine, at: &str, path: &Path, device: DeviceChoice) {
+        let mut unfused = open(path, device, true).await;
+        let prompt = self.prompt(GREEDY_PROMPT);
+        let (fused, unfused) = (fused.logits(&prompt).await.unwrap(), unfused.logits(&prompt).await.unwrap());
+        let error = normalised_error(&unfused, &fused);
+        assert!(error < 1e-10, "{at}: fused and not: {error:e}");
+    }
+
     async fn check_greedy(&self, engine: &mut Engine, at: &str) {
         let mut request = greedy(Prompt::Tokens(self.prompt(GREEDY_PROMPT)), self.greedy.len());
         request.ignore_stop_tokens = true;
@@ -111,9 +120,9 @@ impl Reference {
     }
 }
 
-async fn open(path: &Path, device: DeviceChoice) -> Engine {
+async fn open(path: &Path, device: DeviceChoice, unfused: bool) -> Engine {
     let options =
-        LoadOptions { device, context_length: Some(600), chunk: Some(64), ..LoadOptions::default() };
+        LoadOptions { device, context_length: Some(600), chunk: Some(64), unfused, ..LoadOptions::default() };
     load(path, options).await
 }
 
@@ -131,12 +140,14 @@ fn check(family: &str) {
                 let thorough = if device == DeviceChoice::Gpu { model.folder() } else { model.twin() };
                 for path in [model.folder(), model.twin()] {
                     let at = format!("{} on {device:?}", path.file_name().unwrap().display());
-                    let mut engine = open(&path, device).await;
+                    let mut engine = open(&path, device, false).await;
                     let lengths: &[u32] = if path == thorough { &LENGTHS } else { &[GREEDY_PROMPT] };
                     let worst = model.check_logits(&mut engine, &at, lengths).await;
                     println!("{at}: logits within {worst:.1e}");
                     if path == thorough {
                         model.check_greedy(&mut engine, &at).await;
+                    } else if device == DeviceChoice::Cpu {
+                        model.check_unfused(&mut engine, &at, &path, device).await;
                     }
                     if !model.has_twin {
                         break;

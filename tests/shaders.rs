@@ -11,10 +11,10 @@ use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
 use tablm::formats::Format;
 use tablm::gpu::shader::assemble;
 use tablm::kernels::{
-    AttentionShape, Function, Kernel, Pairing, RotaryTable, Rows, SHADER_PIECES, ScanBuffers, ScanShape,
-    Step, shader_piece,
+    Activation, AttentionShape, Buffer, Function, Kernel, Pairing, RotaryTable, Rows, SHADER_PIECES,
+    ScanBuffers, ScanShape, Step, shader_piece,
 };
-use tablm::plan::{Plan, PlanBuilder, Resources, Tail, TensorShapes};
+use tablm::plan::{Plan, PlanBuilder, Resources, Tail, TensorShapes, fuse, stack};
 
 /// What the WebGPU specification guarantees.
 const STORAGE_BUFFERS: usize = 8;
@@ -32,9 +32,10 @@ const VOCABULARY: u32 = 262_144;
 /// Rows of the longest chunk of a prompt.
 const CHUNK: u32 = 512;
 
-/// One matrix in a format, and one vector.
+/// A matrix in a format, square ones, and one vector.
 struct Shapes {
     matrix: (Format, [usize; 2]),
+    square: [usize; 2],
     vector: [usize; 1],
 }
 
@@ -42,6 +43,7 @@ impl TensorShapes for Shapes {
     fn tensor(&self, name: &str) -> Option<(Format, &[usize])> {
         match name {
             "matrix" => Some((self.matrix.0, &self.matrix.1)),
+            "square a" | "square b" => Some((self.matrix.0, &self.square)),
             "vector" => Some((Format::F32, &self.vector)),
             _ => None,
         }
@@ -49,9 +51,10 @@ impl TensorShapes for Shapes {
 }
 
 /// A plan that has every kernel which suits its capacity, over a matrix in that format.
-fn plan(format: Format, capacity: u32, max_binding_bytes: u64) -> Plan {
+fn plan(format: Format, capacity: u32, max_binding_bytes: u64, fused: bool) -> Plan {
     let columns = COLUMNS as usize;
-    let shapes = Shapes { matrix: (format, [VOCABULARY as usize, columns]), vector: [columns] };
+    let matrix = (format, [VOCABULARY as usize, columns]);
+    let shapes = Shapes { matrix, square: [columns; 2], vector: [columns] };
     let mut resources = Resources::new(&shapes, max_binding_bytes);
     let mut plan = PlanBuilder::new(&mut resources, capacity);
     let matrix = plan.resources.weight_matrix("matrix", VOCABULARY, COLUMNS);
@@ -81,12 +84,32 @@ fn plan(format: Format, capacity: u32, max_binding_bytes: u64) -> Plan {
     let sum = plan.add(x, gated);
     scan(&mut plan);
     plan.matmul(matrix, sum);
+    feed_forward(&mut plan, sum, vector);
     let last = plan.last_row(sum);
     let logits = plan.matmul(matrix, last);
     let mut plan = plan.finish(logits);
     plan.kernels.extend(Tail::new(&mut resources, VOCABULARY, 16).plan.kernels);
     resources.check_complete("test").unwrap();
-    plan
+    let mut plans = vec![plan];
+    if fused {
+        stack(&mut plans, &mut resources);
+        plans = plans.into_iter().map(fuse).collect();
+    }
+    plans.remove(0)
+}
+
+/// What fusion leaves of two feed-forward layers has every epilogue that needs no attention.
+fn feed_forward(plan: &mut PlanBuilder<'_, '_>, x: Activation, vector: Buffer) {
+    let [a, b] = ["square a", "square b"].map(|name| plan.resources.weight_matrix(name, COLUMNS, COLUMNS));
+    let (gate, up) = (plan.matmul(a, x), plan.matmul(b, x));
+    let h = plan.gated_activation(gate, up, Function::Silu);
+    let y = plan.matmul(a, h);
+    let residual = plan.add(x, y);
+    let h = plan.rms_norm(residual, vector, 1e-5);
+    let h = plan.matmul(a, h);
+    let h = plan.elementwise(h, Function::ReluSquared);
+    let y = plan.matmul(b, h);
+    plan.add(residual, y);
 }
 
 /// The scan of Nemotron 3 Nano 4B.
@@ -107,8 +130,11 @@ fn pipelines() -> Vec<(String, Kernel, u32)> {
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     for format in Format::ALL {
-        for (capacity, max_binding_bytes) in [(1, u64::MAX), (CHUNK, u64::MAX), (1, 16 << 20)] {
-            for planned in plan(format, capacity, max_binding_bytes).kernels {
+        let all = u64::MAX;
+        for (capacity, max_binding_bytes, fused) in
+            [(1, all, false), (1, all, true), (CHUNK, all, false), (1, 16 << 20, false)]
+        {
+            for planned in plan(format, capacity, max_binding_bytes, fused).kernels {
                 let kernel = planned.kernel;
                 let format = kernel.matrix().map_or(String::new(), |matrix| matrix.format.name().to_owned());
                 let name =

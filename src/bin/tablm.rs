@@ -91,6 +91,7 @@ mod native {
             chunk: model.chunk,
             quantise: model.quantise,
             all_logits,
+            unfused: false,
             chat_template: None,
         };
         let engine = Engine::load(open_path(&model.model)?, &options, &mut |_| {}).await?;

@@ -11,7 +11,7 @@ use crate::gpu::{AdapterReport, Gpu, GpuExecutor, buffer_bytes};
 use crate::kernels::{Rows, Step};
 use crate::models::{self, Architecture, Shape};
 use crate::plan::{
-    MatrixInfo, Plan, PlanBuilder, Resources, SharedBuffer, SharedRole, Slots, assign_slots, stack,
+    MatrixInfo, Plan, PlanBuilder, Resources, SharedBuffer, SharedRole, Slots, assign_slots, fuse, stack,
 };
 use crate::weights::quantise::{Loss, Target};
 use crate::weights::{Checkpoint, Tensor};
@@ -59,6 +59,9 @@ pub struct LoadOptions {
     pub quantise: Option<Target>,
     /// Instead of the checkpoint's chat template, or for a model that has none.
     pub chat_template: Option<String>,
+    /// Whether kernels run one by one as models write them: slower, and the same answers.
+    #[serde(skip)]
+    pub unfused: bool,
     /// Whether a chunk yields the logits of all its rows, not only of the last.
     #[serde(skip)]
     pub all_logits: bool,
@@ -134,6 +137,9 @@ impl<'a> Planned<'a> {
             resources.check_complete(&checkpoint.name)?;
         }
         stack(&mut plans, &mut resources);
+        if !options.unfused {
+            plans = plans.into_iter().map(fuse).collect();
+        }
         check_all_used(checkpoint, architecture, &resources)?;
         let slots = assign_slots(&plans.iter().collect::<Vec<_>>());
         let staging = plans.iter().map(|plan| plan.logits.words(plan.capacity));

@@ -14,7 +14,7 @@ impl KernelRules for Matmul {
     const SHADER: &'static str = include_str!("../../shaders/matmul.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
-        self.0.bindings()
+        vec![Binding::read(self.0.x.buffer), Binding::write(self.0.y.buffer)]
     }
 
     fn matrix(&self) -> Option<MatrixPart> {
@@ -22,7 +22,10 @@ impl KernelRules for Matmul {
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        self.0.constants()
+        let mut constants = self.0.constants();
+        constants.push(("FIRST_ROW", self.0.matrix.first_row.into()));
+        constants.push(("Y_STRIDE", self.0.y.stride.into()));
+        constants
     }
 
     fn workgroups(&self, step: Step) -> [u32; 3] {

@@ -1,6 +1,6 @@
 //! Weights × one activation row at a time: the decode form of the matrix product.
 
-use super::{Activation, Binding, CpuMemory, Import, KernelRules, MatrixPart, Step};
+use super::{Activation, Binding, CpuMemory, Epilogue, Import, KernelRules, MatrixPart, Prologue, Step};
 use crate::formats::UNIT;
 
 /// `y[row, first_row + o] = Σ_k weights[o, k] · x[row, k]`: what [`Matvec`] and
@@ -16,18 +16,12 @@ pub struct Projection {
 }
 
 impl Projection {
-    pub(super) fn bindings(&self) -> Vec<Binding> {
-        vec![Binding::read(self.x.buffer), Binding::write(self.y.buffer)]
-    }
-
     pub(super) fn constants(&self) -> Vec<(&'static str, f64)> {
         vec![
             ("ABOVE", self.matrix.above.into()),
             ("COLUMNS", self.matrix.columns.into()),
-            ("FIRST_ROW", self.matrix.first_row.into()),
             ("ROWS", self.matrix.rows.into()),
             ("X_STRIDE", self.x.stride.into()),
-            ("Y_STRIDE", self.y.stride.into()),
         ]
     }
 
@@ -98,17 +92,38 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// A [`Projection`] for few rows: bandwidth decides.
 #[derive(Debug, Clone)]
-pub struct Matvec(pub Projection);
+pub struct Matvec {
+    /// The product itself.
+    pub product: Projection,
+    /// What its inputs lack.
+    pub prologue: Prologue,
+    /// What becomes of its outputs.
+    pub epilogue: Epilogue,
+}
 
 /// Outputs that one lane computes together.
 const TILE: u32 = 4;
 
 impl Matvec {
+    /// The product and no more.
+    pub fn new(product: Projection) -> Self {
+        Self { product, prologue: Prologue::Plain, epilogue: Epilogue::Store }
+    }
+
     /// Lanes that share a tile of outputs: so few that each has some 30 units to go through, as
     /// every lane more is a barrier's work more; four read 64 bytes of a row together.
     fn lanes(&self) -> u32 {
-        let units = self.0.matrix.columns.div_ceil(UNIT as u32);
+        let units = self.product.matrix.columns.div_ceil(UNIT as u32);
         (units / 32).next_power_of_two().clamp(4, 32)
+    }
+
+    fn outputs_of_a_workgroup(&self) -> u32 {
+        64 / self.lanes() * TILE
+    }
+
+    /// Workgroups that share a row of outputs.
+    pub(crate) fn workgroups_of_a_row(&self) -> u32 {
+        self.product.matrix.rows.div_ceil(self.outputs_of_a_workgroup())
     }
 }
 
@@ -117,29 +132,50 @@ impl KernelRules for Matvec {
     const SHADER: &'static str = include_str!("../../shaders/matvec.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
-        self.0.bindings()
+        let mut bindings = vec![Binding::read(self.product.x.buffer)];
+        bindings.extend(self.epilogue.bindings(self.product.y));
+        bindings
     }
 
     fn matrix(&self) -> Option<MatrixPart> {
-        Some(self.0.matrix)
+        Some(self.product.matrix)
     }
 
     fn imports(&self) -> Vec<Import> {
-        vec![("prologue", "prologues/plain"), ("epilogue", "epilogues/store")]
+        vec![("prologue", self.prologue.file()), ("epilogue", self.epilogue.file())]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        let mut constants = self.0.constants();
+        let mut constants = self.product.constants();
         constants.push(("LANES", self.lanes().into()));
+        constants.extend(self.prologue.constants());
+        constants.extend(self.epilogue.constants(self.product.y, self.product.matrix.first_row));
         constants
     }
 
     fn workgroups(&self, step: Step) -> [u32; 3] {
-        let outputs_per_workgroup = 64 / self.lanes() * TILE;
-        [self.0.matrix.rows.div_ceil(outputs_per_workgroup), self.0.y.rows.count(step.rows), 1]
+        [self.workgroups_of_a_row(), self.product.y.rows.count(step.rows), 1]
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        self.0.reference(memory, step);
+        let Projection { x, matrix, y } = &self.product;
+        if (self.prologue, self.epilogue) == (Prologue::Plain, Epilogue::Store) {
+            self.product.reference(memory, step);
+            return;
+        }
+        for row in 0..y.rows.count(step.rows) {
+            let inputs = self.prologue.complete(memory, x, row);
+            let weights = &memory.matrices[usize::from(matrix.matrix)];
+            let mut unpacked = vec![0.0; weights.columns];
+            let first = matrix.above + matrix.first_row;
+            let outputs = (first..first + matrix.rows).map(|row| {
+                weights.row(row as usize, &mut unpacked);
+                let [output] = dots(&unpacked, [&inputs[..]]);
+                output
+            });
+            let outputs: Vec<f32> = outputs.collect();
+            let together = self.outputs_of_a_workgroup() as usize;
+            self.epilogue.finish(memory, y, row, matrix.first_row as usize, &outputs, together);
+        }
     }
 }

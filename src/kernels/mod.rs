@@ -4,7 +4,9 @@
 //! workgroups it needs, and what it means: [`KernelRules::reference`], plain loops on the CPU
 //! over the stored weights, accumulating in `f64`. Nothing here knows an executor.
 
+mod epilogue;
 mod memory;
+mod prologue;
 mod sampling;
 mod ssm;
 
@@ -33,6 +35,7 @@ pub use cache_store::CacheStore;
 pub use candidates::Candidates;
 pub use elementwise::{Elementwise, Function};
 pub use embed::Embed;
+pub use epilogue::Epilogue;
 pub use gated_activation::GatedActivation;
 pub use last_row::LastRow;
 pub use layer_norm::LayerNorm;
@@ -40,6 +43,7 @@ pub use matmul::Matmul;
 pub use matvec::{Matvec, Projection};
 pub use memory::{CpuMatrix, CpuMemory};
 pub use pick::Pick;
+pub use prologue::Prologue;
 pub use rms_norm::RmsNorm;
 pub use rope::{Pairing, Rope, RotaryTable};
 pub use sampling::{Picked, Sampling, SamplingBuffers};
@@ -107,6 +111,16 @@ impl Activation {
     /// The stride of rows of `width` words.
     pub fn stride_of(width: u32) -> u32 {
         width.next_multiple_of(UNIT as u32)
+    }
+
+    /// The same rows elsewhere, with so many sums behind the columns, then zeros.
+    pub fn with_sums(self, buffer: Buffer, sums: u32) -> Self {
+        Self { buffer, stride: Self::stride_of(self.width) + Self::stride_of(sums), ..self }
+    }
+
+    /// Words behind the columns, past their last unit.
+    pub fn sums(&self) -> u32 {
+        self.stride - Self::stride_of(self.width)
     }
 
     /// Words of all rows, in a plan for `capacity` rows.
@@ -225,8 +239,8 @@ macro_rules! kernels {
             pub(crate) fn matrix_mut(&mut self) -> Option<&mut MatrixPart> {
                 match self {
                     Kernel::Embed(kernel) => Some(&mut kernel.matrix),
-                    Kernel::Matmul(Matmul(projection)) | Kernel::Matvec(Matvec(projection)) => {
-                        Some(&mut projection.matrix)
+                    Kernel::Matmul(Matmul(product)) | Kernel::Matvec(Matvec { product, .. }) => {
+                        Some(&mut product.matrix)
                     }
                     _ => {
                         debug_assert!(self.matrix().is_none(), "{}", self.name());
@@ -277,6 +291,19 @@ macro_rules! pieces {
 }
 
 pieces! {
-    "epilogues/store", "lib/function", "lib/reduce", "lib/sampling", "lib/ssm", "lib/step", "lib/tanh",
-    "lib/weights32", "prologues/plain",
+    "epilogues/add",
+    "epilogues/add_squares",
+    "epilogues/function",
+    "epilogues/gate",
+    "epilogues/store",
+    "lib/function",
+    "lib/quads",
+    "lib/reduce",
+    "lib/sampling",
+    "lib/ssm",
+    "lib/step",
+    "lib/tanh",
+    "lib/weights32",
+    "prologues/plain",
+    "prologues/rms",
 }

@@ -74,7 +74,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         for matrix in self.resources.parts(matrix) {
             let projection = Projection { x, matrix, y };
             if x.rows.count(self.capacity) <= MATVEC_ROWS {
-                self.push(Matvec(projection));
+                self.push(Matvec::new(projection));
             } else {
                 self.push(Matmul(projection));
             }

@@ -2,16 +2,19 @@
 //!
 //! Reading order: [`resources`] (what all plans of a model share: matrices, vectors, tables,
 //! state), [`builder`] (the vocabulary in which models write plans), [`stack`] (which matrices are
-//! bound together), [`layout`] (which scratch buffers share memory), [`tail`] (the choice of a
-//! token). A plan is written once at load for a row count and then only run.
+//! bound together), [`fuse`] (which kernels become one), [`layout`] (which scratch buffers share
+//! memory), [`tail`] (the choice of a token). A plan is written once at load for a row count and then
+//! only run.
 
 mod builder;
+mod fuse;
 mod layout;
 mod resources;
 mod stack;
 mod tail;
 
 pub use builder::{Linear, PlanBuilder};
+pub use fuse::fuse;
 pub use layout::{Slots, assign_slots};
 pub use resources::{
     Matrix, MatrixInfo, Resources, SharedBuffer, SharedRole, StateKind, TensorShapes, Transform, VectorPart,

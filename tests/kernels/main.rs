@@ -6,6 +6,7 @@ mod attention;
 #[path = "../common/mod.rs"]
 mod common;
 mod elementwise;
+mod fusion;
 mod matrices;
 mod sampling;
 mod scan;
@@ -15,11 +16,11 @@ use std::rc::Rc;
 
 use common::random::Random;
 use tablm::cpu::CpuExecutor;
-use tablm::engine::first_difference;
+use tablm::engine::{first_difference, normalised_error};
 use tablm::formats::Format;
 use tablm::gpu::{Gpu, GpuExecutor};
 use tablm::kernels::{Activation, Buffer, Step};
-use tablm::plan::{Plan, PlanBuilder, Resources, SharedRole, TensorShapes, assign_slots};
+use tablm::plan::{Plan, PlanBuilder, Resources, SharedRole, Slots, TensorShapes, fuse, stack};
 
 /// The bound for f32 arithmetic.
 const BOUND: f64 = 1e-10;
@@ -43,6 +44,8 @@ struct Case<'a> {
     tokens: Vec<u32>,
     /// Words of shared buffers that not any number will do for, by name.
     words: HashMap<String, Vec<f32>>,
+    /// Names of the kernels that fusion is to leave; without, kernels stay as they are written.
+    fused: Option<Vec<&'static str>>,
     write: Box<dyn Fn(&mut PlanBuilder<'_, '_>) -> Activation + 'a>,
 }
 
@@ -59,6 +62,7 @@ impl<'a> Case<'a> {
             max_binding_bytes: 1 << 27,
             tokens: Vec::new(),
             words: HashMap::new(),
+            fused: None,
             write: Box::new(write),
         }
     }
@@ -78,28 +82,57 @@ impl<'a> Case<'a> {
         self
     }
 
-    /// Fills everything with the same random numbers on both executors, and compares.
+    /// Fills everything with the same random numbers on both executors, and compares; what is
+    /// fused, also with what it was fused from.
     async fn check(self, gpu: &Rc<Gpu>) {
         let mut resources = Resources::new(&self.shapes, self.max_binding_bytes);
         let mut builder = PlanBuilder::new(&mut resources, self.step.rows);
         let y = (self.write)(&mut builder);
-        let plan = builder.finish(y);
+        let mut plans = vec![builder.finish(y)];
         resources.check_complete("test").unwrap();
-        let slots = assign_slots(&[&plan]);
-        let mut cpu = CpuExecutor::new(&resources, slots.clone()).unwrap();
-        let mut on_gpu = GpuExecutor::new(gpu.clone(), &resources, slots, 16).await.unwrap();
-        on_gpu.prepare(&plan).await.unwrap();
-        cpu.run(0, &plan, 0..0, self.step);
-        let mut random = Random::new(7);
-        fill_shared(&self, &resources, &mut random, &mut cpu, &mut on_gpu);
-        fill_matrices(&resources, &mut random, &mut cpu, &mut on_gpu);
-        fill_inputs(&plan, self.step.rows, &mut random, &mut cpu, &on_gpu);
-        let difference = first_difference(0, &plan, &mut cpu, &mut on_gpu, self.step, BOUND).await.unwrap();
+        let mut expected = None;
+        if let Some(names) = &self.fused {
+            stack(&mut plans, &mut resources);
+            let (mut cpu, _) = self.filled(&resources, &plans[0], gpu).await;
+            cpu.run(0, &plans[0], 0..plans[0].kernels.len(), self.step);
+            expected = Some(cpu.read(y.buffer).to_vec());
+            plans = plans.into_iter().map(fuse).collect();
+            let found: Vec<_> = plans[0].kernels.iter().map(|planned| planned.kernel.name()).collect();
+            assert_eq!(&found, names, "{}", self.name);
+        }
+        let plan = &plans[0];
+        let (mut cpu, mut on_gpu) = self.filled(&resources, plan, gpu).await;
+        let difference = first_difference(0, plan, &mut cpu, &mut on_gpu, self.step, BOUND).await.unwrap();
         if let Some(difference) = difference {
             panic!("{}: {difference:?}", self.name);
         }
         let written = cpu.read(y.buffer);
         assert!(written.iter().any(|word| *word != 0.0), "{}: the kernel wrote nothing", self.name);
+        if let Some(expected) = expected {
+            let error = normalised_error(&expected, written);
+            assert!(error < BOUND, "{}: fused and not: {error:e}", self.name);
+        }
+    }
+
+    /// Both executors, with the same random numbers everywhere.
+    async fn filled(
+        &self,
+        resources: &Resources<'_>,
+        plan: &Plan,
+        gpu: &Rc<Gpu>,
+    ) -> (CpuExecutor, GpuExecutor) {
+        // A slot for each: what the test fills is there before the first kernel.
+        let words = plan.scratch.iter().map(|activation| activation.words(plan.capacity)).collect();
+        let slots = Slots { words, of: vec![(0..plan.scratch.len() as u16).collect()] };
+        let mut cpu = CpuExecutor::new(resources, slots.clone()).unwrap();
+        let mut on_gpu = GpuExecutor::new(gpu.clone(), resources, slots, 16).await.unwrap();
+        on_gpu.prepare(plan).await.unwrap();
+        cpu.run(0, plan, 0..0, self.step);
+        let mut random = Random::new(7);
+        fill_shared(self, resources, &mut random, &mut cpu, &mut on_gpu);
+        fill_matrices(resources, &mut random, &mut cpu, &mut on_gpu);
+        fill_inputs(plan, self.step.rows, &mut cpu, &on_gpu);
+        (cpu, on_gpu)
     }
 }
 
@@ -145,13 +178,14 @@ fn fill_matrices(
 }
 
 /// Activations that no kernel writes before they are read.
-fn fill_inputs(plan: &Plan, rows: u32, random: &mut Random, cpu: &mut CpuExecutor, gpu: &GpuExecutor) {
+fn fill_inputs(plan: &Plan, rows: u32, cpu: &mut CpuExecutor, gpu: &GpuExecutor) {
     let mut written = Vec::new();
     for planned in &plan.kernels {
         for binding in planned.kernel.bindings() {
             let Buffer::Scratch(index) = binding.buffer else { continue };
             if !written.contains(&index) {
                 let activation = plan.scratch[usize::from(index)];
+                let mut random = Random::new(8 + u64::from(index));
                 let mut words = vec![0.0; activation.words(rows) as usize];
                 for row in words.chunks_exact_mut(activation.stride as usize) {
                     row[..activation.width as usize]

@@ -1,0 +1,18 @@
+// y[row, o] = f(outputs[o]) · outputs[ROWS / 2 + o], f chosen by FUNCTION: the rows of a gate, and
+// below them as many of what is gated. A quad is two of each.
+#import lib/function
+override Y_STRIDE: u32;
+
+@group(0) @binding(2) var<storage, read_write> y: array<f32>; // [rows, Y_STRIDE]
+
+fn quad_rows(quad: u32) -> vec4<u32> {
+    return 2u * quad + vec4<u32>(0u, 1u, ROWS / 2u, ROWS / 2u + 1u);
+}
+
+fn finish(lane: u32, owns: bool, row: u32, quad: u32, sums: vec4<f32>) {
+    if (owns && 4u * quad < ROWS) {
+        let out = row * Y_STRIDE + 2u * quad;
+        y[out] = function_of(sums.x) * sums.z;
+        y[out + 1u] = function_of(sums.y) * sums.w;
+    }
+}

@@ -1,0 +1,22 @@
+// Inputs that lack the scale of a root-mean-square norm: behind a row's columns are sums that add
+// up to its squares.
+override EPSILON: f32;
+
+fn prepare(row: u32, lane: u32) {}
+
+fn unit_scale(unit: u32) -> f32 {
+    return 1.0;
+}
+
+fn input_share(row: u32, slot: u32) -> f32 {
+    let end = (row + 1u) * (X_STRIDE / 4u);
+    var sum = vec4<f32>();
+    for (var i = row * (X_STRIDE / 4u) + (COLUMNS + 31u) / 32u * 8u + slot; i < end; i += LANES) {
+        sum += x[i];
+    }
+    return sum.x + sum.y + sum.z + sum.w;
+}
+
+fn input_scale(sum: f32) -> f32 {
+    return inverseSqrt(sum / f32(COLUMNS) + EPSILON);
+}

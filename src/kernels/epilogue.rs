@@ -1,0 +1,123 @@
+//! What may become of a product's outputs before they are written: `shaders/epilogues/`.
+
+use super::{Activation, Binding, Buffer, CpuMemory, Function};
+
+/// What becomes of a product's outputs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Epilogue {
+    /// `y = outputs`.
+    Store,
+    /// `y = f(outputs)`.
+    Function(Function),
+    /// `y = f(gate) · up`, where the upper half of the rows is the gate's, the lower half up's.
+    Gate(Function),
+    /// `y = residual + outputs`.
+    Add {
+        /// `[rows, width of y]`.
+        residual: Activation,
+    },
+    /// The same, and what the norm that follows makes of it but for its scale.
+    AddSquares {
+        /// `[rows, width of y]`.
+        residual: Activation,
+        /// The norm's weights, `[width]`.
+        weight: Buffer,
+        /// `y · weight`, and a sum of squares from each workgroup: [`Activation::with_sums`].
+        weighted: Activation,
+    },
+}
+
+impl Epilogue {
+    pub(super) fn file(self) -> &'static str {
+        match self {
+            Epilogue::Store => "epilogues/store",
+            Epilogue::Function(_) => "epilogues/function",
+            Epilogue::Gate(_) => "epilogues/gate",
+            Epilogue::Add { .. } => "epilogues/add",
+            Epilogue::AddSquares { .. } => "epilogues/add_squares",
+        }
+    }
+
+    /// What it binds after the inputs.
+    pub(super) fn bindings(self, y: Activation) -> Vec<Binding> {
+        let mut bindings = vec![Binding::write(y.buffer)];
+        match self {
+            Epilogue::Store | Epilogue::Function(_) | Epilogue::Gate(_) => {}
+            Epilogue::Add { residual } => bindings.push(Binding::read(residual.buffer)),
+            Epilogue::AddSquares { residual, weight, weighted } => bindings.extend([
+                Binding::read(residual.buffer),
+                Binding::read(weight),
+                Binding::write(weighted.buffer),
+            ]),
+        }
+        bindings
+    }
+
+    pub(super) fn constants(self, y: Activation, first_row: u32) -> Vec<(&'static str, f64)> {
+        let mut constants = vec![("Y_STRIDE", y.stride.into())];
+        if !matches!(self, Epilogue::Gate(_)) {
+            constants.push(("FIRST_ROW", first_row.into()));
+        }
+        match self {
+            Epilogue::Store | Epilogue::Add { .. } => {}
+            Epilogue::Function(function) | Epilogue::Gate(function) => {
+                constants.extend(function.constants());
+            }
+            Epilogue::AddSquares { weighted, .. } => constants
+                .extend([("WEIGHTED_STRIDE", weighted.stride.into()), ("SQUARES", weighted.sums().into())]),
+        }
+        constants
+    }
+
+    /// Writes a row of outputs, the first of which is column `first` of y; a workgroup computes
+    /// `together` of them.
+    pub(super) fn finish(
+        self,
+        memory: &mut CpuMemory,
+        y: &Activation,
+        row: u32,
+        first: usize,
+        outputs: &[f32],
+        together: usize,
+    ) {
+        let start = y.start(row) + first;
+        memory.update(y.buffer, |memory, y| match self {
+            Epilogue::Store => y[start..][..outputs.len()].copy_from_slice(outputs),
+            Epilogue::Function(function) => {
+                for (y, output) in y[start..].iter_mut().zip(outputs) {
+                    *y = function.of(f64::from(*output)) as f32;
+                }
+            }
+            Epilogue::Gate(function) => {
+                let (gate, up) = outputs.split_at(outputs.len() / 2);
+                for ((y, gate), up) in y[start..].iter_mut().zip(gate).zip(up) {
+                    *y = (function.of(f64::from(*gate)) * f64::from(*up)) as f32;
+                }
+            }
+            Epilogue::Add { residual } | Epilogue::AddSquares { residual, .. } => {
+                let residual = &memory.row(&residual, row)[first..];
+                for ((y, residual), output) in y[start..].iter_mut().zip(residual).zip(outputs) {
+                    *y = residual + output;
+                }
+            }
+        });
+        if let Epilogue::AddSquares { weight, weighted, .. } = self {
+            memory.update(weighted.buffer, |memory, words| {
+                let words = &mut words[weighted.start(row)..][..weighted.stride as usize];
+                weight_and_sum(memory.row(y, row), memory.read(weight), together, words);
+            });
+        }
+    }
+}
+
+/// A row times a norm's weights, and behind it the squares of every `together` columns summed.
+pub(super) fn weight_and_sum(row: &[f32], weights: &[f32], together: usize, weighted: &mut [f32]) {
+    for ((weighted, x), weight) in weighted.iter_mut().zip(row).zip(weights) {
+        *weighted = x * weight;
+    }
+    let sums = &mut weighted[Activation::stride_of(row.len() as u32) as usize..];
+    sums.fill(0.0);
+    for (sum, columns) in sums.iter_mut().zip(row.chunks(together)) {
+        *sum = columns.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>() as f32;
+    }
+}
