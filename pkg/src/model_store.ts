@@ -90,7 +90,7 @@ function opened(
   discard: () => Promise<void> = async () => undefined,
 ): OpenedModel {
   return {
-    files: files.map(({ name, reader }) => ({ name, sizeBytes: reader.sizeBytes, read: reader.read })),
+    files: files.map(({ name, reader }) => ({ ...reader, name })),
     missingBytes: 0,
     stored,
     close: () => files.forEach(({ reader }) => reader.close()),

@@ -99,6 +99,8 @@ export async function remove(folder: FileSystemDirectoryHandle, name: string): P
 export interface StoredReader {
   sizeBytes: number;
   read(offset: number, length: number): Uint8Array | Promise<Uint8Array>;
+  /** Fills `bytes` at once, where storage can: no copy on the way. */
+  readInto?(bytes: Uint8Array, offset: number): void;
   close(): void;
 }
 
@@ -131,14 +133,18 @@ function checkPiece(name: string, offset: number, length: number, sizeBytes: num
 
 function syncReader(name: string, handle: SyncHandle): StoredReader {
   const sizeBytes = handle.getSize();
-  const read = (offset: number, length: number): Uint8Array => {
-    checkPiece(name, offset, length, sizeBytes);
-    const bytes = new Uint8Array(length);
+  const readInto = (bytes: Uint8Array, offset: number): void => {
+    checkPiece(name, offset, bytes.length, sizeBytes);
     const found = handle.read(bytes, { at: offset });
-    if (found === length) return bytes;
-    throw new TabLMError("integrity", `${name}: storage gave ${found} bytes at ${offset}, expected ${length}`);
+    if (found === bytes.length) return;
+    throw new TabLMError("integrity", `${name}: storage gave ${found} bytes at ${offset}, expected ${bytes.length}`);
   };
-  return { sizeBytes, read, close: () => handle.close() };
+  const read = (offset: number, length: number): Uint8Array => {
+    const bytes = new Uint8Array(length);
+    readInto(bytes, offset);
+    return bytes;
+  };
+  return { sizeBytes, read, readInto, close: () => handle.close() };
 }
 
 /** A Blob (a File in hand, a stored file, or a download kept in memory) read in pieces. */

@@ -31,7 +31,9 @@ impl WeightFormat for BF16 {
 
     fn is_finite(&self, stored: &[u8]) -> bool {
         const EXPONENT: u16 = 0x7f80;
-        stored.chunks_exact(2).all(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]) & EXPONENT != EXPONENT)
+        bits::all(stored.chunks_exact(2), |bytes| {
+            u16::from_le_bytes([bytes[0], bytes[1]]) & EXPONENT != EXPONENT
+        })
     }
 
     fn shader(&self) -> &'static str {

@@ -31,7 +31,7 @@ impl WeightFormat for F32 {
 
     fn is_finite(&self, stored: &[u8]) -> bool {
         const EXPONENT: u32 = 0x7f80_0000;
-        stored.chunks_exact(4).all(|bytes| bits::word(bytes, 0) & EXPONENT != EXPONENT)
+        bits::all(stored.chunks_exact(4), |bytes| bits::word(bytes, 0) & EXPONENT != EXPONENT)
     }
 
     fn shader(&self) -> &'static str {

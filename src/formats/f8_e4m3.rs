@@ -55,7 +55,8 @@ impl WeightFormat for F8E4M3 {
 
     fn is_finite(&self, stored: &[u8]) -> bool {
         let (scale, numbers) = stored.split_at(HEADER);
-        f32::from_bits(bits::word(scale, 0)).is_finite() && numbers.iter().all(|byte| byte & 0x7f != 0x7f)
+        let are_numbers = bits::all(numbers.chunks(1), |byte| byte[0] & 0x7f != 0x7f);
+        f32::from_bits(bits::word(scale, 0)).is_finite() && are_numbers
     }
 
     fn shader(&self) -> &'static str {

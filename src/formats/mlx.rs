@@ -128,11 +128,12 @@ impl WeightFormat for Mlx {
         for ((block, pair), quants) in stored.chunks_exact(self.block_bytes()).zip(pairs).zip(quants) {
             let (stored_pair, stored_quants) = block.split_at(self.pair_bytes());
             pair.copy_from_slice(stored_pair);
-            quants.copy_from_slice(stored_quants);
-            if self.bits == 4 {
-                for index in 0..quants.len() / 4 {
-                    bits::put_word(quants, index, reorder(bits::word(quants, index)));
-                }
+            if self.bits == 8 {
+                quants.copy_from_slice(stored_quants);
+                continue;
+            }
+            for (quants, stored) in quants.chunks_exact_mut(4).zip(stored_quants.chunks_exact(4)) {
+                bits::put_word(quants, 0, reorder(bits::word(stored, 0)));
             }
         }
     }

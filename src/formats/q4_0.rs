@@ -37,8 +37,8 @@ impl WeightFormat for Q4_0 {
     fn repack_row(&self, _columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
         let blocks = stored.chunks_exact(BYTES);
         bits::put_halves(planes[1], blocks.clone(), 0);
-        for (unit, block) in blocks.enumerate() {
-            bits::put_nibbles(planes[0], unit, 0, bits::block32_quads(&block[2..]));
+        for (unit, block) in planes[0].chunks_exact_mut(bits::NIBBLES).zip(blocks) {
+            bits::put_block32(unit, &block[2..]);
         }
     }
 

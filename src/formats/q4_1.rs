@@ -35,9 +35,11 @@ impl WeightFormat for Q4_1 {
     }
 
     fn repack_row(&self, _columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
-        for (unit, block) in stored.chunks_exact(BYTES).enumerate() {
-            bits::put_nibbles(planes[0], unit, 0, bits::block32_quads(&block[4..]));
-            bits::put_word(planes[1], unit, bits::word(block, 0));
+        let [nibbles, pairs] = planes else { return };
+        let units = nibbles.chunks_exact_mut(bits::NIBBLES).zip(pairs.chunks_exact_mut(4));
+        for ((unit, pair), block) in units.zip(stored.chunks_exact(BYTES)) {
+            bits::put_block32(unit, &block[4..]);
+            pair.copy_from_slice(&block[..4]);
         }
     }
 

@@ -5,13 +5,15 @@
 //! ([`Scales`]), 128 bytes: of each 32 bytes, the low nibbles are one group, the high nibbles
 //! the next.
 //! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`vec4<u32>`, one
-//! a block): [`Scales::words`].
+//! a block): [`Scales::put`].
 
 use super::{WeightFormat, bits};
 
 const BYTES: usize = 144;
 /// Weights of a block.
 pub(super) const WEIGHTS: usize = 256;
+/// Bytes of a block's nibbles.
+pub(super) const BLOCK_NIBBLES: usize = WEIGHTS / 2;
 
 pub(super) struct Q4K;
 
@@ -49,23 +51,31 @@ impl Scales {
         (d * f32::from(self.scales[group]), dmin * f32::from(self.minima[group]))
     }
 
-    /// The 16 bytes of the GPU: d and dmin; a byte for each group with the low four bits of its
+    /// Writes the 16 bytes of the GPU: d and dmin; a byte for each group with the low four bits of its
     /// scale and, above, of its minimum (two words); a nibble for each group with the high two
     /// bits of its scale and, above, of its minimum.
-    pub(super) fn words(&self) -> [u32; 4] {
+    pub(super) fn put(&self, bytes: &mut [u8]) {
         let mut words = [self.halves, 0, 0, 0];
         for group in 0..8 {
             let (scale, minimum) = (u32::from(self.scales[group]), u32::from(self.minima[group]));
             words[1 + group / 4] |= ((scale & 15) | ((minimum & 15) << 4)) << (8 * (group % 4));
             words[3] |= ((scale >> 4) | ((minimum >> 4) << 2)) << (4 * group);
         }
-        words
+        for (w, word) in words.into_iter().enumerate() {
+            bits::put_word(bytes, w, word);
+        }
     }
 }
 
-/// The eight words of 32 stored bytes, four nibble pairs each.
-pub(super) fn quads(bytes: &[u8]) -> [u32; 8] {
-    std::array::from_fn(|k| bits::word(bytes, k))
+/// Writes the eight units of a block: of each 32 bytes, the low nibbles are one, the high nibbles
+/// the next.
+pub(super) fn put_block_nibbles(units: &mut [u8], bytes: &[u8]) {
+    for (pair, bytes) in units.chunks_exact_mut(2 * bits::NIBBLES).zip(bytes.chunks_exact(32)) {
+        let (low, high) = pair.split_at_mut(bits::NIBBLES);
+        let eights = bits::eights(bytes);
+        bits::put_nibbles(low, eights);
+        bits::put_high_nibbles(high, eights);
+    }
 }
 
 impl WeightFormat for Q4K {
@@ -96,15 +106,11 @@ impl WeightFormat for Q4K {
     }
 
     fn repack_row(&self, _columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
-        for (index, block) in stored.chunks_exact(BYTES).enumerate() {
-            for (w, value) in Scales::read(block).words().into_iter().enumerate() {
-                bits::put_word(planes[1], 4 * index + w, value);
-            }
-            for (pair, bytes) in block[16..].chunks_exact(32).enumerate() {
-                let unit = 8 * index + 2 * pair;
-                bits::put_nibbles(planes[0], unit, 0, quads(bytes));
-                bits::put_nibbles(planes[0], unit + 1, 4, quads(bytes));
-            }
+        let [nibbles, scales] = planes else { return };
+        let blocks = nibbles.chunks_exact_mut(BLOCK_NIBBLES).zip(scales.chunks_exact_mut(16));
+        for ((nibbles, scales), block) in blocks.zip(stored.chunks_exact(BYTES)) {
+            Scales::read(block).put(scales);
+            put_block_nibbles(nibbles, &block[16..]);
         }
     }
 

@@ -37,11 +37,14 @@ impl WeightFormat for Q5_0 {
     }
 
     fn repack_row(&self, columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
+        let [nibbles, others] = planes else { return };
+        let (high, scales) = others.split_at_mut(4 * bits::units(columns));
         let blocks = stored.chunks_exact(BYTES);
-        bits::put_halves(&mut planes[1][4 * bits::units(columns)..], blocks.clone(), 0);
-        for (unit, block) in blocks.enumerate() {
-            bits::put_nibbles(planes[0], unit, 0, bits::block32_quads(&block[6..]));
-            bits::put_word(planes[1], unit, bits::spread_bits(bits::word(&block[2..], 0)));
+        bits::put_halves(scales, blocks.clone(), 0);
+        let units = nibbles.chunks_exact_mut(bits::NIBBLES).zip(high.chunks_exact_mut(4));
+        for ((unit, high), block) in units.zip(blocks) {
+            bits::put_block32(unit, &block[6..]);
+            bits::put_word(high, 0, bits::spread_bits(bits::word(&block[2..], 0)));
         }
     }
 

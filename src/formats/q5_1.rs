@@ -37,10 +37,12 @@ impl WeightFormat for Q5_1 {
     }
 
     fn repack_row(&self, _columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
-        for (unit, block) in stored.chunks_exact(BYTES).enumerate() {
-            bits::put_nibbles(planes[0], unit, 0, bits::block32_quads(&block[8..]));
-            bits::put_word(planes[1], 2 * unit, bits::spread_bits(bits::word(block, 1)));
-            bits::put_word(planes[1], 2 * unit + 1, bits::word(block, 0));
+        let [nibbles, others] = planes else { return };
+        let units = nibbles.chunks_exact_mut(bits::NIBBLES).zip(others.chunks_exact_mut(8));
+        for ((unit, others), block) in units.zip(stored.chunks_exact(BYTES)) {
+            bits::put_block32(unit, &block[8..]);
+            bits::put_word(others, 0, bits::spread_bits(bits::word(block, 1)));
+            others[4..].copy_from_slice(&block[..4]);
         }
     }
 

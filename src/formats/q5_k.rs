@@ -4,10 +4,10 @@
 //! Stored block, 176 bytes: d, dmin and packed scales as in Q4_K, 32 bytes of high bits (bit `g`
 //! of byte `i` for weight `i` of group `g`), 128 bytes of nibbles as in Q4_K.
 //! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`, twelve a
-//! block): the four words of [`Scales::words`], then one word of high bits a unit (bit `8i + k`
+//! block): the four words of [`Scales::put`], then one word of high bits a unit (bit `8i + k`
 //! for weight `4k + i`).
 
-use super::q4_k::{Scales, WEIGHTS, quads};
+use super::q4_k::{BLOCK_NIBBLES, Scales, WEIGHTS, put_block_nibbles};
 use super::{WeightFormat, bits};
 
 const BYTES: usize = 176;
@@ -45,20 +45,16 @@ impl WeightFormat for Q5K {
     }
 
     fn repack_row(&self, _columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
-        for (index, block) in stored.chunks_exact(BYTES).enumerate() {
-            let high = quads(&block[16..48]);
-            for (w, value) in Scales::read(block).words().into_iter().enumerate() {
-                bits::put_word(planes[1], BLOCK_WORDS * index + w, value);
-            }
+        let [nibbles, others] = planes else { return };
+        let blocks = nibbles.chunks_exact_mut(BLOCK_NIBBLES).zip(others.chunks_exact_mut(4 * BLOCK_WORDS));
+        for ((nibbles, others), block) in blocks.zip(stored.chunks_exact(BYTES)) {
+            Scales::read(block).put(others);
+            let high: [u32; 8] = std::array::from_fn(|k| bits::word(&block[16..], k));
             for group in 0..8 {
                 let spread = (0..8).fold(0, |word, k| word | (((high[k] >> group) & bits::BIT) << k));
-                bits::put_word(planes[1], BLOCK_WORDS * index + 4 + group, spread);
+                bits::put_word(others, 4 + group, spread);
             }
-            for (pair, bytes) in block[48..].chunks_exact(32).enumerate() {
-                let unit = 8 * index + 2 * pair;
-                bits::put_nibbles(planes[0], unit, 0, quads(bytes));
-                bits::put_nibbles(planes[0], unit + 1, 4, quads(bytes));
-            }
+            put_block_nibbles(nibbles, &block[48..]);
         }
     }
 

@@ -9,12 +9,16 @@
 //! twenty words a block (two words of pairs a unit: bits `8i + 2(k % 4)` for weight `4k + i`, word
 //! `k / 4`; then four words of scales), and after the last block f16 d, two a word.
 
-use super::q4_k::{WEIGHTS, quads};
+use super::q4_k::{BLOCK_NIBBLES, WEIGHTS};
 use super::{WeightFormat, bits};
 
 const BYTES: usize = 210;
 /// Words of plane 1 a block.
 const BLOCK_WORDS: usize = 20;
+/// The first of them that holds scales.
+const SCALES_WORD: usize = 16;
+/// The lowest two bits of eight bytes.
+const TWO_BITS: u64 = 0x0303_0303_0303_0303;
 /// Where the stored parts begin.
 const PAIRS_AT: usize = 128;
 const SCALES_AT: usize = 192;
@@ -29,6 +33,14 @@ fn unit_parts(block: &[u8], unit: usize) -> (&[u8], u32, &[u8], u32) {
     let pairs = PAIRS_AT + 32 * half;
     let (nibble_shift, pair_shift) = if g < 2 { (0, 2 * g as u32) } else { (4, 2 * g as u32) };
     (&block[nibbles..nibbles + 32], nibble_shift, &block[pairs..pairs + 32], pair_shift)
+}
+
+/// Writes the two words of a unit's pairs from the lowest two bits of 32 bytes: a word from sixteen.
+fn put_pairs(words: &mut [u8], eights: [u64; 4]) {
+    for (w, half) in eights.chunks_exact(2).enumerate() {
+        let pairs = (half[0] & TWO_BITS) | ((half[1] & TWO_BITS) << 4);
+        bits::put_word(words, w, (pairs | (pairs >> 30)) as u32);
+    }
 }
 
 impl WeightFormat for Q6K {
@@ -62,21 +74,20 @@ impl WeightFormat for Q6K {
     }
 
     fn repack_row(&self, _columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
+        let [nibbles, others] = planes else { return };
         let blocks = stored.chunks_exact(BYTES);
-        let d_at = blocks.len() * BLOCK_WORDS * 4;
-        bits::put_halves(&mut planes[1][d_at..], blocks.clone(), D_AT);
-        for (index, block) in blocks.enumerate() {
-            for unit in 0..8 {
-                let (nibbles, nibble_shift, pairs, pair_shift) = unit_parts(block, unit);
-                bits::put_nibbles(planes[0], 8 * index + unit, nibble_shift, quads(nibbles));
-                let pairs = quads(pairs).map(|word| (word >> pair_shift) & bits::TWO_BITS);
-                for half in 0..2 {
-                    let word = (0..4).fold(0, |word, k| word | (pairs[4 * half + k] << (2 * k)));
-                    bits::put_word(planes[1], BLOCK_WORDS * index + 2 * unit + half, word);
-                }
+        let (others, d) = others.split_at_mut(blocks.len() * BLOCK_WORDS * 4);
+        bits::put_halves(d, blocks.clone(), D_AT);
+        let planes = nibbles.chunks_exact_mut(BLOCK_NIBBLES).zip(others.chunks_exact_mut(4 * BLOCK_WORDS));
+        for ((nibbles, others), block) in planes.zip(blocks) {
+            let (high, scales) = others.split_at_mut(SCALES_WORD * 4);
+            scales.copy_from_slice(&block[SCALES_AT..D_AT]);
+            let units = nibbles.chunks_exact_mut(bits::NIBBLES).zip(high.chunks_exact_mut(8));
+            for (unit, (nibbles, high)) in units.enumerate() {
+                let (stored, nibble_shift, pairs, pair_shift) = unit_parts(block, unit);
+                bits::put_nibbles(nibbles, bits::eights(stored).map(|eight| eight >> nibble_shift));
+                put_pairs(high, bits::eights(pairs).map(|eight| eight >> pair_shift));
             }
-            let at = 4 * (BLOCK_WORDS * index + 16);
-            planes[1][at..at + 16].copy_from_slice(&block[SCALES_AT..D_AT]);
         }
     }
 

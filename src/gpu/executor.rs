@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Gpu;
 use super::pipeline::{Pipeline, PipelineCache};
+use super::upload::{Part, Upload};
 use crate::error::Result;
 use crate::kernels::{Activation, Buffer, Kernel, Step};
 use crate::plan::{MatrixInfo, Plan, Resources, SharedRole, Slots};
@@ -16,11 +17,6 @@ struct Prepared {
     kernel: Kernel,
     pipeline: Rc<Pipeline>,
     groups: Vec<wgpu::BindGroup>,
-}
-
-/// The planes of one part of a matrix.
-struct Part {
-    planes: Vec<wgpu::Buffer>,
 }
 
 /// What one step costs besides arithmetic.
@@ -48,8 +44,7 @@ pub struct GpuExecutor {
     tokens: Option<usize>,
     plans: Vec<Vec<Prepared>>,
     cache: PipelineCache,
-    /// Repacked rows on their way to the GPU, one vector a plane.
-    planes: Vec<Vec<u8>>,
+    upload: Upload,
     /// Of the last step.
     pub counters: StepCounters,
 }
@@ -92,7 +87,7 @@ impl GpuExecutor {
             tokens: resources.shared().iter().position(|buffer| buffer.role == SharedRole::Tokens),
             plans: Vec::new(),
             cache: PipelineCache::default(),
-            planes: Vec::new(),
+            upload: Upload::default(),
             counters: StepCounters::default(),
             gpu,
         }
@@ -150,34 +145,7 @@ impl GpuExecutor {
         first_row: u32,
         stored: &[u8],
     ) -> Result<()> {
-        let columns = matrix.columns as usize;
-        let rules = matrix.format.rules();
-        let plane_row_bytes = rules.plane_row_bytes(columns);
-        let rows: Vec<&[u8]> = stored.chunks_exact(matrix.format.row_bytes(columns)?).collect();
-        self.planes.resize(plane_row_bytes.len(), Vec::new());
-        let mut done = 0;
-        while done < rows.len() {
-            let row = first_row + done as u32;
-            let part = row / matrix.rows_per_part;
-            let in_part = row % matrix.rows_per_part;
-            let count = (rows.len() - done).min((matrix.rows_per_part - in_part) as usize);
-            for (plane, row_bytes) in self.planes.iter_mut().zip(&plane_row_bytes) {
-                plane.clear();
-                plane.resize(row_bytes * count, 0);
-            }
-            for (i, stored) in rows[done..done + count].iter().enumerate() {
-                let planes = self.planes.iter_mut().zip(&plane_row_bytes);
-                let mut planes: Vec<_> =
-                    planes.map(|(plane, bytes)| &mut plane[i * bytes..][..*bytes]).collect();
-                rules.repack_row(columns, stored, &mut planes);
-            }
-            let part = &self.matrices[index][part as usize];
-            for ((plane, data), row_bytes) in part.planes.iter().zip(&self.planes).zip(&plane_row_bytes) {
-                self.gpu.queue.write_buffer(plane, u64::from(in_part) * *row_bytes as u64, data);
-            }
-            done += count;
-        }
-        Ok(())
+        self.upload.rows(&self.gpu, &self.matrices[index], matrix, first_row, stored)
     }
 
     /// Waits until all uploads have left host memory.

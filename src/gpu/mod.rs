@@ -2,13 +2,14 @@
 //!
 //! Reading order: [`device`] (adapter, limits, what went wrong), [`shader`] (imports resolved
 //! to WGSL text), [`pipeline`] (compiled once per shader, format and constants), [`executor`]
-//! (runs a plan), [`readback`] (GPU memory to host).
+//! (runs a plan), [`upload`] (weights to GPU memory), [`readback`] (GPU memory to host).
 
 mod device;
 mod executor;
 mod pipeline;
 mod readback;
 pub mod shader;
+mod upload;
 
 pub use device::{AdapterReport, Gpu, buffer_bytes};
 pub use executor::{GpuExecutor, StepCounters};

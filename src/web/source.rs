@@ -1,20 +1,32 @@
-//! Files that JavaScript holds: `{ name, sizeBytes, read(offset, length) }`.
+//! Files that JavaScript holds: `{ name, sizeBytes, read(offset, length), readInto?(bytes, offset) }`.
 
 use std::rc::Rc;
 
 use js_sys::{Function, Promise, Reflect, Uint8Array};
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use super::from_js;
 use crate::error::{Code, Error, Result};
 use crate::weights::source::{ByteSource, LocalFuture};
 
+#[wasm_bindgen]
+extern "C" {
+    /// A `SourceFile`.
+    type SourceFile;
+
+    /// Fills `bytes`, which is a view of our memory: gone when the call is over.
+    #[wasm_bindgen(method, catch, js_name = readInto)]
+    fn read_into(this: &SourceFile, bytes: &mut [u8], offset: f64) -> Result<(), JsValue>;
+}
+
 struct JsSource {
     name: String,
     size_bytes: u64,
-    object: JsValue,
+    object: SourceFile,
     read: Function,
+    /// Whether it has `readInto`.
+    reads_into: bool,
 }
 
 /// The sources of an array of `SourceFile`s.
@@ -30,7 +42,8 @@ fn file(object: JsValue) -> Result<Rc<dyn ByteSource>> {
     let size = field("sizeBytes").as_f64().filter(|size| *size >= 0.0 && size.fract() == 0.0);
     let size_bytes = size.ok_or_else(|| wrong("sizeBytes"))? as u64;
     let read = field("read").dyn_into::<Function>().map_err(|_| wrong("read"))?;
-    Ok(Rc::new(JsSource { name, size_bytes, object, read }))
+    let reads_into = field("readInto").is_function();
+    Ok(Rc::new(JsSource { name, size_bytes, object: object.unchecked_into(), read, reads_into }))
 }
 
 impl ByteSource for JsSource {
@@ -52,6 +65,11 @@ impl ByteSource for JsSource {
                 ));
             }
             let failed = |error: JsValue| from_js(&error, Code::Network);
+            if self.reads_into {
+                let mut bytes = vec![0; length];
+                self.object.read_into(&mut bytes, offset as f64).map_err(failed)?;
+                return Ok(bytes);
+            }
             let answer = self.read.call2(&self.object, &(offset as f64).into(), &(length as f64).into());
             let mut answer = answer.map_err(failed)?;
             if let Some(promise) = answer.dyn_ref::<Promise>() {

@@ -5,6 +5,8 @@ export interface SourceFile {
   name: string;
   sizeBytes: number;
   read(offset: number, length: number): Uint8Array | Promise<Uint8Array>;
+  /** Fills `bytes` at once, where it can. */
+  readInto?(bytes: Uint8Array, offset: number): void;
 }
 
 /** One model with its executor and its conversation state. */
