@@ -1,7 +1,7 @@
 // y[row, o] = Σ_k weights[o, k] · x[row, k], for few rows.
 // LANES invocations share a quad of outputs, each taking every LANES-th unit of 32
 // weights; a workgroup has 64 / LANES quads of one row.
-// Imports from the weight format: weights32.
+// Imports from the weight format: dot32.
 // The prologue is what the inputs lack:
 //   prepare(row, lane): called first, by the whole workgroup;
 //   unit_scale(unit): by what to multiply products with that unit;
@@ -25,22 +25,6 @@ override LANES: u32; // a power of two, at most 64
 var<workgroup> partial: array<vec4<f32>, 64>;
 var<workgroup> partial_share: array<f32, 64>;
 
-struct Inputs32 {
-    x0: vec4<f32>,
-    x1: vec4<f32>,
-    x2: vec4<f32>,
-    x3: vec4<f32>,
-    x4: vec4<f32>,
-    x5: vec4<f32>,
-    x6: vec4<f32>,
-    x7: vec4<f32>,
-}
-
-fn dot32(w: Weights32, v: Inputs32) -> f32 {
-    return dot(w.w0, v.x0) + dot(w.w1, v.x1) + dot(w.w2, v.x2) + dot(w.w3, v.x3)
-        + dot(w.w4, v.x4) + dot(w.w5, v.x5) + dot(w.w6, v.x6) + dot(w.w7, v.x7);
-}
-
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     prepare(group.y, lane);
@@ -53,12 +37,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var sums = vec4<f32>();
     for (var unit = slot; unit * 32u < COLUMNS; unit += LANES) {
         let i = row + unit * 8u;
-        let v = Inputs32(x[i], x[i + 1u], x[i + 2u], x[i + 3u], x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]);
+        let v = inputs32(x[i], x[i + 1u], x[i + 2u], x[i + 3u], x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]);
         sums += unit_scale(unit) * vec4<f32>(
-            dot32(weights32(rows.x, unit), v),
-            dot32(weights32(rows.y, unit), v),
-            dot32(weights32(rows.z, unit), v),
-            dot32(weights32(rows.w, unit), v),
+            dot32(rows.x, unit, v),
+            dot32(rows.y, unit, v),
+            dot32(rows.z, unit, v),
+            dot32(rows.w, unit, v),
         );
     }
     partial[lane] = sums;

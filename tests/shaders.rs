@@ -342,7 +342,8 @@ fn every_file_is_reachable() {
         slots.extend(kernel.imports().into_iter().map(|(slot, _)| slot));
         fills.extend(kernel.imports().into_iter().map(|(_, file)| file));
     }
-    let texts = kernels.values().chain(pieces.values());
+    let formats = Format::ALL.map(|format| format.rules().shader().to_owned());
+    let texts = kernels.values().chain(pieces.values()).chain(&formats);
     let mut imported: BTreeSet<_> = texts.flat_map(|text| imports(text)).collect();
     for slot in slots {
         assert!(imported.remove(slot), "no shader has a slot called {slot}");
@@ -361,9 +362,11 @@ fn files_say_what_they_do() {
         }
         let equation = opening.contains(['=', '←']);
         assert!(equation, "{name}.wgsl opens without its equation");
-        let unpacks = text.contains("weights32(");
-        let says = opening.contains("imports from the weight format: weights32");
-        assert_eq!(unpacks, says, "{name}.wgsl: calls weights32, and says so at its top");
+        for function in ["dot32", "weights32"] {
+            let calls = text.contains(&format!("{function}("));
+            let says = opening.contains(&format!("imports from the weight format: {function}"));
+            assert_eq!(calls, says, "{name}.wgsl: calls {function}, and says so at its top");
+        }
         for line in text.lines().filter(|line| line.starts_with("@group")) {
             assert!(line.contains("; // ["), "{name}.wgsl: no shape after {line:?}");
         }

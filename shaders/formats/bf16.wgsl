@@ -1,4 +1,6 @@
 // BF16: four vectors a unit, the numbers in order, two a word: the upper halves of f32.
+#import lib/dot32
+
 @group(1) @binding(0) var<storage, read> plane_values: array<vec4<u32>>;
 
 fn bf16_quad(low: u32, high: u32) -> vec4<f32> {

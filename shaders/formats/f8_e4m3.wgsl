@@ -1,4 +1,6 @@
 // F8_E4M3: weight = number · scale. Two vectors of bytes a unit; one word with the scale a row.
+#import lib/dot32
+
 @group(1) @binding(0) var<storage, read> plane_numbers: array<vec4<u32>>;
 @group(1) @binding(1) var<storage, read> plane_scales: array<u32>;
 

@@ -1,6 +1,7 @@
 // MLX's affine formats: weight = quant · scale + bias. Of four bits one vector of nibbles a unit, of
 // eight bits two vectors of bytes; a scale and a bias for MLX_GROUP weights, two in a word or, of
 // f32, two words.
+#import lib/dot32
 override MLX_BITS: u32; // 4 or 8
 override MLX_GROUP: u32;
 override MLX_SCALES: u32; // 0: f16, 1: bf16, 2: f32

@@ -13,3 +13,9 @@ fn weights32(row: u32, unit: u32) -> Weights32 {
         scale * (weights_low(q.w) - 8.0), scale * (weights_high(q.w) - 8.0),
     );
 }
+
+fn dot32(row: u32, unit: u32, v: Inputs32) -> f32 {
+    let units = (COLUMNS + 31u) / 32u;
+    let scale = weights_half(plane_scales[row * ((units + 1u) / 2u) + unit / 2u], unit & 1u);
+    return scale * (dot_nibbles(plane_quants[row * units + unit], v) - 8.0 * (v.sums.x + v.sums.y));
+}

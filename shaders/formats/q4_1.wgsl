@@ -8,3 +8,9 @@ fn weights32(row: u32, unit: u32) -> Weights32 {
     let at = row * units + unit;
     return weights_nibbles(plane_quants[at], unpack2x16float(plane_scales[at]));
 }
+
+fn dot32(row: u32, unit: u32, v: Inputs32) -> f32 {
+    let at = row * ((COLUMNS + 31u) / 32u) + unit;
+    let scale = unpack2x16float(plane_scales[at]);
+    return scale.x * dot_nibbles(plane_quants[at], v) + scale.y * (v.sums.x + v.sums.y);
+}

@@ -19,3 +19,9 @@ fn weights32(row: u32, unit: u32) -> Weights32 {
     let scale = q4_k_scale(plane_scales[row * (units / 8u) + unit / 8u], unit & 7u);
     return weights_nibbles(q, scale);
 }
+
+fn dot32(row: u32, unit: u32, v: Inputs32) -> f32 {
+    let units = (COLUMNS + 31u) / 32u;
+    let scale = q4_k_scale(plane_scales[row * (units / 8u) + unit / 8u], unit & 7u);
+    return scale.x * dot_nibbles(plane_quants[row * units + unit], v) + scale.y * (v.sums.x + v.sums.y);
+}

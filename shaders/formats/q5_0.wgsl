@@ -3,11 +3,6 @@
 @group(1) @binding(0) var<storage, read> plane_quants: array<vec4<u32>>;
 @group(1) @binding(1) var<storage, read> plane_scales: array<u32>;
 
-// Four nibbles, one a byte, and their fifth bits at bit 4 of each byte.
-fn q5_0_quad(nibbles: u32, fifth: u32) -> vec4<f32> {
-    return weights_bytes((nibbles & 0x0f0f0f0fu) | (fifth & 0x10101010u)) - 16.0;
-}
-
 fn weights32(row: u32, unit: u32) -> Weights32 {
     let units = (COLUMNS + 31u) / 32u;
     let q = plane_quants[row * units + unit];
@@ -15,9 +10,17 @@ fn weights32(row: u32, unit: u32) -> Weights32 {
     let h = plane_scales[base + unit];
     let scale = weights_half(plane_scales[base + units + unit / 2u], unit & 1u);
     return Weights32(
-        scale * q5_0_quad(q.x, h << 4u), scale * q5_0_quad(q.x >> 4u, h << 3u),
-        scale * q5_0_quad(q.y, h << 2u), scale * q5_0_quad(q.y >> 4u, h << 1u),
-        scale * q5_0_quad(q.z, h), scale * q5_0_quad(q.z >> 4u, h >> 1u),
-        scale * q5_0_quad(q.w, h >> 2u), scale * q5_0_quad(q.w >> 4u, h >> 3u),
+        scale * (weights_fives(q.x, h << 4u) - 16.0), scale * (weights_fives(q.x >> 4u, h << 3u) - 16.0),
+        scale * (weights_fives(q.y, h << 2u) - 16.0), scale * (weights_fives(q.y >> 4u, h << 1u) - 16.0),
+        scale * (weights_fives(q.z, h) - 16.0), scale * (weights_fives(q.z >> 4u, h >> 1u) - 16.0),
+        scale * (weights_fives(q.w, h >> 2u) - 16.0), scale * (weights_fives(q.w >> 4u, h >> 3u) - 16.0),
     );
+}
+
+fn dot32(row: u32, unit: u32, v: Inputs32) -> f32 {
+    let units = (COLUMNS + 31u) / 32u;
+    let base = row * (units + (units + 1u) / 2u);
+    let scale = weights_half(plane_scales[base + units + unit / 2u], unit & 1u);
+    let products = dot_fives(plane_quants[row * units + unit], plane_scales[base + unit], v);
+    return scale * (products - 16.0 * (v.sums.x + v.sums.y));
 }

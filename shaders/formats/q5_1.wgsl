@@ -3,11 +3,6 @@
 @group(1) @binding(0) var<storage, read> plane_quants: array<vec4<u32>>;
 @group(1) @binding(1) var<storage, read> plane_scales: array<u32>;
 
-// Four nibbles, one a byte, and their fifth bits at bit 4 of each byte.
-fn q5_1_quad(nibbles: u32, fifth: u32) -> vec4<f32> {
-    return weights_bytes((nibbles & 0x0f0f0f0fu) | (fifth & 0x10101010u));
-}
-
 fn weights32(row: u32, unit: u32) -> Weights32 {
     let units = (COLUMNS + 31u) / 32u;
     let at = row * units + unit;
@@ -15,9 +10,16 @@ fn weights32(row: u32, unit: u32) -> Weights32 {
     let h = plane_scales[2u * at];
     let scale = unpack2x16float(plane_scales[2u * at + 1u]);
     return Weights32(
-        scale.x * q5_1_quad(q.x, h << 4u) + scale.y, scale.x * q5_1_quad(q.x >> 4u, h << 3u) + scale.y,
-        scale.x * q5_1_quad(q.y, h << 2u) + scale.y, scale.x * q5_1_quad(q.y >> 4u, h << 1u) + scale.y,
-        scale.x * q5_1_quad(q.z, h) + scale.y, scale.x * q5_1_quad(q.z >> 4u, h >> 1u) + scale.y,
-        scale.x * q5_1_quad(q.w, h >> 2u) + scale.y, scale.x * q5_1_quad(q.w >> 4u, h >> 3u) + scale.y,
+        scale.x * weights_fives(q.x, h << 4u) + scale.y, scale.x * weights_fives(q.x >> 4u, h << 3u) + scale.y,
+        scale.x * weights_fives(q.y, h << 2u) + scale.y, scale.x * weights_fives(q.y >> 4u, h << 1u) + scale.y,
+        scale.x * weights_fives(q.z, h) + scale.y, scale.x * weights_fives(q.z >> 4u, h >> 1u) + scale.y,
+        scale.x * weights_fives(q.w, h >> 2u) + scale.y, scale.x * weights_fives(q.w >> 4u, h >> 3u) + scale.y,
     );
+}
+
+fn dot32(row: u32, unit: u32, v: Inputs32) -> f32 {
+    let at = row * ((COLUMNS + 31u) / 32u) + unit;
+    let scale = unpack2x16float(plane_scales[2u * at + 1u]);
+    let products = dot_fives(plane_quants[at], plane_scales[2u * at], v);
+    return scale.x * products + scale.y * (v.sums.x + v.sums.y);
 }

@@ -14,11 +14,6 @@ fn q5_k_scale(base: u32, group: u32) -> vec2<f32> {
     return unpack2x16float(plane_scales[base]) * vec2<f32>(f32(scale), -f32(minimum));
 }
 
-// Four nibbles, one a byte, and their fifth bits at bit 4 of each byte.
-fn q5_k_quad(nibbles: u32, fifth: u32) -> vec4<f32> {
-    return weights_bytes((nibbles & 0x0f0f0f0fu) | (fifth & 0x10101010u));
-}
-
 fn weights32(row: u32, unit: u32) -> Weights32 {
     let units = (COLUMNS + 31u) / 32u;
     let q = plane_quants[row * units + unit];
@@ -26,9 +21,17 @@ fn weights32(row: u32, unit: u32) -> Weights32 {
     let scale = q5_k_scale(base, unit & 7u);
     let h = plane_scales[base + 4u + (unit & 7u)];
     return Weights32(
-        scale.x * q5_k_quad(q.x, h << 4u) + scale.y, scale.x * q5_k_quad(q.x >> 4u, h << 3u) + scale.y,
-        scale.x * q5_k_quad(q.y, h << 2u) + scale.y, scale.x * q5_k_quad(q.y >> 4u, h << 1u) + scale.y,
-        scale.x * q5_k_quad(q.z, h) + scale.y, scale.x * q5_k_quad(q.z >> 4u, h >> 1u) + scale.y,
-        scale.x * q5_k_quad(q.w, h >> 2u) + scale.y, scale.x * q5_k_quad(q.w >> 4u, h >> 3u) + scale.y,
+        scale.x * weights_fives(q.x, h << 4u) + scale.y, scale.x * weights_fives(q.x >> 4u, h << 3u) + scale.y,
+        scale.x * weights_fives(q.y, h << 2u) + scale.y, scale.x * weights_fives(q.y >> 4u, h << 1u) + scale.y,
+        scale.x * weights_fives(q.z, h) + scale.y, scale.x * weights_fives(q.z >> 4u, h >> 1u) + scale.y,
+        scale.x * weights_fives(q.w, h >> 2u) + scale.y, scale.x * weights_fives(q.w >> 4u, h >> 3u) + scale.y,
     );
+}
+
+fn dot32(row: u32, unit: u32, v: Inputs32) -> f32 {
+    let units = (COLUMNS + 31u) / 32u;
+    let base = 12u * (row * (units / 8u) + unit / 8u);
+    let scale = q5_k_scale(base, unit & 7u);
+    let products = dot_fives(plane_quants[row * units + unit], plane_scales[base + 4u + (unit & 7u)], v);
+    return scale.x * products + scale.y * (v.sums.x + v.sums.y);
 }

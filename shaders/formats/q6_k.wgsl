@@ -6,27 +6,50 @@
 
 // Four nibbles, one a byte, and their high pairs at bits 4 and 5 of each byte.
 fn q6_k_quad(nibbles: u32, pairs: u32) -> vec4<f32> {
-    return weights_bytes((nibbles & 0x0f0f0f0fu) | (pairs & 0x30303030u)) - 32.0;
+    return weights_bytes((nibbles & 0x0f0f0f0fu) | (pairs & 0x30303030u));
 }
 
-fn weights32(row: u32, unit: u32) -> Weights32 {
+struct Q6KUnit {
+    q: vec4<u32>,
+    pairs: vec2<u32>,
+    scales: vec2<f32>, // of the first and of the last sixteen
+}
+
+fn q6_k_unit(row: u32, unit: u32) -> Q6KUnit {
     let units = (COLUMNS + 31u) / 32u;
     let blocks = units / 8u;
     let block = unit / 8u;
     let group = unit & 7u;
-    let q = plane_quants[row * units + unit];
     let base = row * (20u * blocks + (blocks + 1u) / 2u);
     let at = base + 20u * block;
-    let p = plane_scales[at + 2u * group];
-    let r = plane_scales[at + 2u * group + 1u];
+    let pairs = vec2<u32>(plane_scales[at + 2u * group], plane_scales[at + 2u * group + 1u]);
     let scales = bitcast<i32>(plane_scales[at + 16u + group / 2u]);
     let d = weights_half(plane_scales[base + 20u * blocks + block / 2u], block & 1u);
     let a = d * f32(extractBits(scales, 16u * (group & 1u), 8u));
     let b = d * f32(extractBits(scales, 16u * (group & 1u) + 8u, 8u));
+    return Q6KUnit(plane_quants[row * units + unit], pairs, vec2<f32>(a, b));
+}
+
+fn weights32(row: u32, unit: u32) -> Weights32 {
+    let w = q6_k_unit(row, unit);
+    let p = w.pairs.x;
+    let r = w.pairs.y;
     return Weights32(
-        a * q6_k_quad(q.x, p << 4u), a * q6_k_quad(q.x >> 4u, p << 2u),
-        a * q6_k_quad(q.y, p), a * q6_k_quad(q.y >> 4u, p >> 2u),
-        b * q6_k_quad(q.z, r << 4u), b * q6_k_quad(q.z >> 4u, r << 2u),
-        b * q6_k_quad(q.w, r), b * q6_k_quad(q.w >> 4u, r >> 2u),
+        w.scales.x * (q6_k_quad(w.q.x, p << 4u) - 32.0), w.scales.x * (q6_k_quad(w.q.x >> 4u, p << 2u) - 32.0),
+        w.scales.x * (q6_k_quad(w.q.y, p) - 32.0), w.scales.x * (q6_k_quad(w.q.y >> 4u, p >> 2u) - 32.0),
+        w.scales.y * (q6_k_quad(w.q.z, r << 4u) - 32.0), w.scales.y * (q6_k_quad(w.q.z >> 4u, r << 2u) - 32.0),
+        w.scales.y * (q6_k_quad(w.q.w, r) - 32.0), w.scales.y * (q6_k_quad(w.q.w >> 4u, r >> 2u) - 32.0),
     );
+}
+
+fn dot32(row: u32, unit: u32, v: Inputs32) -> f32 {
+    let w = q6_k_unit(row, unit);
+    let p = w.pairs.x;
+    let r = w.pairs.y;
+    let low = dot(q6_k_quad(w.q.x, p << 4u), v.x0) + dot(q6_k_quad(w.q.x >> 4u, p << 2u), v.x1)
+        + dot(q6_k_quad(w.q.y, p), v.x2) + dot(q6_k_quad(w.q.y >> 4u, p >> 2u), v.x3);
+    let high = dot(q6_k_quad(w.q.z, r << 4u), v.x4) + dot(q6_k_quad(w.q.z >> 4u, r << 2u), v.x5)
+        + dot(q6_k_quad(w.q.w, r), v.x6) + dot(q6_k_quad(w.q.w >> 4u, r >> 2u), v.x7);
+    let products = w.scales * (vec2<f32>(low, high) - 32.0 * v.sums);
+    return products.x + products.y;
 }

@@ -2,8 +2,9 @@
 @group(1) @binding(0) var<storage, read> plane_quants: array<vec4<u32>>;
 @group(1) @binding(1) var<storage, read> plane_scales: array<u32>;
 
+// Four signed bytes, plus 128.
 fn q8_0_quad(word: u32) -> vec4<f32> {
-    return vec4<f32>(unpack4xI8(word));
+    return weights_bytes(word ^ 0x80808080u);
 }
 
 fn weights32(row: u32, unit: u32) -> Weights32 {
@@ -13,9 +14,22 @@ fn weights32(row: u32, unit: u32) -> Weights32 {
     let b = plane_quants[at + 1u];
     let scale = weights_half(plane_scales[row * ((units + 1u) / 2u) + unit / 2u], unit & 1u);
     return Weights32(
-        scale * q8_0_quad(a.x), scale * q8_0_quad(a.y),
-        scale * q8_0_quad(a.z), scale * q8_0_quad(a.w),
-        scale * q8_0_quad(b.x), scale * q8_0_quad(b.y),
-        scale * q8_0_quad(b.z), scale * q8_0_quad(b.w),
+        scale * (q8_0_quad(a.x) - 128.0), scale * (q8_0_quad(a.y) - 128.0),
+        scale * (q8_0_quad(a.z) - 128.0), scale * (q8_0_quad(a.w) - 128.0),
+        scale * (q8_0_quad(b.x) - 128.0), scale * (q8_0_quad(b.y) - 128.0),
+        scale * (q8_0_quad(b.z) - 128.0), scale * (q8_0_quad(b.w) - 128.0),
     );
+}
+
+fn dot32(row: u32, unit: u32, v: Inputs32) -> f32 {
+    let units = (COLUMNS + 31u) / 32u;
+    let at = 2u * (row * units + unit);
+    let a = plane_quants[at];
+    let b = plane_quants[at + 1u];
+    let scale = weights_half(plane_scales[row * ((units + 1u) / 2u) + unit / 2u], unit & 1u);
+    let products = dot(q8_0_quad(a.x), v.x0) + dot(q8_0_quad(a.y), v.x1)
+        + dot(q8_0_quad(a.z), v.x2) + dot(q8_0_quad(a.w), v.x3)
+        + dot(q8_0_quad(b.x), v.x4) + dot(q8_0_quad(b.y), v.x5)
+        + dot(q8_0_quad(b.z), v.x6) + dot(q8_0_quad(b.w), v.x7);
+    return scale * (products - 128.0 * (v.sums.x + v.sums.y));
 }

@@ -296,6 +296,7 @@ pieces! {
     "epilogues/function",
     "epilogues/gate",
     "epilogues/store",
+    "lib/dot32",
     "lib/function",
     "lib/quads",
     "lib/reduce",
