@@ -1,9 +1,10 @@
 //! The façade: load a model, feed it tokens, turn prompts into text.
 //!
 //! Reading order: here [`Engine`] and what it says of itself, `load` (from files to a model
-//! ready to run), `generate` (the story of a token), `executor` (the GPU or the CPU),
+//! ready to run), `generate` (the story of a token), `ahead` (tokens that the GPU chooses), `executor` (the GPU or the CPU),
 //! [`first_difference()`] (the debugger).
 
+mod ahead;
 mod executor;
 mod first_difference;
 mod generate;
@@ -17,6 +18,7 @@ use std::rc::Rc;
 use serde::Serialize;
 use web_time::Instant;
 
+use ahead::RUN_AHEAD;
 use executor::Executor;
 use generate::Running;
 use load::{CHUNK_PLAN, Planned, STEP_PLAN};
@@ -28,9 +30,10 @@ pub use model_text::{ModelText, Thinking};
 pub use quantise::{QuantiseReport, QuantisedTensor, quantise};
 
 use crate::error::{Code, Error, Result};
-use crate::gpu::{AdapterReport, Gpu, StepCounters};
+use crate::gpu::{AdapterReport, Gpu, MAX_PICKS, StepCounters};
 use crate::kernels::Step;
-use crate::plan::Plan;
+use crate::plan::{Plan, Tail};
+use crate::text::sampler::SamplerOptions;
 use crate::weights::Checkpoint;
 use crate::weights::source::ByteSource;
 
@@ -139,6 +142,9 @@ pub struct Engine {
     vocabulary_size: u32,
     context_length: u32,
     plans: Vec<Plan>,
+    tail: Tail,
+    /// Steps submitted before the token of an earlier one is known here.
+    run_ahead: usize,
     memory: Memory,
     weight_bytes: u64,
     executor: Executor,
@@ -243,7 +249,7 @@ impl Engine {
             progress(Progress { phase, loaded_bytes: total_bytes, total_bytes, file });
         };
         report("compile");
-        for plan in &planned.plans {
+        for plan in planned.plans.iter().chain([&planned.tail.plan]) {
             executor.prepare(plan).await?;
         }
         let memory = Memory { peak_gpu_bytes: executor.gpu_bytes(), ..planned.memory() };
@@ -259,6 +265,8 @@ impl Engine {
             is_recurrent: planned.resources.is_recurrent(),
             is_torn: false,
             plans: planned.plans,
+            tail: planned.tail,
+            run_ahead: options.run_ahead.unwrap_or(RUN_AHEAD).min(MAX_PICKS - 1),
             executor,
             fallback_reason,
             text,
@@ -272,10 +280,17 @@ impl Engine {
         Ok(engine)
     }
 
-    /// One step on the GPU, so that drivers do their first-use work now.
+    /// One token on the GPU, so that drivers do their first-use work now.
     async fn warm_up(&mut self) -> Result<()> {
         if matches!(self.executor, Executor::Gpu(_)) {
-            self.feed(&[0], true).await?;
+            let request = GenerateRequest {
+                prompt: Prompt::Tokens(vec![0]),
+                max_tokens: Some(1),
+                sampling: SamplerOptions { temperature: 0.0, ..SamplerOptions::default() },
+                stop: Vec::new(),
+                ignore_stop_tokens: true,
+            };
+            self.generate(&request, |_| {}).await?;
             self.reset();
         }
         Ok(())
@@ -284,7 +299,7 @@ impl Engine {
     /// What was loaded and what it runs on.
     pub fn info(&self) -> Info {
         let mut kernels: Vec<String> = Vec::new();
-        for planned in self.plans.iter().flat_map(|plan| &plan.kernels) {
+        for planned in self.plans.iter().chain([&self.tail.plan]).flat_map(|plan| &plan.kernels) {
             let format = planned.kernel.matrix().map(|matrix| format!(" {}", matrix.format.name()));
             let name = format!("{}{}", planned.kernel.name(), format.unwrap_or_default());
             if !kernels.contains(&name) {
@@ -319,6 +334,7 @@ impl Engine {
         self.past.clear();
         self.is_torn = false;
         self.running = None;
+        self.executor.forget_picks();
         self.executor.clear_state();
     }
 
@@ -364,7 +380,7 @@ impl Engine {
 
     /// Runs one step on at most a chunk of tokens that follow the past.
     async fn feed(&mut self, tokens: &[u32], wanted: bool) -> Result<Vec<f32>> {
-        let index = if tokens.len() == 1 { STEP_PLAN } else { CHUNK_PLAN };
+        let index = plan_for(tokens);
         let step = Step { position: self.past.len() as u32, rows: tokens.len() as u32 };
         let plan = &self.plans[index];
         debug_assert!(step.rows <= plan.capacity && step.position + step.rows <= self.context_length);
@@ -374,6 +390,11 @@ impl Engine {
         self.past.extend_from_slice(tokens);
         Ok(logits)
     }
+}
+
+/// The plan for a step of these tokens.
+fn plan_for(tokens: &[u32]) -> usize {
+    if tokens.len() == 1 { STEP_PLAN } else { CHUNK_PLAN }
 }
 
 fn milliseconds(since: Instant) -> f64 {

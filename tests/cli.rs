@@ -99,7 +99,16 @@ fn generate_has_the_keys_of_the_contract_and_repeats_itself() {
     );
     assert_eq!(keys(&first["device"]), ["backend", "adapter", "features"]);
     assert_eq!(keys(&first["memory"]), ["weights_bytes", "state_bytes", "scratch_bytes", "peak_gpu_bytes"]);
-    assert_eq!(keys(&first["step"]), ["dispatches", "submits", "readback_bytes", "weight_bytes"]);
+    let step = [
+        "dispatches",
+        "submits",
+        "bind_groups_created",
+        "write_buffer_bytes",
+        "readback_bytes",
+        "encode_us",
+        "weight_bytes",
+    ];
+    assert_eq!(keys(&first["step"]), step);
     assert_eq!(json_of(&arguments)["token_ids"], first["token_ids"]);
     let messages = file("messages.json", br#"[{"role": "user", "content": "Hi"}]"#);
     let arguments = generate(text(&model), &["--messages", text(&messages)]);

@@ -9,9 +9,12 @@ use serde_json::json;
 
 use common::cache;
 use common::engines::{devices, greedy, load};
+use common::gguf::{Gguf, tiny_llama};
 use common::nemotron_h::tiny_nemotron_h;
-use tablm::engine::{DeviceChoice, Engine, Event, LoadOptions, Prompt};
+use tablm::engine::{Completion, DeviceChoice, Engine, Event, GenerateRequest, LoadOptions, Prompt};
 use tablm::error::Code;
+use tablm::formats::Format;
+use tablm::text::sampler::SamplerOptions;
 use tablm::weights::source::MemorySource;
 
 const TINY: &str = "tiny-Q4_K-256.gguf";
@@ -261,6 +264,137 @@ fn a_hybrid_answers_as_a_new_one_whatever_came_before() {
                 }
                 assert_eq!(ids(&mut engine, prompt.clone()).await, answer, "{device:?}");
             }
+        }
+    });
+}
+
+/// An answer, and what the engine holds and says afterwards.
+struct Told {
+    ids: Vec<u32>,
+    text: String,
+    finish_reason: &'static str,
+    later: Vec<u32>,
+    state: Vec<Vec<f32>>,
+}
+
+/// Generates, with an abort after so many tokens if at all, and then goes on from there.
+async fn tell(engine: &mut Engine, request: &GenerateRequest, abort_after: Option<usize>) -> Told {
+    engine.reset();
+    engine.begin(request).unwrap();
+    let mut count = 0;
+    let completion = loop {
+        match engine.next().await.unwrap() {
+            Event::Prefill { .. } => {}
+            Event::Token(_) => count += 1,
+            Event::Done(completion) => break completion,
+        }
+        if abort_after == Some(count) {
+            engine.stop();
+        }
+    };
+    let Completion { token_ids, text, finish_reason, prompt_token_ids, .. } = *completion;
+    let mut longer = [prompt_token_ids, token_ids.clone(), tokens(5)].concat();
+    longer.truncate(85);
+    let later = GenerateRequest { ignore_stop_tokens: true, ..greedy(Prompt::Tokens(longer), 12) };
+    let later = engine.generate(&later, |_| {}).await.unwrap().token_ids;
+    Told { ids: token_ids, text, finish_reason, later, state: engine.state().await.unwrap() }
+}
+
+/// The same model on the CPU, and on the GPU with no step, two and three running ahead.
+async fn by_depth(file: &Gguf) -> Vec<Engine> {
+    let mut engines = Vec::new();
+    let (cpu, gpu) = (DeviceChoice::Cpu, DeviceChoice::Gpu);
+    for (device, depth) in [(cpu, 0), (gpu, 0), (gpu, 2), (gpu, 3)] {
+        let (chunk, context_length, run_ahead) = (Some(16), Some(100), Some(depth));
+        let options = LoadOptions { device, chunk, context_length, run_ahead, ..LoadOptions::default() };
+        let file = MemorySource::new("tiny.gguf", file.clone().bytes());
+        engines.push(Engine::load(vec![Rc::new(file)], &options, &mut |_| {}).await.unwrap());
+    }
+    engines
+}
+
+/// Whether steps run ahead or not, and whether the GPU chooses or the host does: the same answers,
+/// however they end, and the same after them.
+#[test]
+fn running_ahead_changes_nothing() {
+    pollster::block_on(async {
+        if devices().await.len() == 1 {
+            return;
+        }
+        for file in [tiny_llama(64, Format::F32), tiny_nemotron_h("M-*M")] {
+            let length =
+                GenerateRequest { ignore_stop_tokens: true, ..greedy(Prompt::Tokens(tokens(40)), 20) };
+            let mut engines = by_depth(&file).await;
+            let answer = engines[0].generate(&length, |_| {}).await.unwrap();
+            // One that comes for the first time, with more after it.
+            let end =
+                (5..15).map(|i| answer.token_ids[i]).find(|id| !answer.token_ids[..5].contains(id)).unwrap();
+            let piece: String = answer.text.chars().skip(answer.text.chars().count() / 2).take(2).collect();
+            engines = by_depth(&file.u32("tokenizer.ggml.eot_token_id", end)).await;
+            let penalties = SamplerOptions {
+                frequency_penalty: 2.0,
+                repetition_penalty: 1.25,
+                logit_bias: vec![(end, -100.0), (answer.token_ids[0], 1.0)],
+                ..length.sampling.clone()
+            };
+            let drawn = SamplerOptions {
+                seed: 9,
+                top_k: 40,
+                top_p: 0.9,
+                temperature: 0.8,
+                ..SamplerOptions::default()
+            };
+            let cases = [
+                ("length", "length", length.clone(), None),
+                ("end token", "stop", GenerateRequest { ignore_stop_tokens: false, ..length.clone() }, None),
+                (
+                    "end of the context",
+                    "length",
+                    GenerateRequest { max_tokens: None, ..length.clone() },
+                    None,
+                ),
+                ("stop string", "stop", GenerateRequest { stop: vec![piece], ..length.clone() }, None),
+                ("abort", "abort", length.clone(), Some(7)),
+                ("penalties", "length", GenerateRequest { sampling: penalties, ..length.clone() }, None),
+                ("drawn", "length", GenerateRequest { sampling: drawn, ..length.clone() }, None),
+            ];
+            for (name, reason, request, abort_after) in cases {
+                let mut told = Vec::new();
+                for engine in &mut engines {
+                    told.push(tell(engine, &request, abort_after).await);
+                }
+                let expected = &told[0];
+                assert!(expected.finish_reason == reason && expected.ids.len() > 4, "{name}");
+                for (found, depth) in told[1..].iter().zip([0, 2, 3]) {
+                    let what = format!("{name}, {depth} steps ahead");
+                    assert_eq!(found.ids, expected.ids, "{what}");
+                    assert_eq!(found.text, expected.text, "{what}");
+                    assert_eq!(found.finish_reason, expected.finish_reason, "{what}");
+                    assert_eq!(found.later, expected.later, "{what}");
+                    assert_same(&found.state, &told[1].state, &what);
+                }
+            }
+        }
+    });
+}
+
+/// A decoding step takes one submission, and nothing is made or written for it.
+#[test]
+fn a_steady_step_costs_one_submission() {
+    pollster::block_on(async {
+        if devices().await.len() == 1 {
+            return;
+        }
+        let mut engine = hybrid("M-*M", options(DeviceChoice::Gpu)).await;
+        for temperature in [0.0, 0.7] {
+            let sampling = SamplerOptions { temperature, ..SamplerOptions::default() };
+            let request = GenerateRequest { sampling, ..greedy(Prompt::Tokens(tokens(40)), 8) };
+            engine.generate(&request, |_| {}).await.unwrap();
+            let step = engine.info().step.counters;
+            let found =
+                [step.submits, step.bind_groups_created, step.write_buffer_bytes, step.readback_bytes];
+            assert_eq!(found, [1, 0, 0, 16]);
+            assert!(step.dispatches > 8 && step.encode_us > 0.0, "{step:?}");
         }
     });
 }

@@ -91,8 +91,7 @@ mod native {
             chunk: model.chunk,
             quantise: model.quantise,
             all_logits,
-            unfused: false,
-            chat_template: None,
+            ..LoadOptions::default()
         };
         let engine = Engine::load(open_path(&model.model)?, &options, &mut |_| {}).await?;
         let info = engine.info();

@@ -31,8 +31,7 @@ impl Executor {
                 if wanted {
                     return gpu.result(plan.logits, step).await;
                 }
-                // Not further ahead than this step, or an abort would wait for all that is queued.
-                gpu.flush().await?;
+                gpu.keep_up().await?;
                 Ok(Vec::new())
             }
             Executor::Cpu(cpu) => {
@@ -94,6 +93,14 @@ impl Executor {
         match self {
             Executor::Gpu(gpu) => gpu.clear_state(),
             Executor::Cpu(cpu) => cpu.clear_state(),
+        }
+    }
+
+    /// Forgets the tokens that the GPU chose and that are not here yet; returns how many.
+    pub(crate) fn forget_picks(&mut self) -> usize {
+        match self {
+            Executor::Gpu(gpu) => gpu.forget_picks(),
+            Executor::Cpu(_) => 0,
         }
     }
 

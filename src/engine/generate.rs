@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use web_time::Instant;
 
+use super::ahead::Ahead;
 use super::load::CHUNK_PLAN;
 use super::{Engine, milliseconds};
 use crate::error::{Code, Error, Result};
@@ -133,6 +134,8 @@ pub(super) struct Running {
     max_tokens: usize,
     ignore_stop_tokens: bool,
     sampler: Sampler,
+    /// How far the GPU is, where it chooses the tokens instead.
+    ahead: Option<Ahead>,
     decoder: Decoder,
     stop: StopStrings,
     /// What takes the answer apart; raw text is not.
@@ -152,6 +155,8 @@ impl Engine {
     /// request itself (`invalid-request`, `context-full`) come from here.
     pub fn begin(&mut self, request: &GenerateRequest) -> Result<()> {
         self.running = None;
+        // The GPU is further than the past, which can be cut or has to be read again.
+        self.is_torn |= self.executor.forget_picks() > 0 && self.is_recurrent;
         let started = Instant::now();
         let (mut parser, mut marks) = (None, Vec::new());
         let prompt = match &request.prompt {
@@ -169,15 +174,18 @@ impl Engine {
         self.check_tokens(&prompt)?;
         let mut sampler = Sampler::new(request.sampling.clone())?;
         sampler.accept_prompt(&prompt);
+        let stop = StopStrings::new(&request.stop)?;
         let fed = self.keep_beginning(&prompt);
+        let ahead = self.begin_picks(request, &prompt);
         self.running = Some(Running {
             fed,
             prefilled_tokens: prompt.len() - fed,
             max_tokens: request.max_tokens.unwrap_or(usize::MAX),
             ignore_stop_tokens: request.ignore_stop_tokens,
             sampler,
+            ahead,
             decoder: Decoder::continuing().showing(marks),
-            stop: StopStrings::new(&request.stop)?,
+            stop,
             parser,
             answer: Delta::default(),
             token_ids: Vec::new(),
@@ -250,25 +258,34 @@ impl Engine {
 
     async fn advance(&mut self, running: &mut Running) -> Result<Event> {
         let total = running.prompt.len();
-        let logits = if running.fed < total {
+        let is_prompt = running.fed < total;
+        let next = if is_prompt {
             let chunk = self.plans[CHUNK_PLAN].capacity as usize;
             let end = total.min(running.fed + chunk);
-            let logits = self.feed(&running.prompt[running.fed..end], end == total).await?;
-            running.fed = end;
-            if end < total {
-                return Ok(Event::Prefill { done: end, total });
-            }
-            running.prefill_ms = milliseconds(running.started);
-            logits
+            running.prompt[running.fed..end].to_vec()
         } else {
             let last = running.token_ids.last().copied();
-            let last = last.ok_or_else(|| Error::internal("nothing was generated after the prompt"))?;
-            self.feed(&[last], true).await?
+            vec![last.ok_or_else(|| Error::internal("nothing was generated after the prompt"))?]
         };
-        // A chunk plan that yields all rows ends with the row we want.
-        let row = logits.len().saturating_sub(self.vocabulary_size as usize);
-        let token = running.sampler.sample(&logits[row..])?.token;
+        if is_prompt && running.fed + next.len() < total {
+            self.feed(&next, false).await?;
+            running.fed += next.len();
+            return Ok(Event::Prefill { done: running.fed, total });
+        }
+        let token = match &mut running.ahead {
+            Some(ahead) => self.pick(ahead, &next).await?,
+            None => {
+                let logits = self.feed(&next, true).await?;
+                // A chunk plan that yields all rows ends with the row we want.
+                let row = logits.len().saturating_sub(self.vocabulary_size as usize);
+                running.sampler.sample(&logits[row..])?.token
+            }
+        };
         running.sampler.accept(token);
+        if is_prompt {
+            running.fed = total;
+            running.prefill_ms = milliseconds(running.started);
+        }
         Ok(Event::Token(self.take(running, token)))
     }
 

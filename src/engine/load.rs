@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::executor::Executor;
 use crate::cpu::CpuExecutor;
 use crate::error::{Code, Error, Result};
-use crate::gpu::{AdapterReport, Gpu, GpuExecutor, buffer_bytes};
-use crate::kernels::{Rows, Step};
+use crate::gpu::{AdapterReport, Gpu, GpuExecutor, MAX_PICKS, buffer_bytes};
+use crate::kernels::{Picked, Rows, Step};
 use crate::models::{self, Architecture, Shape};
 use crate::plan::{
-    MatrixInfo, Plan, PlanBuilder, Resources, SharedBuffer, SharedRole, Slots, assign_slots, fuse, stack,
+    MatrixInfo, Plan, PlanBuilder, Resources, SharedBuffer, SharedRole, Slots, Tail, assign_slots, fuse,
+    stack,
 };
 use crate::weights::quantise::{Loss, Target};
 use crate::weights::{Checkpoint, Tensor};
@@ -65,6 +66,10 @@ pub struct LoadOptions {
     /// Whether a chunk yields the logits of all its rows, not only of the last.
     #[serde(skip)]
     pub all_logits: bool,
+    /// Steps submitted to the GPU before the token of an earlier one is known here; by default 2,
+    /// at most 3.
+    #[serde(skip)]
+    pub run_ahead: Option<usize>,
 }
 
 /// How far a load is.
@@ -109,6 +114,7 @@ pub(super) struct Planned<'a> {
     pub(super) shape: Shape,
     pub(super) context_length: u32,
     pub(super) plans: Vec<Plan>,
+    pub(super) tail: Tail,
     pub(super) resources: Resources<'a>,
     slots: Slots,
     staging_words: u64,
@@ -141,10 +147,11 @@ impl<'a> Planned<'a> {
             plans = plans.into_iter().map(fuse).collect();
         }
         check_all_used(checkpoint, architecture, &resources)?;
-        let slots = assign_slots(&plans.iter().collect::<Vec<_>>());
+        let tail = Tail::new(&mut resources, shape.vocabulary_size, context_length);
+        let slots = assign_slots(&plans.iter().chain([&tail.plan]).collect::<Vec<_>>());
         let staging = plans.iter().map(|plan| plan.logits.words(plan.capacity));
         let staging_words = staging.max().unwrap_or(0);
-        Ok(Self { architecture, shape, context_length, plans, resources, slots, staging_words })
+        Ok(Self { architecture, shape, context_length, plans, tail, resources, slots, staging_words })
     }
 
     /// Bytes by what they are for: the sum of the buffers that the GPU executor makes.
@@ -157,10 +164,13 @@ impl<'a> Planned<'a> {
         };
         let weights_bytes = matrices + shared(|role| matches!(role, SharedRole::Vector(_)));
         let state_bytes = shared(|role| matches!(role, SharedRole::State(_)));
-        let other = shared(|role| matches!(role, SharedRole::Tokens | SharedRole::RotaryTable(_)));
+        let other = |role: &SharedRole| {
+            matches!(role, SharedRole::Tokens | SharedRole::RotaryTable(_) | SharedRole::Sampling)
+        };
         let slots: u64 = self.slots.words.iter().map(|words| buffer_bytes(words * 4)).sum();
         let own = buffer_bytes(self.staging_words * 4) + buffer_bytes(size_of::<Step>() as u64);
-        let scratch_bytes = other + slots + own;
+        let ring = MAX_PICKS as u64 * buffer_bytes(size_of::<Picked>() as u64);
+        let scratch_bytes = shared(other) + slots + own + ring;
         let peak_gpu_bytes = weights_bytes + state_bytes + scratch_bytes;
         Memory { weights_bytes, state_bytes, scratch_bytes, peak_gpu_bytes }
     }
@@ -169,7 +179,8 @@ impl<'a> Planned<'a> {
     pub(super) fn step(&self) -> PlannedStep {
         let plan = &self.plans[STEP_PLAN];
         let step = Step { position: self.context_length - 1, rows: 1 };
-        let dispatched = plan.kernels.iter().filter(|planned| !planned.kernel.workgroups(step).contains(&0));
+        let kernels = plan.kernels.iter().chain(&self.tail.plan.kernels);
+        let dispatched = kernels.filter(|planned| !planned.kernel.workgroups(step).contains(&0));
         PlannedStep { dispatches: dispatched.count(), weight_bytes: plan.weight_bytes() }
     }
 

@@ -81,6 +81,11 @@ impl ModelText {
         Self::of(&Checkpoint::open(files).await?, None)
     }
 
+    /// The tokens that end an answer.
+    pub(super) fn stop_ids(&self) -> &[u32] {
+        &self.stop_ids
+    }
+
     /// Whether the token ends an answer.
     pub fn is_stop(&self, id: u32) -> bool {
         self.stop_ids.contains(&id)

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 
+use super::counted::Counting;
 use crate::error::{Code, Error, Result};
 
 /// What is known of an adapter before anything is loaded.
@@ -46,6 +47,7 @@ pub struct Gpu {
     /// What the adapter is and can.
     pub report: AdapterReport,
     allocated_bytes: Cell<u64>,
+    pub(super) counting: Counting,
     failure: Failure,
 }
 
@@ -128,7 +130,8 @@ impl Gpu {
             );
         });
         let report = report_of(&adapter);
-        Ok(Self { device, queue, report, allocated_bytes: Cell::new(0), failure })
+        let (allocated_bytes, counting) = (Cell::new(0), Counting::default());
+        Ok(Self { device, queue, report, allocated_bytes, counting, failure })
     }
 
     /// The failure that the device reported since it was opened, if any.

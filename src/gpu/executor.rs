@@ -1,15 +1,19 @@
-//! Runs plans on the GPU: every buffer, pipeline and bind group is made at load; a step
-//! writes the `Step` uniform and the token ids, encodes the prepared list and submits once.
+//! Runs plans on the GPU: every buffer, pipeline and bind group is made at load; a step encodes
+//! the prepared list and submits once. The host writes the `Step` uniform and the token ids of a
+//! prompt's chunks; after a token that the GPU chose itself, they are already there.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
-use serde::Serialize;
+use web_time::Instant;
 
 use super::Gpu;
+use super::counted::StepCounters;
 use super::pipeline::{Pipeline, PipelineCache};
+use super::readback::{Fence, Mapping};
 use super::upload::{Part, Upload};
-use crate::error::Result;
-use crate::kernels::{Activation, Buffer, Kernel, Step};
+use crate::error::{Error, Result};
+use crate::kernels::{Activation, Buffer, Kernel, Picked, Step};
 use crate::plan::{MatrixInfo, Plan, Resources, SharedRole, Slots};
 
 /// A kernel ready to be encoded.
@@ -17,17 +21,6 @@ struct Prepared {
     kernel: Kernel,
     pipeline: Rc<Pipeline>,
     groups: Vec<wgpu::BindGroup>,
-}
-
-/// What one step costs besides arithmetic.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub struct StepCounters {
-    /// Kernels dispatched.
-    pub dispatches: u64,
-    /// Queue submissions.
-    pub submits: u64,
-    /// Bytes copied back to the host.
-    pub readback_bytes: u64,
 }
 
 /// A model's memory and prepared plans on the GPU.
@@ -45,9 +38,20 @@ pub struct GpuExecutor {
     plans: Vec<Vec<Prepared>>,
     cache: PipelineCache,
     upload: Upload,
+    /// What brings chosen tokens to the host, in turn.
+    ring: VecDeque<wgpu::Buffer>,
+    /// Tokens on their way to the host.
+    picks: VecDeque<Mapping>,
+    /// The end of the last chunk that nothing was read of.
+    chunk: Option<Fence>,
     /// Of the last step.
     pub counters: StepCounters,
+    /// Steps of one token since picks were last forgotten, and the microseconds to encode them.
+    encoded: (u32, f64),
 }
+
+/// Tokens that may be on their way to the host at a time.
+pub const MAX_PICKS: usize = 4;
 
 const STORAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
@@ -88,7 +92,11 @@ impl GpuExecutor {
             plans: Vec::new(),
             cache: PipelineCache::default(),
             upload: Upload::default(),
+            ring: (0..MAX_PICKS).map(|_| gpu.buffer("token", size_of::<Picked>() as u64, mappable)).collect(),
+            picks: VecDeque::new(),
+            chunk: None,
             counters: StepCounters::default(),
+            encoded: (0, 0.0),
             gpu,
         }
     }
@@ -112,15 +120,7 @@ impl GpuExecutor {
             let part = &self.matrices[usize::from(matrix.matrix)][usize::from(matrix.part)];
             groups.push(part.planes.iter().collect());
         }
-        let group = |(layout, buffers): (&wgpu::BindGroupLayout, &Vec<&wgpu::Buffer>)| {
-            let entry = |(binding, buffer)| {
-                let resource = wgpu::Buffer::as_entire_binding(buffer);
-                wgpu::BindGroupEntry { binding: binding as u32, resource }
-            };
-            let entries: Vec<_> = buffers.iter().copied().enumerate().map(entry).collect();
-            let label = Some(kernel.name());
-            self.gpu.device.create_bind_group(&wgpu::BindGroupDescriptor { label, layout, entries: &entries })
-        };
+        let group = |(layout, buffers): (_, &Vec<_>)| self.gpu.bind_group(kernel.name(), layout, buffers);
         let groups = pipeline.layouts.iter().zip(&groups).map(group).collect();
         Ok(Prepared { kernel: kernel.clone(), pipeline, groups })
     }
@@ -155,7 +155,7 @@ impl GpuExecutor {
 
     /// Writes a shared buffer from word `first` on.
     pub fn write_shared(&self, index: usize, first: u64, words: &[f32]) {
-        self.gpu.queue.write_buffer(&self.shared[index], first * 4, bytemuck::cast_slice(words));
+        self.gpu.write(&self.shared[index], first * 4, bytemuck::cast_slice(words));
     }
 
     /// Zeroes what the sequence carries.
@@ -164,14 +164,19 @@ impl GpuExecutor {
         for index in &self.state {
             encoder.clear_buffer(&self.shared[*index], 0, None);
         }
-        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.submit(encoder);
     }
 
     /// Sets the step's token ids.
     pub fn write_tokens(&self, tokens: &[u32]) {
         if let Some(index) = self.tokens {
-            self.gpu.queue.write_buffer(&self.shared[index], 0, bytemuck::cast_slice(tokens));
+            self.gpu.write(&self.shared[index], 0, bytemuck::cast_slice(tokens));
         }
+    }
+
+    /// Sets where the next step is.
+    pub fn write_step(&self, step: Step) {
+        self.gpu.write(&self.step, 0, bytemuck::bytes_of(&step));
     }
 
     /// Submits the kernels `range` of a plan, then a copy of `result`, if any, for [`Self::result`].
@@ -182,11 +187,28 @@ impl GpuExecutor {
         step: Step,
         result: Option<Activation>,
     ) {
-        self.gpu.queue.write_buffer(&self.step, 0, bytemuck::bytes_of(&step));
+        self.write_step(step);
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        self.encode(&mut encoder, &self.plans[plan][range], step);
+        if let Some(result) = result {
+            let bytes = result.words(step.rows) * 4;
+            encoder.copy_buffer_to_buffer(self.buffer(plan, result.buffer), 0, &self.staging, 0, bytes);
+            self.gpu.count(|counters| counters.readback_bytes += bytes);
+        }
+        self.gpu.submit(encoder);
+        self.counters = self.gpu.take_counters();
+    }
+
+    /// One pass over the kernels.
+    fn encode<'a>(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        kernels: impl IntoIterator<Item = &'a Prepared>,
+        step: Step,
+    ) {
         let mut pass = encoder.begin_compute_pass(&Default::default());
         let mut dispatches = 0;
-        for prepared in &self.plans[plan][range] {
+        for prepared in kernels {
             let [x, y, z] = prepared.kernel.workgroups(step);
             if [x, y, z].contains(&0) {
                 continue;
@@ -198,15 +220,61 @@ impl GpuExecutor {
             pass.dispatch_workgroups(x, y, z);
             dispatches += 1;
         }
-        drop(pass);
-        let mut readback_bytes = 0;
-        if let Some(result) = result {
-            readback_bytes = result.words(step.rows) * 4;
-            let source = self.buffer(plan, result.buffer);
-            encoder.copy_buffer_to_buffer(source, 0, &self.staging, 0, readback_bytes);
+        self.gpu.count(|counters| counters.dispatches += dispatches);
+    }
+
+    /// Waits until the GPU is done with all chunks but the last one submitted, so that an abort
+    /// never waits for more than that.
+    pub async fn keep_up(&mut self) -> Result<()> {
+        let fence = self.gpu.fence();
+        match self.chunk.replace(fence) {
+            Some(before) => self.gpu.reach(before).await,
+            None => Ok(()),
         }
-        self.gpu.queue.submit([encoder.finish()]);
-        self.counters = StepCounters { dispatches, submits: 1, readback_bytes };
+    }
+
+    /// Submits a step whose token ids and place are on the GPU, and the choice of a token by the
+    /// plan `tail`, which makes `picked`: the next step, and what [`Self::picked`] brings. `step`
+    /// is what the host takes the step for; it is one of no rows if an answer has ended meanwhile.
+    pub fn pick(&mut self, plan: usize, tail: usize, picked: Buffer, step: Step) {
+        let started = Instant::now();
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        self.encode(&mut encoder, self.plans[plan].iter().chain(&self.plans[tail]), step);
+        self.ring.rotate_left(1);
+        let (source, ring, bytes) = (self.buffer(tail, picked), &self.ring[0], size_of::<Picked>());
+        encoder.copy_buffer_to_buffer(source, 0, &self.step, 0, size_of::<Step>() as u64);
+        encoder.copy_buffer_to_buffer(source, 0, ring, 0, bytes as u64);
+        self.gpu.count(|counters| counters.readback_bytes += bytes as u64);
+        let submission = self.gpu.submit(encoder);
+        self.picks.push_back(self.gpu.map(ring, bytes / 4, Some(submission)));
+        if step.rows == 1 {
+            self.encoded.0 += 1;
+            self.encoded.1 += started.elapsed().as_secs_f64() * 1e6;
+        }
+        self.counters = self.gpu.take_counters();
+        self.counters.encode_us = self.encoded.1 / f64::from(self.encoded.0.max(1));
+    }
+
+    /// How many tokens are on their way to the host.
+    pub fn picks(&self) -> usize {
+        self.picks.len()
+    }
+
+    /// The oldest token on its way, and the step after it.
+    pub async fn picked(&mut self) -> Result<Picked> {
+        let pick = self.picks.pop_front().ok_or_else(|| Error::internal("no token is on its way"))?;
+        let words = self.gpu.mapped(pick).await?;
+        bytemuck::try_pod_read_unaligned(bytemuck::cast_slice(&words))
+            .map_err(|error| Error::internal(format!("reading a token: {error}")))
+    }
+
+    /// Forgets the tokens on their way; returns how many there were.
+    pub fn forget_picks(&mut self) -> usize {
+        self.encoded = (0, 0.0);
+        self.gpu.take_counters();
+        let count = self.picks.len();
+        self.picks.drain(..).for_each(Mapping::cancel);
+        count
     }
 
     /// The rows that the last run copied, without the tails of their strides.
@@ -226,12 +294,12 @@ impl GpuExecutor {
         let staging = self.gpu.buffer("comparison", source.size(), usage);
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(source, 0, &staging, 0, source.size());
-        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.submit(encoder);
         self.gpu.read(&staging, (source.size() / 4) as usize).await
     }
 
     /// Sets the first words of a buffer: slow, for comparisons.
     pub fn write(&self, plan: usize, buffer: Buffer, words: &[f32]) {
-        self.gpu.queue.write_buffer(self.buffer(plan, buffer), 0, bytemuck::cast_slice(words));
+        self.gpu.write(self.buffer(plan, buffer), 0, bytemuck::cast_slice(words));
     }
 }

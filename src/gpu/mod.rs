@@ -2,8 +2,10 @@
 //!
 //! Reading order: [`device`] (adapter, limits, what went wrong), [`shader`] (imports resolved
 //! to WGSL text), [`pipeline`] (compiled once per shader, format and constants), [`executor`]
-//! (runs a plan), [`upload`] (weights to GPU memory), [`readback`] (GPU memory to host).
+//! (runs a plan), [`upload`] (weights to GPU memory), [`readback`] (GPU memory to host),
+//! [`counted`] (what a step costs).
 
+mod counted;
 mod device;
 mod executor;
 mod pipeline;
@@ -11,5 +13,6 @@ mod readback;
 pub mod shader;
 mod upload;
 
+pub use counted::StepCounters;
 pub use device::{AdapterReport, Gpu, buffer_bytes};
-pub use executor::{GpuExecutor, StepCounters};
+pub use executor::{GpuExecutor, MAX_PICKS};

@@ -1,4 +1,4 @@
-//! GPU memory to host: natively by waiting, in a browser by awaiting.
+//! GPU memory to the host, and how far the GPU is: natively by waiting, in a browser by awaiting.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -44,13 +44,34 @@ impl<T> Future for Signal<T> {
     }
 }
 
+/// A point in the queue that the GPU will reach.
+pub(super) struct Fence {
+    submission: wgpu::SubmissionIndex,
+    reached: Signal<()>,
+}
+
+/// A buffer on its way to the host.
+pub(super) struct Mapping {
+    submission: Option<wgpu::SubmissionIndex>,
+    buffer: wgpu::Buffer,
+    words: usize,
+    mapped: Signal<std::result::Result<(), wgpu::BufferAsyncError>>,
+}
+
+impl Mapping {
+    /// Leaves the buffer to others, whatever it was to bring.
+    pub(super) fn cancel(self) {
+        self.buffer.unmap();
+    }
+}
+
 impl Gpu {
-    /// Runs the device's callbacks: browsers do so by themselves.
-    fn wait(&self) -> Result<()> {
+    /// Runs the device's callbacks up to a submission, or to the last: browsers do so by themselves.
+    fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         if cfg!(target_arch = "wasm32") {
             return Ok(());
         }
-        let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
+        let polled = self.device.poll(wgpu::PollType::Wait { submission_index: submission, timeout: None });
         polled
             .map(|_| ())
             .map_err(|error| Error::new(Code::DeviceLost, format!("waiting for the GPU: {error}")))
@@ -58,29 +79,55 @@ impl Gpu {
 
     /// Waits until everything submitted so far is done.
     pub(super) async fn finish(&self) -> Result<()> {
-        let (done, send) = Signal::new();
-        self.queue.submit([]);
+        self.reach(self.fence()).await
+    }
+
+    /// The end of what was submitted so far.
+    pub(super) fn fence(&self) -> Fence {
+        let (reached, send) = Signal::new();
+        let submission = self.queue.submit([]);
         self.queue.on_submitted_work_done(move || send(()));
-        self.wait()?;
-        done.await?;
+        Fence { submission, reached }
+    }
+
+    /// Waits until the GPU is there.
+    pub(super) async fn reach(&self, fence: Fence) -> Result<()> {
+        self.wait(Some(fence.submission))?;
+        fence.reached.await?;
         self.check()
     }
 
-    /// The first `words` words of a mappable buffer.
-    pub(super) async fn read(&self, staging: &wgpu::Buffer, words: usize) -> Result<Vec<f32>> {
-        let slice = staging.slice(..words as u64 * 4);
+    /// Asks for the first `words` words of a mappable buffer, as they will be after a submission.
+    pub(super) fn map(
+        &self,
+        buffer: &wgpu::Buffer,
+        words: usize,
+        submission: Option<wgpu::SubmissionIndex>,
+    ) -> Mapping {
         let (mapped, send) = Signal::new();
-        slice.map_async(wgpu::MapMode::Read, send);
-        self.wait()?;
-        let mapped = mapped.await?;
+        buffer.slice(..words as u64 * 4).map_async(wgpu::MapMode::Read, send);
+        Mapping { submission, buffer: buffer.clone(), words, mapped }
+    }
+
+    /// The words that were asked for.
+    pub(super) async fn mapped(&self, mapping: Mapping) -> Result<Vec<f32>> {
+        self.wait(mapping.submission)?;
+        let mapped = mapping.mapped.await?;
         self.check()?;
         mapped.map_err(|error| Error::new(Code::DeviceLost, format!("reading from the GPU: {error}")))?;
-        let view = slice
+        let view = mapping
+            .buffer
+            .slice(..mapping.words as u64 * 4)
             .get_mapped_range()
             .map_err(|error| Error::internal(format!("reading from the GPU: {error}")))?;
         let values = bytemuck::pod_collect_to_vec(&view[..]);
         drop(view);
-        staging.unmap();
+        mapping.buffer.unmap();
         Ok(values)
+    }
+
+    /// The first `words` words of a mappable buffer.
+    pub(super) async fn read(&self, staging: &wgpu::Buffer, words: usize) -> Result<Vec<f32>> {
+        self.mapped(self.map(staging, words, None)).await
     }
 }

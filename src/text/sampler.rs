@@ -276,12 +276,13 @@ fn log_sum_exp(logits: &[f32], greatest: f32) -> f64 {
 /// SplitMix64: small, fast, the same everywhere, and any seed is good.
 /// Steele, Lea, Flood: Fast splittable pseudorandom number generators (2014).
 #[derive(Debug, Clone)]
-struct Random {
+pub struct Random {
     state: u64,
 }
 
 impl Random {
-    fn new(seed: u64) -> Self {
+    /// The numbers of a seed.
+    pub fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
@@ -294,7 +295,7 @@ impl Random {
     }
 
     /// At least 0, below 1.
-    fn unit(&mut self) -> f64 {
+    pub fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
