@@ -1,81 +1,194 @@
-// y = softmax(SCALE · q · keysᵀ) · values for one query head and row, online softmax
-// (Milakov & Gimelshein 2018) over tiles of 64 positions; over the last WINDOW positions where
-// that is not 0, with scores s as SOFTCAP · tanh(s / SOFTCAP) where that is not 0.
-// A workgroup computes one head of one row. An invocation scores one position of a tile, then
-// sums one quad of the head over its slice of the tile's positions.
+// y = softmax(SCALE · q · keysᵀ) · values by flash attention (Dao et al. 2022): online softmax
+// (Milakov & Gimelshein 2018) over tiles of positions; over the last WINDOW positions where that is
+// not 0, with scores s as SOFTCAP · tanh(s / SOFTCAP) where that is not 0.
+// Query n of a key/value head is head n % GROUP, of those that share it, of row n / GROUP. A
+// workgroup computes 4 · PARTS queries over one split of the positions, so that keys and values are
+// read once for all of them. An invocation scores four positions of a tile of 4 · QUADS, then sums
+// one quad of the head. A column of a matrix here is an element of a head or a position, a row one
+// of four queries. Of several splits each leaves its sums as a partial result, see attention_merge.
+// The cache, a file of shaders/caches/, gives key(position, quad) and value(position, quad).
 #import lib/step
-#import lib/reduce
+#import lib/splits
 #import lib/tanh
-override STRIDE: u32;
-override QUADS: u32; // quads of a head: head_dim / 4, at most 64
-override SLICES: u32; // 64 / QUADS
-override KV_QUADS: u32; // quads of a cache row
-override HEADS_PER_KV: u32;
+#import cache
+override Q_STRIDE: u32;
+override Y_STRIDE: u32;
+override GROUP: u32; // query heads of a key/value head
+override PARTS: u32; // 1 or 2; PARTS · QUADS is at most 64
 override SCALE: f32;
 override SOFTCAP: f32;
-override WINDOW: u32;
 
-@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [rows, STRIDE / 4]
-@group(0) @binding(2) var<storage, read> keys: array<vec4<f32>>; // [context, KV_QUADS]
-@group(0) @binding(3) var<storage, read> values: array<vec4<f32>>; // [context, KV_QUADS]
-@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // [rows, STRIDE / 4]
+@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [rows, Q_STRIDE / 4]
+@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // [rows, Y_STRIDE / 4]
+@group(0) @binding(5) var<storage, read_write> partials: array<vec4<f32>>; // [splits, HEADS, QUADS + 1]
 
-var<workgroup> query: array<vec4<f32>, 64>;
-var<workgroup> tile_weights: array<f32, 64>;
-var<workgroup> slice_sums: array<vec4<f32>, 64>;
+const NONE: f32 = -3.4e38; // the score of a position that a query does not see
 
-@compute @workgroup_size(64)
+var<workgroup> queries: array<mat4x4<f32>, 64>; // [PARTS, QUADS]
+var<workgroup> lane_largest: array<vec4<f32>, 64>; // [PARTS, QUADS]
+var<workgroup> tile_weights: array<vec4<f32>, 256>; // [PARTS, 4 · QUADS]
+
+// What is known of four queries.
+struct Part {
+    first: u32, // the first one's number
+    oldest: vec4<u32>, // the positions that they see begin here
+    end: vec4<u32>, // and end before this
+    largest: vec4<f32>, // score so far
+    total: vec4<f32>, // of the weights so far
+    sums: mat4x4<f32>, // of a quad of the values, weighted
+}
+
+fn row_of(n: u32) -> u32 {
+    return min(n / GROUP, step.rows - 1u);
+}
+
+// Where in a row the head of query n begins, in quads.
+fn head_of(kv: u32, n: u32) -> u32 {
+    return (kv * GROUP + n % GROUP) * QUADS;
+}
+
+fn query(kv: u32, n: u32, quad: u32) -> vec4<f32> {
+    return SCALE * q[row_of(n) * (Q_STRIDE / 4u) + head_of(kv, n) + quad];
+}
+
+fn part(kv: u32, index: u32, first: u32, lane: u32) -> Part {
+    queries[index * QUADS + lane] = transpose(mat4x4<f32>(
+        query(kv, first, lane),
+        query(kv, first + 1u, lane),
+        query(kv, first + 2u, lane),
+        query(kv, first + 3u, lane),
+    ));
+    let rows = vec4<u32>(row_of(first), row_of(first + 1u), row_of(first + 2u), row_of(first + 3u));
+    let oldest = vec4<u32>(
+        oldest_seen(rows.x), oldest_seen(rows.y), oldest_seen(rows.z), oldest_seen(rows.w),
+    );
+    let end = step.position + rows + 1u;
+    return Part(first, oldest, end, vec4<f32>(NONE), vec4<f32>(), mat4x4<f32>());
+}
+
+fn capped(score: f32) -> f32 {
+    return SOFTCAP * accurate_tanh(score / SOFTCAP);
+}
+
+fn masked(scores: vec4<f32>, position: u32, a: Part) -> vec4<f32> {
+    let seen = (vec4<u32>(position) >= a.oldest) & (vec4<u32>(position) < a.end);
+    if (SOFTCAP != 0.0) {
+        let soft = vec4<f32>(capped(scores.x), capped(scores.y), capped(scores.z), capped(scores.w));
+        return select(vec4<f32>(NONE), soft, seen);
+    }
+    return select(vec4<f32>(NONE), scores, seen);
+}
+
+fn all_masked(scores: mat4x4<f32>, positions: vec4<u32>, a: Part) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        masked(scores[0], positions.x, a),
+        masked(scores[1], positions.y, a),
+        masked(scores[2], positions.z, a),
+        masked(scores[3], positions.w, a),
+    );
+}
+
+fn largest_of(scores: mat4x4<f32>) -> vec4<f32> {
+    return max(max(scores[0], scores[1]), max(scores[2], scores[3]));
+}
+
+fn weight(scores: vec4<f32>, largest: vec4<f32>) -> vec4<f32> {
+    return select(vec4<f32>(), exp(scores - largest), scores > vec4<f32>(NONE));
+}
+
+// Weights of the tile's scores, relative to the largest of all tiles so far.
+fn weigh(index: u32, lane: u32, scores: mat4x4<f32>, before: Part) -> Part {
+    var a = before;
+    for (var i = 0u; i < QUADS; i++) {
+        a.largest = max(a.largest, lane_largest[index * QUADS + i]);
+    }
+    let first = index * 4u * QUADS + lane;
+    tile_weights[first] = weight(scores[0], a.largest);
+    tile_weights[first + QUADS] = weight(scores[1], a.largest);
+    tile_weights[first + 2u * QUADS] = weight(scores[2], a.largest);
+    tile_weights[first + 3u * QUADS] = weight(scores[3], a.largest);
+    let decay = exp(before.largest - a.largest);
+    a.total *= decay;
+    a.sums = mat4x4<f32>(a.sums[0] * decay, a.sums[1] * decay, a.sums[2] * decay, a.sums[3] * decay);
+    return a;
+}
+
+fn outer(weights: vec4<f32>, v: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(weights * v.x, weights * v.y, weights * v.z, weights * v.w);
+}
+
+fn store_query(kv: u32, n: u32, split: u32, lane: u32, sum: vec4<f32>, largest: f32, total: f32) {
+    if (n >= step.rows * GROUP) {
+        return;
+    }
+    if (splits() == 1u) {
+        y[row_of(n) * (Y_STRIDE / 4u) + head_of(kv, n) + lane] = sum / total;
+        return;
+    }
+    let record = (split * HEADS + kv * GROUP + n) * (QUADS + 1u);
+    partials[record + lane] = sum;
+    if (lane == 0u) {
+        partials[record + QUADS] = vec4<f32>(largest, total, 0.0, 0.0);
+    }
+}
+
+fn store_part(kv: u32, split: u32, lane: u32, a: Part) {
+    let sums = transpose(a.sums);
+    store_query(kv, a.first, split, lane, sums[0], a.largest.x, a.total.x);
+    store_query(kv, a.first + 1u, split, lane, sums[1], a.largest.y, a.total.y);
+    store_query(kv, a.first + 2u, split, lane, sums[2], a.largest.z, a.total.z);
+    store_query(kv, a.first + 3u, split, lane, sums[3], a.largest.w, a.total.w);
+}
+
+@compute @workgroup_size(QUADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let head = group.y * (STRIDE / 4u) + group.x * QUADS;
-    let kv = (group.x / HEADS_PER_KV) * QUADS;
-    let positions = step.position + group.y + 1u;
-    let oldest = select(0u, positions - min(positions, WINDOW), WINDOW != 0u);
-    if (lane < QUADS) {
-        query[lane] = q[head + lane] * SCALE;
+    let first_query = group.y * 4u * PARTS;
+    var a = part(group.x, 0u, first_query, lane);
+    var b = a;
+    if (PARTS > 1u) {
+        b = part(group.x, 1u, first_query + 4u, lane);
     }
     workgroupBarrier();
 
-    let slice = lane / QUADS; // invocations past SLICES · QUADS sum nothing
-    var largest = -3.4e38;
-    var total = 0.0;
-    var sums = vec4<f32>();
-    for (var first = oldest; first < positions; first += 64u) {
-        var score = -3.4e38;
-        if (first + lane < positions) {
-            let key = (first + lane) * KV_QUADS + kv;
-            score = 0.0;
-            for (var i = 0u; i < QUADS; i++) {
-                score += dot(query[i], keys[key + i]);
-            }
-            if (SOFTCAP != 0.0) {
-                score = SOFTCAP * accurate_tanh(score / SOFTCAP);
+    let kv = group.x * QUADS;
+    let range = split_range(row_of(first_query), row_of(first_query + 4u * PARTS - 1u), group.z);
+    for (var first = range.x; first < range.y; first += 4u * QUADS) {
+        let positions = first + lane + QUADS * vec4<u32>(0u, 1u, 2u, 3u);
+        let p = min(positions, vec4<u32>(range.y - 1u));
+        var scores_a = mat4x4<f32>();
+        var scores_b = mat4x4<f32>();
+        for (var i = 0u; i < QUADS; i++) {
+            let k = mat4x4<f32>(key(p.x, kv + i), key(p.y, kv + i), key(p.z, kv + i), key(p.w, kv + i));
+            scores_a += queries[i] * k;
+            if (PARTS > 1u) {
+                scores_b += queries[QUADS + i] * k;
             }
         }
-        let new_largest = max(largest, workgroup_max(lane, score));
-        var weight = 0.0;
-        if (first + lane < positions) {
-            weight = exp(score - new_largest);
+        scores_a = all_masked(scores_a, positions, a);
+        lane_largest[lane] = largest_of(scores_a);
+        if (PARTS > 1u) {
+            scores_b = all_masked(scores_b, positions, b);
+            lane_largest[QUADS + lane] = largest_of(scores_b);
         }
-        tile_weights[lane] = weight;
-        let decay = exp(largest - new_largest);
-        total = total * decay + workgroup_sum(lane, weight);
-        largest = new_largest;
-        sums *= decay;
-        if (slice < SLICES) {
-            let count = min(64u, positions - first);
-            for (var p = slice; p < count; p += SLICES) {
-                sums += tile_weights[p] * values[(first + p) * KV_QUADS + kv + lane % QUADS];
+        workgroupBarrier();
+        a = weigh(0u, lane, scores_a, a);
+        if (PARTS > 1u) {
+            b = weigh(1u, lane, scores_b, b);
+        }
+        workgroupBarrier();
+        let count = min(4u * QUADS, range.y - first);
+        for (var i = 0u; i < count; i++) {
+            let v = value(first + i, kv + lane);
+            a.total += tile_weights[i];
+            a.sums += outer(tile_weights[i], v);
+            if (PARTS > 1u) {
+                b.total += tile_weights[4u * QUADS + i];
+                b.sums += outer(tile_weights[4u * QUADS + i], v);
             }
         }
     }
-
-    slice_sums[lane] = sums;
-    workgroupBarrier();
-    if (lane < QUADS) {
-        var sum = sums;
-        for (var i = 1u; i < SLICES; i++) {
-            sum += slice_sums[i * QUADS + lane];
-        }
-        y[head + lane] = sum / total;
+    store_part(group.x, group.z, lane, a);
+    if (PARTS > 1u) {
+        store_part(group.x, group.z, lane, b);
     }
 }

@@ -1,15 +1,18 @@
-// cache[position + row] = x[row]: appends keys or values to a layer's cache.
-// A workgroup copies 64 columns of one row, an invocation one column.
+// cache[position + row] ← x[row]: appends keys or values to a layer's cache, in its format.
+// A workgroup stores 64 parts of one row, an invocation one part.
+// The store, a file of shaders/caches/, says what a part is and how it is kept:
+//   store(position, row, part).
 #import lib/step
+#import store
 override WIDTH: u32;
 override STRIDE: u32;
+override PARTS: u32; // of a row
 
-@group(0) @binding(1) var<storage, read> x: array<f32>; // [rows, STRIDE]
-@group(0) @binding(2) var<storage, read_write> cache: array<f32>; // [context, WIDTH]
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [rows, STRIDE / 4]
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    if (id.x < WIDTH) {
-        cache[(step.position + id.y) * WIDTH + id.x] = x[id.y * STRIDE + id.x];
+    if (id.x < PARTS) {
+        store(step.position + id.y, id.y, id.x);
     }
 }

@@ -32,7 +32,7 @@ pub use quantise::{QuantiseReport, QuantisedTensor, quantise};
 use crate::error::{Code, Error, Result};
 use crate::gpu::{AdapterReport, Gpu, MAX_PICKS, StepCounters};
 use crate::kernels::Step;
-use crate::plan::{Plan, Tail};
+use crate::plan::{Plan, StateKind, Tail};
 use crate::text::sampler::SamplerOptions;
 use crate::weights::Checkpoint;
 use crate::weights::source::ByteSource;
@@ -154,7 +154,7 @@ pub struct Engine {
     /// Tokens whose state the executor holds.
     past: Vec<u32>,
     /// The shared buffers that are state.
-    state: Vec<usize>,
+    state: Vec<(usize, StateKind)>,
     /// Whether the state holds the past in one, and so cannot be cut.
     is_recurrent: bool,
     /// Whether a step began and did not end: the state may be ahead of the past.
@@ -353,11 +353,15 @@ impl Engine {
         Ok(logits)
     }
 
-    /// What the sequence carries, buffer by buffer: slow, for comparisons.
+    /// What the sequence carries, the numbers of each buffer: slow, for comparisons.
     pub async fn state(&self) -> Result<Vec<Vec<f32>>> {
         let mut state = Vec::new();
-        for index in &self.state {
-            state.push(self.executor.read_shared(*index).await?);
+        for (index, kind) in &self.state {
+            let words = self.executor.read_shared(*index).await?;
+            state.push(match kind {
+                StateKind::Positions(rows) => rows.numbers(&words),
+                StateKind::Recurrent => words,
+            });
         }
         Ok(state)
     }

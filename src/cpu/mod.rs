@@ -2,9 +2,11 @@
 //!
 //! It is the reference that the GPU is compared with, and the fallback where there is no GPU.
 
+use std::borrow::Cow;
+
 use crate::error::{Code, Error, Result};
-use crate::kernels::{Buffer, CpuMatrix, CpuMemory, Step};
-use crate::plan::{Plan, Resources, SharedRole, Slots};
+use crate::kernels::{Buffer, CacheRows, CpuMatrix, CpuMemory, Step};
+use crate::plan::{Plan, Resources, SharedRole, Slots, StateKind};
 
 fn no_room(name: &str, size_bytes: u64) -> Error {
     Error::new(Code::OutOfMemory, format!("no room for {size_bytes} bytes of {name}"))
@@ -26,6 +28,8 @@ pub struct CpuExecutor {
     slots: Vec<Vec<u16>>,
     tokens: Option<Buffer>,
     state: Vec<usize>,
+    /// The shared buffers that are caches.
+    caches: Vec<(Buffer, CacheRows)>,
 }
 
 impl CpuExecutor {
@@ -46,7 +50,13 @@ impl CpuExecutor {
         }
         memory.slots = slots.words.iter().map(|words| zeros("scratch", *words)).collect::<Result<_>>()?;
         let tokens = tokens.map(|index| Buffer::Shared(index as u16));
-        Ok(Self { memory, slots: slots.of, tokens, state: resources.state_buffers().collect() })
+        let state = resources.state_buffers().map(|(index, _)| index).collect();
+        let cache = |(index, kind)| match kind {
+            StateKind::Positions(rows) => Some((Buffer::Shared(index as u16), rows)),
+            StateKind::Recurrent => None,
+        };
+        let caches = resources.state_buffers().filter_map(cache).collect();
+        Ok(Self { memory, slots: slots.of, tokens, state, caches })
     }
 
     /// Appends the next stored rows of a matrix.
@@ -87,6 +97,14 @@ impl CpuExecutor {
     /// The words of a buffer of the plan that ran last.
     pub fn read(&self, buffer: Buffer) -> &[f32] {
         self.memory.read(buffer)
+    }
+
+    /// The numbers that words of a buffer stand for.
+    pub fn numbers<'a>(&self, buffer: Buffer, words: &'a [f32]) -> Cow<'a, [f32]> {
+        match self.caches.iter().find(|(cache, _)| *cache == buffer) {
+            Some((_, rows)) => Cow::Owned(rows.numbers(words)),
+            None => Cow::Borrowed(words),
+        }
     }
 
     /// Sets the first words of a buffer of the plan that ran last.

@@ -16,8 +16,8 @@ pub struct Difference {
     pub label: String,
     /// The buffer it wrote.
     pub buffer: Buffer,
-    /// The word that is furthest off, and its two values.
-    pub word: usize,
+    /// The number that is furthest off, and its two values.
+    pub index: usize,
     /// On the CPU.
     pub expected: f32,
     /// On the GPU.
@@ -53,19 +53,20 @@ pub async fn first_difference(
         gpu.run(plan_index, range, step, None);
         for binding in planned.kernel.bindings().iter().filter(|binding| binding.write) {
             let words = gpu.read(plan_index, binding.buffer).await?;
-            let expected = cpu.read(binding.buffer);
-            let error = normalised_error(expected, &words);
+            let found = cpu.numbers(binding.buffer, &words);
+            let expected = cpu.numbers(binding.buffer, cpu.read(binding.buffer));
+            let error = normalised_error(&expected, &found);
             if error > bound {
-                let distance = |word: &usize| f64::from((expected[*word] - words[*word]).abs());
+                let distance = |index: &usize| f64::from((expected[*index] - found[*index]).abs());
                 let furthest = (0..expected.len()).max_by(|a, b| distance(a).total_cmp(&distance(b)));
-                let word = furthest.unwrap_or(0);
+                let index = furthest.unwrap_or(0);
                 return Ok(Some(Difference {
                     kernel_index,
                     label: planned.label.clone(),
                     buffer: binding.buffer,
-                    word,
-                    expected: expected[word],
-                    found: words[word],
+                    index,
+                    expected: expected[index],
+                    found: found[index],
                     error,
                 }));
             }

@@ -87,7 +87,7 @@ impl GpuExecutor {
             slot_of: slots.of,
             step: gpu.buffer("step", size_of::<Step>() as u64, uniform),
             staging: gpu.buffer("staging", staging_words * 4, mappable),
-            state: resources.state_buffers().collect(),
+            state: resources.state_buffers().map(|(index, _)| index).collect(),
             tokens: resources.shared().iter().position(|buffer| buffer.role == SharedRole::Tokens),
             plans: Vec::new(),
             cache: PipelineCache::default(),

@@ -1,7 +1,10 @@
 //! Causal attention of the step's rows over the key/value cache, grouped-query.
 
+use std::ops::Range;
+
+use super::cache::{Cache, CacheFormat};
 use super::matvec::dot;
-use super::{Activation, Binding, Buffer, CpuMemory, Function, KernelRules, Step};
+use super::{Activation, Binding, CpuMemory, Function, Import, KernelRules, Step};
 
 /// The heads of an attention, and what they see.
 #[derive(Debug, Clone, Copy)]
@@ -38,19 +41,136 @@ impl AttentionShape {
 
 /// `y = softmax(scale · q · keysᵀ) · values`, head by head; query head `h` uses key/value head
 /// `h / (head_count / kv_head_count)`; row `r` sees positions `0 ..= position + r`, or the last
-/// `window` of them.
+/// `window` of them. Where these are split, each split's result goes to `partials`.
 #[derive(Debug, Clone)]
 pub struct Attention {
     /// Queries, `[rows, head_count * head_dim]`.
     pub q: Activation,
-    /// Keys, `[context, kv_head_count * head_dim]`.
-    pub keys: Buffer,
-    /// Values, `[context, kv_head_count * head_dim]`.
-    pub values: Buffer,
+    /// The layer's keys.
+    pub keys: Cache,
+    /// Its values.
+    pub values: Cache,
     /// `[rows, head_count * head_dim]`.
     pub y: Activation,
+    /// `[splits, head_count, head_dim + 4]`: sums of weighted values, the largest score, the total of
+    /// the weights, and two words of nothing.
+    pub partials: Activation,
     /// Its heads and what they see.
     pub shape: AttentionShape,
+    /// The most splits of a step of one row; more than 1 only in a plan for such steps.
+    pub max_splits: u32,
+}
+
+impl Attention {
+    /// The most splits that are worth their merging: enough workgroups for any GPU.
+    pub const MAX_SPLITS: u32 = 64;
+
+    /// Words of the partial results of so many splits.
+    pub fn partial_words(shape: &AttentionShape, splits: u32) -> u32 {
+        splits * shape.head_count * (shape.head_dim + 4)
+    }
+
+    /// Index of the first word of a split's partial result for a head.
+    pub(super) fn record(&self, split: u32, head: u32) -> usize {
+        ((split * self.shape.head_count + head) * (self.shape.head_dim + 4)) as usize
+    }
+
+    /// Where the positions that a row sees begin, and end.
+    fn seen(&self, step: Step, row: u32) -> Range<u32> {
+        let end = step.position + row + 1;
+        let oldest = self.shape.window.map_or(0, |window| end.saturating_sub(window));
+        oldest..end
+    }
+
+    /// Positions of a split: whole tiles, of as many positions as a head has elements.
+    fn split_positions(&self, positions: u32) -> u32 {
+        positions.div_ceil(self.shape.head_dim).div_ceil(self.max_splits) * self.shape.head_dim
+    }
+
+    /// Into how many splits the positions of a step are cut.
+    pub(super) fn splits(&self, step: Step) -> u32 {
+        if self.max_splits == 1 {
+            return 1;
+        }
+        let positions = self.seen(step, 0).len() as u32;
+        positions.div_ceil(self.split_positions(positions))
+    }
+
+    fn group(&self) -> u32 {
+        self.shape.head_count / self.shape.kv_head_count
+    }
+
+    /// Groups of four queries that a workgroup computes.
+    fn parts(&self) -> u32 {
+        let few = self.max_splits > 1 && self.group() <= 4;
+        if few || self.shape.head_dim > AttentionShape::MAX_HEAD_DIM / 2 { 1 } else { 2 }
+    }
+
+    /// Constants of the shader's `lib/splits`.
+    pub(super) fn split_constants(&self) -> Vec<(&'static str, f64)> {
+        vec![
+            ("QUADS", (self.shape.head_dim / 4).into()),
+            ("HEADS", self.shape.head_count.into()),
+            ("WINDOW", self.shape.window.unwrap_or(0).into()),
+            ("SPLITS", self.max_splits.into()),
+        ]
+    }
+
+    /// Sums of the values weighted by a query's scores, the largest score, and the total of the
+    /// weights relative to it.
+    fn attend(&self, q: &[f32], keys: &[f32], values: &[f32]) -> (Vec<f64>, f64, f64) {
+        let head_dim = q.len();
+        let scores = keys.chunks_exact(head_dim).map(|key| self.shape.scaled(dot(q, key)));
+        let mut weights: Vec<f64> = scores.collect();
+        // Rounded as it is in the partial results, so that weights are relative to that.
+        let largest = f64::from(weights.iter().copied().fold(f64::NEG_INFINITY, f64::max) as f32);
+        let (mut sums, mut total) = (vec![0.0; head_dim], 0.0);
+        for (weight, value) in weights.iter_mut().zip(values.chunks_exact(head_dim)) {
+            *weight = (*weight - largest).exp();
+            total += *weight;
+            for (sum, value) in sums.iter_mut().zip(value) {
+                *sum += *weight * f64::from(*value);
+            }
+        }
+        (sums, largest, total)
+    }
+
+    /// The queries that share a key/value head, over its keys and values from position `oldest` on.
+    fn attend_head(&self, kv: u32, step: Step, memory: &CpuMemory, y: &mut [f32], partials: &mut [f32]) {
+        let head_dim = self.shape.head_dim as usize;
+        let all = self.seen(step, 0).start..self.seen(step, step.rows - 1).end;
+        let read = |cache: &Cache| {
+            let mut numbers = vec![0.0; all.len() * head_dim];
+            for (position, head) in all.clone().zip(numbers.chunks_exact_mut(head_dim)) {
+                let first = kv as usize * head_dim;
+                cache.rows.read(memory.read(cache.buffer), position as usize, first, head);
+            }
+            numbers
+        };
+        let (keys, values) = (read(&self.keys), read(&self.values));
+        let splits = self.splits(step);
+        for row in 0..step.rows {
+            let seen = self.seen(step, row);
+            let size = if splits == 1 { seen.len() as u32 } else { self.split_positions(seen.len() as u32) };
+            for head in kv * self.group()..(kv + 1) * self.group() {
+                let q = &memory.row(&self.q, row)[head as usize * head_dim..][..head_dim];
+                for split in 0..splits {
+                    let first = seen.start + split * size;
+                    let part = first - all.start..seen.end.min(first + size) - all.start;
+                    let part = part.start as usize * head_dim..part.end as usize * head_dim;
+                    let (sums, largest, total) = self.attend(q, &keys[part.clone()], &values[part]);
+                    if splits == 1 {
+                        let y = &mut y[self.y.start(row) + head as usize * head_dim..];
+                        y.iter_mut().zip(&sums).for_each(|(y, sum)| *y = (sum / total) as f32);
+                    } else {
+                        let record = &mut partials[self.record(split, head)..][..head_dim + 4];
+                        record.iter_mut().zip(&sums).for_each(|(word, sum)| *word = *sum as f32);
+                        record[head_dim..].copy_from_slice(&[largest as f32, total as f32, 0.0, 0.0]);
+                    }
+                }
+            }
+        }
+    }
 }
 
 impl KernelRules for Attention {
@@ -60,76 +180,48 @@ impl KernelRules for Attention {
     fn bindings(&self) -> Vec<Binding> {
         vec![
             Binding::read(self.q.buffer),
-            Binding::read(self.keys),
-            Binding::read(self.values),
+            Binding::read(self.keys.buffer),
+            Binding::read(self.values.buffer),
             Binding::write(self.y.buffer),
+            Binding::write(self.partials.buffer),
         ]
+    }
+
+    fn imports(&self) -> Vec<Import> {
+        let file = match self.keys.rows.format {
+            CacheFormat::F32 => "caches/f32",
+            CacheFormat::F16 => "caches/f16",
+            CacheFormat::Q8 => "caches/q8",
+        };
+        vec![("cache", file)]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        let quads = self.shape.head_dim / 4;
-        vec![
-            ("STRIDE", self.q.stride.into()),
-            ("QUADS", quads.into()),
-            ("SLICES", (64 / quads).into()),
-            ("KV_QUADS", (self.shape.kv_head_count * quads).into()),
-            ("HEADS_PER_KV", (self.shape.head_count / self.shape.kv_head_count).into()),
+        let mut constants = self.split_constants();
+        constants.extend([
+            ("Q_STRIDE", self.q.stride.into()),
+            ("Y_STRIDE", self.y.stride.into()),
+            ("GROUP", self.group().into()),
+            ("PARTS", self.parts().into()),
             ("SCALE", self.shape.scale.into()),
             ("SOFTCAP", self.shape.softcap.unwrap_or(0.0).into()),
-            ("WINDOW", self.shape.window.unwrap_or(0).into()),
-        ]
+            ("KV_WIDTH", self.keys.rows.width.into()),
+        ]);
+        constants
     }
 
     fn workgroups(&self, step: Step) -> [u32; 3] {
-        [self.shape.head_count, step.rows, 1]
+        let queries = step.rows * self.group();
+        [self.shape.kv_head_count, queries.div_ceil(4 * self.parts()), self.splits(step)]
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        let AttentionShape { head_count, kv_head_count, head_dim, window, .. } = self.shape;
-        let (head_dim, heads_per_kv) = (head_dim as usize, (head_count / kv_head_count) as usize);
-        let kv_width = kv_head_count as usize * head_dim;
         memory.update(self.y.buffer, |memory, y| {
-            let (keys, values) = (memory.read(self.keys), memory.read(self.values));
-            for row in 0..step.rows {
-                let q = memory.row(&self.q, row);
-                let positions = (step.position + row) as usize + 1;
-                let oldest = window.map_or(0, |window| positions.saturating_sub(window as usize));
-                for head in 0..head_count as usize {
-                    let kv = head / heads_per_kv * head_dim;
-                    let q = &q[head * head_dim..][..head_dim];
-                    let mut weights: Vec<f64> = (oldest..positions)
-                        .map(|p| self.shape.scaled(dot(q, &keys[p * kv_width + kv..][..head_dim])))
-                        .collect();
-                    softmax(&mut weights);
-                    let out = &mut y[self.y.start(row) + head * head_dim..][..head_dim];
-                    weighted_sum(&weights, &values[oldest * kv_width..], kv_width, kv, out);
+            memory.update(self.partials.buffer, |memory, partials| {
+                for kv in 0..self.shape.kv_head_count {
+                    self.attend_head(kv, step, memory, y, partials);
                 }
-            }
+            });
         });
-    }
-}
-
-fn softmax(scores: &mut [f64]) {
-    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut total = 0.0;
-    for score in &mut *scores {
-        *score = (*score - largest).exp();
-        total += *score;
-    }
-    for score in scores {
-        *score /= total;
-    }
-}
-
-/// `out = Σ_p weights[p] · values[p, first .. first + out.len()]`.
-fn weighted_sum(weights: &[f64], values: &[f32], stride: usize, first: usize, out: &mut [f32]) {
-    let mut sums = vec![0.0f64; out.len()];
-    for (p, weight) in weights.iter().enumerate() {
-        for (sum, value) in sums.iter_mut().zip(&values[p * stride + first..]) {
-            *sum += weight * f64::from(*value);
-        }
-    }
-    for (out, sum) in out.iter_mut().zip(sums) {
-        *out = sum as f32;
     }
 }

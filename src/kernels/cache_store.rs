@@ -1,14 +1,25 @@
 //! Appends the step's keys or values to a layer's cache.
 
-use super::{Activation, Binding, Buffer, CpuMemory, KernelRules, Step};
+use super::cache::{Cache, CacheFormat};
+use super::{Activation, Binding, CpuMemory, Import, KernelRules, Step};
 
-/// `cache[position + row] = x[row]`.
+/// `cache[position + row] = x[row]`, rounded to the cache's format.
 #[derive(Debug, Clone)]
 pub struct CacheStore {
     /// New keys or values, `[rows, kv_head_count * head_dim]`.
     pub x: Activation,
-    /// The cache, `[context, kv_head_count * head_dim]`, rows close together.
-    pub cache: Buffer,
+    /// Where they go.
+    pub cache: Cache,
+}
+
+impl CacheStore {
+    /// Parts of a row, of which an invocation stores one.
+    fn parts(&self) -> u32 {
+        match self.cache.rows.format {
+            CacheFormat::F32 | CacheFormat::F16 => self.x.width / 4,
+            CacheFormat::Q8 => self.x.width.div_ceil(64),
+        }
+    }
 }
 
 impl KernelRules for CacheStore {
@@ -16,23 +27,31 @@ impl KernelRules for CacheStore {
     const SHADER: &'static str = include_str!("../../shaders/cache_store.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
-        vec![Binding::read(self.x.buffer), Binding::write(self.cache)]
+        vec![Binding::read(self.x.buffer), Binding::write(self.cache.buffer)]
+    }
+
+    fn imports(&self) -> Vec<Import> {
+        let file = match self.cache.rows.format {
+            CacheFormat::F32 => "caches/f32_store",
+            CacheFormat::F16 => "caches/f16_store",
+            CacheFormat::Q8 => "caches/q8_store",
+        };
+        vec![("store", file)]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        vec![("WIDTH", self.x.width.into()), ("STRIDE", self.x.stride.into())]
+        vec![("WIDTH", self.x.width.into()), ("STRIDE", self.x.stride.into()), ("PARTS", self.parts().into())]
     }
 
     fn workgroups(&self, step: Step) -> [u32; 3] {
-        [self.x.width.div_ceil(64), step.rows, 1]
+        [self.parts().div_ceil(64), step.rows, 1]
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        let width = self.x.width as usize;
-        memory.update(self.cache, |memory, cache| {
+        memory.update(self.cache.buffer, |memory, words| {
             for row in 0..step.rows {
-                let start = (step.position + row) as usize * width;
-                cache[start..start + width].copy_from_slice(memory.row(&self.x, row));
+                let position = (step.position + row) as usize;
+                self.cache.rows.write(words, position, memory.row(&self.x, row));
             }
         });
     }

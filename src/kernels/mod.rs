@@ -4,6 +4,7 @@
 //! workgroups it needs, and what it means: [`KernelRules::reference`], plain loops on the CPU
 //! over the stored weights, accumulating in `f64`. Nothing here knows an executor.
 
+mod cache;
 mod epilogue;
 mod memory;
 mod prologue;
@@ -12,6 +13,7 @@ mod ssm;
 
 mod add;
 mod attention;
+mod attention_merge;
 mod cache_store;
 mod candidates;
 mod elementwise;
@@ -31,6 +33,8 @@ mod ssm_step;
 
 pub use add::Add;
 pub use attention::{Attention, AttentionShape};
+pub use attention_merge::AttentionMerge;
+pub use cache::{Cache, CacheFormat, CacheRows};
 pub use cache_store::CacheStore;
 pub use candidates::Candidates;
 pub use elementwise::{Elementwise, Function};
@@ -271,8 +275,8 @@ macro_rules! kernels {
 }
 
 kernels! {
-    Add, Attention, CacheStore, Candidates, Elementwise, Embed, GatedActivation, LastRow, LayerNorm, Matmul,
-    Matvec, Pick, RmsNorm, Rope, SsmConv, SsmScan, SsmScores, SsmStep,
+    Add, Attention, AttentionMerge, CacheStore, Candidates, Elementwise, Embed, GatedActivation, LastRow,
+    LayerNorm, Matmul, Matvec, Pick, RmsNorm, Rope, SsmConv, SsmScan, SsmScores, SsmStep,
 }
 
 macro_rules! pieces {
@@ -291,6 +295,12 @@ macro_rules! pieces {
 }
 
 pieces! {
+    "caches/f16",
+    "caches/f16_store",
+    "caches/f32",
+    "caches/f32_store",
+    "caches/q8",
+    "caches/q8_store",
     "epilogues/add",
     "epilogues/add_squares",
     "epilogues/function",
@@ -298,9 +308,11 @@ pieces! {
     "epilogues/store",
     "lib/dot32",
     "lib/function",
+    "lib/halves",
     "lib/quads",
     "lib/reduce",
     "lib/sampling",
+    "lib/splits",
     "lib/ssm",
     "lib/step",
     "lib/tanh",

@@ -62,9 +62,8 @@ pub fn attention(
             plan.rope(x, positions.table, shape.head_dim, positions.rotary_dim, positions.pairing);
         }
     }
-    let words = u64::from(context_length) * u64::from(k.width);
-    let keys = plan.resources.state(&format!("layer {layer_index} keys"), words);
-    let values = plan.resources.state(&format!("layer {layer_index} values"), words);
+    let keys = plan.resources.cache(&format!("layer {layer_index} keys"), k.width, context_length);
+    let values = plan.resources.cache(&format!("layer {layer_index} values"), v.width, context_length);
     plan.cache_store(k, keys);
     plan.cache_store(v, values);
     let y = plan.attention(q, keys, values, shape);

@@ -5,9 +5,10 @@
 
 use super::{Matrix, Plan, PlannedKernel, Resources};
 use crate::kernels::{
-    Activation, Add, Attention, AttentionShape, Buffer, CacheStore, Candidates, Elementwise, Embed, Function,
-    GatedActivation, Kernel, LastRow, LayerNorm, Matmul, Matvec, Pairing, Pick, Projection, RmsNorm, Rope,
-    Rows, SamplingBuffers, ScanBuffers, ScanShape, SsmConv, SsmScan, SsmScores, SsmStep,
+    Activation, Add, Attention, AttentionMerge, AttentionShape, Buffer, Cache, CacheStore, Candidates,
+    Elementwise, Embed, Function, GatedActivation, Kernel, LastRow, LayerNorm, Matmul, Matvec, Pairing, Pick,
+    Projection, RmsNorm, Rope, Rows, SamplingBuffers, ScanBuffers, ScanShape, SsmConv, SsmScan, SsmScores,
+    SsmStep,
 };
 
 /// Plans of at most this many rows use the matrix-vector kernel, larger ones the tiled one.
@@ -176,20 +177,28 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     }
 
     /// Appends the step's rows to a cache.
-    pub fn cache_store(&mut self, x: Activation, cache: Buffer) {
+    pub fn cache_store(&mut self, x: Activation, cache: Cache) {
+        assert_eq!(x.width, cache.rows.width, "width of the cache");
         self.push(CacheStore { x, cache });
     }
 
-    /// Causal attention over caches that already hold the step's rows.
+    /// Causal attention over caches that already hold the step's rows. In a plan for one row, which
+    /// alone would be few workgroups' work, the positions are split.
     pub fn attention(
         &mut self,
         q: Activation,
-        keys: Buffer,
-        values: Buffer,
+        keys: Cache,
+        values: Cache,
         shape: AttentionShape,
     ) -> Activation {
         let y = self.scratch(q.rows, q.width);
-        self.push(Attention { q, keys, values, y, shape });
+        let max_splits = if self.capacity == 1 { Attention::MAX_SPLITS } else { 1 };
+        let partials = self.scratch(Rows::One, Attention::partial_words(&shape, max_splits));
+        let attention = Attention { q, keys, values, y, partials, shape, max_splits };
+        self.push(attention.clone());
+        if max_splits > 1 {
+            self.push(AttentionMerge(attention));
+        }
         y
     }
 

@@ -5,7 +5,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::formats::Format;
-use crate::kernels::{Buffer, MatrixPart, RotaryTable};
+use crate::kernels::{Buffer, Cache, CacheFormat, CacheRows, MatrixPart, RotaryTable};
 
 /// Missing tensors that an error names; a file of another model lacks hundreds.
 const MAX_NAMED: usize = 64;
@@ -118,8 +118,8 @@ impl VectorPart {
 /// How far back a sequence can be cut without reading it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateKind {
-    /// A place for each position: after any of them.
-    Positions,
+    /// A row for each position: after any of them.
+    Positions(CacheRows),
     /// All that came before, in one: only at its end, or at its beginning.
     Recurrent,
 }
@@ -154,6 +154,7 @@ pub struct SharedBuffer {
 pub struct Resources<'a> {
     shapes: &'a dyn TensorShapes,
     quantise: Option<Format>,
+    cache_format: CacheFormat,
     max_binding_bytes: u64,
     matrices: Vec<MatrixInfo>,
     shared: Vec<SharedBuffer>,
@@ -161,15 +162,22 @@ pub struct Resources<'a> {
 }
 
 impl<'a> Resources<'a> {
-    /// None yet. Matrices will be split so that no plane of a part exceeds `max_binding_bytes`.
+    /// None yet. Matrices will be split so that no plane of a part exceeds `max_binding_bytes`;
+    /// caches are in f32.
     pub fn new(shapes: &'a dyn TensorShapes, max_binding_bytes: u64) -> Self {
         let (matrices, shared, problems) = (Vec::new(), Vec::new(), Vec::new());
-        Self { shapes, quantise: None, max_binding_bytes, matrices, shared, problems }
+        let (quantise, cache_format) = (None, CacheFormat::F32);
+        Self { shapes, quantise, cache_format, max_binding_bytes, matrices, shared, problems }
     }
 
     /// Turns the matrices that will be asked for into this format where that makes them smaller.
     pub fn quantise(self, wanted: Option<Format>) -> Self {
         Self { quantise: wanted, ..self }
+    }
+
+    /// Keeps the keys and values that will be asked for in this format.
+    pub fn cache_in(self, cache_format: CacheFormat) -> Self {
+        Self { cache_format, ..self }
     }
 
     /// Weight matrices, in the order in which they were asked for.
@@ -274,9 +282,12 @@ impl<'a> Resources<'a> {
         Buffer::Shared((self.shared.len() - 1) as u16)
     }
 
-    /// A part of what a sequence carries, with a place for each position.
-    pub fn state(&mut self, name: &str, words: u64) -> Buffer {
-        self.get_or_add(name, words, SharedRole::State(StateKind::Positions))
+    /// Keys or values of a layer, a row of that width for each position.
+    pub fn cache(&mut self, name: &str, width: u32, context_length: u32) -> Cache {
+        let rows = CacheRows { format: self.cache_format, width };
+        let words = u64::from(context_length) * rows.words();
+        let buffer = self.get_or_add(name, words, SharedRole::State(StateKind::Positions(rows)));
+        Cache { buffer, rows }
     }
 
     /// A part of what a sequence carries, that holds all that came before.
@@ -284,10 +295,13 @@ impl<'a> Resources<'a> {
         self.get_or_add(name, words, SharedRole::State(StateKind::Recurrent))
     }
 
-    /// Indices of the shared buffers that a sequence carries from step to step.
-    pub fn state_buffers(&self) -> impl Iterator<Item = usize> {
-        let shared = self.shared.iter().enumerate();
-        shared.filter(|(_, buffer)| matches!(buffer.role, SharedRole::State(_))).map(|(index, _)| index)
+    /// Indices of the shared buffers that a sequence carries from step to step, and of which kind
+    /// they are.
+    pub fn state_buffers(&self) -> impl Iterator<Item = (usize, StateKind)> {
+        self.shared.iter().enumerate().filter_map(|(index, buffer)| match buffer.role {
+            SharedRole::State(kind) => Some((index, kind)),
+            _ => None,
+        })
     }
 
     /// Whether a part of what a sequence carries cannot be cut.

@@ -1,6 +1,6 @@
 //! Positions, the cache and attention over it.
 
-use tablm::kernels::{AttentionShape, Pairing, RotaryTable, Rows};
+use tablm::kernels::{AttentionShape, CacheFormat, Pairing, RotaryTable, Rows};
 use tablm::plan::PlanBuilder;
 
 use crate::{Case, with_gpu};
@@ -34,20 +34,39 @@ fn rotary_positions() {
 #[test]
 fn attention_and_its_cache() {
     with_gpu(async |gpu| {
-        let heads = [(1, 1, 4), (9, 3, 64), (5, 1, 80), (32, 8, 128), (4, 2, 256)];
+        // Groups of 1, 3, 5, 4 (a model's), 2, 8, 9 query heads.
+        let heads = [(1, 1, 4), (9, 3, 64), (5, 1, 80), (32, 8, 128), (4, 2, 256), (16, 2, 96), (9, 1, 12)];
         for (head_count, kv_head_count, head_dim) in heads {
             let shape = AttentionShape::new(head_count, kv_head_count, head_dim);
-            for (position, rows) in [(0, 1), (1, 1), (62, 3), (63, 1), (64, 1), (0, 65), (700, 2)] {
+            // Within a tile of `head_dim` positions, at its end, over it; many splits of several tiles.
+            for (position, rows) in [(0, 1), (1, 1), (63, 1), (64, 1), (1000, 1), (62, 3), (0, 65), (700, 2)]
+            {
                 attend(shape, position, rows).check(&gpu).await;
             }
         }
         let shape = AttentionShape::new(4, 2, 64);
         let capped = AttentionShape { scale: 0.6, softcap: Some(5.0), ..shape };
+        attend(capped, 80, 1).check(&gpu).await;
         attend(capped, 80, 3).check(&gpu).await;
         // Windows that are larger than the past, just begin to cut, and are shorter than a tile.
         for window in [1, 2, 63, 64, 65, 700, 1000] {
-            for (position, rows) in [(0, 1), (62, 3), (0, 65), (700, 2)] {
+            for (position, rows) in [(0, 1), (62, 3), (0, 65), (700, 1), (700, 2)] {
                 attend(AttentionShape { window: Some(window), ..shape }, position, rows).check(&gpu).await;
+            }
+        }
+    });
+}
+
+#[test]
+fn caches_of_every_format() {
+    with_gpu(async |gpu| {
+        for format in CacheFormat::ALL {
+            for (head_count, kv_head_count, head_dim) in [(3, 1, 4), (10, 2, 80), (16, 4, 128)] {
+                let shape = AttentionShape::new(head_count, kv_head_count, head_dim);
+                for (position, rows) in [(0, 1), (300, 1), (40, 21)] {
+                    let case = attend(shape, position, rows);
+                    Case { cache_format: format, ..case }.check(&gpu).await;
+                }
             }
         }
     });
@@ -59,9 +78,8 @@ fn attend(shape: AttentionShape, position: u32, rows: u32) -> Case<'static> {
         let kv_width = shape.kv_head_count * shape.head_dim;
         let q = plan.input(Rows::Step, shape.head_count * shape.head_dim);
         let k = plan.input(Rows::Step, kv_width);
-        let words = u64::from(kv_width) * 1024;
-        let keys = plan.resources.state("keys", words);
-        let values = plan.resources.state("values", words);
+        let keys = plan.resources.cache("keys", kv_width, 1024);
+        let values = plan.resources.cache("values", kv_width, 1024);
         plan.cache_store(k, keys);
         plan.attention(q, keys, values, shape)
     };

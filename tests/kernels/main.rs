@@ -19,8 +19,8 @@ use tablm::cpu::CpuExecutor;
 use tablm::engine::{first_difference, normalised_error};
 use tablm::formats::Format;
 use tablm::gpu::{Gpu, GpuExecutor};
-use tablm::kernels::{Activation, Buffer, Step};
-use tablm::plan::{Plan, PlanBuilder, Resources, SharedRole, Slots, TensorShapes, fuse, stack};
+use tablm::kernels::{Activation, Buffer, CacheFormat, Step};
+use tablm::plan::{Plan, PlanBuilder, Resources, SharedRole, Slots, StateKind, TensorShapes, fuse, stack};
 
 /// The bound for f32 arithmetic.
 const BOUND: f64 = 1e-10;
@@ -41,6 +41,7 @@ struct Case<'a> {
     shapes: Shapes,
     step: Step,
     max_binding_bytes: u64,
+    cache_format: CacheFormat,
     tokens: Vec<u32>,
     /// Words of shared buffers that not any number will do for, by name.
     words: HashMap<String, Vec<f32>>,
@@ -60,6 +61,7 @@ impl<'a> Case<'a> {
             shapes: Shapes::default(),
             step: Step { position: 0, rows },
             max_binding_bytes: 1 << 27,
+            cache_format: CacheFormat::F32,
             tokens: Vec::new(),
             words: HashMap::new(),
             fused: None,
@@ -85,7 +87,7 @@ impl<'a> Case<'a> {
     /// Fills everything with the same random numbers on both executors, and compares; what is
     /// fused, also with what it was fused from.
     async fn check(self, gpu: &Rc<Gpu>) {
-        let mut resources = Resources::new(&self.shapes, self.max_binding_bytes);
+        let mut resources = Resources::new(&self.shapes, self.max_binding_bytes).cache_in(self.cache_format);
         let mut builder = PlanBuilder::new(&mut resources, self.step.rows);
         let y = (self.write)(&mut builder);
         let mut plans = vec![builder.finish(y)];
@@ -153,6 +155,13 @@ fn fill_shared(
                 continue;
             }
             SharedRole::Sampling => continue,
+            SharedRole::State(StateKind::Positions(rows)) => {
+                let mut words = vec![0.0; buffer.words as usize];
+                for position in 0..words.len() / rows.words() as usize {
+                    rows.write(&mut words, position, &random.normals(rows.width as usize));
+                }
+                words
+            }
             SharedRole::State(_) | SharedRole::Vector(_) => random.normals(buffer.words as usize),
         };
         cpu.write_shared(index, 0, &words);

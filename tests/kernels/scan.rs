@@ -26,8 +26,8 @@ fn write(plan: &mut PlanBuilder<'_, '_>, shape: ScanShape) -> tablm::kernels::Ac
     let projected = plan.input(Rows::Step, shape.projected());
     let channels = u64::from(shape.channels());
     let buffers = ScanBuffers {
-        conv: plan.resources.state("conv", channels * u64::from(shape.conv_kernel + 1)),
-        scalars: plan.resources.state("scalars", 3 * u64::from(shape.head_count)),
+        conv: plan.resources.recurrent_state("conv", channels * u64::from(shape.conv_kernel + 1)),
+        scalars: plan.resources.recurrent_state("scalars", 3 * u64::from(shape.head_count)),
         ring: plan.resources.recurrent_state("ring", shape.ring_words()),
         state: plan.resources.recurrent_state("state", shape.state_words()),
     };

@@ -1,0 +1,8 @@
+// Stores in half precision, two numbers a word; a part is four numbers.
+#import lib/halves
+@group(0) @binding(2) var<storage, read_write> cache: array<vec2<u32>>; // [context, WIDTH / 4]
+
+fn store(position: u32, row: u32, part: u32) {
+    let numbers = x[row * (STRIDE / 4u) + part];
+    cache[position * (WIDTH / 4u) + part] = vec2<u32>(halves(numbers.xy), halves(numbers.zw));
+}

@@ -1,0 +1,13 @@
+// Keys and values in f32: four numbers of a position.
+override KV_WIDTH: u32; // numbers of a row
+
+@group(0) @binding(2) var<storage, read> keys: array<vec4<f32>>; // [context, KV_WIDTH / 4]
+@group(0) @binding(3) var<storage, read> values: array<vec4<f32>>; // [context, KV_WIDTH / 4]
+
+fn key(position: u32, quad: u32) -> vec4<f32> {
+    return keys[position * (KV_WIDTH / 4u) + quad];
+}
+
+fn value(position: u32, quad: u32) -> vec4<f32> {
+    return values[position * (KV_WIDTH / 4u) + quad];
+}

@@ -1,0 +1,6 @@
+// Stores in f32; a part is four numbers.
+@group(0) @binding(2) var<storage, read_write> cache: array<vec4<f32>>; // [context, WIDTH / 4]
+
+fn store(position: u32, row: u32, part: u32) {
+    cache[position * (WIDTH / 4u) + part] = x[row * (STRIDE / 4u) + part];
+}
