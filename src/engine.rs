@@ -2,7 +2,7 @@
 //!
 //! Reading order: here [`Engine`] and what it says of itself, `load` (from files to a model
 //! ready to run), `generate` (the story of a token), `ahead` (tokens that the GPU chooses), `executor` (the GPU or the CPU),
-//! [`first_difference()`] (the debugger).
+//! `profile` (where the time goes), [`first_difference()`] (the debugger).
 
 mod ahead;
 mod executor;
@@ -11,6 +11,7 @@ mod generate;
 mod load;
 mod model_text;
 mod perplexity;
+mod profile;
 mod quantise;
 
 use std::rc::Rc;
@@ -27,12 +28,13 @@ pub use first_difference::{Difference, first_difference, normalised_error};
 pub use generate::{Completion, Event, GenerateRequest, Prompt, Timings, Usage, log_probability};
 pub use load::{DeviceChoice, LoadOptions, Memory, PlannedStep, Progress};
 pub use model_text::{ModelText, Thinking};
+pub use profile::{KernelProfile, Profile, StepProfile};
 pub use quantise::{QuantiseReport, QuantisedTensor, quantise};
 
 use crate::error::{Code, Error, Result};
 use crate::gpu::{AdapterReport, Gpu, MAX_PICKS, StepCounters};
 use crate::kernels::Step;
-use crate::plan::{Plan, StateKind, Tail};
+use crate::plan::{Plan, SharedBuffer, StateKind, Tail};
 use crate::text::sampler::SamplerOptions;
 use crate::weights::Checkpoint;
 use crate::weights::source::ByteSource;
@@ -153,6 +155,8 @@ pub struct Engine {
     load_ms: f64,
     /// Tokens whose state the executor holds.
     past: Vec<u32>,
+    /// What all plans share besides matrices.
+    shared: Vec<SharedBuffer>,
     /// The shared buffers that are state.
     state: Vec<(usize, StateKind)>,
     /// Whether the state holds the past in one, and so cannot be cut.
@@ -261,6 +265,7 @@ impl Engine {
             context_length: planned.context_length,
             weight_bytes: planned.plans[STEP_PLAN].weight_bytes(),
             memory,
+            shared: planned.resources.shared().to_vec(),
             state: planned.resources.state_buffers().collect(),
             is_recurrent: planned.resources.is_recurrent(),
             is_torn: false,
@@ -351,6 +356,11 @@ impl Engine {
             logits.extend(self.feed(piece, all || index == last).await?);
         }
         Ok(logits)
+    }
+
+    /// The most rows that a step may have.
+    pub fn chunk_rows(&self) -> u32 {
+        self.plans.iter().map(|plan| plan.capacity).max().unwrap_or_default()
     }
 
     /// What the sequence carries, the numbers of each buffer: slow, for comparisons.

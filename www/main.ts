@@ -6,6 +6,7 @@ import { bytes, speed } from "./format.js";
 import { hideLoading, showLoading, showProgress } from "./loading.js";
 import { connectModels, loadOptions } from "./models_dialog.js";
 import { describeProblem } from "./problems.js";
+import { connectProfile } from "./profile_dialog.js";
 import { connectSettings } from "./settings_dialog.js";
 import { keepSettings, readAddress, readSettings } from "./settings.js";
 import { nameOf } from "./source.js";
@@ -303,6 +304,7 @@ function registerServiceWorker(): void {
 
 connect();
 connectSettings();
+connectProfile(() => model);
 connectModels(useModel);
 registerServiceWorker();
 loadModel().catch(() => undefined);

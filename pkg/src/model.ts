@@ -13,6 +13,7 @@ import type {
   ChatRequest,
   FinishReason,
   ModelInfo,
+  Profile,
   RequestOptions,
   StreamingChatRequest,
   ToolCall,
@@ -58,6 +59,19 @@ export class Model {
   /** Architecture, device and memory, as of the last request. */
   get info(): ModelInfo {
     return this.#info;
+  }
+
+  /**
+   * Where the time of a decoding step and of a piece of a prompt goes, kernel by kernel. It has its
+   * turn among the requests and takes some seconds; the next request reads its prompt from the start.
+   */
+  async profile(): Promise<Profile> {
+    if (this.#disposing.signal.aborted) throw disposed();
+    const turn = this.#tail.then(() => this.#client.call("profile", null));
+    this.#tail = turn.catch(() => undefined);
+    return orAborted(turn, this.#disposing.signal).catch((error: unknown) => {
+      throw this.#disposing.signal.aborted ? disposed() : toTabLMError(error);
+    });
   }
 
   /** Stops what runs, frees the GPU and ends the worker. Further requests are `disposed`. */

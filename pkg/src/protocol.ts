@@ -9,6 +9,7 @@ import type {
   Estimate,
   FinishReason,
   ModelInfo,
+  Profile,
   Progress,
   QuantiseFormat,
   StoredModel,
@@ -48,6 +49,7 @@ export interface Methods {
   estimate: { params: { source: SourceDescription; options: EngineOptions }; result: Estimate };
   capabilities: { params: null; result: Capabilities };
   generate: { params: { request: EngineRequest }; result: GenerationEnd };
+  profile: { params: null; result: Profile };
   dispose: { params: null; result: null };
   listModels: { params: null; result: StoredModel[] };
   deleteModel: { params: { id: string }; result: boolean };

@@ -93,6 +93,47 @@ export interface ModelInfo {
   [key: string]: unknown;
 }
 
+/** All kernels of a step that are alike. */
+export interface KernelProfile {
+  /** Kernel, variant, weight format and shape. */
+  name: string;
+  /** How many there are. */
+  count: number;
+  /** Microseconds of all of them, and their share of the time of all kernels. */
+  us: number;
+  time_share: number;
+  /** Bytes that they read and write at least. */
+  bytes: number;
+  gb_per_s: number;
+  /** Of what the device copies. */
+  bandwidth_share: number;
+  /** Multiplications and additions of matrix products, attention and scans. */
+  operations: number;
+}
+
+/** Where the time of a step goes. */
+export interface StepProfile {
+  /** Position of the first token, and how many there are. */
+  position: number;
+  rows: number;
+  /** Runs; everything is their median. */
+  runs: number;
+  /** Microseconds of the whole step, until its logits are with the engine. */
+  whole_us: number;
+  /** The slowest first. */
+  kernels: KernelProfile[];
+}
+
+/** Where time goes, as `Model.profile` measures it. */
+export interface Profile {
+  /** What told the time: the device, or the clock while we waited for it. */
+  timer: "timestamps" | "clock";
+  /** What the device reads and writes while it copies, in 10⁹ bytes a second. */
+  copy_gb_per_s: number;
+  /** A decoding step, and a piece of a prompt. */
+  steps: StepProfile[];
+}
+
 /** What this browser offers; no download. */
 export interface Capabilities {
   storage: StorageReport;

@@ -8,7 +8,7 @@ import { modelsFolder, storageEstimate } from "./opfs.js";
 import type { Call, EngineDelta, EngineOptions, FromWorker, GenerationEnd, ToWorker } from "./protocol.js";
 import type { EngineRequest } from "./request.js";
 import type { SourceDescription } from "./source.js";
-import type { Capabilities, Estimate, ModelInfo, Progress, ProgressPhase } from "./types.js";
+import type { Capabilities, Estimate, ModelInfo, Profile, Progress, ProgressPhase } from "./types.js";
 import initWasm, { capabilities, Engine, estimate } from "./wasm/tablm.js";
 
 /** What this file needs of a dedicated worker's global scope. */
@@ -136,6 +136,12 @@ async function generate(request: EngineRequest, signal: AbortSignal, onDelta: (d
   }
 }
 
+async function profile(): Promise<Profile> {
+  const current = engine;
+  if (!current) throw new TabLMError("disposed", "no model is loaded");
+  return JSON.parse(await guarded(() => current.profile())) as Profile;
+}
+
 async function readCapabilities(): Promise<Capabilities> {
   await wasm();
   const report = JSON.parse(await guarded(() => capabilities())) as Record<string, unknown>;
@@ -174,6 +180,8 @@ function answer(call: Call, callId: number, signal: AbortSignal): Promise<unknow
       return readCapabilities();
     case "generate":
       return generate(call.params.request, signal, (delta) => scope.postMessage({ type: "token", callId, delta }));
+    case "profile":
+      return profile();
     case "dispose":
       return dispose();
     case "listModels":

@@ -16,6 +16,9 @@ fn main() -> std::process::ExitCode {
 #[path = "tablm/arguments.rs"]
 mod arguments;
 #[cfg(not(target_arch = "wasm32"))]
+#[path = "tablm/bench.rs"]
+mod bench;
+#[cfg(not(target_arch = "wasm32"))]
 #[path = "tablm/quantise.rs"]
 mod quantise;
 #[cfg(not(target_arch = "wasm32"))]
@@ -30,13 +33,12 @@ mod native {
     use serde_json::{Map, Value, json};
 
     use super::arguments::{
-        Backend, Bench, Cli, Command, Detokenize, Generate, Inspect, Logits, Model, Perplexity, Sampling,
-        Switch, Tokenize,
+        Backend, Cli, Command, Detokenize, Generate, Inspect, Logits, Model, Perplexity, Sampling, Switch,
+        Tokenize,
     };
+    use super::bench::bench;
     use super::quantise::quantise;
-    use tablm::engine::{
-        Completion, DeviceChoice, Engine, GenerateRequest, LoadOptions, Prompt, Timings, estimate,
-    };
+    use tablm::engine::{Completion, DeviceChoice, Engine, GenerateRequest, LoadOptions, Prompt, estimate};
     use tablm::error::{Code, Error, Result};
     use tablm::text::answer::Delta;
     use tablm::text::sampler::SamplerOptions;
@@ -322,63 +324,6 @@ mod native {
             memory.scratch_bytes,
             memory.peak_gpu_bytes
         ));
-        Ok(())
-    }
-
-    /// The figures of a bench, by name.
-    type Figure = (&'static str, fn(&Timings) -> f64);
-    const FIGURES: &[Figure] = &[
-        ("prefill_ms", |timings| timings.prefill_ms),
-        ("first_token_ms", |timings| timings.first_token_ms),
-        ("decode_ms", |timings| timings.decode_ms),
-        ("prefill_tokens_per_s", |timings| timings.prefill_tokens_per_s),
-        ("decode_tokens_per_s", |timings| timings.decode_tokens_per_s),
-    ];
-
-    async fn bench(arguments: &Bench, json: bool) -> Result<()> {
-        let mut engine = load(&arguments.model, false).await?;
-        let vocabulary = engine.info().vocabulary_size;
-        // Any tokens do; the same ones in every run.
-        let ids = (0..arguments.prompt_tokens as u32).map(|i| i.wrapping_mul(7919) % vocabulary);
-        let request = GenerateRequest {
-            prompt: Prompt::Tokens(ids.collect()),
-            max_tokens: Some(arguments.generate_tokens),
-            sampling: SamplerOptions { temperature: 0.0, ..SamplerOptions::default() },
-            stop: Vec::new(),
-            ignore_stop_tokens: true,
-        };
-        let mut runs = Vec::new();
-        for _ in 0..arguments.repeat.max(1) {
-            engine.reset();
-            runs.push(engine.generate(&request, |_| {}).await?.timings);
-        }
-        let spread = |of: fn(&Timings) -> f64| {
-            let mut values: Vec<f64> = runs.iter().map(of).collect();
-            values.sort_by(f64::total_cmp);
-            json!({"median": values[values.len() / 2], "min": values[0], "max": values[values.len() - 1]})
-        };
-        let medians = |which: &str| {
-            let mut medians = Map::new();
-            for (name, of) in FIGURES {
-                medians.insert((*name).to_owned(), spread(*of)[which].clone());
-            }
-            medians.insert("load_ms".to_owned(), json!(engine.info().load_ms));
-            medians
-        };
-        let info = engine.info();
-        let output = json!({
-            "timings": medians("median"),
-            "spread": {"min": medians("min"), "max": medians("max"), "runs": runs.len()},
-            "device": info.device,
-            "memory": info.memory,
-            "step": info.step,
-        });
-        if json {
-            say(format_args!("{output}"));
-        } else {
-            say(format_args!("prefill {:.2} tokens/s", output["timings"]["prefill_tokens_per_s"]));
-            say(format_args!("decode  {:.2} tokens/s", output["timings"]["decode_tokens_per_s"]));
-        }
         Ok(())
     }
 }

@@ -99,6 +99,8 @@ impl Gpu {
         let adapter = adapter().await?;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("tablm"),
+            // For profiles.
+            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
             required_limits: adapter.limits(),
             // Buffers are made once: what is allocated ahead for more would be wasted.
             memory_hints: wgpu::MemoryHints::MemoryUsage,

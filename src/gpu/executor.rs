@@ -17,7 +17,7 @@ use crate::kernels::{Activation, Buffer, Kernel, Picked, Step};
 use crate::plan::{MatrixInfo, Plan, Resources, SharedRole, Slots};
 
 /// A kernel ready to be encoded.
-struct Prepared {
+pub(super) struct Prepared {
     kernel: Kernel,
     pipeline: Rc<Pipeline>,
     groups: Vec<wgpu::BindGroup>,
@@ -35,7 +35,7 @@ pub struct GpuExecutor {
     staging: wgpu::Buffer,
     state: Vec<usize>,
     tokens: Option<usize>,
-    plans: Vec<Vec<Prepared>>,
+    pub(super) plans: Vec<Vec<Prepared>>,
     cache: PipelineCache,
     upload: Upload,
     /// What brings chosen tokens to the host, in turn.
@@ -189,7 +189,7 @@ impl GpuExecutor {
     ) {
         self.write_step(step);
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        self.encode(&mut encoder, &self.plans[plan][range], step);
+        self.encode(&mut encoder, None, &self.plans[plan][range], step);
         if let Some(result) = result {
             let bytes = result.words(step.rows) * 4;
             encoder.copy_buffer_to_buffer(self.buffer(plan, result.buffer), 0, &self.staging, 0, bytes);
@@ -200,13 +200,15 @@ impl GpuExecutor {
     }
 
     /// One pass over the kernels.
-    fn encode<'a>(
+    pub(super) fn encode<'a>(
         &self,
         encoder: &mut wgpu::CommandEncoder,
+        timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
         kernels: impl IntoIterator<Item = &'a Prepared>,
         step: Step,
     ) {
-        let mut pass = encoder.begin_compute_pass(&Default::default());
+        let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+        let mut pass = encoder.begin_compute_pass(&descriptor);
         let mut dispatches = 0;
         for prepared in kernels {
             let [x, y, z] = prepared.kernel.workgroups(step);
@@ -239,7 +241,7 @@ impl GpuExecutor {
     pub fn pick(&mut self, plan: usize, tail: usize, picked: Buffer, step: Step) {
         let started = Instant::now();
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        self.encode(&mut encoder, self.plans[plan].iter().chain(&self.plans[tail]), step);
+        self.encode(&mut encoder, None, self.plans[plan].iter().chain(&self.plans[tail]), step);
         self.ring.rotate_left(1);
         let (source, ring, bytes) = (self.buffer(tail, picked), &self.ring[0], size_of::<Picked>());
         encoder.copy_buffer_to_buffer(source, 0, &self.step, 0, size_of::<Step>() as u64);

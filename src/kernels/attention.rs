@@ -215,6 +215,13 @@ impl KernelRules for Attention {
         [self.shape.kv_head_count, queries.div_ceil(4 * self.parts()), self.splits(step)]
     }
 
+    fn operations(&self, step: Step) -> u64 {
+        // A product for the score and one for the value, at every position that a row sees.
+        let seen = |row: u32| (step.position + row + 1).min(self.shape.window.unwrap_or(u32::MAX));
+        let seen: u64 = (0..step.rows).map(|row| u64::from(seen(row))).sum();
+        4 * seen * u64::from(self.shape.head_count * self.shape.head_dim)
+    }
+
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
         memory.update(self.y.buffer, |memory, y| {
             memory.update(self.partials.buffer, |memory, partials| {

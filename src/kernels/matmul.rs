@@ -32,6 +32,10 @@ impl KernelRules for Matmul {
         [self.0.matrix.rows.div_ceil(TILE), self.0.y.rows.count(step.rows).div_ceil(TILE), 1]
     }
 
+    fn operations(&self, step: Step) -> u64 {
+        self.0.operations(step)
+    }
+
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
         self.0.reference(memory, step);
     }

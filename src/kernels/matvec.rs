@@ -25,6 +25,11 @@ impl Projection {
         ]
     }
 
+    pub(super) fn operations(&self, step: Step) -> u64 {
+        let products = u64::from(self.matrix.rows) * u64::from(self.matrix.columns);
+        2 * products * u64::from(self.y.rows.count(step.rows))
+    }
+
     /// Each weight row is dequantised once, then used for every activation row.
     pub(super) fn reference(&self, memory: &mut CpuMemory, step: Step) {
         memory.update(self.y.buffer, |memory, y| {
@@ -155,6 +160,10 @@ impl KernelRules for Matvec {
 
     fn workgroups(&self, step: Step) -> [u32; 3] {
         [self.workgroups_of_a_row(), self.product.y.rows.count(step.rows), 1]
+    }
+
+    fn operations(&self, step: Step) -> u64 {
+        self.product.operations(step)
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {

@@ -158,6 +158,14 @@ pub struct MatrixPart {
     pub columns: u32,
 }
 
+impl MatrixPart {
+    /// Bytes of its planes.
+    pub fn size_bytes(&self) -> u64 {
+        let row_bytes = self.format.rules().plane_row_bytes(self.columns as usize);
+        u64::from(self.rows) * row_bytes.into_iter().sum::<usize>() as u64
+    }
+}
+
 /// A buffer as a kernel binds it, in `@binding` order from 1 (0 is the [`Step`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Binding {
@@ -200,6 +208,10 @@ pub trait KernelRules {
     fn constants(&self) -> Vec<(&'static str, f64)>;
     /// Workgroups for a step; none on an axis, and the step does without the kernel.
     fn workgroups(&self, step: Step) -> [u32; 3];
+    /// Multiplications and additions of a step, for kernels of which these are worth counting.
+    fn operations(&self, _step: Step) -> u64 {
+        0
+    }
     /// What the kernel means.
     fn reference(&self, memory: &mut CpuMemory, step: Step);
 }
@@ -266,6 +278,10 @@ macro_rules! kernels {
             pub fn workgroups(&self, step: Step) -> [u32; 3] {
                 match self { $(Kernel::$kernel(kernel) => kernel.workgroups(step)),+ }
             }
+            /// [`KernelRules::operations`].
+            pub fn operations(&self, step: Step) -> u64 {
+                match self { $(Kernel::$kernel(kernel) => kernel.operations(step)),+ }
+            }
             /// [`KernelRules::reference`].
             pub fn reference(&self, memory: &mut CpuMemory, step: Step) {
                 match self { $(Kernel::$kernel(kernel) => kernel.reference(memory, step)),+ }
@@ -284,7 +300,16 @@ macro_rules! pieces {
         /// Names of the importable pieces.
         pub const SHADER_PIECES: &[&str] = &[$($name),+];
 
-        /// The text of an importable piece, e.g. `lib/step`.
+        impl Kernel {
+    /// Name, files in the shader's slots and weight format, for people.
+    pub fn title(&self) -> String {
+        let files = self.imports().into_iter().map(|(_, file)| file.rsplit('/').next().unwrap_or(file));
+        let format = self.matrix().map(|part| part.format.name());
+        std::iter::once(self.name()).chain(files).chain(format).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// The text of an importable piece, e.g. `lib/step`.
         pub fn shader_piece(name: &str) -> Option<&'static str> {
             Some(match name {
                 $($name => include_str!(concat!("../../shaders/", $name, ".wgsl")),)+

@@ -1,7 +1,7 @@
 //! What the kernels of a Mamba-2 mixer (Dao & Gu 2024) share: its sizes, its buffers, and what
 //! they mean: a convolution over time, then a recurrence from row to row.
 
-use super::Buffer;
+use super::{Buffer, Step};
 
 /// Sizes of a mixer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,11 @@ impl ScanShape {
     /// Words of [`ScanBuffers::state`].
     pub fn state_words(self) -> u64 {
         u64::from(self.convolved()[1]) * u64::from(self.state_stride())
+    }
+
+    /// Of the recurrence: each element of the state decays, takes something up and is read.
+    pub(super) fn operations(self, step: Step) -> u64 {
+        5 * u64::from(self.inner()) * u64::from(self.state_size) * u64::from(step.rows)
     }
 
     /// The constants that say it to a shader.

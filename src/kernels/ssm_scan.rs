@@ -52,6 +52,10 @@ impl KernelRules for SsmScan {
         [self.shape.head_stride() / 16, self.shape.head_count, 1]
     }
 
+    fn operations(&self, step: Step) -> u64 {
+        self.shape.operations(step)
+    }
+
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
         let [_, first_b, first_c, end] = self.shape.convolved().map(|column| column as usize);
         memory.update(self.y.buffer, |memory, y| {

@@ -44,6 +44,10 @@ impl KernelRules for SsmStep {
         [self.shape.head_count, 1, 1]
     }
 
+    fn operations(&self, step: Step) -> u64 {
+        self.shape.operations(step)
+    }
+
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
         if step.rows == 0 {
             return;

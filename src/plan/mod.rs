@@ -22,7 +22,7 @@ pub use resources::{
 pub use stack::stack;
 pub use tail::Tail;
 
-use crate::kernels::{Activation, Kernel, MatrixPart};
+use crate::kernels::{Activation, Kernel};
 
 /// A kernel in a plan and where it comes from.
 #[derive(Debug, Clone)]
@@ -50,10 +50,6 @@ impl Plan {
     /// Bytes of weights that one step reads: matrices in full, the embedding's rows not counted.
     pub fn weight_bytes(&self) -> u64 {
         let matrices = self.kernels.iter().filter(|planned| !matches!(planned.kernel, Kernel::Embed(_)));
-        let parts = matrices.filter_map(|planned| planned.kernel.matrix());
-        let row_bytes = |part: &MatrixPart| -> usize {
-            part.format.rules().plane_row_bytes(part.columns as usize).into_iter().sum()
-        };
-        parts.map(|part| u64::from(part.rows) * row_bytes(&part) as u64).sum()
+        matrices.filter_map(|planned| planned.kernel.matrix()).map(|part| part.size_bytes()).sum()
     }
 }

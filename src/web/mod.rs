@@ -112,6 +112,18 @@ impl WebEngine {
         })
     }
 
+    /// JSON: where the time of a decoding step and of a piece of a prompt goes. What the sequence
+    /// carried is forgotten; a running request ends.
+    pub fn profile(&self) -> Promise {
+        let shared = self.engine.clone();
+        promise(async move {
+            let mut engine = shared.borrow_mut().take().ok_or_else(busy)?;
+            let profile = engine.profile_briefly().await;
+            *shared.borrow_mut() = Some(engine);
+            to_json(&profile?)
+        })
+    }
+
     /// Ends the running request: the next event is its end, with `abort`.
     pub fn stop(&self) -> Result<(), JsValue> {
         self.with(|engine| {

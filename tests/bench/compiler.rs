@@ -38,7 +38,7 @@ fn main() {
     for model in std::env::args().skip(1) {
         for kernel in hot_kernels(&model) {
             let code = spirv(&kernel);
-            let name = name(&kernel);
+            let name = kernel.title();
             if !seen.insert((name.clone(), code.clone())) {
                 continue;
             }
@@ -62,12 +62,6 @@ fn hot_kernels(model: &str) -> Vec<Kernel> {
     let plans = plans.unwrap_or_else(|error| panic!("{path}: {error}"));
     let kernels = plans.into_iter().flat_map(|plan| plan.kernels).map(|planned| planned.kernel);
     kernels.filter(|kernel| HOT.iter().any(|name| kernel.name().starts_with(name))).collect()
-}
-
-/// Kernel and weight format, e.g. `matvec Q5_0`.
-fn name(kernel: &Kernel) -> String {
-    let format = kernel.matrix().map(|part| format!(" {}", part.format.name()));
-    format!("{}{}", kernel.name(), format.unwrap_or_default())
 }
 
 /// The kernel as wgpu hands it to Vulkan: bounds of buffers are the driver's to check.

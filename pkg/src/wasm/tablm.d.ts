@@ -20,6 +20,8 @@ export class Engine {
   begin(request: string): void;
   /** JSON `{"type":"token","text","reasoning","tool_calls"}` or `{"type":"done","finish_reason","usage","timings"}`. */
   next(): Promise<string>;
+  /** JSON: a `Profile`. */
+  profile(): Promise<string>;
   /** Ends the running request: the next `next()` is done with finish_reason "abort". */
   stop(): void;
   free(): void;

@@ -198,6 +198,13 @@ pub(crate) struct Bench {
     /// Runs.
     #[arg(long, default_value_t = 3)]
     pub(crate) repeat: usize,
+    /// Show where the time of a step goes, kernel by kernel, instead of how fast prompts are read
+    /// and answered: of steps of the prompt, and of one token after it.
+    #[arg(long)]
+    pub(crate) profile: bool,
+    /// Profile steps of one token at these positions only.
+    #[arg(long, value_name = "POSITIONS", value_delimiter = ',', requires = "profile")]
+    pub(crate) at: Vec<u32>,
 }
 
 #[derive(Args)]

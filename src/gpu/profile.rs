@@ -1,0 +1,107 @@
+//! Times kernels of a plan on the GPU, and how fast the device copies.
+
+use web_time::Instant;
+
+use super::{Gpu, GpuExecutor};
+use crate::error::Result;
+use crate::kernels::Step;
+
+/// The size of the buffers that are copied: more than caches hold.
+const COPIED_BYTES: u64 = 64 << 20;
+/// A measurement by the clock takes at least this long, so that waiting for it does not count.
+const LEAST_SECONDS: f64 = 0.02;
+
+impl Gpu {
+    /// Whether the device can tell the time when a pass begins and ends.
+    pub fn has_timestamps(&self) -> bool {
+        self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
+    }
+
+    /// Bytes that the device reads and writes in a second while it copies.
+    pub async fn copy_bandwidth(&self) -> Result<f64> {
+        let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let size = COPIED_BYTES.min(self.report.max_buffer_bytes);
+        let [from, to] = self.checked(|| Ok([(); 2].map(|()| self.temporary(size, usage)))).await?;
+        let mut copies = 1;
+        let bandwidth = loop {
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            for _ in 0..copies {
+                encoder.copy_buffer_to_buffer(&from, 0, &to, 0, size);
+            }
+            let started = Instant::now();
+            self.submit(encoder);
+            self.finish().await?;
+            let seconds = started.elapsed().as_secs_f64();
+            if seconds >= LEAST_SECONDS && copies > 1 {
+                break (2 * size * copies) as f64 / seconds;
+            }
+            copies *= 2;
+        };
+        from.destroy();
+        to.destroy();
+        Ok(bandwidth)
+    }
+
+    /// A buffer that is gone after a measurement, and so not counted as the model's.
+    fn temporary(&self, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        let label = Some("measurement");
+        self.device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false })
+    }
+}
+
+impl GpuExecutor {
+    /// Microseconds that each group of a plan's kernels takes, one group after another.
+    pub async fn time(&mut self, plan: usize, step: Step, groups: &[Vec<usize>]) -> Result<Vec<f64>> {
+        self.write_step(step);
+        if self.gpu.has_timestamps() {
+            return self.time_by_timestamps(plan, step, groups).await;
+        }
+        let mut times = Vec::new();
+        self.gpu.finish().await?;
+        for group in groups {
+            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            self.encode(&mut encoder, None, group.iter().map(|kernel| &self.plans[plan][*kernel]), step);
+            let started = Instant::now();
+            self.gpu.submit(encoder);
+            self.gpu.finish().await?;
+            times.push(started.elapsed().as_secs_f64() * 1e6);
+        }
+        Ok(times)
+    }
+
+    async fn time_by_timestamps(&self, plan: usize, step: Step, groups: &[Vec<usize>]) -> Result<Vec<f64>> {
+        let count = 2 * groups.len() as u32;
+        let size = u64::from(count) * 8;
+        let queries = self.gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
+            label: None,
+            ty: wgpu::QueryType::Timestamp,
+            count,
+        });
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        let resolved = self.gpu.temporary(size, usage);
+        let staging = self.gpu.temporary(size, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        for (index, group) in groups.iter().enumerate() {
+            let first = 2 * index as u32;
+            let writes = wgpu::ComputePassTimestampWrites {
+                query_set: &queries,
+                beginning_of_pass_write_index: Some(first),
+                end_of_pass_write_index: Some(first + 1),
+            };
+            let kernels = group.iter().map(|kernel| &self.plans[plan][*kernel]);
+            self.encode(&mut encoder, Some(writes), kernels, step);
+        }
+        encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
+        encoder.copy_buffer_to_buffer(&resolved, 0, &staging, 0, size);
+        self.gpu.submit(encoder);
+        let words = self.gpu.read(&staging, 2 * count as usize).await?;
+        resolved.destroy();
+        staging.destroy();
+        let ticks: Vec<u64> = words
+            .chunks_exact(2)
+            .map(|pair| u64::from(pair[0].to_bits()) | u64::from(pair[1].to_bits()) << 32)
+            .collect();
+        let period = f64::from(self.gpu.queue.get_timestamp_period()) / 1000.0;
+        Ok(ticks.chunks_exact(2).map(|pair| pair[1].saturating_sub(pair[0]) as f64 * period).collect())
+    }
+}
