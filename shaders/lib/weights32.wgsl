@@ -34,11 +34,17 @@ fn inputs32(
     return Inputs32(x0, x1, x2, x3, x4, x5, x6, x7, sums);
 }
 
-// Four unsigned bytes. By shifts: some compilers make several instructions of an `unpack4xU8`.
+fn dot_weights(w: Weights32, v: Inputs32) -> f32 {
+    return dot(w.w0, v.x0) + dot(w.w1, v.x1) + dot(w.w2, v.x2) + dot(w.w3, v.x3)
+        + dot(w.w4, v.x4) + dot(w.w5, v.x5) + dot(w.w6, v.x6) + dot(w.w7, v.x7);
+}
+
+// Four unsigned bytes. By shifts and as signed numbers: some compilers make several instructions of
+// an `unpack4xU8` and of a conversion of unsigned ones.
 fn weights_bytes(word: u32) -> vec4<f32> {
-    return vec4<f32>(
-        f32(word & 255u), f32((word >> 8u) & 255u), f32((word >> 16u) & 255u), f32(word >> 24u),
-    );
+    return vec4<f32>(vec4<i32>(
+        i32(word & 255u), i32((word >> 8u) & 255u), i32((word >> 16u) & 255u), i32(word >> 24u),
+    ));
 }
 
 // The low nibble of each byte.

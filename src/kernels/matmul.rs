@@ -1,4 +1,4 @@
-//! Weights × many activation rows: the prompt form of the matrix product, tiled.
+//! Weights × many activation rows: the prompt form of the matrix product, in tiles.
 
 use super::{Binding, CpuMemory, KernelRules, MatrixPart, Projection, Step};
 
@@ -6,8 +6,17 @@ use super::{Binding, CpuMemory, KernelRules, MatrixPart, Projection, Step};
 #[derive(Debug, Clone)]
 pub struct Matmul(pub Projection);
 
-/// Outputs and activation rows of one workgroup's tile.
-const TILE: u32 = 32;
+/// Rows and outputs that one invocation computes.
+const ROWS: u32 = 4;
+const OUTPUTS: u32 = 8;
+
+impl Matmul {
+    /// How many of a workgroup's 64 invocations lie along the rows: enough for them, at most 8; the
+    /// others lie along the outputs. A prompt of two tokens is not computed as one of 32.
+    fn row_lanes(rows: u32) -> u32 {
+        rows.div_ceil(ROWS).next_power_of_two().min(8)
+    }
+}
 
 impl KernelRules for Matmul {
     const NAME: &'static str = "matmul";
@@ -29,7 +38,9 @@ impl KernelRules for Matmul {
     }
 
     fn workgroups(&self, step: Step) -> [u32; 3] {
-        [self.0.matrix.rows.div_ceil(TILE), self.0.y.rows.count(step.rows).div_ceil(TILE), 1]
+        let rows = self.0.y.rows.count(step.rows);
+        let lanes = Self::row_lanes(rows);
+        [self.0.matrix.rows.div_ceil(64 / lanes * OUTPUTS), rows.div_ceil(lanes * ROWS), 1]
     }
 
     fn operations(&self, step: Step) -> u64 {
