@@ -5,6 +5,7 @@
 //! `profile` (where the time goes), [`first_difference()`] (the debugger).
 
 mod ahead;
+mod choice;
 mod executor;
 mod first_difference;
 mod generate;
@@ -24,6 +25,7 @@ use executor::Executor;
 use generate::Running;
 use load::{CHUNK_PLAN, Planned, STEP_PLAN};
 
+pub use choice::Prediction;
 pub use first_difference::{Difference, first_difference, normalised_error};
 pub use generate::{Completion, Event, GenerateRequest, Prompt, Timings, Usage, log_probability};
 pub use load::{DeviceChoice, LoadOptions, Memory, PlannedStep, Progress};
@@ -48,6 +50,9 @@ pub struct Device {
     pub adapter: String,
     /// Optional GPU features that the adapter offers.
     pub features: Vec<String>,
+    /// What the choice between the two was made by, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<Prediction>,
 }
 
 /// What one decoding step costs besides arithmetic.
@@ -150,6 +155,7 @@ pub struct Engine {
     memory: Memory,
     weight_bytes: u64,
     executor: Executor,
+    predicted: Option<Prediction>,
     fallback_reason: Option<String>,
     text: ModelText,
     load_ms: f64,
@@ -214,12 +220,12 @@ pub async fn plans(
 }
 
 /// The GPU if `device` allows and there is one, and why not where it was wanted first.
-async fn open_gpu(device: DeviceChoice) -> Result<(Option<Gpu>, Option<String>)> {
+async fn open_gpu(device: DeviceChoice) -> Result<(Option<Rc<Gpu>>, Option<String>)> {
     if device == DeviceChoice::Cpu {
         return Ok((None, None));
     }
     match Gpu::open().await {
-        Ok(gpu) => Ok((Some(gpu), None)),
+        Ok(gpu) => Ok((Some(Rc::new(gpu)), None)),
         Err(error) if device == DeviceChoice::Auto && error.code() == Code::NoGpu => {
             Ok((None, Some(error.message().to_owned())))
         }
@@ -238,13 +244,14 @@ impl Engine {
         let checkpoint = Checkpoint::open(files).await?;
         checkpoint.check_complete()?;
         let text = ModelText::of(&checkpoint, options.chat_template.as_deref())?;
-        let (gpu, fallback_reason) = open_gpu(options.device).await?;
+        let (gpu, no_gpu) = open_gpu(options.device).await?;
         let allowed = gpu.as_ref().map_or(u64::MAX, |gpu| gpu.report.max_bound_bytes());
         let planned = Planned::new(&checkpoint, options, allowed)?;
         let misfit = gpu.as_ref().and_then(|gpu| planned.misfit(&checkpoint, options, &gpu.report));
         if let Some(message) = misfit {
             return Err(Error::new(Code::GpuTooSmall, message));
         }
+        let (gpu, predicted, slower) = choice::quicker(options.device, gpu, &planned).await?;
         let mut executor = planned.allocate(gpu).await?;
         planned.upload(&checkpoint, &mut executor, progress).await?;
         let total_bytes = planned.memory().weights_bytes;
@@ -273,7 +280,8 @@ impl Engine {
             tail: planned.tail,
             run_ahead: options.run_ahead.unwrap_or(RUN_AHEAD).min(MAX_PICKS - 1),
             executor,
-            fallback_reason,
+            predicted,
+            fallback_reason: no_gpu.or(slower),
             text,
             load_ms: 0.0,
             past: Vec::new(),
@@ -319,7 +327,7 @@ impl Engine {
             vocabulary_size: self.vocabulary_size,
             thinking: self.text.thinking(),
             tools: self.text.calls_tools(),
-            device: self.executor.device(),
+            device: Device { predicted: self.predicted, ..self.executor.device() },
             fallback_reason: self.fallback_reason.clone(),
             memory: Memory { peak_gpu_bytes: self.executor.gpu_bytes(), ..self.memory },
             step: StepCost { counters: self.executor.counters(), weight_bytes: self.weight_bytes },

@@ -54,6 +54,27 @@ fn check_error(error: &Error, code: Code, words: &[&str]) {
 }
 
 #[test]
+fn auto_takes_the_quicker_one() {
+    pollster::block_on(async {
+        let model = tiny_llama(64, Format::Q4_0);
+        let info = load(&model, DeviceChoice::Auto).await.unwrap().info();
+        let Some(predicted) = info.device.predicted else {
+            assert!(!devices().await.contains(&DeviceChoice::Gpu), "{info:?}");
+            return;
+        };
+        println!("{predicted:?}");
+        assert!(predicted.gpu_token_ms.is_finite() && predicted.cpu_token_ms > 0.0, "{predicted:?}");
+        let on_gpu = predicted.gpu_token_ms <= predicted.cpu_token_ms;
+        assert_eq!(info.device.backend, if on_gpu { "gpu" } else { "cpu" });
+        assert_eq!(info.fallback_reason.is_none(), on_gpu, "{:?}", info.fallback_reason);
+        let chosen = load(&model, DeviceChoice::Gpu).await.unwrap().info();
+        assert!(chosen.device.predicted.is_none(), "{chosen:?}");
+        let same_bytes = info.memory.peak_gpu_bytes == chosen.memory.peak_gpu_bytes;
+        assert!(same_bytes || !on_gpu, "{} bytes", info.memory.peak_gpu_bytes);
+    });
+}
+
+#[test]
 fn llama_in_every_format() {
     pollster::block_on(async {
         for format in formats() {

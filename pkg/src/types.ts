@@ -63,6 +63,8 @@ export interface DeviceInfo {
   backend: string;
   adapter: string;
   features: string[];
+  /** What the choice between the two was made by, if there was one: `device: "auto"`, and an adapter. */
+  predicted?: { gpu_token_ms: number; cpu_token_ms: number };
   [key: string]: unknown;
 }
 

@@ -120,10 +120,11 @@ impl Executor {
                 backend: "gpu".to_owned(),
                 adapter: format!("{} ({})", gpu.gpu.report.name, gpu.gpu.report.interface),
                 features: gpu.gpu.report.features.clone(),
+                predicted: None,
             },
             Executor::Cpu(_) => {
                 let adapter = format!("CPU ({})", std::env::consts::ARCH);
-                Device { backend: "cpu".to_owned(), adapter, features: Vec::new() }
+                Device { backend: "cpu".to_owned(), adapter, features: Vec::new(), predicted: None }
             }
         }
     }

@@ -144,9 +144,14 @@ impl Gpu {
         }
     }
 
-    /// Bytes of all buffers created; none are freed before the device.
+    /// Bytes of all buffers created and not [`Self::freed`].
     pub fn allocated_bytes(&self) -> u64 {
         self.allocated_bytes.get()
+    }
+
+    /// Notes that buffers of so many bytes are gone.
+    pub fn freed(&self, size_bytes: u64) {
+        self.allocated_bytes.set(self.allocated_bytes.get() - size_bytes);
     }
 
     /// A buffer of whole words, zero-filled.

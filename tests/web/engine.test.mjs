@@ -5,6 +5,8 @@ import { after, before, describe, test } from "node:test";
 import { allowNoGpu, cacheRoute, derivedRoutes, modelName, openHarness, readJson, readText } from "./support.mjs";
 
 const MODEL = `/models/${modelName}`;
+/** Not `auto`, which does not take a software adapter where the CPU is quicker. */
+const onGpu = { device: allowNoGpu ? "cpu" : "webgpu" };
 const WASM_HEAP_LIMIT_BYTES = 64 * 2 ** 20;
 const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 const golden = readJson("tests", "data", "golden", "smollm2.json");
@@ -53,7 +55,7 @@ describe("a loaded model", () => {
   let harness;
   before(async () => {
     harness = await openHarness();
-    await loadModel(harness);
+    await loadModel(harness, onGpu);
   });
   after(() => harness?.close());
 
@@ -218,8 +220,8 @@ describe("other models", () => {
 
   // A tiny model, because what counts is the number of chats.
   test("wasm heap and GPU bytes stay where they are over 100 chats", async (t) => {
-    const memory = await harness.run(async ({ TabLM }) => {
-      const model = await TabLM.load("/derived/tiny-Q4_K-256.gguf");
+    const memory = await harness.run(async ({ TabLM }, onGpu) => {
+      const model = await TabLM.load("/derived/tiny-Q4_K-256.gguf", onGpu);
       const seen = [];
       for (let index = 0; index <= 100; index += 1) {
         await window.ask(model, `Say ${index % 10}.`, 6);
@@ -228,9 +230,22 @@ describe("other models", () => {
       }
       await model.dispose();
       return seen;
-    });
+    }, onGpu);
     t.diagnostic(`wasm heap ${mebibytes(memory[0].wasm_heap_bytes)}, GPU ${mebibytes(memory[0].peak_gpu_bytes)}`);
     for (const later of memory) assert.deepEqual(later, memory[0]);
+  });
+
+  test("auto takes the quicker one, and says by what", async (t) => {
+    const { device, fallbackReason } = await harness.run(async ({ TabLM }) => {
+      const model = await TabLM.load("/derived/tiny-Q4_K-256.gguf");
+      const { info } = model;
+      await model.dispose();
+      return info;
+    });
+    t.diagnostic(JSON.stringify(device.predicted));
+    assert.equal(device.predicted === undefined, allowNoGpu);
+    const { gpu_token_ms: gpu, cpu_token_ms: cpu } = device.predicted ?? { gpu_token_ms: Infinity, cpu_token_ms: 0 };
+    assert.deepEqual([device.backend, fallbackReason !== undefined], gpu <= cpu ? ["gpu", false] : ["cpu", true]);
   });
 
   test("a GPU that is too small is refused before a weight is read", { skip: allowNoGpu && "there is no GPU" }, async () => {
@@ -314,14 +329,14 @@ describe("other models", () => {
 
   // A base model: it has no template but ours. No vocabulary is larger.
   test("Gemma 3 270M answers a question", async (t) => {
-    const { answer, memory } = await harness.run(async ({ TabLM }, url) => {
+    const { answer, memory } = await harness.run(async ({ TabLM }, [url, onGpu]) => {
       const chatTemplate = "{{ bos_token }}Question: {{ messages[0].content }}\nAnswer:";
-      const model = await TabLM.load(url, { chatTemplate, contextLength: 64 });
+      const model = await TabLM.load(url, { ...onGpu, chatTemplate, contextLength: 64 });
       const answer = await window.ask(model, "What is the capital of France?", 2);
       const { memory } = model.info;
       await model.dispose();
       return { answer, memory };
-    }, `/cache/models/${gemma.model.file}`);
+    }, [`/cache/models/${gemma.model.file}`, onGpu]);
     t.diagnostic(`wasm heap ${mebibytes(memory.wasm_heap_bytes)}, GPU ${mebibytes(memory.peak_gpu_bytes)}`);
     assert.deepEqual(answer.token_ids, gemma.prompts.capital.gen_ids.slice(0, 2));
     assert.equal(answer.choices[0].message.content.trim(), "Paris");

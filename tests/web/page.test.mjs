@@ -36,7 +36,7 @@ describe("the page with an adapter", () => {
   before(async () => {
     server = await openServer();
     browser = await openBrowser({ adapter: !allowNoGpu, args: [`--log-net-log=${netLog}`] });
-    view = await openPage(browser.context, `${server.address}/?${settings}`);
+    view = await openPage(browser.context, `${server.address}/?${settings}&device=${allowNoGpu ? "cpu" : "webgpu"}`);
     await waitUntilReady(view.page);
     await view.page.evaluate(() => navigator.serviceWorker.ready);
   });
