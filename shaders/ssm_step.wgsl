@@ -4,8 +4,12 @@
 // KERNEL slots by position, so that nobody writes what another workgroup reads.
 // A workgroup computes one head. An invocation convolves one channel of x, B and C, then
 // takes one quad of the head's columns and a slice of the state's rows.
+// The epilogue is what becomes of y:
+//   finish_head(lane, owns, head, p, values): called last, by the whole workgroup; an invocation
+//   that owns columns p .. p + 4 of the head has their values.
 #import lib/step
 #import lib/ssm
+#import epilogue
 override HEADS: u32;
 override HEAD_DIM: u32; // at most 256
 override HEAD_STRIDE: u32; // a multiple of 16
@@ -19,7 +23,6 @@ override KERNEL: u32;
 @group(0) @binding(3) var<storage, read> scalars: array<f32>; // [biases of dt | A | D]
 @group(0) @binding(4) var<storage, read_write> ring: array<f32>; // [KERNEL, channels]
 @group(0) @binding(5) var<storage, read_write> state: array<vec4<f32>>; // [HEADS, STATE_STRIDE, HEAD_STRIDE / 4]
-@group(0) @binding(6) var<storage, read_write> y: array<f32>; // [1, HEADS · HEAD_DIM]
 
 var<workgroup> x: array<f32, 256>; // 0 in the padding
 var<workgroup> b: array<f32, 256>;
@@ -80,15 +83,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     partial[lane] = sum;
     workgroupBarrier();
+    var value = vec4<f32>();
     if (lane < quads) {
         for (var other = lane + quads; other < slices * quads; other += quads) {
             sum += partial[other];
         }
         let out = head * HEAD_DIM + p;
-        let value = sum + scalars[2u * HEADS + head] * values;
-        if (p < HEAD_DIM) { y[out] = value.x * silu(projected[out]); }
-        if (p + 1u < HEAD_DIM) { y[out + 1u] = value.y * silu(projected[out + 1u]); }
-        if (p + 2u < HEAD_DIM) { y[out + 2u] = value.z * silu(projected[out + 2u]); }
-        if (p + 3u < HEAD_DIM) { y[out + 3u] = value.w * silu(projected[out + 3u]); }
+        // Past the end of the head this is another's, and not written.
+        let gate = vec4<f32>(
+            silu(projected[out]), silu(projected[out + 1u]), silu(projected[out + 2u]), silu(projected[out + 3u]),
+        );
+        value = (sum + scalars[2u * HEADS + head] * values) * gate;
     }
+    finish_head(lane, lane < quads, head, p, value);
 }

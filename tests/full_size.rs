@@ -16,6 +16,7 @@ use tablm::error::Code;
 use tablm::formats::Format;
 use tablm::gpu::AdapterReport;
 use tablm::weights::disk::open_path;
+use tablm::weights::quantise::Target;
 use tablm::weights::source::{ByteSource, MemorySource};
 
 /// Name, tensors, their bytes and weights, and bytes of state at a context of 4096.
@@ -60,6 +61,27 @@ fn headers_tell_every_byte() {
         let overhead = memory.peak_gpu_bytes as f64 / (*bytes + *state) as f64;
         println!("{name}: {memory:?}, {overhead:.4} of weights and state");
         assert!(overhead < 1.05, "{name}: {overhead}");
+    }
+}
+
+/// Kernels of a token, the two that choose it among them: of Nemotron 3 Nano 4B at most 120 with our
+/// own weight format, of a model of Llama's layers at most seven a layer and five.
+#[test]
+fn a_token_takes_few_kernels() {
+    let kernels = |name: &str, quantise, unfused| {
+        let options = LoadOptions { quantise, unfused, ..LoadOptions::default() };
+        let files = open_path(&full_size(&format!("{name}.header.gguf"))).unwrap();
+        pollster::block_on(estimate(files, &options, None)).unwrap().step.dispatches
+    };
+    for (name, quantise, most) in [
+        ("nemotron4b", Some(Target::T4), 120),
+        ("nemotron4b", None, 125),
+        ("minitron_width", None, 7 * 32 + 5),
+    ] {
+        let [fused, unfused] = [false, true].map(|unfused| kernels(name, quantise, unfused));
+        println!("{name} as {quantise:?}: {fused} kernels, {unfused} unfused");
+        assert!(fused <= most, "{name} as {quantise:?}: {fused} kernels, expected at most {most}");
+        assert!(unfused > 2 * fused, "{name} as {quantise:?}: {unfused} kernels unfused");
     }
 }
 

@@ -39,6 +39,7 @@ const CONTEXT: u32 = 4096;
 struct Shapes {
     matrix: (Format, [usize; 2]),
     square: [usize; 2],
+    output: [usize; 2],
     vector: [usize; 1],
 }
 
@@ -46,7 +47,8 @@ impl TensorShapes for Shapes {
     fn tensor(&self, name: &str) -> Option<(Format, &[usize])> {
         match name {
             "matrix" => Some((self.matrix.0, &self.matrix.1)),
-            "square a" | "square b" => Some((self.matrix.0, &self.square)),
+            "output" => Some((self.matrix.0, &self.output)),
+            name if name.starts_with("square") => Some((self.matrix.0, &self.square)),
             "vector" => Some((Format::F32, &self.vector)),
             _ => None,
         }
@@ -57,7 +59,7 @@ impl TensorShapes for Shapes {
 fn plan(format: Format, capacity: u32, max_binding_bytes: u64, fused: bool) -> Plan {
     let columns = COLUMNS as usize;
     let matrix = (format, [VOCABULARY as usize, columns]);
-    let shapes = Shapes { matrix, square: [columns; 2], vector: [columns] };
+    let shapes = Shapes { matrix, square: [columns; 2], output: [columns, 96 * 80], vector: [columns] };
     // A cache format with each weight format, so that every one comes.
     let index = Format::ALL.iter().position(|other| *other == format).unwrap();
     let cache_format = CacheFormat::ALL[index % CacheFormat::ALL.len()];
@@ -65,6 +67,9 @@ fn plan(format: Format, capacity: u32, max_binding_bytes: u64, fused: bool) -> P
     let mut plan = PlanBuilder::new(&mut resources, capacity);
     let matrix = plan.resources.weight_matrix("matrix", VOCABULARY, COLUMNS);
     let vector = plan.resources.weight_vector("vector", COLUMNS);
+    let embedded = plan.embed(matrix);
+    let h = plan.rms_norm(embedded, vector, 1e-5);
+    plan.matmul(matrix, h);
     let x = plan.embed(matrix);
     let x = plan.rms_norm(x, vector, 1e-5);
     let x = plan.layer_norm(x, vector, vector, 1e-5);
@@ -93,29 +98,37 @@ fn plan(format: Format, capacity: u32, max_binding_bytes: u64, fused: bool) -> P
     feed_forward(&mut plan, sum, vector);
     let last = plan.last_row(sum);
     let logits = plan.matmul(matrix, last);
-    let mut plan = plan.finish(logits);
-    plan.kernels.extend(Tail::new(&mut resources, VOCABULARY, 16).plan.kernels);
+    let mut plans = vec![plan.finish(logits)];
     resources.check_complete("test").unwrap();
-    let mut plans = vec![plan];
     if fused {
         stack(&mut plans, &mut resources);
         plans = plans.into_iter().map(fuse).collect();
     }
-    plans.remove(0)
+    let mut plan = plans.remove(0);
+    plan.kernels.extend(Tail::new(&mut resources, VOCABULARY, 16).plan.kernels);
+    plan
 }
 
 /// What fusion leaves of two feed-forward layers has every epilogue that needs no attention.
 fn feed_forward(plan: &mut PlanBuilder<'_, '_>, x: Activation, vector: Buffer) {
-    let [a, b] = ["square a", "square b"].map(|name| plan.resources.weight_matrix(name, COLUMNS, COLUMNS));
-    let (gate, up) = (plan.matmul(a, x), plan.matmul(b, x));
+    let product = |plan: &mut PlanBuilder<'_, '_>, name: &str, x| {
+        let matrix = plan.resources.weight_matrix(&format!("square {name}"), COLUMNS, COLUMNS);
+        plan.matmul(matrix, x)
+    };
+    let (gate, up) = (product(plan, "gate", x), product(plan, "up", x));
     let h = plan.gated_activation(gate, up, Function::Silu);
-    let y = plan.matmul(a, h);
+    let y = product(plan, "down", h);
     let residual = plan.add(x, y);
     let h = plan.rms_norm(residual, vector, 1e-5);
-    let h = plan.matmul(a, h);
+    let h = product(plan, "wide", h);
     let h = plan.elementwise(h, Function::ReluSquared);
-    let y = plan.matmul(b, h);
-    plan.add(residual, y);
+    let y = product(plan, "narrow", h);
+    let residual = plan.add(residual, y);
+    let [q, k, v] = ["q", "k", "v"].map(|name| product(plan, name, residual));
+    let [keys, values] = ["wide keys", "wide values"].map(|name| plan.resources.cache(name, 512, CONTEXT));
+    plan.cache_store(k, keys);
+    plan.cache_store(v, values);
+    plan.attention(q, keys, values, AttentionShape::new(8, 8, 64));
 }
 
 /// The scan of Nemotron 3 Nano 4B.
@@ -128,7 +141,11 @@ fn scan(plan: &mut PlanBuilder<'_, '_>) {
         ring: plan.resources.recurrent_state("ring", shape.ring_words()),
         state: plan.resources.recurrent_state("state", shape.state_words()),
     };
-    plan.scan(projected, buffers, shape);
+    let y = plan.scan(projected, buffers, shape);
+    let norm = plan.resources.recurrent_state("norm", u64::from(shape.inner()));
+    let y = plan.rms_norm_by_parts(y, norm, shape.group_count, 1e-5);
+    let output = plan.resources.weight_matrix("output", COLUMNS, shape.inner());
+    plan.matmul(output, y);
 }
 
 /// Kernels with their name and format, one for each pipeline that a device would compile.

@@ -1,6 +1,6 @@
 //! Token ids to rows of the embedding matrix.
 
-use super::{Activation, Binding, Buffer, CpuMemory, KernelRules, MatrixPart, Step};
+use super::{Activation, Binding, Buffer, CpuMemory, Import, KernelRules, MatrixPart, Step, Weighted};
 use crate::formats::UNIT;
 
 /// `y[row] = matrix[tokens[row]]`, for the tokens that lie in this part of the matrix.
@@ -12,6 +12,18 @@ pub struct Embed {
     pub matrix: MatrixPart,
     /// `[rows, columns]`.
     pub y: Activation,
+    /// What the norm that follows makes of it but for its scale.
+    pub weighted: Option<Weighted>,
+}
+
+/// Units of a workgroup.
+const UNITS: u32 = 64;
+
+impl Embed {
+    /// Workgroups that share a row.
+    pub(crate) fn workgroups_of_a_row(&self) -> u32 {
+        self.matrix.columns.div_ceil(UNIT as u32 * UNITS)
+    }
 }
 
 impl KernelRules for Embed {
@@ -19,7 +31,14 @@ impl KernelRules for Embed {
     const SHADER: &'static str = include_str!("../../shaders/embed.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
-        vec![Binding::read(self.tokens), Binding::write(self.y.buffer)]
+        let mut bindings = vec![Binding::read(self.tokens), Binding::write(self.y.buffer)];
+        bindings.extend(self.weighted.iter().flat_map(Weighted::bindings));
+        bindings
+    }
+
+    fn imports(&self) -> Vec<Import> {
+        let file = if self.weighted.is_some() { "epilogues/unit_squares" } else { "epilogues/unit_store" };
+        vec![("epilogue", file)]
     }
 
     fn matrix(&self) -> Option<MatrixPart> {
@@ -27,27 +46,32 @@ impl KernelRules for Embed {
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        vec![
+        let mut constants = vec![
             ("COLUMNS", self.matrix.columns.into()),
             ("FIRST_ROW", self.matrix.first_row.into()),
             ("ROWS", self.matrix.rows.into()),
             ("STRIDE", self.y.stride.into()),
-        ]
+        ];
+        constants.extend(self.weighted.iter().flat_map(Weighted::constants));
+        constants
     }
 
     fn workgroups(&self, step: Step) -> [u32; 3] {
-        [self.matrix.columns.div_ceil(UNIT as u32).div_ceil(64), step.rows, 1]
+        [self.workgroups_of_a_row(), step.rows, 1]
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        memory.update(self.y.buffer, |memory, y| {
-            let matrix = &memory.matrices[usize::from(self.matrix.matrix)];
-            for row in 0..step.rows {
-                let token = memory.read(self.tokens)[row as usize].to_bits();
-                if (self.matrix.first_row..self.matrix.first_row + self.matrix.rows).contains(&token) {
+        for row in 0..step.rows {
+            let token = memory.read(self.tokens)[row as usize].to_bits();
+            if (self.matrix.first_row..self.matrix.first_row + self.matrix.rows).contains(&token) {
+                memory.update(self.y.buffer, |memory, y| {
+                    let matrix = &memory.matrices[usize::from(self.matrix.matrix)];
                     matrix.row(token as usize, &mut y[self.y.start(row)..][..matrix.columns]);
+                });
+                if let Some(weighted) = &self.weighted {
+                    weighted.write(memory, &self.y, row, UNIT * UNITS as usize);
                 }
             }
-        });
+        }
     }
 }

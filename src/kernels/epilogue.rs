@@ -1,6 +1,6 @@
 //! What may become of a product's outputs before they are written: `shaders/epilogues/`.
 
-use super::{Activation, Binding, Buffer, CpuMemory, Function};
+use super::{Activation, Binding, Buffer, CpuMemory, Function, Heads, Import, Projection, Step};
 
 /// What becomes of a product's outputs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,22 +20,55 @@ pub enum Epilogue {
     AddSquares {
         /// `[rows, width of y]`.
         residual: Activation,
-        /// The norm's weights, `[width]`.
-        weight: Buffer,
-        /// `y · weight`, and a sum of squares from each workgroup: [`Activation::with_sums`].
-        weighted: Activation,
+        /// What the norm makes of it.
+        weighted: Weighted,
     },
+    /// Queries, stored in `y`, keys and values.
+    Heads(Heads),
+}
+
+/// What a norm makes of a row `y` but for its scale.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Weighted {
+    /// The norm's weights, `[width]`.
+    pub weight: Buffer,
+    /// `y · weight`, and a sum of squares from each workgroup: [`Activation::with_sums`].
+    pub row: Activation,
+}
+
+impl Weighted {
+    pub(super) fn bindings(&self) -> [Binding; 2] {
+        [Binding::read(self.weight), Binding::write(self.row.buffer)]
+    }
+
+    pub(super) fn constants(&self) -> [(&'static str, f64); 2] {
+        [("WEIGHTED_STRIDE", self.row.stride.into()), ("SQUARES", self.row.sums().into())]
+    }
+
+    /// Writes a row; a workgroup computes `together` columns.
+    pub(super) fn write(&self, memory: &mut CpuMemory, y: &Activation, row: u32, together: usize) {
+        memory.update(self.row.buffer, |memory, words| {
+            let words = &mut words[self.row.start(row)..][..self.row.stride as usize];
+            weight_and_sum(memory.row(y, row), memory.read(self.weight), together, words);
+        });
+    }
 }
 
 impl Epilogue {
-    pub(super) fn file(self) -> &'static str {
-        match self {
+    pub(super) fn imports(self) -> Vec<Import> {
+        let file = match self {
             Epilogue::Store => "epilogues/store",
             Epilogue::Function(_) => "epilogues/function",
             Epilogue::Gate(_) => "epilogues/gate",
             Epilogue::Add { .. } => "epilogues/add",
             Epilogue::AddSquares { .. } => "epilogues/add_squares",
+            Epilogue::Heads(_) => "epilogues/heads",
+        };
+        let mut imports = vec![("epilogue", file)];
+        if let Epilogue::Heads(heads) = self {
+            imports.extend(heads.import());
         }
+        imports
     }
 
     /// What it binds after the inputs.
@@ -44,18 +77,18 @@ impl Epilogue {
         match self {
             Epilogue::Store | Epilogue::Function(_) | Epilogue::Gate(_) => {}
             Epilogue::Add { residual } => bindings.push(Binding::read(residual.buffer)),
-            Epilogue::AddSquares { residual, weight, weighted } => bindings.extend([
-                Binding::read(residual.buffer),
-                Binding::read(weight),
-                Binding::write(weighted.buffer),
-            ]),
+            Epilogue::AddSquares { residual, weighted } => {
+                bindings.push(Binding::read(residual.buffer));
+                bindings.extend(weighted.bindings());
+            }
+            Epilogue::Heads(heads) => bindings.extend(heads.bindings()),
         }
         bindings
     }
 
     pub(super) fn constants(self, y: Activation, first_row: u32) -> Vec<(&'static str, f64)> {
         let mut constants = vec![("Y_STRIDE", y.stride.into())];
-        if !matches!(self, Epilogue::Gate(_)) {
+        if !matches!(self, Epilogue::Gate(_) | Epilogue::Heads(_)) {
             constants.push(("FIRST_ROW", first_row.into()));
         }
         match self {
@@ -63,23 +96,23 @@ impl Epilogue {
             Epilogue::Function(function) | Epilogue::Gate(function) => {
                 constants.extend(function.constants());
             }
-            Epilogue::AddSquares { weighted, .. } => constants
-                .extend([("WEIGHTED_STRIDE", weighted.stride.into()), ("SQUARES", weighted.sums().into())]),
+            Epilogue::AddSquares { weighted, .. } => constants.extend(weighted.constants()),
+            Epilogue::Heads(heads) => constants.extend(heads.constants()),
         }
         constants
     }
 
-    /// Writes a row of outputs, the first of which is column `first` of y; a workgroup computes
-    /// `together` of them.
+    /// Writes a row of outputs of that product; a workgroup computes `together` of them.
     pub(super) fn finish(
         self,
         memory: &mut CpuMemory,
-        y: &Activation,
+        product: &Projection,
+        step: Step,
         row: u32,
-        first: usize,
         outputs: &[f32],
         together: usize,
     ) {
+        let (y, first) = (&product.y, product.matrix.first_row as usize);
         let start = y.start(row) + first;
         memory.update(y.buffer, |memory, y| match self {
             Epilogue::Store => y[start..][..outputs.len()].copy_from_slice(outputs),
@@ -100,12 +133,10 @@ impl Epilogue {
                     *y = residual + output;
                 }
             }
+            Epilogue::Heads(heads) => heads.finish(memory, &mut y[start..], step.position + row, outputs),
         });
-        if let Epilogue::AddSquares { weight, weighted, .. } = self {
-            memory.update(weighted.buffer, |memory, words| {
-                let words = &mut words[weighted.start(row)..][..weighted.stride as usize];
-                weight_and_sum(memory.row(y, row), memory.read(weight), together, words);
-            });
+        if let Epilogue::AddSquares { weighted, .. } = self {
+            weighted.write(memory, y, row, together);
         }
     }
 }

@@ -147,7 +147,9 @@ impl KernelRules for Matvec {
     }
 
     fn imports(&self) -> Vec<Import> {
-        vec![("prologue", self.prologue.file()), ("epilogue", self.epilogue.file())]
+        let mut imports = vec![("prologue", self.prologue.file())];
+        imports.extend(self.epilogue.imports());
+        imports
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
@@ -184,7 +186,7 @@ impl KernelRules for Matvec {
             });
             let outputs: Vec<f32> = outputs.collect();
             let together = self.outputs_of_a_workgroup() as usize;
-            self.epilogue.finish(memory, y, row, matrix.first_row as usize, &outputs, together);
+            self.epilogue.finish(memory, &self.product, step, row, &outputs, together);
         }
     }
 }

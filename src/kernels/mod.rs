@@ -6,6 +6,7 @@
 
 mod cache;
 mod epilogue;
+mod heads;
 mod memory;
 mod prologue;
 mod sampling;
@@ -39,8 +40,9 @@ pub use cache_store::CacheStore;
 pub use candidates::Candidates;
 pub use elementwise::{Elementwise, Function};
 pub use embed::Embed;
-pub use epilogue::Epilogue;
+pub use epilogue::{Epilogue, Weighted};
 pub use gated_activation::GatedActivation;
+pub use heads::Heads;
 pub use last_row::LastRow;
 pub use layer_norm::LayerNorm;
 pub use matmul::Matmul;
@@ -49,7 +51,7 @@ pub use memory::{CpuMatrix, CpuMemory};
 pub use pick::Pick;
 pub use prologue::Prologue;
 pub use rms_norm::RmsNorm;
-pub use rope::{Pairing, Rope, RotaryTable};
+pub use rope::{Pairing, Rope, RotaryTable, Turn};
 pub use sampling::{Picked, Sampling, SamplingBuffers};
 pub use ssm::{ScanBuffers, ScanShape};
 pub use ssm_conv::SsmConv;
@@ -321,8 +323,10 @@ macro_rules! pieces {
 
 pieces! {
     "caches/f16",
+    "caches/f16_pairs",
     "caches/f16_store",
     "caches/f32",
+    "caches/f32_pairs",
     "caches/f32_store",
     "caches/q8",
     "caches/q8_store",
@@ -330,7 +334,12 @@ pieces! {
     "epilogues/add_squares",
     "epilogues/function",
     "epilogues/gate",
+    "epilogues/head_squares",
+    "epilogues/head_store",
+    "epilogues/heads",
     "epilogues/store",
+    "epilogues/unit_squares",
+    "epilogues/unit_store",
     "lib/dot32",
     "lib/function",
     "lib/halves",
@@ -344,4 +353,5 @@ pieces! {
     "lib/weights32",
     "prologues/plain",
     "prologues/rms",
+    "prologues/rms_by_parts",
 }

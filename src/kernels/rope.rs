@@ -55,11 +55,9 @@ impl RotaryTable {
     }
 }
 
-/// Turns the first `rotary_dim` elements of every head by the row's position.
-#[derive(Debug, Clone)]
-pub struct Rope {
-    /// Queries or keys, `[rows, head_count * head_dim]`, turned in place.
-    pub x: Activation,
+/// How heads turn with their position.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Turn {
     /// `[context, rotary_dim]`: per position `rotary_dim / 2` cosines, then as many sines.
     pub table: Buffer,
     /// Elements of a head.
@@ -70,17 +68,43 @@ pub struct Rope {
     pub pairing: Pairing,
 }
 
-impl Rope {
-    fn pairs(&self) -> u32 {
-        self.x.width / self.head_dim * (self.rotary_dim / 2)
-    }
-
+impl Turn {
     /// Offsets in a head of the two elements of pair `i`.
     fn pair(&self, i: usize) -> (usize, usize) {
         match self.pairing {
             Pairing::Adjacent => (2 * i, 2 * i + 1),
             Pairing::Halves => (i, i + self.rotary_dim as usize / 2),
         }
+    }
+
+    /// Turns heads in place.
+    pub(super) fn heads(&self, heads: &mut [f32], table: &[f32], position: u32) {
+        let rotary = self.rotary_dim as usize;
+        let turn = &table[position as usize * rotary..][..rotary];
+        for head in heads.chunks_exact_mut(self.head_dim as usize) {
+            for i in 0..rotary / 2 {
+                let (first, second) = self.pair(i);
+                let (cos, sin) = (f64::from(turn[i]), f64::from(turn[rotary / 2 + i]));
+                let (a, b) = (f64::from(head[first]), f64::from(head[second]));
+                head[first] = (a * cos - b * sin) as f32;
+                head[second] = (b * cos + a * sin) as f32;
+            }
+        }
+    }
+}
+
+/// Turns the first `rotary_dim` elements of every head by the row's position.
+#[derive(Debug, Clone)]
+pub struct Rope {
+    /// Queries or keys, `[rows, head_count * head_dim]`, turned in place.
+    pub x: Activation,
+    /// How.
+    pub turn: Turn,
+}
+
+impl Rope {
+    fn pairs(&self) -> u32 {
+        self.x.width / self.turn.head_dim * (self.turn.rotary_dim / 2)
     }
 }
 
@@ -89,19 +113,19 @@ impl KernelRules for Rope {
     const SHADER: &'static str = include_str!("../../shaders/rope.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
-        vec![Binding::write(self.x.buffer), Binding::read(self.table)]
+        vec![Binding::write(self.x.buffer), Binding::read(self.turn.table)]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        let (first, second) = match self.pairing {
+        let (first, second) = match self.turn.pairing {
             Pairing::Adjacent => (2, 1),
-            Pairing::Halves => (1, self.rotary_dim / 2),
+            Pairing::Halves => (1, self.turn.rotary_dim / 2),
         };
         vec![
             ("PAIRS", self.pairs().into()),
             ("STRIDE", self.x.stride.into()),
-            ("HEAD_DIM", self.head_dim.into()),
-            ("HALF", (self.rotary_dim / 2).into()),
+            ("HEAD_DIM", self.turn.head_dim.into()),
+            ("HALF", (self.turn.rotary_dim / 2).into()),
             ("PAIR_STEP", first.into()),
             ("PAIR_GAP", second.into()),
         ]
@@ -112,22 +136,12 @@ impl KernelRules for Rope {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        let rotary = self.rotary_dim as usize;
         memory.update(self.x.buffer, |memory, x| {
-            let table = memory.read(self.table);
+            let table = memory.read(self.turn.table);
             for row in 0..step.rows {
-                let turn = &table[(step.position + row) as usize * rotary..][..rotary];
                 let start = self.x.start(row);
                 let heads = &mut x[start..start + self.x.width as usize];
-                for head in heads.chunks_exact_mut(self.head_dim as usize) {
-                    for i in 0..rotary / 2 {
-                        let (first, second) = self.pair(i);
-                        let (cos, sin) = (f64::from(turn[i]), f64::from(turn[rotary / 2 + i]));
-                        let (a, b) = (f64::from(head[first]), f64::from(head[second]));
-                        head[first] = (a * cos - b * sin) as f32;
-                        head[second] = (b * cos + a * sin) as f32;
-                    }
-                }
+                self.turn.heads(heads, table, step.position + row);
             }
         });
     }

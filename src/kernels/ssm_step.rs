@@ -1,7 +1,8 @@
 //! One token through a Mamba-2 mixer, from its input projection to its gate, in one kernel.
 
+use super::epilogue::weight_and_sum;
 use super::ssm::{ScanBuffers, ScanRow, ScanShape, convolve, scan_row};
-use super::{Activation, Binding, CpuMemory, KernelRules, Step};
+use super::{Activation, Binding, Buffer, CpuMemory, Import, KernelRules, Step};
 
 /// Convolution, recurrence and gate for a step of one row; see [`ScanShape`] and [`ScanBuffers`].
 #[derive(Debug, Clone)]
@@ -12,6 +13,9 @@ pub struct SsmStep {
     pub buffers: ScanBuffers,
     /// `[1, inner]`.
     pub y: Activation,
+    /// The weights of a norm that leaves its scale to others: `y` is multiplied by them, and behind
+    /// its columns is the sum of squares of each head, see [`Activation::with_sums`].
+    pub weight: Option<Buffer>,
     /// Sizes.
     pub shape: ScanShape,
 }
@@ -21,14 +25,21 @@ impl KernelRules for SsmStep {
     const SHADER: &'static str = include_str!("../../shaders/ssm_step.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
-        vec![
+        let mut bindings = vec![
             Binding::read(self.projected.buffer),
             Binding::read(self.buffers.conv),
             Binding::read(self.buffers.scalars),
             Binding::write(self.buffers.ring),
             Binding::write(self.buffers.state),
             Binding::write(self.y.buffer),
-        ]
+        ];
+        bindings.extend(self.weight.map(Binding::read));
+        bindings
+    }
+
+    fn imports(&self) -> Vec<Import> {
+        let file = if self.weight.is_some() { "epilogues/head_squares" } else { "epilogues/head_store" };
+        vec![("epilogue", file)]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
@@ -37,6 +48,9 @@ impl KernelRules for SsmStep {
             ("STATE_SIZE", self.shape.state_size.into()),
             ("KERNEL", self.shape.conv_kernel.into()),
         ]);
+        if self.weight.is_some() {
+            constants.extend([("Y_STRIDE", self.y.stride.into()), ("SQUARES", self.y.sums().into())]);
+        }
         constants
     }
 
@@ -80,6 +94,10 @@ impl KernelRules for SsmStep {
                 let projected = memory.row(&self.projected, 0);
                 let row = ScanRow { projected, x: &x, b: &b, c: &c };
                 scan_row(shape, &row, memory.read(self.buffers.scalars), state, y);
+                if let Some(weight) = self.weight {
+                    let row = y[..inner].to_vec();
+                    weight_and_sum(&row, memory.read(weight), shape.head_dim as usize, y);
+                }
             });
         });
     }

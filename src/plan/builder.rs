@@ -8,7 +8,7 @@ use crate::kernels::{
     Activation, Add, Attention, AttentionMerge, AttentionShape, Buffer, Cache, CacheStore, Candidates,
     Elementwise, Embed, Function, GatedActivation, Kernel, LastRow, LayerNorm, Matmul, Matvec, Pairing, Pick,
     Projection, RmsNorm, Rope, Rows, SamplingBuffers, ScanBuffers, ScanShape, SsmConv, SsmScan, SsmScores,
-    SsmStep,
+    SsmStep, Turn,
 };
 
 /// Plans of at most this many rows use the matrix-vector kernel, larger ones the tiled one.
@@ -62,7 +62,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         let parts = self.resources.parts(matrix);
         let y = self.scratch(Rows::Step, parts[0].columns);
         for matrix in parts {
-            self.push(Embed { tokens, matrix, y });
+            self.push(Embed { tokens, matrix, y, weighted: None });
         }
         y
     }
@@ -160,7 +160,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         assert_eq!(projected.width, shape.projected(), "width of the input projection");
         let y = self.scratch(projected.rows, shape.inner());
         if self.capacity == 1 {
-            self.push(SsmStep { projected, buffers, y, shape });
+            self.push(SsmStep { projected, buffers, y, weight: None, shape });
             return y;
         }
         let x = self.scratch(projected.rows, shape.convolved_width());
@@ -173,7 +173,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
 
     /// Turns the heads of `x` by their positions, in place.
     pub fn rope(&mut self, x: Activation, table: Buffer, head_dim: u32, rotary_dim: u32, pairing: Pairing) {
-        self.push(Rope { x, table, head_dim, rotary_dim, pairing });
+        self.push(Rope { x, turn: Turn { table, head_dim, rotary_dim, pairing } });
     }
 
     /// Appends the step's rows to a cache.

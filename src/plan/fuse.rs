@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Plan;
 use crate::kernels::{
-    Activation, Add, Buffer, Elementwise, Epilogue, GatedActivation, Kernel, Matvec, Prologue, RmsNorm,
+    Activation, Add, Attention, Buffer, Cache, CacheStore, Elementwise, Epilogue, GatedActivation, Heads,
+    Kernel, Matvec, Pairing, Prologue, RmsNorm, Rope, Rows, Turn, Weighted,
 };
 
 /// The plan with kernels fused.
 pub fn fuse(plan: Plan) -> Plan {
     let mut fusion = Fusion { plan, readers: BTreeMap::new(), writers: BTreeMap::new() };
-    for rule in [Fusion::function, Fusion::gate, Fusion::residual, Fusion::norm] {
+    for rule in [Fusion::function, Fusion::gate, Fusion::heads, Fusion::residual, Fusion::norm] {
         fusion.note_uses();
         let count = fusion.plan.kernels.len();
         let gone: BTreeSet<usize> =
@@ -23,6 +24,15 @@ pub fn fuse(plan: Plan) -> Plan {
         fusion.plan.kernels.retain(|_| index.next().is_some_and(|index| !gone.contains(&index)));
     }
     fusion.plan
+}
+
+/// A product that writes heads.
+struct Source {
+    product: usize,
+    /// How they are turned then.
+    turn: Option<Turn>,
+    /// The kernels between the product and whoever reads the heads.
+    gone: Vec<usize>,
 }
 
 /// A plan, and the indices of the kernels that use each buffer.
@@ -51,16 +61,58 @@ impl Fusion {
         let (gates, ups) =
             (self.products_only_for(index, gate.buffer)?, self.products_only_for(index, up.buffer)?);
         let (&[gate], &[up]) = (&gates[..], &ups[..]) else { return None };
-        let (below, product) = (self.matvec(up)?.product.clone(), &mut self.matvec(gate)?.product);
-        let end = product.matrix.above + product.matrix.rows;
-        let is_stacked = (product.matrix.matrix, product.x, product.matrix.rows, end)
-            == (below.matrix.matrix, below.x, below.matrix.rows, below.matrix.above);
-        if !is_stacked || !product.matrix.rows.is_multiple_of(2) {
+        let [rows, rows_of_up] =
+            [self.matvec(gate)?.product.matrix.rows, self.matvec(up)?.product.matrix.rows];
+        if !self.are_stacked(gate, up) || rows != rows_of_up || !rows.is_multiple_of(2) {
             return None;
         }
-        product.matrix.rows *= 2;
+        self.matvec(gate)?.product.matrix.rows += rows;
         self.become_of(gate, Epilogue::Gate(function), y);
         Some(vec![up, index])
+    }
+
+    /// Queries, keys and values of an attention: turned, and kept.
+    fn heads(&mut self, index: usize) -> Option<Vec<usize>> {
+        let Kernel::Attention(Attention { q, keys, values, shape, .. }) = *self.kernel(index) else {
+            return None;
+        };
+        let sources = [self.source(index, q.buffer)?, self.kept(keys.buffer)?, self.kept(values.buffer)?];
+        let [turn, turn_of_keys, None] = sources.each_ref().map(|source| source.turn) else { return None };
+        let fits = |turn: Turn| turn.pairing == Pairing::Adjacent || turn.rotary_dim.is_multiple_of(4);
+        if turn != turn_of_keys || !turn.is_none_or(fits) || Heads::store(keys.rows.format).is_none() {
+            return None;
+        }
+        let turn = turn.unwrap_or_else(|| Turn {
+            table: self.nothing().buffer,
+            head_dim: shape.head_dim,
+            rotary_dim: 0,
+            pairing: Pairing::Adjacent,
+        });
+        let products = sources.each_ref().map(|source| source.product);
+        let mut gone: Vec<usize> = sources.into_iter().flat_map(|source| source.gone).collect();
+        let mut first = 0;
+        while first < products.len() {
+            let mut end = first + 1;
+            while end < products.len() && self.are_stacked(products[end - 1], products[end]) {
+                end += 1;
+            }
+            let mut rows = [0; 3];
+            for part in first..end {
+                rows[part] = self.matvec(products[part])?.product.matrix.rows;
+            }
+            let buffers = [q.buffer, keys.buffer, values.buffer].into_iter().zip(rows);
+            let buffers = buffers.map(|(buffer, rows)| if rows > 0 { buffer } else { self.nothing().buffer });
+            let [q_buffer, key_buffer, value_buffer] = buffers.collect::<Vec<_>>()[..] else { return None };
+            let matvec = self.matvec(products[first])?;
+            matvec.product.matrix.rows = rows.iter().sum();
+            matvec.product.y = Activation { buffer: q_buffer, ..q };
+            let keys = Cache { buffer: key_buffer, ..keys };
+            let values = Cache { buffer: value_buffer, ..values };
+            matvec.epilogue = Epilogue::Heads(Heads { rows, keys, values, turn });
+            gone.extend(&products[first + 1..end]);
+            first = end;
+        }
+        Some(gone)
     }
 
     /// `residual + weights · x`.
@@ -93,21 +145,11 @@ impl Fusion {
             let matvec = self.matvec(*reader).filter(|matvec| matvec.prologue == Prologue::Plain);
             matvec.is_some_and(|matvec| matvec.product.x == y)
         });
-        let &[writer] = &self.writers.get(&x.buffer)?[..] else { return None };
         if !are_inputs || same_weights || !Prologue::can_norm(x.width, parts) {
             return None;
         }
         let buffer = Buffer::Scratch(self.plan.scratch.len() as u16);
-        let sums = match &mut self.plan.kernels[writer].kernel {
-            Kernel::Matvec(matvec) if parts == 1 && matvec.product.matrix.rows == x.width => {
-                let Epilogue::Add { residual } = matvec.epilogue else { return None };
-                let sums = matvec.workgroups_of_a_row();
-                let weighted = x.with_sums(buffer, sums);
-                matvec.epilogue = Epilogue::AddSquares { residual, weight, weighted };
-                sums
-            }
-            _ => return None,
-        };
+        let sums = self.weigh(&x, weight, parts, buffer)?;
         let weighted = x.with_sums(buffer, sums);
         self.plan.scratch.push(weighted);
         for reader in readers {
@@ -116,6 +158,81 @@ impl Fusion {
             matvec.prologue = Prologue::Rms { parts, sums, epsilon };
         }
         Some(vec![index])
+    }
+
+    /// Has those who write `x` write what a norm makes of it but for its scale, into that new buffer;
+    /// gives how many sums of squares they write.
+    fn weigh(&mut self, x: &Activation, weight: Buffer, parts: u32, buffer: Buffer) -> Option<u32> {
+        let writers = self.writers.get(&x.buffer)?;
+        let weighted = |sums| Weighted { weight, row: x.with_sums(buffer, sums) };
+        let [first, ..] = writers[..] else { return None };
+        match &mut self.plan.kernels[first].kernel {
+            Kernel::Matvec(matvec) if parts == 1 && writers.len() == 1 => {
+                let Epilogue::Add { residual } = matvec.epilogue else { return None };
+                let sums = matvec.workgroups_of_a_row();
+                matvec.epilogue = Epilogue::AddSquares { residual, weighted: weighted(sums) };
+                Some(sums)
+            }
+            Kernel::SsmStep(step) if writers.len() == 1 && step.shape.head_count.is_multiple_of(parts) => {
+                let sums = step.shape.head_count;
+                (step.y, step.weight) = (x.with_sums(buffer, sums), Some(weight));
+                Some(sums)
+            }
+            Kernel::Embed(embed) if parts == 1 => {
+                // Parts of one matrix, and nobody else.
+                let sums = embed.workgroups_of_a_row();
+                for writer in writers {
+                    if let Kernel::Embed(embed) = &mut self.plan.kernels[*writer].kernel {
+                        embed.weighted = Some(weighted(sums));
+                    }
+                }
+                Some(sums)
+            }
+            _ => None,
+        }
+    }
+
+    /// The product that writes heads which only that kernel reads.
+    fn source(&mut self, reader: usize, heads: Buffer) -> Option<Source> {
+        if self.readers.get(&heads)? != &[reader] {
+            return None;
+        }
+        let (product, turn, gone) = match self.writers.get(&heads)?[..] {
+            [product] => (product, None, Vec::new()),
+            [product, rope] => match self.kernel(rope) {
+                Kernel::Rope(Rope { turn, .. }) => (product, Some(*turn), vec![rope]),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let is_stored = self.matvec(product)?.epilogue == Epilogue::Store;
+        is_stored.then_some(Source { product, turn, gone })
+    }
+
+    /// The product that writes what is kept in a cache.
+    fn kept(&mut self, cache: Buffer) -> Option<Source> {
+        let &[store] = &self.writers.get(&cache)?[..] else { return None };
+        let Kernel::CacheStore(CacheStore { x, .. }) = *self.kernel(store) else { return None };
+        let mut source = self.source(store, x.buffer)?;
+        source.gone.push(store);
+        Some(source)
+    }
+
+    /// Whether the rows of the second product are below those of the first, for the same inputs.
+    fn are_stacked(&mut self, above: usize, below: usize) -> bool {
+        let [above, below] = [above, below].map(|index| self.matvec(index).map(|it| it.product.clone()));
+        above.zip(below).is_some_and(|(above, below)| {
+            let end = above.matrix.above + above.matrix.rows;
+            (above.matrix.matrix, above.x, end) == (below.matrix.matrix, below.x, below.matrix.above)
+        })
+    }
+
+    /// A buffer for a binding that is not used.
+    fn nothing(&mut self) -> Activation {
+        let buffer = Buffer::Scratch(self.plan.scratch.len() as u16);
+        let nothing = Activation { buffer, rows: Rows::One, width: 1, stride: Activation::stride_of(1) };
+        self.plan.scratch.push(nothing);
+        nothing
     }
 
     fn kernel(&self, index: usize) -> &Kernel {

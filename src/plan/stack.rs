@@ -1,8 +1,8 @@
 //! Which matrices are stacked: those of one format that read the same input, such as a layer's
 //! queries, keys and values, so that one kernel can take all their rows.
 //!
-//! Kernels that take one tensor's rows know how many are above it. The embedding stays alone, and
-//! what would not fit one binding.
+//! Kernels that take one tensor's rows know how many are above it. What several kernels use stays
+//! alone, as the embedding may be, and what would not fit one binding.
 
 use super::{Plan, Resources};
 use crate::kernels::{Activation, Kernel, Matmul, MatrixPart, Matvec};
@@ -21,9 +21,9 @@ pub fn stack(plans: &mut [Plan], resources: &mut Resources<'_>) {
 /// Matrices to stack, from the top.
 fn stacks(plan: &Plan, resources: &Resources<'_>) -> Vec<Vec<u16>> {
     let is_whole = |part: &MatrixPart| part.rows == resources.matrix(part.matrix).rows;
-    let is_embedding = |part: &MatrixPart| {
-        let mut kernels = plan.kernels.iter().map(|planned| &planned.kernel);
-        kernels.any(|kernel| matches!(kernel, Kernel::Embed(embed) if embed.matrix.matrix == part.matrix))
+    let is_used_once = |part: &MatrixPart| {
+        let parts = plan.kernels.iter().filter_map(|planned| planned.kernel.matrix());
+        parts.filter(|other| other.matrix == part.matrix).count() == 1
     };
     let products = plan.kernels.iter().filter_map(|planned| match &planned.kernel {
         Kernel::Matmul(Matmul(product)) | Kernel::Matvec(Matvec { product, .. }) => {
@@ -32,7 +32,7 @@ fn stacks(plan: &Plan, resources: &Resources<'_>) -> Vec<Vec<u16>> {
         _ => None,
     });
     let mut stacks: Vec<(Activation, Vec<MatrixPart>)> = Vec::new();
-    for (x, part) in products.filter(|(_, part)| is_whole(part) && !is_embedding(part)) {
+    for (x, part) in products.filter(|(_, part)| is_whole(part) && is_used_once(part)) {
         let matches = |(other, parts): &&mut (Activation, Vec<MatrixPart>)| {
             let rows = parts.iter().map(|part| part.rows).sum::<u32>() + part.rows;
             *other == x

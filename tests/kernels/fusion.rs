@@ -1,13 +1,13 @@
 //! Kernels that fusion makes one of: on the GPU as they mean, and meaning what the plan did before.
 
 use tablm::formats::Format;
-use tablm::kernels::{Activation, Function, Rows};
+use tablm::kernels::{Activation, AttentionShape, CacheFormat, Function, Pairing, RotaryTable, Rows};
 use tablm::plan::PlanBuilder;
 
 use crate::{Case, with_gpu};
 
 /// Rows and columns of a matrix: one unit and odd ones, a workgroup and more, real ones.
-const SHAPES: [[u32; 2]; 5] = [[1, 32], [6, 64], [65, 33], [576, 192], [300, 1536]];
+const SHAPES: [[u32; 2]; 5] = [[9, 32], [6, 64], [65, 33], [576, 192], [300, 1536]];
 
 fn case(
     name: &str,
@@ -95,6 +95,83 @@ fn residuals_and_norms() {
             };
             let matrices = [("a", into), ("b", out), ("c", [width, 70])];
             case("norm", &matrices, &["matvec"; 3], write).vector("norm", width).check(&gpu).await;
+        }
+    });
+}
+
+#[test]
+fn embedding_and_norm() {
+    with_gpu(async |gpu| {
+        for width in [32, 33, 576, 2080] {
+            for token in [3, 70] {
+                let write = move |plan: &mut PlanBuilder<'_, '_>| {
+                    let embedding = plan.resources.weight_matrix("a", 100, width);
+                    let x = plan.embed(embedding);
+                    let weight = plan.resources.weight_vector("norm", width);
+                    let h = plan.rms_norm(x, weight, 1e-5);
+                    product(plan, "b", [60, width], h)
+                };
+                let matrices = [("a", [100, width]), ("b", [60, width])];
+                // The embedding in two parts.
+                let kernels = ["embed", "embed", "matvec"];
+                let mut case = case("embedding", &matrices, &kernels, write).vector("norm", width);
+                case.max_binding_bytes = u64::from(width.next_multiple_of(32)) * 2 * 64;
+                case.tokens = vec![token];
+                case.check(&gpu).await;
+            }
+        }
+    });
+}
+
+/// An attention of 6 and 2 heads.
+fn attention(plan: &mut PlanBuilder<'_, '_>, head_dim: u32, turn: Option<(u32, Pairing)>) -> Activation {
+    let shape = AttentionShape::new(6, 2, head_dim);
+    let (q_width, kv_width) = (6 * head_dim, 2 * head_dim);
+    let x = plan.input(Rows::Step, 96);
+    let q = product(plan, "q", [q_width, 96], x);
+    let k = product(plan, "k", [kv_width, 96], x);
+    let v = product(plan, "v", [kv_width, 96], x);
+    if let Some((rotary_dim, pairing)) = turn {
+        let frequencies = (0..rotary_dim / 2).map(|i| 0.5 / (i + 1) as f32).collect();
+        let table = RotaryTable { frequencies, divisors: None, context_length: 16 };
+        let table = plan.resources.rotary_table(table);
+        plan.rope(q, table, head_dim, rotary_dim, pairing);
+        plan.rope(k, table, head_dim, rotary_dim, pairing);
+    }
+    let [keys, values] = ["keys", "values"].map(|name| plan.resources.cache(name, kv_width, 1024));
+    plan.cache_store(k, keys);
+    plan.cache_store(v, values);
+    plan.attention(q, keys, values, shape)
+}
+
+#[test]
+fn queries_keys_and_values() {
+    with_gpu(async |gpu| {
+        let turns = [
+            (64, None),
+            (64, Some((64, Pairing::Adjacent))),
+            (64, Some((64, Pairing::Halves))),
+            (80, Some((32, Pairing::Halves))),
+            (80, Some((10, Pairing::Adjacent))),
+        ];
+        for (head_dim, turn) in turns {
+            for (cache_format, values) in [
+                (CacheFormat::F32, Format::F16),
+                (CacheFormat::F16, Format::F16),
+                (CacheFormat::F16, Format::Q8_0),
+            ] {
+                let [q, kv] = [[6 * head_dim, 96], [2 * head_dim, 96]];
+                let matrices = [("q", q), ("k", kv), ("v", kv)];
+                let mut kernels = vec!["matvec", "attention", "attention_merge"];
+                if values != Format::F16 {
+                    kernels.insert(0, "matvec");
+                }
+                let name = format!("heads of {head_dim}, {turn:?}");
+                let mut case = case(&name, &matrices, &kernels, move |plan| attention(plan, head_dim, turn));
+                case.cache_format = cache_format;
+                case.shapes.0.get_mut("v").unwrap().0 = values;
+                case.at(9).check(&gpu).await;
+            }
         }
     });
 }

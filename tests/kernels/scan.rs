@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use tablm::formats::Format;
 use tablm::kernels::{Rows, ScanBuffers, ScanShape};
 use tablm::plan::PlanBuilder;
 
@@ -100,5 +101,29 @@ fn scan_of_many_rows() {
             }
         }
         case(NEMOTRON_4B, 64, 70, ordinary).check(&gpu).await;
+    });
+}
+
+#[test]
+fn scan_and_its_norm() {
+    with_gpu(async |gpu| {
+        for shape in [SHAPES[2], SHAPES[3], SHAPES[4], NEMOTRON_4B] {
+            let mut case = case(shape, 1, 5, ordinary);
+            case.write = Box::new(move |plan| {
+                let y = write(plan, shape);
+                let norm = plan.resources.weight_vector("norm", shape.inner());
+                let y = plan.rms_norm_by_parts(y, norm, shape.group_count, 1e-5);
+                let matrix = plan.resources.weight_matrix("matrix", 70, shape.inner());
+                plan.matmul(matrix, y)
+            });
+            // Parts of the first are no whole units.
+            let kernels: &[_] = if shape.head_dim == 16 {
+                &["ssm_step", "rms_norm", "matvec"]
+            } else {
+                &["ssm_step", "matvec"]
+            };
+            case.fused = Some(kernels.to_vec());
+            case.matrix(Format::F16, 70, shape.inner()).vector("norm", shape.inner()).check(&gpu).await;
+        }
     });
 }
