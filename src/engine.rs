@@ -30,7 +30,7 @@ pub use first_difference::{Difference, first_difference, normalised_error};
 pub use generate::{Completion, Event, GenerateRequest, Prompt, Timings, Usage, log_probability};
 pub use load::{DeviceChoice, LoadOptions, Memory, PlannedStep, Progress};
 pub use model_text::{ModelText, Thinking};
-pub use profile::{KernelProfile, Profile, StepProfile};
+pub use profile::{KernelProfile, Profile, ProfileRequest, StepProfile};
 pub use quantise::{QuantiseReport, QuantisedTensor, quantise};
 
 use crate::error::{Code, Error, Result};

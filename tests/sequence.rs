@@ -73,6 +73,30 @@ fn a_reset_engine_repeats_itself() {
 }
 
 #[test]
+fn a_profile_counts_every_kernel_and_leaves_the_engine_as_good_as_new() {
+    pollster::block_on(async {
+        for device in devices().await {
+            let mut engine = load(&cache::derived(TINY), options(device)).await;
+            let expected = engine.logits(&tokens(70)).await.unwrap();
+            let before = engine.info();
+            let profile = engine.profile_briefly().await.unwrap();
+            let [token, prompt] = &profile.steps[..] else { panic!("{} steps", profile.steps.len()) };
+            assert_eq!((token.rows, token.position, prompt.rows, prompt.position), (1, 255, 64, 0));
+            for step in &profile.steps {
+                let shares: f64 = step.kernels.iter().map(|kernel| kernel.time_share).sum();
+                assert!((shares - 1.0).abs() < 1e-6 && step.whole_us > 0.0, "{device:?}: {step:?}");
+                let read: u64 = step.kernels.iter().map(|kernel| kernel.bytes).sum();
+                assert!(read >= before.step.weight_bytes, "{device:?}: {read} bytes");
+                let operations: u64 = step.kernels.iter().map(|kernel| kernel.operations).sum();
+                assert!(operations > u64::from(step.rows) * 100_000, "{device:?}: {operations}");
+            }
+            assert_eq!(engine.info().memory.peak_gpu_bytes, before.memory.peak_gpu_bytes, "{device:?}");
+            assert_eq!(engine.logits(&tokens(70)).await.unwrap(), expected, "{device:?}");
+        }
+    });
+}
+
+#[test]
 fn a_shared_beginning_is_not_read_again() {
     pollster::block_on(async {
         for device in devices().await {

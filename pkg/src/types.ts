@@ -118,10 +118,9 @@ export interface StepProfile {
   /** Position of the first token, and how many there are. */
   position: number;
   rows: number;
-  /** Runs; everything is their median. */
-  runs: number;
-  /** Microseconds of the whole step, until its logits are with the engine. */
+  /** Microseconds of the whole step, until its logits are with the engine: the median, and each run. */
   whole_us: number;
+  runs_us: number[];
   /** The slowest first. */
   kernels: KernelProfile[];
 }

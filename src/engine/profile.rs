@@ -27,10 +27,10 @@ pub struct StepProfile {
     pub position: u32,
     /// Rows.
     pub rows: u32,
-    /// Runs that were measured.
-    pub runs: usize,
     /// Microseconds of the whole step, until its logits are with the host.
     pub whole_us: f64,
+    /// The same of each run.
+    pub runs_us: Vec<f64>,
     /// Its kernels, the slowest first.
     pub kernels: Vec<KernelProfile>,
 }
@@ -68,6 +68,19 @@ struct Measured {
     times: Vec<Vec<f64>>,
 }
 
+/// What to profile, and for how long.
+#[derive(Debug, Clone)]
+pub struct ProfileRequest {
+    /// Steps, which take turns.
+    pub steps: Vec<Step>,
+    /// Runs of each step.
+    pub runs: usize,
+    /// After so many milliseconds no further run begins but the first.
+    pub limit_ms: f64,
+    /// Only kernels whose names begin so, and no whole steps; all of them if it is empty.
+    pub kernels: String,
+}
+
 /// What a brief profile takes: runs of each step, how long they may take together, and rows and
 /// position of the steps.
 const BRIEF_RUNS: usize = 5;
@@ -80,35 +93,40 @@ impl Engine {
     pub async fn profile_briefly(&mut self) -> Result<Profile> {
         let rows = BRIEF_ROWS.min(self.chunk_rows()).min(self.context_length);
         let position = BRIEF_POSITION.min(self.context_length - 1);
-        let steps = [Step { position, rows: 1 }, Step { position: 0, rows }];
-        self.profile(&steps, BRIEF_RUNS, BRIEF_MS).await
+        let steps = vec![Step { position, rows: 1 }, Step { position: 0, rows }];
+        let kernels = String::new();
+        self.profile(&ProfileRequest { steps, runs: BRIEF_RUNS, limit_ms: BRIEF_MS, kernels }).await
     }
 
-    /// Times steps on zeros, in turns, `runs` times each, or as often as fits into `limit_ms`, but
-    /// once; what the sequence carried is forgotten.
-    pub async fn profile(&mut self, steps: &[Step], runs: usize, limit_ms: f64) -> Result<Profile> {
+    /// Times steps on zeros; what the sequence carried is forgotten.
+    pub async fn profile(&mut self, request: &ProfileRequest) -> Result<Profile> {
         self.reset();
         let mut measured = Vec::new();
-        for step in steps {
-            measured.push(self.measured(*step)?);
+        for step in &request.steps {
+            measured.push(self.measured(*step, &request.kernels)?);
         }
         let copy_gb_per_s = self.executor.copy_bandwidth().await? / 1e9;
         let started = Instant::now();
-        for run in 0..=runs {
+        // The first run is the drivers'.
+        for run in 0..=request.runs {
             for measured in &mut measured {
                 let Measured { plan, step, .. } = *measured;
                 let tokens = vec![0; step.rows as usize];
                 let whole = Instant::now();
-                self.executor.run(plan, &self.plans[plan], step, &tokens, true).await?;
+                if request.kernels.is_empty() {
+                    self.executor.run(plan, &self.plans[plan], step, &tokens, true).await?;
+                }
                 let whole_us = milliseconds(whole) * 1000.0;
-                // The first run is the drivers'.
+                if run == 0 && request.kernels.is_empty() {
+                    continue;
+                }
+                let times = self.executor.time(plan, &self.plans[plan], step, &measured.groups).await?;
                 if run > 0 {
                     measured.whole_us.push(whole_us);
-                    let times = self.executor.time(plan, &self.plans[plan], step, &measured.groups);
-                    measured.times.push(times.await?);
+                    measured.times.push(times);
                 }
             }
-            if run > 0 && milliseconds(started) > limit_ms {
+            if run > 0 && milliseconds(started) > request.limit_ms {
                 break;
             }
         }
@@ -117,7 +135,7 @@ impl Engine {
         Ok(Profile { timer: self.executor.timer(), copy_gb_per_s, steps })
     }
 
-    fn measured(&self, step: Step) -> Result<Measured> {
+    fn measured(&self, step: Step, kernels: &str) -> Result<Measured> {
         let plan = self.plans.iter().position(|plan| plan.capacity >= step.rows);
         let fits =
             step.rows > 0 && u64::from(step.position) + u64::from(step.rows) <= self.context_length.into();
@@ -129,10 +147,11 @@ impl Engine {
         };
         let (mut names, mut groups): (Vec<String>, Vec<Vec<usize>>) = Default::default();
         for (index, planned) in self.plans[plan].kernels.iter().enumerate() {
-            if planned.kernel.workgroups(step).contains(&0) {
+            let kernel = &planned.kernel;
+            if kernel.workgroups(step).contains(&0) || !kernel.name().starts_with(kernels) {
                 continue;
             }
-            let name = name(&planned.kernel);
+            let name = name(kernel);
             match names.iter().position(|other| *other == name) {
                 Some(group) => groups[group].push(index),
                 None => {
@@ -168,8 +187,8 @@ impl Engine {
         let groups = groups.into_iter().zip(us);
         let mut kernels: Vec<_> = names.into_iter().zip(groups).map(kernel).collect();
         kernels.sort_by(|a, b| b.us.total_cmp(&a.us));
-        let runs = whole_us.len();
-        StepProfile { position: step.position, rows: step.rows, runs, whole_us: median(whole_us), kernels }
+        let Step { position, rows } = step;
+        StepProfile { position, rows, whole_us: median(whole_us.clone()), runs_us: whole_us, kernels }
     }
 
     /// Bytes that a kernel must read and write: its weights once, and of each buffer what the step is about.

@@ -3,13 +3,25 @@
 // stands for all that begin so; `value` is a number, or those of several runs.
 
 import { compiler } from "./compiler.mjs";
+import { firstToken } from "./first_token.mjs";
 import { fullSize } from "./full_size.mjs";
+import { decodeDecay, prefillVsDecode, ssdVsScan } from "./native_ratios.mjs";
 import { plans } from "./plans.mjs";
 import { quantise } from "./quantise.mjs";
 import { spread } from "./results.mjs";
 import { verdict } from "./targets.mjs";
 
-export const parts = [plans, compiler, fullSize("nemotron4b", 10, true), fullSize("minitron_width", 3, false), quantise];
+export const parts = [
+  plans,
+  compiler,
+  prefillVsDecode,
+  ssdVsScan,
+  decodeDecay,
+  firstToken,
+  fullSize("nemotron4b", 14, true),
+  fullSize("minitron_width", 3, false),
+  quantise,
+];
 
 const covers = (own, key) => own === key || (own.endsWith(".") && key.startsWith(own));
 

@@ -15,12 +15,18 @@ export const targets = {
   "step.bind_groups_created": atMost(0),
   "step.write_buffer_bytes": atMost(0),
   "step.readback_bytes": atMost(16),
+  "step.encode_us": atMost(600),
   "nemotron4b.step.weight_bytes": atMost(2.01e9),
   "nemotron4b_gguf.step.weight_bytes": atMost(2.56e9),
   "vs_llamacpp_vulkan.decode": atLeast(5),
   "vs_llamacpp_vulkan.prefill": atLeast(3),
   "vs_ort_web.decode": atLeast(15),
   "vs_ort_web.prefill": atLeast(3),
+  prefill_vs_decode: atLeast(4),
+  ssd_vs_scan: atLeast(1.5),
+  decode_decay: atLeast(0.95),
+  "first_token_ms.vs_wllama": atMost(0.7),
+  load_gb_per_s: atLeast(0.8),
   "compiler.worst_vs_budget": atMost(1.1),
 };
 

@@ -137,6 +137,19 @@ describe("the page without an adapter", () => {
     assert.ok(speed >= 1, `found ${speed} tokens/s, expected at least 1`);
   });
 
+  test("shows where the time goes, behind Alt+P", async () => {
+    const { page, expectQuiet } = await openPage(browser.context, `${server.address}/?model=/hub/some/one/resolve/main/tiny.gguf`);
+    await waitUntilReady(page);
+    await page.keyboard.press("Alt+p");
+    await page.waitForSelector("#profile-steps table");
+    assert.match(await page.innerText("#profile-summary"), /^CPU.* copies at [\d.]+ GB\/s\. Times by the clock\.$/);
+    assert.deepEqual((await page.locator("#profile caption").allInnerTexts()).map((text) => text.replace(/: [\d.]+ ms$/, "")), ["One token at position 511", "64 tokens of a prompt"]);
+    assert.match(await page.locator("#profile tbody").first().innerText(), /matvec [^\n]*Q4_K \d+×\d+/);
+    await page.keyboard.press("Escape");
+    expectQuiet();
+    await page.close();
+  });
+
   test("offers models, asking about those that are looked at, and takes any other", async () => {
     const { page } = await openPage(browser.context, `${server.address}/?hub=/hub/&${settings}`);
     await waitUntilReady(page);

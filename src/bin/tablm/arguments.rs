@@ -205,6 +205,9 @@ pub(crate) struct Bench {
     /// Profile steps of one token at these positions only.
     #[arg(long, value_name = "POSITIONS", value_delimiter = ',', requires = "profile")]
     pub(crate) at: Vec<u32>,
+    /// Profile only kernels whose names begin so.
+    #[arg(long, value_name = "PREFIX", default_value = "", requires = "profile")]
+    pub(crate) kernels: String,
 }
 
 #[derive(Args)]

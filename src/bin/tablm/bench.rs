@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 
 use super::arguments::Bench;
 use super::native::{load, say};
-use tablm::engine::{Engine, GenerateRequest, Profile, Prompt, Timings};
+use tablm::engine::{Engine, GenerateRequest, Profile, ProfileRequest, Prompt, Timings};
 use tablm::error::Result;
 use tablm::kernels::Step;
 use tablm::text::sampler::SamplerOptions;
@@ -78,7 +78,8 @@ async fn profile(engine: &mut Engine, arguments: &Bench, json: bool) -> Result<(
     if arguments.at.is_empty() && rows > 1 {
         steps.push(Step { position: 0, rows });
     }
-    let profile = engine.profile(&steps, arguments.repeat.max(1), f64::INFINITY).await?;
+    let (runs, kernels) = (arguments.repeat.max(1), arguments.kernels.clone());
+    let profile = engine.profile(&ProfileRequest { steps, runs, limit_ms: f64::INFINITY, kernels }).await?;
     if json {
         let info = engine.info();
         let output =
@@ -94,7 +95,10 @@ fn show(profile: &Profile) {
     say(format_args!("copies at {:.2} GB/s; times by {}", profile.copy_gb_per_s, profile.timer));
     for step in &profile.steps {
         let (rows, position, ms) = (step.rows, step.position, step.whole_us / 1000.0);
-        say(format_args!("\n{rows} rows at position {position}: {ms:.2} ms, median of {}", step.runs));
+        say(format_args!(
+            "\n{rows} rows at position {position}: {ms:.2} ms, median of {}",
+            step.runs_us.len()
+        ));
         say(format_args!("   count         µs   time     GB/s  of copy   Gop/s  kernel"));
         for kernel in &step.kernels {
             say(format_args!(

@@ -1,0 +1,74 @@
+// Ratios of TabLM to itself, natively on the GPU: what a prompt costs beside answering, a scan by
+// chunks beside token by token, a late token beside an early one.
+
+import { made, tablm } from "./full_size.mjs";
+import { modelPath } from "./model.mjs";
+import { spread } from "./results.mjs";
+
+const RUNS = 5;
+const TOKENS = 512;
+const FEW_TOKENS = 9;
+/** Two mixers, a feed-forward layer and an attention, as in the whole; with the real vocabulary its output would count too much. */
+const CUT = ["--layers", "0,1,2,32", "--vocabulary", 1024];
+const MIXER = ["--layers", "0", "--vocabulary", 1024];
+const EARLY = 64;
+const LATE = 4000;
+
+const gpu = (model, ...options) => tablm("bench", "--model", model, "--backend", "gpu", ...options);
+
+async function prefillOverDecode(model) {
+  const counts = ["--prompt-tokens", TOKENS, "--generate-tokens", FEW_TOKENS, "--repeat", 1];
+  const { timings } = await gpu(model, ...counts);
+  return timings.prefill_tokens_per_s / timings.decode_tokens_per_s;
+}
+
+/** Prefill over decode at 512 tokens; the key without a name is the smaller of the two. */
+export const prefillVsDecode = {
+  name: "prefill_vs_decode",
+  minutes: 5,
+  keys: ["prefill_vs_decode", "prefill_vs_decode.smollm2", "prefill_vs_decode.nemotron4b_cut"],
+  async measure(put) {
+    const models = { smollm2: modelPath, nemotron4b_cut: await made("nemotron4b", ...CUT) };
+    const found = { smollm2: [], nemotron4b_cut: [] };
+    for (let run = 0; run < RUNS; run += 1) {
+      for (const [name, model] of Object.entries(models)) found[name].push(await prefillOverDecode(model));
+    }
+    for (const [name, values] of Object.entries(found)) put(`prefill_vs_decode.${name}`, values, "ratio");
+    const [smaller] = Object.values(found).sort((a, b) => spread(a).median - spread(b).median);
+    put("prefill_vs_decode", smaller, "ratio");
+  },
+};
+
+/** The scan of 512 tokens by chunks over that token by token, of one mixer without its projections. */
+export const ssdVsScan = {
+  name: "ssd_vs_scan",
+  minutes: 1,
+  keys: ["ssd_vs_scan"],
+  async measure(put) {
+    const model = await made("nemotron4b", ...MIXER);
+    const ratios = [];
+    for (let run = 0; run < RUNS; run += 1) {
+      const counts = ["--profile", "--kernels", "ssm_", "--prompt-tokens", TOKENS, "--repeat", 1];
+      const { steps } = (await gpu(model, ...counts)).profile;
+      const [token, chunk] = steps.map(({ kernels, rows }) => kernels.reduce((sum, { us }) => sum + us, 0) / rows);
+      ratios.push(token / chunk);
+    }
+    put("ssd_vs_scan", ratios, "ratio");
+  },
+};
+
+/**
+ * The rate of decoding at 4,000 tokens over that at 64, of the whole hybrid. The state is zeros: what
+ * a step takes does not depend on what is in it.
+ */
+export const decodeDecay = {
+  name: "decode_decay",
+  minutes: 2,
+  keys: ["decode_decay"],
+  async measure(put) {
+    const positions = ["--profile", "--at", `${EARLY},${LATE}`, "--repeat", RUNS];
+    const { steps } = (await gpu(await made("nemotron4b"), ...positions)).profile;
+    const [early, late] = steps.map(({ runs_us }) => runs_us);
+    put("decode_decay", early.map((us, run) => us / late[run]), "ratio");
+  },
+};
