@@ -35,7 +35,7 @@ pub use quantise::{QuantiseReport, QuantisedTensor, quantise};
 
 use crate::error::{Code, Error, Result};
 use crate::gpu::{AdapterReport, Gpu, MAX_PICKS, StepCounters};
-use crate::kernels::Step;
+use crate::kernels::{CacheFormat, Step};
 use crate::plan::{Plan, SharedBuffer, StateKind, Tail};
 use crate::text::sampler::SamplerOptions;
 use crate::weights::Checkpoint;
@@ -95,6 +95,9 @@ pub struct Info {
     pub step: StepCost,
     /// Pipelines compiled on the GPU.
     pub pipelines: usize,
+    /// How keys and values are kept.
+    #[serde(rename = "kvFormat")]
+    pub kv_format: CacheFormat,
     /// Kernels in use, with the weight format where there is one.
     pub kernels: Vec<String>,
     /// Milliseconds from the first byte read to ready.
@@ -167,6 +170,7 @@ pub struct Engine {
     state: Vec<(usize, StateKind)>,
     /// Whether the state holds the past in one, and so cannot be cut.
     is_recurrent: bool,
+    kv_format: CacheFormat,
     /// Whether a step began and did not end: the state may be ahead of the past.
     is_torn: bool,
     running: Option<Running>,
@@ -275,6 +279,7 @@ impl Engine {
             shared: planned.resources.shared().to_vec(),
             state: planned.resources.state_buffers().collect(),
             is_recurrent: planned.resources.is_recurrent(),
+            kv_format: planned.resources.cache_format(),
             is_torn: false,
             plans: planned.plans,
             tail: planned.tail,
@@ -332,6 +337,7 @@ impl Engine {
             memory: Memory { peak_gpu_bytes: self.executor.gpu_bytes(), ..self.memory },
             step: StepCost { counters: self.executor.counters(), weight_bytes: self.weight_bytes },
             pipelines: self.executor.pipeline_count(),
+            kv_format: self.kv_format,
             kernels,
             load_ms: self.load_ms,
         }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use common::cache;
 use common::engines::{devices, greedy, load};
 use tablm::engine::{DeviceChoice, Engine, LoadOptions, Prompt, normalised_error};
+use tablm::kernels::CacheFormat;
 
 /// Lengths of the prompts, as in specs.py: around a chunk, and eight chunks and one more.
 const LENGTHS: [u32; 7] = [1, 2, 63, 64, 65, 200, 513];
@@ -121,8 +122,15 @@ impl Reference {
 }
 
 async fn open(path: &Path, device: DeviceChoice, unfused: bool) -> Engine {
-    let options =
-        LoadOptions { device, context_length: Some(600), chunk: Some(64), unfused, ..LoadOptions::default() };
+    let options = LoadOptions {
+        device,
+        context_length: Some(600),
+        chunk: Some(64),
+        // As the references; it is the default only where all weights are in f32.
+        kv_format: Some(CacheFormat::F32),
+        unfused,
+        ..LoadOptions::default()
+    };
     load(path, options).await
 }
 

@@ -22,11 +22,11 @@ use tablm::weights::source::{ByteSource, MemorySource};
 /// Name, tensors, their bytes and weights, and bytes of state at a context of 4096.
 const MODELS: &[(&str, usize, u64, u64, u64)] = &[
     ("nemotron4b", 263, 2_829_187_200, 3_973_556_832, NEMOTRON_STATE),
-    ("minitron_width", 292, 2_770_446_592, 4_512_746_560, 32 * 2 * 4096 * 1024 * 4),
+    ("minitron_width", 292, 2_770_446_592, 4_512_746_560, 32 * 2 * 4096 * 1024 * 2),
 ];
 
 /// 21 mixers of 96 heads of 80 × 128 and the last inputs of their convolutions, 4 caches.
-const NEMOTRON_STATE: u64 = 21 * (96 * 80 * 128 + 9728 * 4) * 4 + 4 * 2 * 4096 * 1024 * 4;
+const NEMOTRON_STATE: u64 = 21 * (96 * 80 * 128 + 9728 * 4) * 4 + 4 * 2 * 4096 * 1024 * 2;
 
 /// Cuts with every kind of layer and every format of the whole.
 const CUTS: &[&str] =
@@ -101,7 +101,8 @@ fn cuts_answer_alike_and_take_what_was_promised() {
                 let ids = engine.generate(&request, |_| {}).await.unwrap().token_ids;
                 let (cpu_logits, cpu_ids) = expected.get_or_insert_with(|| (logits.clone(), ids.clone()));
                 let error = normalised_error(cpu_logits, &logits);
-                assert!(error < 1e-10, "{name} on {device:?}: {error:e}");
+                // Where numbers differ by a bit of f32's, keys may round to the next half.
+                assert!(error < 1e-7, "{name} on {device:?}: {error:e}");
                 assert_eq!(ids, *cpu_ids, "{name} on {device:?}");
                 if device == DeviceChoice::Gpu {
                     assert_eq!(engine.info().memory.peak_gpu_bytes, promised.peak_gpu_bytes, "{name}");
@@ -131,9 +132,9 @@ fn a_gpu_that_is_too_small_says_so_before_anything_is_read() {
         let loaded = Engine::load(endless(), &options, &mut |progress| phases.push(progress.phase)).await;
         let error = loaded.err().expect("an error");
         assert_eq!(error.code(), Code::GpuTooSmall, "{error}");
-        // A row of keys is 32 numbers.
+        // A row of keys is 32 numbers in half precision.
         for words in
-            ["endless.gguf", "buffer of 68719476736 bytes", "a context of 536870912", "this GPU allows"]
+            ["endless.gguf", "buffer of 34359738368 bytes", "a context of 536870912", "this GPU allows"]
         {
             assert!(error.message().contains(words), "{words:?} is not in {error}");
         }
@@ -155,14 +156,14 @@ fn estimates_say_why_not_and_what_would_fit() {
         let options = LoadOptions { context_length: Some(context_length), ..LoadOptions::default() };
         pollster::block_on(estimate(endless(), &options, Some(adapter))).unwrap()
     };
-    // 128 bytes a position.
+    // 64 bytes a position.
     let found = ask(5000, &adapter(1 << 18));
-    assert_eq!((found.fits, found.largest_buffer_bytes), (Some(false), 5000 * 128));
+    assert_eq!((found.fits, found.largest_buffer_bytes), (Some(false), 5000 * 64));
     let misfit = found.misfit.unwrap();
-    for words in ["640000 bytes at a context of 5000", "allows 262144", "a context of 1250 fits"] {
+    for words in ["320000 bytes at a context of 5000", "allows 262144", "a context of 2500 fits"] {
         assert!(misfit.contains(words), "{words:?} is not in {misfit:?}");
     }
-    let found = ask(1250, &adapter(1 << 18));
+    let found = ask(2500, &adapter(1 << 18));
     assert_eq!((found.fits, found.misfit), (Some(true), None));
     let found = ask(5000, &adapter(64));
     assert!(found.misfit.unwrap().ends_with("no context is short enough"));

@@ -10,9 +10,12 @@ use serde_json::Value;
 use common::cache;
 use common::engines::{devices, greedy, load};
 use tablm::engine::{DeviceChoice, Engine, LoadOptions, Prompt, log_probability, normalised_error};
+use tablm::kernels::CacheFormat;
 
 /// Two logits this close may change places.
 const TIE: f32 = 1e-3;
+/// How far log-probabilities may be off with keys and values in half precision; 5.1e-3 was seen.
+const ROUNDED_KEYS: f64 = 1e-2;
 
 fn golden() -> Value {
     read("smollm2.json")
@@ -106,7 +109,7 @@ fn every_prompt_gives_the_reference_ids() {
         for device in devices().await {
             let options = LoadOptions { device, context_length: Some(1024), ..LoadOptions::default() };
             let mut engine = load(&cache::smollm2(), options).await;
-            check_prompts(&mut engine, &[], 2e-3).await;
+            check_prompts(&mut engine, &[], ROUNDED_KEYS).await;
         }
     });
 }
@@ -158,7 +161,8 @@ fn safetensors_in_f32_and_bf16() {
 async fn logits_everywhere(path: &std::path::Path, tokens: &[u32]) -> Vec<Vec<f32>> {
     let mut all = Vec::new();
     for device in devices().await {
-        let options = LoadOptions { device, context_length: Some(256), ..LoadOptions::default() };
+        let kv_format = Some(CacheFormat::F32);
+        let options = LoadOptions { device, context_length: Some(256), kv_format, ..LoadOptions::default() };
         all.push(load(path, options).await.logits(tokens).await.unwrap());
     }
     all
@@ -213,7 +217,7 @@ fn gemma3_continues_as_the_reference() {
                 if all || name == "capital" {
                     let text = Prompt::Raw(prompt["text"].as_str().unwrap().to_owned());
                     let prompt_ids = ids(&prompt["ids"]);
-                    check_first_token(&mut engine, name, &prompt_ids, prompt, 2e-3).await;
+                    check_first_token(&mut engine, name, &prompt_ids, prompt, ROUNDED_KEYS).await;
                     check_greedy(&mut engine, name, text, &prompt_ids, prompt).await;
                 }
             }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tablm::engine::{DeviceChoice, Engine, LoadOptions, estimate, normalised_error};
 use tablm::error::{Code, Error};
 use tablm::formats::Format;
+use tablm::kernels::CacheFormat;
 use tablm::weights::source::{ByteSource, MemorySource};
 
 fn files(model: &Gguf) -> Vec<Rc<dyn ByteSource>> {
@@ -27,7 +28,10 @@ async fn load(model: &Gguf, device: DeviceChoice) -> Result<Engine, Error> {
 
 async fn logits(model: &Gguf, device: DeviceChoice) -> Vec<f32> {
     let tokens: Vec<u32> = (0..77).map(|i| (i * 29 + 3) % 250).collect();
-    load(model, device).await.unwrap().logits(&tokens).await.unwrap()
+    // Rounded keys may differ by a bit of theirs where numbers before differ by a bit of f32's.
+    let options = LoadOptions { device, kv_format: Some(CacheFormat::F32), ..LoadOptions::default() };
+    let mut engine = Engine::load(files(model), &options, &mut |_| {}).await.unwrap();
+    engine.logits(&tokens).await.unwrap()
 }
 
 /// Checks that executors agree, and returns the logits.
@@ -143,12 +147,30 @@ fn llama_configurations_that_cannot_be() {
     refused(&other, Code::UnknownArchitecture, &["mamba", "llama"]);
 }
 
+async fn state_bytes(model: &Gguf, kv_format: Option<CacheFormat>) -> u64 {
+    let options = LoadOptions { kv_format, ..LoadOptions::default() };
+    estimate(files(model), &options, None).await.unwrap().memory.state_bytes
+}
+
+#[test]
+fn caches_are_as_small_as_their_format() {
+    pollster::block_on(async {
+        let model = tiny_llama(64, Format::F32);
+        let exact = state_bytes(&model, None).await;
+        // A row of keys is 32 numbers.
+        for (format, row_bytes) in [(CacheFormat::F32, 128), (CacheFormat::F16, 64), (CacheFormat::Q8, 36)] {
+            assert_eq!(state_bytes(&model, Some(format)).await, exact / 128 * row_bytes, "{format:?}");
+        }
+    });
+}
+
 #[test]
 fn estimates_come_from_headers() {
     pollster::block_on(async {
         let model = tiny_llama(64, Format::Q8_0);
         let found = estimate(files(&model), &LoadOptions::default(), None).await.unwrap();
         assert_eq!((found.architecture.as_str(), found.fits, found.tensors.len()), ("llama", None, 20));
+        assert_eq!(found.memory.state_bytes, state_bytes(&model, Some(CacheFormat::F16)).await);
         for device in devices().await {
             let info = load(&model, device).await.unwrap().info();
             assert_eq!(info.memory.state_bytes, found.memory.state_bytes);

@@ -14,6 +14,7 @@ use common::nemotron_h::tiny_nemotron_h;
 use tablm::engine::{Completion, DeviceChoice, Engine, Event, GenerateRequest, LoadOptions, Prompt};
 use tablm::error::Code;
 use tablm::formats::Format;
+use tablm::kernels::CacheFormat;
 use tablm::text::sampler::SamplerOptions;
 use tablm::weights::source::MemorySource;
 
@@ -24,7 +25,9 @@ fn tokens(count: u32) -> Vec<u32> {
 }
 
 fn options(device: DeviceChoice) -> LoadOptions {
-    LoadOptions { device, context_length: Some(256), ..LoadOptions::default() }
+    // Rounded keys would differ by a bit of theirs where numbers before differ by a bit of f32's.
+    let kv_format = Some(CacheFormat::F32);
+    LoadOptions { device, context_length: Some(256), kv_format, ..LoadOptions::default() }
 }
 
 fn furthest(a: &[f32], b: &[f32]) -> f32 {

@@ -29,7 +29,7 @@ export type * from "./types.js";
 const ABORT_GRACE_MS = 2000;
 
 /** The options that go to the engine, checked. */
-function engineOptions({ contextLength, device, quantise, chatTemplate }: EngineOptions): EngineOptions {
+function engineOptions({ contextLength, device, quantise, kvFormat, chatTemplate }: EngineOptions): EngineOptions {
   const options: EngineOptions = {};
   if (contextLength !== undefined) {
     if (!Number.isSafeInteger(contextLength) || contextLength < 1) {
@@ -48,6 +48,12 @@ function engineOptions({ contextLength, device, quantise, chatTemplate }: Engine
       throw new TabLMError("invalid-request", `quantise: found ${String(quantise)}, expected T4 or Q8_0`);
     }
     options.quantise = quantise;
+  }
+  if (kvFormat !== undefined) {
+    if (kvFormat !== "f32" && kvFormat !== "f16" && kvFormat !== "q8") {
+      throw new TabLMError("invalid-request", `kvFormat: found ${String(kvFormat)}, expected f32, f16 or q8`);
+    }
+    options.kvFormat = kvFormat;
   }
   if (chatTemplate !== undefined) {
     if (typeof chatTemplate !== "string") {

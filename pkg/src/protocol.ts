@@ -8,6 +8,7 @@ import type {
   DeviceChoice,
   Estimate,
   FinishReason,
+  KvFormat,
   ModelInfo,
   Profile,
   Progress,
@@ -24,6 +25,7 @@ export interface EngineOptions {
   contextLength?: number;
   device?: DeviceChoice;
   quantise?: QuantiseFormat;
+  kvFormat?: KvFormat;
   chatTemplate?: string;
 }
 

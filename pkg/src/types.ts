@@ -6,6 +6,9 @@ export type DeviceChoice = "auto" | "webgpu" | "cpu";
 /** A format that matrices can be turned into while they are loaded. */
 export type QuantiseFormat = "T4" | "Q8_0";
 
+/** How keys and values are kept. */
+export type KvFormat = "f32" | "f16" | "q8";
+
 /**
  * Where a model comes from: the URL of a `.gguf` file, the URL of a folder with safetensors,
  * `hf:owner/repo[@revision][/file]`, a `File`, or the `File`s of a folder.
@@ -46,6 +49,8 @@ export interface LoadOptions extends AssetOptions, HubOptions {
   device?: DeviceChoice;
   /** Turns matrices into this format where that makes them smaller: T4 has 4.5 bits a weight, Q8_0 8.5. */
   quantise?: QuantiseFormat;
+  /** How keys and values are kept; by default in f16, but in f32 where all weights are. */
+  kvFormat?: KvFormat;
   /** A Jinja template instead of the model's own, or for a model that has none. */
   chatTemplate?: string;
 }
@@ -56,6 +61,7 @@ export interface EstimateOptions extends AssetOptions, HubOptions {
   contextLength?: number;
   device?: DeviceChoice;
   quantise?: QuantiseFormat;
+  kvFormat?: KvFormat;
 }
 
 /** The executor in use. */
@@ -91,6 +97,8 @@ export interface ModelInfo {
   /** Whether it can be given `tools`. */
   tools: boolean;
   device: DeviceInfo;
+  /** How keys and values are kept. */
+  kvFormat: KvFormat;
   memory: MemoryInfo;
   [key: string]: unknown;
 }

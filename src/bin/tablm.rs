@@ -92,6 +92,7 @@ mod native {
             context_length: model.context,
             chunk: model.chunk,
             quantise: model.quantise,
+            kv_format: model.kv,
             all_logits,
             ..LoadOptions::default()
         };
@@ -301,6 +302,7 @@ mod native {
         let options = LoadOptions {
             context_length: arguments.context,
             quantise: arguments.quantise,
+            kv_format: arguments.kv,
             ..LoadOptions::default()
         };
         let estimate = estimate(open_path(&arguments.path)?, &options, None).await?;

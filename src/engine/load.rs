@@ -8,7 +8,7 @@ use super::executor::Executor;
 use crate::cpu::CpuExecutor;
 use crate::error::{Code, Error, Result};
 use crate::gpu::{AdapterReport, Gpu, GpuExecutor, MAX_PICKS, buffer_bytes};
-use crate::kernels::{Picked, Rows, Step};
+use crate::kernels::{CacheFormat, Picked, Rows, Step};
 use crate::models::{self, Architecture, Shape};
 use crate::plan::{
     MatrixInfo, Plan, PlanBuilder, Resources, SharedBuffer, SharedRole, Slots, Tail, assign_slots, fuse,
@@ -58,6 +58,8 @@ pub struct LoadOptions {
     pub chunk: Option<u32>,
     /// What to turn matrices into where that makes them smaller.
     pub quantise: Option<Target>,
+    /// How keys and values are kept; by default in f16, but in f32 where all weights are.
+    pub kv_format: Option<CacheFormat>,
     /// Instead of the checkpoint's chat template, or for a model that has none.
     pub chat_template: Option<String>,
     /// Whether kernels run one by one as models write them: slower, and the same answers.
@@ -134,8 +136,9 @@ impl<'a> Planned<'a> {
         if chunk == 0 {
             return Err(Error::invalid_request("chunk", "found 0, expected at least 1"));
         }
-        let mut resources =
-            Resources::new(checkpoint, max_binding_bytes).quantise(options.quantise.map(Target::format));
+        let mut resources = Resources::new(checkpoint, max_binding_bytes)
+            .quantise(options.quantise.map(Target::format))
+            .cache_in(kv_format(options, checkpoint));
         let mut plans = Vec::new();
         for (capacity, all_logits) in [(1, false), (chunk, options.all_logits)] {
             plans.push(plan(model.as_ref(), &mut resources, capacity, context_length, all_logits));
@@ -291,6 +294,15 @@ fn context_length(options: &LoadOptions, shape: &Shape) -> Result<u32> {
             Err(Error::invalid_request("context length", message))
         }
     }
+}
+
+/// Who loads weights in f32 wants to see their effect and no other.
+fn kv_format(options: &LoadOptions, checkpoint: &Checkpoint) -> CacheFormat {
+    let default = match options.quantise {
+        None if checkpoint.is_in_f32() => CacheFormat::F32,
+        _ => CacheFormat::F16,
+    };
+    options.kv_format.unwrap_or(default)
 }
 
 fn plan(

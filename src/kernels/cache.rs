@@ -29,13 +29,18 @@ impl CacheFormat {
     /// All of them.
     pub const ALL: [CacheFormat; 3] = [CacheFormat::F32, CacheFormat::F16, CacheFormat::Q8];
 
-    /// Its name in options, and the stem of its shaders in `shaders/caches/`.
+    /// Its name in options.
     pub const fn name(self) -> &'static str {
         match self {
             CacheFormat::F32 => "f32",
             CacheFormat::F16 => "f16",
             CacheFormat::Q8 => "q8",
         }
+    }
+
+    /// The format of that name.
+    pub fn from_name(name: &str) -> Option<CacheFormat> {
+        CacheFormat::ALL.into_iter().find(|format| format.name() == name)
     }
 }
 

@@ -180,6 +180,11 @@ impl<'a> Resources<'a> {
         Self { cache_format, ..self }
     }
 
+    /// How keys and values are kept.
+    pub fn cache_format(&self) -> CacheFormat {
+        self.cache_format
+    }
+
     /// Weight matrices, in the order in which they were asked for.
     pub fn matrices(&self) -> &[MatrixInfo] {
         &self.matrices

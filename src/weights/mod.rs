@@ -217,6 +217,11 @@ impl Checkpoint {
         Ok(stored)
     }
 
+    /// Whether all weights are in f32.
+    pub fn is_in_f32(&self) -> bool {
+        self.tensors.values().all(|tensor| tensor.format == Format::F32)
+    }
+
     /// Weights of all tensors together.
     pub fn parameters(&self) -> u64 {
         self.tensors.values().fold(0, |sum, tensor| tensor.weights().saturating_add(sum))

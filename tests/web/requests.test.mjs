@@ -123,5 +123,7 @@ test("refuses a format that weights are not turned into", async () => {
   for (const call of [TabLM.load, TabLM.estimate]) {
     const refused = call("https://example.com/tiny.gguf", { quantise: "q4" });
     await assert.rejects(refused, { code: "invalid-request", message: "quantise: found q4, expected T4 or Q8_0" });
+    const cache = call("https://example.com/tiny.gguf", { kvFormat: "f8" });
+    await assert.rejects(cache, { code: "invalid-request", message: "kvFormat: found f8, expected f32, f16 or q8" });
   }
 });

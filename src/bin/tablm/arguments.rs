@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tablm::kernels::CacheFormat;
 use tablm::weights::quantise::Target;
 
 /// Small language models, natively.
@@ -66,6 +67,14 @@ pub(crate) struct Model {
     /// Turn matrices into this format while loading, where that makes them smaller.
     #[arg(long, value_name = "FORMAT", value_parser = target)]
     pub(crate) quantise: Option<Target>,
+    /// Keep keys and values in this format: f32, f16 or q8. By default f16, but f32 where all
+    /// weights are.
+    #[arg(long, value_name = "FORMAT", value_parser = kv_format)]
+    pub(crate) kv: Option<CacheFormat>,
+}
+
+fn kv_format(name: &str) -> Result<CacheFormat, String> {
+    CacheFormat::from_name(name).ok_or_else(|| "expected f32, f16 or q8".to_owned())
 }
 
 fn target(name: &str) -> Result<Target, String> {
@@ -183,6 +192,9 @@ pub(crate) struct Inspect {
     /// As if loaded with matrices turned into this format.
     #[arg(long, value_name = "FORMAT", value_parser = target)]
     pub(crate) quantise: Option<Target>,
+    /// As if keys and values were kept in this format: f32, f16 or q8.
+    #[arg(long, value_name = "FORMAT", value_parser = kv_format)]
+    pub(crate) kv: Option<CacheFormat>,
 }
 
 #[derive(Args)]

@@ -55,6 +55,7 @@ async fn perplexities(arguments: &Quantise, text: &str) -> Result<Value> {
             context: arguments.context,
             chunk: None,
             quantise: None,
+            kv: None,
         };
         let mut engine: Engine = load(&model, true).await?;
         let ids = engine.text().raw_ids(text)?;
