@@ -100,6 +100,7 @@ export interface ModelInfo {
   /** How keys and values are kept. */
   kvFormat: KvFormat;
   memory: MemoryInfo;
+  step: StepInfo;
   [key: string]: unknown;
 }
 
@@ -141,6 +142,21 @@ export interface Profile {
   copy_gb_per_s: number;
   /** A decoding step, and a piece of a prompt. */
   steps: StepProfile[];
+}
+
+/** What the last step on the GPU cost besides arithmetic; zeros on the CPU. */
+export interface StepInfo {
+  dispatches: number;
+  submits: number;
+  bind_groups_created: number;
+  /** Bytes written by the host. */
+  write_buffer_bytes: number;
+  /** Bytes copied back to the host. */
+  readback_bytes: number;
+  /** Microseconds to encode and submit it, the mean over the answer's steps of one token. */
+  encode_us: number;
+  /** Bytes of weights that a step of one token reads. */
+  weight_bytes: number;
 }
 
 /** What this browser offers; no download. */

@@ -89,6 +89,17 @@ describe("a loaded model", () => {
     });
   }
 
+  test("needs one submission for a step, and 16 bytes back", { skip: allowNoGpu && "the CPU executor submits nothing" }, async (t) => {
+    const step = await harness.run(async () => {
+      await window.ask({ messages: window.user("Hi"), max_completion_tokens: 5, temperature: 0.5, top_p: 0.9 });
+      return window.model.info.step;
+    });
+    t.diagnostic(JSON.stringify(step));
+    const { submits, bind_groups_created, write_buffer_bytes, readback_bytes } = step;
+    assert.deepEqual([submits, bind_groups_created, write_buffer_bytes, readback_bytes], [1, 0, 0, 16]);
+    assert.ok(step.encode_us > 0 && step.weight_bytes > 70e6, JSON.stringify(step));
+  });
+
   test("refuses a prompt longer than the context with context-full", async () => {
     const answer = await harness.run(() => window.ask({ messages: window.user("word ".repeat(9000)) }));
     assert.equal(answer.code, "context-full", JSON.stringify(answer).slice(0, 300));
