@@ -153,7 +153,7 @@ export interface StepInfo {
   write_buffer_bytes: number;
   /** Bytes copied back to the host. */
   readback_bytes: number;
-  /** Microseconds to encode and submit it, the mean over the answer's steps of one token. */
+  /** Microseconds to encode it, the mean over the answer's steps of one token. */
   encode_us: number;
   /** Bytes of weights that a step of one token reads. */
   weight_bytes: number;

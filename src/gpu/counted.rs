@@ -20,8 +20,8 @@ pub struct StepCounters {
     pub write_buffer_bytes: u64,
     /// Bytes copied back to the host.
     pub readback_bytes: u64,
-    /// Microseconds of the host from the first call of a step's encoding to its submission; the
-    /// mean over a request's steps of one token.
+    /// Microseconds of the host to encode a step of one token, without its submission, which may
+    /// wait for the GPU; the mean over a request's.
     pub encode_us: f64,
 }
 
@@ -62,8 +62,8 @@ impl Gpu {
     }
 
     /// Submits what was encoded.
-    pub(super) fn submit(&self, encoder: wgpu::CommandEncoder) -> wgpu::SubmissionIndex {
+    pub(super) fn submit(&self, commands: wgpu::CommandBuffer) -> wgpu::SubmissionIndex {
         self.count(|counters| counters.submits += 1);
-        self.queue.submit([encoder.finish()])
+        self.queue.submit([commands])
     }
 }

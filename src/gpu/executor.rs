@@ -164,7 +164,7 @@ impl GpuExecutor {
         for index in &self.state {
             encoder.clear_buffer(&self.shared[*index], 0, None);
         }
-        self.gpu.submit(encoder);
+        self.gpu.submit(encoder.finish());
     }
 
     /// Sets the step's token ids.
@@ -195,7 +195,7 @@ impl GpuExecutor {
             encoder.copy_buffer_to_buffer(self.buffer(plan, result.buffer), 0, &self.staging, 0, bytes);
             self.gpu.count(|counters| counters.readback_bytes += bytes);
         }
-        self.gpu.submit(encoder);
+        self.gpu.submit(encoder.finish());
         self.counters = self.gpu.take_counters();
     }
 
@@ -247,12 +247,13 @@ impl GpuExecutor {
         encoder.copy_buffer_to_buffer(source, 0, &self.step, 0, size_of::<Step>() as u64);
         encoder.copy_buffer_to_buffer(source, 0, ring, 0, bytes as u64);
         self.gpu.count(|counters| counters.readback_bytes += bytes as u64);
-        let submission = self.gpu.submit(encoder);
-        self.picks.push_back(self.gpu.map(ring, bytes / 4, Some(submission)));
+        let commands = encoder.finish();
         if step.rows == 1 {
             self.encoded.0 += 1;
             self.encoded.1 += started.elapsed().as_secs_f64() * 1e6;
         }
+        let submission = self.gpu.submit(commands);
+        self.picks.push_back(self.gpu.map(ring, bytes / 4, Some(submission)));
         self.counters = self.gpu.take_counters();
         self.counters.encode_us = self.encoded.1 / f64::from(self.encoded.0.max(1));
     }
@@ -296,7 +297,7 @@ impl GpuExecutor {
         let staging = self.gpu.buffer("comparison", source.size(), usage);
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(source, 0, &staging, 0, source.size());
-        self.gpu.submit(encoder);
+        self.gpu.submit(encoder.finish());
         self.gpu.read(&staging, (source.size() / 4) as usize).await
     }
 

@@ -29,7 +29,7 @@ impl Gpu {
                 encoder.copy_buffer_to_buffer(&from, 0, &to, 0, size);
             }
             let started = Instant::now();
-            self.submit(encoder);
+            self.submit(encoder.finish());
             self.finish().await?;
             let seconds = started.elapsed().as_secs_f64();
             if seconds >= LEAST_SECONDS && copies > 1 {
@@ -62,7 +62,7 @@ impl GpuExecutor {
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
             self.encode(&mut encoder, None, group.iter().map(|kernel| &self.plans[plan][*kernel]), step);
             let started = Instant::now();
-            self.gpu.submit(encoder);
+            self.gpu.submit(encoder.finish());
             self.gpu.finish().await?;
             times.push(started.elapsed().as_secs_f64() * 1e6);
         }
@@ -93,7 +93,7 @@ impl GpuExecutor {
         }
         encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
         encoder.copy_buffer_to_buffer(&resolved, 0, &staging, 0, size);
-        self.gpu.submit(encoder);
+        self.gpu.submit(encoder.finish());
         let words = self.gpu.read(&staging, 2 * count as usize).await?;
         resolved.destroy();
         staging.destroy();
