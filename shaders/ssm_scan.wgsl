@@ -5,8 +5,9 @@
 //   S ← e^(Σ_j a_j) · S + Σ_s e^(Σ_{s < j} a_j) · Δ_s · B_s ⊗ x_s
 // Every sum of a is taken over its own rows: in a difference of two long sums, after one strong
 // decay, the weak ones would be lost.
-// A workgroup computes 16 columns of one head, chunk after chunk, as products of tiles that it
-// stages in workgroup memory; an invocation computes 4 × 4 of each product.
+// A workgroup computes 32 columns of one head, chunk after chunk; an invocation computes 8 × 4 of
+// each product. Only what takes arithmetic to make, the factors of x_s, is staged in workgroup
+// memory: software adapters read it more slowly than storage.
 #import lib/step
 #import lib/ssm
 override HEADS: u32;
@@ -30,61 +31,25 @@ override Y_STRIDE: u32;
 var<workgroup> dt: array<f32, 64>; // 0 past the last row, which then changes nothing
 var<workgroup> decay: array<f32, 64>; // of the state before the chunk, at each row
 var<workgroup> input: array<f32, 64>; // what is left of each row's dt after the chunk
-var<workgroup> left: array<vec4<f32>, 512>;
-var<workgroup> right: array<vec4<f32>, 128>; // [32, 4 quads of columns]
+var<workgroup> factors: array<vec4<f32>, 512>; // [64 rows l, 8 quads of s]
 
-var<private> sums: array<vec4<f32>, 4>;
+var<private> sums: array<vec4<f32>, 8>;
 
-// sums += left · right, where left is [64 rows, 8 quads of 32].
-fn multiply(row: u32, quad: u32) {
-    var s0 = sums[0];
-    var s1 = sums[1];
-    var s2 = sums[2];
-    var s3 = sums[3];
-    for (var k = 0u; k < 8u; k++) {
-        let r0 = right[k * 16u + quad];
-        let r1 = right[k * 16u + 4u + quad];
-        let r2 = right[k * 16u + 8u + quad];
-        let r3 = right[k * 16u + 12u + quad];
-        let l0 = left[row * 8u + k];
-        let l1 = left[row * 8u + 8u + k];
-        let l2 = left[row * 8u + 16u + k];
-        let l3 = left[row * 8u + 24u + k];
-        s0 += l0.x * r0 + l0.y * r1 + l0.z * r2 + l0.w * r3;
-        s1 += l1.x * r0 + l1.y * r1 + l1.z * r2 + l1.w * r3;
-        s2 += l2.x * r0 + l2.y * r1 + l2.z * r2 + l2.w * r3;
-        s3 += l3.x * r0 + l3.y * r1 + l3.z * r2 + l3.w * r3;
-    }
-    sums = array<vec4<f32>, 4>(s0, s1, s2, s3);
+// The same columns of four rows.
+struct Rows4 {
+    r0: vec4<f32>,
+    r1: vec4<f32>,
+    r2: vec4<f32>,
+    r3: vec4<f32>,
 }
 
-// sums += leftᵀ · right, where left is [32, 16 quads of rows].
-fn multiply_transposed(row: u32, quad: u32) {
-    var s0 = sums[0];
-    var s1 = sums[1];
-    var s2 = sums[2];
-    var s3 = sums[3];
-    for (var k = 0u; k < 32u; k++) {
-        let l = left[k * 16u + row / 4u];
-        let r = right[k * 4u + quad];
-        s0 += l.x * r;
-        s1 += l.y * r;
-        s2 += l.z * r;
-        s3 += l.w * r;
-    }
-    sums = array<vec4<f32>, 4>(s0, s1, s2, s3);
+fn times(l: vec4<f32>, r: Rows4) -> vec4<f32> {
+    return l.x * r.r0 + l.y * r.r1 + l.z * r.r2 + l.w * r.r3;
 }
 
 // Index in x of the quad of a row that holds that column; rows past the end repeat the last one.
 fn x_quad(row: u32, column: u32) -> u32 {
     return (min(row, step.rows - 1u) * X_STRIDE + column) / 4u;
-}
-
-// 32 rows of x from `first` on, the workgroup's 16 columns from `column` on.
-fn stage_x(lane: u32, first: u32, column: u32) {
-    for (var i = lane; i < 128u; i += 64u) {
-        right[i] = x[x_quad(first + i / 4u, column) + i % 4u];
-    }
 }
 
 // Δ of the rows of a chunk, and the sums of Δ·A from its beginning and to its end.
@@ -107,59 +72,89 @@ fn stage_decays(lane: u32, head: u32, first: u32) {
     workgroupBarrier();
 }
 
-// sums = C · S, decayed.
-fn read_state(lane: u32, head: u32, tile: u32, first: u32) {
+// sums = C · S, decayed, for rows of the chunk from `row` on and columns from p on.
+fn read_state(head: u32, p: u32, first: u32, row: u32) {
     let group = head / (HEADS / GROUPS);
     let column = HEADS * HEAD_STRIDE + (GROUPS + group) * STATE_STRIDE;
-    sums = array<vec4<f32>, 4>();
-    for (var n = 0u; n < STATE_STRIDE; n += 32u) {
-        for (var i = lane; i < 512u; i += 64u) {
-            left[i] = decay[i / 8u] * x[x_quad(first + i / 8u, column + n) + i % 8u];
-        }
-        for (var i = lane; i < 128u; i += 64u) {
-            right[i] = state[(head * STATE_STRIDE + n + i / 4u) * (HEAD_STRIDE / 4u) + tile * 4u + i % 4u];
-        }
-        workgroupBarrier();
-        multiply(lane / 4u * 4u, lane % 4u);
-        workgroupBarrier();
+    let c0 = x_quad(first + row, column);
+    let c1 = x_quad(first + row + 1u, column);
+    let c2 = x_quad(first + row + 2u, column);
+    let c3 = x_quad(first + row + 3u, column);
+    let c4 = x_quad(first + row + 4u, column);
+    let c5 = x_quad(first + row + 5u, column);
+    let c6 = x_quad(first + row + 6u, column);
+    let c7 = x_quad(first + row + 7u, column);
+    let quads = HEAD_STRIDE / 4u;
+    for (var n = 0u; n < STATE_STRIDE / 4u; n++) {
+        let i = (head * STATE_STRIDE + 4u * n) * quads + p / 4u;
+        let s = Rows4(state[i], state[i + quads], state[i + 2u * quads], state[i + 3u * quads]);
+        sums[0] += times(x[c0 + n], s);
+        sums[1] += times(x[c1 + n], s);
+        sums[2] += times(x[c2 + n], s);
+        sums[3] += times(x[c3 + n], s);
+        sums[4] += times(x[c4 + n], s);
+        sums[5] += times(x[c5 + n], s);
+        sums[6] += times(x[c6 + n], s);
+        sums[7] += times(x[c7 + n], s);
     }
+    sums[0] *= decay[row];
+    sums[1] *= decay[row + 1u];
+    sums[2] *= decay[row + 2u];
+    sums[3] *= decay[row + 3u];
+    sums[4] *= decay[row + 4u];
+    sums[5] *= decay[row + 5u];
+    sums[6] *= decay[row + 6u];
+    sums[7] *= decay[row + 7u];
 }
 
-// sums += what the chunk's own rows give to each other.
-fn read_rows(lane: u32, head: u32, tile: u32, first: u32) {
+// The factors of 32 rows s in each row l; an invocation stages one row l, from the row itself
+// back. `sum` is what lies between l and the last of them; the result, between l and the first.
+fn stage_factors(lane: u32, head: u32, first: u32, first_s: u32, sum: f32) -> f32 {
     let group = head / (HEADS / GROUPS);
     let a = scalars[HEADS + head];
     let source = (min(first + lane, step.rows - 1u) * SCORES_STRIDE + group * 64u) / 4u;
-    // An invocation stages one row of left, from the row itself back to the chunk's first.
-    var sum = 0.0;
-    for (var unit = min(64u, step.rows - first + 31u) / 32u; unit > 0u; unit--) {
-        let first_s = (unit - 1u) * 32u;
-        for (var quad = 8u; quad > 0u; quad--) {
-            let s = first_s + (quad - 1u) * 4u;
-            var weights = vec4<f32>();
-            if (s + 3u <= lane) {
-                weights.w = exp(sum) * dt[s + 3u];
-                sum += dt[s + 3u] * a;
-            }
-            if (s + 2u <= lane) {
-                weights.z = exp(sum) * dt[s + 2u];
-                sum += dt[s + 2u] * a;
-            }
-            if (s + 1u <= lane) {
-                weights.y = exp(sum) * dt[s + 1u];
-                sum += dt[s + 1u] * a;
-            }
-            if (s <= lane) {
-                weights.x = exp(sum) * dt[s];
-                sum += dt[s] * a;
-                weights *= scores[source + s / 4u];
-            }
-            left[lane * 8u + quad - 1u] = weights;
+    var between = sum;
+    for (var quad = 8u; quad > 0u; quad--) {
+        let s = first_s + (quad - 1u) * 4u;
+        var row = vec4<f32>();
+        if (s + 3u <= lane) {
+            row.w = exp(between) * dt[s + 3u];
+            between += dt[s + 3u] * a;
         }
-        stage_x(lane, first + first_s, head * HEAD_STRIDE + tile * 16u);
-        workgroupBarrier();
-        multiply(lane / 4u * 4u, lane % 4u);
-        workgroupBarrier();
+        if (s + 2u <= lane) {
+            row.z = exp(between) * dt[s + 2u];
+            between += dt[s + 2u] * a;
+        }
+        if (s + 1u <= lane) {
+            row.y = exp(between) * dt[s + 1u];
+            between += dt[s + 1u] * a;
+        }
+        if (s <= lane) {
+            row.x = exp(between) * dt[s];
+            between += dt[s] * a;
+            row *= scores[source + s / 4u];
+        }
+        factors[lane * 8u + quad - 1u] = row;
+    }
+    return between;
+}
+
+// sums += what 32 rows from first_s on give to rows from `row` on; later rows give nothing.
+fn read_rows(column: u32, first: u32, first_s: u32, row: u32) {
+    for (var quad = 0u; quad < 8u && first_s + 4u * quad < row + 8u; quad++) {
+        let s = first + first_s + 4u * quad;
+        let v = Rows4(
+            x[x_quad(s, column)], x[x_quad(s + 1u, column)], x[x_quad(s + 2u, column)], x[x_quad(s + 3u, column)],
+        );
+        let i = row * 8u + quad;
+        sums[0] += times(factors[i], v);
+        sums[1] += times(factors[i + 8u], v);
+        sums[2] += times(factors[i + 16u], v);
+        sums[3] += times(factors[i + 24u], v);
+        sums[4] += times(factors[i + 32u], v);
+        sums[5] += times(factors[i + 40u], v);
+        sums[6] += times(factors[i + 48u], v);
+        sums[7] += times(factors[i + 56u], v);
     }
 }
 
@@ -176,49 +171,78 @@ fn store(row: u32, head: u32, p: u32, sum: vec4<f32>) {
     if (p + 3u < HEAD_DIM) { y[i + 3u] = value.w * silu(projected[z + 3u]); }
 }
 
-// S after the chunk, 64 of its rows at a time.
-fn write_state(lane: u32, head: u32, tile: u32, first: u32) {
+fn decay_state(i: u32, sum: vec4<f32>) {
+    state[i] = decay[63] * state[i] + sum;
+}
+
+// S after the chunk: of every 64 of its rows, the eight from `row` on.
+fn write_state(head: u32, p: u32, first: u32, row: u32) {
     let column = HEADS * HEAD_STRIDE + head / (HEADS / GROUPS) * STATE_STRIDE;
-    for (var n = 0u; n < STATE_STRIDE; n += 64u) {
-        sums = array<vec4<f32>, 4>();
-        for (var s = 0u; s < min(64u, step.rows - first); s += 32u) {
-            for (var i = lane; i < 512u; i += 64u) {
-                // Of a state of 32 rows, the second half of the tile is not written.
-                let quad = min(n + i % 16u * 4u, STATE_STRIDE - 4u);
-                left[i] = input[s + i / 16u] * x[x_quad(first + s + i / 16u, column + quad)];
-            }
-            stage_x(lane, first + s, head * HEAD_STRIDE + tile * 16u);
-            workgroupBarrier();
-            multiply_transposed(lane / 4u * 4u, lane % 4u);
-            workgroupBarrier();
+    for (var n = row; n < STATE_STRIDE; n += 64u) {
+        sums = array<vec4<f32>, 8>();
+        for (var s = 0u; s < min(64u, step.rows - first); s++) {
+            let v = input[s] * x[x_quad(first + s, head * HEAD_STRIDE + p)];
+            let i = x_quad(first + s, column + n);
+            let low = x[i];
+            let high = x[i + 1u];
+            sums[0] += low.x * v;
+            sums[1] += low.y * v;
+            sums[2] += low.z * v;
+            sums[3] += low.w * v;
+            sums[4] += high.x * v;
+            sums[5] += high.y * v;
+            sums[6] += high.z * v;
+            sums[7] += high.w * v;
         }
-        let row = n + lane / 4u * 4u;
-        if (row < STATE_STRIDE) {
-            let quads = HEAD_STRIDE / 4u;
-            let i = (head * STATE_STRIDE + row) * quads + tile * 4u + lane % 4u;
-            state[i] = decay[63] * state[i] + sums[0];
-            state[i + quads] = decay[63] * state[i + quads] + sums[1];
-            state[i + 2u * quads] = decay[63] * state[i + 2u * quads] + sums[2];
-            state[i + 3u * quads] = decay[63] * state[i + 3u * quads] + sums[3];
-        }
+        let quads = HEAD_STRIDE / 4u;
+        let i = (head * STATE_STRIDE + n) * quads + p / 4u;
+        decay_state(i, sums[0]);
+        decay_state(i + quads, sums[1]);
+        decay_state(i + 2u * quads, sums[2]);
+        decay_state(i + 3u * quads, sums[3]);
+        decay_state(i + 4u * quads, sums[4]);
+        decay_state(i + 5u * quads, sums[5]);
+        decay_state(i + 6u * quads, sums[6]);
+        decay_state(i + 7u * quads, sums[7]);
     }
 }
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let tile = group.x;
     let head = group.y;
+    let row = lane / 8u * 8u;
+    let p = group.x * 32u + lane % 8u * 4u;
+    let has_columns = p < HEAD_STRIDE;
     for (var first = 0u; first < step.rows; first += 64u) {
+        let has_rows = has_columns && first + row < step.rows;
         stage_decays(lane, head, first);
-        read_state(lane, head, tile, first);
-        read_rows(lane, head, tile, first);
-        let row = first + lane / 4u * 4u;
-        let p = tile * 16u + lane % 4u * 4u;
-        store(row, head, p, sums[0]);
-        store(row + 1u, head, p, sums[1]);
-        store(row + 2u, head, p, sums[2]);
-        store(row + 3u, head, p, sums[3]);
-        write_state(lane, head, tile, first);
+        sums = array<vec4<f32>, 8>();
+        if (has_rows) {
+            read_state(head, p, first, row);
+        }
+        var between = 0.0;
+        for (var unit = min(64u, step.rows - first + 31u) / 32u; unit > 0u; unit--) {
+            let first_s = (unit - 1u) * 32u;
+            between = stage_factors(lane, head, first, first_s, between);
+            workgroupBarrier();
+            if (has_rows) {
+                read_rows(head * HEAD_STRIDE + p, first, first_s, row);
+            }
+            workgroupBarrier();
+        }
+        if (has_rows) {
+            store(first + row, head, p, sums[0]);
+            store(first + row + 1u, head, p, sums[1]);
+            store(first + row + 2u, head, p, sums[2]);
+            store(first + row + 3u, head, p, sums[3]);
+            store(first + row + 4u, head, p, sums[4]);
+            store(first + row + 5u, head, p, sums[5]);
+            store(first + row + 6u, head, p, sums[6]);
+            store(first + row + 7u, head, p, sums[7]);
+        }
+        if (has_columns) {
+            write_state(head, p, first, row);
+        }
         storageBarrier();
         workgroupBarrier();
     }

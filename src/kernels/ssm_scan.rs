@@ -49,7 +49,7 @@ impl KernelRules for SsmScan {
     }
 
     fn workgroups(&self, _step: Step) -> [u32; 3] {
-        [self.shape.head_stride() / 16, self.shape.head_count, 1]
+        [self.shape.head_stride().div_ceil(32), self.shape.head_count, 1]
     }
 
     fn operations(&self, step: Step) -> u64 {
