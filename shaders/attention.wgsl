@@ -179,11 +179,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let count = min(4u * QUADS, range.y - first);
         for (var i = 0u; i < count; i++) {
             let v = value(first + i, kv + lane);
-            a.total += tile_weights[i];
-            a.sums += outer(tile_weights[i], v);
+            let w = tile_weights[i];
+            a.total += w;
+            a.sums += outer(w, v);
             if (PARTS > 1u) {
-                b.total += tile_weights[4u * QUADS + i];
-                b.sums += outer(tile_weights[4u * QUADS + i], v);
+                let u = tile_weights[4u * QUADS + i];
+                b.total += u;
+                b.sums += outer(u, v);
             }
         }
     }
