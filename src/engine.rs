@@ -28,7 +28,7 @@ use load::{CHUNK_PLAN, Planned, STEP_PLAN};
 pub use choice::Prediction;
 pub use first_difference::{Difference, first_difference, normalised_error};
 pub use generate::{Completion, Event, GenerateRequest, Prompt, Timings, Usage, log_probability};
-pub use load::{DeviceChoice, LoadOptions, Memory, PlannedStep, Progress};
+pub use load::{CompileAhead, DeviceChoice, LoadOptions, Memory, PlannedStep, Progress};
 pub use model_text::{ModelText, Thinking};
 pub use profile::{KernelProfile, Profile, ProfileRequest, StepProfile};
 pub use quantise::{QuantiseReport, QuantisedTensor, quantise};
@@ -102,6 +102,8 @@ pub struct Info {
     pub kernels: Vec<String>,
     /// Milliseconds from the first byte read to ready.
     pub load_ms: f64,
+    /// Milliseconds of these that pipelines were waited for, once weights were there.
+    pub compile_ms: f64,
 }
 
 /// A tensor, as `inspect` shows it.
@@ -162,6 +164,7 @@ pub struct Engine {
     fallback_reason: Option<String>,
     text: ModelText,
     load_ms: f64,
+    compile_ms: f64,
     /// Tokens whose state the executor holds.
     past: Vec<u32>,
     /// What all plans share besides matrices.
@@ -257,6 +260,7 @@ impl Engine {
         }
         let (gpu, predicted, slower) = choice::quicker(options.device, gpu, &planned).await?;
         let mut executor = planned.allocate(gpu).await?;
+        let compiled = planned.compile_ahead(options, &executor)?;
         planned.upload(&checkpoint, &mut executor, progress).await?;
         let total_bytes = planned.memory().weights_bytes;
         let mut report = |phase| {
@@ -264,9 +268,12 @@ impl Engine {
             progress(Progress { phase, loaded_bytes: total_bytes, total_bytes, file });
         };
         report("compile");
-        for plan in planned.plans.iter().chain([&planned.tail.plan]) {
+        let uploaded = Instant::now();
+        compiled.await;
+        for plan in planned.all_plans() {
             executor.prepare(plan).await?;
         }
+        let compile_ms = milliseconds(uploaded);
         let memory = Memory { peak_gpu_bytes: executor.gpu_bytes(), ..planned.memory() };
         let mut engine = Engine {
             name: checkpoint.name.clone(),
@@ -289,6 +296,7 @@ impl Engine {
             fallback_reason: no_gpu.or(slower),
             text,
             load_ms: 0.0,
+            compile_ms,
             past: Vec::new(),
             running: None,
         };
@@ -340,6 +348,7 @@ impl Engine {
             kv_format: self.kv_format,
             kernels,
             load_ms: self.load_ms,
+            compile_ms: self.compile_ms,
         }
     }
 

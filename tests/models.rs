@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use common::cache;
@@ -12,7 +13,7 @@ use common::gguf::{Gguf, array, f32_bytes, formats, kind, tiny_llama};
 use common::nemotron_h::tiny_nemotron_h;
 use common::safetensors::{Folder, f32_file};
 use serde_json::{Value, json};
-use tablm::engine::{DeviceChoice, Engine, LoadOptions, estimate, normalised_error};
+use tablm::engine::{CompileAhead, DeviceChoice, Engine, LoadOptions, estimate, normalised_error};
 use tablm::error::{Code, Error};
 use tablm::formats::Format;
 use tablm::kernels::CacheFormat;
@@ -55,6 +56,33 @@ fn check_error(error: &Error, code: Code, words: &[&str]) {
     for word in words {
         assert!(error.message().contains(word), "{word:?} is not in {error}");
     }
+}
+
+#[test]
+fn pipelines_are_told_before_weights_are_read() {
+    pollster::block_on(async {
+        if !devices().await.contains(&DeviceChoice::Gpu) {
+            return;
+        }
+        let told = Rc::new(Cell::new(0));
+        let note = told.clone();
+        let compile_ahead = CompileAhead(Rc::new(move |pipelines| {
+            note.set(note.get() + pipelines.len());
+            Box::pin(std::future::ready(()))
+        }));
+        let options = LoadOptions {
+            device: DeviceChoice::Gpu,
+            compile_ahead: Some(compile_ahead),
+            ..LoadOptions::default()
+        };
+        let mut at_first = None;
+        let model = files(&tiny_llama(64, Format::Q4_0));
+        let mut progress = |_| {
+            at_first.get_or_insert(told.get());
+        };
+        let info = Engine::load(model, &options, &mut progress).await.unwrap().info();
+        assert_eq!((at_first, told.get()), (Some(info.pipelines), info.pipelines));
+    });
 }
 
 #[test]

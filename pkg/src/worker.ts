@@ -5,6 +5,7 @@ import { TabLMError, throwIfAborted, toPlainError, toTabLMError } from "./errors
 import { Meter } from "./meter.js";
 import { deleteModel, listModels, openModel, peekModel, verifyModel } from "./model_store.js";
 import { modelsFolder, storageEstimate } from "./opfs.js";
+import { compileAhead, forgetPipelines, noteDevices } from "./pipelines.js";
 import type { Call, EngineDelta, EngineOptions, FromWorker, GenerationEnd, ToWorker } from "./protocol.js";
 import type { EngineRequest } from "./request.js";
 import type { SourceDescription } from "./source.js";
@@ -28,6 +29,8 @@ interface EngineProgress {
   totalBytes?: number | null;
   file?: string;
 }
+
+noteDevices();
 
 const scope = globalThis as unknown as WorkerScope;
 const running = new Map<number, AbortController>();
@@ -100,7 +103,7 @@ async function load(source: SourceDescription, options: EngineOptions, signal: A
       const { phase, loadedBytes = 0, totalBytes = null, file = "" } = JSON.parse(json) as EngineProgress;
       meter.report(phase, file, loadedBytes, totalBytes);
     };
-    engine = await guarded(() => Engine.load(files, JSON.stringify(options), onProgress));
+    engine = await guarded(() => Engine.load(files, JSON.stringify(options), onProgress, compileAhead));
     throwIfAborted(signal);
     modelName = source.name;
     const onGpu = (JSON.parse(engine.info()) as ModelInfo).device.backend !== "cpu";
@@ -111,6 +114,7 @@ async function load(source: SourceDescription, options: EngineOptions, signal: A
     if (toTabLMError(error).code === "malformed") await model.discard().catch(() => undefined);
     throw error;
   } finally {
+    forgetPipelines();
     model.close();
   }
 }

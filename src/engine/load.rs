@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::executor::Executor;
 use crate::cpu::CpuExecutor;
 use crate::error::{Code, Error, Result};
-use crate::gpu::{AdapterReport, Gpu, GpuExecutor, MAX_PICKS, buffer_bytes};
+use crate::gpu::{AdapterReport, Gpu, GpuExecutor, MAX_PICKS, PipelineText, buffer_bytes};
 use crate::kernels::{CacheFormat, Picked, Rows, Step};
 use crate::models::{self, Architecture, Shape};
 use crate::plan::{
@@ -15,6 +15,7 @@ use crate::plan::{
     stack,
 };
 use crate::weights::quantise::{Loss, Target};
+use crate::weights::source::LocalFuture;
 use crate::weights::{Checkpoint, Tensor};
 
 /// Uploads in flight before we wait for the GPU.
@@ -72,6 +73,20 @@ pub struct LoadOptions {
     /// at most 3.
     #[serde(skip)]
     pub run_ahead: Option<usize>,
+    /// What compiles pipelines beside the upload, where there is such a thing.
+    #[serde(skip)]
+    pub compile_ahead: Option<CompileAhead>,
+}
+
+/// Compiles pipelines, so that the GPU's interface has them when they are asked for; a failure is
+/// met then.
+#[derive(Clone)]
+pub struct CompileAhead(pub Rc<dyn Fn(Vec<PipelineText>) -> LocalFuture<'static, ()>>);
+
+impl std::fmt::Debug for CompileAhead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CompileAhead")
+    }
 }
 
 /// How far a load is.
@@ -234,6 +249,26 @@ impl<'a> Planned<'a> {
                 GpuExecutor::new(gpu, &self.resources, slots, self.staging_words).await?,
             )),
             None => Executor::Cpu(Box::new(CpuExecutor::new(&self.resources, slots)?)),
+        })
+    }
+
+    /// Every plan, in the order in which their slots were assigned.
+    pub(super) fn all_plans(&self) -> impl Iterator<Item = &Plan> {
+        self.plans.iter().chain([&self.tail.plan])
+    }
+
+    /// Begins to compile what the plans need, where that can go on beside other work.
+    pub(super) fn compile_ahead(
+        &self,
+        options: &LoadOptions,
+        executor: &Executor,
+    ) -> Result<LocalFuture<'static, ()>> {
+        Ok(match (&options.compile_ahead, executor) {
+            (Some(CompileAhead(compile)), Executor::Gpu(_)) => {
+                let kernels = self.all_plans().flat_map(|plan| &plan.kernels);
+                compile(PipelineText::of(kernels.map(|planned| &planned.kernel))?)
+            }
+            _ => Box::pin(std::future::ready(())),
         })
     }
 

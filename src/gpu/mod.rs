@@ -17,3 +17,4 @@ mod upload;
 pub use counted::StepCounters;
 pub use device::{AdapterReport, Gpu, buffer_bytes};
 pub use executor::{GpuExecutor, MAX_PICKS};
+pub use pipeline::PipelineText;

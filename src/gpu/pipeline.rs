@@ -1,7 +1,9 @@
 //! Compiled kernels: one pipeline for each shader, weight format and set of constants.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
+
+use serde::Serialize;
 
 use super::{Gpu, shader};
 use crate::error::Result;
@@ -20,6 +22,45 @@ type Text = (&'static str, Vec<Import>, Option<Format>);
 /// A shader and its constants (as bits: they are compared, not computed with).
 type Key = (Text, Vec<u64>);
 
+fn key(kernel: &Kernel) -> Key {
+    let format = kernel.matrix().map(|matrix| matrix.format);
+    let bits = kernel.constants().iter().map(|(_, value)| value.to_bits()).collect();
+    ((kernel.name(), kernel.imports(), format), bits)
+}
+
+/// A pipeline by what makes it equal to another.
+#[derive(Debug, Clone, Serialize)]
+pub struct PipelineText {
+    label: &'static str,
+    code: String,
+    constants: BTreeMap<&'static str, f64>,
+    /// WebGPU's buffer types, of each bind group.
+    groups: Vec<Vec<&'static str>>,
+}
+
+impl PipelineText {
+    /// Those that these kernels need.
+    pub fn of<'a>(kernels: impl Iterator<Item = &'a Kernel>) -> Result<Vec<Self>> {
+        let mut seen = HashSet::new();
+        let text = |kernel: &Kernel| -> Result<Self> {
+            let format = kernel.matrix().map(|matrix| matrix.format);
+            let name = |ty: &wgpu::BufferBindingType| match ty {
+                wgpu::BufferBindingType::Uniform => "uniform",
+                wgpu::BufferBindingType::Storage { read_only: true } => "read-only-storage",
+                wgpu::BufferBindingType::Storage { read_only: false } => "storage",
+            };
+            let groups = binding_types(kernel, format);
+            Ok(Self {
+                label: kernel.name(),
+                code: shader::assemble(kernel.shader(), &kernel.imports(), format)?,
+                constants: kernel.constants().into_iter().collect(),
+                groups: groups.iter().map(|types| types.iter().map(name).collect()).collect(),
+            })
+        };
+        kernels.filter(|kernel| seen.insert(key(kernel))).map(text).collect()
+    }
+}
+
 /// Pipelines compiled so far.
 #[derive(Default)]
 pub(super) struct PipelineCache {
@@ -37,9 +78,7 @@ impl PipelineCache {
     pub(super) fn get(&mut self, gpu: &Gpu, kernel: &Kernel) -> Result<Rc<Pipeline>> {
         let format = kernel.matrix().map(|matrix| matrix.format);
         let constants = kernel.constants();
-        let bits = constants.iter().map(|(_, value)| value.to_bits()).collect();
-        let text = (kernel.name(), kernel.imports(), format);
-        let key = (text.clone(), bits);
+        let key = key(kernel);
         if let Some(pipeline) = self.pipelines.get(&key) {
             return Ok(pipeline.clone());
         }
@@ -50,7 +89,7 @@ impl PipelineCache {
             bind_group_layouts: &references,
             immediate_size: 0,
         });
-        let module = match self.modules.entry(text) {
+        let module = match self.modules.entry(key.0.clone()) {
             std::collections::hash_map::Entry::Occupied(module) => module.into_mut(),
             std::collections::hash_map::Entry::Vacant(empty) => {
                 let text = shader::assemble(kernel.shader(), &kernel.imports(), format)?;
@@ -77,7 +116,8 @@ impl PipelineCache {
     }
 }
 
-fn layouts(gpu: &Gpu, kernel: &Kernel, format: Option<Format>) -> Vec<wgpu::BindGroupLayout> {
+/// What is bound, group by group.
+fn binding_types(kernel: &Kernel, format: Option<Format>) -> Vec<Vec<wgpu::BufferBindingType>> {
     let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
     let mut groups = vec![vec![wgpu::BufferBindingType::Uniform]];
     groups[0].extend(kernel.bindings().iter().map(|binding| storage(!binding.write)));
@@ -85,6 +125,10 @@ fn layouts(gpu: &Gpu, kernel: &Kernel, format: Option<Format>) -> Vec<wgpu::Bind
         let planes = format.rules().plane_row_bytes(crate::formats::UNIT * 8).len();
         groups.push(vec![storage(true); planes]);
     }
+    groups
+}
+
+fn layouts(gpu: &Gpu, kernel: &Kernel, format: Option<Format>) -> Vec<wgpu::BindGroupLayout> {
     let layout = |types: &Vec<wgpu::BufferBindingType>| {
         let entry = |(binding, ty): (usize, &wgpu::BufferBindingType)| wgpu::BindGroupLayoutEntry {
             binding: binding as u32,
@@ -96,5 +140,5 @@ fn layouts(gpu: &Gpu, kernel: &Kernel, format: Option<Format>) -> Vec<wgpu::Bind
         let label = Some(kernel.name());
         gpu.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries })
     };
-    groups.iter().map(layout).collect()
+    binding_types(kernel, format).iter().map(layout).collect()
 }

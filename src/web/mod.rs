@@ -15,9 +15,9 @@ use std::rc::Rc;
 use js_sys::{Function, Promise, Reflect};
 use serde_json::json;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::future_to_promise;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
-use crate::engine::{Engine, Event, LoadOptions, estimate as estimate_model, probe_gpu};
+use crate::engine::{CompileAhead, Engine, Event, LoadOptions, estimate as estimate_model, probe_gpu};
 use crate::error::{Code, Error, Result};
 use crate::text::answer::Delta;
 
@@ -65,10 +65,25 @@ pub struct WebEngine {
 
 #[wasm_bindgen(js_class = Engine)]
 impl WebEngine {
-    /// Loads a model from `SourceFile`s; `options` is JSON, `on_progress` gets JSON.
-    pub fn load(files: Vec<JsValue>, options: &str, on_progress: Function) -> Promise {
+    /// Loads a model from `SourceFile`s; `options` is JSON, `on_progress` and `compile_ahead` get JSON.
+    pub fn load(
+        files: Vec<JsValue>,
+        options: &str,
+        on_progress: Function,
+        compile_ahead: Function,
+    ) -> Promise {
         let options = read_options(options);
         promise(async move {
+            let compile_ahead = CompileAhead(Rc::new(move |texts| {
+                let begun = to_json(&texts).map(|json| compile_ahead.call1(&JsValue::NULL, &json));
+                Box::pin(async move {
+                    if let Ok(Ok(promise)) = begun.map(|begun| begun?.dyn_into::<Promise>()) {
+                        // What failed is met again when the pipeline is asked for.
+                        let _ = JsFuture::from(promise).await;
+                    }
+                })
+            }));
+            let options = LoadOptions { compile_ahead: Some(compile_ahead), ..options? };
             let files = source::files(files)?;
             let mut progress = |progress| {
                 if let Ok(json) = to_json(&progress) {
@@ -76,7 +91,7 @@ impl WebEngine {
                     let _ = on_progress.call1(&JsValue::NULL, &json);
                 }
             };
-            let engine = Engine::load(files, &options?, &mut progress).await?;
+            let engine = Engine::load(files, &options, &mut progress).await?;
             Ok(WebEngine { engine: Rc::new(RefCell::new(Some(engine))) }.into())
         })
     }

@@ -13,7 +13,13 @@ export interface SourceFile {
 export class Engine {
   private constructor();
   /** `options`: JSON `{contextLength?, device?, quantise?}`; `onProgress`: JSON `{phase, loadedBytes, totalBytes, file}`. */
-  static load(files: SourceFile[], options: string, onProgress: (json: string) => void): Promise<Engine>;
+  static load(
+    files: SourceFile[],
+    options: string,
+    onProgress: (json: string) => void,
+    /** Gets the pipelines that will be asked for, JSON `[{label, code, constants, groups}]`; may compile them ahead. */
+    compileAhead: (json: string) => Promise<void>,
+  ): Promise<Engine>;
   /** JSON: architecture, parameters, contextLength, device, memory, step. */
   info(): string;
   /** Starts a request, given as JSON. */
