@@ -7,12 +7,15 @@
 //   unit_scale(unit): by what to multiply products with that unit;
 //   input_share(row, slot): what this lane knows of a scale for all of the row, summed over lanes
 //   input_scale(sum): to become that scale.
+// The bias is what is added to the sums of quads, and how many bindings it has before the epilogue's:
+//   biased(rows, sums), BIASES.
 // The epilogue is what becomes of the outputs:
 //   quad_rows(quad): rows of the weights that make a quad of outputs; past the end, any;
 //   finish(lane, owns, row, quad, sums): called last, by the whole workgroup; an invocation
 //   that owns a quad has its sums.
 #import lib/weights32
 #import prologue
+#import bias
 #import epilogue
 override ABOVE: u32; // rows of other tensors above the first
 override COLUMNS: u32;
@@ -31,7 +34,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let slot = lane % LANES;
     let quad = group.x * (64u / LANES) + lane / LANES;
     // Rows past the end repeat the last one; their sums are not written.
-    let rows = ABOVE + min(quad_rows(quad), vec4<u32>(ROWS - 1u));
+    let own_rows = min(quad_rows(quad), vec4<u32>(ROWS - 1u));
+    let rows = ABOVE + own_rows;
     let row = group.y * (X_STRIDE / 4u);
     let share = input_share(group.y, slot);
     var sums = vec4<f32>();
@@ -56,5 +60,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             total_share += partial_share[other];
         }
     }
-    finish(lane, slot == 0u, group.y, quad, input_scale(total_share) * sums);
+    finish(lane, slot == 0u, group.y, quad, biased(own_rows, input_scale(total_share) * sums));
 }

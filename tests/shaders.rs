@@ -15,7 +15,7 @@ use tablm::kernels::{
     Activation, AttentionShape, Buffer, CacheFormat, Function, Kernel, Pairing, RotaryTable, Rows,
     SHADER_PIECES, ScanBuffers, ScanShape, Step, shader_piece,
 };
-use tablm::plan::{Plan, PlanBuilder, Resources, Tail, TensorShapes, fuse, stack};
+use tablm::plan::{Linear, Plan, PlanBuilder, Resources, Tail, TensorShapes, fuse, stack};
 
 /// What the WebGPU specification guarantees.
 const STORAGE_BUFFERS: usize = 8;
@@ -24,7 +24,7 @@ const INVOCATIONS: u32 = 256;
 const WORKGROUPS: u32 = 65_535;
 
 /// Folders of what kernels import.
-const PIECES: &[&str] = &["caches", "epilogues", "lib", "prologues"];
+const PIECES: &[&str] = &["biases", "caches", "epilogues", "lib", "prologues"];
 
 /// Weights of a row: whole blocks of every format.
 const COLUMNS: u32 = 512;
@@ -102,7 +102,7 @@ fn plan(format: Format, capacity: u32, max_binding_bytes: u64, fused: bool) -> P
     resources.check_complete("test").unwrap();
     if fused {
         stack(&mut plans, &mut resources);
-        plans = plans.into_iter().map(fuse).collect();
+        plans = plans.into_iter().map(|plan| fuse(plan, &mut resources)).collect();
     }
     let mut plan = plans.remove(0);
     plan.kernels.extend(Tail::new(&mut resources, VOCABULARY, 16).plan.kernels);
@@ -124,7 +124,10 @@ fn feed_forward(plan: &mut PlanBuilder<'_, '_>, x: Activation, vector: Buffer) {
     let h = plan.elementwise(h, Function::ReluSquared);
     let y = product(plan, "narrow", h);
     let residual = plan.add(residual, y);
-    let [q, k, v] = ["q", "k", "v"].map(|name| product(plan, name, residual));
+    let [q, k, v] = ["q", "k", "v"].map(|name| {
+        let weight = plan.resources.weight_matrix(&format!("square {name}"), COLUMNS, COLUMNS);
+        plan.linear(Linear { weight, bias: Some(vector) }, residual)
+    });
     let [keys, values] = ["wide keys", "wide values"].map(|name| plan.resources.cache(name, 512, CONTEXT));
     plan.cache_store(k, keys);
     plan.cache_store(v, values);

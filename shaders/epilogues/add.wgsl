@@ -1,7 +1,7 @@
 // y[row, FIRST_ROW + o] = residual[row, FIRST_ROW + o] + outputs.
 #import lib/quads
 
-@group(0) @binding(3) var<storage, read> residual: array<f32>; // [rows, Y_STRIDE]
+@group(0) @binding(3 + BIASES) var<storage, read> residual: array<f32>; // [rows, Y_STRIDE]
 
 fn finish(lane: u32, owns: bool, row: u32, quad: u32, sums: vec4<f32>) {
     if (owns) {

@@ -5,9 +5,9 @@
 override WEIGHTED_STRIDE: u32;
 override SQUARES: u32; // words behind the columns
 
-@group(0) @binding(3) var<storage, read> residual: array<f32>; // [rows, Y_STRIDE]
-@group(0) @binding(4) var<storage, read> weight: array<f32>; // [ROWS]
-@group(0) @binding(5) var<storage, read_write> weighted: array<f32>; // [rows, WEIGHTED_STRIDE]
+@group(0) @binding(3 + BIASES) var<storage, read> residual: array<f32>; // [rows, Y_STRIDE]
+@group(0) @binding(4 + BIASES) var<storage, read> weight: array<f32>; // [ROWS]
+@group(0) @binding(5 + BIASES) var<storage, read_write> weighted: array<f32>; // [rows, WEIGHTED_STRIDE]
 
 var<workgroup> squares: array<f32, 64>;
 

@@ -11,8 +11,8 @@ override HEAD_DIM: u32;
 override HALF: u32; // pairs of a head that turn
 override HALVES: u32; // 1 if pairs are HALF apart, 0 if they are neighbours
 
-@group(0) @binding(2) var<storage, read_write> q: array<vec2<f32>>; // [rows, Y_STRIDE / 2]
-@group(0) @binding(5) var<storage, read> table: array<f32>; // [context, 2·HALF], cosines then sines
+@group(0) @binding(2 + BIASES) var<storage, read_write> q: array<vec2<f32>>; // [rows, Y_STRIDE / 2]
+@group(0) @binding(5 + BIASES) var<storage, read> table: array<f32>; // [context, 2·HALF], cosines then sines
 
 fn quad_rows(quad: u32) -> vec4<u32> {
     let first = 4u * quad;

@@ -3,7 +3,7 @@
 override FIRST_ROW: u32;
 override Y_STRIDE: u32;
 
-@group(0) @binding(2) var<storage, read_write> y: array<f32>; // [rows, Y_STRIDE]
+@group(0) @binding(2 + BIASES) var<storage, read_write> y: array<f32>; // [rows, Y_STRIDE]
 
 fn quad_rows(quad: u32) -> vec4<u32> {
     return 4u * quad + vec4<u32>(0u, 1u, 2u, 3u);

@@ -162,7 +162,7 @@ impl<'a> Planned<'a> {
         }
         stack(&mut plans, &mut resources);
         if !options.unfused {
-            plans = plans.into_iter().map(fuse).collect();
+            plans = plans.into_iter().map(|plan| fuse(plan, &mut resources)).collect();
         }
         check_all_used(checkpoint, architecture, &resources)?;
         let tail = Tail::new(&mut resources, shape.vocabulary_size, context_length);

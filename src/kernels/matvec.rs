@@ -1,6 +1,8 @@
 //! Weights × one activation row at a time: the decode form of the matrix product.
 
-use super::{Activation, Binding, CpuMemory, Epilogue, Import, KernelRules, MatrixPart, Prologue, Step};
+use super::{
+    Activation, Binding, Buffer, CpuMemory, Epilogue, Import, KernelRules, MatrixPart, Prologue, Step,
+};
 use crate::formats::UNIT;
 
 /// `y[row, first_row + o] = Σ_k weights[o, k] · x[row, k]`: what [`Matvec`] and
@@ -102,7 +104,9 @@ pub struct Matvec {
     pub product: Projection,
     /// What its inputs lack.
     pub prologue: Prologue,
-    /// What becomes of its outputs.
+    /// Added to its outputs, one for each row of the matrix part.
+    pub bias: Option<Buffer>,
+    /// What becomes of its outputs then.
     pub epilogue: Epilogue,
 }
 
@@ -112,7 +116,7 @@ const TILE: u32 = 4;
 impl Matvec {
     /// The product and no more.
     pub fn new(product: Projection) -> Self {
-        Self { product, prologue: Prologue::Plain, epilogue: Epilogue::Store }
+        Self { product, prologue: Prologue::Plain, bias: None, epilogue: Epilogue::Store }
     }
 
     /// Lanes that share a tile of outputs: so few that each has some 30 units to go through, as
@@ -138,6 +142,7 @@ impl KernelRules for Matvec {
 
     fn bindings(&self) -> Vec<Binding> {
         let mut bindings = vec![Binding::read(self.product.x.buffer)];
+        bindings.extend(self.bias.map(Binding::read));
         bindings.extend(self.epilogue.bindings(self.product.y));
         bindings
     }
@@ -147,7 +152,8 @@ impl KernelRules for Matvec {
     }
 
     fn imports(&self) -> Vec<Import> {
-        let mut imports = vec![("prologue", self.prologue.file())];
+        let bias = if self.bias.is_some() { "biases/vector" } else { "biases/none" };
+        let mut imports = vec![("prologue", self.prologue.file()), ("bias", bias)];
         imports.extend(self.epilogue.imports());
         imports
     }
@@ -170,7 +176,7 @@ impl KernelRules for Matvec {
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
         let Projection { x, matrix, y } = &self.product;
-        if (self.prologue, self.epilogue) == (Prologue::Plain, Epilogue::Store) {
+        if (self.prologue, self.bias, self.epilogue) == (Prologue::Plain, None, Epilogue::Store) {
             self.product.reference(memory, step);
             return;
         }
@@ -184,7 +190,11 @@ impl KernelRules for Matvec {
                 let [output] = dots(&unpacked, [&inputs[..]]);
                 output
             });
-            let outputs: Vec<f32> = outputs.collect();
+            let mut outputs: Vec<f32> = outputs.collect();
+            for (output, bias) in outputs.iter_mut().zip(self.bias.iter().flat_map(|bias| memory.read(*bias)))
+            {
+                *output += bias;
+            }
             let together = self.outputs_of_a_workgroup() as usize;
             self.epilogue.finish(memory, &self.product, step, row, &outputs, together);
         }

@@ -303,9 +303,10 @@ macro_rules! pieces {
         pub const SHADER_PIECES: &[&str] = &[$($name),+];
 
         impl Kernel {
-    /// Name, files in the shader's slots and weight format, for people.
+    /// Name, files in the shader's slots but for `none`, and weight format, for people.
     pub fn title(&self) -> String {
         let files = self.imports().into_iter().map(|(_, file)| file.rsplit('/').next().unwrap_or(file));
+        let files = files.filter(|file| *file != "none");
         let format = self.matrix().map(|part| part.format.name());
         std::iter::once(self.name()).chain(files).chain(format).collect::<Vec<_>>().join(" ")
     }
@@ -322,6 +323,8 @@ macro_rules! pieces {
 }
 
 pieces! {
+    "biases/none",
+    "biases/vector",
     "caches/f16",
     "caches/f16_pairs",
     "caches/f16_store",

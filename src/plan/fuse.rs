@@ -6,16 +6,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Plan;
+use super::{Plan, Resources};
 use crate::kernels::{
     Activation, Add, Attention, Buffer, Cache, CacheStore, Elementwise, Epilogue, GatedActivation, Heads,
     Kernel, Matvec, Pairing, Prologue, RmsNorm, Rope, Rows, Turn, Weighted,
 };
 
 /// The plan with kernels fused.
-pub fn fuse(plan: Plan) -> Plan {
-    let mut fusion = Fusion { plan, readers: BTreeMap::new(), writers: BTreeMap::new() };
-    for rule in [Fusion::function, Fusion::gate, Fusion::heads, Fusion::residual, Fusion::norm] {
+pub fn fuse(plan: Plan, resources: &mut Resources<'_>) -> Plan {
+    let mut fusion = Fusion { plan, resources, readers: BTreeMap::new(), writers: BTreeMap::new() };
+    for rule in [Fusion::bias, Fusion::function, Fusion::gate, Fusion::heads, Fusion::residual, Fusion::norm]
+    {
         fusion.note_uses();
         let count = fusion.plan.kernels.len();
         let gone: BTreeSet<usize> =
@@ -36,14 +37,24 @@ struct Source {
 }
 
 /// A plan, and the indices of the kernels that use each buffer.
-struct Fusion {
+struct Fusion<'a, 'b> {
     plan: Plan,
+    resources: &'a mut Resources<'b>,
     readers: BTreeMap<Buffer, Vec<usize>>,
     writers: BTreeMap<Buffer, Vec<usize>>,
 }
 
 /// A rule looks at the kernel of an index, and gives the indices of those that others do now.
-impl Fusion {
+impl Fusion<'_, '_> {
+    /// `weights · x + bias`.
+    fn bias(&mut self, index: usize) -> Option<Vec<usize>> {
+        let Kernel::Add(Add { a, b, b_stride: 0, y }) = *self.kernel(index) else { return None };
+        let &[product] = &self.products_only_for(index, a.buffer)?[..] else { return None };
+        let matvec = self.matvec(product)?;
+        (matvec.bias, matvec.product.y) = (Some(b), y);
+        Some(vec![index])
+    }
+
     /// `f(weights · x)`.
     fn function(&mut self, index: usize) -> Option<Vec<usize>> {
         let Kernel::Elementwise(Elementwise { x, y, function }) = *self.kernel(index) else { return None };
@@ -63,7 +74,8 @@ impl Fusion {
         let (&[gate], &[up]) = (&gates[..], &ups[..]) else { return None };
         let [rows, rows_of_up] =
             [self.matvec(gate)?.product.matrix.rows, self.matvec(up)?.product.matrix.rows];
-        if !self.are_stacked(gate, up) || rows != rows_of_up || !rows.is_multiple_of(2) {
+        let has_bias = self.matvec(gate)?.bias.is_some();
+        if has_bias || !self.are_stacked(gate, up) || rows != rows_of_up || !rows.is_multiple_of(2) {
             return None;
         }
         self.matvec(gate)?.product.matrix.rows += rows;
@@ -103,7 +115,15 @@ impl Fusion {
             let buffers = [q.buffer, keys.buffer, values.buffer].into_iter().zip(rows);
             let buffers = buffers.map(|(buffer, rows)| if rows > 0 { buffer } else { self.nothing().buffer });
             let [q_buffer, key_buffer, value_buffer] = buffers.collect::<Vec<_>>()[..] else { return None };
+            let biases: Vec<Buffer> =
+                products[first..end].iter().filter_map(|product| self.matvec(*product)?.bias).collect();
+            let bias = match biases[..] {
+                [] => None,
+                [bias] => Some(bias),
+                _ => Some(self.resources.joined_vector(&biases)?),
+            };
             let matvec = self.matvec(products[first])?;
+            matvec.bias = bias;
             matvec.product.matrix.rows = rows.iter().sum();
             matvec.product.y = Activation { buffer: q_buffer, ..q };
             let keys = Cache { buffer: key_buffer, ..keys };
@@ -166,6 +186,7 @@ impl Fusion {
         let writers = self.writers.get(&x.buffer)?;
         let weighted = |sums| Weighted { weight, row: x.with_sums(buffer, sums) };
         let [first, ..] = writers[..] else { return None };
+        let is_read_once = self.readers.get(&x.buffer)?.len() == 1;
         match &mut self.plan.kernels[first].kernel {
             Kernel::Matvec(matvec) if parts == 1 && writers.len() == 1 => {
                 let Epilogue::Add { residual } = matvec.epilogue else { return None };
@@ -173,7 +194,7 @@ impl Fusion {
                 matvec.epilogue = Epilogue::AddSquares { residual, weighted: weighted(sums) };
                 Some(sums)
             }
-            Kernel::SsmStep(step) if writers.len() == 1 && step.shape.head_count.is_multiple_of(parts) => {
+            Kernel::SsmStep(step) if is_read_once && step.shape.head_count.is_multiple_of(parts) => {
                 let sums = step.shape.head_count;
                 (step.y, step.weight) = (x.with_sums(buffer, sums), Some(weight));
                 Some(sums)
@@ -220,10 +241,13 @@ impl Fusion {
 
     /// Whether the rows of the second product are below those of the first, for the same inputs.
     fn are_stacked(&mut self, above: usize, below: usize) -> bool {
-        let [above, below] = [above, below].map(|index| self.matvec(index).map(|it| it.product.clone()));
+        let [above, below] = [above, below].map(|index| self.matvec(index).cloned());
         above.zip(below).is_some_and(|(above, below)| {
+            let has_biases = above.bias.is_some() == below.bias.is_some();
+            let (above, below) = (above.product, below.product);
             let end = above.matrix.above + above.matrix.rows;
-            (above.matrix.matrix, above.x, end) == (below.matrix.matrix, below.x, below.matrix.above)
+            has_biases
+                && (above.matrix.matrix, above.x, end) == (below.matrix.matrix, below.x, below.matrix.above)
         })
     }
 

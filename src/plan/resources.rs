@@ -277,6 +277,17 @@ impl<'a> Resources<'a> {
         Buffer::Shared((self.shared.len() - 1) as u16)
     }
 
+    /// Vectors one after another, as f32.
+    pub(super) fn joined_vector(&mut self, vectors: &[Buffer]) -> Option<Buffer> {
+        let mut joined = Vec::new();
+        for vector in vectors {
+            let Buffer::Shared(index) = vector else { return None };
+            let SharedRole::Vector(parts) = &self.shared[usize::from(*index)].role else { return None };
+            joined.extend(parts.iter().cloned());
+        }
+        Some(self.packed_vector(joined))
+    }
+
     /// The table of rotary positions, made at load from what `table` says.
     pub fn rotary_table(&mut self, table: RotaryTable) -> Buffer {
         let (words, role) = (table.words(), SharedRole::RotaryTable(table));

@@ -1,0 +1,8 @@
+// Outputs with a bias for each row of the weights.
+const BIASES = 1; // bindings
+
+@group(0) @binding(2) var<storage, read> bias: array<f32>; // [ROWS]
+
+fn biased(rows: vec4<u32>, sums: vec4<f32>) -> vec4<f32> {
+    return sums + vec4<f32>(bias[rows.x], bias[rows.y], bias[rows.z], bias[rows.w]);
+}
