@@ -1,6 +1,6 @@
 // y[row, o] = Σ_k weights[o, k] · x[row, k], for few rows.
 // LANES invocations share a quad of outputs, each taking every LANES-th unit of 32
-// weights; a workgroup has 64 / LANES quads of one row.
+// weights; a workgroup has INVOCATIONS / LANES quads of one row.
 // Imports from the weight format: dot32.
 // The prologue is what the inputs lack:
 //   prepare(row, lane): called first, by the whole workgroup;
@@ -13,52 +13,53 @@
 //   quad_rows(quad): rows of the weights that make a quad of outputs; past the end, any;
 //   finish(lane, owns, row, quad, sums): called last, by the whole workgroup; an invocation
 //   that owns a quad has its sums.
+// The variant is how lanes work together:
+//   input_place(lane): which part of inputs this lane loads, where lanes share that;
+//   load_unit(i, place): the unit of inputs from x[i] on;
+//   total(lane, part): called once, by the whole workgroup; the parts of a quad's lanes summed, for
+//   the first of them.
 #import lib/weights32
 #import prologue
 #import bias
 #import epilogue
+#import inputs
+#import total
 override ABOVE: u32; // rows of other tensors above the first
 override COLUMNS: u32;
 override ROWS: u32;
 override X_STRIDE: u32;
-override LANES: u32; // a power of two, at most 64
+override INVOCATIONS: u32; // of a workgroup
+override LANES: u32; // a power of two, at most INVOCATIONS
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [rows, X_STRIDE / 4]
 
-var<workgroup> partial: array<vec4<f32>, 64>;
-var<workgroup> partial_share: array<f32, 64>;
+// What a lane adds to a quad of outputs, and to the scale of the row.
+struct Part {
+    sums: vec4<f32>,
+    share: f32,
+}
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     prepare(group.y, lane);
     let slot = lane % LANES;
-    let quad = group.x * (64u / LANES) + lane / LANES;
+    let quad = group.x * (INVOCATIONS / LANES) + lane / LANES;
     // Rows past the end repeat the last one; their sums are not written.
     let own_rows = min(quad_rows(quad), vec4<u32>(ROWS - 1u));
     let rows = ABOVE + own_rows;
     let row = group.y * (X_STRIDE / 4u);
-    let share = input_share(group.y, slot);
-    var sums = vec4<f32>();
+    let place = input_place(lane);
+    var part = Part(vec4<f32>(), input_share(group.y, slot));
     for (var unit = slot; unit * 32u < COLUMNS; unit += LANES) {
-        let i = row + unit * 8u;
-        let v = inputs32(x[i], x[i + 1u], x[i + 2u], x[i + 3u], x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]);
-        sums += unit_scale(unit) * vec4<f32>(
+        let v = load_unit(row + unit * 8u, place);
+        part.sums += unit_scale(unit) * vec4<f32>(
             dot32(rows.x, unit, v),
             dot32(rows.y, unit, v),
             dot32(rows.z, unit, v),
             dot32(rows.w, unit, v),
         );
     }
-    partial[lane] = sums;
-    partial_share[lane] = share;
-    workgroupBarrier();
-    // One barrier and a short loop: on software adapters a barrier costs more than the sums.
-    var total_share = share;
-    if (slot == 0u) {
-        for (var other = lane + 1u; other < lane + LANES; other++) {
-            sums += partial[other];
-            total_share += partial_share[other];
-        }
-    }
-    finish(lane, slot == 0u, group.y, quad, biased(own_rows, input_scale(total_share) * sums));
+    part = total(lane, part);
+    let sums = biased(own_rows, input_scale(part.share) * part.sums);
+    finish(lane, slot == 0u, group.y, quad, sums);
 }

@@ -35,7 +35,7 @@ pub use quantise::{QuantiseReport, QuantisedTensor, quantise};
 
 use crate::error::{Code, Error, Result};
 use crate::gpu::{AdapterReport, Gpu, MAX_PICKS, StepCounters};
-use crate::kernels::{CacheFormat, Step};
+use crate::kernels::{CacheFormat, Kernel, Step};
 use crate::plan::{Plan, SharedBuffer, StateKind, Tail};
 use crate::text::sampler::SamplerOptions;
 use crate::weights::Checkpoint;
@@ -98,7 +98,7 @@ pub struct Info {
     /// How keys and values are kept.
     #[serde(rename = "kvFormat")]
     pub kv_format: CacheFormat,
-    /// Kernels in use, with the weight format where there is one.
+    /// Kernels in use, with the weight format and the variant where there is one.
     pub kernels: Vec<String>,
     /// Milliseconds from the first byte read to ready.
     pub load_ms: f64,
@@ -192,6 +192,10 @@ pub async fn estimate(
     adapter: Option<&AdapterReport>,
 ) -> Result<Estimate> {
     let checkpoint = Checkpoint::open(files).await?;
+    let options = &match adapter {
+        Some(adapter) => options.on(adapter)?,
+        None => options.clone(),
+    };
     let allowed = adapter.map_or(load::GUARANTEED_BINDING_BYTES, AdapterReport::max_bound_bytes);
     let planned = Planned::new(&checkpoint, options, allowed)?;
     let misfit = adapter.and_then(|adapter| planned.misfit(&checkpoint, options, adapter));
@@ -252,6 +256,10 @@ impl Engine {
         checkpoint.check_complete()?;
         let text = ModelText::of(&checkpoint, options.chat_template.as_deref())?;
         let (gpu, no_gpu) = open_gpu(options.device).await?;
+        let options = &match &gpu {
+            Some(gpu) => options.on(&gpu.report)?,
+            None => options.clone(),
+        };
         let allowed = gpu.as_ref().map_or(u64::MAX, |gpu| gpu.report.max_bound_bytes());
         let planned = Planned::new(&checkpoint, options, allowed)?;
         let misfit = gpu.as_ref().and_then(|gpu| planned.misfit(&checkpoint, options, &gpu.report));
@@ -327,7 +335,11 @@ impl Engine {
         let mut kernels: Vec<String> = Vec::new();
         for planned in self.plans.iter().chain([&self.tail.plan]).flat_map(|plan| &plan.kernels) {
             let format = planned.kernel.matrix().map(|matrix| format!(" {}", matrix.format.name()));
-            let name = format!("{}{}", planned.kernel.name(), format.unwrap_or_default());
+            let variant = match &planned.kernel {
+                Kernel::Matvec(matvec) => format!(" {}", matvec.variant.name()),
+                _ => String::new(),
+            };
+            let name = format!("{}{}{variant}", planned.kernel.name(), format.unwrap_or_default());
             if !kernels.contains(&name) {
                 kernels.push(name);
             }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use common::cache;
 use common::engines::{devices, greedy, load};
 use tablm::engine::{DeviceChoice, Engine, LoadOptions, Prompt, normalised_error};
-use tablm::kernels::CacheFormat;
+use tablm::kernels::{CacheFormat, Variant};
 
 /// Lengths of the prompts, as in specs.py: around a chunk, and eight chunks and one more.
 const LENGTHS: [u32; 7] = [1, 2, 63, 64, 65, 200, 513];
@@ -162,6 +162,27 @@ fn check(family: &str) {
                     }
                 }
             }
+        }
+    });
+}
+
+/// The ids of the shortest way, by every variant of the products of one token.
+#[test]
+fn every_variant_of_matvec() {
+    pollster::block_on(async {
+        let Some(gpu) = common::gpu().await else { return };
+        let has_subgroups = gpu.report.features.iter().any(|feature| feature == "subgroups");
+        let variants = Variant::ALL.into_iter().filter(|it| has_subgroups || !it.needs_subgroups());
+        for (family, variant) in variants.flat_map(|variant| [("llama", variant), ("nemotron_h", variant)]) {
+            let model = &references(family)[0];
+            let options = LoadOptions {
+                device: DeviceChoice::Gpu,
+                context_length: Some(600),
+                variant: Some(variant),
+                ..LoadOptions::default()
+            };
+            let mut engine = load(&model.folder(), options).await;
+            model.check_greedy(&mut engine, &format!("{family} {}", variant.name())).await;
         }
     });
 }

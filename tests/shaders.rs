@@ -13,7 +13,7 @@ use tablm::formats::Format;
 use tablm::gpu::shader::assemble;
 use tablm::kernels::{
     Activation, AttentionShape, Buffer, CacheFormat, Function, Kernel, Pairing, RotaryTable, Rows,
-    SHADER_PIECES, ScanBuffers, ScanShape, Step, shader_piece,
+    SHADER_PIECES, ScanBuffers, ScanShape, Step, Variant, shader_piece,
 };
 use tablm::plan::{Linear, Plan, PlanBuilder, Resources, Tail, TensorShapes, fuse, stack};
 
@@ -24,7 +24,7 @@ const INVOCATIONS: u32 = 256;
 const WORKGROUPS: u32 = 65_535;
 
 /// Folders of what kernels import.
-const PIECES: &[&str] = &["biases", "caches", "epilogues", "lib", "prologues"];
+const PIECES: &[&str] = &["biases", "caches", "epilogues", "lib", "prologues", "subgroups", "variants"];
 
 /// Weights of a row: whole blocks of every format.
 const COLUMNS: u32 = 512;
@@ -160,8 +160,8 @@ fn pipelines() -> Vec<(String, Kernel, u32)> {
         for (capacity, max_binding_bytes, fused) in
             [(1, all, false), (1, all, true), (CHUNK, all, false), (1, 16 << 20, false)]
         {
-            for planned in plan(format, capacity, max_binding_bytes, fused).kernels {
-                let kernel = planned.kernel;
+            let plan = plan(format, capacity, max_binding_bytes, fused);
+            for kernel in Variant::ALL.into_iter().flat_map(|variant| varied(&plan, variant)) {
                 let format = kernel.matrix().map_or(String::new(), |matrix| matrix.format.name().to_owned());
                 let name =
                     format!("{} {:?} {format} {:?}", kernel.name(), kernel.imports(), kernel.constants());
@@ -174,11 +174,19 @@ fn pipelines() -> Vec<(String, Kernel, u32)> {
     found
 }
 
-fn parse(name: &str, text: &str) -> (Module, ModuleInfo) {
+/// The kernels of a plan, computed by that variant.
+fn varied(plan: &Plan, variant: Variant) -> Vec<Kernel> {
+    let mut plan = plan.clone();
+    plan.vary(variant);
+    plan.kernels.into_iter().map(|planned| planned.kernel).collect()
+}
+
+fn parse(name: &str, text: &str, optional: Capabilities) -> (Module, ModuleInfo) {
     let module = naga::front::wgsl::parse_str(text)
         .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(text)));
-    // No optional capability: shaders use what every adapter has, `unpack2x16float` among it.
-    let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+    // What every adapter has, `unpack2x16float` among it.
+    let capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32 | optional;
+    let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(text)));
     (module, info)
@@ -187,7 +195,9 @@ fn parse(name: &str, text: &str) -> (Module, ModuleInfo) {
 /// The shader of a kernel, parsed and valid.
 fn module(name: &str, kernel: &Kernel) -> (Module, ModuleInfo) {
     let format = kernel.matrix().map(|matrix| matrix.format);
-    parse(name, &assemble(kernel.shader(), &kernel.imports(), format).unwrap())
+    let has_subgroups = kernel.imports().iter().any(|(_, file)| file.starts_with("subgroups/"));
+    let optional = if has_subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
+    parse(name, &assemble(kernel.shader(), &kernel.imports(), format).unwrap(), optional)
 }
 
 /// The shader with the kernel's constants in it, valid once more.
@@ -296,7 +306,8 @@ fn planes_of(format: Format) -> usize {
 fn planes_are_whole_elements() {
     for format in Format::ALL {
         let (_, text) = Kernel::ALL.iter().find(|(name, _)| *name == "matmul").unwrap();
-        let (module, _) = parse(format.name(), &assemble(text, &[], Some(format)).unwrap());
+        let text = assemble(text, &[], Some(format)).unwrap();
+        let (module, _) = parse(format.name(), &text, Capabilities::empty());
         let mut layouter = Layouter::default();
         layouter.update(module.to_ctx()).unwrap();
         for (_, variable) in module.global_variables.iter() {

@@ -9,7 +9,7 @@ override SQUARES: u32; // words behind the columns
 @group(0) @binding(4 + BIASES) var<storage, read> weight: array<f32>; // [ROWS]
 @group(0) @binding(5 + BIASES) var<storage, read_write> weighted: array<f32>; // [rows, WEIGHTED_STRIDE]
 
-var<workgroup> squares: array<f32, 64>;
+var<workgroup> squares: array<f32, INVOCATIONS>;
 
 fn finish(lane: u32, owns: bool, row: u32, quad: u32, sums: vec4<f32>) {
     let first = 4u * quad;
@@ -29,16 +29,16 @@ fn finish(lane: u32, owns: bool, row: u32, quad: u32, sums: vec4<f32>) {
     }
     squares[lane] = square;
     workgroupBarrier();
-    let quads = 64u / LANES; // of a workgroup
+    let quads = INVOCATIONS / LANES; // of a workgroup
     let workgroup = quad / quads;
     let behind = (row + 1u) * WEIGHTED_STRIDE - SQUARES;
     if (lane == 0u) {
-        for (var other = LANES; other < 64u; other += LANES) {
+        for (var other = LANES; other < INVOCATIONS; other += LANES) {
             square += squares[other];
         }
         weighted[behind + workgroup] = square;
     } else if ((workgroup + 1u) * quads * 4u >= ROWS) {
-        for (var i = workgroup + lane; i < SQUARES; i += 63u) {
+        for (var i = workgroup + lane; i < SQUARES; i += INVOCATIONS - 1u) {
             weighted[behind + i] = 0.0;
         }
     }

@@ -7,13 +7,13 @@ override SUMS: u32; // of a part
 var<workgroup> part_scales: array<f32, 64>;
 
 fn prepare(row: u32, lane: u32) {
-    if (lane < PARTS) {
+    for (var part = lane; part < PARTS; part += INVOCATIONS) {
         var sum = 0.0;
-        let first = row * X_STRIDE + COLUMNS + lane * SUMS;
+        let first = row * X_STRIDE + COLUMNS + part * SUMS;
         for (var i = first; i < first + SUMS; i++) {
             sum += x[i / 4u][i % 4u];
         }
-        part_scales[lane] = inverseSqrt(sum / f32(COLUMNS / PARTS) + EPSILON);
+        part_scales[part] = inverseSqrt(sum / f32(COLUMNS / PARTS) + EPSILON);
     }
     workgroupBarrier();
 }

@@ -40,6 +40,7 @@ mod native {
     use super::quantise::quantise;
     use tablm::engine::{Completion, DeviceChoice, Engine, GenerateRequest, LoadOptions, Prompt, estimate};
     use tablm::error::{Code, Error, Result};
+    use tablm::kernels::Variant;
     use tablm::text::answer::Delta;
     use tablm::text::sampler::SamplerOptions;
     use tablm::weights::disk::open_path;
@@ -94,6 +95,7 @@ mod native {
             quantise: model.quantise,
             kv_format: model.kv,
             all_logits,
+            variant: forced_variant()?,
             ..LoadOptions::default()
         };
         let engine = Engine::load(open_path(&model.model)?, &options, &mut |_| {}).await?;
@@ -103,6 +105,16 @@ mod native {
             eprintln!("running on the CPU: {reason}");
         }
         Ok(engine)
+    }
+
+    /// The variant of products that the environment asks for, if any: for tests and measurements.
+    fn forced_variant() -> Result<Option<Variant>> {
+        let Ok(name) = std::env::var("TABLM_VARIANT") else { return Ok(None) };
+        let variant = Variant::parse(&name);
+        let names = Variant::ALL.map(Variant::name).join(", ");
+        variant.map(Some).ok_or_else(|| {
+            Error::invalid_request("TABLM_VARIANT", format!("found {name:?}, expected one of {names}"))
+        })
     }
 
     pub(super) fn read_text(path: &Path) -> Result<String> {

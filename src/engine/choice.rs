@@ -63,7 +63,11 @@ impl Prediction {
             return Ok(None);
         }
         let mut resources = Resources::new(&tensor, gpu.report.max_bound_bytes());
-        let plans = PRODUCTS.map(|products| tensor.plan(&mut resources, products));
+        let plans = PRODUCTS.map(|products| {
+            let mut sample = tensor.plan(&mut resources, products);
+            sample.vary(planned.variant);
+            sample
+        });
         let slots = assign_slots(&plans.iter().collect::<Vec<_>>());
         let allocated = gpu.allocated_bytes();
         let on_gpu =

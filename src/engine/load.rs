@@ -8,7 +8,7 @@ use super::executor::Executor;
 use crate::cpu::CpuExecutor;
 use crate::error::{Code, Error, Result};
 use crate::gpu::{AdapterReport, Gpu, GpuExecutor, MAX_PICKS, PipelineText, buffer_bytes};
-use crate::kernels::{CacheFormat, Picked, Rows, Step};
+use crate::kernels::{CacheFormat, Picked, Rows, Step, Variant};
 use crate::models::{self, Architecture, Shape};
 use crate::plan::{
     MatrixInfo, Plan, PlanBuilder, Resources, SharedBuffer, SharedRole, Slots, Tail, assign_slots, fuse,
@@ -63,6 +63,8 @@ pub struct LoadOptions {
     pub kv_format: Option<CacheFormat>,
     /// Instead of the checkpoint's chat template, or for a model that has none.
     pub chat_template: Option<String>,
+    /// How products of one row are computed, instead of what suits the GPU.
+    pub variant: Option<Variant>,
     /// Whether kernels run one by one as models write them: slower, and the same answers.
     #[serde(skip)]
     pub unfused: bool,
@@ -86,6 +88,24 @@ pub struct CompileAhead(pub Rc<dyn Fn(Vec<PipelineText>) -> LocalFuture<'static,
 impl std::fmt::Debug for CompileAhead {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "CompileAhead")
+    }
+}
+
+impl LoadOptions {
+    /// These, with a variant that the adapter can run: one that suits it, unless asked for.
+    pub(super) fn on(&self, adapter: &AdapterReport) -> Result<Self> {
+        let has_subgroups = adapter.features.iter().any(|feature| feature == "subgroups");
+        let variant = match self.variant {
+            Some(variant) if variant.needs_subgroups() && !has_subgroups => {
+                let message = format!("found {}, this GPU has no subgroups", variant.name());
+                return Err(Error::invalid_request("variant", message));
+            }
+            Some(variant) => variant,
+            None if adapter.kind != "cpu" => Variant::Together,
+            None if has_subgroups => Variant::Quads,
+            None => Variant::Alone,
+        };
+        Ok(Self { variant: Some(variant), ..self.clone() })
     }
 }
 
@@ -130,6 +150,7 @@ pub(super) struct Planned<'a> {
     pub(super) architecture: &'static str,
     pub(super) shape: Shape,
     pub(super) context_length: u32,
+    pub(super) variant: Variant,
     pub(super) plans: Vec<Plan>,
     pub(super) tail: Tail,
     pub(super) resources: Resources<'a>,
@@ -161,6 +182,10 @@ impl<'a> Planned<'a> {
             resources.check_complete(&checkpoint.name)?;
         }
         stack(&mut plans, &mut resources);
+        let variant = options.variant.unwrap_or_default();
+        for plan in &mut plans {
+            plan.vary(variant);
+        }
         if !options.unfused {
             plans = plans.into_iter().map(|plan| fuse(plan, &mut resources)).collect();
         }
@@ -169,7 +194,17 @@ impl<'a> Planned<'a> {
         let slots = assign_slots(&plans.iter().chain([&tail.plan]).collect::<Vec<_>>());
         let staging = plans.iter().map(|plan| plan.logits.words(plan.capacity));
         let staging_words = staging.max().unwrap_or(0);
-        Ok(Self { architecture, shape, context_length, plans, tail, resources, slots, staging_words })
+        Ok(Self {
+            architecture,
+            shape,
+            context_length,
+            variant,
+            plans,
+            tail,
+            resources,
+            slots,
+            staging_words,
+        })
     }
 
     /// Bytes by what they are for: the sum of the buffers that the GPU executor makes.

@@ -100,7 +100,8 @@ impl Gpu {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("tablm"),
             // For profiles.
-            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_features: adapter.features()
+                & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
             required_limits: adapter.limits(),
             // Buffers are made once: what is allocated ahead for more would be wasted.
             memory_hints: wgpu::MemoryHints::MemoryUsage,

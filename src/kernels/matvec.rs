@@ -2,8 +2,8 @@
 
 use super::{
     Activation, Binding, Buffer, CpuMemory, Epilogue, Import, KernelRules, MatrixPart, Prologue, Step,
+    Variant,
 };
-use crate::formats::UNIT;
 
 /// `y[row, first_row + o] = Σ_k weights[o, k] · x[row, k]`: what [`Matvec`] and
 /// [`super::Matmul`] both compute.
@@ -108,26 +108,26 @@ pub struct Matvec {
     pub bias: Option<Buffer>,
     /// What becomes of its outputs then.
     pub epilogue: Epilogue,
+    /// How lanes work together.
+    pub variant: Variant,
 }
 
-/// Outputs that one lane computes together.
-const TILE: u32 = 4;
+/// Outputs of a quad.
+const QUAD: u32 = 4;
 
 impl Matvec {
     /// The product and no more.
     pub fn new(product: Projection) -> Self {
-        Self { product, prologue: Prologue::Plain, bias: None, epilogue: Epilogue::Store }
+        let variant = Variant::default();
+        Self { product, prologue: Prologue::Plain, bias: None, epilogue: Epilogue::Store, variant }
     }
 
-    /// Lanes that share a tile of outputs: so few that each has some 30 units to go through, as
-    /// every lane more is a barrier's work more; four read 64 bytes of a row together.
     fn lanes(&self) -> u32 {
-        let units = self.product.matrix.columns.div_ceil(UNIT as u32);
-        (units / 32).next_power_of_two().clamp(4, 32)
+        self.variant.lanes(self.product.matrix.columns)
     }
 
     fn outputs_of_a_workgroup(&self) -> u32 {
-        64 / self.lanes() * TILE
+        self.variant.invocations() / self.lanes() * QUAD
     }
 
     /// Workgroups that share a row of outputs.
@@ -155,11 +155,13 @@ impl KernelRules for Matvec {
         let bias = if self.bias.is_some() { "biases/vector" } else { "biases/none" };
         let mut imports = vec![("prologue", self.prologue.file()), ("bias", bias)];
         imports.extend(self.epilogue.imports());
+        imports.extend(self.variant.imports());
         imports
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
         let mut constants = self.product.constants();
+        constants.push(("INVOCATIONS", self.variant.invocations().into()));
         constants.push(("LANES", self.lanes().into()));
         constants.extend(self.prologue.constants());
         constants.extend(self.epilogue.constants(self.product.y, self.product.matrix.first_row));

@@ -31,6 +31,7 @@ mod ssm_conv;
 mod ssm_scan;
 mod ssm_scores;
 mod ssm_step;
+mod variant;
 
 pub use add::Add;
 pub use attention::{Attention, AttentionShape};
@@ -58,6 +59,7 @@ pub use ssm_conv::SsmConv;
 pub use ssm_scan::SsmScan;
 pub use ssm_scores::SsmScores;
 pub use ssm_step::SsmStep;
+pub use variant::Variant;
 
 use crate::formats::{Format, UNIT};
 
@@ -357,4 +359,8 @@ pieces! {
     "prologues/plain",
     "prologues/rms",
     "prologues/rms_by_parts",
+    "subgroups/inputs",
+    "variants/alone",
+    "variants/inputs",
+    "variants/together",
 }

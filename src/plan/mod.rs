@@ -22,7 +22,7 @@ pub use resources::{
 pub use stack::stack;
 pub use tail::Tail;
 
-use crate::kernels::{Activation, Kernel};
+use crate::kernels::{Activation, Kernel, Variant};
 
 /// A kernel in a plan and where it comes from.
 #[derive(Debug, Clone)]
@@ -47,6 +47,15 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Has products of few rows computed by that variant.
+    pub fn vary(&mut self, variant: Variant) {
+        for planned in &mut self.kernels {
+            if let Kernel::Matvec(matvec) = &mut planned.kernel {
+                matvec.variant = variant;
+            }
+        }
+    }
+
     /// Bytes of weights that one step reads: matrices in full, the embedding's rows not counted.
     pub fn weight_bytes(&self) -> u64 {
         let matrices = self.kernels.iter().filter(|planned| !matches!(planned.kernel, Kernel::Embed(_)));

@@ -1,7 +1,9 @@
 //! Kernels that fusion makes one of: on the GPU as they mean, and meaning what the plan did before.
 
 use tablm::formats::Format;
-use tablm::kernels::{Activation, AttentionShape, CacheFormat, Function, Pairing, RotaryTable, Rows};
+use tablm::kernels::{
+    Activation, AttentionShape, CacheFormat, Function, Pairing, RotaryTable, Rows, Variant,
+};
 use tablm::plan::{Linear, PlanBuilder};
 
 use crate::{Case, with_gpu};
@@ -106,8 +108,12 @@ fn residuals_and_norms() {
                 plan.add(residual, z)
             };
             let matrices = [("a", into), ("b", out), ("c", [width, 70])];
-            let case = case("norm", &matrices, &["matvec"; 3], write).vector("norm", width);
-            case.vector("a bias", width).check(&gpu).await;
+            for variant in [Variant::Together, Variant::Alone] {
+                let case = case("norm", &matrices, &["matvec"; 3], write).vector("norm", width);
+                let mut case = case.vector("a bias", width);
+                case.variant = variant;
+                case.check(&gpu).await;
+            }
         }
     });
 }

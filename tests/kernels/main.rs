@@ -19,7 +19,7 @@ use tablm::cpu::CpuExecutor;
 use tablm::engine::{first_difference, normalised_error};
 use tablm::formats::Format;
 use tablm::gpu::{Gpu, GpuExecutor};
-use tablm::kernels::{Activation, Buffer, CacheFormat, Step};
+use tablm::kernels::{Activation, Buffer, CacheFormat, Step, Variant};
 use tablm::plan::{Plan, PlanBuilder, Resources, SharedRole, Slots, StateKind, TensorShapes, fuse, stack};
 
 /// The bound for f32 arithmetic.
@@ -42,6 +42,7 @@ struct Case<'a> {
     step: Step,
     max_binding_bytes: u64,
     cache_format: CacheFormat,
+    variant: Variant,
     tokens: Vec<u32>,
     /// Words of shared buffers that not any number will do for, by name.
     words: HashMap<String, Vec<f32>>,
@@ -63,6 +64,7 @@ impl<'a> Case<'a> {
             step: Step { position: 0, rows },
             max_binding_bytes: 1 << 27,
             cache_format: CacheFormat::F32,
+            variant: Variant::default(),
             tokens: Vec::new(),
             words: HashMap::new(),
             bound: BOUND,
@@ -93,6 +95,7 @@ impl<'a> Case<'a> {
         let mut builder = PlanBuilder::new(&mut resources, self.step.rows);
         let y = (self.write)(&mut builder);
         let mut plans = vec![builder.finish(y)];
+        plans[0].vary(self.variant);
         resources.check_complete("test").unwrap();
         let mut expected = None;
         if let Some(names) = &self.fused {

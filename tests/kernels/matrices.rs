@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use tablm::formats::Format;
-use tablm::kernels::Rows;
+use tablm::kernels::{Rows, Variant};
 use tablm::plan::Resources;
 
 use crate::{Case, Shapes, with_gpu};
@@ -28,6 +28,27 @@ fn matvec() {
                 for (outputs, rows) in [(1, 4), (3, 1), (65, 2), (192, 1), (130, 3)] {
                     let name = format!("matvec {format:?} {outputs}x{columns}, {rows} rows");
                     project(&name, format, outputs, columns, rows, 1 << 27).check(&gpu).await;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn every_variant_of_matvec() {
+    with_gpu(async |gpu| {
+        let has_subgroups = gpu.report.features.iter().any(|feature| feature == "subgroups");
+        for variant in Variant::ALL {
+            if variant.needs_subgroups() && !has_subgroups {
+                continue;
+            }
+            for format in Format::ALL {
+                let columns = columns(format)[2];
+                for (outputs, rows) in [(3, 1), (130, 2)] {
+                    let name = format!("{} {format:?} {outputs}x{columns}, {rows} rows", variant.name());
+                    let mut case = project(&name, format, outputs, columns, rows, 1 << 27);
+                    case.variant = variant;
+                    case.check(&gpu).await;
                 }
             }
         }
