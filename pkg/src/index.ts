@@ -29,7 +29,7 @@ export type * from "./types.js";
 const ABORT_GRACE_MS = 2000;
 
 /** The options that go to the engine, checked. */
-function engineOptions({ contextLength, device, quantise, kvFormat, chatTemplate }: EngineOptions): EngineOptions {
+function engineOptions({ contextLength, device, quantise, kvFormat, variant, chatTemplate }: EngineOptions): EngineOptions {
   const options: EngineOptions = {};
   if (contextLength !== undefined) {
     if (!Number.isSafeInteger(contextLength) || contextLength < 1) {
@@ -54,6 +54,12 @@ function engineOptions({ contextLength, device, quantise, kvFormat, chatTemplate
       throw new TabLMError("invalid-request", `kvFormat: found ${String(kvFormat)}, expected f32, f16 or q8`);
     }
     options.kvFormat = kvFormat;
+  }
+  if (variant !== undefined) {
+    if (variant !== "together" && variant !== "wide" && variant !== "alone" && variant !== "quads") {
+      throw new TabLMError("invalid-request", `variant: found ${String(variant)}, expected together, wide, alone or quads`);
+    }
+    options.variant = variant;
   }
   if (chatTemplate !== undefined) {
     if (typeof chatTemplate !== "string") {

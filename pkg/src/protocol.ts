@@ -17,6 +17,7 @@ import type {
   Timings,
   ToolCall,
   Usage,
+  Variant,
   VerifyReport,
 } from "./types.js";
 
@@ -26,6 +27,7 @@ export interface EngineOptions {
   device?: DeviceChoice;
   quantise?: QuantiseFormat;
   kvFormat?: KvFormat;
+  variant?: Variant;
   chatTemplate?: string;
 }
 

@@ -117,7 +117,7 @@ test("hands tools and calls on, and an effort as on or off", () => {
   assert.deepEqual(checkRequest({ messages, tools: [tool], tool_choice: "none", reasoning_effort: "none" }).engine, { messages, thinking: false });
 });
 
-test("refuses a format that weights are not turned into", async () => {
+test("refuses formats and variants that there are not", async () => {
   const { outputFiles } = await build({ entryPoints: [join(root, "pkg/src/index.ts")], bundle: true, format: "esm", write: false });
   const { TabLM } = await import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`);
   for (const call of [TabLM.load, TabLM.estimate]) {
@@ -125,5 +125,7 @@ test("refuses a format that weights are not turned into", async () => {
     await assert.rejects(refused, { code: "invalid-request", message: "quantise: found q4, expected T4 or Q8_0" });
     const cache = call("https://example.com/tiny.gguf", { kvFormat: "f8" });
     await assert.rejects(cache, { code: "invalid-request", message: "kvFormat: found f8, expected f32, f16 or q8" });
+    const lanes = call("https://example.com/tiny.gguf", { variant: "fast" });
+    await assert.rejects(lanes, { code: "invalid-request", message: "variant: found fast, expected together, wide, alone or quads" });
   }
 });
