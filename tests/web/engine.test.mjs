@@ -152,7 +152,9 @@ describe("requests", () => {
   let harness;
   before(async () => {
     harness = await openHarness();
-    await loadModel(harness, { device: "cpu" });
+    // With a cache in f16 an answer after a prompt read whole and one after a part known are a bit apart, and a
+    // draw now and then a token.
+    await loadModel(harness, { device: "cpu", kvFormat: "f32" });
   });
   after(() => harness?.close());
 
@@ -177,9 +179,6 @@ describe("requests", () => {
 
   test("repeats itself for one seed and not for another", async () => {
     const ask = (seed) => harness.run((_, seed) => window.ask({ messages: window.user("Tell me a story."), temperature: 1.5, max_completion_tokens: 6, seed }), seed);
-    // Once before: the first of all reads the prompt whole, others its last token only, and bits of the last
-    // place decide whether a cache in f16 rounds up, and so, now and then, what is drawn.
-    await ask(7);
     const [first, again, other] = [await ask(7), await ask(7), await ask(8)].map((answer) => answer.choices[0].message.content);
     assert.equal(first, again);
     assert.notEqual(first, other);
