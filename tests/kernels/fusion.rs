@@ -33,18 +33,13 @@ fn product(
     x: Activation,
 ) -> Activation {
     let weight = plan.resources.weight_matrix(name, rows, columns);
-    plan.linear(Linear { weight, bias: None }, x)
+    plan.matmul(weight, x)
 }
 
 /// A product whose bias has the name of its matrix and an end.
-fn biased(
-    plan: &mut PlanBuilder<'_, '_>,
-    name: &str,
-    [rows, columns]: [u32; 2],
-    x: Activation,
-) -> Activation {
-    let weight = plan.resources.weight_matrix(name, rows, columns);
-    let bias = Some(plan.resources.weight_vector(&format!("{name} bias"), rows));
+fn biased(plan: &mut PlanBuilder<'_, '_>, name: &str, shape: [u32; 2], x: Activation) -> Activation {
+    let weight = plan.resources.weight_matrix(name, shape[0], shape[1]);
+    let bias = Some(plan.resources.weight_vector(&format!("{name} bias"), shape[0]));
     plan.linear(Linear { weight, bias }, x)
 }
 
