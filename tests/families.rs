@@ -171,8 +171,7 @@ fn check(family: &str) {
 fn every_variant_of_matvec() {
     pollster::block_on(async {
         let Some(gpu) = common::gpu().await else { return };
-        let has_subgroups = gpu.report.features.iter().any(|feature| feature == "subgroups");
-        let variants = Variant::ALL.into_iter().filter(|it| has_subgroups || !it.needs_subgroups());
+        let variants = Variant::ALL.into_iter().filter(|it| it.lacks(&gpu.report.features).is_none());
         for (family, variant) in variants.flat_map(|variant| [("llama", variant), ("nemotron_h", variant)]) {
             let model = &references(family)[0];
             let options = LoadOptions {

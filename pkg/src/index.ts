@@ -18,6 +18,7 @@ import type {
   ModelSource,
   Progress,
   StoredModel,
+  Variant,
   VerifyReport,
 } from "./types.js";
 
@@ -27,6 +28,8 @@ export type * from "./types.js";
 
 /** How long a worker may take to tidy up after an abort before it is ended. */
 const ABORT_GRACE_MS = 2000;
+
+const VARIANTS: readonly Variant[] = ["together", "wide", "subgroups", "alone", "quads"];
 
 /** The options that go to the engine, checked. */
 function engineOptions({ contextLength, device, quantise, kvFormat, variant, chatTemplate }: EngineOptions): EngineOptions {
@@ -56,8 +59,8 @@ function engineOptions({ contextLength, device, quantise, kvFormat, variant, cha
     options.kvFormat = kvFormat;
   }
   if (variant !== undefined) {
-    if (variant !== "together" && variant !== "wide" && variant !== "alone" && variant !== "quads") {
-      throw new TabLMError("invalid-request", `variant: found ${String(variant)}, expected together, wide, alone or quads`);
+    if (!VARIANTS.includes(variant)) {
+      throw new TabLMError("invalid-request", `variant: found ${String(variant)}, expected one of ${VARIANTS.join(", ")}`);
     }
     options.variant = variant;
   }

@@ -10,7 +10,7 @@ export type QuantiseFormat = "T4" | "Q8_0";
 export type KvFormat = "f32" | "f16" | "q8";
 
 /** How lanes work together on a product of one row. */
-export type Variant = "together" | "wide" | "alone" | "quads";
+export type Variant = "together" | "wide" | "subgroups" | "alone" | "quads";
 
 /**
  * Where a model comes from: the URL of a `.gguf` file, the URL of a folder with safetensors,
@@ -54,7 +54,7 @@ export interface LoadOptions extends AssetOptions, HubOptions {
   quantise?: QuantiseFormat;
   /** How keys and values are kept; by default in f16, but in f32 where all weights are. */
   kvFormat?: KvFormat;
-  /** How products of one row are computed on the GPU, instead of what suits it; `quads` needs subgroups. */
+  /** How products of one row are computed on the GPU, instead of what suits it; some need features of the adapter. */
   variant?: Variant;
   /** A Jinja template instead of the model's own, or for a model that has none. */
   chatTemplate?: string;

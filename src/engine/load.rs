@@ -94,17 +94,16 @@ impl std::fmt::Debug for CompileAhead {
 impl LoadOptions {
     /// These, with a variant that the adapter can run: one that suits it, unless asked for.
     pub(super) fn on(&self, adapter: &AdapterReport) -> Result<Self> {
-        let has_subgroups = adapter.features.iter().any(|feature| feature == "subgroups");
         let variant = match self.variant {
-            Some(variant) if variant.needs_subgroups() && !has_subgroups => {
-                let message = format!("found {}, this GPU has no subgroups", variant.name());
-                return Err(Error::invalid_request("variant", message));
-            }
             Some(variant) => variant,
             None if adapter.kind != "cpu" => Variant::Together,
-            None if has_subgroups => Variant::Quads,
+            None if Variant::Quads.lacks(&adapter.features).is_none() => Variant::Quads,
             None => Variant::Alone,
         };
+        if let Some(feature) = variant.lacks(&adapter.features) {
+            let message = format!("found {}, this GPU has no {feature}", variant.name());
+            return Err(Error::invalid_request("variant", message));
+        }
         Ok(Self { variant: Some(variant), ..self.clone() })
     }
 }

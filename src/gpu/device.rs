@@ -8,6 +8,13 @@ use serde::Serialize;
 use super::counted::Counting;
 use crate::error::{Code, Error, Result};
 
+/// Features that kernels or profiles use where an adapter has them, by their WebGPU names.
+const OPTIONAL: [(&str, wgpu::Features); 3] = [
+    ("shader-f16", wgpu::Features::SHADER_F16),
+    ("subgroups", wgpu::Features::SUBGROUP),
+    ("timestamp-query", wgpu::Features::TIMESTAMP_QUERY),
+];
+
 /// What is known of an adapter before anything is loaded.
 #[derive(Debug, Clone, Serialize)]
 pub struct AdapterReport {
@@ -67,21 +74,16 @@ async fn adapter() -> Result<wgpu::Adapter> {
 
 fn report_of(adapter: &wgpu::Adapter) -> AdapterReport {
     let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
-    let known = [
-        ("shader-f16", wgpu::Features::SHADER_F16),
-        ("subgroups", wgpu::Features::SUBGROUP),
-        ("timestamp-query", wgpu::Features::TIMESTAMP_QUERY),
-    ];
     // Browsers may hide the name; the vendor or the driver says at least something.
     let names = [info.name, info.driver_info, info.driver, info.vendor.to_string()];
     AdapterReport {
         name: names.into_iter().find(|name| !name.is_empty()).unwrap_or_default(),
         interface: info.backend.to_string(),
         kind: format!("{:?}", info.device_type).to_lowercase(),
-        features: known
-            .into_iter()
+        features: OPTIONAL
+            .iter()
             .filter(|(_, feature)| features.contains(*feature))
-            .map(|(name, _)| name.to_owned())
+            .map(|(name, _)| (*name).to_owned())
             .collect(),
         max_buffer_bytes: limits.max_buffer_size,
         max_binding_bytes: limits.max_storage_buffer_binding_size,
@@ -97,11 +99,10 @@ impl Gpu {
     /// Opens the fastest adapter with all its limits; `no-gpu` if there is none.
     pub async fn open() -> Result<Self> {
         let adapter = adapter().await?;
+        let wanted = OPTIONAL.iter().fold(wgpu::Features::empty(), |all, (_, feature)| all | *feature);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("tablm"),
-            // For profiles.
-            required_features: adapter.features()
-                & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
+            required_features: adapter.features() & wanted,
             required_limits: adapter.limits(),
             // Buffers are made once: what is allocated ahead for more would be wasted.
             memory_hints: wgpu::MemoryHints::MemoryUsage,

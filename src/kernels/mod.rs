@@ -360,6 +360,7 @@ pieces! {
     "prologues/rms",
     "prologues/rms_by_parts",
     "subgroups/inputs",
+    "subgroups/total",
     "variants/alone",
     "variants/inputs",
     "variants/together",

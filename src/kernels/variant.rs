@@ -19,6 +19,8 @@ pub enum Variant {
     Together,
     /// A warp's worth of lanes shares a quad: what a graphics card reads fastest.
     Wide,
+    /// The same, summed in subgroups.
+    Subgroups,
     /// Each lane has a quad for itself and no barrier, which processors that act as a GPU like.
     Alone,
     /// The same, and four lanes share the loading of inputs; needs subgroups.
@@ -27,13 +29,15 @@ pub enum Variant {
 
 impl Variant {
     /// Every variant.
-    pub const ALL: [Variant; 4] = [Variant::Together, Variant::Wide, Variant::Alone, Variant::Quads];
+    pub const ALL: [Variant; 5] =
+        [Variant::Together, Variant::Wide, Variant::Subgroups, Variant::Alone, Variant::Quads];
 
     /// Its name, in options and reports.
     pub fn name(self) -> &'static str {
         match self {
             Variant::Together => "together",
             Variant::Wide => "wide",
+            Variant::Subgroups => "subgroups",
             Variant::Alone => "alone",
             Variant::Quads => "quads",
         }
@@ -44,9 +48,17 @@ impl Variant {
         Self::ALL.into_iter().find(|variant| variant.name() == name)
     }
 
-    /// Whether its shaders use subgroup functions.
-    pub fn needs_subgroups(self) -> bool {
-        self == Variant::Quads
+    /// Features that its shaders use, by their WebGPU names.
+    pub fn needs(self) -> &'static [&'static str] {
+        match self {
+            Variant::Together | Variant::Wide | Variant::Alone => &[],
+            Variant::Subgroups | Variant::Quads => &["subgroups"],
+        }
+    }
+
+    /// The first feature it needs that is not among these.
+    pub fn lacks(self, features: &[String]) -> Option<&'static str> {
+        self.needs().iter().copied().find(|needed| features.iter().all(|feature| feature != needed))
     }
 
     pub(super) fn imports(self) -> [Import; 2] {
@@ -56,6 +68,7 @@ impl Variant {
         };
         let total = match self {
             Variant::Together | Variant::Wide => "variants/together",
+            Variant::Subgroups => "subgroups/total",
             Variant::Alone | Variant::Quads => "variants/alone",
         };
         [("inputs", inputs), ("total", total)]
@@ -66,7 +79,7 @@ impl Variant {
         let units = columns.div_ceil(UNIT as u32);
         match self {
             Variant::Together => (units / 32).next_power_of_two().clamp(4, 32),
-            Variant::Wide => 32,
+            Variant::Wide | Variant::Subgroups => 32,
             Variant::Alone | Variant::Quads => 1,
         }
     }
@@ -75,7 +88,7 @@ impl Variant {
     pub(super) fn invocations(self) -> u32 {
         match self {
             Variant::Together => 64,
-            Variant::Wide => 128,
+            Variant::Wide | Variant::Subgroups => 128,
             Variant::Alone | Variant::Quads => QUADS_ALONE,
         }
     }
