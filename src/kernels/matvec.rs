@@ -58,29 +58,31 @@ impl Projection {
     }
 }
 
-/// `Σ weights·x` for several `x`. Sums of at most eight products are `f32`, in lanes so that the
-/// compiler can use vector instructions; what they add up to is `f64`.
+/// Products that are summed in `f32`, an eighth of them in each lane.
+const SPAN: usize = 64;
+
+/// `Σ weights·x` for several `x`. Sums of at most eight products are `f32`, what they add up to is `f64`.
 fn dots<const N: usize>(weights: &[f32], x: [&[f32]; N]) -> [f32; N] {
-    const LANES: usize = 8;
     let mut totals = [0.0f64; N];
-    for (span, weights) in weights.chunks(8 * LANES).enumerate() {
-        let x = x.map(|x| &x[span * 8 * LANES..][..weights.len()]);
-        let mut lanes = [[0.0f32; LANES]; N];
-        let eights = weights.chunks_exact(LANES);
-        let rest = weights.len() - eights.remainder().len();
-        for (eight, weights) in eights.enumerate() {
-            for (lanes, x) in lanes.iter_mut().zip(x) {
-                for ((lane, x), weight) in lanes.iter_mut().zip(&x[LANES * eight..][..LANES]).zip(weights) {
-                    *lane += weight * x;
-                }
-            }
-        }
-        for ((total, lanes), x) in totals.iter_mut().zip(lanes).zip(x) {
-            let products = weights[rest..].iter().zip(&x[rest..]).map(|(a, b)| f64::from(*a) * f64::from(*b));
-            *total += lanes.iter().copied().map(f64::from).sum::<f64>() + products.sum::<f64>();
+    for (weights, first) in weights.chunks(SPAN).zip((0..).step_by(SPAN)) {
+        for (total, x) in totals.iter_mut().zip(x) {
+            *total += span_dot(weights, &x[first..][..weights.len()]);
         }
     }
     totals.map(|total| total as f32)
+}
+
+/// One `x` after the other and arrays of known length: so the compiler uses vector instructions.
+fn span_dot(weights: &[f32], x: &[f32]) -> f64 {
+    let ((weights, last_weights), (x, last_x)) = (weights.as_chunks::<8>(), x.as_chunks::<8>());
+    let mut lanes = [0.0f32; 8];
+    for (weights, x) in weights.iter().zip(x) {
+        for lane in 0..8 {
+            lanes[lane] += weights[lane] * x[lane];
+        }
+    }
+    let rest = last_weights.iter().zip(last_x).map(|(a, b)| f64::from(*a) * f64::from(*b));
+    lanes.iter().copied().map(f64::from).sum::<f64>() + rest.sum::<f64>()
 }
 
 /// `Σ a·b`, in eight `f64` lanes so that the compiler can use vector instructions.
