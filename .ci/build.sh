@@ -4,20 +4,31 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . .ci/lib.sh
 
-WASM="$TARGET_DIR/wasm32-unknown-unknown/web/tablm.wasm"
+WASM_TARGET=wasm32-unknown-unknown
 
 build_native() { cargo build --release --locked; }
 
 # What asks a GPU's compiler about kernels, for the benchmark.
 build_compiler() { cargo build --release --locked --example compiler; }
 
-# The engine as wasm, its JS glue, and the TypeScript around it.
-build_package() {
-    cargo build --profile web --target wasm32-unknown-unknown --lib --locked
-    if [ ! pkg/dist/wasm/tablm_bg.wasm -nt "$WASM" ]; then
-        rm -rf pkg/dist/wasm
-        "$WASM_BINDGEN" "$WASM" pkg/dist/wasm tablm
+# build_wasm NAME [RUSTC OPTION…]: the engine as wasm and its JS glue, beside the options that every
+# build for browsers has (.cargo/config.toml). Cargo keeps what builds have apart.
+build_wasm() {
+    local name=$1 flags wasm="$TARGET_DIR/$WASM_TARGET/web/tablm.wasm"
+    flags=$(printf '"%s",' "${@:2}")
+    cargo build --profile web --target $WASM_TARGET --lib --locked \
+        ${2:+--config "target.$WASM_TARGET.rustflags=[${flags%,}]"}
+    if ! cmp -s "$wasm" "$TARGET_DIR/$WASM_TARGET/web/$name.wasm" || [ ! -e "pkg/dist/wasm/$name/tablm_bg.wasm" ]; then
+        rm -rf "pkg/dist/wasm/$name"
+        "$WASM_BINDGEN" "$wasm" "pkg/dist/wasm/$name" tablm
+        cp "$wasm" "$TARGET_DIR/$WASM_TARGET/web/$name.wasm"
     fi
+}
+
+# The engine for each kind of browser (pkg/src/builds.ts chooses), and the TypeScript around it.
+build_package() {
+    build_wasm simd
+    build_wasm relaxed -Ctarget-feature=+relaxed-simd
     node pkg/build.mjs
 }
 

@@ -13,9 +13,10 @@ process.chdir(join(import.meta.dirname, ".."));
 const CACHE = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
 const PYTHON = join(CACHE, "python", "bin", "python");
 const TSC = "pkg/node_modules/.bin/tsc";
-/** The engine's download, wasm and JS each through gzip -9. */
+/** The engine's download, wasm and JS each through gzip -9: of the builds a browser takes one. */
 const DOWNLOAD_LIMIT_BYTES = 1_200_000;
-const DOWNLOAD = ["index.js", "worker.js", "wasm/tablm.js", "wasm/tablm_bg.wasm"];
+const DOWNLOAD = ["index.js", "worker.js"];
+const BUILDS = "pkg/dist/wasm";
 
 /** What tests need of the models of real sizes: headers, and cuts. */
 const FULL_SIZE = [
@@ -68,14 +69,20 @@ function countNode(output) {
   return { passed: number("pass"), failed: number("fail") + number("cancelled") };
 }
 
-function checkDownloadSize() {
-  let total = 0;
-  for (const file of DOWNLOAD) {
+/** Bytes of some files of the package as they are sent. */
+function sentBytes(files) {
+  const sizes = files.map((file) => {
     const size = gzipSync(readFileSync(join("pkg/dist", file)), { level: 9 }).length;
-    total += size;
-    console.log(`${file.padEnd(20)} ${size.toLocaleString("en")} bytes`);
-  }
-  console.log(`together ${total.toLocaleString("en")} bytes, at most ${DOWNLOAD_LIMIT_BYTES.toLocaleString("en")}`);
+    console.log(`${file.padEnd(30)} ${size.toLocaleString("en")} bytes`);
+    return size;
+  });
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+function checkDownloadSize() {
+  const builds = readdirSync(BUILDS).map((build) => sentBytes([`wasm/${build}/tablm.js`, `wasm/${build}/tablm_bg.wasm`]));
+  const total = sentBytes(DOWNLOAD) + Math.max(...builds);
+  console.log(`together, with the largest build, ${total.toLocaleString("en")} bytes, at most ${DOWNLOAD_LIMIT_BYTES.toLocaleString("en")}`);
   return total <= DOWNLOAD_LIMIT_BYTES;
 }
 

@@ -18,7 +18,7 @@ await build({
   charset: "utf8",
   legalComments: "inline",
   // The glue finds its wasm by its own URL, so it must stay a file of its own.
-  external: ["./wasm/tablm.js"],
+  external: ["./wasm/*"],
   logLevel: "warning",
 });
 

@@ -14,6 +14,8 @@ const dist = join(here, "dist");
 const { build } = createRequire(join(root, "pkg", "package.json"))("esbuild");
 
 const MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf";
+/** The engine's builds, of which a browser needs one. */
+const WASM = "tablm/wasm";
 const STATIC = ["style.css", "icon.svg", "manifest.webmanifest"];
 
 /** The package is not bundled: the page imports the very files that are published. */
@@ -70,15 +72,19 @@ for (const file of STATIC) copyFileSync(join(here, file), join(dist, file));
 writeFileSync(join(dist, "index.html"), readFileSync(join(here, "index.html"), "utf8").replace("%CSP%", metaPolicy));
 await build({ ...common, entryPoints: [join(here, "main.ts")], outfile: join(dist, "main.js"), plugins: [packageAsPublished] });
 
-const shell = listFiles(dist).filter((file) => !file.startsWith("models/") && file !== "sw.js");
+const files = listFiles(dist).filter((file) => !file.startsWith("models/") && file !== "sw.js");
+const isOf = (build) => (file) => file.startsWith(`${WASM}/${build}/`);
+const names = readdirSync(join(dist, WASM));
+const builds = Object.fromEntries(names.map((build) => [build, files.filter(isOf(build))]));
+const shell = files.filter((file) => !file.startsWith(`${WASM}/`));
 const hash = createHash("sha256");
-for (const file of shell) hash.update(file).update("\0").update(readFileSync(join(dist, file)));
+for (const file of files) hash.update(file).update("\0").update(readFileSync(join(dist, file)));
 const version = hash.digest("hex").slice(0, 16);
 await build({
   ...common,
   format: "iife",
   entryPoints: [join(here, "sw.ts")],
   outfile: join(dist, "sw.js"),
-  define: { SHELL: JSON.stringify(shell), VERSION: JSON.stringify(version) },
+  define: { SHELL: JSON.stringify(shell), BUILDS: JSON.stringify(builds), VERSION: JSON.stringify(version) },
 });
 placeModel();

@@ -105,6 +105,7 @@ function loadModel(): Promise<Model> {
       if (!answering) setState("ready");
       // So that the browser does not clear the model away; pages alone may ask.
       void navigator.storage?.persist?.().catch(() => false);
+      keepOffline(loaded.info.build);
     },
     (error: unknown) => {
       if (end.signal.aborted) return;
@@ -296,6 +297,11 @@ function connect(): void {
   window.visualViewport?.addEventListener("resize", () => {
     if (document.activeElement === prompt) scrollToEnd();
   });
+}
+
+/** Keeps the engine's build that runs here for visits without a network. */
+function keepOffline(build: string): void {
+  void navigator.serviceWorker?.ready.then(({ active }) => active?.postMessage({ build }));
 }
 
 /** Keeps the page itself for visits without a network. */

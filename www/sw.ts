@@ -3,8 +3,9 @@
  * The model is not its business; the package keeps that in the origin's storage.
  */
 
-/** The files of the page and a hash of them all, put in by the build. */
+/** The files of the page, those of each of the engine's builds, and a hash of all, put in by the build. */
 declare const SHELL: string[];
+declare const BUILDS: Record<string, string[]>;
 declare const VERSION: string;
 
 /** What this file needs of a service worker's types, which the DOM library lacks. */
@@ -21,18 +22,34 @@ interface WorkerScope {
   skipWaiting(): Promise<void>;
   addEventListener(type: "install" | "activate", listener: (event: ExtendableEvent) => void): void;
   addEventListener(type: "fetch", listener: (event: FetchEvent) => void): void;
+  addEventListener(type: "message", listener: (event: ExtendableEvent & { data: { build: string } }) => void): void;
 }
 
 const scope = globalThis as unknown as WorkerScope;
 const PREFIX = "tablm-shell-";
 const CACHE = PREFIX + VERSION;
-const kept = new Set(SHELL.map((file) => new URL(file, scope.registration.scope).href));
+const address = (file: string): string => new URL(file, scope.registration.scope).href;
+const known = new Set([SHELL, ...Object.values(BUILDS)].flat().map(address));
 
-async function install(): Promise<void> {
+async function keep(files: string[]): Promise<void> {
   const cache = await caches.open(CACHE);
   // Past the HTTP cache, so that the files of one version stay together.
-  await cache.addAll(SHELL.map((file) => new Request(new URL(file, scope.registration.scope), { cache: "reload" })));
+  await cache.addAll(files.map((file) => new Request(address(file), { cache: "reload" })));
+}
+
+/** Keeps the page, and the builds that an earlier version had kept. */
+async function install(): Promise<void> {
+  const used = Object.values(BUILDS).map(async (files) => ((await caches.match(address(files[0] ?? ""))) ? files : []));
+  await keep([SHELL, ...(await Promise.all(used))].flat());
   await scope.skipWaiting();
+}
+
+/** Keeps the build that a page runs, unless it is there: of the builds a browser needs one. */
+async function keepBuild(build: string): Promise<void> {
+  const files = BUILDS[build] ?? [];
+  const cache = await caches.open(CACHE);
+  const there = await Promise.all(files.map((file) => cache.match(address(file))));
+  if (!there.every(Boolean)) await keep(files);
 }
 
 async function activate(): Promise<void> {
@@ -56,5 +73,6 @@ scope.addEventListener("fetch", (event) => {
   url.search = "";
   url.hash = "";
   if (request.mode === "navigate" && url.href === scope.registration.scope) url.pathname += "index.html";
-  if (kept.has(url.href)) event.respondWith(answer(request, url.href));
+  if (known.has(url.href)) event.respondWith(answer(request, url.href));
 });
+scope.addEventListener("message", (event) => event.waitUntil(keepBuild(event.data.build)));

@@ -1,5 +1,6 @@
 /** The page's side of one worker: calls with results, progress, tokens and aborts. */
 
+import type { WasmUrls } from "./builds.js";
 import { TabLMError, toTabLMError } from "./errors.js";
 import type { Call, EngineDelta, FromWorker, MethodName, Methods, ToWorker } from "./protocol.js";
 import type { AssetOptions, Progress } from "./types.js";
@@ -26,6 +27,13 @@ function startWorker({ workerUrl }: AssetOptions): Worker {
   return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "tablm" });
 }
 
+/** Where the builds that a page has elsewhere are; a URL alone is that of the build for every browser. */
+function wasmUrls({ wasmUrl }: AssetOptions): WasmUrls | null {
+  if (wasmUrl === undefined) return null;
+  const named = typeof wasmUrl === "string" || wasmUrl instanceof URL ? { simd: wasmUrl } : wasmUrl;
+  return Object.fromEntries(Object.entries(named).map(([build, url]) => [build, new URL(url, document.baseURI).href]));
+}
+
 /** One worker and the calls that wait for it. */
 export class Client {
   #worker: Worker;
@@ -41,7 +49,7 @@ export class Client {
       const text = event.message ? `the worker failed: ${event.message}` : "the worker script could not be loaded";
       this.end(new TabLMError(event.message ? "internal" : "network", text));
     });
-    this.#post({ type: "init", wasmUrl: assets.wasmUrl === undefined ? null : new URL(assets.wasmUrl, document.baseURI).href });
+    this.#post({ type: "init", wasmUrls: wasmUrls(assets) });
   }
 
   /** Whether the worker is gone, and why. */

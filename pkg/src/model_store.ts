@@ -25,7 +25,7 @@ import {
 import { exists, openRemote, remoteFiles, remoteLength, type RemoteFile } from "./remote.js";
 import type { SourceDescription } from "./source.js";
 import type { StoredModel, VerifyReport } from "./types.js";
-import type { SourceFile } from "./wasm/tablm.js";
+import type { SourceFile } from "./wasm/simd/tablm.js";
 
 interface ManifestFile {
   name: string;

@@ -1,5 +1,6 @@
 /** The messages between page and worker, as one union each way. */
 
+import type { WasmUrls } from "./builds.js";
 import type { PlainError } from "./errors.js";
 import type { EngineRequest } from "./request.js";
 import type { SourceDescription } from "./source.js";
@@ -69,7 +70,7 @@ export type Call = {
 
 /** Page to worker. */
 export type ToWorker =
-  | { type: "init"; wasmUrl: string | null }
+  | { type: "init"; wasmUrls: WasmUrls | null }
   | ({ type: "call"; callId: number } & Call)
   | { type: "abort"; callId: number };
 

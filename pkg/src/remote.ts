@@ -3,7 +3,7 @@
 import { isHtml, promisedLength, request } from "./download.js";
 import { TabLMError } from "./errors.js";
 import type { SourceDescription } from "./source.js";
-import type { SourceFile } from "./wasm/tablm.js";
+import type { SourceFile } from "./wasm/simd/tablm.js";
 
 /** One file to fetch. */
 export interface RemoteFile {

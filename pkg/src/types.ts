@@ -37,10 +37,14 @@ export interface HubOptions {
   hubUrl?: string | URL;
 }
 
+/** Which of the engine's builds runs: wasm with SIMD, which every browser has, or with relaxed SIMD. */
+export type Build = "simd" | "relaxed";
+
 /** Where the worker and the wasm are, if not beside the package. */
 export interface AssetOptions {
   workerUrl?: string | URL;
-  wasmUrl?: string | URL;
+  /** A URL alone is that of the build `simd`, which is then the one that runs. */
+  wasmUrl?: string | URL | Partial<Record<Build, string | URL>>;
 }
 
 /** Options of `TabLM.load`. */
@@ -104,6 +108,8 @@ export interface ModelInfo {
   device: DeviceInfo;
   /** How keys and values are kept. */
   kvFormat: KvFormat;
+  /** The build that runs. */
+  build: Build;
   memory: MemoryInfo;
   step: StepInfo;
   [key: string]: unknown;

@@ -1,6 +1,7 @@
 /** The worker: owns the wasm engine of one model and the model store; answers calls from the page. */
 
 import { adapterName } from "./adapter.js";
+import { startEngine, type WasmUrls } from "./builds.js";
 import { TabLMError, throwIfAborted, toPlainError, toTabLMError } from "./errors.js";
 import { Meter } from "./meter.js";
 import { deleteModel, listModels, openModel, peekModel, verifyModel } from "./model_store.js";
@@ -10,7 +11,7 @@ import type { Call, EngineDelta, EngineOptions, FromWorker, GenerationEnd, ToWor
 import type { EngineRequest } from "./request.js";
 import type { SourceDescription } from "./source.js";
 import type { Capabilities, Estimate, ModelInfo, Profile, Progress, ProgressPhase } from "./types.js";
-import initWasm, { capabilities, Engine, estimate } from "./wasm/tablm.js";
+import type { Engine } from "./wasm/simd/tablm.js";
 
 /** What this file needs of a dedicated worker's global scope. */
 interface WorkerScope {
@@ -35,8 +36,8 @@ noteDevices();
 const scope = globalThis as unknown as WorkerScope;
 const running = new Map<number, AbortController>();
 
-let wasmUrl: string | null = null;
-let wasmModule: Promise<{ memory: WebAssembly.Memory }> | undefined;
+let wasmUrls: WasmUrls | null = null;
+let wasmModule: ReturnType<typeof startEngine> | undefined;
 let engine: Engine | undefined;
 let modelName = "";
 /** The name of the adapter in use, where the browser tells it. */
@@ -45,8 +46,8 @@ let adapter: string | null = null;
 let trapped: string | undefined;
 
 /** Fetches and starts the wasm, once. */
-function wasm(): Promise<{ memory: WebAssembly.Memory }> {
-  wasmModule ??= initWasm({ module_or_path: wasmUrl ?? new URL("./wasm/tablm_bg.wasm", import.meta.url) }).catch((error: unknown) => {
+function wasm(): ReturnType<typeof startEngine> {
+  wasmModule ??= startEngine(wasmUrls).catch((error: unknown) => {
     wasmModule = undefined;
     throw new TabLMError("network", `the wasm module could not be loaded: ${(error as Error).message}`, { cause: error });
   });
@@ -76,11 +77,12 @@ async function guarded<T>(job: () => T | Promise<T>): Promise<T> {
   }
 }
 
-function currentInfo(memory: WebAssembly.Memory): ModelInfo {
+async function currentInfo(): Promise<ModelInfo> {
+  const { build, memory } = await wasm();
   if (!engine) throw new TabLMError("disposed", "no model is loaded");
   const info = JSON.parse(engine.info()) as ModelInfo;
   if (adapter !== null) info.device.adapter = adapter;
-  return { ...info, name: modelName, memory: { ...info.memory, wasm_heap_bytes: memory.buffer.byteLength } };
+  return { ...info, name: modelName, build, memory: { ...info.memory, wasm_heap_bytes: memory.buffer.byteLength } };
 }
 
 async function load(source: SourceDescription, options: EngineOptions, signal: AbortSignal, meter: Meter): Promise<ModelInfo> {
@@ -90,7 +92,7 @@ async function load(source: SourceDescription, options: EngineOptions, signal: A
   module.catch(() => undefined);
   const model = await openModel(source, signal, meter);
   try {
-    const { memory } = await module;
+    const { boundary } = await module;
     throwIfAborted(signal);
     const files = model.files.map((file) => ({
       ...file,
@@ -103,12 +105,12 @@ async function load(source: SourceDescription, options: EngineOptions, signal: A
       const { phase, loadedBytes = 0, totalBytes = null, file = "" } = JSON.parse(json) as EngineProgress;
       meter.report(phase, file, loadedBytes, totalBytes);
     };
-    engine = await guarded(() => Engine.load(files, JSON.stringify(options), onProgress, compileAhead));
+    engine = await guarded(() => boundary.Engine.load(files, JSON.stringify(options), onProgress, compileAhead));
     throwIfAborted(signal);
     modelName = source.name;
     const onGpu = (JSON.parse(engine.info()) as ModelInfo).device.backend !== "cpu";
     adapter = onGpu ? await adapterName() : null;
-    return currentInfo(memory);
+    return await currentInfo();
   } catch (error) {
     // What is no model must not be met again in place of a new download.
     if (toTabLMError(error).code === "malformed") await model.discard().catch(() => undefined);
@@ -120,7 +122,6 @@ async function load(source: SourceDescription, options: EngineOptions, signal: A
 }
 
 async function generate(request: EngineRequest, signal: AbortSignal, onDelta: (delta: EngineDelta) => void): Promise<GenerationEnd> {
-  const { memory } = await wasm();
   const current = engine;
   if (!current) throw new TabLMError("disposed", "no model is loaded");
   await guarded(() => current.begin(JSON.stringify(request)));
@@ -132,7 +133,7 @@ async function generate(request: EngineRequest, signal: AbortSignal, onDelta: (d
     const event = JSON.parse(await guarded(() => current.next())) as EngineEvent;
     if (event.type === "done") {
       const { finish_reason, usage, timings, token_ids } = event;
-      return { finish_reason, usage, timings, token_ids, info: currentInfo(memory) };
+      return { finish_reason, usage, timings, token_ids, info: await currentInfo() };
     }
     const { text, reasoning, tool_calls } = event;
     if ((text || reasoning || tool_calls.length > 0) && !stopped) onDelta({ text, reasoning, tool_calls });
@@ -147,8 +148,8 @@ async function profile(): Promise<Profile> {
 }
 
 async function readCapabilities(): Promise<Capabilities> {
-  await wasm();
-  const report = JSON.parse(await guarded(() => capabilities())) as Record<string, unknown>;
+  const { boundary } = await wasm();
+  const report = JSON.parse(await guarded(() => boundary.capabilities())) as Record<string, unknown>;
   const found = report["adapter"] as { name?: string } | null | undefined;
   const name = found ? await adapterName() : null;
   if (found && name !== null) found.name = name;
@@ -157,10 +158,10 @@ async function readCapabilities(): Promise<Capabilities> {
 }
 
 async function readEstimate(source: SourceDescription, options: EngineOptions, signal: AbortSignal): Promise<Estimate> {
-  await wasm();
+  const { boundary } = await wasm();
   const model = await peekModel(source, signal);
   try {
-    const report = JSON.parse(await guarded(() => estimate(model.files, JSON.stringify(options)))) as Estimate;
+    const report = JSON.parse(await guarded(() => boundary.estimate(model.files, JSON.stringify(options)))) as Estimate;
     return { ...report, download_bytes: model.missingBytes, stored: model.stored };
   } finally {
     model.close();
@@ -210,7 +211,7 @@ async function run(call: Call, callId: number): Promise<void> {
 }
 
 scope.addEventListener("message", ({ data }) => {
-  if (data.type === "init") wasmUrl = data.wasmUrl;
+  if (data.type === "init") wasmUrls = data.wasmUrls;
   else if (data.type === "abort") running.get(data.callId)?.abort();
   else void run(data, data.callId);
 });

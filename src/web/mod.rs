@@ -1,7 +1,7 @@
 //! The JavaScript boundary, the only code that names wasm-bindgen: strings and byte arrays
 //! only. What is clever is Rust below it or TypeScript above it.
 //!
-//! Objects and errors cross as JSON and as `Error`s with a `code`; see `pkg/src/wasm/tablm.d.ts`.
+//! Objects and errors cross as JSON and as `Error`s with a `code`; see `pkg/src/wasm/simd/tablm.d.ts`.
 
 #![allow(unreachable_pub, reason = "wasm-bindgen exports public items only")]
 

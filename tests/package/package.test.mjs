@@ -10,6 +10,7 @@ import { after, before, test } from "node:test";
 import { modelName, modelPath, openBrowser, openPage, openServer, allowNoGpu, root } from "../web/support.mjs";
 
 const TSC = join(root, "pkg", "node_modules", ".bin", "tsc");
+const BUILDS = ["simd", "relaxed"];
 let folder, packed;
 
 function run(command, parameters, cwd = folder) {
@@ -32,7 +33,7 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 
 test("holds what it needs and nothing else", () => {
   const files = packed.files.map((file) => file.path);
-  for (const file of ["dist/index.js", "dist/index.d.ts", "dist/worker.js", "dist/wasm/tablm.js", "dist/wasm/tablm_bg.wasm", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "NOTICE", "package.json"]) {
+  for (const file of ["dist/index.js", "dist/index.d.ts", "dist/worker.js", ...BUILDS.flatMap((build) => [`dist/wasm/${build}/tablm.js`, `dist/wasm/${build}/tablm_bg.wasm`]), "README.md", "LICENSE-MIT", "LICENSE-APACHE", "NOTICE", "package.json"]) {
     assert.ok(files.includes(file), `${file} is missing`);
   }
   assert.deepEqual(files.filter((file) => !/^(dist\/.*\.(js|d\.ts|wasm)|README\.md|LICENSE-\w+|NOTICE|package\.json)$/.test(file)), []);
@@ -43,7 +44,7 @@ test("holds what it needs and nothing else", () => {
 });
 
 test("uses no eval", () => {
-  for (const file of ["index.js", "worker.js", "wasm/tablm.js"]) {
+  for (const file of ["index.js", "worker.js", ...BUILDS.map((build) => `wasm/${build}/tablm.js`)]) {
     const text = readFileSync(join(folder, "node_modules/tablm/dist", file), "utf8");
     assert.doesNotMatch(text, /\beval\s*\(/, file);
     // wasm-bindgen's glue may name the constructor; what matters is that nothing calls it with text.
@@ -80,8 +81,8 @@ test("a wrong program does not type-check", () => {
 });
 
 test("the boundary's types are those the engine has", () => {
-  const text = `import type * as ours from ${JSON.stringify(join(root, "pkg/src/wasm/tablm.js"))};
-import type * as engine from ${JSON.stringify(join(root, "pkg/dist/wasm/tablm.js"))};
+  const text = `import type * as ours from ${JSON.stringify(join(root, "pkg/src/wasm/simd/tablm.js"))};
+import type * as engine from ${JSON.stringify(join(root, "pkg/dist/wasm/simd/tablm.js"))};
 export const load: (it: typeof engine.Engine.load) => typeof ours.Engine.load = (it) => it;
 export const instance: (it: engine.Engine) => Omit<ours.Engine, never> = (it) => it;
 export const capabilities: (it: typeof engine.capabilities) => typeof ours.capabilities = (it) => it;

@@ -39,6 +39,7 @@ describe("the page with an adapter", () => {
     view = await openPage(browser.context, `${server.address}/?${settings}&device=${allowNoGpu ? "cpu" : "webgpu"}`);
     await waitUntilReady(view.page);
     await view.page.evaluate(() => navigator.serviceWorker.ready);
+    await view.page.waitForFunction(() => caches.match("tablm/wasm/relaxed/tablm_bg.wasm"));
   });
   after(async () => {
     await browser?.close();
@@ -82,6 +83,11 @@ describe("the page with an adapter", () => {
   });
 
   test("reports no error and breaks no policy", () => view.expectQuiet());
+
+  test("has only the build of the engine that the browser needs", () => {
+    const builds = server.requests.map(({ url }) => /\/wasm\/(\w+)\/tablm_bg\.wasm$/.exec(url)?.[1]);
+    assert.deepEqual([...new Set(builds.filter(Boolean))], ["relaxed"]);
+  });
 
   test("asks no other origin, says the browser's network log", async (t) => {
     await browser.close();

@@ -169,7 +169,7 @@ describe("downloads", () => {
   });
 
   test("loads where nothing can be stored, with worker and wasm from elsewhere", async () => {
-    const options = { workerUrl: "/elsewhere/worker.js", wasmUrl: "/tablm/wasm/tablm_bg.wasm?elsewhere" };
+    const options = { workerUrl: "/elsewhere/worker.js", wasmUrl: "/tablm/wasm/simd/tablm_bg.wasm?elsewhere" };
     const results = await harness.run(
       async ({ TabLM }, [url, options]) => [await window.tryLoad(url, options), (await TabLM.models.list()).length],
       [`${MODEL}?unstored`, options],
