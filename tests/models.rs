@@ -13,6 +13,7 @@ use common::gguf::{Gguf, array, f32_bytes, formats, kind, tiny_llama};
 use common::nemotron_h::tiny_nemotron_h;
 use common::safetensors::{Folder, f32_file};
 use serde_json::{Value, json};
+use tablm::cpu::CpuVariant;
 use tablm::engine::{CompileAhead, DeviceChoice, Engine, LoadOptions, estimate, normalised_error};
 use tablm::error::{Code, Error};
 use tablm::formats::Format;
@@ -30,7 +31,8 @@ async fn load(model: &Gguf, device: DeviceChoice) -> Result<Engine, Error> {
 async fn logits(model: &Gguf, device: DeviceChoice) -> Vec<f32> {
     let tokens: Vec<u32> = (0..77).map(|i| (i * 29 + 3) % 250).collect();
     // Rounded keys may differ by a bit of theirs where numbers before differ by a bit of f32's.
-    let options = LoadOptions { device, kv_format: Some(CacheFormat::F32), ..LoadOptions::default() };
+    let (kv_format, cpu_variant) = (Some(CacheFormat::F32), Some(CpuVariant::Exact));
+    let options = LoadOptions { device, kv_format, cpu_variant, ..LoadOptions::default() };
     let mut engine = Engine::load(files(model), &options, &mut |_| {}).await.unwrap();
     engine.logits(&tokens).await.unwrap()
 }

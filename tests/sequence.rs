@@ -11,6 +11,7 @@ use common::cache;
 use common::engines::{devices, greedy, load};
 use common::gguf::{Gguf, tiny_llama};
 use common::nemotron_h::tiny_nemotron_h;
+use tablm::cpu::CpuVariant;
 use tablm::engine::{Completion, DeviceChoice, Engine, Event, GenerateRequest, LoadOptions, Prompt};
 use tablm::error::Code;
 use tablm::formats::Format;
@@ -27,7 +28,8 @@ fn tokens(count: u32) -> Vec<u32> {
 fn options(device: DeviceChoice) -> LoadOptions {
     // Rounded keys would differ by a bit of theirs where numbers before differ by a bit of f32's.
     let kv_format = Some(CacheFormat::F32);
-    LoadOptions { device, context_length: Some(256), kv_format, ..LoadOptions::default() }
+    let cpu_variant = Some(CpuVariant::Exact);
+    LoadOptions { device, context_length: Some(256), kv_format, cpu_variant, ..LoadOptions::default() }
 }
 
 fn furthest(a: &[f32], b: &[f32]) -> f32 {
@@ -329,7 +331,9 @@ async fn tell(engine: &mut Engine, request: &GenerateRequest, abort_after: Optio
 
 async fn running_ahead(file: &Gguf, device: DeviceChoice, depth: usize) -> Engine {
     let (chunk, context_length, run_ahead) = (Some(16), Some(100), Some(depth));
-    let options = LoadOptions { device, chunk, context_length, run_ahead, ..LoadOptions::default() };
+    let cpu_variant = Some(CpuVariant::Exact);
+    let options =
+        LoadOptions { device, chunk, context_length, run_ahead, cpu_variant, ..LoadOptions::default() };
     let file = MemorySource::new("tiny.gguf", file.clone().bytes());
     Engine::load(vec![Rc::new(file)], &options, &mut |_| {}).await.unwrap()
 }

@@ -57,8 +57,9 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("tokenizers", &["src/text/"]),
     ("clap", &["src/bin/"]),
     ("pollster", &["src/bin/"]),
-    ("unsafe", &[]),
-    ("target_arch", &["src/lib.rs", "src/bin/", "src/gpu/", "src/web/", "src/weights/mod.rs"]),
+    // Calls of functions for instructions that the processor was asked for.
+    ("unsafe", &["src/cpu/variant.rs"]),
+    ("target_arch", &["src/lib.rs", "src/bin/", "src/cpu/", "src/gpu/", "src/web/", "src/weights/mod.rs"]),
 ];
 
 /// Parts of `std` that only some files may use: the core does no input or output and has no threads.

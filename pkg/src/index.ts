@@ -12,6 +12,7 @@ import { describeSource } from "./source.js";
 import type {
   AssetOptions,
   Capabilities,
+  CpuVariant,
   Estimate,
   EstimateOptions,
   LoadOptions,
@@ -30,9 +31,10 @@ export type * from "./types.js";
 const ABORT_GRACE_MS = 2000;
 
 const VARIANTS: readonly Variant[] = ["together", "wide", "subgroups", "alone", "quads"];
+const CPU_VARIANTS: readonly CpuVariant[] = ["exact", "portable"];
 
 /** The options that go to the engine, checked. */
-function engineOptions({ contextLength, device, quantise, kvFormat, variant, chatTemplate }: EngineOptions): EngineOptions {
+function engineOptions({ contextLength, device, quantise, kvFormat, variant, cpuVariant, chatTemplate }: EngineOptions): EngineOptions {
   const options: EngineOptions = {};
   if (contextLength !== undefined) {
     if (!Number.isSafeInteger(contextLength) || contextLength < 1) {
@@ -63,6 +65,12 @@ function engineOptions({ contextLength, device, quantise, kvFormat, variant, cha
       throw new TabLMError("invalid-request", `variant: found ${String(variant)}, expected one of ${VARIANTS.join(", ")}`);
     }
     options.variant = variant;
+  }
+  if (cpuVariant !== undefined) {
+    if (!CPU_VARIANTS.includes(cpuVariant)) {
+      throw new TabLMError("invalid-request", `cpuVariant: found ${String(cpuVariant)}, expected one of ${CPU_VARIANTS.join(", ")}`);
+    }
+    options.cpuVariant = cpuVariant;
   }
   if (chatTemplate !== undefined) {
     if (typeof chatTemplate !== "string") {

@@ -6,6 +6,7 @@ import type { EngineRequest } from "./request.js";
 import type { SourceDescription } from "./source.js";
 import type {
   Capabilities,
+  CpuVariant,
   DeviceChoice,
   Estimate,
   FinishReason,
@@ -29,6 +30,7 @@ export interface EngineOptions {
   quantise?: QuantiseFormat;
   kvFormat?: KvFormat;
   variant?: Variant;
+  cpuVariant?: CpuVariant;
   chatTemplate?: string;
 }
 

@@ -12,6 +12,9 @@ export type KvFormat = "f32" | "f16" | "q8";
 /** How lanes work together on a product of one row. */
 export type Variant = "together" | "wide" | "subgroups" | "alone" | "quads";
 
+/** How the CPU computes: by the meaning of each kernel, or with inputs of products in eight bits. */
+export type CpuVariant = "exact" | "portable";
+
 /**
  * Where a model comes from: the URL of a `.gguf` file, the URL of a folder with safetensors,
  * `hf:owner/repo[@revision][/file]`, a `File`, or the `File`s of a folder.
@@ -60,6 +63,8 @@ export interface LoadOptions extends AssetOptions, HubOptions {
   kvFormat?: KvFormat;
   /** How products of one row are computed on the GPU, instead of what suits it; some need features of the adapter. */
   variant?: Variant;
+  /** How the CPU computes, instead of the quickest way that it has. */
+  cpuVariant?: CpuVariant;
   /** A Jinja template instead of the model's own, or for a model that has none. */
   chatTemplate?: string;
 }

@@ -38,6 +38,7 @@ mod native {
     };
     use super::bench::bench;
     use super::quantise::quantise;
+    use tablm::cpu::CpuVariant;
     use tablm::engine::{Completion, DeviceChoice, Engine, GenerateRequest, LoadOptions, Prompt, estimate};
     use tablm::error::{Code, Error, Result};
     use tablm::kernels::Variant;
@@ -84,6 +85,7 @@ mod native {
     }
 
     pub(super) async fn load(model: &Model, all_logits: bool) -> Result<Engine> {
+        let (variant, cpu_variant) = forced_variant()?;
         let options = LoadOptions {
             device: match model.backend {
                 Backend::Gpu => DeviceChoice::Gpu,
@@ -95,7 +97,8 @@ mod native {
             quantise: model.quantise,
             kv_format: model.kv,
             all_logits,
-            variant: forced_variant()?,
+            variant,
+            cpu_variant,
             ..LoadOptions::default()
         };
         let engine = Engine::load(open_path(&model.model)?, &options, &mut |_| {}).await?;
@@ -107,14 +110,19 @@ mod native {
         Ok(engine)
     }
 
-    /// The variant of products that the environment asks for, if any: for tests and measurements.
-    fn forced_variant() -> Result<Option<Variant>> {
-        let Ok(name) = std::env::var("TABLM_VARIANT") else { return Ok(None) };
-        let variant = Variant::parse(&name);
-        let names = Variant::ALL.map(Variant::name).join(", ");
-        variant.map(Some).ok_or_else(|| {
-            Error::invalid_request("TABLM_VARIANT", format!("found {name:?}, expected one of {names}"))
-        })
+    /// The variant of products that the environment asks for, if any, on the GPU or on the CPU: for
+    /// tests and measurements.
+    fn forced_variant() -> Result<(Option<Variant>, Option<CpuVariant>)> {
+        let Ok(name) = std::env::var("TABLM_VARIANT") else { return Ok((None, None)) };
+        let variants = (Variant::parse(&name), CpuVariant::parse(&name));
+        if variants == (None, None) {
+            let names =
+                Variant::ALL.map(Variant::name).into_iter().chain(CpuVariant::ALL.map(CpuVariant::name));
+            let names = names.collect::<Vec<_>>().join(", ");
+            let message = format!("found {name:?}, expected one of {names}");
+            return Err(Error::invalid_request("TABLM_VARIANT", message));
+        }
+        Ok(variants)
     }
 
     pub(super) fn read_text(path: &Path) -> Result<String> {

@@ -74,7 +74,7 @@ impl Prediction {
         let allocated = gpu.allocated_bytes();
         let on_gpu =
             GpuExecutor::new(gpu.clone(), &resources, slots.clone(), plans[0].logits.words(1)).await?;
-        let on_cpu = CpuExecutor::new(&resources, slots)?;
+        let on_cpu = CpuExecutor::new(&resources, slots, planned.cpu_variant)?;
         let executors = [Executor::Gpu(Box::new(on_gpu)), Executor::Cpu(Box::new(on_cpu))];
         let products = plans[1].weight_bytes() - plans[0].weight_bytes();
         let mut token_ms = [0.0; 2];

@@ -122,9 +122,10 @@ impl Executor {
                 features: gpu.gpu.report.features.clone(),
                 predicted: None,
             },
-            Executor::Cpu(_) => {
+            Executor::Cpu(cpu) => {
                 let adapter = format!("CPU ({})", std::env::consts::ARCH);
-                Device { backend: "cpu".to_owned(), adapter, features: Vec::new(), predicted: None }
+                let features = vec![cpu.variant().name().to_owned()];
+                Device { backend: "cpu".to_owned(), adapter, features, predicted: None }
             }
         }
     }

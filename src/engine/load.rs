@@ -5,7 +5,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::executor::Executor;
-use crate::cpu::CpuExecutor;
+use crate::cpu::{CpuExecutor, CpuVariant};
 use crate::error::{Code, Error, Result};
 use crate::gpu::{AdapterReport, Gpu, GpuExecutor, MAX_PICKS, PipelineText, buffer_bytes};
 use crate::kernels::{CacheFormat, Picked, Rows, Step, Variant};
@@ -65,6 +65,8 @@ pub struct LoadOptions {
     pub chat_template: Option<String>,
     /// How products of one row are computed, instead of what suits the GPU.
     pub variant: Option<Variant>,
+    /// How the CPU computes, instead of the quickest way that it has.
+    pub cpu_variant: Option<CpuVariant>,
     /// Whether kernels run one by one as models write them: slower, and the same answers.
     #[serde(skip)]
     pub unfused: bool,
@@ -105,6 +107,17 @@ impl LoadOptions {
             return Err(Error::invalid_request("variant", message));
         }
         Ok(Self { variant: Some(variant), ..self.clone() })
+    }
+}
+
+/// The asked for way to compute on the CPU, or the quickest.
+fn cpu_variant(options: &LoadOptions) -> Result<CpuVariant> {
+    match options.cpu_variant {
+        Some(variant) if !variant.is_available() => {
+            let message = format!("found {}, this processor lacks it", variant.name());
+            Err(Error::invalid_request("variant", message))
+        }
+        variant => Ok(variant.unwrap_or_else(CpuVariant::best)),
     }
 }
 
@@ -150,6 +163,7 @@ pub(super) struct Planned<'a> {
     pub(super) shape: Shape,
     pub(super) context_length: u32,
     pub(super) variant: Variant,
+    pub(super) cpu_variant: CpuVariant,
     pub(super) plans: Vec<Plan>,
     pub(super) tail: Tail,
     pub(super) resources: Resources<'a>,
@@ -198,6 +212,7 @@ impl<'a> Planned<'a> {
             shape,
             context_length,
             variant,
+            cpu_variant: cpu_variant(options)?,
             plans,
             tail,
             resources,
@@ -282,7 +297,7 @@ impl<'a> Planned<'a> {
             Some(gpu) => Executor::Gpu(Box::new(
                 GpuExecutor::new(gpu, &self.resources, slots, self.staging_words).await?,
             )),
-            None => Executor::Cpu(Box::new(CpuExecutor::new(&self.resources, slots)?)),
+            None => Executor::Cpu(Box::new(CpuExecutor::new(&self.resources, slots, self.cpu_variant)?)),
         })
     }
 

@@ -6,7 +6,7 @@
 //! and 0xff are NaN.
 //! Plane 0 (`vec4<u32>`, two a unit): the bytes in order. Plane 1 (`u32`, one a row): the scale.
 
-use super::{UNIT, WeightFormat, bits};
+use super::{IntegerUnit, Integers, UNIT, WeightFormat, bits};
 
 /// Bytes of the scale.
 const HEADER: usize = 4;
@@ -40,6 +40,18 @@ impl WeightFormat for F8E4M3 {
         let scale = f32::from_bits(bits::word(stored, 0));
         for (value, &byte) in out.iter_mut().zip(&stored[HEADER..]) {
             *value = number(byte) * scale;
+        }
+    }
+
+    fn integers(&self) -> Option<Integers> {
+        Integers::bytes(Some(IntegerUnit::MIDDLE))
+    }
+
+    fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {
+        let mut row = vec![0.0; stored.len() - HEADER];
+        self.dequantise_row(stored, &mut row);
+        for (unit, weights) in units.iter_mut().zip(row.chunks(UNIT)) {
+            *unit = IntegerUnit::rounded(weights);
         }
     }
 

@@ -6,7 +6,7 @@
 //! Plane 0 (`vec4<u32>`): of four bits one a unit, nibbles in the order of [`bits`]; of eight bits
 //! two a unit, the bytes in order. Plane 1 (`u32`, one a block; of F32 two): scale, then bias.
 
-use super::{UNIT, WeightFormat, bf16, bits, f16, f32};
+use super::{IntegerUnit, Integers, UNIT, WeightFormat, bf16, bits, f16, f32};
 
 /// One of the affine formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -109,6 +109,26 @@ impl WeightFormat for Mlx {
             for (i, value) in values.iter_mut().enumerate() {
                 let quant = if self.bits == 8 { quants[i] } else { (quants[i / 2] >> (4 * (i % 2))) & 15 };
                 *value = f32::from(quant) * scale[0] + scale[1];
+            }
+        }
+    }
+
+    fn integers(&self) -> Option<Integers> {
+        if self.bits == 8 { Integers::bytes(None) } else { Integers::nibbles(None) }
+    }
+
+    fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {
+        let blocks = stored.chunks_exact(self.block_bytes());
+        for (units, block) in units.chunks_mut(self.block_weights() / UNIT).zip(blocks) {
+            let (pair, quants) = block.split_at(self.pair_bytes());
+            let mut scale = [0.0; 2];
+            self.scales.rules().dequantise_row(pair, &mut scale);
+            for (unit, stored) in units.iter_mut().zip(quants.chunks_exact(self.quant_bytes(UNIT))) {
+                let mut quants = [0; UNIT];
+                for (i, quant) in quants.iter_mut().enumerate() {
+                    *quant = if self.bits == 8 { stored[i] } else { (stored[i / 2] >> (4 * (i % 2))) & 15 };
+                }
+                *unit = IntegerUnit::new(quants, scale[0], scale[1]);
             }
         }
     }

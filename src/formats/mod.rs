@@ -11,6 +11,7 @@ mod bits;
 mod f16;
 mod f32;
 mod f8_e4m3;
+mod integers;
 mod mlx;
 mod q4_0;
 mod q4_1;
@@ -22,6 +23,7 @@ mod q6_k;
 mod q8_0;
 mod t4;
 
+pub use integers::{IntegerUnit, Integers};
 pub use mlx::{Mlx, MlxScales};
 
 /// How the weights of a tensor are stored in the model file.
@@ -67,6 +69,12 @@ pub trait WeightFormat: Sync {
     fn quantise(&self, _values: &[f32], _block: &mut [u8]) -> bool {
         false
     }
+    /// How its weights are whole numbers; none for formats of numbers with many digits.
+    fn integers(&self) -> Option<Integers> {
+        None
+    }
+    /// The units of one stored row, the last filled up with zeros, if these weights are whole numbers.
+    fn integer_units(&self, _stored: &[u8], _units: &mut [IntegerUnit]) {}
     /// Bytes that one row of `columns` weights takes in each GPU plane (each a multiple of 4).
     fn plane_row_bytes(&self, columns: usize) -> Vec<usize>;
     /// Repacks one stored row into its planes (`planes[i].len() == plane_row_bytes(columns)[i]`,

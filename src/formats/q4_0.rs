@@ -5,7 +5,7 @@
 //! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`): f16
 //! scales, two a word.
 
-use super::{WeightFormat, bits};
+use super::{IntegerUnit, Integers, WeightFormat, bits};
 
 const BYTES: usize = 18;
 
@@ -26,6 +26,16 @@ impl WeightFormat for Q4_0 {
             for (value, quant) in values.iter_mut().zip(bits::nibbles(&block[2..])) {
                 *value = scale * (f32::from(quant) - 8.0);
             }
+        }
+    }
+
+    fn integers(&self) -> Option<Integers> {
+        Integers::nibbles(Some(8))
+    }
+
+    fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {
+        for (unit, block) in units.iter_mut().zip(stored.chunks_exact(BYTES)) {
+            *unit = IntegerUnit::new(bits::nibbles(&block[2..]), bits::half_at(block, 0), 0.0);
         }
     }
 

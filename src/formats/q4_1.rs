@@ -5,7 +5,7 @@
 //! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`, one a
 //! unit): f16 scale in the low half, f16 minimum in the high half.
 
-use super::{WeightFormat, bits};
+use super::{IntegerUnit, Integers, WeightFormat, bits};
 
 const BYTES: usize = 20;
 
@@ -26,6 +26,17 @@ impl WeightFormat for Q4_1 {
             for (value, quant) in values.iter_mut().zip(bits::nibbles(&block[4..])) {
                 *value = scale * f32::from(quant) + minimum;
             }
+        }
+    }
+
+    fn integers(&self) -> Option<Integers> {
+        Integers::nibbles(None)
+    }
+
+    fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {
+        for (unit, block) in units.iter_mut().zip(stored.chunks_exact(BYTES)) {
+            let (scale, minimum) = (bits::half_at(block, 0), bits::half_at(block, 2));
+            *unit = IntegerUnit::new(bits::nibbles(&block[4..]), scale, minimum);
         }
     }
 

@@ -7,7 +7,7 @@
 //! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`vec4<u32>`, one
 //! a block): [`Scales::put`].
 
-use super::{WeightFormat, bits};
+use super::{IntegerUnit, Integers, WeightFormat, bits};
 
 const BYTES: usize = 144;
 /// Weights of a block.
@@ -96,6 +96,24 @@ impl WeightFormat for Q4K {
                 for (value, &byte) in values.iter_mut().zip(bytes) {
                     *value = scale * f32::from((byte >> shift) & 15) - minimum;
                 }
+            }
+        }
+    }
+
+    fn integers(&self) -> Option<Integers> {
+        Integers::nibbles(None)
+    }
+
+    fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {
+        for (units, block) in units.chunks_mut(8).zip(stored.chunks_exact(BYTES)) {
+            let scales = Scales::read(block);
+            for (group, unit) in units.iter_mut().enumerate() {
+                let (scale, minimum) = scales.group(block, group);
+                let mut quants = [0; 32];
+                for (quant, byte) in quants.iter_mut().zip(&block[16 + 32 * (group / 2)..]) {
+                    *quant = (byte >> (4 * (group % 2))) & 15;
+                }
+                *unit = IntegerUnit::new(quants, scale, -minimum);
             }
         }
     }

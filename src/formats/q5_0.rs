@@ -6,7 +6,7 @@
 //! one word of high bits a unit (bit `8i + k` for weight `4k + i`), then the f16 scales, two a
 //! word.
 
-use super::{WeightFormat, bits};
+use super::{IntegerUnit, Integers, WeightFormat, bits};
 
 const BYTES: usize = 22;
 
@@ -28,6 +28,17 @@ impl WeightFormat for Q5_0 {
             for (value, quant) in values.iter_mut().zip(quants) {
                 *value = scale * (f32::from(quant) - 16.0);
             }
+        }
+    }
+
+    fn integers(&self) -> Option<Integers> {
+        Integers::bytes(Some(16))
+    }
+
+    fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {
+        for (unit, block) in units.iter_mut().zip(stored.chunks_exact(BYTES)) {
+            let quants = bits::five_bits(&block[6..], bits::word(&block[2..], 0));
+            *unit = IntegerUnit::new(quants, bits::half_at(block, 0), 0.0);
         }
     }
 

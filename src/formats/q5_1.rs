@@ -6,7 +6,7 @@
 //! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`, two a
 //! unit): high bits (bit `8i + k` for weight `4k + i`), then scale and minimum.
 
-use super::{WeightFormat, bits};
+use super::{IntegerUnit, Integers, WeightFormat, bits};
 
 const BYTES: usize = 24;
 
@@ -28,6 +28,17 @@ impl WeightFormat for Q5_1 {
             for (value, quant) in values.iter_mut().zip(quants) {
                 *value = scale * f32::from(quant) + minimum;
             }
+        }
+    }
+
+    fn integers(&self) -> Option<Integers> {
+        Integers::bytes(None)
+    }
+
+    fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {
+        for (unit, block) in units.iter_mut().zip(stored.chunks_exact(BYTES)) {
+            let quants = bits::five_bits(&block[8..], bits::word(block, 1));
+            *unit = IntegerUnit::new(quants, bits::half_at(block, 0), bits::half_at(block, 2));
         }
     }
 

@@ -8,7 +8,7 @@
 //! for weight `4k + i`).
 
 use super::q4_k::{BLOCK_NIBBLES, Scales, WEIGHTS, put_block_nibbles};
-use super::{WeightFormat, bits};
+use super::{IntegerUnit, Integers, WeightFormat, bits};
 
 const BYTES: usize = 176;
 /// Words of plane 1 a block.
@@ -35,6 +35,25 @@ impl WeightFormat for Q5K {
                     let quant = ((byte >> shift) & 15) | (((high >> group) & 1) << 4);
                     *value = scale * f32::from(quant) - minimum;
                 }
+            }
+        }
+    }
+
+    fn integers(&self) -> Option<Integers> {
+        Integers::bytes(None)
+    }
+
+    fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {
+        for (units, block) in units.chunks_mut(8).zip(stored.chunks_exact(BYTES)) {
+            let scales = Scales::read(block);
+            for (group, unit) in units.iter_mut().enumerate() {
+                let (scale, minimum) = scales.group(block, group);
+                let mut quants = [0; 32];
+                let bytes = block[48 + 32 * (group / 2)..].iter().zip(&block[16..48]);
+                for (quant, (byte, high)) in quants.iter_mut().zip(bytes) {
+                    *quant = ((byte >> (4 * (group % 2))) & 15) | (((high >> group) & 1) << 4);
+                }
+                *unit = IntegerUnit::new(quants, scale, -minimum);
             }
         }
     }

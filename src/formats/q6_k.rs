@@ -10,7 +10,7 @@
 //! `k / 4`; then four words of scales), and after the last block f16 d, two a word.
 
 use super::q4_k::{BLOCK_NIBBLES, WEIGHTS};
-use super::{WeightFormat, bits};
+use super::{IntegerUnit, Integers, WeightFormat, bits};
 
 const BYTES: usize = 210;
 /// Words of plane 1 a block.
@@ -63,6 +63,24 @@ impl WeightFormat for Q6K {
                     let quant = low | (((pairs[i] >> pair_shift) & 3) << 4);
                     *value = (d * f32::from(scale)) * (f32::from(quant) - 32.0);
                 }
+            }
+        }
+    }
+
+    fn integers(&self) -> Option<Integers> {
+        Some(Integers { bits: 8, zero: Some(32), group: 16 })
+    }
+
+    fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {
+        for (units, block) in units.chunks_mut(8).zip(stored.chunks_exact(BYTES)) {
+            let d = bits::half_at(block, D_AT);
+            for (index, unit) in units.iter_mut().enumerate() {
+                let (nibbles, nibble_shift, pairs, pair_shift) = unit_parts(block, index);
+                for (quant, (nibble, pair)) in unit.quants.iter_mut().zip(nibbles.iter().zip(pairs)) {
+                    *quant = ((nibble >> nibble_shift) & 15) | (((pair >> pair_shift) & 3) << 4);
+                }
+                let scale = |half: usize| d * f32::from(block[SCALES_AT + 2 * index + half].cast_signed());
+                (unit.scales, unit.offset) = ([scale(0), scale(1)], 0.0);
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use half::f16;
 
-use super::{UNIT, WeightFormat, bits};
+use super::{IntegerUnit, Integers, UNIT, WeightFormat, bits};
 
 const BYTES: usize = 34;
 /// The scales that are tried: as if the greatest weight were to have this quant.
@@ -53,6 +53,20 @@ impl WeightFormat for Q8_0 {
             }
         }
         best.is_finite()
+    }
+
+    fn integers(&self) -> Option<Integers> {
+        Integers::bytes(Some(128))
+    }
+
+    fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {
+        for (unit, block) in units.iter_mut().zip(stored.chunks_exact(BYTES)) {
+            let mut quants = [0; UNIT];
+            for (quant, byte) in quants.iter_mut().zip(&block[2..]) {
+                *quant = byte ^ 0x80;
+            }
+            *unit = IntegerUnit::new(quants, bits::half_at(block, 0), 0.0);
+        }
     }
 
     fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {

@@ -13,7 +13,7 @@
 //! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`): heads, two
 //! a word.
 
-use super::{WeightFormat, bits};
+use super::{IntegerUnit, Integers, WeightFormat, bits};
 
 const BYTES: usize = 18;
 const WEIGHTS: usize = 32;
@@ -216,6 +216,18 @@ impl WeightFormat for T4 {
             *byte = (nibbles[i] | (nibbles[i + WEIGHTS / 2] << 4)) as u8;
         }
         true
+    }
+
+    fn integers(&self) -> Option<Integers> {
+        Integers::bytes(Some(IntegerUnit::MIDDLE))
+    }
+
+    fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {
+        for (unit, block) in units.iter_mut().zip(stored.chunks_exact(BYTES)) {
+            let mut weights = [0.0; WEIGHTS];
+            self.dequantise_row(block, &mut weights);
+            *unit = IntegerUnit::rounded(&weights);
+        }
     }
 
     fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {

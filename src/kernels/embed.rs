@@ -61,12 +61,25 @@ impl KernelRules for Embed {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
+        let matrix = usize::from(self.matrix.matrix);
+        self.rows(memory, step, |memory, row, weights| memory.matrices[matrix].row(row, weights));
+    }
+}
+
+impl Embed {
+    /// What it means, with rows of the matrix as `read` gives them.
+    pub(crate) fn rows(
+        &self,
+        memory: &mut CpuMemory,
+        step: Step,
+        read: impl Fn(&CpuMemory, usize, &mut [f32]),
+    ) {
         for row in 0..step.rows {
             let token = memory.read(self.tokens)[row as usize].to_bits();
             if (self.matrix.first_row..self.matrix.first_row + self.matrix.rows).contains(&token) {
                 memory.update(self.y.buffer, |memory, y| {
-                    let matrix = &memory.matrices[usize::from(self.matrix.matrix)];
-                    matrix.row(token as usize, &mut y[self.y.start(row)..][..matrix.columns]);
+                    let weights = &mut y[self.y.start(row)..][..self.matrix.columns as usize];
+                    read(memory, token as usize, weights);
                 });
                 if let Some(weighted) = &self.weighted {
                     weighted.write(memory, &self.y, row, UNIT * UNITS as usize);

@@ -103,7 +103,7 @@ impl Epilogue {
     }
 
     /// Writes a row of outputs of that product; a workgroup computes `together` of them.
-    pub(super) fn finish(
+    pub(crate) fn finish(
         self,
         memory: &mut CpuMemory,
         product: &Projection,

@@ -128,7 +128,8 @@ impl Matvec {
         self.variant.lanes(self.product.matrix.columns)
     }
 
-    fn outputs_of_a_workgroup(&self) -> u32 {
+    /// Outputs that a workgroup computes.
+    pub(crate) fn outputs_of_a_workgroup(&self) -> u32 {
         self.variant.invocations() / self.lanes() * QUAD
     }
 

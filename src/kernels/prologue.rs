@@ -49,7 +49,7 @@ impl Prologue {
     }
 
     /// A row of inputs, complete.
-    pub(super) fn complete(self, memory: &CpuMemory, x: &Activation, row: u32) -> Vec<f32> {
+    pub(crate) fn complete(self, memory: &CpuMemory, x: &Activation, row: u32) -> Vec<f32> {
         let mut inputs = memory.row(x, row).to_vec();
         let Prologue::Rms { parts, sums, epsilon } = self else { return inputs };
         let (first, count) = (x.start(row) + Activation::stride_of(x.width) as usize, sums as usize);

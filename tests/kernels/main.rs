@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use common::random::Random;
-use tablm::cpu::CpuExecutor;
+use tablm::cpu::{CpuExecutor, CpuVariant};
 use tablm::engine::{first_difference, normalised_error};
 use tablm::formats::Format;
 use tablm::gpu::{Gpu, GpuExecutor};
@@ -132,7 +132,7 @@ impl<'a> Case<'a> {
         // A slot for each: what the test fills is there before the first kernel.
         let words = plan.scratch.iter().map(|activation| activation.words(plan.capacity)).collect();
         let slots = Slots { words, of: vec![(0..plan.scratch.len() as u16).collect()] };
-        let mut cpu = CpuExecutor::new(resources, slots.clone()).unwrap();
+        let mut cpu = CpuExecutor::new(resources, slots.clone(), CpuVariant::Exact).unwrap();
         let mut on_gpu = GpuExecutor::new(gpu.clone(), resources, slots, 16).await.unwrap();
         on_gpu.prepare(plan).await.unwrap();
         cpu.run(0, plan, 0..0, self.step);

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use tablm::cpu::CpuExecutor;
+use tablm::cpu::{CpuExecutor, CpuVariant};
 use tablm::gpu::{Gpu, GpuExecutor};
 use tablm::kernels::{Buffer, Picked, Sampling, Step};
 use tablm::plan::{Resources, Tail, assign_slots};
@@ -40,7 +40,7 @@ impl Both {
         let mut resources = Resources::new(&shapes, 1 << 27);
         let tail = Tail::new(&mut resources, vocabulary, POSITIONS);
         let slots = assign_slots(&[&tail.plan]);
-        let mut cpu = CpuExecutor::new(&resources, slots.clone()).unwrap();
+        let mut cpu = CpuExecutor::new(&resources, slots.clone(), CpuVariant::Exact).unwrap();
         let mut gpu = GpuExecutor::new(gpu.clone(), &resources, slots, 16).await.unwrap();
         gpu.prepare(&tail.plan).await.unwrap();
         cpu.run(0, &tail.plan, 0..0, Step { position: 0, rows: 1 });

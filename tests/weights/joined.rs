@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use tablm::Code;
+use tablm::cpu::CpuVariant;
 use tablm::engine::{DeviceChoice, Engine, LoadOptions, normalised_error};
 use tablm::formats::Format;
 use tablm::kernels::CacheFormat;
@@ -39,7 +40,8 @@ fn in_f32(folder: &Folder, checkpoint: &Checkpoint) -> Folder {
 
 async fn logits(folder: &Folder, device: DeviceChoice) -> Vec<f32> {
     // The cache of a model whose weights are all F32 is too.
-    let options = LoadOptions { device, kv_format: Some(CacheFormat::F32), ..LoadOptions::default() };
+    let (kv_format, cpu_variant) = (Some(CacheFormat::F32), Some(CpuVariant::Exact));
+    let options = LoadOptions { device, kv_format, cpu_variant, ..LoadOptions::default() };
     let mut engine = Engine::load(folder.sources(), &options, &mut |_| {}).await.unwrap();
     engine.logits(&(0..40).map(|i| i * 7 % 96).collect::<Vec<_>>()).await.unwrap()
 }

@@ -1,0 +1,83 @@
+//! Panels with AVX-512 and its dot products of bytes: a register holds four columns of all rows.
+
+use std::arch::x86_64::{
+    __m512, __m512i, _mm512_and_si512, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32,
+    _mm512_fmadd_ps, _mm512_mul_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_srli_epi16,
+};
+
+use bytemuck::must_cast;
+
+use super::inputs::Inputs;
+use super::packed::{Halves, Line, PANEL, Packed};
+use super::tile::products;
+use crate::formats::Integers;
+
+type Quads = __m512i;
+type Ints = __m512i;
+type Floats = __m512;
+
+products! { #[target_feature(enable = "avx512f,avx512bw,avx512vnni")] }
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn load(line: &Line) -> Quads {
+    must_cast(*line)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn low(quads: Quads) -> Quads {
+    _mm512_and_si512(quads, _mm512_set1_epi8(15))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn high(quads: Quads) -> Quads {
+    low(_mm512_srli_epi16::<4>(quads))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn dots<const BITS: usize>(start: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
+    let mut sums = _mm512_set1_epi32(start);
+    for (quads, inputs) in quads.iter().zip(inputs) {
+        sums = _mm512_dpbusd_epi32(sums, *quads, _mm512_set1_epi32(*inputs));
+    }
+    sums
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn halves(halves: &Halves) -> Floats {
+    _mm512_cvtph_ps(must_cast(*halves))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn floats(ints: Ints) -> Floats {
+    _mm512_cvtepi32_ps(ints)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn splat(number: f32) -> Floats {
+    _mm512_set1_ps(number)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn mul(a: Floats, b: Floats) -> Floats {
+    _mm512_mul_ps(a, b)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn mul_add(a: Floats, b: Floats, c: Floats) -> Floats {
+    _mm512_fmadd_ps(a, b, c)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn store(floats: Floats) -> [f32; PANEL] {
+    must_cast(floats)
+}

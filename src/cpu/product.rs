@@ -1,0 +1,80 @@
+//! A product with a packed matrix, and what it takes on: inputs rounded once, panels, then each row of
+//! outputs as its kernel means it.
+
+use super::CpuVariant;
+use super::inputs::Inputs;
+use super::packed::{PANEL, Packed};
+use crate::kernels::{Buffer, CpuMemory, Epilogue, Matmul, Matvec, Projection, Prologue, Step};
+
+/// Memory of products, kept from one to the next.
+#[derive(Debug, Default)]
+pub(super) struct Products {
+    inputs: Inputs,
+    panels: Vec<[f32; PANEL]>,
+    outputs: Vec<f32>,
+}
+
+impl Products {
+    /// Weights × many rows.
+    pub(super) fn matmul(
+        &mut self,
+        variant: CpuVariant,
+        packed: &Packed,
+        memory: &mut CpuMemory,
+        Matmul(product): &Matmul,
+        step: Step,
+    ) {
+        let matvec = Matvec::new(product.clone());
+        self.matvec(variant, packed, memory, &matvec, step);
+    }
+
+    /// Weights × few rows, and what comes before and after.
+    pub(super) fn matvec(
+        &mut self,
+        variant: CpuVariant,
+        packed: &Packed,
+        memory: &mut CpuMemory,
+        matvec: &Matvec,
+        step: Step,
+    ) {
+        let Projection { x, matrix, y } = &matvec.product;
+        let rows = y.rows.count(step.rows);
+        self.inputs.clear(packed.columns);
+        for row in 0..rows {
+            match matvec.prologue {
+                Prologue::Plain => self.inputs.push(memory.row(x, row)),
+                prologue => self.inputs.push(&prologue.complete(memory, x, row)),
+            }
+        }
+        let first = (matrix.above + matrix.first_row) as usize;
+        let end = first + matrix.rows as usize;
+        let panels = first / PANEL..end.div_ceil(PANEL);
+        self.panels.resize(panels.len() * rows as usize, [0.0; PANEL]);
+        variant.products(packed, panels.clone(), &self.inputs, &mut self.panels);
+        let skipped = first - panels.start * PANEL;
+        for row in 0..rows {
+            self.outputs.clear();
+            for panel in self.panels.chunks_exact(rows as usize) {
+                self.outputs.extend_from_slice(&panel[row as usize]);
+            }
+            let outputs = &mut self.outputs[skipped..][..end - first];
+            add_bias(memory, matvec.bias, outputs);
+            match matvec.epilogue {
+                Epilogue::Store => {
+                    let start = y.start(row) + matrix.first_row as usize;
+                    memory.buffer_mut(y.buffer)[start..][..outputs.len()].copy_from_slice(outputs);
+                }
+                epilogue => {
+                    let together = matvec.outputs_of_a_workgroup() as usize;
+                    epilogue.finish(memory, &matvec.product, step, row, outputs, together);
+                }
+            }
+        }
+    }
+}
+
+fn add_bias(memory: &CpuMemory, bias: Option<Buffer>, outputs: &mut [f32]) {
+    for (output, bias) in outputs.iter_mut().zip(bias.iter().flat_map(|bias| memory.read(*bias))) {
+        *output += bias;
+    }
+}

@@ -1,0 +1,185 @@
+//! The CPU's ways to compute against each kernel's meaning: every one that this processor has, every
+//! weight format, shapes around their edges.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "common/random.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod random;
+
+use random::Random;
+use tablm::cpu::{CpuExecutor, CpuVariant};
+use tablm::engine::normalised_error;
+use tablm::formats::{Format, UNIT};
+use tablm::kernels::{Activation, Rows, Step};
+use tablm::plan::{Plan, PlanBuilder, Resources, TensorShapes, assign_slots};
+
+/// One tensor, whatever it is called.
+struct Tensor(Format, [usize; 2]);
+
+impl TensorShapes for Tensor {
+    fn tensor(&self, _: &str) -> Option<(Format, &[usize])> {
+        Some((self.0, &self.1))
+    }
+}
+
+/// Every way but the meaning itself.
+fn variants() -> impl Iterator<Item = CpuVariant> {
+    CpuVariant::ALL.into_iter().filter(|variant| *variant != CpuVariant::Exact && variant.is_available())
+}
+
+/// Columns that a format can have: around a unit for floats, whole blocks for the others.
+fn columns(format: Format) -> [usize; 3] {
+    match format.rules().block_weights() {
+        1 => [1, 33, 577],
+        block => [block, 3 * block, 6 * block],
+    }
+}
+
+/// How far products may be off whose inputs lose nothing: what is lost of the weights.
+fn bound(format: Format) -> f64 {
+    match format {
+        // Scales that are products, or of many digits, are rounded to half precision.
+        Format::Q4_K | Format::Q5_K | Format::Q6_K | Format::MLX(_) => 1e-6,
+        // Levels that are no whole numbers.
+        Format::T4 | Format::F8_E4M3 => 1e-3,
+        _ => 1e-11,
+    }
+}
+
+/// A plan of one kernel, and what it reads and writes.
+struct Case<'a> {
+    resources: Resources<'a>,
+    plan: Plan,
+    x: Activation,
+    y: Activation,
+    stored: Vec<u8>,
+}
+
+impl<'a> Case<'a> {
+    fn product(tensor: &'a Tensor, rows: u32, stored: Vec<u8>) -> Self {
+        let [outputs, columns] = tensor.1.map(|axis| axis as u32);
+        let mut resources = Resources::new(tensor, u64::MAX);
+        let matrix = resources.weight_matrix("matrix", outputs, columns);
+        let mut builder = PlanBuilder::new(&mut resources, rows);
+        let x = builder.input(Rows::Step, columns);
+        let y = builder.matmul(matrix, x);
+        Self { plan: builder.finish(y), resources, x, y, stored }
+    }
+
+    /// What the kernel writes.
+    fn run(&self, variant: CpuVariant, inputs: &[f32], rows: u32) -> Vec<f32> {
+        let slots = assign_slots(&[&self.plan]);
+        let mut cpu = CpuExecutor::new(&self.resources, slots, variant).unwrap();
+        let matrix = &self.resources.matrices()[0];
+        // In pieces that end within a panel.
+        let row_bytes = self.stored.len() / matrix.rows as usize;
+        for piece in self.stored.chunks(7 * row_bytes) {
+            cpu.upload_rows(0, piece);
+        }
+        cpu.run(0, &self.plan, 0..0, Step { position: 0, rows });
+        cpu.write(self.x.buffer, inputs);
+        cpu.run(0, &self.plan, 0..1, Step { position: 0, rows });
+        let words = cpu.read(self.y.buffer);
+        (0..rows).flat_map(|row| words[self.y.start(row)..][..self.y.width as usize].to_vec()).collect()
+    }
+}
+
+/// Rows of inputs, and zeros behind them: any, or such as eight bits hold exactly.
+fn inputs(random: &mut Random, x: Activation, rows: u32, are_whole: bool) -> Vec<f32> {
+    let mut words = vec![0.0; x.words(rows) as usize];
+    for row in words.chunks_exact_mut(x.stride as usize) {
+        for unit in row[..x.width as usize].chunks_mut(UNIT) {
+            let scale = 2f32.powi((random.bits() % 9) as i32 - 4);
+            for word in unit.iter_mut() {
+                *word = if are_whole { (random.uniform() * 127.0).round() * scale } else { random.normal() };
+            }
+            if are_whole {
+                unit[0] = 127.0 * scale;
+            }
+        }
+    }
+    words
+}
+
+#[test]
+fn products() {
+    let mut random = Random::new(5);
+    for format in Format::ALL {
+        for (columns, (outputs, rows)) in columns(format)
+            .into_iter()
+            .flat_map(|columns| [(1, 16), (3, 5), (16, 8), (33, 13), (50, 1)].map(|shape| (columns, shape)))
+        {
+            let tensor = Tensor(format, [outputs, columns]);
+            let case = Case::product(&tensor, rows, random.stored(format, outputs, columns));
+            for are_whole in [true, false] {
+                let inputs = inputs(&mut random, case.x, rows, are_whole);
+                let expected = case.run(CpuVariant::Exact, &inputs, rows);
+                for variant in variants() {
+                    let found = case.run(variant, &inputs, rows);
+                    let error = normalised_error(&expected, &found);
+                    let bound = if are_whole { bound(format) } else { 3e-4 };
+                    assert!(
+                        error < bound,
+                        "{} {format:?} {outputs}x{columns}, {rows} rows, whole {are_whole}: {error:e}",
+                        variant.name()
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Scales of every size, as the independent implementation has made them.
+#[test]
+fn products_of_golden_blocks() {
+    for format in Format::ALL.into_iter().filter(|format| format.rules().integers().is_some()) {
+        let path =
+            format!("{}/tests/data/formats/{}.bin", env!("CARGO_MANIFEST_DIR"), format.name().to_lowercase());
+        let bytes = std::fs::read(&path).expect(&path);
+        let blocks = u32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize;
+        let rules = format.rules();
+        let columns = blocks * rules.block_weights();
+        let stored = bytes[4..][..rules.row_header_bytes() + blocks * rules.block_bytes()].to_vec();
+        let tensor = Tensor(format, [1, columns]);
+        let case = Case::product(&tensor, 16, stored);
+        let inputs = inputs(&mut Random::new(6), case.x, 16, true);
+        let expected = case.run(CpuVariant::Exact, &inputs, 16);
+        for variant in variants() {
+            let found = case.run(variant, &inputs, 16);
+            let error = normalised_error(&expected, &found);
+            assert!(
+                error < bound(format),
+                "{} {format:?}: {error:e}, {found:?}, {expected:?}",
+                variant.name()
+            );
+        }
+    }
+}
+
+/// Rows of a packed matrix, as a vocabulary's embedding is read.
+#[test]
+fn embedded_rows() {
+    let mut random = Random::new(9);
+    for format in Format::ALL {
+        let columns = columns(format)[1];
+        let tensor = Tensor(format, [37, columns]);
+        let mut resources = Resources::new(&tensor, u64::MAX);
+        let matrix = resources.weight_matrix("matrix", 37, columns as u32);
+        let mut builder = PlanBuilder::new(&mut resources, 3);
+        let y = builder.embed(matrix);
+        let plan = builder.finish(y);
+        let stored = random.stored(format, 37, columns);
+        let rows = |variant| {
+            let mut cpu = CpuExecutor::new(&resources, assign_slots(&[&plan]), variant).unwrap();
+            cpu.upload_rows(0, &stored);
+            cpu.write_tokens(&[0, 36, 15]);
+            cpu.run(0, &plan, 0..plan.kernels.len(), Step { position: 0, rows: 3 });
+            cpu.read(y.buffer).to_vec()
+        };
+        let expected = rows(CpuVariant::Exact);
+        for variant in variants() {
+            let error = normalised_error(&expected, &rows(variant));
+            assert!(error < bound(format), "{} {format:?}: {error:e}", variant.name());
+        }
+    }
+}
