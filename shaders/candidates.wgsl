@@ -1,5 +1,5 @@
-// logits[t] ← logits[t] with bias and penalties; best[i] = the greatest of the 32 of tile i, as
-// its key and its id, the lowest id among equals.
+// logits[t] ← logits[t] with bias and penalties; best[i] = the greatest score of the 32 tokens of
+// tile i, as its key and its id, the lowest id among equals.
 // A workgroup takes 64 tiles, an invocation one: no barrier, and the whole row takes few loads.
 #import lib/sampling
 override VOCABULARY: u32;
@@ -31,11 +31,6 @@ fn adjusted(id: u32, bits: u32) -> u32 {
     return bitcast<u32>(logit);
 }
 
-fn better(best: vec2<u32>, id: u32, bits: u32) -> vec2<u32> {
-    let key = key_of(bits);
-    return select(best, vec2<u32>(key, id), id < VOCABULARY && key > best.x);
-}
-
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) invocation: vec3<u32>) {
     let tile = invocation.x;
@@ -53,10 +48,7 @@ fn main(@builtin(global_invocation_id) invocation: vec3<u32>) {
             );
             logits[quad] = bits;
         }
-        greatest = better(greatest, id, bits.x);
-        greatest = better(greatest, id + 1u, bits.y);
-        greatest = better(greatest, id + 2u, bits.z);
-        greatest = better(greatest, id + 3u, bits.w);
+        greatest = best_of_quad(greatest, quad, bits);
     }
     best[tile] = greatest;
 }

@@ -1,21 +1,20 @@
-// token ← the greatest logit's where the temperature is 0; else one drawn by
-// softmax(logits / temperature) from what top-k, top-p and min-p leave, in this order, each on the
-// distribution before temperature. Then the next step: its token, its position, and whether there
-// is one. A step of no rows leaves everything as it is.
+// token ← the greatest logit's where the temperature is 0; else, drawn by softmax(logits / temperature),
+// the greatest sum of that and noise of what top-k, top-p and min-p leave, in this order, each on the
+// distribution before temperature. Where these leave all, the noise is in the best of the tiles. Then the
+// next step: its token, its position, and whether there is one. A step of no rows leaves everything as
+// it is.
 // One workgroup; an invocation takes TILES tiles of 32 logits, one after another, so that
 // invocations in their order have the tokens in theirs.
-#import lib/step
 #import lib/sampling
 override VOCABULARY: u32;
 override TILES: u32;
 
 @group(0) @binding(1) var<storage, read> sampling: Sampling; // [1]
-@group(0) @binding(2) var<storage, read> random: array<f32>; // [context + 1], 0 to below 1
-@group(0) @binding(3) var<storage, read> logits: array<vec4<u32>>; // [tiles, 8], as bits
-@group(0) @binding(4) var<storage, read> best: array<vec2<u32>>; // [tiles], key and id
-@group(0) @binding(5) var<storage, read_write> adjustments: array<vec2<u32>>; // [VOCABULARY], bias and occurrences
-@group(0) @binding(6) var<storage, read_write> tokens: array<u32>; // [rows]
-@group(0) @binding(7) var<storage, read_write> picked: array<u32>; // [4]: position, rows, token, flags
+@group(0) @binding(2) var<storage, read> logits: array<vec4<u32>>; // [tiles, 8], as bits
+@group(0) @binding(3) var<storage, read> best: array<vec2<u32>>; // [tiles], key and id of the greatest score
+@group(0) @binding(4) var<storage, read_write> adjustments: array<vec2<u32>>; // [VOCABULARY], bias and occurrences
+@group(0) @binding(5) var<storage, read_write> tokens: array<u32>; // [rows]
+@group(0) @binding(6) var<storage, read_write> picked: array<u32>; // [4]: position, rows, token, flags
 
 const LANES = 256u;
 const STOPPED = 1u;
@@ -25,11 +24,7 @@ const NOTHING_LEFT = 4u;
 var<workgroup> lane_best: array<vec2<u32>, 256>;
 var<workgroup> lane_sums: array<array<vec4<f32>, 2>, 256>;
 var<workgroup> part_sums: array<array<vec4<f32>, 2>, 16>;
-var<workgroup> lane_mass: array<f32, 256>;
 var<workgroup> lane_ties: array<u32, 256>;
-var<workgroup> winner: u32;
-var<workgroup> winner_rest: f32;
-var<workgroup> winner_ties: u32;
 
 // Of the whole row.
 var<private> greatest: vec2<u32>;
@@ -45,23 +40,16 @@ struct Boundary {
     above: f32, // the count or mass of the keys above it
 }
 
-fn key_at(id: u32, bits: u32) -> u32 {
-    return select(0u, key_of(bits), id < VOCABULARY);
-}
-
-fn weight(key: u32, temperature: f32) -> f32 {
+fn weight(key: u32) -> f32 {
     if (key <= LEAST_KEY) {
         return 0.0;
     }
-    return exp((logit_of(key) - logit_of(greatest.x)) / temperature);
+    return exp(logit_of(key) - logit_of(greatest.x));
 }
 
-fn find_greatest(lane: u32) {
-    var mine = vec2<u32>(0u, VOCABULARY);
-    let end = min((lane + 1u) * TILES, (VOCABULARY + 31u) / 32u);
-    for (var tile = lane * TILES; tile < end; tile++) {
-        mine = select(mine, best[tile], best[tile].x > mine.x);
-    }
+// The best of what each invocation has, the lowest id among equals.
+fn best_of_lanes(lane: u32, own: vec2<u32>) -> vec2<u32> {
+    var mine = own;
     lane_best[lane] = mine;
     workgroupBarrier();
     if (lane % 16u == 0u) {
@@ -71,10 +59,22 @@ fn find_greatest(lane: u32) {
         lane_best[lane] = mine;
     }
     workgroupBarrier();
-    greatest = lane_best[0];
+    mine = lane_best[0];
     for (var other = 16u; other < LANES; other += 16u) {
-        greatest = select(greatest, lane_best[other], lane_best[other].x > greatest.x);
+        mine = select(mine, lane_best[other], lane_best[other].x > mine.x);
     }
+    // Before anybody writes the next ones.
+    workgroupBarrier();
+    return mine;
+}
+
+fn find_greatest(lane: u32) {
+    var mine = vec2<u32>(0u, VOCABULARY);
+    let end = min((lane + 1u) * TILES, (VOCABULARY + 31u) / 32u);
+    for (var tile = lane * TILES; tile < end; tile++) {
+        mine = select(mine, best[tile], best[tile].x > mine.x);
+    }
+    greatest = best_of_lanes(lane, mine);
 }
 
 // Count or mass of the keys that are at least key + d << shift, for d = 0 to 7.
@@ -88,10 +88,10 @@ fn at_least(lane: u32, key: u32, shift: u32, by_mass: bool) -> array<vec4<f32>, 
             continue;
         }
         for (var quad = tile * 8u; quad < tile * 8u + 8u; quad++) {
-            let bits = logits[quad];
+            let keys = keys_of(quad, logits[quad]);
             for (var i = 0u; i < 4u; i++) {
-                let own = key_at(quad * 4u + i, bits[i]);
-                let one = select(select(0.0, 1.0, own > LEAST_KEY), weight(own, 1.0), by_mass);
+                let own = keys[i];
+                let one = select(select(0.0, 1.0, own > LEAST_KEY), weight(own), by_mass);
                 sums[0] += select(vec4<f32>(), vec4<f32>(one), vec4<u32>(own) >= low);
                 sums[1] += select(vec4<f32>(), vec4<f32>(one), vec4<u32>(own) >= high);
             }
@@ -144,12 +144,12 @@ fn find_cut(lane: u32) -> Cut {
     }
     if (sampling.top_p < 1.0) {
         let above = at_least(lane, cut.key + 1u, 0u, true)[0].x;
-        let wanted = sampling.top_p * (above + f32(cut.ties) * weight(cut.key, 1.0));
+        let wanted = sampling.top_p * (above + f32(cut.ties) * weight(cut.key));
         var found = boundary(lane, true, wanted);
         if (found.key <= cut.key) {
             found = Boundary(cut.key, above);
         }
-        let missing = ceil((wanted - found.above) / max(weight(found.key, 1.0), 1e-37));
+        let missing = ceil((wanted - found.above) / max(weight(found.key), 1e-37));
         let ties = u32(clamp(missing, 1.0, 1e9));
         cut = Cut(found.key, min(ties, select(0xffffffffu, cut.ties, found.key == cut.key)));
     }
@@ -160,74 +160,48 @@ fn find_cut(lane: u32) -> Cut {
     return cut;
 }
 
-// Sets `winner` and where in its part of the mass the draw falls.
-fn find_winner(unit: f32, tie_weight: f32, ties: u32) {
-    var total = 0.0;
-    var ties_left = ties;
-    for (var lane = 0u; lane < LANES; lane++) {
-        let kept = min(lane_ties[lane], ties_left);
-        ties_left -= kept;
-        lane_mass[lane] += f32(kept) * tie_weight;
-        lane_ties[lane] = kept;
-        total += lane_mass[lane];
-    }
-    winner = 0u;
-    var rest = unit * total;
-    for (var lane = 0u; lane < LANES && rest >= 0.0; lane++) {
-        if (lane_mass[lane] > 0.0) {
-            winner = lane;
-            winner_rest = rest;
-            winner_ties = lane_ties[lane];
-            rest -= lane_mass[lane];
-        }
-    }
-}
-
-fn draw(lane: u32, unit: f32) {
+// The best of what is left: by logit / temperature plus noise.
+fn draw(lane: u32) {
     let cut = find_cut(lane);
-    let temperature = sampling.temperature;
-    var mass = 0.0;
+    let end = min((lane + 1u) * TILES, (VOCABULARY + 31u) / 32u);
+    // Of the tokens at the cut those with the lowest ids are left: how many does each invocation have?
     var ties = 0u;
-    let first = lane * TILES;
-    let end = min(first + TILES, (VOCABULARY + 31u) / 32u);
-    for (var tile = first; tile < end; tile++) {
+    for (var tile = lane * TILES; tile < end; tile++) {
         if (best[tile].x < cut.key) {
             continue;
         }
         for (var quad = tile * 8u; quad < tile * 8u + 8u; quad++) {
-            let bits = logits[quad];
+            let equal = vec4<u32>(keys_of(quad, logits[quad]) == vec4<u32>(cut.key));
+            ties += equal.x + equal.y + equal.z + equal.w;
+        }
+    }
+    lane_ties[lane] = ties;
+    workgroupBarrier();
+    var ties_left = cut.ties;
+    for (var other = 0u; other < lane && ties > 0u; other++) {
+        ties_left -= min(ties_left, lane_ties[other]);
+    }
+    var mine = vec2<u32>(0u, greatest.y);
+    for (var tile = lane * TILES; tile < end; tile++) {
+        if (best[tile].x < cut.key) {
+            continue;
+        }
+        for (var quad = tile * 8u; quad < tile * 8u + 8u; quad++) {
+            var keys = keys_of(quad, logits[quad]);
             for (var i = 0u; i < 4u; i++) {
-                let own = key_at(quad * 4u + i, bits[i]);
-                mass += select(0.0, weight(own, temperature), own > cut.key);
-                ties += u32(own == cut.key);
+                let is_left = keys[i] > cut.key || (keys[i] == cut.key && ties_left > 0u);
+                ties_left -= u32(is_left && keys[i] == cut.key);
+                keys[i] = select(0u, keys[i], is_left);
+            }
+            if (any(keys > vec4<u32>(LEAST_KEY))) {
+                mine = better_of_quad(mine, quad, drawn_keys(quad, keys));
             }
         }
     }
-    lane_mass[lane] = mass;
-    lane_ties[lane] = ties;
-    workgroupBarrier();
+    mine = best_of_lanes(lane, mine);
     if (lane == 0u) {
-        find_winner(unit, weight(cut.key, temperature), cut.ties);
+        finish(mine.y);
     }
-    workgroupBarrier();
-    if (lane != winner) {
-        return;
-    }
-    // Rounding may leave a little over: then it is the last one.
-    var token = greatest.y;
-    var rest = winner_rest;
-    var ties_left = winner_ties;
-    for (var id = first * 32u; id < end * 32u && rest >= 0.0; id++) {
-        let own = key_at(id, logits[id / 4u][id % 4u]);
-        let is_tie = own == cut.key && ties_left > 0u;
-        ties_left -= u32(is_tie);
-        let own_mass = select(0.0, weight(own, temperature), is_tie || own > cut.key);
-        if (own_mass > 0.0) {
-            token = id;
-            rest -= own_mass;
-        }
-    }
-    finish(token);
 }
 
 // Called by one invocation.
@@ -259,8 +233,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         return;
     }
     find_greatest(lane);
-    if (sampling.temperature > 0.0) {
-        draw(lane, random[step.position + step.rows]);
+    if (sampling.temperature > 0.0 && sampling.cuts != 0u) {
+        draw(lane);
     } else if (lane == 0u) {
         finish(greatest.y);
     }

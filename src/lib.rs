@@ -12,6 +12,7 @@ pub mod formats;
 pub mod kernels;
 pub mod layers;
 pub mod models;
+pub mod noise;
 pub mod plan;
 pub mod text;
 pub mod weights;

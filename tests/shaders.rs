@@ -105,7 +105,7 @@ fn plan(format: Format, capacity: u32, max_binding_bytes: u64, fused: bool) -> P
         plans = plans.into_iter().map(|plan| fuse(plan, &mut resources)).collect();
     }
     let mut plan = plans.remove(0);
-    plan.kernels.extend(Tail::new(&mut resources, VOCABULARY, 16).plan.kernels);
+    plan.kernels.extend(Tail::new(&mut resources, VOCABULARY).plan.kernels);
     plan
 }
 

@@ -18,14 +18,15 @@ const LINES_OF_A_FUNCTION: usize = 70;
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("formats", &["error"]),
-    ("kernels", &["formats", "error"]),
+    ("noise", &[]),
+    ("kernels", &["formats", "noise", "error"]),
     ("plan", &["kernels", "formats", "error"]),
     // No weight format: a model speaks of matrices. (Except EXCEPTIONS.)
     ("layers", &["plan", "kernels", "error"]),
     ("models", &["layers", "plan", "kernels", "weights", "error"]),
     // No executor.
     ("weights", &["formats", "error"]),
-    ("text", &["weights", "error"]),
+    ("text", &["weights", "noise", "error"]),
     // Not each other.
     ("gpu", &["plan", "kernels", "formats", "error"]),
     ("cpu", &["plan", "kernels", "formats", "error"]),

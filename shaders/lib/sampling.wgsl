@@ -1,4 +1,8 @@
 // What the kernels that choose a token share. Mirrored by src/kernels/sampling.rs.
+// They declare how it is chosen, `sampling`, and the tokens there are, VOCABULARY.
+#import lib/noise
+#import lib/step
+
 struct Sampling {
     temperature: f32, // 0 takes the greatest logit
     top_k: u32, // 0 keeps all
@@ -8,6 +12,9 @@ struct Sampling {
     frequency_penalty: f32,
     presence_penalty: f32,
     adjusts: u32, // whether there is a bias or a penalty at all
+    cuts: u32, // whether top-k, top-p or min-p may leave tokens out
+    seed_low: u32,
+    seed_high: u32,
     stops: array<u32, 32>, // tokens that end an answer; what is no token fills the rest
 }
 
@@ -27,4 +34,42 @@ fn key_of(bits: u32) -> u32 {
 
 fn logit_of(key: u32) -> f32 {
     return bitcast<f32>(select(~key, key & 0x7fffffffu, key >= 0x80000000u));
+}
+
+// Keys of four logits.
+fn keys_of(quad: u32, bits: vec4<u32>) -> vec4<u32> {
+    let keys = vec4<u32>(key_of(bits.x), key_of(bits.y), key_of(bits.z), key_of(bits.w));
+    let ids = quad * 4u + vec4<u32>(0u, 1u, 2u, 3u);
+    return select(vec4<u32>(), keys, ids < vec4<u32>(VOCABULARY));
+}
+
+// Keys of what a draw takes the greatest of: logit / temperature plus noise. Bounded, so that it
+// is a number whatever the temperature.
+fn drawn_keys(quad: u32, keys: vec4<u32>) -> vec4<u32> {
+    let bound = vec4<f32>(1e36 * sampling.temperature);
+    let logits = vec4<f32>(logit_of(keys.x), logit_of(keys.y), logit_of(keys.z), logit_of(keys.w));
+    let seed = vec2<u32>(sampling.seed_low, sampling.seed_high);
+    let scores = clamp(logits, -bound, bound) / sampling.temperature
+        + gumbel(seed, step.position + step.rows, quad);
+    let bits = bitcast<vec4<u32>>(scores);
+    let drawn = vec4<u32>(key_of(bits.x), key_of(bits.y), key_of(bits.z), key_of(bits.w));
+    return select(keys, drawn, (keys > vec4<u32>(LEAST_KEY)) & (keys < vec4<u32>(BAD_KEY)));
+}
+
+// The better of a key and its id, and four more.
+fn better_of_quad(best: vec2<u32>, quad: u32, keys: vec4<u32>) -> vec2<u32> {
+    let id = quad * 4u;
+    var better = select(best, vec2<u32>(keys.x, id), keys.x > best.x);
+    better = select(better, vec2<u32>(keys.y, id + 1u), keys.y > better.x);
+    better = select(better, vec2<u32>(keys.z, id + 2u), keys.z > better.x);
+    return select(better, vec2<u32>(keys.w, id + 3u), keys.w > better.x);
+}
+
+// The same by scores: what is drawn by where nothing is cut, else logits.
+fn best_of_quad(best: vec2<u32>, quad: u32, bits: vec4<u32>) -> vec2<u32> {
+    var keys = keys_of(quad, bits);
+    if (sampling.temperature > 0.0 && sampling.cuts == 0u) {
+        keys = drawn_keys(quad, keys);
+    }
+    return better_of_quad(best, quad, keys);
 }

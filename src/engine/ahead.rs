@@ -11,7 +11,7 @@ use super::executor::Executor;
 use super::{Engine, GenerateRequest, STEP_PLAN, plan_for};
 use crate::error::{Error, Result};
 use crate::kernels::{Buffer, Picked, Rows, Sampling, Step};
-use crate::text::sampler::{Random, SamplerOptions};
+use crate::text::sampler::SamplerOptions;
 
 /// Steps submitted before the token of an earlier one is known here, unless asked for others.
 pub(super) const RUN_AHEAD: usize = 2;
@@ -48,12 +48,6 @@ impl Engine {
         write(buffers.sampling, 0, bytemuck::cast_slice(&[sampling]));
         if sampling.adjusts != 0 {
             write(buffers.adjustments, 0, &adjustments(&request.sampling, prompt, self.vocabulary_size));
-        }
-        if sampling.temperature > 0.0 {
-            let mut random = Random::new(request.sampling.seed);
-            // Rounded down: 1 would be past the last token.
-            let unit = |_| (random.unit() * f64::from(1 << 24)).floor() as f32 / (1 << 24) as f32;
-            write(buffers.random, prompt.len(), &(0..tokens).map(unit).collect::<Vec<_>>());
         }
         let must_wait = self.is_recurrent && (!request.stop.is_empty() || stops.len() > Sampling::STOPS);
         let depth = if must_wait { 0 } else { self.run_ahead };
@@ -104,18 +98,22 @@ impl Engine {
 /// How tokens are chosen, as the GPU reads it.
 fn sampling(options: &SamplerOptions, stop_ids: &[u32], vocabulary_size: u32) -> Sampling {
     let penalties = (options.repetition_penalty, options.frequency_penalty, options.presence_penalty);
+    let top_k = if options.top_k < vocabulary_size { options.top_k } else { 0 };
     let mut stops = [Sampling::NO_TOKEN; Sampling::STOPS];
     stops.iter_mut().zip(stop_ids).for_each(|(stop, id)| *stop = *id);
     Sampling {
-        // So that a difference divided by it is a number; nothing but the greatest is left anyway.
+        // So that what is divided by it is a number; nothing but the greatest is left anyway.
         temperature: if options.temperature == 0.0 { 0.0 } else { options.temperature.max(1e-20) },
-        top_k: if options.top_k < vocabulary_size { options.top_k } else { 0 },
+        top_k,
         top_p: options.top_p,
         min_distance: options.min_p.ln().max(f32::MIN),
         repetition_penalty: options.repetition_penalty,
         frequency_penalty: options.frequency_penalty,
         presence_penalty: options.presence_penalty,
         adjusts: u32::from(penalties != (1.0, 0.0, 0.0) || !options.logit_bias.is_empty()),
+        cuts: u32::from(top_k > 0 || options.top_p < 1.0 || options.min_p > 0.0),
+        seed_low: options.seed as u32,
+        seed_high: (options.seed >> 32) as u32,
         stops,
     }
 }

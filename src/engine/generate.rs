@@ -278,7 +278,7 @@ impl Engine {
                 let logits = self.feed(&next, true).await?;
                 // A chunk plan that yields all rows ends with the row we want.
                 let row = logits.len().saturating_sub(self.vocabulary_size as usize);
-                running.sampler.sample(&logits[row..])?.token
+                running.sampler.sample(&logits[row..], self.past.len() as u32)?.token
             }
         };
         running.sampler.accept(token);

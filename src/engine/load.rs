@@ -203,7 +203,7 @@ impl<'a> Planned<'a> {
             plans = plans.into_iter().map(|plan| fuse(plan, &mut resources)).collect();
         }
         check_all_used(checkpoint, architecture, &resources)?;
-        let tail = Tail::new(&mut resources, shape.vocabulary_size, context_length);
+        let tail = Tail::new(&mut resources, shape.vocabulary_size);
         let slots = assign_slots(&plans.iter().chain([&tail.plan]).collect::<Vec<_>>());
         let staging = plans.iter().map(|plan| plan.logits.words(plan.capacity));
         let staging_words = staging.max().unwrap_or(0);

@@ -1,9 +1,10 @@
-//! The logits that a token is chosen from, and the greatest of every tile.
+//! The logits that a token is chosen from, and the best of every tile.
 
 use super::sampling::{BAD_KEY, LEAST_KEY, key_of};
 use super::{Binding, CpuMemory, KernelRules, Sampling, SamplingBuffers, Step};
 
-/// Bias and penalties, then the greatest logit of every tile.
+/// Bias and penalties, then the best of every tile: the greatest logit, or where a draw cuts nothing, the
+/// token that it takes.
 #[derive(Debug, Clone)]
 pub struct Candidates(pub SamplingBuffers);
 
@@ -28,7 +29,7 @@ impl KernelRules for Candidates {
         [SamplingBuffers::tiles(self.0.logits.width).div_ceil(64), 1, 1]
     }
 
-    fn reference(&self, memory: &mut CpuMemory, _step: Step) {
+    fn reference(&self, memory: &mut CpuMemory, step: Step) {
         let Self(buffers) = self;
         let sampling = memory.sampling(buffers.sampling);
         memory.update(buffers.logits.buffer, |memory, logits| {
@@ -43,10 +44,10 @@ impl KernelRules for Candidates {
             for (tile, best) in best.take(SamplingBuffers::tiles(buffers.logits.width) as usize).enumerate() {
                 let first = tile * SamplingBuffers::TILE as usize;
                 let mut greatest = (0, first as u32);
-                for (id, logit) in logits.iter().enumerate().skip(first).take(SamplingBuffers::TILE as usize)
-                {
-                    if key_of(*logit) > greatest.0 {
-                        greatest = (key_of(*logit), id as u32);
+                for (id, logit) in (0..).zip(&*logits).skip(first).take(SamplingBuffers::TILE as usize) {
+                    let key = sampling.score_key(step, id, *logit);
+                    if key > greatest.0 {
+                        greatest = (key, id);
                     }
                 }
                 best.copy_from_slice(&[f32::from_bits(greatest.0), f32::from_bits(greatest.1)]);

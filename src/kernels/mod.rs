@@ -348,6 +348,7 @@ pieces! {
     "lib/dot32",
     "lib/function",
     "lib/halves",
+    "lib/noise",
     "lib/quads",
     "lib/reduce",
     "lib/sampling",

@@ -3,8 +3,8 @@
 use super::sampling::{BAD_KEY, LEAST_KEY, key_of, logit_of};
 use super::{Binding, CpuMemory, KernelRules, Picked, Sampling, SamplingBuffers, Step};
 
-/// Chooses from what [`super::Candidates`] left: the greatest logit, of equal ones the lowest id;
-/// or by top-k, top-p and min-p on the distribution before temperature, temperature, and a draw.
+/// Chooses from what [`super::Candidates`] left: the best of its tiles, of equal ones the lowest id; or
+/// by top-k, top-p and min-p on the distribution before temperature, temperature, and a draw.
 /// Does nothing in a step of no rows.
 #[derive(Debug, Clone)]
 pub struct Pick(pub SamplingBuffers);
@@ -16,7 +16,6 @@ impl KernelRules for Pick {
     fn bindings(&self) -> Vec<Binding> {
         vec![
             Binding::read(self.0.sampling),
-            Binding::read(self.0.random),
             Binding::read(self.0.logits.buffer),
             Binding::read(self.0.best.buffer),
             Binding::write(self.0.adjustments),
@@ -51,9 +50,8 @@ impl KernelRules for Pick {
         } else if key <= LEAST_KEY {
             flags = Picked::NOTHING_LEFT;
         } else {
-            if sampling.temperature > 0.0 {
-                let unit = memory.read(buffers.random)[(step.position + step.rows) as usize];
-                token = draw(&sampling, memory.row(&buffers.logits, 0), unit);
+            if sampling.temperature > 0.0 && sampling.cuts != 0 {
+                token = draw(&sampling, step, memory.row(&buffers.logits, 0));
             }
             let occurrences = &mut memory.buffer_mut(buffers.adjustments)[token as usize * 2 + 1];
             *occurrences = f32::from_bits(occurrences.to_bits() + 1);
@@ -68,7 +66,7 @@ impl KernelRules for Pick {
 }
 
 /// Sorts, cuts and draws.
-fn draw(sampling: &Sampling, logits: &[f32], unit: f32) -> u32 {
+fn draw(sampling: &Sampling, step: Step, logits: &[f32]) -> u32 {
     let keys = (0..).zip(logits).map(|(id, logit)| (key_of(*logit), id));
     let mut order: Vec<(u32, u32)> = keys.filter(|(key, _)| *key > LEAST_KEY).collect();
     order.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -89,16 +87,10 @@ fn draw(sampling: &Sampling, logits: &[f32], unit: f32) -> u32 {
     }
     let least = key_of(greatest + sampling.min_distance);
     order.retain(|(key, _)| *key >= least);
-    order.sort_unstable_by_key(|(_, id)| *id);
-    let mass = |key: u32| (distance(key) / f64::from(sampling.temperature)).exp();
-    let mut rest = f64::from(unit) * order.iter().map(|(key, _)| mass(*key)).sum::<f64>();
-    let mut chosen = 0;
-    for (key, id) in order.into_iter().filter(|(key, _)| mass(*key) > 0.0) {
-        chosen = id;
-        rest -= mass(key);
-        if rest < 0.0 {
-            break;
-        }
-    }
-    chosen
+    let drawn = order.into_iter().map(|(key, id)| (sampling.drawn_key(step, id, logit_of(key)), id));
+    let best = drawn.reduce(|best, other| {
+        let is_better = (other.0, best.1) > (best.0, other.1);
+        if is_better { other } else { best }
+    });
+    best.map_or(0, |(_, id)| id)
 }

@@ -1,7 +1,8 @@
 //! What the kernels that choose a token share: how it is chosen, over which buffers, and how
 //! logits are ordered.
 
-use super::{Activation, Buffer};
+use super::{Activation, Buffer, Step};
+use crate::noise::gumbel;
 
 /// How a token is chosen. Mirrored in `shaders/lib/sampling.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -23,6 +24,12 @@ pub struct Sampling {
     pub presence_penalty: f32,
     /// Whether the adjustments count, 0 or 1.
     pub adjusts: u32,
+    /// Whether top-k, top-p or the distance may leave tokens out, 0 or 1.
+    pub cuts: u32,
+    /// Where the noise of draws starts, its lower half.
+    pub seed_low: u32,
+    /// Its upper half.
+    pub seed_high: u32,
     /// Tokens after which nothing follows; what is no token fills the rest.
     pub stops: [u32; Sampling::STOPS],
 }
@@ -35,6 +42,24 @@ impl Sampling {
     /// The bit of an adjustment's occurrences that is for the prompt; the others count what was
     /// generated.
     pub const IN_PROMPT: u32 = 1 << 31;
+
+    /// What a draw takes the greatest of: logit / temperature plus noise, as the shader rounds.
+    pub(super) fn drawn_key(&self, step: Step, id: u32, logit: f32) -> u32 {
+        let key = key_of(logit);
+        if key <= LEAST_KEY || key >= BAD_KEY {
+            return key;
+        }
+        let bound = 1e36 * self.temperature;
+        let seed = u64::from(self.seed_high) << 32 | u64::from(self.seed_low);
+        let noise = gumbel(seed, step.position + step.rows, id) as f32;
+        key_of(logit.clamp(-bound, bound) / self.temperature + noise)
+    }
+
+    /// By what the greatest of a tile is found: what is drawn by where nothing is cut, else logits.
+    pub(super) fn score_key(&self, step: Step, id: u32, logit: f32) -> u32 {
+        let draws = self.temperature > 0.0 && self.cuts == 0;
+        if draws { self.drawn_key(step, id, logit) } else { key_of(logit) }
+    }
 }
 
 /// What was chosen, and the next step.
@@ -65,8 +90,6 @@ impl Picked {
 pub struct SamplingBuffers {
     /// A [`Sampling`].
     pub sampling: Buffer,
-    /// For each position, and the one after the last, a number from 0 to below 1.
-    pub random: Buffer,
     /// For each token its bias and its occurrences, as bits.
     pub adjustments: Buffer,
     /// Token ids, `[rows]`.
@@ -75,7 +98,7 @@ pub struct SamplingBuffers {
     pub picked: Buffer,
     /// `[1, vocabulary]`; bias and penalties are put into them.
     pub logits: Activation,
-    /// Key and id of the greatest logit of each tile.
+    /// Key and id of the greatest score of each tile.
     pub best: Activation,
 }
 

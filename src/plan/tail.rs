@@ -14,20 +14,18 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// For a vocabulary and at most so many positions.
-    pub fn new(resources: &mut Resources<'_>, vocabulary: u32, context_length: u32) -> Self {
+    /// For a vocabulary.
+    pub fn new(resources: &mut Resources<'_>, vocabulary: u32) -> Self {
         let words = |size_bytes: usize| size_bytes as u64 / 4;
         let (sampling, picked) = (words(size_of::<Sampling>()), words(size_of::<Picked>()));
-        let (vocabulary_words, positions) = (u64::from(vocabulary) * 2, u64::from(context_length) + 1);
         let tokens = resources.tokens(1);
         let sampling = resources.sampling("sampling", sampling);
-        let random = resources.sampling("random numbers", positions);
-        let adjustments = resources.sampling("bias and penalties", vocabulary_words);
+        let adjustments = resources.sampling("bias and penalties", u64::from(vocabulary) * 2);
         let picked = resources.sampling("picked", picked);
         let mut plan = PlanBuilder::new(resources, 1);
         let logits = plan.input(Rows::One, vocabulary);
         let best = plan.input(Rows::One, SamplingBuffers::tiles(vocabulary) * 2);
-        let buffers = SamplingBuffers { sampling, random, adjustments, tokens, picked, logits, best };
+        let buffers = SamplingBuffers { sampling, adjustments, tokens, picked, logits, best };
         plan.pick(buffers);
         Self { plan: plan.finish(logits), buffers }
     }

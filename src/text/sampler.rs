@@ -3,12 +3,14 @@
 //! In this order, as llama.cpp and Hugging Face do it: the caller's bias; repetition, frequency
 //! and presence penalties over the tokens so far; temperature 0 takes the best and is done; then
 //! top-k, top-p and min-p on the distribution before temperature, temperature, and a draw.
-//! A seed gives the same tokens on every platform: its generator is fixed, and nothing that
-//! differs between platforms touches a choice but the rounding of `exp`.
+//! A draw takes the greatest of logit / temperature plus noise, which follows from seed, position and
+//! token: a seed gives the same tokens on every platform, and rounding moves a choice only where two
+//! tokens are as good.
 
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
+use crate::noise::gumbel;
 
 /// How a token is chosen.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +32,7 @@ pub struct SamplerOptions {
     pub presence_penalty: f32,
     /// Added to the logits of single tokens. Each -100 to 100, where -100 means never.
     pub logit_bias: Vec<(u32, f32)>,
-    /// Where the random numbers start, default 0.
+    /// Which noise draws are made with, default 0.
     pub seed: u64,
 }
 
@@ -70,7 +72,6 @@ struct Occurrences {
 #[derive(Debug, Clone)]
 pub struct Sampler {
     options: SamplerOptions,
-    random: Random,
     seen: HashMap<u32, Occurrences>,
     /// Logits after bias and penalties, kept between calls.
     adjusted: Vec<f32>,
@@ -95,8 +96,7 @@ impl Sampler {
         for &(_, bias) in &options.logit_bias {
             in_range("logit_bias", bias, limits.contains(&bias), "-100 to 100")?;
         }
-        let random = Random::new(options.seed);
-        Ok(Self { options, random, seen: HashMap::new(), adjusted: Vec::new(), candidates: Vec::new() })
+        Ok(Self { options, seen: HashMap::new(), adjusted: Vec::new(), candidates: Vec::new() })
     }
 
     /// Remembers the tokens of a prompt, for the repetition penalty.
@@ -112,13 +112,13 @@ impl Sampler {
         seen.generated = seen.generated.saturating_add(1);
     }
 
-    /// Chooses a token from one logit per id. Of equal ones the lowest id comes first. A logit
-    /// of -infinity is never chosen; `internal` when one is not a number or +infinity, or when
-    /// none can be chosen. The token is not remembered: see [`Sampler::accept`].
-    pub fn sample(&mut self, logits: &[f32]) -> Result<Sampled> {
+    /// Chooses the token of a position from one logit per id. Of equal ones the lowest id comes
+    /// first. A logit of -infinity is never chosen; `internal` when one is not a number or
+    /// +infinity, or when none can be chosen. The token is not remembered: see [`Sampler::accept`].
+    pub fn sample(&mut self, logits: &[f32], position: u32) -> Result<Sampled> {
         let greatest = greatest(logits)?;
         self.adjust(logits);
-        let token = if self.options.temperature == 0.0 { self.best()? } else { self.draw()? };
+        let token = if self.options.temperature == 0.0 { self.best()? } else { self.draw(position)? };
         let logit = logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
         let logprob = f64::from(logit) - log_sum_exp(logits, greatest);
         Ok(Sampled { token, logprob: logprob as f32 })
@@ -158,13 +158,13 @@ impl Sampler {
     }
 
     /// Cuts the distribution and draws from what is left.
-    fn draw(&mut self) -> Result<u32> {
+    fn draw(&mut self, position: u32) -> Result<u32> {
         let mut candidates = std::mem::take(&mut self.candidates);
         candidates.clear();
         let possible = (0..).zip(&self.adjusted).filter(|(_, logit)| **logit > f32::NEG_INFINITY);
         candidates.extend(possible.map(|(token, &logit)| (token, logit)));
         self.cut(&mut candidates);
-        let token = self.pick(&candidates);
+        let token = self.pick(&candidates, position);
         self.candidates = candidates;
         token.ok_or_else(nothing_left)
     }
@@ -189,25 +189,17 @@ impl Sampler {
                 candidates.retain(|entry| entry.1 >= least);
             }
         }
-        // A draw must not depend on how the selection left its part.
-        candidates.sort_unstable_by_key(|entry| entry.0);
     }
 
     /// One of the candidates, by the softmax of their logits over the temperature.
-    fn pick(&mut self, candidates: &[(u32, f32)]) -> Option<u32> {
+    fn pick(&self, candidates: &[(u32, f32)], position: u32) -> Option<u32> {
         let greatest = candidates.iter().fold(f32::NEG_INFINITY, |greatest, entry| greatest.max(entry.1));
         let temperature = f64::from(self.options.temperature);
-        let weight = |logit: f32| (f64::from(logit - greatest) / temperature).exp();
-        let total: f64 = candidates.iter().map(|entry| weight(entry.1)).sum();
-        let mut rest = self.random.unit() * total;
-        for &(token, logit) in candidates {
-            rest -= weight(logit);
-            if rest < 0.0 {
-                return Some(token);
-            }
-        }
-        // Rounding may leave a little over: then it is the last one that can be drawn at all.
-        candidates.iter().rev().find(|entry| weight(entry.1) > 0.0).map(|entry| entry.0)
+        let drawn = candidates.iter().map(|&(token, logit)| {
+            let noise = gumbel(self.options.seed, position, token);
+            (f64::from(logit - greatest) / temperature + noise, token)
+        });
+        drawn.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1))).map(|(_, token)| token)
     }
 }
 
@@ -271,31 +263,4 @@ fn greatest(logits: &[f32]) -> Result<f32> {
 fn log_sum_exp(logits: &[f32], greatest: f32) -> f64 {
     let sum: f64 = logits.iter().map(|&logit| f64::from(logit - greatest).exp()).sum();
     f64::from(greatest) + sum.ln()
-}
-
-/// SplitMix64: small, fast, the same everywhere, and any seed is good.
-/// Steele, Lea, Flood: Fast splittable pseudorandom number generators (2014).
-#[derive(Debug, Clone)]
-pub struct Random {
-    state: u64,
-}
-
-impl Random {
-    /// The numbers of a seed.
-    pub fn new(seed: u64) -> Self {
-        Self { state: seed }
-    }
-
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// At least 0, below 1.
-    pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
 }

@@ -11,8 +11,6 @@ use tablm::plan::{Resources, Tail, assign_slots};
 use crate::common::random::Random;
 use crate::{Shapes, with_gpu};
 
-const POSITIONS: u32 = 20_000;
-
 const GREEDY: Sampling = Sampling {
     temperature: 0.0,
     top_k: 0,
@@ -22,10 +20,15 @@ const GREEDY: Sampling = Sampling {
     frequency_penalty: 0.0,
     presence_penalty: 0.0,
     adjusts: 0,
+    cuts: 0,
+    seed_low: 5,
+    seed_high: 1,
     stops: [Sampling::NO_TOKEN; Sampling::STOPS],
 };
 
 const DRAWN: Sampling = Sampling { temperature: 1.0, ..GREEDY };
+
+const CUT: Sampling = Sampling { cuts: 1, ..DRAWN };
 
 /// The two kernels on both executors.
 struct Both {
@@ -38,18 +41,13 @@ impl Both {
     async fn new(gpu: &Rc<Gpu>, vocabulary: u32) -> Self {
         let shapes = Shapes::default();
         let mut resources = Resources::new(&shapes, 1 << 27);
-        let tail = Tail::new(&mut resources, vocabulary, POSITIONS);
+        let tail = Tail::new(&mut resources, vocabulary);
         let slots = assign_slots(&[&tail.plan]);
         let mut cpu = CpuExecutor::new(&resources, slots.clone(), CpuVariant::Exact).unwrap();
         let mut gpu = GpuExecutor::new(gpu.clone(), &resources, slots, 16).await.unwrap();
         gpu.prepare(&tail.plan).await.unwrap();
         cpu.run(0, &tail.plan, 0..0, Step { position: 0, rows: 1 });
-        let mut both = Self { tail, cpu, gpu };
-        let mut random = Random::new(5);
-        let units: Vec<f32> =
-            (0..=POSITIONS).map(|_| (random.bits() >> 40) as f32 / (1 << 24) as f32).collect();
-        both.set(both.tail.buffers.random, &units);
-        both
+        Self { tail, cpu, gpu }
     }
 
     fn set(&mut self, buffer: Buffer, words: &[f32]) {
@@ -82,7 +80,12 @@ impl Both {
             let bits = |words: &[f32]| words.iter().map(|word| word.to_bits()).collect::<Vec<_>>();
             let found = bits(&self.gpu.read(0, buffer).await.unwrap());
             let expected = bits(self.cpu.read(buffer));
-            let first = expected.iter().zip(&found).position(|(expected, found)| expected != found);
+            let is_key = |word| buffer == buffers.best.buffer && word % 2 == 0;
+            let differ = |word| match (expected[word], found[word]) {
+                (expected, found) if is_key(word) => !are_close(expected, found),
+                (expected, found) => expected != found,
+            };
+            let first = (0..expected.len()).find(|word| differ(*word));
             assert_eq!(first, None, "{what}: word of {buffer:?}, {:?}", self.picked());
         }
         self.picked()
@@ -91,6 +94,12 @@ impl Both {
     fn picked(&self) -> Picked {
         bytemuck::cast_slice(&self.cpu.read(self.tail.buffers.picked)[..4])[0]
     }
+}
+
+/// Whether two keys are of numbers that only the rounding of noise tells apart.
+fn are_close(a: u32, b: u32) -> bool {
+    let [x, y] = [a, b].map(|key| f32::from_bits(if key >> 31 == 1 { key & 0x7fff_ffff } else { !key }));
+    a == b || (x - y).abs() <= 4e-6 * x.abs().max(4.0)
 }
 
 fn step(position: u32) -> Step {
@@ -136,25 +145,26 @@ fn the_greatest_is_exact() {
 fn cuts_are_those_of_the_meaning() {
     let cuts = [
         DRAWN,
-        Sampling { top_k: 1, ..DRAWN },
-        Sampling { top_k: 40, temperature: 0.7, ..DRAWN },
-        Sampling { top_k: 4000, ..DRAWN },
-        Sampling { top_p: 1e-9, ..DRAWN },
-        Sampling { top_p: 0.5, temperature: 2.0, ..DRAWN },
-        Sampling { top_p: 0.95, ..DRAWN },
-        Sampling { min_distance: 0.1_f32.ln(), ..DRAWN },
-        Sampling { min_distance: 0.0, ..DRAWN },
-        Sampling { top_k: 50, top_p: 0.9, min_distance: 0.02_f32.ln(), temperature: 1.3, ..DRAWN },
+        Sampling { temperature: 0.01, ..DRAWN },
         Sampling { temperature: 1e-20, ..DRAWN },
+        CUT,
+        Sampling { top_k: 1, ..CUT },
+        Sampling { top_k: 40, temperature: 0.7, ..CUT },
+        Sampling { top_k: 4000, ..CUT },
+        Sampling { top_p: 1e-9, ..CUT },
+        Sampling { top_p: 0.5, temperature: 2.0, ..CUT },
+        Sampling { top_p: 0.95, ..CUT },
+        Sampling { min_distance: 0.1_f32.ln(), ..CUT },
+        Sampling { min_distance: 0.0, ..CUT },
+        Sampling { top_k: 50, top_p: 0.9, min_distance: 0.02_f32.ln(), temperature: 1.3, ..CUT },
+        Sampling { temperature: 1e-20, ..CUT },
     ];
     with_gpu(async |gpu| {
         for (name, logits) in adversarial() {
             let mut both = Both::new(&gpu, logits.len() as u32).await;
             for sampling in &cuts {
                 both.choose_by(sampling);
-                for position in [3, 4] {
-                    both.choose(&logits, step(position), &format!("{name}, {sampling:?}")).await;
-                }
+                both.choose(&logits, step(3), &format!("{name}, {sampling:?}")).await;
             }
         }
     });
@@ -212,7 +222,7 @@ fn ends_and_bad_logits_are_told() {
         stops[Sampling::STOPS - 1] = 42;
         let mut logits = vec![1.0; 100];
         logits[42] = 2.0;
-        for sampling in [GREEDY, Sampling { top_k: 1, ..DRAWN }] {
+        for sampling in [GREEDY, Sampling { top_k: 1, ..CUT }, Sampling { temperature: 0.01, ..DRAWN }] {
             both.choose_by(&Sampling { stops, ..sampling });
             let picked = both.choose(&logits, step(4), "a token that ends").await;
             let end = Picked { position: 5, rows: 0, token: 42, flags: Picked::STOPPED };
@@ -263,10 +273,10 @@ fn draws_follow_the_promised_distribution() {
     let logits: Vec<f32> = (0..300).map(|i| (i as f32 * 0.7).sin() * 3.0 - i as f32 * 0.01).collect();
     let cases = [
         DRAWN,
-        Sampling { top_k: 12, temperature: 1.7, ..DRAWN },
-        Sampling { top_p: 0.6, temperature: 1.2, ..DRAWN },
-        Sampling { min_distance: 0.2_f32.ln(), temperature: 0.8, ..DRAWN },
-        Sampling { top_k: 60, top_p: 0.7, min_distance: 0.1_f32.ln(), temperature: 1.2, ..DRAWN },
+        Sampling { top_k: 12, temperature: 1.7, ..CUT },
+        Sampling { top_p: 0.6, temperature: 1.2, ..CUT },
+        Sampling { min_distance: 0.2_f32.ln(), temperature: 0.8, ..CUT },
+        Sampling { top_k: 60, top_p: 0.7, min_distance: 0.1_f32.ln(), temperature: 1.2, ..CUT },
     ];
     with_gpu(async |gpu| {
         let mut both = Both::new(&gpu, logits.len() as u32).await;

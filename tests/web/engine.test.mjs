@@ -152,9 +152,7 @@ describe("requests", () => {
   let harness;
   before(async () => {
     harness = await openHarness();
-    // With a cache in f16 an answer after a prompt read whole and one after a part known are a bit apart, and a
-    // draw now and then a token.
-    await loadModel(harness, { device: "cpu", kvFormat: "f32" });
+    await loadModel(harness, { device: "cpu" });
   });
   after(() => harness?.close());
 
