@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use common::cache;
 use common::engines::{devices, greedy, load};
+use tablm::cpu::CpuVariant;
 use tablm::engine::{DeviceChoice, Engine, LoadOptions, Prompt, normalised_error};
 use tablm::kernels::{CacheFormat, Variant};
+use tablm::weights::quantise::Target;
 
 /// Lengths of the prompts, as in specs.py: around a chunk, and eight chunks and one more.
 const LENGTHS: [u32; 7] = [1, 2, 63, 64, 65, 200, 513];
@@ -182,6 +184,42 @@ fn every_variant_of_matvec() {
             };
             let mut engine = load(&model.folder(), options).await;
             model.check_greedy(&mut engine, &format!("{family} {}", variant.name())).await;
+        }
+    });
+}
+
+/// What the CPU's quick ways make of models in f32, and of the same in eight bits and fewer, against
+/// what the kernels mean.
+#[test]
+fn every_variant_of_the_cpu() {
+    pollster::block_on(async {
+        let variants = CpuVariant::ALL.into_iter().filter(|variant| variant.is_available());
+        let variants: Vec<CpuVariant> = variants.collect();
+        for family in ["gemma2", "gemma3", "llama", "nemotron_h", "phi", "qwen2"] {
+            let model = &references(family)[0];
+            for (quantise, bound) in [(None, 1e-10), (Some(Target::Q8_0), 1e-3), (Some(Target::T4), 1e-3)] {
+                let mut exact = Vec::new();
+                for variant in &variants {
+                    let options = LoadOptions {
+                        device: DeviceChoice::Cpu,
+                        context_length: Some(100),
+                        kv_format: Some(CacheFormat::F32),
+                        cpu_variant: Some(*variant),
+                        quantise,
+                        ..LoadOptions::default()
+                    };
+                    let mut engine = load(&model.folder(), options).await;
+                    let mut logits = engine.logits(&model.prompt(GREEDY_PROMPT)).await.unwrap();
+                    logits.extend(engine.logits(&model.prompt(1)).await.unwrap());
+                    if exact.is_empty() {
+                        exact = logits;
+                        continue;
+                    }
+                    let error = normalised_error(&exact, &logits);
+                    println!("{} {} {quantise:?}: {error:.1e}", model.name, variant.name());
+                    assert!(error < bound, "{} {} {quantise:?}: {error:e}", model.name, variant.name());
+                }
+            }
         }
     });
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use common::cache;
 use common::engines::{devices, greedy, load};
+use tablm::cpu::CpuVariant;
 use tablm::engine::{DeviceChoice, Engine, LoadOptions, Prompt, log_probability, normalised_error};
 use tablm::kernels::CacheFormat;
 
@@ -114,25 +115,65 @@ fn every_prompt_gives_the_reference_ids() {
     });
 }
 
+/// The paragraph's perplexity, and the reference's.
+async fn perplexity(engine: &mut Engine, golden: &Value) -> (f64, f64) {
+    let paragraph = ids(&golden["paragraph"]["ids"]);
+    let text = golden["paragraph"]["text"].as_str().unwrap();
+    assert_eq!(engine.text().raw_ids(text).unwrap(), paragraph);
+    let logits = engine.logits(&paragraph[..paragraph.len() - 1]).await.unwrap();
+    let rows = logits.chunks(engine.info().vocabulary_size as usize).zip(&paragraph[1..]);
+    let nll: f64 = rows.map(|(row, token)| -log_probability(row, *token).unwrap()).sum();
+    let found = (nll / (paragraph.len() - 1) as f64).exp();
+    (found, golden["hf_f32"]["paragraph"]["ppl"].as_f64().unwrap())
+}
+
 #[test]
 fn perplexity_of_the_paragraph() {
     pollster::block_on(async {
         let golden = golden();
-        let paragraph = ids(&golden["paragraph"]["ids"]);
-        let expected = golden["hf_f32"]["paragraph"]["ppl"].as_f64().unwrap();
         for device in devices().await {
             let options =
                 LoadOptions { device, context_length: Some(512), all_logits: true, ..LoadOptions::default() };
             let mut engine = load(&cache::smollm2(), options).await;
-            let text = golden["paragraph"]["text"].as_str().unwrap();
-            assert_eq!(engine.text().raw_ids(text).unwrap(), paragraph);
-            let logits = engine.logits(&paragraph[..paragraph.len() - 1]).await.unwrap();
-            let rows = logits.chunks(engine.info().vocabulary_size as usize).zip(&paragraph[1..]);
-            let nll: f64 = rows.map(|(row, token)| -log_probability(row, *token).unwrap()).sum();
-            let found = (nll / (paragraph.len() - 1) as f64).exp();
+            let (found, expected) = perplexity(&mut engine, &golden).await;
             println!("{device:?}: perplexity {found:.4}, reference {expected}");
             assert!((found / expected - 1.0).abs() < 1e-3, "{device:?}: {found} instead of {expected}");
         }
+    });
+}
+
+/// The quickest way that this processor has, whose inputs have eight bits.
+#[test]
+fn inputs_of_eight_bits_stay_near_the_reference() {
+    pollster::block_on(async {
+        let golden = golden();
+        let options = LoadOptions {
+            device: DeviceChoice::Cpu,
+            cpu_variant: Some(CpuVariant::best()),
+            context_length: Some(1024),
+            all_logits: true,
+            ..LoadOptions::default()
+        };
+        let mut engine = load(&cache::smollm2(), options).await;
+        let width = engine.info().vocabulary_size as usize;
+        let mut distances = Vec::new();
+        for (_, _, prompt, reference) in prompts(&golden) {
+            let next = ids(&reference["gen_ids"]);
+            let tokens = [&prompt[..], &next[..next.len() - 1]].concat();
+            let logits = engine.logits(&tokens).await.unwrap();
+            let rows = logits.chunks(width).skip(prompt.len() - 1);
+            for ((row, token), expected) in rows.zip(&next).zip(reference["gen_lp"].as_array().unwrap()) {
+                let found = log_probability(row, *token).unwrap();
+                distances.push((found - expected.as_f64().unwrap()).abs());
+            }
+        }
+        let mean = distances.iter().sum::<f64>() / distances.len() as f64;
+        let most = distances.iter().copied().fold(0.0, f64::max);
+        println!("{} steps: log-probabilities {mean:.4} off, at most {most:.4}", distances.len());
+        assert!(distances.len() > 200 && mean < 0.05 && most < 0.5, "{mean} off, at most {most}");
+        let (found, expected) = perplexity(&mut engine, &golden).await;
+        println!("perplexity {found:.4}, reference {expected}");
+        assert!((found / expected - 1.0).abs() < 7e-3, "perplexity {found} instead of {expected}");
     });
 }
 

@@ -16,7 +16,6 @@ import type {
   Progress,
   QuantiseFormat,
   StoredModel,
-  Tile,
   Timings,
   ToolCall,
   Usage,
@@ -31,7 +30,6 @@ export interface EngineOptions {
   quantise?: QuantiseFormat;
   kvFormat?: KvFormat;
   variant?: Variant;
-  tile?: Tile;
   cpuVariant?: CpuVariant;
   chatTemplate?: string;
 }

@@ -10,6 +10,7 @@ use bytemuck::must_cast;
 use super::inputs::Inputs;
 use super::packed::{Halves, Line, PANEL, Packed};
 use super::tile::products;
+use super::vectors::vectors;
 use crate::formats::Integers;
 
 type Quads = __m512i;
@@ -17,6 +18,7 @@ type Ints = __m512i;
 type Floats = __m512;
 
 products! { #[target_feature(enable = "avx512f,avx512bw,avx512vnni")] }
+vectors! { #[target_feature(enable = "avx512f,avx512bw,avx512vnni")] }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
@@ -38,8 +40,8 @@ fn high(quads: Quads) -> Quads {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
-fn dots<const BITS: usize>(start: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
-    let mut sums = _mm512_set1_epi32(start);
+fn dots<const BITS: usize>(zero: i32, sum: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
+    let mut sums = _mm512_set1_epi32(-zero * sum);
     for (quads, inputs) in quads.iter().zip(inputs) {
         sums = _mm512_dpbusd_epi32(sums, *quads, _mm512_set1_epi32(*inputs));
     }

@@ -2,6 +2,7 @@
 
 use bytemuck::Zeroable;
 
+use super::CpuVariant;
 use crate::formats::UNIT;
 
 /// 32 inputs of a row.
@@ -31,14 +32,10 @@ impl Inputs {
     }
 
     /// Rounds a row.
-    pub(crate) fn push(&mut self, row: &[f32]) {
-        let mut units = row.chunks_exact(UNIT);
-        self.all.extend(units.by_ref().filter_map(|unit| unit.first_chunk()).map(round));
-        if !units.remainder().is_empty() {
-            let mut unit = [0.0; UNIT];
-            unit[..units.remainder().len()].copy_from_slice(units.remainder());
-            self.all.push(round(&unit));
-        }
+    pub(super) fn push(&mut self, variant: CpuVariant, row: &[f32]) {
+        let first = self.all.len();
+        self.all.resize(first + self.blocks, InputBlock::zeroed());
+        variant.round(row, &mut self.all[first..]);
     }
 
     /// How many rows there are.
@@ -52,9 +49,24 @@ impl Inputs {
     }
 }
 
-/// Rounds 32 inputs; what is no number becomes zeros with a scale that is none, so that it stays seen.
-#[inline]
-fn round(inputs: &[f32; UNIT]) -> InputBlock {
+/// Rounds a row.
+#[inline(always)]
+pub(super) fn round(row: &[f32], blocks: &mut [InputBlock]) {
+    for (block, inputs) in blocks.iter_mut().zip(row.chunks(UNIT)) {
+        *block = match inputs.first_chunk() {
+            Some(inputs) => round_block(inputs),
+            None => {
+                let mut filled = [0.0; UNIT];
+                filled[..inputs.len()].copy_from_slice(inputs);
+                round_block(&filled)
+            }
+        };
+    }
+}
+
+/// Rounds 32 inputs.
+#[inline(always)]
+fn round_block(inputs: &[f32; UNIT]) -> InputBlock {
     let mut lanes = [0.0f32; 8];
     for eight in inputs.chunks_exact(8) {
         for (lane, input) in lanes.iter_mut().zip(eight) {

@@ -8,13 +8,19 @@
 //! [`inputs`] (what they work on), [`tile`] (the product, for all of them), [`product`] (a kernel of the
 //! plan).
 
+mod attention;
+mod functions;
 mod inputs;
 mod packed;
 mod portable;
 mod product;
+mod scan;
 mod tile;
 mod variant;
+mod vectors;
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
@@ -22,11 +28,14 @@ use std::borrow::Cow;
 
 pub use variant::CpuVariant;
 
+use attention::Heads;
 use packed::Packed;
 use product::Products;
 
 use crate::error::{Code, Error, Result};
-use crate::kernels::{Buffer, CacheRows, CpuMatrix, CpuMemory, Kernel, Step};
+use crate::kernels::{
+    Activation, Buffer, CacheRows, CpuMatrix, CpuMemory, Elementwise, GatedActivation, Kernel, Step,
+};
 use crate::plan::{Plan, Resources, SharedRole, Slots, StateKind};
 
 fn no_room(name: &str, size_bytes: u64) -> Error {
@@ -42,6 +51,15 @@ fn zeros(name: &str, words: u64) -> Result<Vec<f32>> {
     Ok(zeros)
 }
 
+/// Writes each row of an activation.
+fn rows(memory: &mut CpuMemory, y: &Activation, step: Step, write: impl Fn(&CpuMemory, u32, &mut [f32])) {
+    memory.update(y.buffer, |memory, words| {
+        for row in 0..y.rows.count(step.rows) {
+            write(memory, row, &mut words[y.start(row)..][..y.width as usize]);
+        }
+    });
+}
+
 /// A model's memory on the CPU.
 pub struct CpuExecutor {
     memory: CpuMemory,
@@ -49,6 +67,7 @@ pub struct CpuExecutor {
     /// Matrices for products with inputs of eight bits; the others are in the memory as they are stored.
     packed: Vec<Option<Packed>>,
     products: Products,
+    heads: Heads,
     /// Per plan, the slot of each scratch buffer.
     slots: Vec<Vec<u16>>,
     tokens: Option<Buffer>,
@@ -87,8 +106,8 @@ impl CpuExecutor {
             StateKind::Recurrent => None,
         };
         let caches = resources.state_buffers().filter_map(cache).collect();
-        let products = Products::default();
-        Ok(Self { memory, variant, packed, products, slots: slots.of, tokens, state, caches })
+        let (products, heads) = (Products::default(), Heads::default());
+        Ok(Self { memory, variant, packed, products, heads, slots: slots.of, tokens, state, caches })
     }
 
     /// Appends the next stored rows of a matrix.
@@ -131,6 +150,10 @@ impl CpuExecutor {
     }
 
     fn run_kernel(&mut self, kernel: &Kernel, step: Step) {
+        if self.variant == CpuVariant::Exact {
+            kernel.reference(&mut self.memory, step);
+            return;
+        }
         let matrix = kernel.matrix().map(|part| usize::from(part.matrix));
         let packed = matrix.and_then(|matrix| self.packed[matrix].as_ref());
         let (memory, products, variant) = (&mut self.memory, &mut self.products, self.variant);
@@ -140,6 +163,29 @@ impl CpuExecutor {
             (Kernel::Embed(embed), Some(packed)) => {
                 embed.rows(memory, step, |_, row, weights| packed.row(row, weights));
             }
+            (Kernel::Attention(attention), _) => self.heads.run(variant, memory, attention, step),
+            (Kernel::AttentionMerge(_), _) => {}
+            (Kernel::Elementwise(Elementwise { x, y, function }), _) => {
+                rows(memory, y, step, |memory, row, y| {
+                    y.copy_from_slice(memory.row(x, row));
+                    variant.apply(*function, y);
+                });
+            }
+            (Kernel::GatedActivation(GatedActivation { gate, up, y, function }), _) => {
+                rows(memory, y, step, |memory, row, y| {
+                    y.copy_from_slice(memory.row(gate, row));
+                    variant.apply(*function, y);
+                    y.iter_mut().zip(memory.row(up, row)).for_each(|(y, up)| *y *= up);
+                });
+            }
+            (Kernel::SsmScan(scan), _) => scan.run(memory, step, &move |shape, row, scalars, state, y| {
+                variant.scan_row(shape, row, scalars, state, y);
+            }),
+            (Kernel::SsmStep(scan), _) => scan.run(memory, step, &move |shape, row, scalars, state, y| {
+                variant.scan_row(shape, row, scalars, state, y);
+            }),
+            // What only the GPU needs: the scan has its own way to the same numbers.
+            (Kernel::SsmScores(_), _) => {}
             _ => kernel.reference(memory, step),
         }
     }

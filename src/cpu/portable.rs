@@ -3,6 +3,7 @@
 use super::inputs::Inputs;
 use super::packed::{Halves, Line, PANEL, Packed, QUAD};
 use super::tile::products;
+use super::vectors::vectors;
 use crate::formats::Integers;
 
 type Quads = [u8; PANEL * QUAD];
@@ -10,6 +11,7 @@ type Ints = [i32; PANEL];
 type Floats = [f32; PANEL];
 
 products! {}
+vectors! {}
 
 #[inline(always)]
 fn load(line: &Line) -> Quads {
@@ -27,8 +29,8 @@ fn high(quads: Quads) -> Quads {
 }
 
 #[inline(always)]
-fn dots<const BITS: usize>(start: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
-    let mut sums = [start; PANEL];
+fn dots<const BITS: usize>(zero: i32, sum: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
+    let mut sums = [-zero * sum; PANEL];
     for (quads, inputs) in quads.iter().zip(inputs) {
         let x = inputs.to_le_bytes().map(|byte| i16::from(byte.cast_signed()));
         for (sum, quad) in sums.iter_mut().zip(quads.chunks_exact(QUAD)) {

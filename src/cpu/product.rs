@@ -21,7 +21,7 @@ impl Products {
         variant: CpuVariant,
         packed: &Packed,
         memory: &mut CpuMemory,
-        Matmul { product, .. }: &Matmul,
+        Matmul(product): &Matmul,
         step: Step,
     ) {
         let matvec = Matvec::new(product.clone());
@@ -37,13 +37,13 @@ impl Products {
         matvec: &Matvec,
         step: Step,
     ) {
-        let Projection { x, matrix, y, bias, epilogue } = &matvec.product;
+        let Projection { x, matrix, y } = &matvec.product;
         let rows = y.rows.count(step.rows);
         self.inputs.clear(packed.columns);
         for row in 0..rows {
             match matvec.prologue {
-                Prologue::Plain => self.inputs.push(memory.row(x, row)),
-                prologue => self.inputs.push(&prologue.complete(memory, x, row)),
+                Prologue::Plain => self.inputs.push(variant, memory.row(x, row)),
+                prologue => self.inputs.push(variant, &prologue.complete(memory, x, row)),
             }
         }
         let first = (matrix.above + matrix.first_row) as usize;
@@ -58,11 +58,23 @@ impl Products {
                 self.outputs.extend_from_slice(&panel[row as usize]);
             }
             let outputs = &mut self.outputs[skipped..][..end - first];
-            add_bias(memory, *bias, outputs);
-            match epilogue {
+            add_bias(memory, matvec.bias, outputs);
+            let start = y.start(row) + matrix.first_row as usize;
+            match matvec.epilogue {
                 Epilogue::Store => {
-                    let start = y.start(row) + matrix.first_row as usize;
                     memory.buffer_mut(y.buffer)[start..][..outputs.len()].copy_from_slice(outputs);
+                }
+                Epilogue::Function(function) => {
+                    variant.apply(function, outputs);
+                    memory.buffer_mut(y.buffer)[start..][..outputs.len()].copy_from_slice(outputs);
+                }
+                Epilogue::Gate(function) => {
+                    let (gates, ups) = outputs.split_at_mut(matrix.rows as usize / 2);
+                    variant.apply(function, gates);
+                    let y = &mut memory.buffer_mut(y.buffer)[start..];
+                    for ((y, gate), up) in y.iter_mut().zip(gates).zip(ups) {
+                        *y = *gate * *up;
+                    }
                 }
                 epilogue => {
                     let together = matvec.outputs_of_a_workgroup() as usize;

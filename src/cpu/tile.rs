@@ -3,7 +3,7 @@
 //! An instruction set's file has three types, each a number for sixteen rows of weights, `Quads` (four
 //! bytes), `Ints` and `Floats`, and what is done with them:
 //! `load(&Line) -> Quads`, `low` and `high` nibbles of each byte,
-//! `dots::<BITS>(start, &[Quads], &[i32]) -> Ints` (four products for each pair, added up),
+//! `dots::<BITS>(zero, sum, &[Quads], &[i32]) -> Ints` (of weights less `zero`, and of inputs whose sum is told),
 //! `halves(&Halves) -> Floats`, `floats(Ints)`, `splat`, `mul`, `mul_add(a, b, c)`: a · b + c, `store`.
 
 /// `products`, with the instructions of the attribute.
@@ -64,7 +64,7 @@ macro_rules! products {
             let (blocks, scales_of_a_block) = (packed.blocks(), packed.block_scales());
             let lines = packed.lines[panel * blocks * BITS..].chunks_exact(BITS);
             let scales = packed.scales[panel * blocks * scales_of_a_block..].chunks_exact(scales_of_a_block);
-            let zero = -i32::from(packed.integers.zero.unwrap_or(0));
+            let zero = i32::from(packed.integers.zero.unwrap_or(0));
             let mut rows = [inputs.row(first); N];
             for (index, row) in rows.iter_mut().enumerate() {
                 *row = inputs.row(first + index);
@@ -86,13 +86,13 @@ macro_rules! products {
                     let x = &row[block];
                     let x_scale = splat(x.scale);
                     if HALVES {
-                        let first = dots::<BITS>(zero * x.sums[0], &quads[..4], &x.quads[..4]);
-                        let last = dots::<BITS>(zero * x.sums[1], &quads[4..], &x.quads[4..]);
+                        let first = dots::<BITS>(zero, x.sums[0], &quads[..4], &x.quads[..4]);
+                        let last = dots::<BITS>(zero, x.sums[1], &quads[4..], &x.quads[4..]);
                         *sum = mul_add(floats(first), mul(scale, x_scale), *sum);
                         *sum = mul_add(floats(last), mul(second, x_scale), *sum);
                     } else {
                         let total = x.sums[0] + x.sums[1];
-                        let products = dots::<BITS>(zero * total, &quads, &x.quads);
+                        let products = dots::<BITS>(zero, total, &quads, &x.quads);
                         *sum = mul_add(floats(products), mul(scale, x_scale), *sum);
                         if OFFSETS {
                             *sum = mul_add(second, splat(x.scale * total as f32), *sum);

@@ -4,11 +4,31 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-#[cfg(target_arch = "x86_64")]
-use super::avx512;
-use super::inputs::Inputs;
+use super::inputs::{InputBlock, Inputs};
 use super::packed::{PANEL, Packed};
 use super::portable;
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
+use crate::kernels::{AttentionShape, CacheRows, Function, ScanRow, ScanShape};
+
+/// Calls the function of that name of the variant's file.
+macro_rules! with_instructions {
+    ($variant:expr, $function:ident($($argument:expr),*)) => {
+        match $variant {
+            #[cfg(target_arch = "x86_64")]
+            #[allow(unsafe_code, reason = "the processor was asked for these instructions")]
+            variant @ CpuVariant::Avx512 if variant.is_available() => unsafe {
+                avx512::$function($($argument),*)
+            },
+            #[cfg(target_arch = "x86_64")]
+            #[allow(unsafe_code, reason = "the processor was asked for these instructions")]
+            variant @ CpuVariant::Avx2 if variant.is_available() => unsafe {
+                avx2::$function($($argument),*)
+            },
+            _ => portable::$function($($argument),*),
+        }
+    };
+}
 
 /// A way for the CPU to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,13 +38,16 @@ pub enum CpuVariant {
     Exact,
     /// Inputs of products in eight bits, as in all that follow; what every processor has.
     Portable,
+    /// AVX2.
+    Avx2,
     /// AVX-512 with its dot products of bytes.
     Avx512,
 }
 
 impl CpuVariant {
     /// Every one.
-    pub const ALL: [CpuVariant; 3] = [CpuVariant::Exact, CpuVariant::Portable, CpuVariant::Avx512];
+    pub const ALL: [CpuVariant; 4] =
+        [CpuVariant::Exact, CpuVariant::Portable, CpuVariant::Avx2, CpuVariant::Avx512];
 
     /// The quickest that this processor has.
     pub fn best() -> Self {
@@ -37,6 +60,7 @@ impl CpuVariant {
         match self {
             CpuVariant::Exact => "exact",
             CpuVariant::Portable => "portable",
+            CpuVariant::Avx2 => "avx2",
             CpuVariant::Avx512 => "avx512",
         }
     }
@@ -51,13 +75,19 @@ impl CpuVariant {
         match self {
             CpuVariant::Exact | CpuVariant::Portable => true,
             #[cfg(target_arch = "x86_64")]
+            CpuVariant::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("f16c")
+                    && is_x86_feature_detected!("fma")
+            }
+            #[cfg(target_arch = "x86_64")]
             CpuVariant::Avx512 => {
                 is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vnni")
             }
             #[cfg(not(target_arch = "x86_64"))]
-            CpuVariant::Avx512 => false,
+            CpuVariant::Avx2 | CpuVariant::Avx512 => false,
         }
     }
 
@@ -69,13 +99,54 @@ impl CpuVariant {
         inputs: &Inputs,
         y: &mut [[f32; PANEL]],
     ) {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            #[allow(unsafe_code, reason = "the processor was asked for these instructions")]
-            CpuVariant::Avx512 if self.is_available() => unsafe {
-                avx512::products(packed, panels, inputs, y);
-            },
-            _ => portable::products(packed, panels, inputs, y),
-        }
+        with_instructions!(self, products(packed, panels, inputs, y));
+    }
+
+    /// `y = f(y)`.
+    pub(super) fn apply(self, function: Function, y: &mut [f32]) {
+        with_instructions!(self, apply(function, y));
+    }
+
+    /// See [`super::inputs`].
+    pub(super) fn round(self, row: &[f32], blocks: &mut [InputBlock]) {
+        with_instructions!(self, round(row, blocks));
+    }
+
+    /// See [`super::attention`].
+    pub(super) fn unpack(
+        self,
+        rows: CacheRows,
+        words: &[f32],
+        position: usize,
+        first: usize,
+        dim: usize,
+        numbers: &mut [f32],
+    ) {
+        with_instructions!(self, unpack(rows, words, position, first, dim, numbers));
+    }
+
+    /// See [`super::attention`].
+    pub(super) fn attend(
+        self,
+        shape: &AttentionShape,
+        q: &[f32],
+        keys: &[f32],
+        values: &[f32],
+        weights: &mut Vec<f32>,
+        y: &mut [f32],
+    ) {
+        with_instructions!(self, attend(shape, q, keys, values, weights, y));
+    }
+
+    /// See [`super::scan`].
+    pub(super) fn scan_row(
+        self,
+        shape: ScanShape,
+        row: &ScanRow<'_>,
+        scalars: &[f32],
+        state: &mut [f32],
+        y: &mut [f32],
+    ) {
+        with_instructions!(self, scan_row(shape, row, scalars, state, y));
     }
 }

@@ -74,13 +74,15 @@ impl CacheRows {
         }
     }
 
+    #[inline(always)]
     fn row(self, position: usize) -> Range<usize> {
         let words = self.words() as usize;
         position * words..(position + 1) * words
     }
 
     /// Numbers `first ..` of a row, a multiple of 4.
-    pub(super) fn read(self, words: &[f32], position: usize, first: usize, numbers: &mut [f32]) {
+    #[inline(always)]
+    pub(crate) fn read(self, words: &[f32], position: usize, first: usize, numbers: &mut [f32]) {
         let words = &words[self.row(position)];
         match self.format {
             CacheFormat::F32 => numbers.copy_from_slice(&words[first..][..numbers.len()]),
@@ -165,6 +167,7 @@ fn half_bits(number: f32) -> u16 {
 
 /// The number in the lower half of a word, neither infinite nor NaN: shifted to where f32 has
 /// exponent and mantissa, and multiplied by how much further f32's exponents reach.
+#[inline(always)]
 fn half(bits: u32) -> f32 {
     let sign = (bits & 0x8000) << 16;
     let size = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits((127 + 112) << 23);

@@ -8,7 +8,6 @@ mod cache;
 mod epilogue;
 mod heads;
 mod memory;
-mod projection;
 mod prologue;
 mod sampling;
 mod ssm;
@@ -32,7 +31,6 @@ mod ssm_conv;
 mod ssm_scan;
 mod ssm_scores;
 mod ssm_step;
-mod tile;
 mod variant;
 
 pub use add::Add;
@@ -49,20 +47,19 @@ pub use heads::Heads;
 pub use last_row::LastRow;
 pub use layer_norm::LayerNorm;
 pub use matmul::Matmul;
-pub use matvec::Matvec;
+pub use matvec::{Matvec, Projection};
 pub use memory::{CpuMatrix, CpuMemory};
 pub use pick::Pick;
-pub use projection::Projection;
 pub use prologue::Prologue;
 pub use rms_norm::RmsNorm;
 pub use rope::{Pairing, Rope, RotaryTable, Turn};
 pub use sampling::{Picked, Sampling, SamplingBuffers};
 pub use ssm::{ScanBuffers, ScanShape};
+pub(crate) use ssm::{ScanRow, softplus};
 pub use ssm_conv::SsmConv;
 pub use ssm_scan::SsmScan;
 pub use ssm_scores::SsmScores;
 pub use ssm_step::SsmStep;
-pub use tile::Tile;
 pub use variant::Variant;
 
 use crate::formats::{Format, UNIT};
@@ -263,7 +260,7 @@ macro_rules! kernels {
             pub(crate) fn matrix_mut(&mut self) -> Option<&mut MatrixPart> {
                 match self {
                     Kernel::Embed(kernel) => Some(&mut kernel.matrix),
-                    Kernel::Matmul(Matmul { product, .. }) | Kernel::Matvec(Matvec { product, .. }) => {
+                    Kernel::Matmul(Matmul(product)) | Kernel::Matvec(Matvec { product, .. }) => {
                         Some(&mut product.matrix)
                     }
                     _ => {
@@ -366,8 +363,6 @@ pieces! {
     "prologues/rms_by_parts",
     "subgroups/inputs",
     "subgroups/total",
-    "tiles/registers",
-    "tiles/staged",
     "variants/alone",
     "variants/inputs",
     "variants/together",

@@ -42,12 +42,12 @@ impl ScanShape {
     }
 
     /// Columns from head to head after the convolution, and of the state: whole tiles.
-    pub(super) fn head_stride(self) -> u32 {
+    pub(crate) fn head_stride(self) -> u32 {
         self.head_dim.next_multiple_of(16)
     }
 
     /// Columns from group to group of B and C after the convolution, and rows of the state.
-    pub(super) fn state_stride(self) -> u32 {
+    pub(crate) fn state_stride(self) -> u32 {
         self.state_size.next_multiple_of(32)
     }
 
@@ -110,7 +110,7 @@ pub(super) fn silu(x: f64) -> f64 {
 }
 
 /// `log(1 + e^x)`.
-fn softplus(x: f64) -> f64 {
+pub(crate) fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
@@ -123,16 +123,19 @@ pub(super) fn convolve(shape: ScanShape, conv: &[f32], channel: usize, input: im
 }
 
 /// A row as the recurrence takes it.
-pub(super) struct ScanRow<'a> {
+pub(crate) struct ScanRow<'a> {
     /// The row of the input projection.
-    pub(super) projected: &'a [f32],
+    pub(crate) projected: &'a [f32],
     /// The heads' x, `head_stride` apart.
-    pub(super) x: &'a [f32],
+    pub(crate) x: &'a [f32],
     /// The groups' B, `state_stride` apart.
-    pub(super) b: &'a [f32],
+    pub(crate) b: &'a [f32],
     /// The groups' C, `state_stride` apart.
-    pub(super) c: &'a [f32],
+    pub(crate) c: &'a [f32],
 }
+
+/// How a row of the recurrence is computed, as [`scan_row`] means it.
+pub(crate) type ScanRowBy<'a> = &'a dyn Fn(ScanShape, &ScanRow<'_>, &[f32], &mut [f32], &mut [f32]);
 
 /// One row of the recurrence: every head's state moves on, and `y` is read from it.
 pub(super) fn scan_row(

@@ -1,7 +1,7 @@
 //! The scan of a Mamba-2 mixer over the rows of a chunk: on the GPU in matrix form, here from row
 //! to row.
 
-use super::ssm::{ScanBuffers, ScanRow, ScanShape, scan_row};
+use super::ssm::{ScanBuffers, ScanRow, ScanRowBy, ScanShape, scan_row};
 use super::{Activation, Binding, CpuMemory, KernelRules, Step};
 
 /// Recurrence, skip and gate for many rows; see [`ScanShape`] and [`ScanBuffers`].
@@ -57,6 +57,13 @@ impl KernelRules for SsmScan {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
+        self.run(memory, step, &scan_row);
+    }
+}
+
+impl SsmScan {
+    /// What it means, row by row.
+    pub(crate) fn run(&self, memory: &mut CpuMemory, step: Step, scan_row: ScanRowBy<'_>) {
         let [_, first_b, first_c, end] = self.shape.convolved().map(|column| column as usize);
         memory.update(self.y.buffer, |memory, y| {
             memory.update(self.buffers.state, |memory, state| {

@@ -1,7 +1,7 @@
 //! One token through a Mamba-2 mixer, from its input projection to its gate, in one kernel.
 
 use super::epilogue::weight_and_sum;
-use super::ssm::{ScanBuffers, ScanRow, ScanShape, convolve, scan_row};
+use super::ssm::{ScanBuffers, ScanRow, ScanRowBy, ScanShape, convolve, scan_row};
 use super::{Activation, Binding, Buffer, CpuMemory, Import, KernelRules, Step};
 
 /// Convolution, recurrence and gate for a step of one row; see [`ScanShape`] and [`ScanBuffers`].
@@ -63,6 +63,13 @@ impl KernelRules for SsmStep {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
+        self.run(memory, step, &scan_row);
+    }
+}
+
+impl SsmStep {
+    /// What it means, its row of the recurrence by that function.
+    pub(crate) fn run(&self, memory: &mut CpuMemory, step: Step, scan_row: ScanRowBy<'_>) {
         if step.rows == 0 {
             return;
         }

@@ -1,0 +1,112 @@
+//! Panels with AVX2: two registers hold four columns of all rows.
+//!
+//! Its products of bytes are of an unsigned and a signed one and are added in pairs to sixteen bits: four
+//! bits leave room for eight such sums, eight bits for one, if the weights' signs are given to the inputs.
+
+use std::arch::x86_64::{
+    __m128i, __m256, __m256i, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256,
+    _mm256_cvtepi32_ps, _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_madd_epi16, _mm256_maddubs_epi16,
+    _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps,
+    _mm256_setzero_si256, _mm256_sign_epi8, _mm256_srli_epi16, _mm256_xor_si256,
+};
+
+use bytemuck::must_cast;
+
+use super::inputs::Inputs;
+use super::packed::{Halves, Line, PANEL, Packed};
+use super::tile::products;
+use super::vectors::vectors;
+use crate::formats::Integers;
+
+type Quads = [__m256i; 2];
+type Ints = [__m256i; 2];
+type Floats = [__m256; 2];
+
+products! { #[target_feature(enable = "avx2,f16c,fma")] }
+vectors! { #[target_feature(enable = "avx2,f16c,fma")] }
+
+#[target_feature(enable = "avx2,f16c,fma")]
+#[inline]
+fn load(line: &Line) -> Quads {
+    must_cast(*line)
+}
+
+#[target_feature(enable = "avx2,f16c,fma")]
+#[inline]
+fn low([first, last]: Quads) -> Quads {
+    let mask = _mm256_set1_epi8(15);
+    [_mm256_and_si256(first, mask), _mm256_and_si256(last, mask)]
+}
+
+#[target_feature(enable = "avx2,f16c,fma")]
+#[inline]
+fn high([first, last]: Quads) -> Quads {
+    low([_mm256_srli_epi16::<4>(first), _mm256_srli_epi16::<4>(last)])
+}
+
+#[target_feature(enable = "avx2,f16c,fma")]
+#[inline]
+fn dots<const BITS: usize>(zero: i32, sum: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
+    if BITS == 4 {
+        let mut sums = [_mm256_setzero_si256(); 2];
+        for (quads, inputs) in quads.iter().zip(inputs) {
+            let inputs = _mm256_set1_epi32(*inputs);
+            for (sum, quads) in sums.iter_mut().zip(quads) {
+                *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(*quads, inputs));
+            }
+        }
+        let start = _mm256_set1_epi32(-zero * sum);
+        let ones = _mm256_set1_epi16(1);
+        return [
+            _mm256_add_epi32(start, _mm256_madd_epi16(sums[0], ones)),
+            _mm256_add_epi32(start, _mm256_madd_epi16(sums[1], ones)),
+        ];
+    }
+    let mut sums = [_mm256_set1_epi32((128 - zero) * sum); 2];
+    for (quads, inputs) in quads.iter().zip(inputs) {
+        let inputs = _mm256_set1_epi32(*inputs);
+        for (sum, quads) in sums.iter_mut().zip(quads) {
+            let quads = _mm256_xor_si256(*quads, _mm256_set1_epi8(-128));
+            let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(quads), _mm256_sign_epi8(inputs, quads));
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+        }
+    }
+    sums
+}
+
+#[target_feature(enable = "avx2,f16c,fma")]
+#[inline]
+fn halves(halves: &Halves) -> Floats {
+    let [first, last]: [__m128i; 2] = must_cast(*halves);
+    [_mm256_cvtph_ps(first), _mm256_cvtph_ps(last)]
+}
+
+#[target_feature(enable = "avx2,f16c,fma")]
+#[inline]
+fn floats([first, last]: Ints) -> Floats {
+    [_mm256_cvtepi32_ps(first), _mm256_cvtepi32_ps(last)]
+}
+
+#[target_feature(enable = "avx2,f16c,fma")]
+#[inline]
+fn splat(number: f32) -> Floats {
+    [_mm256_set1_ps(number); 2]
+}
+
+#[target_feature(enable = "avx2,f16c,fma")]
+#[inline]
+fn mul(a: Floats, b: Floats) -> Floats {
+    [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])]
+}
+
+#[target_feature(enable = "avx2,f16c,fma")]
+#[inline]
+fn mul_add(a: Floats, b: Floats, c: Floats) -> Floats {
+    [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])]
+}
+
+#[target_feature(enable = "avx2,f16c,fma")]
+#[inline]
+fn store(floats: Floats) -> [f32; PANEL] {
+    must_cast(floats)
+}

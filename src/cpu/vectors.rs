@@ -1,0 +1,59 @@
+//! Loops over numbers in `f32`, compiled for each instruction set: what a compiler makes vectors of by
+//! itself, once it may use the instructions.
+
+/// These functions, with the instructions of the attribute.
+macro_rules! vectors {
+    ($(#[$instructions:meta])*) => {
+        /// `y = f(y)`.
+        $(#[$instructions])*
+        pub(super) fn apply(function: crate::kernels::Function, y: &mut [f32]) {
+            super::functions::apply(function, y);
+        }
+
+        /// See [`super::inputs`].
+        $(#[$instructions])*
+        pub(super) fn round(row: &[f32], blocks: &mut [super::inputs::InputBlock]) {
+            super::inputs::round(row, blocks);
+        }
+
+        /// See [`super::attention`].
+        $(#[$instructions])*
+        pub(super) fn unpack(
+            rows: crate::kernels::CacheRows,
+            words: &[f32],
+            position: usize,
+            first: usize,
+            dim: usize,
+            numbers: &mut [f32],
+        ) {
+            super::attention::unpack(rows, words, position, first, dim, numbers);
+        }
+
+        /// See [`super::attention`].
+        $(#[$instructions])*
+        pub(super) fn attend(
+            shape: &crate::kernels::AttentionShape,
+            q: &[f32],
+            keys: &[f32],
+            values: &[f32],
+            weights: &mut Vec<f32>,
+            y: &mut [f32],
+        ) {
+            super::attention::attend(shape, q, keys, values, weights, y);
+        }
+
+        /// See [`super::scan`].
+        $(#[$instructions])*
+        pub(super) fn scan_row(
+            shape: crate::kernels::ScanShape,
+            row: &crate::kernels::ScanRow<'_>,
+            scalars: &[f32],
+            state: &mut [f32],
+            y: &mut [f32],
+        ) {
+            super::scan::scan_row(shape, row, scalars, state, y);
+        }
+    };
+}
+
+pub(super) use vectors;
