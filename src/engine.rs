@@ -337,6 +337,7 @@ impl Engine {
             let format = planned.kernel.matrix().map(|matrix| format!(" {}", matrix.format.name()));
             let variant = match &planned.kernel {
                 Kernel::Matvec(matvec) => format!(" {}", matvec.variant.name()),
+                Kernel::Matmul(matmul) => format!(" {}", matmul.tile.name()),
                 _ => String::new(),
             };
             let name = format!("{}{}{variant}", planned.kernel.name(), format.unwrap_or_default());

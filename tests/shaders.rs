@@ -13,7 +13,7 @@ use tablm::formats::Format;
 use tablm::gpu::shader::assemble;
 use tablm::kernels::{
     Activation, AttentionShape, Buffer, CacheFormat, Function, Kernel, Pairing, RotaryTable, Rows,
-    SHADER_PIECES, ScanBuffers, ScanShape, Step, Variant, shader_piece,
+    SHADER_PIECES, ScanBuffers, ScanShape, Step, Tile, Variant, shader_piece,
 };
 use tablm::plan::{Linear, Plan, PlanBuilder, Resources, Tail, TensorShapes, fuse, stack};
 
@@ -24,7 +24,8 @@ const INVOCATIONS: u32 = 256;
 const WORKGROUPS: u32 = 65_535;
 
 /// Folders of what kernels import.
-const PIECES: &[&str] = &["biases", "caches", "epilogues", "lib", "prologues", "subgroups", "variants"];
+const PIECES: &[&str] =
+    &["biases", "caches", "epilogues", "lib", "prologues", "subgroups", "tiles", "variants"];
 
 /// Weights of a row: whole blocks of every format.
 const COLUMNS: u32 = 512;
@@ -158,10 +159,10 @@ fn pipelines() -> Vec<(String, Kernel, u32)> {
     for format in Format::ALL {
         let all = u64::MAX;
         for (capacity, max_binding_bytes, fused) in
-            [(1, all, false), (1, all, true), (CHUNK, all, false), (1, 16 << 20, false)]
+            [(1, all, false), (1, all, true), (CHUNK, all, false), (CHUNK, all, true), (1, 16 << 20, false)]
         {
             let plan = plan(format, capacity, max_binding_bytes, fused);
-            for kernel in Variant::ALL.into_iter().flat_map(|variant| varied(&plan, variant)) {
+            for kernel in varied(&plan) {
                 let format = kernel.matrix().map_or(String::new(), |matrix| matrix.format.name().to_owned());
                 let name =
                     format!("{} {:?} {format} {:?}", kernel.name(), kernel.imports(), kernel.constants());
@@ -174,11 +175,14 @@ fn pipelines() -> Vec<(String, Kernel, u32)> {
     found
 }
 
-/// The kernels of a plan, computed by that variant.
-fn varied(plan: &Plan, variant: Variant) -> Vec<Kernel> {
-    let mut plan = plan.clone();
-    plan.vary(variant);
-    plan.kernels.into_iter().map(|planned| planned.kernel).collect()
+/// The kernels of a plan, products by every variant and tile.
+fn varied(plan: &Plan) -> Vec<Kernel> {
+    let (mut by_variants, mut by_tiles) =
+        (Variant::ALL.map(|_| plan.clone()), Tile::ALL.map(|_| plan.clone()));
+    by_variants.iter_mut().zip(Variant::ALL).for_each(|(plan, variant)| plan.vary(variant));
+    by_tiles.iter_mut().zip(Tile::ALL).for_each(|(plan, tile)| plan.tile(tile));
+    let kernels = by_variants.into_iter().chain(by_tiles).flat_map(|plan| plan.kernels);
+    kernels.map(|planned| planned.kernel).collect()
 }
 
 fn parse(name: &str, text: &str, optional: Capabilities) -> (Module, ModuleInfo) {
@@ -306,7 +310,8 @@ fn planes_of(format: Format) -> usize {
 fn planes_are_whole_elements() {
     for format in Format::ALL {
         let (_, text) = Kernel::ALL.iter().find(|(name, _)| *name == "matmul").unwrap();
-        let text = assemble(text, &[], Some(format)).unwrap();
+        let slots = [("bias", "biases/none"), ("epilogue", "epilogues/store"), ("tile", "tiles/staged")];
+        let text = assemble(text, &slots, Some(format)).unwrap();
         let (module, _) = parse(format.name(), &text, Capabilities::empty());
         let mut layouter = Layouter::default();
         layouter.update(module.to_ctx()).unwrap();

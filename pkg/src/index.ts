@@ -19,6 +19,7 @@ import type {
   ModelSource,
   Progress,
   StoredModel,
+  Tile,
   Variant,
   VerifyReport,
 } from "./types.js";
@@ -32,9 +33,10 @@ const ABORT_GRACE_MS = 2000;
 
 const VARIANTS: readonly Variant[] = ["together", "wide", "subgroups", "alone", "quads"];
 const CPU_VARIANTS: readonly CpuVariant[] = ["exact", "portable"];
+const TILES: readonly Tile[] = ["staged", "registers", "quads"];
 
 /** The options that go to the engine, checked. */
-function engineOptions({ contextLength, device, quantise, kvFormat, variant, cpuVariant, chatTemplate }: EngineOptions): EngineOptions {
+function engineOptions({ contextLength, device, quantise, kvFormat, variant, tile, cpuVariant, chatTemplate }: EngineOptions): EngineOptions {
   const options: EngineOptions = {};
   if (contextLength !== undefined) {
     if (!Number.isSafeInteger(contextLength) || contextLength < 1) {
@@ -71,6 +73,12 @@ function engineOptions({ contextLength, device, quantise, kvFormat, variant, cpu
       throw new TabLMError("invalid-request", `cpuVariant: found ${String(cpuVariant)}, expected one of ${CPU_VARIANTS.join(", ")}`);
     }
     options.cpuVariant = cpuVariant;
+  }
+  if (tile !== undefined) {
+    if (!TILES.includes(tile)) {
+      throw new TabLMError("invalid-request", `tile: found ${String(tile)}, expected one of ${TILES.join(", ")}`);
+    }
+    options.tile = tile;
   }
   if (chatTemplate !== undefined) {
     if (typeof chatTemplate !== "string") {

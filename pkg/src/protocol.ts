@@ -16,6 +16,7 @@ import type {
   Progress,
   QuantiseFormat,
   StoredModel,
+  Tile,
   Timings,
   ToolCall,
   Usage,
@@ -30,6 +31,7 @@ export interface EngineOptions {
   quantise?: QuantiseFormat;
   kvFormat?: KvFormat;
   variant?: Variant;
+  tile?: Tile;
   cpuVariant?: CpuVariant;
   chatTemplate?: string;
 }

@@ -9,6 +9,9 @@ export type QuantiseFormat = "T4" | "Q8_0";
 /** How keys and values are kept. */
 export type KvFormat = "f32" | "f16" | "q8";
 
+/** How a product of many rows is shared out among workgroups and lanes. */
+export type Tile = "staged" | "registers" | "quads";
+
 /** How lanes work together on a product of one row. */
 export type Variant = "together" | "wide" | "subgroups" | "alone" | "quads";
 
@@ -63,6 +66,8 @@ export interface LoadOptions extends AssetOptions, HubOptions {
   kvFormat?: KvFormat;
   /** How products of one row are computed on the GPU, instead of what suits it; some need features of the adapter. */
   variant?: Variant;
+  /** How products of many rows are, likewise. */
+  tile?: Tile;
   /** How the CPU computes, instead of the quickest way that it has. */
   cpuVariant?: CpuVariant;
   /** A Jinja template instead of the model's own, or for a model that has none. */

@@ -41,7 +41,7 @@ mod native {
     use tablm::cpu::CpuVariant;
     use tablm::engine::{Completion, DeviceChoice, Engine, GenerateRequest, LoadOptions, Prompt, estimate};
     use tablm::error::{Code, Error, Result};
-    use tablm::kernels::Variant;
+    use tablm::kernels::{Tile, Variant};
     use tablm::text::answer::Delta;
     use tablm::text::sampler::SamplerOptions;
     use tablm::weights::disk::open_path;
@@ -98,6 +98,7 @@ mod native {
             kv_format: model.kv,
             all_logits,
             variant,
+            tile: forced_tile()?,
             cpu_variant,
             ..LoadOptions::default()
         };
@@ -123,6 +124,16 @@ mod native {
             return Err(Error::invalid_request("TABLM_VARIANT", message));
         }
         Ok(variants)
+    }
+
+    /// The tile of products of many rows that the environment asks for, if any.
+    fn forced_tile() -> Result<Option<Tile>> {
+        let Ok(name) = std::env::var("TABLM_TILE") else { return Ok(None) };
+        let tile = Tile::ALL.into_iter().find(|tile| tile.name() == name);
+        let names = Tile::ALL.map(Tile::name).join(", ");
+        tile.map(Some).ok_or_else(|| {
+            Error::invalid_request("TABLM_TILE", format!("found {name:?}, expected one of {names}"))
+        })
     }
 
     pub(super) fn read_text(path: &Path) -> Result<String> {

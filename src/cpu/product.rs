@@ -21,7 +21,7 @@ impl Products {
         variant: CpuVariant,
         packed: &Packed,
         memory: &mut CpuMemory,
-        Matmul(product): &Matmul,
+        Matmul { product, .. }: &Matmul,
         step: Step,
     ) {
         let matvec = Matvec::new(product.clone());
@@ -37,7 +37,7 @@ impl Products {
         matvec: &Matvec,
         step: Step,
     ) {
-        let Projection { x, matrix, y } = &matvec.product;
+        let Projection { x, matrix, y, bias, epilogue } = &matvec.product;
         let rows = y.rows.count(step.rows);
         self.inputs.clear(packed.columns);
         for row in 0..rows {
@@ -58,9 +58,9 @@ impl Products {
                 self.outputs.extend_from_slice(&panel[row as usize]);
             }
             let outputs = &mut self.outputs[skipped..][..end - first];
-            add_bias(memory, matvec.bias, outputs);
+            add_bias(memory, *bias, outputs);
             let start = y.start(row) + matrix.first_row as usize;
-            match matvec.epilogue {
+            match *epilogue {
                 Epilogue::Store => {
                     memory.buffer_mut(y.buffer)[start..][..outputs.len()].copy_from_slice(outputs);
                 }

@@ -23,11 +23,11 @@ impl Executor {
         tokens: &[u32],
         wanted: bool,
     ) -> Result<Vec<f32>> {
-        let all = 0..plan.kernels.len();
+        let range = if wanted { 0..plan.kernels.len() } else { plan.without_logits() };
         match self {
             Executor::Gpu(gpu) => {
                 gpu.write_tokens(tokens);
-                gpu.run(plan_index, all, step, wanted.then_some(plan.logits));
+                gpu.run(plan_index, range, step, wanted.then_some(plan.logits));
                 if wanted {
                     return gpu.result(plan.logits, step).await;
                 }
@@ -36,7 +36,7 @@ impl Executor {
             }
             Executor::Cpu(cpu) => {
                 cpu.write_tokens(tokens);
-                cpu.run(plan_index, plan, all, step);
+                cpu.run(plan_index, plan, range, step);
                 if !wanted {
                     return Ok(Vec::new());
                 }

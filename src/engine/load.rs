@@ -8,7 +8,7 @@ use super::executor::Executor;
 use crate::cpu::{CpuExecutor, CpuVariant};
 use crate::error::{Code, Error, Result};
 use crate::gpu::{AdapterReport, Gpu, GpuExecutor, MAX_PICKS, PipelineText, buffer_bytes};
-use crate::kernels::{CacheFormat, Picked, Rows, Step, Variant};
+use crate::kernels::{CacheFormat, Picked, Rows, Step, Tile, Variant};
 use crate::models::{self, Architecture, Shape};
 use crate::plan::{
     MatrixInfo, Plan, PlanBuilder, Resources, SharedBuffer, SharedRole, Slots, Tail, assign_slots, fuse,
@@ -65,6 +65,8 @@ pub struct LoadOptions {
     pub chat_template: Option<String>,
     /// How products of one row are computed, instead of what suits the GPU.
     pub variant: Option<Variant>,
+    /// How products of many rows are, instead of what suits the GPU.
+    pub tile: Option<Tile>,
     /// How the CPU computes, instead of the quickest way that it has.
     pub cpu_variant: Option<CpuVariant>,
     /// Whether kernels run one by one as models write them: slower, and the same answers.
@@ -94,19 +96,23 @@ impl std::fmt::Debug for CompileAhead {
 }
 
 impl LoadOptions {
-    /// These, with a variant that the adapter can run: one that suits it, unless asked for.
+    /// These, with a variant and a tile that the adapter can run: what suits it, unless asked for.
     pub(super) fn on(&self, adapter: &AdapterReport) -> Result<Self> {
-        let variant = match self.variant {
-            Some(variant) => variant,
-            None if adapter.kind != "cpu" => Variant::Together,
-            None if Variant::Quads.lacks(&adapter.features).is_none() => Variant::Quads,
-            None => Variant::Alone,
+        let has_quads = Variant::Quads.lacks(&adapter.features).is_none();
+        let (variant, tile) = match adapter.kind == "cpu" {
+            false => (Variant::Together, Tile::Staged),
+            true if has_quads => (Variant::Quads, Tile::Quads),
+            true => (Variant::Alone, Tile::Registers),
         };
-        if let Some(feature) = variant.lacks(&adapter.features) {
-            let message = format!("found {}, this GPU has no {feature}", variant.name());
-            return Err(Error::invalid_request("variant", message));
+        let (variant, tile) = (self.variant.unwrap_or(variant), self.tile.unwrap_or(tile));
+        let missing = [
+            ("variant", variant.name(), variant.lacks(&adapter.features)),
+            ("tile", tile.name(), tile.lacks(&adapter.features)),
+        ];
+        if let Some((option, name, Some(feature))) = missing.into_iter().find(|(_, _, it)| it.is_some()) {
+            return Err(Error::invalid_request(option, format!("found {name}, this GPU has no {feature}")));
         }
-        Ok(Self { variant: Some(variant), ..self.clone() })
+        Ok(Self { variant: Some(variant), tile: Some(tile), ..self.clone() })
     }
 }
 
@@ -198,6 +204,7 @@ impl<'a> Planned<'a> {
         let variant = options.variant.unwrap_or_default();
         for plan in &mut plans {
             plan.vary(variant);
+            plan.tile(options.tile.unwrap_or_default());
         }
         if !options.unfused {
             plans = plans.into_iter().map(|plan| fuse(plan, &mut resources)).collect();

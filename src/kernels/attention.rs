@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::cache::{Cache, CacheFormat};
-use super::matvec::dot;
+use super::projection::dot;
 use super::{Activation, Binding, CpuMemory, Function, Import, KernelRules, Step};
 
 /// The heads of an attention, and what they see.

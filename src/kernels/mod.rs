@@ -8,6 +8,7 @@ mod cache;
 mod epilogue;
 mod heads;
 mod memory;
+mod projection;
 mod prologue;
 mod sampling;
 mod ssm;
@@ -31,6 +32,7 @@ mod ssm_conv;
 mod ssm_scan;
 mod ssm_scores;
 mod ssm_step;
+mod tile;
 mod variant;
 
 pub use add::Add;
@@ -47,9 +49,10 @@ pub use heads::Heads;
 pub use last_row::LastRow;
 pub use layer_norm::LayerNorm;
 pub use matmul::Matmul;
-pub use matvec::{Matvec, Projection};
+pub use matvec::Matvec;
 pub use memory::{CpuMatrix, CpuMemory};
 pub use pick::Pick;
+pub use projection::Projection;
 pub use prologue::Prologue;
 pub use rms_norm::RmsNorm;
 pub use rope::{Pairing, Rope, RotaryTable, Turn};
@@ -60,6 +63,7 @@ pub use ssm_conv::SsmConv;
 pub use ssm_scan::SsmScan;
 pub use ssm_scores::SsmScores;
 pub use ssm_step::SsmStep;
+pub use tile::Tile;
 pub use variant::Variant;
 
 use crate::formats::{Format, UNIT};
@@ -260,7 +264,7 @@ macro_rules! kernels {
             pub(crate) fn matrix_mut(&mut self) -> Option<&mut MatrixPart> {
                 match self {
                     Kernel::Embed(kernel) => Some(&mut kernel.matrix),
-                    Kernel::Matmul(Matmul(product)) | Kernel::Matvec(Matvec { product, .. }) => {
+                    Kernel::Matmul(Matmul { product, .. }) | Kernel::Matvec(Matvec { product, .. }) => {
                         Some(&mut product.matrix)
                     }
                     _ => {
@@ -363,6 +367,8 @@ pieces! {
     "prologues/rms_by_parts",
     "subgroups/inputs",
     "subgroups/total",
+    "tiles/registers",
+    "tiles/staged",
     "variants/alone",
     "variants/inputs",
     "variants/together",

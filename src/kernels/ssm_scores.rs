@@ -1,7 +1,7 @@
 //! C·Bᵀ within chunks of 64 rows: what all heads of a group share of a Mamba-2 scan in matrix
 //! form.
 
-use super::matvec::dot;
+use super::projection::dot;
 use super::ssm::ScanShape;
 use super::{Activation, Binding, CpuMemory, KernelRules, Step};
 

@@ -73,11 +73,11 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         assert_eq!(info.columns, x.width, "{}: columns, and width of the input", info.name());
         let y = self.scratch(x.rows, info.rows);
         for matrix in self.resources.parts(matrix) {
-            let projection = Projection { x, matrix, y };
+            let projection = Projection::new(x, matrix, y);
             if x.rows.count(self.capacity) <= MATVEC_ROWS {
                 self.push(Matvec::new(projection));
             } else {
-                self.push(Matmul(projection));
+                self.push(Matmul::new(projection));
             }
         }
         y

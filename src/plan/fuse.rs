@@ -1,15 +1,15 @@
 //! Fusion: a plan with fewer kernels that means the same.
 //!
-//! Runs of kernels around a matrix product of few rows become one: what made its inputs is left to
-//! its [`Prologue`], what is made of its outputs to its [`Epilogue`]. Each rule is a pass over the
-//! kernels; what no rule matches stays as it is.
+//! Runs of kernels around a matrix product become one: what is made of its outputs is left to its
+//! [`Epilogue`] and, where rows are few, what made its inputs to its [`Prologue`]. Each rule is a pass
+//! over the kernels; what no rule matches stays as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Plan, Resources};
 use crate::kernels::{
     Activation, Add, Attention, Buffer, Cache, CacheStore, Elementwise, Epilogue, GatedActivation, Heads,
-    Kernel, Matvec, Pairing, Prologue, RmsNorm, Rope, Rows, Turn, Weighted,
+    Kernel, Matmul, Matvec, Pairing, Projection, Prologue, RmsNorm, Rope, Rows, Turn, Weighted,
 };
 
 /// The plan with kernels fused.
@@ -50,8 +50,8 @@ impl Fusion<'_, '_> {
     fn bias(&mut self, index: usize) -> Option<Vec<usize>> {
         let Kernel::Add(Add { a, b, b_stride: 0, y }) = *self.kernel(index) else { return None };
         let &[product] = &self.products_only_for(index, a.buffer)?[..] else { return None };
-        let matvec = self.matvec(product)?;
-        (matvec.bias, matvec.product.y) = (Some(b), y);
+        let product = self.product(product)?;
+        (product.bias, product.y) = (Some(b), y);
         Some(vec![index])
     }
 
@@ -72,13 +72,12 @@ impl Fusion<'_, '_> {
         let (gates, ups) =
             (self.products_only_for(index, gate.buffer)?, self.products_only_for(index, up.buffer)?);
         let (&[gate], &[up]) = (&gates[..], &ups[..]) else { return None };
-        let [rows, rows_of_up] =
-            [self.matvec(gate)?.product.matrix.rows, self.matvec(up)?.product.matrix.rows];
-        let has_bias = self.matvec(gate)?.bias.is_some();
+        let [rows, rows_of_up] = [self.product(gate)?.matrix.rows, self.product(up)?.matrix.rows];
+        let has_bias = self.product(gate)?.bias.is_some();
         if has_bias || !self.are_stacked(gate, up) || rows != rows_of_up || !rows.is_multiple_of(2) {
             return None;
         }
-        self.matvec(gate)?.product.matrix.rows += rows;
+        self.product(gate)?.matrix.rows += rows;
         self.become_of(gate, Epilogue::Gate(function), y);
         Some(vec![up, index])
     }
@@ -110,25 +109,25 @@ impl Fusion<'_, '_> {
             }
             let mut rows = [0; 3];
             for part in first..end {
-                rows[part] = self.matvec(products[part])?.product.matrix.rows;
+                rows[part] = self.product(products[part])?.matrix.rows;
             }
             let buffers = [q.buffer, keys.buffer, values.buffer].into_iter().zip(rows);
             let buffers = buffers.map(|(buffer, rows)| if rows > 0 { buffer } else { self.nothing().buffer });
             let [q_buffer, key_buffer, value_buffer] = buffers.collect::<Vec<_>>()[..] else { return None };
             let biases: Vec<Buffer> =
-                products[first..end].iter().filter_map(|product| self.matvec(*product)?.bias).collect();
+                products[first..end].iter().filter_map(|product| self.product(*product)?.bias).collect();
             let bias = match biases[..] {
                 [] => None,
                 [bias] => Some(bias),
                 _ => Some(self.resources.joined_vector(&biases)?),
             };
-            let matvec = self.matvec(products[first])?;
-            matvec.bias = bias;
-            matvec.product.matrix.rows = rows.iter().sum();
-            matvec.product.y = Activation { buffer: q_buffer, ..q };
+            let product = self.product(products[first])?;
+            product.bias = bias;
+            product.matrix.rows = rows.iter().sum();
+            product.y = Activation { buffer: q_buffer, ..q };
             let keys = Cache { buffer: key_buffer, ..keys };
             let values = Cache { buffer: value_buffer, ..values };
-            matvec.epilogue = Epilogue::Heads(Heads { rows, keys, values, turn });
+            product.epilogue = Epilogue::Heads(Heads { rows, keys, values, turn });
             gone.extend(&products[first + 1..end]);
             first = end;
         }
@@ -189,9 +188,9 @@ impl Fusion<'_, '_> {
         let is_read_once = self.readers.get(&x.buffer)?.len() == 1;
         match &mut self.plan.kernels[first].kernel {
             Kernel::Matvec(matvec) if parts == 1 && writers.len() == 1 => {
-                let Epilogue::Add { residual } = matvec.epilogue else { return None };
+                let Epilogue::Add { residual } = matvec.product.epilogue else { return None };
                 let sums = matvec.workgroups_of_a_row();
-                matvec.epilogue = Epilogue::AddSquares { residual, weighted: weighted(sums) };
+                matvec.product.epilogue = Epilogue::AddSquares { residual, weighted: weighted(sums) };
                 Some(sums)
             }
             Kernel::SsmStep(step) if is_read_once && step.shape.head_count.is_multiple_of(parts) => {
@@ -226,7 +225,7 @@ impl Fusion<'_, '_> {
             },
             _ => return None,
         };
-        let is_stored = self.matvec(product)?.epilogue == Epilogue::Store;
+        let is_stored = self.product(product)?.epilogue == Epilogue::Store;
         is_stored.then_some(Source { product, turn, gone })
     }
 
@@ -241,10 +240,9 @@ impl Fusion<'_, '_> {
 
     /// Whether the rows of the second product are below those of the first, for the same inputs.
     fn are_stacked(&mut self, above: usize, below: usize) -> bool {
-        let [above, below] = [above, below].map(|index| self.matvec(index).cloned());
+        let [above, below] = [above, below].map(|index| self.product(index).cloned());
         above.zip(below).is_some_and(|(above, below)| {
             let has_biases = above.bias.is_some() == below.bias.is_some();
-            let (above, below) = (above.product, below.product);
             let end = above.matrix.above + above.matrix.rows;
             has_biases
                 && (above.matrix.matrix, above.x, end) == (below.matrix.matrix, below.x, below.matrix.above)
@@ -263,6 +261,13 @@ impl Fusion<'_, '_> {
         &self.plan.kernels[index].kernel
     }
 
+    fn product(&mut self, index: usize) -> Option<&mut Projection> {
+        match &mut self.plan.kernels.get_mut(index)?.kernel {
+            Kernel::Matvec(Matvec { product, .. }) | Kernel::Matmul(Matmul { product, .. }) => Some(product),
+            _ => None,
+        }
+    }
+
     fn matvec(&mut self, index: usize) -> Option<&mut Matvec> {
         match &mut self.plan.kernels.get_mut(index)?.kernel {
             Kernel::Matvec(matvec) => Some(matvec),
@@ -276,13 +281,14 @@ impl Fusion<'_, '_> {
             return None;
         }
         let writers = self.writers.get(&buffer)?.clone();
-        let mut stored = writers.iter().map(|writer| Some(self.matvec(*writer)?.epilogue == Epilogue::Store));
+        let mut stored =
+            writers.iter().map(|writer| Some(self.product(*writer)?.epilogue == Epilogue::Store));
         stored.all(|stored| stored == Some(true)).then_some(writers)
     }
 
     fn become_of(&mut self, product: usize, epilogue: Epilogue, y: Activation) {
-        if let Some(matvec) = self.matvec(product) {
-            (matvec.epilogue, matvec.product.y) = (epilogue, y);
+        if let Some(product) = self.product(product) {
+            (product.epilogue, product.y) = (epilogue, y);
         }
     }
 

@@ -22,7 +22,9 @@ pub use resources::{
 pub use stack::stack;
 pub use tail::Tail;
 
-use crate::kernels::{Activation, Kernel, Variant};
+use std::ops::Range;
+
+use crate::kernels::{Activation, Buffer, Kernel, Tile, Variant};
 
 /// A kernel in a plan and where it comes from.
 #[derive(Debug, Clone)]
@@ -54,6 +56,25 @@ impl Plan {
                 matvec.variant = variant;
             }
         }
+    }
+
+    /// Has products of many rows computed by that tile.
+    pub fn tile(&mut self, tile: Tile) {
+        for planned in &mut self.kernels {
+            if let Kernel::Matmul(matmul) = &mut planned.kernel {
+                matmul.tile = tile;
+            }
+        }
+    }
+
+    /// The kernels of a step whose logits nobody wants: up to the last one that writes what the sequence
+    /// carries. Those after it, most of the last layer and the head, are for the logits alone.
+    pub fn without_logits(&self) -> Range<usize> {
+        let is_shared = |planned: &PlannedKernel| {
+            let mut bindings = planned.kernel.bindings().into_iter();
+            bindings.any(|binding| binding.write && matches!(binding.buffer, Buffer::Shared(_)))
+        };
+        0..self.kernels.iter().rposition(is_shared).map_or(0, |last| last + 1)
     }
 
     /// Bytes of weights that one step reads: matrices in full, the embedding's rows not counted.

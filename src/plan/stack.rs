@@ -26,7 +26,7 @@ fn stacks(plan: &Plan, resources: &Resources<'_>) -> Vec<Vec<u16>> {
         parts.filter(|other| other.matrix == part.matrix).count() == 1
     };
     let products = plan.kernels.iter().filter_map(|planned| match &planned.kernel {
-        Kernel::Matmul(Matmul(product)) | Kernel::Matvec(Matvec { product, .. }) => {
+        Kernel::Matmul(Matmul { product, .. }) | Kernel::Matvec(Matvec { product, .. }) => {
             Some((product.x, product.matrix))
         }
         _ => None,

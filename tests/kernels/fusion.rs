@@ -6,6 +6,7 @@ use tablm::kernels::{
 };
 use tablm::plan::{Linear, PlanBuilder};
 
+use crate::matrices::tiles;
 use crate::{Case, with_gpu};
 
 /// Rows and columns of a matrix: one unit and odd ones, a workgroup and more, real ones.
@@ -194,6 +195,37 @@ fn queries_keys_and_values() {
                 case.shapes.0.get_mut("v").unwrap().0 = values;
                 case.at(9).check(&gpu).await;
             }
+        }
+    });
+}
+
+/// A layer for many rows: what becomes of products is theirs, norms are not.
+#[test]
+fn products_of_many_rows() {
+    with_gpu(async |gpu| {
+        for tile in tiles(&gpu) {
+            let write = |plan: &mut PlanBuilder<'_, '_>| {
+                let y = attention(plan, 80, Some((32, Pairing::Halves)));
+                let residual = plan.input(Rows::Step, 70);
+                let y = biased(plan, "a", [70, 480], y);
+                let residual = plan.add(residual, y);
+                let weight = plan.resources.weight_vector("norm", 70);
+                let h = plan.rms_norm(residual, weight, 1e-5);
+                let gate = product(plan, "gate", [66, 70], h);
+                let up = product(plan, "up", [66, 70], h);
+                let h = plan.gated_activation(gate, up, Function::Silu);
+                let y = product(plan, "b", [70, 66], h);
+                plan.elementwise(y, Function::ReluSquared)
+            };
+            let heads = [("q", [480, 96]), ("k", [160, 96]), ("v", [160, 96])];
+            let others = [("a", [70, 480]), ("gate", [66, 70]), ("up", [66, 70]), ("b", [70, 66])];
+            let kernels = ["matmul", "attention", "matmul", "rms_norm", "matmul", "matmul"];
+            let mut case = case("layer", &[&heads[..], &others].concat(), &kernels, write);
+            for (name, [rows, _]) in heads.iter().chain(&others[..1]) {
+                case = case.vector(&format!("{name} bias"), *rows);
+            }
+            (case.tile, case.step.rows) = (tile, 11);
+            case.vector("norm", 70).at(4).check(&gpu).await;
         }
     });
 }

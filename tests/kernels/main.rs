@@ -19,7 +19,7 @@ use tablm::cpu::{CpuExecutor, CpuVariant};
 use tablm::engine::{first_difference, normalised_error};
 use tablm::formats::Format;
 use tablm::gpu::{Gpu, GpuExecutor};
-use tablm::kernels::{Activation, Buffer, CacheFormat, Step, Variant};
+use tablm::kernels::{Activation, Buffer, CacheFormat, Step, Tile, Variant};
 use tablm::plan::{Plan, PlanBuilder, Resources, SharedRole, Slots, StateKind, TensorShapes, fuse, stack};
 
 /// The bound for f32 arithmetic.
@@ -43,6 +43,7 @@ struct Case<'a> {
     max_binding_bytes: u64,
     cache_format: CacheFormat,
     variant: Variant,
+    tile: Tile,
     tokens: Vec<u32>,
     /// Words of shared buffers that not any number will do for, by name.
     words: HashMap<String, Vec<f32>>,
@@ -65,6 +66,7 @@ impl<'a> Case<'a> {
             max_binding_bytes: 1 << 27,
             cache_format: CacheFormat::F32,
             variant: Variant::default(),
+            tile: Tile::default(),
             tokens: Vec::new(),
             words: HashMap::new(),
             bound: BOUND,
@@ -96,6 +98,7 @@ impl<'a> Case<'a> {
         let y = (self.write)(&mut builder);
         let mut plans = vec![builder.finish(y)];
         plans[0].vary(self.variant);
+        plans[0].tile(self.tile);
         resources.check_complete("test").unwrap();
         let mut expected = None;
         if let Some(names) = &self.fused {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use tablm::formats::Format;
-use tablm::kernels::{Rows, Variant};
+use tablm::gpu::Gpu;
+use tablm::kernels::{Rows, Tile, Variant};
 use tablm::plan::Resources;
 
 use crate::{Case, Shapes, with_gpu};
@@ -51,31 +52,49 @@ fn every_variant_of_matvec() {
     });
 }
 
+/// The tiles that the adapter can run.
+pub(crate) fn tiles(gpu: &Gpu) -> impl Iterator<Item = Tile> {
+    Tile::ALL.into_iter().filter(|tile| tile.lacks(&gpu.report.features).is_none())
+}
+
 #[test]
 fn matmul() {
     with_gpu(async |gpu| {
-        for format in Format::ALL {
-            for (i, columns) in columns(format).into_iter().enumerate() {
-                // The tiles' edges do not depend on the format; what to compile should be little.
-                let rows = [5, 31, 32, 33, 65][i % 5];
-                let name = format!("matmul {format:?} 33x{columns}, {rows} rows");
-                project(&name, format, 33, columns, rows, 1 << 27).check(&gpu).await;
+        for tile in tiles(&gpu) {
+            for format in Format::ALL {
+                let all = columns(format);
+                // What differs between tiles does not depend on the columns.
+                let some = if tile == Tile::default() { &all[..] } else { &all[2..3] };
+                for (i, columns) in some.iter().enumerate() {
+                    // The tiles' edges do not depend on the format; what to compile should be little.
+                    let rows = [5, 31, 32, 33, 65][i % 5];
+                    let name = format!("matmul {} {format:?} 33x{columns}, {rows} rows", tile.name());
+                    let mut case = project(&name, format, 33, *columns, rows, 1 << 27);
+                    case.tile = tile;
+                    case.check(&gpu).await;
+                }
             }
         }
     });
 }
 
-/// Every count of rows around the tiles' edges, and outputs around those.
+/// Counts of rows around the tiles' edges, and outputs around those.
 #[test]
 fn matmul_of_any_rows() {
     with_gpu(async |gpu| {
-        for rows in [5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 36, 63, 64, 65, 127, 128, 129, 130] {
-            for outputs in [1, 65, 520] {
-                let name = format!("matmul {outputs}x64, {rows} rows");
-                project(&name, Format::Q4_1, outputs, 64, rows, 1 << 27).check(&gpu).await;
+        for tile in tiles(&gpu) {
+            for rows in [5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 36, 63, 64, 65, 70, 127, 128, 129, 130] {
+                for outputs in [1, 65, 520] {
+                    let name = format!("matmul {} {outputs}x64, {rows} rows", tile.name());
+                    let mut case = project(&name, Format::Q4_1, outputs, 64, rows, 1 << 27);
+                    case.tile = tile;
+                    case.check(&gpu).await;
+                }
             }
+            let mut case = project("matmul of plain weights", Format::F32, 65, 33, 130, 1 << 27);
+            case.tile = tile;
+            case.check(&gpu).await;
         }
-        project("matmul of plain weights", Format::F32, 65, 33, 130, 1 << 27).check(&gpu).await;
     });
 }
 

@@ -1,0 +1,111 @@
+//! A matrix product and what becomes of it: what [`super::Matvec`] and [`super::Matmul`] both mean.
+
+use super::{Activation, Binding, Buffer, CpuMemory, Epilogue, Import, MatrixPart, Prologue, Step};
+
+/// `y[row, first_row + o] = epilogue(Σ_k weights[o, k] · x[row, k] + bias[o])`.
+#[derive(Debug, Clone)]
+pub struct Projection {
+    /// Inputs, `[rows, columns]`.
+    pub x: Activation,
+    /// The weights, or a part of their rows.
+    pub matrix: MatrixPart,
+    /// Outputs, `[rows, all rows of the matrix]`.
+    pub y: Activation,
+    /// Added to the sums, one for each row of the matrix part.
+    pub bias: Option<Buffer>,
+    /// What becomes of the outputs then.
+    pub epilogue: Epilogue,
+}
+
+impl Projection {
+    /// The product and no more.
+    pub fn new(x: Activation, matrix: MatrixPart, y: Activation) -> Self {
+        Self { x, matrix, y, bias: None, epilogue: Epilogue::Store }
+    }
+
+    pub(super) fn bindings(&self) -> Vec<Binding> {
+        let mut bindings = vec![Binding::read(self.x.buffer)];
+        bindings.extend(self.bias.map(Binding::read));
+        bindings.extend(self.epilogue.bindings(self.y));
+        bindings
+    }
+
+    pub(super) fn imports(&self) -> Vec<Import> {
+        let bias = if self.bias.is_some() { "biases/vector" } else { "biases/none" };
+        let mut imports = vec![("bias", bias)];
+        imports.extend(self.epilogue.imports());
+        imports
+    }
+
+    pub(super) fn constants(&self) -> Vec<(&'static str, f64)> {
+        let mut constants = vec![
+            ("ABOVE", self.matrix.above.into()),
+            ("COLUMNS", self.matrix.columns.into()),
+            ("ROWS", self.matrix.rows.into()),
+            ("X_STRIDE", self.x.stride.into()),
+        ];
+        constants.extend(self.epilogue.constants(self.y, self.matrix.first_row));
+        constants
+    }
+
+    pub(super) fn operations(&self, step: Step) -> u64 {
+        let products = u64::from(self.matrix.rows) * u64::from(self.matrix.columns);
+        2 * products * u64::from(self.y.rows.count(step.rows))
+    }
+
+    /// Each weight row is dequantised once, then used for every row of inputs; a workgroup computes
+    /// `together` outputs of a row.
+    pub(super) fn reference(&self, memory: &mut CpuMemory, step: Step, prologue: Prologue, together: usize) {
+        let rows = self.y.rows.count(step.rows);
+        let inputs: Vec<_> = (0..rows).map(|row| prologue.complete(memory, &self.x, row)).collect();
+        let matrix = &memory.matrices[usize::from(self.matrix.matrix)];
+        let mut weights = vec![0.0; matrix.columns];
+        let mut outputs = vec![vec![0.0; self.matrix.rows as usize]; inputs.len()];
+        let first = self.matrix.above + self.matrix.first_row;
+        for output in 0..self.matrix.rows as usize {
+            matrix.row(first as usize + output, &mut weights);
+            let bias = self.bias.map_or(0.0, |bias| memory.read(bias)[output]);
+            for (inputs, outputs) in inputs.iter().zip(&mut outputs) {
+                outputs[output] = weighted_sum(&weights, inputs) + bias;
+            }
+        }
+        for (row, outputs) in (0..rows).zip(&outputs) {
+            self.epilogue.finish(memory, self, step, row, outputs, together);
+        }
+    }
+}
+
+/// Products that are summed in `f32`, an eighth of them in each lane.
+const SPAN: usize = 64;
+
+/// `Σ weights·x`. Sums of at most eight products are `f32`, what they add up to is `f64`.
+fn weighted_sum(weights: &[f32], x: &[f32]) -> f32 {
+    weights.chunks(SPAN).zip(x.chunks(SPAN)).map(|(weights, x)| span_sum(weights, x)).sum::<f64>() as f32
+}
+
+/// Arrays of known length: so the compiler uses vector instructions.
+fn span_sum(weights: &[f32], x: &[f32]) -> f64 {
+    let ((weights, last_weights), (x, last_x)) = (weights.as_chunks::<8>(), x.as_chunks::<8>());
+    let mut lanes = [0.0f32; 8];
+    for (weights, x) in weights.iter().zip(x) {
+        for lane in 0..8 {
+            lanes[lane] += weights[lane] * x[lane];
+        }
+    }
+    let rest = last_weights.iter().zip(last_x).map(|(a, b)| f64::from(*a) * f64::from(*b));
+    lanes.iter().copied().map(f64::from).sum::<f64>() + rest.sum::<f64>()
+}
+
+/// `Σ a·b`, in eight `f64` lanes so that the compiler can use vector instructions.
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0f64; 8];
+    let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest = a_chunks.remainder().iter().zip(b_chunks.remainder());
+    let rest: f64 = rest.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+    for (a, b) in a_chunks.zip(b_chunks) {
+        for lane in 0..8 {
+            lanes[lane] += f64::from(a[lane]) * f64::from(b[lane]);
+        }
+    }
+    (lanes.iter().sum::<f64>() + rest) as f32
+}
