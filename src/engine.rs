@@ -1,7 +1,7 @@
 //! The façade: load a model, feed it tokens, turn prompts into text.
 //!
-//! Reading order: here [`Engine`] and what it says of itself, `load` (from files to a model
-//! ready to run), `generate` (the story of a token), `ahead` (tokens that the GPU chooses), `executor` (the GPU or the CPU),
+//! Reading order: here [`Engine`] and what it says of itself, `prepare` and `load` (from files to a
+//! model ready to run), `generate` (the story of a token), `ahead` (tokens that the GPU chooses), `executor` (the GPU or the CPU),
 //! `profile` (where the time goes), [`first_difference()`] (the debugger).
 
 mod ahead;
@@ -12,8 +12,10 @@ mod generate;
 mod load;
 mod model_text;
 mod perplexity;
+mod prepare;
 mod profile;
 mod quantise;
+mod verdict;
 
 use std::rc::Rc;
 
@@ -25,16 +27,17 @@ use executor::Executor;
 use generate::Running;
 use load::{CHUNK_PLAN, Planned, STEP_PLAN};
 
-pub use choice::Prediction;
+pub use choice::{Prediction, VariantTime};
 pub use first_difference::{Difference, first_difference, normalised_error};
 pub use generate::{Completion, Event, GenerateRequest, Prompt, Timings, Usage, log_probability};
 pub use load::{CompileAhead, DeviceChoice, LoadOptions, Memory, PlannedStep, Progress};
 pub use model_text::{ModelText, Thinking};
+pub use prepare::{Prepared, prepare};
 pub use profile::{KernelProfile, Profile, ProfileRequest, StepProfile};
 pub use quantise::{QuantiseReport, QuantisedTensor, quantise};
 
 use crate::error::{Code, Error, Result};
-use crate::gpu::{AdapterReport, Gpu, MAX_PICKS, StepCounters};
+use crate::gpu::{AdapterHints, AdapterReport, Gpu, MAX_PICKS, StepCounters};
 use crate::kernels::{CacheFormat, Kernel, Step};
 use crate::plan::{Plan, SharedBuffer, StateKind, Tail};
 use crate::text::sampler::SamplerOptions;
@@ -50,7 +53,7 @@ pub struct Device {
     pub adapter: String,
     /// Optional GPU features that the adapter offers.
     pub features: Vec<String>,
-    /// What the choice between the two was made by, if there was one.
+    /// What was chosen by, if there was a choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub predicted: Option<Prediction>,
 }
@@ -162,6 +165,7 @@ pub struct Engine {
     executor: Executor,
     predicted: Option<Prediction>,
     fallback_reason: Option<String>,
+    verdicts: Option<String>,
     text: ModelText,
     load_ms: f64,
     compile_ms: f64,
@@ -180,8 +184,8 @@ pub struct Engine {
 }
 
 /// What GPU there is, without opening it; `no-gpu` if there is none.
-pub async fn probe_gpu() -> Result<AdapterReport> {
-    Gpu::probe().await
+pub async fn probe_gpu(hints: &AdapterHints) -> Result<AdapterReport> {
+    Gpu::probe(hints).await
 }
 
 /// Reads the headers of a model and says what it needs, on the given adapter if there is one.
@@ -230,20 +234,6 @@ pub async fn plans(
     Ok(Planned::new(&checkpoint, options, max_binding_bytes)?.plans)
 }
 
-/// The GPU if `device` allows and there is one, and why not where it was wanted first.
-async fn open_gpu(device: DeviceChoice) -> Result<(Option<Rc<Gpu>>, Option<String>)> {
-    if device == DeviceChoice::Cpu {
-        return Ok((None, None));
-    }
-    match Gpu::open().await {
-        Ok(gpu) => Ok((Some(Rc::new(gpu)), None)),
-        Err(error) if device == DeviceChoice::Auto && error.code() == Code::NoGpu => {
-            Ok((None, Some(error.message().to_owned())))
-        }
-        Err(error) => Err(error),
-    }
-}
-
 impl Engine {
     /// Loads a model: one `.gguf` file, or the files of a safetensors folder.
     pub async fn load(
@@ -251,24 +241,30 @@ impl Engine {
         options: &LoadOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Engine> {
+        Self::load_prepared(files, options, None, progress).await
+    }
+
+    /// The same, where [`prepare()`] has done the beginning of it, with these options.
+    pub async fn load_prepared(
+        files: Vec<Rc<dyn ByteSource>>,
+        options: &LoadOptions,
+        prepared: Option<Prepared>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Engine> {
         let started = Instant::now();
         let checkpoint = Checkpoint::open(files).await?;
         checkpoint.check_complete()?;
         let text = ModelText::of(&checkpoint, options.chat_template.as_deref())?;
-        let (gpu, no_gpu) = open_gpu(options.device).await?;
-        let options = &match &gpu {
-            Some(gpu) => options.on(&gpu.report)?,
-            None => options.clone(),
+        let (prepared, planned) = match prepared.filter(Prepared::is_well) {
+            Some(prepared) => {
+                let planned = prepared.plan(&checkpoint, options)?;
+                (prepared, planned)
+            }
+            None => Prepared::new(&checkpoint, options).await?,
         };
-        let allowed = gpu.as_ref().map_or(u64::MAX, |gpu| gpu.report.max_bound_bytes());
-        let planned = Planned::new(&checkpoint, options, allowed)?;
-        let misfit = gpu.as_ref().and_then(|gpu| planned.misfit(&checkpoint, options, &gpu.report));
-        if let Some(message) = misfit {
-            return Err(Error::new(Code::GpuTooSmall, message));
-        }
-        let (gpu, predicted, slower) = choice::quicker(options.device, gpu, &planned).await?;
-        let mut executor = planned.allocate(gpu).await?;
-        let compiled = planned.compile_ahead(options, &executor)?;
+        let on_gpu = prepared.gpu.is_some();
+        let mut executor = planned.allocate(prepared.gpu).await?;
+        let compiled = planned.compile_ahead(options, on_gpu)?;
         planned.upload(&checkpoint, &mut executor, progress).await?;
         let total_bytes = planned.memory().weights_bytes;
         let mut report = |phase| {
@@ -300,8 +296,9 @@ impl Engine {
             tail: planned.tail,
             run_ahead: options.run_ahead.unwrap_or(RUN_AHEAD).min(MAX_PICKS - 1),
             executor,
-            predicted,
-            fallback_reason: no_gpu.or(slower),
+            predicted: prepared.predicted,
+            fallback_reason: prepared.fallback_reason,
+            verdicts: prepared.verdicts,
             text,
             load_ms: 0.0,
             compile_ms,
@@ -353,7 +350,7 @@ impl Engine {
             vocabulary_size: self.vocabulary_size,
             thinking: self.text.thinking(),
             tools: self.text.calls_tools(),
-            device: Device { predicted: self.predicted, ..self.executor.device() },
+            device: Device { predicted: self.predicted.clone(), ..self.executor.device() },
             fallback_reason: self.fallback_reason.clone(),
             memory: Memory { peak_gpu_bytes: self.executor.gpu_bytes(), ..self.memory },
             step: StepCost { counters: self.executor.counters(), weight_bytes: self.weight_bytes },
@@ -363,6 +360,11 @@ impl Engine {
             load_ms: self.load_ms,
             compile_ms: self.compile_ms,
         }
+    }
+
+    /// What to give later loads as [`LoadOptions::verdicts`], if this one measured anything.
+    pub fn verdicts(&self) -> Option<&str> {
+        self.verdicts.as_deref()
     }
 
     /// The model's tokenizer and chat template.

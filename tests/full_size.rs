@@ -14,7 +14,7 @@ use common::{cache, gpu};
 use tablm::engine::{DeviceChoice, Engine, Estimate, LoadOptions, Prompt, estimate, normalised_error};
 use tablm::error::Code;
 use tablm::formats::Format;
-use tablm::gpu::{AdapterReport, Gpu};
+use tablm::gpu::{AdapterHints, AdapterReport, Gpu};
 use tablm::weights::disk::open_path;
 use tablm::weights::quantise::Target;
 use tablm::weights::source::{ByteSource, MemorySource};
@@ -104,7 +104,7 @@ fn cuts_answer_alike_and_take_what_was_promised() {
                 assert!(error < 1e-7, "{name} on {device:?}: {error:e}");
                 assert_eq!(ids, *cpu_ids, "{name} on {device:?}");
                 if device == DeviceChoice::Gpu {
-                    let report = Gpu::probe().await.unwrap();
+                    let report = Gpu::probe(&AdapterHints::default()).await.unwrap();
                     let promised = promised(&file, 128, Some(&report)).memory;
                     assert_eq!(engine.info().memory.peak_gpu_bytes, promised.peak_gpu_bytes, "{name}");
                 }
@@ -148,6 +148,7 @@ fn estimates_say_why_not_and_what_would_fit() {
     let adapter = |max_binding_bytes| AdapterReport {
         name: "small".to_owned(),
         interface: String::new(),
+        driver: String::new(),
         kind: String::new(),
         features: Vec::new(),
         max_buffer_bytes: 1 << 30,

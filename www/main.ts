@@ -77,7 +77,7 @@ function showModel(loaded: Model): void {
   if (onGpu) return;
   const { predicted } = info.device;
   if (address.device === "cpu") notice.textContent = "The CPU computes the answers, as the address asks.";
-  else if (predicted) {
+  else if (predicted?.cpu_token_ms !== undefined) {
     const [cpu, gpu] = [predicted.cpu_token_ms, predicted.gpu_token_ms].map(Math.round);
     notice.textContent = `The CPU computes the answers: by a short measurement it takes ${cpu} ms for a token, this browser's WebGPU adapter ${gpu} ms.`;
   } else notice.textContent = "This browser offers no WebGPU adapter, so the CPU computes the answers. They will come slowly.";

@@ -7,6 +7,7 @@
  * that stops starts anew; the manifest is where a byte to go on from would be kept.)
  */
 
+import { Arriving } from "./arriving.js";
 import { downloadFile, hashPieces, hashText, type Downloaded, type DownloadOptions, type Sink } from "./download.js";
 import { TabLMError, throwIfAborted } from "./errors.js";
 import type { Meter } from "./meter.js";
@@ -51,6 +52,9 @@ export interface OpenedModel {
   /** Forgets the stored copy, of a model that turned out to be none. */
   discard(): Promise<void>;
 }
+
+/** Takes the files of a model whose last one is still arriving. */
+export type OnArriving = (files: SourceFile[]) => void;
 
 const MANIFEST = "manifest.json";
 const ABSENT = Symbol("absent");
@@ -177,10 +181,12 @@ async function storeFile(
   file: RemoteFile,
   signal: AbortSignal,
   onBytes: (loadedBytes: number, totalBytes: number | null) => void,
+  onArriving: (file: SourceFile) => void,
 ): Promise<Downloaded | typeof ABSENT> {
   if (file.optional && !(await exists(file.url, signal))) return ABSENT;
   const handle = await openForWriting(folder, storedAs);
   let needed: number | null = null;
+  let arriving: Arriving | undefined;
   try {
     handle.truncate(0);
     let offset = 0;
@@ -189,22 +195,34 @@ async function storeFile(
         const written = handle.write(piece, { at: offset });
         if (written !== piece.length) throw new DOMException("short write", "QuotaExceededError");
         offset += written;
+        arriving?.arrived(offset);
       },
     };
     const onHead = async (head: { sizeBytes: number | null }): Promise<void> => {
       needed = head.sizeBytes;
       await checkRoom(file.name, needed);
+      if (needed === null) return;
+      arriving = new Arriving(file.name, needed, handle);
+      onArriving(arriving);
     };
     const downloaded = await downloadFile(file.name, file.url, sink, { signal, onHead, onBytes });
+    arriving?.end();
     handle.flush();
     handle.close();
     return downloaded;
   } catch (error) {
+    arriving?.end();
     handle.close();
     const full = (error as { name?: unknown }).name === "QuotaExceededError" ? await storageFull(file.name, needed) : null;
     await remove(folder, storedAs).catch(() => undefined);
     throw full ?? error;
   }
+}
+
+/** A stored file, without a handle that would be in the way of others. */
+async function storedFile(folder: FileSystemDirectoryHandle, { name, storedAs }: ManifestFile): Promise<SourceFile> {
+  const file = await (await folder.getFileHandle(storedAs)).getFile();
+  return { ...blobReader(name, file), name };
 }
 
 /** Downloads what is missing of a model and marks it complete. */
@@ -214,6 +232,7 @@ async function fillFolder(
   earlier: Manifest | null,
   signal: AbortSignal,
   meter: Meter,
+  onArriving: OnArriving,
 ): Promise<void> {
   meter.report("download", source.name, 0, null);
   const manifest: Manifest = { version: 1, source: source.url, complete: false, files: [] };
@@ -230,8 +249,15 @@ async function fillFolder(
       tally.finish(kept.sizeBytes);
       continue;
     }
-    const downloaded = await storeFile(folder, storedAs, file, signal, (loadedBytes, totalBytes) =>
-      tally.progress(file.name, loadedBytes, totalBytes, files.length === 1),
+    const isLast = index === files.length - 1;
+    const others = isLast ? await Promise.all(manifest.files.map((other) => storedFile(folder, other))) : [];
+    const downloaded = await storeFile(
+      folder,
+      storedAs,
+      file,
+      signal,
+      (loadedBytes, totalBytes) => tally.progress(file.name, loadedBytes, totalBytes, files.length === 1),
+      (last) => isLast && onArriving([...others, last]),
     );
     if (downloaded === ABSENT) continue;
     tally.finish(downloaded.sizeBytes);
@@ -267,8 +293,11 @@ function openFiles(files: File[]): OpenedModel {
   return opened(files.map((file) => ({ name: file.name, reader: blobReader(file.name, file) })), false);
 }
 
-/** Opens a source for a load, downloading it first where it is not stored yet. */
-export async function openModel(source: SourceDescription, signal: AbortSignal, meter: Meter): Promise<OpenedModel> {
+/**
+ * Opens a source for a load, downloading it first where it is not stored yet. `onArriving` gets the files
+ * as soon as their headers can be read, if that is before the end of a download.
+ */
+export async function openModel(source: SourceDescription, signal: AbortSignal, meter: Meter, onArriving: OnArriving): Promise<OpenedModel> {
   if (source.kind === "files") return openFiles(source.files);
   const models = await modelsFolder();
   if (!models) return downloadToMemory(source, signal, meter);
@@ -280,7 +309,7 @@ export async function openModel(source: SourceDescription, signal: AbortSignal, 
       const stored = manifest?.complete ? await openStored(folder, manifest) : null;
       if (stored) return stored;
       try {
-        await fillFolder(folder, source, manifest, signal, meter);
+        await fillFolder(folder, source, manifest, signal, meter, onArriving);
       } catch (error) {
         if ((await readManifest(folder)) === null) await remove(models, id).catch(() => undefined);
         throw error;

@@ -19,13 +19,21 @@ interface WorkerFileHandle extends FileSystemFileHandle {
 const RETRIES = 20;
 const RETRY_MS = 100;
 
-/** The folder models are kept in, or `null` where this browser or mode has no such storage. */
-export async function modelsFolder(): Promise<FileSystemDirectoryHandle | null> {
+/** Our folder, or `null` where this browser or mode has no such storage. */
+export async function ownFolder(): Promise<FileSystemDirectoryHandle | null> {
   try {
     const root = await navigator.storage.getDirectory();
     const folder = await root.getDirectoryHandle("tablm", { create: true });
-    if (!("createSyncAccessHandle" in FileSystemFileHandle.prototype)) return null;
-    return await folder.getDirectoryHandle("models", { create: true });
+    return "createSyncAccessHandle" in FileSystemFileHandle.prototype ? folder : null;
+  } catch {
+    return null;
+  }
+}
+
+/** The folder models are kept in, or `null` likewise. */
+export async function modelsFolder(): Promise<FileSystemDirectoryHandle | null> {
+  try {
+    return (await (await ownFolder())?.getDirectoryHandle("models", { create: true })) ?? null;
   } catch {
     return null;
   }

@@ -1,4 +1,9 @@
-/** Pipelines compiled beside the upload, all at once: asked for equal ones later, the browser has them. */
+/**
+ * Pipelines compiled before the engine asks for them, on processors that nobody else wants: asked for
+ * equal ones later, the browser has them.
+ */
+
+import { EXTRA_FEATURES } from "./adapter.js";
 
 /** What this file needs of WebGPU's types, which the DOM library lacks. */
 interface Device {
@@ -9,7 +14,8 @@ interface Device {
 }
 
 interface Adapter {
-  requestDevice(descriptor?: object): Promise<Device>;
+  features: ReadonlySet<string>;
+  requestDevice(descriptor?: { requiredFeatures?: readonly string[] }): Promise<Device>;
 }
 
 /** A pipeline as the engine describes it. */
@@ -21,20 +27,55 @@ interface PipelineText {
   groups: string[][];
 }
 
+/** `GPUShaderStage.COMPUTE`. */
+const GPU_COMPUTE = 4;
+
 /** The device that the engine opened last. */
 let device: Device | undefined;
-/** What was compiled: a browser forgets what nobody holds. */
-const kept = new Set<object>();
+/** What was begun, by its text: a browser forgets what nobody holds. */
+const begun = new Map<string, Promise<object>>();
+/** What waits for its turn. */
+const waiting: (() => void)[] = [];
+let compiling = 0;
+let compilingMax = Infinity;
 
-/** The engine's GPU library opens the device: note which. */
+/** The engine's GPU library opens the device: note which, and ask for the features that it does not know. */
 export function noteDevices(): void {
   const { GPUAdapter } = globalThis as { GPUAdapter?: { prototype: Adapter } };
   if (!GPUAdapter) return;
   const { requestDevice } = GPUAdapter.prototype;
   GPUAdapter.prototype.requestDevice = async function (descriptor) {
-    device = await requestDevice.call(this, descriptor);
+    const extra = EXTRA_FEATURES.filter((feature) => this.features.has(feature));
+    const requiredFeatures = [...(descriptor?.requiredFeatures ?? []), ...extra];
+    device = await requestDevice.call(this, { ...descriptor, requiredFeatures });
     return device;
   };
+}
+
+function goOn(): void {
+  while (compiling < compilingMax && waiting.length > 0) {
+    compiling += 1;
+    waiting.shift()?.();
+  }
+}
+
+/** Lets only so many pipelines be compiled at a time from now on. */
+export function compileAtMost(count: number): void {
+  compilingMax = count;
+  goOn();
+}
+
+async function inTurn<T>(job: () => Promise<T>): Promise<T> {
+  await new Promise<void>((resolve) => {
+    waiting.push(resolve);
+    goOn();
+  });
+  try {
+    return await job();
+  } finally {
+    compiling -= 1;
+    goOn();
+  }
 }
 
 /** Compiles what the engine will ask for. A failure is met, and reported, when it does. */
@@ -50,15 +91,18 @@ export async function compileAhead(json: string): Promise<void> {
     const layout = opened.createPipelineLayout({ bindGroupLayouts });
     return opened.createComputePipelineAsync({ label, layout, compute: { module, entryPoint: "main", constants } });
   };
-  const done = await Promise.allSettled((JSON.parse(json) as PipelineText[]).map(compile));
-  for (const result of done) if (result.status === "fulfilled") kept.add(result.value);
+  const all = (JSON.parse(json) as PipelineText[]).map((text) => {
+    const key = JSON.stringify(text);
+    const pipeline = begun.get(key) ?? inTurn(() => compile(text));
+    begun.set(key, pipeline);
+    return pipeline;
+  });
+  await Promise.allSettled(all);
 }
 
-/** `GPUShaderStage.COMPUTE`. */
-const GPU_COMPUTE = 4;
-
-/** Lets go of what was compiled: the engine has its own by now. */
+/** Lets go of what was compiled: the engine has its own by now, or there is no engine. */
 export function forgetPipelines(): void {
-  kept.clear();
+  begun.clear();
+  waiting.length = 0;
   device = undefined;
 }

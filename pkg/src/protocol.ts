@@ -24,7 +24,7 @@ import type {
   VerifyReport,
 } from "./types.js";
 
-/** What the engine's JSON options hold. */
+/** What the engine's JSON options hold of the caller's. */
 export interface EngineOptions {
   contextLength?: number;
   device?: DeviceChoice;

@@ -88,8 +88,16 @@ export interface DeviceInfo {
   backend: string;
   adapter: string;
   features: string[];
-  /** What the choice between the two was made by, if there was one: `device: "auto"`, and an adapter. */
-  predicted?: { gpu_token_ms: number; cpu_token_ms: number };
+  /** What was chosen by, if there was a choice: what a token is predicted to take. */
+  predicted?: {
+    gpu_token_ms: number;
+    /** With `device: "auto"` alone. */
+    cpu_token_ms?: number;
+    /** By each way to compute products of one row that was tried, in that order. */
+    variants: { variant: Variant; token_ms: number }[];
+    /** Whether an earlier load measured it: what it measures is kept for 30 days. */
+    cached: boolean;
+  };
   [key: string]: unknown;
 }
 

@@ -1,17 +1,18 @@
 /** The worker: owns the wasm engine of one model and the model store; answers calls from the page. */
 
-import { adapterName } from "./adapter.js";
+import { adapterHints } from "./adapter.js";
 import { startEngine, type WasmUrls } from "./builds.js";
 import { TabLMError, throwIfAborted, toPlainError, toTabLMError } from "./errors.js";
 import { Meter } from "./meter.js";
-import { deleteModel, listModels, openModel, peekModel, verifyModel } from "./model_store.js";
+import { deleteModel, listModels, openModel, peekModel, verifyModel, type OpenedModel } from "./model_store.js";
 import { modelsFolder, storageEstimate } from "./opfs.js";
-import { compileAhead, forgetPipelines, noteDevices } from "./pipelines.js";
+import { compileAhead, compileAtMost, forgetPipelines, noteDevices } from "./pipelines.js";
 import type { Call, EngineDelta, EngineOptions, FromWorker, GenerationEnd, ToWorker } from "./protocol.js";
 import type { EngineRequest } from "./request.js";
 import type { SourceDescription } from "./source.js";
 import type { Capabilities, Estimate, ModelInfo, Profile, Progress, ProgressPhase } from "./types.js";
-import type { Engine } from "./wasm/simd/tablm.js";
+import { keepVerdicts, readVerdicts } from "./verdicts.js";
+import type { Engine, Prepared, SourceFile } from "./wasm/simd/tablm.js";
 
 /** What this file needs of a dedicated worker's global scope. */
 interface WorkerScope {
@@ -33,6 +34,9 @@ interface EngineProgress {
 
 noteDevices();
 
+/** Processors, two of which an upload keeps busy: the engine's, and that of the browser's GPU process. */
+const processors = navigator.hardwareConcurrency || 2;
+
 const scope = globalThis as unknown as WorkerScope;
 const running = new Map<number, AbortController>();
 
@@ -40,8 +44,6 @@ let wasmUrls: WasmUrls | null = null;
 let wasmModule: ReturnType<typeof startEngine> | undefined;
 let engine: Engine | undefined;
 let modelName = "";
-/** The name of the adapter in use, where the browser tells it. */
-let adapter: string | null = null;
 /** Set once the wasm trapped: its memory cannot be trusted any more. */
 let trapped: string | undefined;
 
@@ -81,18 +83,67 @@ async function currentInfo(): Promise<ModelInfo> {
   const { build, memory } = await wasm();
   if (!engine) throw new TabLMError("disposed", "no model is loaded");
   const info = JSON.parse(engine.info()) as ModelInfo;
-  if (adapter !== null) info.device.adapter = adapter;
   return { ...info, name: modelName, build, memory: { ...info.memory, wasm_heap_bytes: memory.buffer.byteLength } };
+}
+
+/** The engine's options as JSON: the caller's, and what only a browser can tell. */
+async function optionsJson(options: EngineOptions): Promise<string> {
+  if (options.device === "cpu") return JSON.stringify(options);
+  const { build } = await wasm();
+  const [adapter, verdicts] = await Promise.all([adapterHints(build), readVerdicts()]);
+  return JSON.stringify({ ...options, adapter, verdicts });
+}
+
+/**
+ * What a load does beside a download, begun by `begin` with files of which headers have arrived. It is a
+ * gain and no more: what fails here, the load does anew and reports.
+ */
+class Preparation {
+  #prepared: Promise<Prepared | undefined> = Promise.resolve(undefined);
+
+  constructor(private options: Promise<string>) {}
+
+  begin(files: SourceFile[]): void {
+    compileAtMost(Math.max(1, processors - 1));
+    this.#prepared = (async () => {
+      const [{ boundary }, options] = await Promise.all([wasm(), this.options]);
+      return guarded(() => boundary.Prepared.of(files, options, compileAhead));
+    })().catch(() => undefined);
+  }
+
+  /** What came of it, for a load: it is the load's from now on. */
+  take(): Promise<Prepared | undefined> {
+    const prepared = this.#prepared;
+    this.#prepared = Promise.resolve(undefined);
+    return prepared;
+  }
 }
 
 async function load(source: SourceDescription, options: EngineOptions, signal: AbortSignal, meter: Meter): Promise<ModelInfo> {
   if (engine) throw new TabLMError("internal", "this worker already holds a model");
-  // The module arrives while the model does; a failure is met below.
-  const module = wasm();
-  module.catch(() => undefined);
-  const model = await openModel(source, signal, meter);
+  const json = optionsJson(options);
+  const preparation = new Preparation(json);
   try {
-    const { boundary } = await module;
+    // The module arrives while the model does; a failure is met below.
+    json.catch(() => undefined);
+    const model = await openModel(source, signal, meter, (files) => preparation.begin(files));
+    return await loadOpened(model, source.name, json, preparation, signal, meter);
+  } finally {
+    void preparation.take().then((prepared) => prepared?.free());
+    forgetPipelines();
+  }
+}
+
+async function loadOpened(
+  model: OpenedModel,
+  name: string,
+  json: Promise<string>,
+  preparation: Preparation,
+  signal: AbortSignal,
+  meter: Meter,
+): Promise<ModelInfo> {
+  try {
+    const [{ boundary }, options] = await Promise.all([wasm(), json]);
     throwIfAborted(signal);
     const files = model.files.map((file) => ({
       ...file,
@@ -104,19 +155,21 @@ async function load(source: SourceDescription, options: EngineOptions, signal: A
     const onProgress = (json: string): void => {
       const { phase, loadedBytes = 0, totalBytes = null, file = "" } = JSON.parse(json) as EngineProgress;
       meter.report(phase, file, loadedBytes, totalBytes);
+      if (phase === "compile") compileAtMost(Infinity);
     };
-    engine = await guarded(() => boundary.Engine.load(files, JSON.stringify(options), onProgress, compileAhead));
+    const prepared = await preparation.take();
+    compileAtMost(Math.max(0, processors - 2));
+    engine = await guarded(() => boundary.Engine.load(files, options, onProgress, compileAhead, prepared));
+    const verdicts = engine.verdicts();
+    if (verdicts !== undefined) await keepVerdicts(verdicts);
     throwIfAborted(signal);
-    modelName = source.name;
-    const onGpu = (JSON.parse(engine.info()) as ModelInfo).device.backend !== "cpu";
-    adapter = onGpu ? await adapterName() : null;
+    modelName = name;
     return await currentInfo();
   } catch (error) {
     // What is no model must not be met again in place of a new download.
     if (toTabLMError(error).code === "malformed") await model.discard().catch(() => undefined);
     throw error;
   } finally {
-    forgetPipelines();
     model.close();
   }
 }
@@ -149,19 +202,18 @@ async function profile(): Promise<Profile> {
 
 async function readCapabilities(): Promise<Capabilities> {
   const { boundary } = await wasm();
-  const report = JSON.parse(await guarded(() => boundary.capabilities())) as Record<string, unknown>;
-  const found = report["adapter"] as { name?: string } | null | undefined;
-  const name = found ? await adapterName() : null;
-  if (found && name !== null) found.name = name;
+  const options = await optionsJson({});
+  const report = JSON.parse(await guarded(() => boundary.capabilities(options))) as Record<string, unknown>;
   const persisted = await navigator.storage?.persisted?.().catch(() => null);
   return { ...report, storage: { opfs: (await modelsFolder()) !== null, ...(await storageEstimate()), persisted: persisted ?? null } };
 }
 
 async function readEstimate(source: SourceDescription, options: EngineOptions, signal: AbortSignal): Promise<Estimate> {
   const { boundary } = await wasm();
+  const json = await optionsJson(options);
   const model = await peekModel(source, signal);
   try {
-    const report = JSON.parse(await guarded(() => boundary.estimate(model.files, JSON.stringify(options)))) as Estimate;
+    const report = JSON.parse(await guarded(() => boundary.estimate(model.files, json))) as Estimate;
     return { ...report, download_bytes: model.missingBytes, stored: model.stored };
   } finally {
     model.close();

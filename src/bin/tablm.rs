@@ -22,6 +22,9 @@ mod bench;
 #[path = "tablm/quantise.rs"]
 mod quantise;
 #[cfg(not(target_arch = "wasm32"))]
+#[path = "tablm/verdicts.rs"]
+mod verdicts;
+#[cfg(not(target_arch = "wasm32"))]
 mod native {
     use std::fmt::Arguments;
     use std::io::{BufRead, Write};
@@ -38,6 +41,7 @@ mod native {
     };
     use super::bench::bench;
     use super::quantise::quantise;
+    use super::verdicts;
     use tablm::cpu::CpuVariant;
     use tablm::engine::{Completion, DeviceChoice, Engine, GenerateRequest, LoadOptions, Prompt, estimate};
     use tablm::error::{Code, Error, Result};
@@ -100,9 +104,13 @@ mod native {
             variant,
             tile: forced_tile()?,
             cpu_variant,
+            verdicts: verdicts::read(),
             ..LoadOptions::default()
         };
         let engine = Engine::load(open_path(&model.model)?, &options, &mut |_| {}).await?;
+        if let Some(text) = engine.verdicts() {
+            verdicts::keep(text);
+        }
         let info = engine.info();
         eprintln!("{} on {} ({:.0} ms)", info.model, info.device.adapter, info.load_ms);
         if let Some(reason) = info.fallback_reason {

@@ -1,123 +1,148 @@
-//! GPU or CPU, by measuring: a product of the model's own on both, before any weight is read.
+//! GPU or CPU, and by which variant, by measuring: a product of the model's own, before any weight is read.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use serde::Serialize;
 use web_time::Instant;
 
 use super::executor::Executor;
-use super::load::{DeviceChoice, Planned, STEP_PLAN};
+use super::load::{DeviceChoice, LoadOptions, Planned, STEP_PLAN};
 use super::milliseconds;
-use crate::cpu::CpuExecutor;
+use super::verdict::{self, Rate, Verdict};
+use crate::cpu::{CpuExecutor, CpuVariant};
 use crate::error::Result;
 use crate::formats::Format;
-use crate::gpu::{Gpu, GpuExecutor};
-use crate::kernels::{Rows, Step};
+use crate::gpu::{Gpu, GpuExecutor, PipelineText};
+use crate::kernels::{Rows, Step, Variant};
 use crate::plan::{Plan, PlanBuilder, Resources, TensorShapes, assign_slots};
 
-/// Weights of the matrix that is measured: a millisecond for a software adapter.
+/// Weights of the matrix that is measured: a millisecond for a processor, and so for a software adapter;
+/// for a card enough that reading them counts.
 const WEIGHTS: u32 = 1 << 17;
-/// Products in the shorter and in the longer step: what both take besides is not in the difference, which
-/// must stand out from what a browser adds to a read-back, milliseconds now and then, and from the tenths
-/// of a millisecond in which its clock tells time.
-const PRODUCTS: [usize; 2] = [1, 33];
+const WEIGHTS_OF_A_CARD: u32 = 1 << 22;
+/// Products in the longer of the two steps that are compared: what both take besides is not in the
+/// difference, which must stand out from what a browser adds to a read-back, milliseconds now and then,
+/// and from the tenths of a millisecond in which its clock tells time. If it does not, more.
+const PRODUCTS: usize = 33;
+const PRODUCTS_MAX: usize = 16 * PRODUCTS;
+const CLEAR_MS: f64 = 2.0;
 /// How often each step is measured, after one that is not; the quickest counts.
 const RUNS: usize = 3;
+/// After so long no further variant is tried: on a software adapter compiling one may take as long.
+const TRYING_MS: f64 = 100.0;
 /// More weights than this are not for the CPU: half of what memory with 32-bit addresses can hold.
 const CPU_BYTES_MAX: u64 = isize::MAX as u64 / 2;
 
-/// What a token of the model is predicted to take: time that goes by its bytes of weights.
+/// What a token is predicted to take by a variant: time that goes by the model's bytes of weights.
 #[derive(Debug, Clone, Copy, Serialize)]
+pub struct VariantTime {
+    /// How products of one row are computed.
+    pub variant: Variant,
+    /// In milliseconds.
+    pub token_ms: f64,
+}
+
+/// What a token of the model is predicted to take.
+#[derive(Debug, Clone, Serialize)]
 pub struct Prediction {
     /// On the GPU, in milliseconds.
     pub gpu_token_ms: f64,
-    /// On the CPU, in milliseconds.
-    pub cpu_token_ms: f64,
-}
-
-/// The GPU where it stays, the prediction if there was a choice, and why the GPU is not taken if so.
-pub(super) async fn quicker(
-    device: DeviceChoice,
-    gpu: Option<Rc<Gpu>>,
-    planned: &Planned<'_>,
-) -> Result<(Option<Rc<Gpu>>, Option<Prediction>, Option<String>)> {
-    let Some(gpu) = gpu else { return Ok((None, None, None)) };
-    if device != DeviceChoice::Auto {
-        return Ok((Some(gpu), None, None));
-    }
-    let Some(predicted) = Prediction::of(planned, &gpu).await? else { return Ok((Some(gpu), None, None)) };
-    let Prediction { gpu_token_ms, cpu_token_ms } = predicted;
-    if gpu_token_ms <= cpu_token_ms {
-        return Ok((Some(gpu), Some(predicted), None));
-    }
-    let adapter = &gpu.report.name;
-    let reason =
-        format!("a token is predicted to take {cpu_token_ms:.0} ms on it, {gpu_token_ms:.0} ms on {adapter}");
-    Ok((None, Some(predicted), Some(reason)))
+    /// On the CPU, in milliseconds, if there was a choice between the two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_token_ms: Option<f64>,
+    /// By each variant that was tried, in that order.
+    pub variants: Vec<VariantTime>,
+    /// Whether this was measured before an earlier load.
+    pub cached: bool,
 }
 
 impl Prediction {
-    /// Measures both; none where there is no choice: a model without matrices, or too large for the CPU.
-    async fn of(planned: &Planned<'_>, gpu: &Rc<Gpu>) -> Result<Option<Self>> {
-        let plan = &planned.plans[STEP_PLAN];
-        let Some(tensor) = Sample::of(planned) else { return Ok(None) };
-        if planned.memory().weights_bytes > CPU_BYTES_MAX {
-            return Ok(None);
-        }
-        let mut resources = Resources::new(&tensor, gpu.report.max_bound_bytes());
-        let plans = PRODUCTS.map(|products| {
-            let mut sample = tensor.plan(&mut resources, products);
-            sample.vary(planned.variant);
-            sample
-        });
-        let slots = assign_slots(&plans.iter().collect::<Vec<_>>());
-        let allocated = gpu.allocated_bytes();
-        let on_gpu =
-            GpuExecutor::new(gpu.clone(), &resources, slots.clone(), plans[0].logits.words(1)).await?;
-        let on_cpu = CpuExecutor::new(&resources, slots, planned.cpu_variant)?;
-        let executors = [Executor::Gpu(Box::new(on_gpu)), Executor::Cpu(Box::new(on_cpu))];
-        let products = plans[1].weight_bytes() - plans[0].weight_bytes();
-        let mut token_ms = [0.0; 2];
-        for (token_ms, mut executor) in token_ms.iter_mut().zip(executors) {
-            let stored = vec![0; tensor.format.row_bytes(tensor.shape[1])? * tensor.shape[0]];
-            executor.upload_rows(&resources.matrices()[0], 0, 0, &stored)?;
-            let measured = difference(&mut executor, &plans).await?;
-            *token_ms = measured / products as f64 * plan.weight_bytes() as f64;
-        }
-        gpu.freed(gpu.allocated_bytes() - allocated);
-        let [gpu_token_ms, cpu_token_ms] = token_ms;
-        Ok(Some(Self { gpu_token_ms, cpu_token_ms }))
+    /// None where no variant could be measured.
+    fn of(verdict: &Verdict, weight_bytes: u64, cached: bool) -> Option<Self> {
+        let token_ms = |ms_per_gb: f64| ms_per_gb * weight_bytes as f64 / 1e9;
+        let time = |rate: &Rate| VariantTime { variant: rate.variant, token_ms: token_ms(rate.ms_per_gb) };
+        let variants: Vec<_> = verdict.rates.iter().map(time).collect();
+        let gpu_token_ms = token_ms(verdict.chosen()?.ms_per_gb);
+        Some(Self { gpu_token_ms, cpu_token_ms: verdict.cpu_ms_per_gb.map(token_ms), variants, cached })
     }
 }
 
-/// Milliseconds that the second plan takes longer than the first.
-async fn difference(executor: &mut Executor, plans: &[Plan; 2]) -> Result<f64> {
-    for plan in plans {
-        executor.prepare(plan).await?;
-    }
-    let mut best = [f64::INFINITY; 2];
-    for run in 0..=RUNS {
-        for (index, plan) in plans.iter().enumerate() {
-            let started = Instant::now();
-            executor.run(index, plan, Step { position: 0, rows: 1 }, &[], true).await?;
-            if run > 0 {
-                best[index] = best[index].min(milliseconds(started));
-            }
+/// What a model runs on, and how.
+pub(super) struct Choice {
+    /// The GPU where it stays.
+    pub(super) gpu: Option<Rc<Gpu>>,
+    pub(super) variant: Variant,
+    /// By what that was chosen, if there was a choice.
+    pub(super) predicted: Option<Prediction>,
+    /// Why the GPU is not taken, if so.
+    pub(super) slower: Option<String>,
+    /// What is to be kept for later loads, if something was measured.
+    pub(super) verdicts: Option<String>,
+}
+
+impl Choice {
+    /// Chooses for a model that was planned for that GPU, by a kept verdict if there is one. Variants are
+    /// compared where verdicts are kept: else each load would take as long.
+    pub(super) async fn of(
+        options: &LoadOptions,
+        gpu: Option<Rc<Gpu>>,
+        planned: &Planned<'_>,
+    ) -> Result<Self> {
+        let settled =
+            |gpu| Self { gpu, variant: planned.variant, predicted: None, slower: None, verdicts: None };
+        let (Some(gpu), Some(sample)) = (&gpu, Sample::of(planned)) else { return Ok(settled(gpu)) };
+        let mut variants = vec![planned.variant];
+        if options.variant.is_none() && options.verdicts.is_some() {
+            variants.extend(planned.variants(&gpu.report).filter(|it| *it != planned.variant));
         }
+        let asks_cpu =
+            options.device == DeviceChoice::Auto && planned.memory().weights_bytes <= CPU_BYTES_MAX;
+        if variants.len() == 1 && !asks_cpu {
+            return Ok(settled(Some(gpu.clone())));
+        }
+        let kept = options.verdicts.as_deref().unwrap_or_default();
+        let key = sample.key(gpu, &variants)?;
+        let found = verdict::find(kept, &key, &variants, asks_cpu);
+        let cached = found.is_some();
+        let verdict = match found {
+            Some(verdict) => verdict,
+            None => sample.measure(gpu, &variants, asks_cpu).await?,
+        };
+        let weight_bytes = planned.plans[STEP_PLAN].weight_bytes();
+        let Some(mut predicted) = Prediction::of(&verdict, weight_bytes, cached) else {
+            return Ok(settled(Some(gpu.clone())));
+        };
+        predicted.cpu_token_ms.take_if(|_| !asks_cpu);
+        let verdicts = if cached { None } else { verdict::with(kept, key, &verdict) };
+        let Prediction { gpu_token_ms, cpu_token_ms, .. } = predicted;
+        let slower = cpu_token_ms.filter(|cpu_token_ms| gpu_token_ms > *cpu_token_ms).map(|cpu_token_ms| {
+            let adapter = &gpu.report.name;
+            format!(
+                "a token is predicted to take {cpu_token_ms:.0} ms on it, {gpu_token_ms:.0} ms on {adapter}"
+            )
+        });
+        let gpu = if slower.is_none() { Some(gpu.clone()) } else { None };
+        let variant = verdict.chosen().map_or(planned.variant, |rate| rate.variant);
+        Ok(Self { gpu, variant, predicted: Some(predicted), slower, verdicts })
     }
-    Ok((best[1] - best[0]).max(0.0))
 }
 
 /// A matrix like the model's: in the format that most of its weights have, as wide as the largest of
-/// these, of some rows.
+/// these, of as many rows at most.
 struct Sample {
     format: Format,
-    shape: [usize; 2],
+    rows: u32,
+    columns: u32,
+    cpu_variant: CpuVariant,
 }
 
-impl TensorShapes for Sample {
+/// Its shape where so many rows of it are measured.
+struct SampleShape(Format, [usize; 2]);
+
+impl TensorShapes for SampleShape {
     fn tensor(&self, _: &str) -> Option<(Format, &[usize])> {
-        Some((self.format, &self.shape))
+        Some((self.0, &self.1))
     }
 }
 
@@ -131,19 +156,124 @@ impl Sample {
         let format = matrices.iter().map(|matrix| matrix.format).max_by_key(|format| weights(*format))?;
         let held = matrices.iter().filter(|matrix| matrix.format == format);
         let matrix = held.max_by_key(|matrix| u64::from(matrix.rows) * u64::from(matrix.columns))?;
-        let rows = (WEIGHTS / matrix.columns).clamp(1, matrix.rows);
-        Some(Self { format, shape: [rows as usize, matrix.columns as usize] })
+        Some(Self { format, rows: matrix.rows, columns: matrix.columns, cpu_variant: planned.cpu_variant })
     }
 
-    fn plan(&self, resources: &mut Resources<'_>, products: usize) -> Plan {
-        let [rows, columns] = self.shape.map(|axis| axis as u32);
-        let matrix = resources.weight_matrix("sample", rows, columns);
+    fn shape(&self, weights: u32) -> SampleShape {
+        let rows = (weights / self.columns).clamp(1, self.rows);
+        SampleShape(self.format, [rows as usize, self.columns as usize])
+    }
+
+    /// A step of so many products by a variant.
+    fn plan(&self, resources: &mut Resources<'_>, rows: u32, products: usize, variant: Variant) -> Plan {
+        let matrix = resources.weight_matrix("sample", rows, self.columns);
         let mut plan = PlanBuilder::new(resources, 1);
-        let x = plan.input(Rows::One, columns);
+        let x = plan.input(Rows::One, self.columns);
         let mut y = x;
         for _ in 0..products {
             y = plan.matmul(matrix, x);
         }
-        plan.finish(y)
+        let mut plan = plan.finish(y);
+        plan.vary(variant);
+        plan
     }
+
+    /// What a verdict goes by: the adapter, the engine, and the very kernels that are compared.
+    fn key(&self, gpu: &Gpu, variants: &[Variant]) -> Result<String> {
+        let shape = self.shape(WEIGHTS);
+        let mut hash = DefaultHasher::new();
+        for variant in variants {
+            let mut resources = Resources::new(&shape, u64::MAX);
+            let plan = self.plan(&mut resources, shape.1[0] as u32, 1, *variant);
+            let kernels = plan.kernels.iter().map(|planned| &planned.kernel);
+            format!("{:?}", PipelineText::of(kernels)?).hash(&mut hash);
+        }
+        let (report, version, format) = (&gpu.report, env!("CARGO_PKG_VERSION"), self.format.name());
+        let adapter = format!("{} | {} | {}", report.name, report.driver, report.interface);
+        let cpu = self.cpu_variant.name();
+        Ok(format!("{adapter} | {cpu} | {version} | {format} | {:016x}", hash.finish()))
+    }
+
+    /// What products take by each variant, until that has taken long enough, and on the CPU if asked.
+    async fn measure(&self, gpu: &Rc<Gpu>, variants: &[Variant], asks_cpu: bool) -> Result<Verdict> {
+        let started = Instant::now();
+        let mut rates = Vec::new();
+        for variant in variants {
+            if !rates.is_empty() && milliseconds(started) > TRYING_MS {
+                break;
+            }
+            match self.ms_per_gb(Some(gpu), *variant).await {
+                Ok(ms_per_gb) => rates.push(Rate { variant: *variant, ms_per_gb }),
+                // Some drivers cannot compile everything: another variant is in use then.
+                Err(error) if variants.len() == 1 || gpu.check().is_err() => return Err(error),
+                Err(_) => {}
+            }
+        }
+        let cpu_ms_per_gb =
+            if asks_cpu { Some(self.ms_per_gb(None, Variant::default()).await?) } else { None };
+        Ok(Verdict::new(rates, cpu_ms_per_gb))
+    }
+
+    /// Milliseconds that products of a GB of weights take, on the GPU if there is one given.
+    async fn ms_per_gb(&self, gpu: Option<&Rc<Gpu>>, variant: Variant) -> Result<f64> {
+        let is_card = gpu.is_some_and(|gpu| gpu.report.kind != "cpu");
+        let shape = self.shape(if is_card { WEIGHTS_OF_A_CARD } else { WEIGHTS });
+        let mut products = PRODUCTS;
+        loop {
+            let (ms, bytes) = self.difference(&shape, products, gpu, variant).await?;
+            if ms >= CLEAR_MS || products >= PRODUCTS_MAX {
+                return Ok(ms / bytes as f64 * 1e9);
+            }
+            products = PRODUCTS_MAX;
+        }
+    }
+
+    /// Milliseconds that so many products take longer than one, and the bytes of weights that they read
+    /// more.
+    async fn difference(
+        &self,
+        shape: &SampleShape,
+        products: usize,
+        gpu: Option<&Rc<Gpu>>,
+        variant: Variant,
+    ) -> Result<(f64, u64)> {
+        let SampleShape(format, [rows, columns]) = *shape;
+        let mut resources = Resources::new(shape, gpu.map_or(u64::MAX, |gpu| gpu.report.max_bound_bytes()));
+        let plans = [1, products].map(|count| self.plan(&mut resources, rows as u32, count, variant));
+        let slots = assign_slots(&plans.iter().collect::<Vec<_>>());
+        let allocated = gpu.map_or(0, |gpu| gpu.allocated_bytes());
+        let mut executor = match gpu {
+            Some(gpu) => {
+                let words = plans[0].logits.words(1);
+                Executor::Gpu(Box::new(GpuExecutor::new(gpu.clone(), &resources, slots, words).await?))
+            }
+            None => Executor::Cpu(Box::new(CpuExecutor::new(&resources, slots, self.cpu_variant)?)),
+        };
+        let stored = vec![0; format.row_bytes(columns)? * rows];
+        executor.upload_rows(&resources.matrices()[0], 0, 0, &stored)?;
+        let best = best(&mut executor, &plans).await;
+        if let Some(gpu) = gpu {
+            gpu.freed(gpu.allocated_bytes() - allocated);
+        }
+        let [one, all] = best?;
+        Ok(((all - one).max(0.0), plans[1].weight_bytes() - plans[0].weight_bytes()))
+    }
+}
+
+/// The quickest run of each plan, in milliseconds.
+async fn best(executor: &mut Executor, plans: &[Plan; 2]) -> Result<[f64; 2]> {
+    for plan in plans {
+        executor.prepare(plan).await?;
+    }
+    let mut best = [f64::INFINITY; 2];
+    for run in 0..=RUNS {
+        for (index, plan) in plans.iter().enumerate() {
+            let started = Instant::now();
+            executor.run(index, plan, Step { position: 0, rows: 1 }, &[], true).await?;
+            if run > 0 {
+                best[index] = best[index].min(milliseconds(started));
+            }
+        }
+    }
+    Ok(best)
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::executor::Executor;
 use crate::cpu::{CpuExecutor, CpuVariant};
 use crate::error::{Code, Error, Result};
-use crate::gpu::{AdapterReport, Gpu, GpuExecutor, MAX_PICKS, PipelineText, buffer_bytes};
+use crate::gpu::{AdapterHints, AdapterReport, Gpu, GpuExecutor, MAX_PICKS, PipelineText, buffer_bytes};
 use crate::kernels::{CacheFormat, Picked, Rows, Step, Tile, Variant};
 use crate::models::{self, Architecture, Shape};
 use crate::plan::{
@@ -69,6 +69,11 @@ pub struct LoadOptions {
     pub tile: Option<Tile>,
     /// How the CPU computes, instead of the quickest way that it has.
     pub cpu_variant: Option<CpuVariant>,
+    /// What earlier loads measured ([`super::Engine::verdicts`]), where that can be kept: variants are
+    /// compared only there.
+    pub verdicts: Option<String>,
+    /// What the GPU's interface does not tell of the adapter.
+    pub adapter: AdapterHints,
     /// Whether kernels run one by one as models write them: slower, and the same answers.
     #[serde(skip)]
     pub unfused: bool,
@@ -85,7 +90,7 @@ pub struct LoadOptions {
 }
 
 /// Compiles pipelines, so that the GPU's interface has them when they are asked for; a failure is
-/// met then.
+/// met then. It may be asked twice for the same.
 #[derive(Clone)]
 pub struct CompileAhead(pub Rc<dyn Fn(Vec<PipelineText>) -> LocalFuture<'static, ()>>);
 
@@ -228,6 +233,11 @@ impl<'a> Planned<'a> {
         })
     }
 
+    /// The variants that may compute its products on such an adapter.
+    pub(super) fn variants(&self, adapter: &AdapterReport) -> impl Iterator<Item = Variant> {
+        Variant::ALL.into_iter().filter(|variant| variant.lacks(&adapter.features).is_none())
+    }
+
     /// Bytes by what they are for: the sum of the buffers that the GPU executor makes.
     pub(super) fn memory(&self) -> Memory {
         let planes = self.resources.matrices().iter().flat_map(planes);
@@ -317,10 +327,10 @@ impl<'a> Planned<'a> {
     pub(super) fn compile_ahead(
         &self,
         options: &LoadOptions,
-        executor: &Executor,
+        on_gpu: bool,
     ) -> Result<LocalFuture<'static, ()>> {
-        Ok(match (&options.compile_ahead, executor) {
-            (Some(CompileAhead(compile)), Executor::Gpu(_)) => {
+        Ok(match &options.compile_ahead {
+            Some(CompileAhead(compile)) if on_gpu => {
                 let kernels = self.all_plans().flat_map(|plan| &plan.kernels);
                 compile(PipelineText::of(kernels.map(|planned| &planned.kernel))?)
             }

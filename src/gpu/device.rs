@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::counted::Counting;
 use crate::error::{Code, Error, Result};
@@ -22,6 +22,8 @@ pub struct AdapterReport {
     pub name: String,
     /// The interface it is reached by, e.g. `vulkan` or `webgpu`.
     pub interface: String,
+    /// The driver and its version, or what else its speed goes by.
+    pub driver: String,
     /// `discrete`, `integrated`, `cpu`, …
     pub kind: String,
     /// Optional features it offers, by their WebGPU names.
@@ -37,6 +39,20 @@ impl AdapterReport {
     pub fn max_bound_bytes(&self) -> u64 {
         self.max_buffer_bytes.min(self.max_binding_bytes)
     }
+}
+
+/// What an adapter is and can, where the interface to it keeps that back, as it does in browsers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdapterHints {
+    /// Its own name.
+    pub name: Option<String>,
+    /// What its speed goes by besides.
+    pub driver: Option<String>,
+    /// What it is, such as `cpu`.
+    pub kind: Option<String>,
+    /// Optional features that every device of it has, by their WebGPU names.
+    pub features: Vec<String>,
 }
 
 /// What a buffer for so many bytes takes.
@@ -72,17 +88,21 @@ async fn adapter() -> Result<wgpu::Adapter> {
     adapter.map_err(|error| Error::new(Code::NoGpu, format!("no GPU adapter: {error}")))
 }
 
-fn report_of(adapter: &wgpu::Adapter) -> AdapterReport {
+fn report_of(adapter: &wgpu::Adapter, hints: &AdapterHints) -> AdapterReport {
     let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
     // Browsers may hide the name; the vendor or the driver says at least something.
-    let names = [info.name, info.driver_info, info.driver, info.vendor.to_string()];
+    let driver = format!("{} {}", info.driver, info.driver_info).trim().to_owned();
+    let hinted = hints.name.clone().unwrap_or_default();
+    let names = [hinted, info.name, info.driver_info, info.driver, info.vendor.to_string()];
+    let is_hinted = |name: &str| hints.features.iter().any(|hinted| hinted == name);
     AdapterReport {
         name: names.into_iter().find(|name| !name.is_empty()).unwrap_or_default(),
         interface: info.backend.to_string(),
-        kind: format!("{:?}", info.device_type).to_lowercase(),
+        driver: hints.driver.clone().unwrap_or(driver),
+        kind: hints.kind.clone().unwrap_or_else(|| format!("{:?}", info.device_type).to_lowercase()),
         features: OPTIONAL
             .iter()
-            .filter(|(_, feature)| features.contains(*feature))
+            .filter(|(name, feature)| features.contains(*feature) || is_hinted(name))
             .map(|(name, _)| (*name).to_owned())
             .collect(),
         max_buffer_bytes: limits.max_buffer_size,
@@ -92,12 +112,12 @@ fn report_of(adapter: &wgpu::Adapter) -> AdapterReport {
 
 impl Gpu {
     /// What adapter there is, without opening it; `no-gpu` if there is none.
-    pub async fn probe() -> Result<AdapterReport> {
-        Ok(report_of(&adapter().await?))
+    pub async fn probe(hints: &AdapterHints) -> Result<AdapterReport> {
+        Ok(report_of(&adapter().await?, hints))
     }
 
     /// Opens the fastest adapter with all its limits; `no-gpu` if there is none.
-    pub async fn open() -> Result<Self> {
+    pub async fn open(hints: &AdapterHints) -> Result<Self> {
         let adapter = adapter().await?;
         let wanted = OPTIONAL.iter().fold(wgpu::Features::empty(), |all, (_, feature)| all | *feature);
         let descriptor = wgpu::DeviceDescriptor {
@@ -133,7 +153,7 @@ impl Gpu {
                 Error::new(Code::DeviceLost, format!("the GPU device was lost: {reason:?} {message}")),
             );
         });
-        let report = report_of(&adapter);
+        let report = report_of(&adapter, hints);
         let (allocated_bytes, counting) = (Cell::new(0), Counting::default());
         Ok(Self { device, queue, report, allocated_bytes, counting, failure })
     }

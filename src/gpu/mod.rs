@@ -15,6 +15,6 @@ pub mod shader;
 mod upload;
 
 pub use counted::StepCounters;
-pub use device::{AdapterReport, Gpu, buffer_bytes};
+pub use device::{AdapterHints, AdapterReport, Gpu, buffer_bytes};
 pub use executor::{GpuExecutor, MAX_PICKS};
 pub use pipeline::PipelineText;

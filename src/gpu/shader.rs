@@ -9,12 +9,21 @@ use crate::kernels::{Import, shader_piece};
 
 /// The whole WGSL text of a kernel, its slots filled, over weights of that format.
 pub fn assemble(kernel_text: &str, slots: &[Import], format: Option<Format>) -> Result<String> {
-    let mut text = Assembly { slots, imported: Vec::new(), text: String::new() };
+    let mut text = Assembly { slots, imported: Vec::new(), text: header(slots).to_owned() };
     text.paste(kernel_text)?;
     if let Some(format) = format {
         text.paste(format.rules().shader())?;
     }
     Ok(text.text)
+}
+
+/// What browsers want said before anything else; naga knows neither line. Control flow is uniform wherever
+/// subgroups work together, which takes the constants to see.
+const SUBGROUPS: &str = "enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n";
+
+fn header(slots: &[Import]) -> &'static str {
+    let has_subgroups = slots.iter().any(|(_, file)| file.starts_with("subgroups/"));
+    if has_subgroups && cfg!(target_arch = "wasm32") { SUBGROUPS } else { "" }
 }
 
 struct Assembly<'a> {

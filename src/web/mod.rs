@@ -17,7 +17,9 @@ use serde_json::json;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
-use crate::engine::{CompileAhead, Engine, Event, LoadOptions, estimate as estimate_model, probe_gpu};
+use crate::engine::{
+    CompileAhead, Engine, Event, LoadOptions, Prepared, estimate as estimate_model, prepare, probe_gpu,
+};
 use crate::error::{Code, Error, Result};
 use crate::text::answer::Delta;
 
@@ -56,6 +58,37 @@ fn read_options(json: &str) -> Result<LoadOptions> {
     serde_json::from_str(json).map_err(|error| Error::invalid_request("options", error))
 }
 
+/// What compiles pipelines: a function that gets JSON and gives a promise.
+fn compile_ahead(function: Function) -> CompileAhead {
+    CompileAhead(Rc::new(move |texts| {
+        let begun = to_json(&texts).map(|json| function.call1(&JsValue::NULL, &json));
+        Box::pin(async move {
+            if let Ok(Ok(promise)) = begun.map(|begun| begun?.dyn_into::<Promise>()) {
+                // What failed is met again when the pipeline is asked for.
+                let _ = JsFuture::from(promise).await;
+            }
+        })
+    }))
+}
+
+/// What a load does before there are weights.
+#[wasm_bindgen(js_name = Prepared)]
+pub struct WebPrepared(Prepared);
+
+#[wasm_bindgen(js_class = Prepared)]
+impl WebPrepared {
+    /// Reads headers of `SourceFile`s, opens the GPU and begins to compile; for `Engine.load` with the
+    /// same `options`, or `free`.
+    pub fn of(files: Vec<JsValue>, options: &str, compile_ahead: Function) -> Promise {
+        let options = read_options(options);
+        promise(async move {
+            let compile_ahead = Some(self::compile_ahead(compile_ahead));
+            let options = LoadOptions { compile_ahead, ..options? };
+            Ok(WebPrepared(prepare(source::files(files)?, &options).await?).into())
+        })
+    }
+}
+
 /// A loaded model. Calls may overlap; work goes on in the order of the calls to `next`.
 #[wasm_bindgen(js_name = Engine)]
 pub struct WebEngine {
@@ -71,19 +104,12 @@ impl WebEngine {
         options: &str,
         on_progress: Function,
         compile_ahead: Function,
+        prepared: Option<WebPrepared>,
     ) -> Promise {
         let options = read_options(options);
         promise(async move {
-            let compile_ahead = CompileAhead(Rc::new(move |texts| {
-                let begun = to_json(&texts).map(|json| compile_ahead.call1(&JsValue::NULL, &json));
-                Box::pin(async move {
-                    if let Ok(Ok(promise)) = begun.map(|begun| begun?.dyn_into::<Promise>()) {
-                        // What failed is met again when the pipeline is asked for.
-                        let _ = JsFuture::from(promise).await;
-                    }
-                })
-            }));
-            let options = LoadOptions { compile_ahead: Some(compile_ahead), ..options? };
+            let compile_ahead = Some(self::compile_ahead(compile_ahead));
+            let options = LoadOptions { compile_ahead, ..options? };
             let files = source::files(files)?;
             let mut progress = |progress| {
                 if let Ok(json) = to_json(&progress) {
@@ -91,7 +117,8 @@ impl WebEngine {
                     let _ = on_progress.call1(&JsValue::NULL, &json);
                 }
             };
-            let engine = Engine::load(files, &options, &mut progress).await?;
+            let prepared = prepared.map(|prepared| prepared.0);
+            let engine = Engine::load_prepared(files, &options, prepared, &mut progress).await?;
             Ok(WebEngine { engine: Rc::new(RefCell::new(Some(engine))) }.into())
         })
     }
@@ -105,6 +132,11 @@ impl WebEngine {
     /// JSON: what was loaded and what it runs on.
     pub fn info(&self) -> Result<JsValue, JsValue> {
         self.with(|engine| to_json(&engine.info()))
+    }
+
+    /// What to give later loads as the option `verdicts`, if this one measured anything.
+    pub fn verdicts(&self) -> Result<Option<String>, JsValue> {
+        self.with(|engine| Ok(engine.verdicts().map(str::to_owned)))
     }
 
     /// Starts a request, given as JSON.
@@ -152,11 +184,12 @@ fn busy() -> Error {
     Error::invalid_request("engine", "a step is still running, wait for it")
 }
 
-/// JSON: what this browser offers, nothing loaded.
+/// JSON: what this browser offers, nothing loaded; of `options`, JSON, `adapter` counts.
 #[wasm_bindgen]
-pub fn capabilities() -> Promise {
-    promise(async {
-        match probe_gpu().await {
+pub fn capabilities(options: &str) -> Promise {
+    let options = read_options(options);
+    promise(async move {
+        match probe_gpu(&options?.adapter).await {
             Ok(report) => to_json(&json!({"webgpu": true, "adapter": report})),
             Err(error) => to_json(&json!({"webgpu": false, "adapter": null, "reason": error.message()})),
         }
@@ -168,7 +201,8 @@ pub fn capabilities() -> Promise {
 pub fn estimate(files: Vec<JsValue>, options: &str) -> Promise {
     let options = read_options(options);
     promise(async move {
-        let adapter = probe_gpu().await.ok();
-        to_json(&estimate_model(source::files(files)?, &options?, adapter.as_ref()).await?)
+        let options = options?;
+        let adapter = probe_gpu(&options.adapter).await.ok();
+        to_json(&estimate_model(source::files(files)?, &options, adapter.as_ref()).await?)
     })
 }

@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
-use tablm::gpu::Gpu;
+use tablm::gpu::{AdapterHints, Gpu};
 
 /// Opens the adapter, or fails the test; with `ALLOW_NO_GPU=1` says so and gives none.
 pub(crate) async fn gpu() -> Option<Rc<Gpu>> {
-    match Gpu::open().await {
+    match Gpu::open(&AdapterHints::default()).await {
         Ok(gpu) => {
             eprintln!("adapter: {} ({})", gpu.report.name, gpu.report.interface);
             Some(Rc::new(gpu))

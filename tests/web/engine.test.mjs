@@ -1,8 +1,9 @@
 // The package in Chromium: golden answers, sampling, queueing, aborts, memory.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
-import { allowNoGpu, cacheRoute, derivedRoutes, modelName, openHarness, readJson, readText } from "./support.mjs";
+import { allowNoGpu, cacheRoute, derived, derivedRoutes, modelName, openHarness, readJson, readText } from "./support.mjs";
 
 const MODEL = `/models/${modelName}`;
 /** Not `auto`, which does not take a software adapter where the CPU is quicker. */
@@ -55,7 +56,8 @@ describe("a loaded model", () => {
   let harness;
   before(async () => {
     harness = await openHarness();
-    await loadModel(harness, onGpu);
+    // Not only what suits the adapter: of all variants the one that leans most on what wgpu does not know.
+    await loadModel(harness, { ...onGpu, ...(!allowNoGpu && { variant: "quads" }) });
   });
   after(() => harness?.close());
 
@@ -69,6 +71,7 @@ describe("a loaded model", () => {
     else {
       assert.notEqual(info.device.backend, "cpu", "there is no adapter; set ALLOW_NO_GPU=1 to test without");
       assert.match(info.device.adapter, /[a-z]{3}/i);
+      assert.ok(info.device.features.includes("subgroups") && info.kernels.includes("matvec Q4_1 quads"), `${info.kernels}`);
     }
   });
 
@@ -215,12 +218,42 @@ const SMALL_GPU = `
   import "/tablm/worker.js";
 `;
 
+/** A worker that tells the server when the browser has compiled a pipeline. */
+const TELLING = `
+  const { createComputePipelineAsync } = GPUDevice.prototype;
+  GPUDevice.prototype.createComputePipelineAsync = async function (descriptor) {
+    const pipeline = await createComputePipelineAsync.call(this, descriptor);
+    await fetch("/compiled");
+    return pipeline;
+  };
+  import "/tablm/worker.js";
+`;
+
+/** Routes to a file whose end comes once a pipeline is compiled, or never. */
+function lateRoutes(path) {
+  // Longer than what is read for a header at first.
+  const bytes = Buffer.concat([readFileSync(path), Buffer.alloc(2 ** 20)]);
+  let compiled;
+  const isCompiled = new Promise((resolve) => (compiled = resolve));
+  const late = (end) => async (request, response) => {
+    response.writeHead(200, { "Content-Length": bytes.length, "Content-Type": "application/octet-stream" });
+    if (request.method === "HEAD") return response.end();
+    response.write(bytes.subarray(0, -100));
+    await end;
+    response.end(bytes.subarray(-100));
+  };
+  const noted = (request, response) => (compiled(), response.writeHead(204).end());
+  return { "/late/tiny.gguf": late(isCompiled), "/never/tiny.gguf": late(new Promise(() => {})), "/compiled": noted };
+}
+
 describe("other models", () => {
   let harness;
   before(async () => {
     const smallGpu = (request, response) => response.writeHead(200, { "Content-Type": "text/javascript" }).end(SMALL_GPU);
-    const derived = derivedRoutes(["tiny-Q4_K-256.gguf", "SmolLM2-135M-Instruct-BF16"]);
-    const routes = { ...cacheRoute(`models/${gemma.model.file}`), ...cacheRoute(HYBRID), "/small-gpu/worker.js": smallGpu, ...derived };
+    const telling = (request, response) => response.writeHead(200, { "Content-Type": "text/javascript" }).end(TELLING);
+    const late = lateRoutes(derived("tiny-Q4_K-256.gguf"));
+    const files = derivedRoutes(["tiny-Q4_K-256.gguf", "SmolLM2-135M-Instruct-BF16"]);
+    const routes = { ...cacheRoute(`models/${gemma.model.file}`), ...cacheRoute(HYBRID), "/small-gpu/worker.js": smallGpu, "/telling/worker.js": telling, ...late, ...files };
     harness = await openHarness({ routes });
     await harness.run(() => {
       window.ask = (model, content, tokens) =>
@@ -246,17 +279,45 @@ describe("other models", () => {
     for (const later of memory) assert.deepEqual(later, memory[0]);
   });
 
-  test("auto takes the quicker one, and says by what", async (t) => {
-    const { device, fallbackReason } = await harness.run(async ({ TabLM }) => {
-      const model = await TabLM.load("/derived/tiny-Q4_K-256.gguf");
-      const { info } = model;
-      await model.dispose();
-      return info;
+  test("auto takes the quicker one, says by what, and keeps that while it can be read", async (t) => {
+    const found = await harness.run(async ({ TabLM }) => {
+      const load = async () => {
+        const model = await TabLM.load("/derived/tiny-Q4_K-256.gguf");
+        await model.dispose();
+        return model.info;
+      };
+      const infos = [await load(), await load()];
+      const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("tablm");
+      const writer = await (await folder.getFileHandle("verdicts.json", { create: true })).createWritable();
+      await writer.write('{"verdict": [');
+      await writer.close();
+      return [...infos, await load()];
     });
-    t.diagnostic(JSON.stringify(device.predicted));
-    assert.equal(device.predicted === undefined, allowNoGpu);
-    const { gpu_token_ms: gpu, cpu_token_ms: cpu } = device.predicted ?? { gpu_token_ms: Infinity, cpu_token_ms: 0 };
-    assert.deepEqual([device.backend, fallbackReason !== undefined], gpu <= cpu ? ["gpu", false] : ["cpu", true]);
+    const all = found.map(({ device }) => device.predicted);
+    t.diagnostic(JSON.stringify(all));
+    assert.deepEqual(all.map((predicted) => predicted?.cached), allowNoGpu ? [undefined, undefined, undefined] : [false, true, false]);
+    if (!allowNoGpu) assert.ok(Math.abs(all[1].cpu_token_ms / all[0].cpu_token_ms - 1) < 1e-9, "the second is the first");
+    for (const { device, fallbackReason } of found) {
+      const { gpu_token_ms: gpu, cpu_token_ms: cpu } = device.predicted ?? { gpu_token_ms: Infinity, cpu_token_ms: 0 };
+      assert.deepEqual([device.backend, fallbackReason !== undefined], gpu <= cpu ? ["gpu", false] : ["cpu", true]);
+    }
+  });
+
+  // The server keeps the end of the file back until the browser has compiled something.
+  test("compiles while a model is downloaded, and lets go when that is aborted", { skip: allowNoGpu && "there is no GPU" }, async () => {
+    const found = await harness.run(async ({ TabLM }) => {
+      const options = { workerUrl: "/telling/worker.js", device: "webgpu" };
+      const model = await TabLM.load("/late/tiny.gguf", options);
+      const answer = await window.ask(model, "Hi", 2);
+      const { pipelines } = model.info;
+      await model.dispose();
+      const signal = AbortSignal.timeout(1000);
+      const aborted = await TabLM.load("/never/tiny.gguf", { ...options, signal }).catch(({ code }) => code);
+      const kept = (await TabLM.models.list()).filter(({ source }) => /(late|never)/.test(source));
+      return { tokens: answer.token_ids.length, pipelines, aborted, kept: kept.map(({ complete }) => complete) };
+    });
+    assert.ok(found.pipelines > 5 && found.tokens > 0, JSON.stringify(found));
+    assert.deepEqual([found.aborted, found.kept], ["aborted", [true]]);
   });
 
   test("a GPU that is too small is refused before a weight is read", { skip: allowNoGpu && "there is no GPU" }, async () => {

@@ -9,19 +9,32 @@ export interface SourceFile {
   readInto?(bytes: Uint8Array, offset: number): void;
 }
 
+/** Gets pipelines that will be asked for, JSON `[{label, code, constants, groups}]`; may compile them ahead. */
+export type CompileAhead = (json: string) => Promise<void>;
+
+/** What a load does before there are weights: an open GPU, and what was chosen. */
+export class Prepared {
+  private constructor();
+  /** Reads headers alone. For `Engine.load` with the same options, which takes it. */
+  static of(files: SourceFile[], options: string, compileAhead: CompileAhead): Promise<Prepared>;
+  free(): void;
+}
+
 /** One model with its executor and its conversation state. */
 export class Engine {
   private constructor();
-  /** `options`: JSON `{contextLength?, device?, quantise?}`; `onProgress`: JSON `{phase, loadedBytes, totalBytes, file}`. */
+  /** `options`: JSON `{contextLength?, device?, quantise?, …}`; `onProgress`: JSON `{phase, loadedBytes, totalBytes, file}`. */
   static load(
     files: SourceFile[],
     options: string,
     onProgress: (json: string) => void,
-    /** Gets the pipelines that will be asked for, JSON `[{label, code, constants, groups}]`; may compile them ahead. */
-    compileAhead: (json: string) => Promise<void>,
+    compileAhead: CompileAhead,
+    prepared?: Prepared,
   ): Promise<Engine>;
   /** JSON: architecture, parameters, contextLength, device, memory, step. */
   info(): string;
+  /** What to give later loads as the option `verdicts`, if this one measured anything. */
+  verdicts(): string | undefined;
   /** Starts a request, given as JSON. */
   begin(request: string): void;
   /** JSON `{"type":"token","text","reasoning","tool_calls"}` or `{"type":"done","finish_reason","usage","timings"}`. */
@@ -33,8 +46,8 @@ export class Engine {
   free(): void;
 }
 
-/** JSON: adapter, features, limits. */
-export function capabilities(): Promise<string>;
+/** JSON: adapter, features, limits; of the options, JSON, `adapter` counts. */
+export function capabilities(options: string): Promise<string>;
 
 /** JSON, from the headers alone. */
 export function estimate(files: SourceFile[], options: string): Promise<string>;

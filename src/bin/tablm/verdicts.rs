@@ -1,0 +1,25 @@
+//! What was measured of this machine's adapters, kept in the user's cache.
+
+use std::path::PathBuf;
+
+/// The engine keeps far less: a longer file is none of its own.
+const BYTES_MAX: usize = 1 << 16;
+
+fn path() -> Option<PathBuf> {
+    let own = std::env::var_os("TABLM_CACHE").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let folder = own.or_else(|| Some(std::env::home_dir()?.join(".cache").join("tablm")));
+    folder.map(|folder| folder.join("verdicts.json"))
+}
+
+/// What is kept, empty at first; none where nothing can be.
+pub(crate) fn read() -> Option<String> {
+    let text = std::fs::read_to_string(path()?).unwrap_or_default();
+    Some(if text.len() <= BYTES_MAX { text } else { String::new() })
+}
+
+/// Keeps what a load measured. If it cannot be, the next load measures again.
+pub(crate) fn keep(text: &str) {
+    let Some(path) = path() else { return };
+    let folder = path.parent().map(std::fs::create_dir_all);
+    let _ = folder.and_then(|_| std::fs::write(&path, text).ok());
+}
