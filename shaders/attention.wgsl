@@ -15,6 +15,7 @@ override Q_STRIDE: u32;
 override Y_STRIDE: u32;
 override GROUP: u32; // query heads of a key/value head
 override PARTS: u32; // 1 or 2; PARTS · QUADS is at most 64
+override LONE: u32; // 1 if the second part has one query only
 override SCALE: f32;
 override SOFTCAP: f32;
 
@@ -64,6 +65,12 @@ fn part(kv: u32, index: u32, first: u32, lane: u32) -> Part {
     );
     let end = step.position + rows + 1u;
     return Part(first, oldest, end, vec4<f32>(NONE), vec4<f32>(), mat4x4<f32>());
+}
+
+// A quad of the second part's first query.
+fn lone_query(quad: u32) -> vec4<f32> {
+    let i = QUADS + quad;
+    return vec4<f32>(queries[i][0].x, queries[i][1].x, queries[i][2].x, queries[i][3].x);
 }
 
 fn capped(score: f32) -> f32 {
@@ -160,7 +167,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var i = 0u; i < QUADS; i++) {
             let k = mat4x4<f32>(key(p.x, kv + i), key(p.y, kv + i), key(p.z, kv + i), key(p.w, kv + i));
             scores_a += queries[i] * k;
-            if (PARTS > 1u) {
+            if (LONE == 1u) {
+                let lone = lone_query(i) * k;
+                scores_b[0].x += lone.x;
+                scores_b[1].x += lone.y;
+                scores_b[2].x += lone.z;
+                scores_b[3].x += lone.w;
+            } else if (PARTS > 1u) {
                 scores_b += queries[QUADS + i] * k;
             }
         }
@@ -182,7 +195,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let w = tile_weights[i];
             a.total += w;
             a.sums += outer(w, v);
-            if (PARTS > 1u) {
+            if (LONE == 1u) {
+                let u = tile_weights[4u * QUADS + i].x;
+                b.total.x += u;
+                b.sums[0].x += u * v.x;
+                b.sums[1].x += u * v.y;
+                b.sums[2].x += u * v.z;
+                b.sums[3].x += u * v.w;
+            } else if (PARTS > 1u) {
                 let u = tile_weights[4u * QUADS + i];
                 b.total += u;
                 b.sums += outer(u, v);

@@ -203,6 +203,8 @@ impl KernelRules for Attention {
             ("Y_STRIDE", self.y.stride.into()),
             ("GROUP", self.group().into()),
             ("PARTS", self.parts().into()),
+            // One more than a part is what Nemotron's models have.
+            ("LONE", (self.max_splits > 1 && self.parts() == 2 && self.group() == 5).into()),
             ("SCALE", self.shape.scale.into()),
             ("SOFTCAP", self.shape.softcap.unwrap_or(0.0).into()),
             ("KV_WIDTH", self.keys.rows.width.into()),
