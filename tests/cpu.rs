@@ -41,7 +41,8 @@ fn bound(format: Format) -> f64 {
         // Scales that are products, or of many digits, are rounded to half precision.
         Format::Q4_K | Format::Q5_K | Format::Q6_K | Format::MLX(_) => 1e-6,
         // Levels that are no whole numbers.
-        Format::T4 | Format::F8_E4M3 => 1e-3,
+        Format::T4 => 1e-4,
+        Format::F8_E4M3 => 1e-3,
         _ => 1e-11,
     }
 }

@@ -5,16 +5,17 @@
 
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256,
-    _mm256_cvtepi32_ps, _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_madd_epi16, _mm256_maddubs_epi16,
-    _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps,
-    _mm256_setzero_si256, _mm256_sign_epi8, _mm256_srli_epi16, _mm256_xor_si256,
+    _mm256_broadcastsi128_si256, _mm256_cvtepi32_ps, _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_madd_epi16,
+    _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32,
+    _mm256_set1_ps, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_sign_epi8, _mm256_srli_epi16,
+    _mm256_xor_si256,
 };
 
 use bytemuck::must_cast;
 
-use super::inputs::Inputs;
+use super::inputs::{InputBlock, Inputs};
 use super::packed::{Halves, Line, PANEL, Packed};
-use super::tile::products;
+use super::tile::{CUBES, curves_of_rows, products};
 use super::vectors::vectors;
 use crate::formats::Integers;
 
@@ -109,4 +110,17 @@ fn mul_add(a: Floats, b: Floats, c: Floats) -> Floats {
 #[inline]
 fn store(floats: Floats) -> [f32; PANEL] {
     must_cast(floats)
+}
+
+#[target_feature(enable = "avx2,f16c,fma")]
+#[inline]
+fn lookup(table: &[u8; 16], quads: Quads) -> Quads {
+    let table = _mm256_broadcastsi128_si256(must_cast(*table));
+    [_mm256_shuffle_epi8(table, quads[0]), _mm256_shuffle_epi8(table, quads[1])]
+}
+
+#[target_feature(enable = "avx2,f16c,fma")]
+#[inline]
+fn rows_of(numbers: [f32; PANEL]) -> Floats {
+    must_cast(numbers)
 }

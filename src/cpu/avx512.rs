@@ -1,15 +1,16 @@
 //! Panels with AVX-512 and its dot products of bytes: a register holds four columns of all rows.
 
 use std::arch::x86_64::{
-    __m512, __m512i, _mm512_and_si512, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32,
-    _mm512_fmadd_ps, _mm512_mul_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_srli_epi16,
+    __m512, __m512i, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_cvtepi32_ps, _mm512_cvtph_ps,
+    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_mul_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_shuffle_epi8, _mm512_srli_epi16,
 };
 
 use bytemuck::must_cast;
 
-use super::inputs::Inputs;
+use super::inputs::{InputBlock, Inputs};
 use super::packed::{Halves, Line, PANEL, Packed};
-use super::tile::products;
+use super::tile::{CUBES, curves_of_rows, products};
 use super::vectors::vectors;
 use crate::formats::Integers;
 
@@ -82,4 +83,16 @@ fn mul_add(a: Floats, b: Floats, c: Floats) -> Floats {
 #[inline]
 fn store(floats: Floats) -> [f32; PANEL] {
     must_cast(floats)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn lookup(table: &[u8; 16], quads: Quads) -> Quads {
+    _mm512_shuffle_epi8(_mm512_broadcast_i32x4(must_cast(*table)), quads)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn rows_of(numbers: [f32; PANEL]) -> Floats {
+    must_cast(numbers)
 }

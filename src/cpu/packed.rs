@@ -5,7 +5,7 @@
 //! columns of sixteen rows each: quants of four bits as four lines, columns `4k ..` in the low and
 //! `16 + 4k ..` in the high nibbles of line `k`; of eight bits as eight lines. Its scales are halves,
 //! one a row: a line of scales, or one for each half of the columns, then one of offsets where there
-//! are any. They are relative to a power of two, one a row: so sixteen bits are enough for every
+//! are any; or curves, where quants are bent. They are relative to a power of two, one a row: so sixteen bits are enough for every
 //! format.
 
 use bytemuck::{Pod, Zeroable};
@@ -13,7 +13,7 @@ use half::f16;
 
 use super::no_room;
 use crate::error::Result;
-use crate::formats::{Format, IntegerUnit, Integers, UNIT};
+use crate::formats::{Curve, Format, IntegerUnit, Integers, UNIT};
 
 /// Rows of a panel.
 pub(crate) const PANEL: usize = 16;
@@ -27,7 +27,7 @@ const EXPONENT: i32 = 14;
 #[repr(C, align(64))]
 pub(crate) struct Line(pub(crate) [u8; PANEL * QUAD]);
 
-/// A number in half precision for each row of a panel.
+/// A number in half precision for each row of a panel, or a curve.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(32))]
 pub(crate) struct Halves(pub(crate) [u16; PANEL]);
@@ -86,7 +86,8 @@ impl Packed {
 
     /// Lines of scales and offsets of a block.
     pub(crate) fn block_scales(&self) -> usize {
-        UNIT / self.integers.group + usize::from(self.integers.zero.is_none())
+        let has_offsets = self.integers.zero.is_none() && !self.integers.is_bent;
+        UNIT / self.integers.group + usize::from(has_offsets)
     }
 
     /// Blocks of a panel.
@@ -109,7 +110,7 @@ impl Packed {
         let (panel, lane) = (self.filled / PANEL, self.filled % PANEL);
         let greatest = units.iter().flat_map(|unit| [unit.scales[0], unit.scales[1], unit.offset]);
         let greatest = greatest.fold(0.0f32, |greatest, number| greatest.max(number.abs()));
-        let exponent = if greatest > 0.0 { (greatest.to_bits() >> 23) as i32 - 127 } else { 0 };
+        let exponent = if greatest > 0.0 { (greatest.to_bits() >> 23) as i32 - 127 } else { EXPONENT };
         let (factor, over) = (power_of_two(exponent - EXPONENT), power_of_two(EXPONENT - exponent));
         self.factors[panel][lane] = factor;
         let (block_lines, block_scales, blocks) = (self.block_lines(), self.block_scales(), self.blocks());
@@ -121,6 +122,9 @@ impl Packed {
             let numbers = unit.scales[..groups].iter().chain([&unit.offset]);
             for (halves, number) in scales.iter_mut().zip(numbers) {
                 halves.0[lane] = f16::from_f32(number * over).to_bits();
+            }
+            if self.integers.is_bent {
+                scales[0].0[lane] = unit.curve.0;
             }
             let (low, high) = unit.quants.split_at(if block_lines == 4 { UNIT / 2 } else { UNIT });
             for (line, quad) in lines.iter_mut().zip(low.chunks_exact(QUAD)) {
@@ -144,6 +148,7 @@ impl Packed {
         let scales = self.scales[panel * blocks * block_scales..].chunks_exact(block_scales);
         let zero = f32::from(self.integers.zero.unwrap_or(0));
         for (weights, (lines, scales)) in weights.chunks_mut(UNIT).zip(lines.zip(scales)) {
+            let [scale, bend, shift] = Curve(scales[0].0[lane]).numbers();
             let number = |index: usize| f16::from_bits(scales[index].0[lane]).to_f32() * factor;
             let offset = if self.integers.zero.is_none() { number(block_scales - 1) } else { 0.0 };
             for (column, weight) in weights.iter_mut().enumerate() {
@@ -152,7 +157,11 @@ impl Packed {
                     4 => (byte >> (column / (UNIT / 2) * 4)) & 15,
                     _ => byte,
                 };
-                *weight = number(column / self.integers.group) * (f32::from(quant) - zero) + offset;
+                let u = f32::from(quant) - 7.5;
+                *weight = match self.integers.is_bent {
+                    true => scale * (u + bend * u * u * u + shift),
+                    false => number(column / self.integers.group) * (f32::from(quant) - zero) + offset,
+                };
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Panels without instructions of any particular processor: loops that a compiler can turn into vectors.
 
-use super::inputs::Inputs;
+use super::inputs::{InputBlock, Inputs};
 use super::packed::{Halves, Line, PANEL, Packed, QUAD};
-use super::tile::products;
+use super::tile::{CUBES, curves_of_rows, products};
 use super::vectors::vectors;
 use crate::formats::Integers;
 
@@ -76,4 +76,14 @@ fn mul_add(a: Floats, b: Floats, mut c: Floats) -> Floats {
 #[inline(always)]
 fn store(floats: Floats) -> [f32; PANEL] {
     floats
+}
+
+#[inline(always)]
+fn lookup(table: &[u8; 16], quads: Quads) -> Quads {
+    quads.map(|nibble| table[usize::from(nibble & 15)])
+}
+
+#[inline(always)]
+fn rows_of(numbers: [f32; PANEL]) -> Floats {
+    numbers
 }

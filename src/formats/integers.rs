@@ -12,17 +12,19 @@ pub struct Integers {
     pub zero: Option<u8>,
     /// Weights that share a scale: 32, or 16 in a format without offsets.
     pub group: usize,
+    /// Whether the quants are T4's, on a curve of their own in each unit.
+    pub is_bent: bool,
 }
 
 impl Integers {
     /// Sixteen levels.
     pub(super) const fn nibbles(zero: Option<u8>) -> Option<Self> {
-        Some(Self { bits: 4, zero, group: UNIT })
+        Some(Self { bits: 4, zero, group: UNIT, is_bent: false })
     }
 
     /// More of them.
     pub(super) const fn bytes(zero: Option<u8>) -> Option<Self> {
-        Some(Self { bits: 8, zero, group: UNIT })
+        Some(Self { bits: 8, zero, group: UNIT, is_bent: false })
     }
 }
 
@@ -35,17 +37,33 @@ pub struct IntegerUnit {
     pub scales: [f32; 2],
     /// Its offset.
     pub offset: f32,
+    /// Its curve, instead of those, where quants are bent.
+    pub curve: Curve,
+}
+
+/// A curve of T4: `scale · (u + bend · u³ + shift)` with `u = quant − 7.5`, as it is stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Curve(pub u16);
+
+impl Curve {
+    /// Scale, bend and shift. Every curve is finite.
+    #[inline(always)]
+    pub fn numbers(self) -> [f32; 3] {
+        let bits = u32::from(self.0);
+        let scale = f32::from_bits((103 << 23) + ((bits >> 8) << 20));
+        [scale, (bits & 7) as f32 / 256.0, ((bits >> 3) & 31) as f32 / 4.0 - 4.0]
+    }
 }
 
 impl IntegerUnit {
     /// No weights.
-    pub const ZERO: Self = Self { quants: [0; UNIT], scales: [0.0; 2], offset: 0.0 };
+    pub const ZERO: Self = Self { quants: [0; UNIT], scales: [0.0; 2], offset: 0.0, curve: Curve(0) };
     /// The zero of [`IntegerUnit::rounded`].
     pub(super) const MIDDLE: u8 = 128;
 
     /// A unit whose weights share a scale.
     pub(super) fn new(quants: [u8; UNIT], scale: f32, offset: f32) -> Self {
-        Self { quants, scales: [scale; 2], offset }
+        Self { quants, scales: [scale; 2], offset, curve: Curve(0) }
     }
 
     /// The nearest of 255 levels between the greatest weight and its opposite: for formats whose

@@ -23,7 +23,7 @@ mod q6_k;
 mod q8_0;
 mod t4;
 
-pub use integers::{IntegerUnit, Integers};
+pub use integers::{Curve, IntegerUnit, Integers};
 pub use mlx::{Mlx, MlxScales};
 
 /// How the weights of a tensor are stored in the model file.

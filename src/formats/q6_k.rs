@@ -68,7 +68,7 @@ impl WeightFormat for Q6K {
     }
 
     fn integers(&self) -> Option<Integers> {
-        Some(Integers { bits: 8, zero: Some(32), group: 16 })
+        Some(Integers { bits: 8, zero: Some(32), group: 16, is_bent: false })
     }
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {

@@ -13,7 +13,7 @@
 //! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`): heads, two
 //! a word.
 
-use super::{IntegerUnit, Integers, WeightFormat, bits};
+use super::{Curve, IntegerUnit, Integers, WeightFormat, bits};
 
 const BYTES: usize = 18;
 const WEIGHTS: usize = 32;
@@ -219,14 +219,13 @@ impl WeightFormat for T4 {
     }
 
     fn integers(&self) -> Option<Integers> {
-        Integers::bytes(Some(IntegerUnit::MIDDLE))
+        Some(Integers { bits: 4, zero: None, group: WEIGHTS, is_bent: true })
     }
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {
         for (unit, block) in units.iter_mut().zip(stored.chunks_exact(BYTES)) {
-            let mut weights = [0.0; WEIGHTS];
-            self.dequantise_row(block, &mut weights);
-            *unit = IntegerUnit::rounded(&weights);
+            unit.quants = bits::nibbles(&block[2..]);
+            unit.curve = Curve(u16::from_le_bytes([block[0], block[1]]));
         }
     }
 

@@ -87,10 +87,10 @@ impl CacheRows {
         match self.format {
             CacheFormat::F32 => numbers.copy_from_slice(&words[first..][..numbers.len()]),
             CacheFormat::F16 => {
-                for (pair, word) in numbers.chunks_exact_mut(2).zip(&words[first / 2..]) {
-                    let bits = word.to_bits();
-                    pair[0] = half(bits);
-                    pair[1] = half(bits >> 16);
+                // In pairs, the first in the lower half of a word: one after another in memory.
+                let halves: &[u16] = bytemuck::cast_slice(words);
+                for (number, bits) in numbers.iter_mut().zip(&halves[first..]) {
+                    *number = half(u16::from_le(*bits).into());
                 }
             }
             CacheFormat::Q8 => {

@@ -133,7 +133,11 @@ impl Epilogue {
                     *y = residual + output;
                 }
             }
-            Epilogue::Heads(heads) => heads.finish(memory, &mut y[start..], step.position + row, outputs),
+            Epilogue::Heads(heads) => {
+                // Queries are first in their tensor; keys and values are not, and have no place here.
+                let start = product.y.start(row).min(y.len());
+                heads.finish(memory, &mut y[start..], step.position + row, outputs);
+            }
         });
         if let Epilogue::AddSquares { weighted, .. } = self {
             weighted.write(memory, y, row, together);
