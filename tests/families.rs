@@ -11,7 +11,7 @@ use common::cache;
 use common::engines::{devices, greedy, load};
 use tablm::cpu::CpuVariant;
 use tablm::engine::{DeviceChoice, Engine, LoadOptions, Prompt, normalised_error};
-use tablm::kernels::{CacheFormat, Variant};
+use tablm::kernels::{CacheFormat, Tile, Variant};
 use tablm::weights::quantise::Target;
 
 /// Lengths of the prompts, as in specs.py: around a chunk, and eight chunks and one more.
@@ -168,22 +168,27 @@ fn check(family: &str) {
     });
 }
 
-/// The ids of the shortest way, by every variant of the products of one token.
+/// The ids of the shortest way, by every variant of the products of one token and every tile of those
+/// of many.
 #[test]
-fn every_variant_of_matvec() {
+fn every_variant_and_tile() {
     pollster::block_on(async {
         let Some(gpu) = common::gpu().await else { return };
-        let variants = Variant::ALL.into_iter().filter(|it| it.lacks(&gpu.report.features).is_none());
-        for (family, variant) in variants.flat_map(|variant| [("llama", variant), ("nemotron_h", variant)]) {
+        let features = &gpu.report.features;
+        let variants = Variant::ALL.into_iter().filter(|it| it.lacks(features).is_none());
+        let tiles: Vec<_> = Tile::ALL.into_iter().filter(|it| it.lacks(features).is_none()).collect();
+        let forms = variants.zip(tiles.into_iter().cycle());
+        for (family, (variant, tile)) in forms.flat_map(|form| [("llama", form), ("nemotron_h", form)]) {
             let model = &references(family)[0];
             let options = LoadOptions {
                 device: DeviceChoice::Gpu,
                 context_length: Some(600),
                 variant: Some(variant),
+                tile: Some(tile),
                 ..LoadOptions::default()
             };
             let mut engine = load(&model.folder(), options).await;
-            model.check_greedy(&mut engine, &format!("{family} {}", variant.name())).await;
+            model.check_greedy(&mut engine, &format!("{family} {} {}", variant.name(), tile.name())).await;
         }
     });
 }

@@ -60,11 +60,12 @@ pub(crate) fn tiles(gpu: &Gpu) -> impl Iterator<Item = Tile> {
 #[test]
 fn matmul() {
     with_gpu(async |gpu| {
-        for tile in tiles(&gpu) {
+        // Formats are nothing to how inputs are loaded, which is all that the third tile differs in.
+        for tile in [Tile::Staged, Tile::Registers] {
             for format in Format::ALL {
                 let all = columns(format);
                 // What differs between tiles does not depend on the columns.
-                let some = if tile == Tile::default() { &all[..] } else { &all[2..3] };
+                let some = if tile == Tile::Staged { &all[..] } else { &all[2..3] };
                 for (i, columns) in some.iter().enumerate() {
                     // The tiles' edges do not depend on the format; what to compile should be little.
                     let rows = [5, 31, 32, 33, 65][i % 5];
@@ -83,13 +84,12 @@ fn matmul() {
 fn matmul_of_any_rows() {
     with_gpu(async |gpu| {
         for tile in tiles(&gpu) {
-            for rows in [5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 36, 63, 64, 65, 70, 127, 128, 129, 130] {
-                for outputs in [1, 65, 520] {
-                    let name = format!("matmul {} {outputs}x64, {rows} rows", tile.name());
-                    let mut case = project(&name, Format::Q4_1, outputs, 64, rows, 1 << 27);
-                    case.tile = tile;
-                    case.check(&gpu).await;
-                }
+            for (i, rows) in [5, 7, 8, 9, 16, 17, 32, 33, 63, 64, 65, 70, 130].into_iter().enumerate() {
+                let outputs = [520, 1, 65, 129][i % 4];
+                let name = format!("matmul {} {outputs}x64, {rows} rows", tile.name());
+                let mut case = project(&name, Format::Q4_1, outputs, 64, rows, 1 << 27);
+                case.tile = tile;
+                case.check(&gpu).await;
             }
             let mut case = project("matmul of plain weights", Format::F32, 65, 33, 130, 1 << 27);
             case.tile = tile;
