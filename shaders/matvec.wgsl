@@ -15,7 +15,7 @@
 //   that owns a quad has its sums.
 // The variant is how lanes work together:
 //   input_place(lane): which part of inputs this lane loads, where lanes share that;
-//   load_unit(i, place): the unit of inputs from x[i] on;
+//   load_unit(i, place): the unit of inputs from x[i] on, as lib/products or what takes its place has it;
 //   total(lane, part): called once, by the whole workgroup; the parts of a quad's lanes summed, for
 //   the first of them.
 #import lib/weights32
@@ -52,7 +52,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var part = Part(vec4<f32>(), input_share(group.y, slot));
     for (var unit = slot; unit * 32u < COLUMNS; unit += LANES) {
         let v = load_unit(row + unit * 8u, place);
-        part.sums += unit_scale(unit) * vec4<f32>(
+        part.sums += (unit_scale(unit) * v.scale) * vec4<f32>(
             dot32(rows.x, unit, v),
             dot32(rows.y, unit, v),
             dot32(rows.z, unit, v),

@@ -11,7 +11,7 @@ use common::cache;
 use common::engines::{devices, greedy, load};
 use tablm::cpu::CpuVariant;
 use tablm::engine::{DeviceChoice, Engine, LoadOptions, Prompt, log_probability, normalised_error};
-use tablm::kernels::CacheFormat;
+use tablm::kernels::{CacheFormat, Variant};
 
 /// Two logits this close may change places.
 const TIE: f32 = 1e-3;
@@ -174,6 +174,48 @@ fn inputs_of_eight_bits_stay_near_the_reference() {
         let (found, expected) = perplexity(&mut engine, &golden).await;
         println!("perplexity {found:.4}, reference {expected}");
         assert!((found / expected - 1.0).abs() < 7e-3, "perplexity {found} instead of {expected}");
+    });
+}
+
+/// Log-probabilities of the paragraph's first tokens, read so few at a time that products are of few rows,
+/// by the variants that round inputs: how far they are off, and what is allowed.
+#[test]
+fn variants_that_round_stay_close() {
+    // On the average, at most, and in perplexity; three times what was seen.
+    let bounds = |variant| match variant {
+        Variant::Half => [1e-2, 3e-2, 1e-3],
+        // 1.3e-2, 9.3e-2 and 6e-4 by pairs over the whole paragraph.
+        _ => [0.05, 0.3, 2.5e-2],
+    };
+    pollster::block_on(async {
+        let Some(gpu) = common::gpu().await else { return };
+        let golden = golden();
+        let tokens = &ids(&golden["paragraph"]["ids"])[..33];
+        let expected = golden["hf_f32"]["paragraph"]["nll"].as_array().unwrap();
+        let expected: Vec<f64> =
+            expected[..tokens.len() - 1].iter().map(|nll| nll.as_f64().unwrap()).collect();
+        let rounding = Variant::ALL.into_iter().filter(|variant| *variant != variant.exact());
+        for variant in rounding.filter(|variant| variant.lacks(&gpu.report.features).is_none()) {
+            let options = LoadOptions {
+                device: DeviceChoice::Gpu,
+                context_length: Some(64),
+                chunk: Some(4),
+                all_logits: true,
+                variant: Some(variant),
+                ..LoadOptions::default()
+            };
+            let mut engine = load(&cache::smollm2(), options).await;
+            let logits = engine.logits(&tokens[..tokens.len() - 1]).await.unwrap();
+            let rows = logits.chunks(engine.info().vocabulary_size as usize).zip(&tokens[1..]);
+            let found: Vec<f64> = rows.map(|(row, token)| -log_probability(row, *token).unwrap()).collect();
+            let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+            let off: Vec<f64> = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).collect();
+            let perplexity = (mean(&found) - mean(&expected)).exp() - 1.0;
+            let errors = [mean(&off), off.iter().copied().fold(0.0, f64::max), perplexity.abs()];
+            println!("{}: {errors:?}", variant.name());
+            let is_close = errors.iter().zip(bounds(variant)).all(|(error, bound)| *error < bound);
+            assert!(is_close, "{}: {errors:?}, bounds {:?}", variant.name(), bounds(variant));
+        }
     });
 }
 

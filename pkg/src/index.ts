@@ -31,7 +31,7 @@ export type * from "./types.js";
 /** How long a worker may take to tidy up after an abort before it is ended. */
 const ABORT_GRACE_MS = 2000;
 
-const VARIANTS: readonly Variant[] = ["together", "wide", "subgroups", "alone", "quads"];
+const VARIANTS: readonly Variant[] = ["together", "wide", "subgroups", "half", "packed", "alone", "quads", "pairs"];
 const CPU_VARIANTS: readonly CpuVariant[] = ["exact", "portable"];
 const TILES: readonly Tile[] = ["staged", "registers", "quads"];
 

@@ -13,7 +13,7 @@ export type KvFormat = "f32" | "f16" | "q8";
 export type Tile = "staged" | "registers" | "quads";
 
 /** How lanes work together on a product of one row. */
-export type Variant = "together" | "wide" | "subgroups" | "alone" | "quads";
+export type Variant = "together" | "wide" | "subgroups" | "half" | "packed" | "alone" | "quads" | "pairs";
 
 /** How the CPU computes: by the meaning of each kernel, or with inputs of products in eight bits. */
 export type CpuVariant = "exact" | "portable";

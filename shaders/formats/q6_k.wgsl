@@ -44,12 +44,12 @@ fn weights32(row: u32, unit: u32) -> Weights32 {
 
 fn dot32(row: u32, unit: u32, v: Inputs32) -> f32 {
     let w = q6_k_unit(row, unit);
-    let p = w.pairs.x;
-    let r = w.pairs.y;
-    let low = dot(q6_k_quad(w.q.x, p << 4u), v.x0) + dot(q6_k_quad(w.q.x >> 4u, p << 2u), v.x1)
-        + dot(q6_k_quad(w.q.y, p), v.x2) + dot(q6_k_quad(w.q.y >> 4u, p >> 2u), v.x3);
-    let high = dot(q6_k_quad(w.q.z, r << 4u), v.x4) + dot(q6_k_quad(w.q.z >> 4u, r << 2u), v.x5)
-        + dot(q6_k_quad(w.q.w, r), v.x6) + dot(q6_k_quad(w.q.w >> 4u, r >> 2u), v.x7);
-    let products = w.scales * (vec2<f32>(low, high) - 32.0 * v.sums);
+    let low = w.q & vec4<u32>(0x0f0f0f0fu);
+    let high = (w.q >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu);
+    let p = vec4<u32>(w.pairs.x << 4u, w.pairs.x << 2u, w.pairs.x, w.pairs.x >> 2u) & vec4<u32>(0x30303030u);
+    let r = vec4<u32>(w.pairs.y << 4u, w.pairs.y << 2u, w.pairs.y, w.pairs.y >> 2u) & vec4<u32>(0x30303030u);
+    let a = vec4<u32>(low.x, high.x, low.y, high.y) | p;
+    let b = vec4<u32>(low.z, high.z, low.w, high.w) | r;
+    let products = w.scales * (dot_bytes(a, b, v) - 32.0 * v.sums);
     return products.x + products.y;
 }

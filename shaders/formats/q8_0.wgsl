@@ -27,9 +27,5 @@ fn dot32(row: u32, unit: u32, v: Inputs32) -> f32 {
     let a = plane_quants[at];
     let b = plane_quants[at + 1u];
     let scale = weights_half(plane_scales[row * ((units + 1u) / 2u) + unit / 2u], unit & 1u);
-    let products = dot(q8_0_quad(a.x), v.x0) + dot(q8_0_quad(a.y), v.x1)
-        + dot(q8_0_quad(a.z), v.x2) + dot(q8_0_quad(a.w), v.x3)
-        + dot(q8_0_quad(b.x), v.x4) + dot(q8_0_quad(b.y), v.x5)
-        + dot(q8_0_quad(b.z), v.x6) + dot(q8_0_quad(b.w), v.x7);
-    return scale * (products - 128.0 * (v.sums.x + v.sums.y));
+    return scale * dot_signed(a, b, v);
 }

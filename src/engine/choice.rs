@@ -94,7 +94,8 @@ impl Choice {
         let (Some(gpu), Some(sample)) = (&gpu, Sample::of(planned)) else { return Ok(settled(gpu)) };
         let mut variants = vec![planned.variant];
         if options.variant.is_none() && options.verdicts.is_some() {
-            variants.extend(planned.variants(&gpu.report).filter(|it| *it != planned.variant));
+            let others = planned.variants(&gpu.report).filter(|it| *it != planned.variant);
+            variants.extend(others.filter(|it| it.of(sample.format) == *it));
         }
         let asks_cpu =
             options.device == DeviceChoice::Auto && planned.memory().weights_bytes <= CPU_BYTES_MAX;

@@ -83,6 +83,11 @@ pub trait WeightFormat: Sync {
     /// Whether no scale (float formats: no value) of one stored row is NaN or infinite. Looks at
     /// those alone, so it is cheap enough to run while weights stream in.
     fn is_finite(&self, stored: &[u8]) -> bool;
+    /// Bits of a weight where weights are whole numbers times a scale, plus a number for several, so that
+    /// products are those of `shaders/lib/products.wgsl` and can be computed in other numbers than f32.
+    fn quant_bits(&self) -> Option<u32> {
+        None
+    }
     /// Values of the `override`s that the shader declares, all of them.
     fn constants(&self) -> Vec<(&'static str, f64)> {
         Vec::new()

@@ -58,6 +58,10 @@ impl WeightFormat for Q4_1 {
         bits::halves_are_finite(stored, BYTES, [0, 2])
     }
 
+    fn quant_bits(&self) -> Option<u32> {
+        Some(4)
+    }
+
     fn shader(&self) -> &'static str {
         include_str!("../../shaders/formats/q4_1.wgsl")
     }

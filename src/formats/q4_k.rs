@@ -136,6 +136,10 @@ impl WeightFormat for Q4K {
         bits::halves_are_finite(stored, BYTES, [0, 2])
     }
 
+    fn quant_bits(&self) -> Option<u32> {
+        Some(4)
+    }
+
     fn shader(&self) -> &'static str {
         include_str!("../../shaders/formats/q4_k.wgsl")
     }

@@ -63,6 +63,10 @@ impl WeightFormat for Q5_0 {
         bits::halves_are_finite(stored, BYTES, [0])
     }
 
+    fn quant_bits(&self) -> Option<u32> {
+        Some(5)
+    }
+
     fn shader(&self) -> &'static str {
         include_str!("../../shaders/formats/q5_0.wgsl")
     }

@@ -81,6 +81,10 @@ impl WeightFormat for Q5K {
         bits::halves_are_finite(stored, BYTES, [0, 2])
     }
 
+    fn quant_bits(&self) -> Option<u32> {
+        Some(5)
+    }
+
     fn shader(&self) -> &'static str {
         include_str!("../../shaders/formats/q5_k.wgsl")
     }

@@ -113,6 +113,10 @@ impl WeightFormat for Q6K {
         bits::halves_are_finite(stored, BYTES, [D_AT])
     }
 
+    fn quant_bits(&self) -> Option<u32> {
+        Some(6)
+    }
+
     fn shader(&self) -> &'static str {
         include_str!("../../shaders/formats/q6_k.wgsl")
     }

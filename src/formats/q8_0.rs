@@ -86,6 +86,10 @@ impl WeightFormat for Q8_0 {
         bits::halves_are_finite(stored, BYTES, [0])
     }
 
+    fn quant_bits(&self) -> Option<u32> {
+        Some(8)
+    }
+
     fn shader(&self) -> &'static str {
         include_str!("../../shaders/formats/q8_0.wgsl")
     }

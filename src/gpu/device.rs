@@ -74,7 +74,8 @@ pub struct Gpu {
     failure: Failure,
 }
 
-async fn adapter() -> Result<wgpu::Adapter> {
+/// The fastest adapter, and what can be written in its shaders.
+async fn adapter() -> Result<(wgpu::Adapter, wgpu::WgslLanguageFeatures)> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = wgpu::Backends::PRIMARY;
     // More than the system has for us is an error when a buffer is made, where it tells how much that is.
@@ -85,15 +86,18 @@ async fn adapter() -> Result<wgpu::Adapter> {
         ..Default::default()
     };
     let adapter = instance.request_adapter(&options).await;
-    adapter.map_err(|error| Error::new(Code::NoGpu, format!("no GPU adapter: {error}")))
+    let adapter = adapter.map_err(|error| Error::new(Code::NoGpu, format!("no GPU adapter: {error}")))?;
+    Ok((adapter, instance.wgsl_language_features()))
 }
 
-fn report_of(adapter: &wgpu::Adapter, hints: &AdapterHints) -> AdapterReport {
+fn report_of(found: &(wgpu::Adapter, wgpu::WgslLanguageFeatures), hints: &AdapterHints) -> AdapterReport {
+    let (adapter, language) = found;
     let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
     // Browsers may hide the name; the vendor or the driver says at least something.
     let driver = format!("{} {}", info.driver, info.driver_info).trim().to_owned();
     let hinted = hints.name.clone().unwrap_or_default();
     let names = [hinted, info.name, info.driver_info, info.driver, info.vendor.to_string()];
+    let packed = language.contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct);
     let is_hinted = |name: &str| hints.features.iter().any(|hinted| hinted == name);
     AdapterReport {
         name: names.into_iter().find(|name| !name.is_empty()).unwrap_or_default(),
@@ -103,7 +107,9 @@ fn report_of(adapter: &wgpu::Adapter, hints: &AdapterHints) -> AdapterReport {
         features: OPTIONAL
             .iter()
             .filter(|(name, feature)| features.contains(*feature) || is_hinted(name))
-            .map(|(name, _)| (*name).to_owned())
+            .map(|(name, _)| *name)
+            .chain(packed.then_some("packed_4x8_integer_dot_product"))
+            .map(str::to_owned)
             .collect(),
         max_buffer_bytes: limits.max_buffer_size,
         max_binding_bytes: limits.max_storage_buffer_binding_size,
@@ -118,7 +124,8 @@ impl Gpu {
 
     /// Opens the fastest adapter with all its limits; `no-gpu` if there is none.
     pub async fn open(hints: &AdapterHints) -> Result<Self> {
-        let adapter = adapter().await?;
+        let found = adapter().await?;
+        let adapter = &found.0;
         let wanted = OPTIONAL.iter().fold(wgpu::Features::empty(), |all, (_, feature)| all | *feature);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("tablm"),
@@ -153,7 +160,7 @@ impl Gpu {
                 Error::new(Code::DeviceLost, format!("the GPU device was lost: {reason:?} {message}")),
             );
         });
-        let report = report_of(&adapter, hints);
+        let report = report_of(&found, hints);
         let (allocated_bytes, counting) = (Cell::new(0), Counting::default());
         Ok(Self { device, queue, report, allocated_bytes, counting, failure })
     }

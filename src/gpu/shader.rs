@@ -1,7 +1,8 @@
 //! Assembles a shader: the kernel's text, the weight format's, and what they import.
 //!
 //! WGSL's module scope does not depend on order, so an import is a paste. It names a file of
-//! `shaders/`, or a slot, which the kernel fills with such a file.
+//! `shaders/`, or a slot, which the kernel fills with such a file; a slot may have a file's name, which
+//! is then what fills it otherwise.
 
 use crate::error::{Error, Result};
 use crate::formats::Format;
@@ -9,7 +10,7 @@ use crate::kernels::{Import, shader_piece};
 
 /// The whole WGSL text of a kernel, its slots filled, over weights of that format.
 pub fn assemble(kernel_text: &str, slots: &[Import], format: Option<Format>) -> Result<String> {
-    let mut text = Assembly { slots, imported: Vec::new(), text: header(slots).to_owned() };
+    let mut text = Assembly { slots, imported: Vec::new(), text: header(slots) };
     text.paste(kernel_text)?;
     if let Some(format) = format {
         text.paste(format.rules().shader())?;
@@ -17,13 +18,16 @@ pub fn assemble(kernel_text: &str, slots: &[Import], format: Option<Format>) -> 
     Ok(text.text)
 }
 
-/// What browsers want said before anything else; naga knows neither line. Control flow is uniform wherever
-/// subgroups work together, which takes the constants to see.
+/// What browsers want said before anything else of subgroups; naga knows neither line. Control flow is
+/// uniform wherever subgroups work together, which takes the constants to see.
 const SUBGROUPS: &str = "enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n";
 
-fn header(slots: &[Import]) -> &'static str {
-    let has_subgroups = slots.iter().any(|(_, file)| file.starts_with("subgroups/"));
-    if has_subgroups && cfg!(target_arch = "wasm32") { SUBGROUPS } else { "" }
+fn header(slots: &[Import]) -> String {
+    let needs = |folder: &str| slots.iter().any(|(_, file)| file.starts_with(folder));
+    let subgroups = if needs("subgroups/") && cfg!(target_arch = "wasm32") { SUBGROUPS } else { "" };
+    let f16 = if needs("f16/") { "enable f16;\n" } else { "" };
+    // A diagnostic comes after all that is enabled.
+    format!("{f16}{subgroups}")
 }
 
 struct Assembly<'a> {

@@ -1,6 +1,6 @@
 //! Weights × many activation rows: the prompt form of the matrix product, in tiles.
 
-use super::{Binding, CpuMemory, Import, KernelRules, MatrixPart, Projection, Prologue, Step, Tile};
+use super::{Binding, CpuMemory, Import, KernelRules, MatrixPart, Projection, Prologue, Step, Tile, Variant};
 
 /// A [`Projection`] for many rows: arithmetic decides.
 #[derive(Debug, Clone)]
@@ -50,6 +50,6 @@ impl KernelRules for Matmul {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        self.product.reference(memory, step, Prologue::Plain, 1);
+        self.product.reference(memory, step, Prologue::Plain, Variant::default(), 1);
     }
 }

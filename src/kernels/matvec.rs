@@ -74,6 +74,6 @@ impl KernelRules for Matvec {
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
         let together = self.outputs_of_a_workgroup() as usize;
-        self.product.reference(memory, step, self.prologue, together);
+        self.product.reference(memory, step, self.prologue, self.variant, together);
     }
 }

@@ -1,6 +1,6 @@
 //! A matrix product and what becomes of it: what [`super::Matvec`] and [`super::Matmul`] both mean.
 
-use super::{Activation, Binding, Buffer, CpuMemory, Epilogue, Import, MatrixPart, Prologue, Step};
+use super::{Activation, Binding, Buffer, CpuMemory, Epilogue, Import, MatrixPart, Prologue, Step, Variant};
 
 /// `y[row, first_row + o] = epilogue(Σ_k weights[o, k] · x[row, k] + bias[o])`.
 #[derive(Debug, Clone)]
@@ -55,9 +55,17 @@ impl Projection {
 
     /// Each weight row is dequantised once, then used for every row of inputs; a workgroup computes
     /// `together` outputs of a row.
-    pub(super) fn reference(&self, memory: &mut CpuMemory, step: Step, prologue: Prologue, together: usize) {
+    pub(super) fn reference(
+        &self,
+        memory: &mut CpuMemory,
+        step: Step,
+        prologue: Prologue,
+        variant: Variant,
+        together: usize,
+    ) {
         let rows = self.y.rows.count(step.rows);
-        let inputs: Vec<_> = (0..rows).map(|row| prologue.complete(memory, &self.x, row)).collect();
+        let inputs = (0..rows).map(|row| variant.rounded(prologue.complete(memory, &self.x, row)));
+        let inputs: Vec<_> = inputs.collect();
         let matrix = &memory.matrices[usize::from(self.matrix.matrix)];
         let mut weights = vec![0.0; matrix.columns];
         let mut outputs = vec![vec![0.0; self.matrix.rows as usize]; inputs.len()];

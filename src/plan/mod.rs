@@ -49,11 +49,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Has products of few rows computed by that variant.
+    /// Has products of few rows computed by that variant, as far as it is one for their weights.
     pub fn vary(&mut self, variant: Variant) {
         for planned in &mut self.kernels {
             if let Kernel::Matvec(matvec) = &mut planned.kernel {
-                matvec.variant = variant;
+                matvec.variant = variant.of(matvec.product.matrix.format);
             }
         }
     }

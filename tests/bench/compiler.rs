@@ -16,11 +16,14 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use serde_json::json;
 use tablm::engine::{LoadOptions, plans};
 use tablm::gpu::shader::assemble;
-use tablm::kernels::Kernel;
+use tablm::kernels::{Kernel, Variant};
 use tablm::weights::disk::open_path;
 
 /// Kernels that take a step's time, by the beginning of their names.
 const HOT: &[&str] = &["matvec", "matmul", "attention", "ssm_"];
+/// How products of one row are computed, each of them.
+const VARIANTS: [Variant; 5] =
+    [Variant::Together, Variant::Wide, Variant::Subgroups, Variant::Half, Variant::Packed];
 /// What is kept of the driver's statistics, and their names there.
 const STATISTICS: &[(&str, &str)] = &[
     ("registers", "VGPRs"),
@@ -60,7 +63,12 @@ fn hot_kernels(model: &str) -> Vec<Kernel> {
     let files = open_path(path.as_ref()).unwrap_or_else(|error| panic!("{error}"));
     let plans = pollster::block_on(plans(files, &options, MAX_BINDING_BYTES));
     let plans = plans.unwrap_or_else(|error| panic!("{path}: {error}"));
-    let kernels = plans.into_iter().flat_map(|plan| plan.kernels).map(|planned| planned.kernel);
+    let vary = |variant: &Variant| {
+        let mut plans = plans.clone();
+        plans.iter_mut().for_each(|plan| plan.vary(*variant));
+        plans
+    };
+    let kernels = VARIANTS.iter().flat_map(vary).flat_map(|plan| plan.kernels).map(|planned| planned.kernel);
     kernels.filter(|kernel| HOT.iter().any(|name| kernel.name().starts_with(name))).collect()
 }
 

@@ -45,6 +45,13 @@ fn every_variant_of_matvec() {
                     let name = format!("{} {format:?} {outputs}x{columns}, {rows} rows", variant.name());
                     let mut case = project(&name, format, outputs, columns, rows, 1 << 27);
                     case.variant = variant;
+                    case.bound = match variant.of(format) {
+                        // Sums in half precision, which the meaning does not follow; 1.9e-7 was seen.
+                        Variant::Half => 6e-7,
+                        // An input between two steps may be rounded either way; without rounding 2e-5 was seen.
+                        Variant::Packed | Variant::Pairs => 2e-6,
+                        _ => case.bound,
+                    };
                     case.check(&gpu).await;
                 }
             }

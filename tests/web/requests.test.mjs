@@ -126,7 +126,7 @@ test("refuses formats and variants that there are not", async () => {
     const cache = call("https://example.com/tiny.gguf", { kvFormat: "f8" });
     await assert.rejects(cache, { code: "invalid-request", message: "kvFormat: found f8, expected f32, f16 or q8" });
     const lanes = call("https://example.com/tiny.gguf", { variant: "fast" });
-    await assert.rejects(lanes, { code: "invalid-request", message: /^variant: found fast, expected one of together, .*quads$/ });
+    await assert.rejects(lanes, { code: "invalid-request", message: /^variant: found fast, expected one of together, .*pairs$/ });
     const tile = call("https://example.com/tiny.gguf", { tile: "wide" });
     await assert.rejects(tile, { code: "invalid-request", message: "tile: found wide, expected one of staged, registers, quads" });
     const cpu = call("https://example.com/tiny.gguf", { cpuVariant: "fast" });
