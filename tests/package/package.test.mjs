@@ -84,6 +84,7 @@ test("the boundary's types are those the engine has", () => {
   const text = `import type * as ours from ${JSON.stringify(join(root, "pkg/src/wasm/simd/tablm.js"))};
 import type * as engine from ${JSON.stringify(join(root, "pkg/dist/wasm/simd/tablm.js"))};
 export const load: (it: typeof engine.Engine.load) => typeof ours.Engine.load = (it) => it;
+export const prepare: (it: typeof engine.Prepared.of) => typeof ours.Prepared.of = (it) => it;
 export const instance: (it: engine.Engine) => Omit<ours.Engine, never> = (it) => it;
 export const capabilities: (it: typeof engine.capabilities) => typeof ours.capabilities = (it) => it;
 export const estimate: (it: typeof engine.estimate) => typeof ours.estimate = (it) => it;

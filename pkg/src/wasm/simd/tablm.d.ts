@@ -18,6 +18,7 @@ export class Prepared {
   /** Reads headers alone. For `Engine.load` with the same options, which takes it. */
   static of(files: SourceFile[], options: string, compileAhead: CompileAhead): Promise<Prepared>;
   free(): void;
+  [Symbol.dispose](): void;
 }
 
 /** One model with its executor and its conversation state. */
