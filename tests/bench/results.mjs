@@ -8,7 +8,7 @@ const FILE = "target/bench.json";
 /** Which of ours stands against which peer. */
 export const ratios = [
   { key: "vs_llamacpp_vulkan", ours: "native_gpu", theirs: "llamacpp_vulkan" },
-  { key: "vs_llamacpp_cpu", ours: "native_cpu", theirs: "llamacpp_cpu" },
+  { key: "cpu_native.vs_llamacpp", ours: "native_cpu", theirs: "llamacpp_cpu" },
   { key: "vs_ort_web", ours: "web_gpu", theirs: "ort_web" },
   // Their path for CPUs against ours for GPUs on a software adapter, and against ours for CPUs.
   { key: "vs_wllama_cpu", ours: "web_gpu", theirs: "wllama_cpu" },

@@ -20,6 +20,8 @@ export const targets = {
   "nemotron4b_gguf.step.weight_bytes": atMost(2.56e9),
   "vs_llamacpp_vulkan.decode": atLeast(5),
   "vs_llamacpp_vulkan.prefill": atLeast(3),
+  "cpu_native.vs_llamacpp.decode": atLeast(0.8),
+  "cpu_native.vs_llamacpp.prefill": atLeast(0.8),
   "vs_ort_web.decode": atLeast(15),
   "vs_ort_web.prefill": atLeast(3),
   prefill_vs_decode: atLeast(4),
