@@ -124,7 +124,11 @@ impl Choice {
             )
         });
         let gpu = if slower.is_none() { Some(gpu.clone()) } else { None };
-        let variant = verdict.chosen().map_or(planned.variant, |rate| rate.variant);
+        // Whether the CPU rounds inputs is its own matter.
+        let variant = match &gpu {
+            Some(_) => verdict.chosen().map_or(planned.variant, |rate| rate.variant),
+            None => planned.variant.exact(),
+        };
         Ok(Self { gpu, variant, predicted: Some(predicted), slower, verdicts })
     }
 }
