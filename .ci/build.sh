@@ -27,6 +27,8 @@ build_wasm() {
 
 # The engine for each kind of browser (pkg/src/builds.ts chooses), and the TypeScript around it.
 build_package() {
+    # What an earlier layout left.
+    rm -f pkg/dist/wasm/tablm*
     build_wasm simd
     build_wasm relaxed -Ctarget-feature=+relaxed-simd
     node pkg/build.mjs

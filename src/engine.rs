@@ -263,7 +263,7 @@ impl Engine {
             None => Prepared::new(&checkpoint, options).await?,
         };
         let on_gpu = prepared.gpu.is_some();
-        let mut executor = planned.allocate(prepared.gpu).await?;
+        let mut executor = planned.allocate(prepared.gpu, &options.threads).await?;
         let compiled = planned.compile_ahead(options, on_gpu)?;
         planned.upload(&checkpoint, &mut executor, progress).await?;
         let total_bytes = planned.memory().weights_bytes;

@@ -32,7 +32,7 @@ export type * from "./types.js";
 const ABORT_GRACE_MS = 2000;
 
 const VARIANTS: readonly Variant[] = ["together", "wide", "subgroups", "half", "packed", "alone", "quads", "pairs"];
-const CPU_VARIANTS: readonly CpuVariant[] = ["exact", "portable"];
+const CPU_VARIANTS: readonly CpuVariant[] = ["exact", "portable", "simd128", "relaxed"];
 const TILES: readonly Tile[] = ["staged", "registers", "quads"];
 
 /** The options that go to the engine, checked. */

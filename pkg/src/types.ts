@@ -16,7 +16,7 @@ export type Tile = "staged" | "registers" | "quads";
 export type Variant = "together" | "wide" | "subgroups" | "half" | "packed" | "alone" | "quads" | "pairs";
 
 /** How the CPU computes: by the meaning of each kernel, or with inputs of products in eight bits. */
-export type CpuVariant = "exact" | "portable";
+export type CpuVariant = "exact" | "portable" | "simd128" | "relaxed";
 
 /**
  * Where a model comes from: the URL of a `.gguf` file, the URL of a folder with safetensors,

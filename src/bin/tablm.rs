@@ -42,7 +42,7 @@ mod native {
     use super::bench::bench;
     use super::quantise::quantise;
     use super::verdicts;
-    use tablm::cpu::CpuVariant;
+    use tablm::cpu::{CpuVariant, Threads};
     use tablm::engine::{Completion, DeviceChoice, Engine, GenerateRequest, LoadOptions, Prompt, estimate};
     use tablm::error::{Code, Error, Result};
     use tablm::kernels::{Tile, Variant};
@@ -105,6 +105,7 @@ mod native {
             tile: forced_tile()?,
             cpu_variant,
             verdicts: verdicts::read(),
+            threads: threads(model.threads.map_or_else(num_cpus::get_physical, usize::from))?,
             ..LoadOptions::default()
         };
         let engine = Engine::load(open_path(&model.model)?, &options, &mut |_| {}).await?;
@@ -117,6 +118,16 @@ mod native {
             eprintln!("running on the CPU: {reason}");
         }
         Ok(engine)
+    }
+
+    /// Threads for the CPU executor; for one none is started.
+    fn threads(count: usize) -> Result<Threads> {
+        if count == 1 {
+            return Ok(Threads::default());
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build();
+        let pool = pool.map_err(|error| Error::new(Code::InvalidRequest, format!("--threads: {error}")))?;
+        Ok(pool.into())
     }
 
     /// The variant of products that the environment asks for, if any, on the GPU or on the CPU: for

@@ -15,6 +15,7 @@ mod packed;
 mod portable;
 mod product;
 mod scan;
+mod threads;
 mod tile;
 mod variant;
 mod vectors;
@@ -23,9 +24,12 @@ mod vectors;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "wasm32")]
+mod wasm;
 
 use std::borrow::Cow;
 
+pub use threads::Threads;
 pub use variant::CpuVariant;
 
 use attention::Heads;
@@ -68,6 +72,7 @@ pub struct CpuExecutor {
     packed: Vec<Option<Packed>>,
     products: Products,
     heads: Heads,
+    threads: Threads,
     /// Per plan, the slot of each scratch buffer.
     slots: Vec<Vec<u16>>,
     tokens: Option<Buffer>,
@@ -106,8 +111,18 @@ impl CpuExecutor {
             StateKind::Recurrent => None,
         };
         let caches = resources.state_buffers().filter_map(cache).collect();
-        let (products, heads) = (Products::default(), Heads::default());
-        Ok(Self { memory, variant, packed, products, heads, slots: slots.of, tokens, state, caches })
+        let (products, heads, threads) = Default::default();
+        Ok(Self { memory, variant, packed, products, heads, threads, slots: slots.of, tokens, state, caches })
+    }
+
+    /// This, with these threads.
+    pub fn with(self, threads: &Threads) -> Self {
+        Self { threads: threads.clone(), ..self }
+    }
+
+    /// How many threads work.
+    pub fn thread_count(&self) -> usize {
+        self.threads.count()
     }
 
     /// Appends the next stored rows of a matrix.
@@ -144,9 +159,12 @@ impl CpuExecutor {
     /// Runs the kernels `range` of a plan.
     pub fn run(&mut self, plan_index: usize, plan: &Plan, range: std::ops::Range<usize>, step: Step) {
         self.memory.slot_of.clone_from(&self.slots[plan_index]);
-        for planned in &plan.kernels[range] {
-            self.run_kernel(&planned.kernel, step);
-        }
+        let threads = self.threads.clone();
+        threads.enter(|| {
+            for planned in &plan.kernels[range] {
+                self.run_kernel(&planned.kernel, step);
+            }
+        });
     }
 
     fn run_kernel(&mut self, kernel: &Kernel, step: Step) {
@@ -156,10 +174,12 @@ impl CpuExecutor {
         }
         let matrix = kernel.matrix().map(|part| usize::from(part.matrix));
         let packed = matrix.and_then(|matrix| self.packed[matrix].as_ref());
-        let (memory, products, variant) = (&mut self.memory, &mut self.products, self.variant);
+        let (memory, products) = (&mut self.memory, &mut self.products);
+        let variant = self.variant;
+        let how = (variant, &self.threads);
         match (kernel, packed) {
-            (Kernel::Matmul(matmul), Some(packed)) => products.matmul(variant, packed, memory, matmul, step),
-            (Kernel::Matvec(matvec), Some(packed)) => products.matvec(variant, packed, memory, matvec, step),
+            (Kernel::Matmul(matmul), Some(packed)) => products.matmul(how, packed, memory, matmul, step),
+            (Kernel::Matvec(matvec), Some(packed)) => products.matvec(how, packed, memory, matvec, step),
             (Kernel::Embed(embed), Some(packed)) => {
                 embed.rows(memory, step, |_, row, weights| packed.row(row, weights));
             }

@@ -1,10 +1,20 @@
 //! A product with a packed matrix, and what it takes on: inputs rounded once, panels, then each row of
 //! outputs as its kernel means it.
 
-use super::CpuVariant;
+use std::ops::Range;
+
 use super::inputs::Inputs;
 use super::packed::{PANEL, Packed};
+use super::{CpuVariant, Threads};
 use crate::kernels::{Buffer, CpuMemory, Epilogue, Matmul, Matvec, Projection, Prologue, Step};
+
+/// By which instructions, and on which threads.
+type How<'a> = (CpuVariant, &'a Threads);
+
+/// Products that are worth a thread's while, at least: some microseconds.
+const PART: usize = 1 << 18;
+/// Parts for each thread but one: not all of them get along as well.
+const PARTS: usize = 4;
 
 /// Memory of products, kept from one to the next.
 #[derive(Debug, Default)]
@@ -18,25 +28,35 @@ impl Products {
     /// Weights × many rows.
     pub(super) fn matmul(
         &mut self,
-        variant: CpuVariant,
+        how: How<'_>,
         packed: &Packed,
         memory: &mut CpuMemory,
         Matmul { product, .. }: &Matmul,
         step: Step,
     ) {
         let matvec = Matvec::new(product.clone());
-        self.matvec(variant, packed, memory, &matvec, step);
+        self.matvec(how, packed, memory, &matvec, step);
+    }
+
+    /// The outputs of some panels, shared out.
+    fn panels(&mut self, (variant, threads): How<'_>, packed: &Packed, panels: Range<usize>) {
+        let (inputs, rows) = (&self.inputs, self.inputs.rows());
+        let worth = (panels.len() * PANEL * packed.columns * rows).div_ceil(PART);
+        let together = panels.len().div_ceil(worth.clamp(1, PARTS * (threads.count() - 1) + 1)).max(1);
+        let parts = panels.step_by(together).zip(self.panels.chunks_mut(together * rows));
+        threads.each(parts, |(first, y)| variant.products(packed, first..first + y.len() / rows, inputs, y));
     }
 
     /// Weights × few rows, and what comes before and after.
     pub(super) fn matvec(
         &mut self,
-        variant: CpuVariant,
+        how: How<'_>,
         packed: &Packed,
         memory: &mut CpuMemory,
         matvec: &Matvec,
         step: Step,
     ) {
+        let (variant, _) = how;
         let Projection { x, matrix, y, bias, epilogue } = &matvec.product;
         let rows = y.rows.count(step.rows);
         self.inputs.clear(packed.columns);
@@ -50,7 +70,7 @@ impl Products {
         let end = first + matrix.rows as usize;
         let panels = first / PANEL..end.div_ceil(PANEL);
         self.panels.resize(panels.len() * rows as usize, [0.0; PANEL]);
-        variant.products(packed, panels.clone(), &self.inputs, &mut self.panels);
+        self.panels(how, packed, panels.clone());
         let skipped = first - panels.start * PANEL;
         for row in 0..rows {
             self.outputs.clear();

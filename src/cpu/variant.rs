@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::inputs::{InputBlock, Inputs};
 use super::packed::{PANEL, Packed};
 use super::portable;
+#[cfg(target_arch = "wasm32")]
+use super::wasm;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 use crate::kernels::{AttentionShape, CacheRows, Function, ScanRow, ScanShape};
@@ -42,12 +44,22 @@ pub enum CpuVariant {
     Avx2,
     /// AVX-512 with its dot products of bytes.
     Avx512,
+    /// wasm's SIMD.
+    Simd128,
+    /// wasm's relaxed SIMD, with its dot products of bytes.
+    Relaxed,
 }
 
 impl CpuVariant {
     /// Every one.
-    pub const ALL: [CpuVariant; 4] =
-        [CpuVariant::Exact, CpuVariant::Portable, CpuVariant::Avx2, CpuVariant::Avx512];
+    pub const ALL: [CpuVariant; 6] = [
+        CpuVariant::Exact,
+        CpuVariant::Portable,
+        CpuVariant::Avx2,
+        CpuVariant::Avx512,
+        CpuVariant::Simd128,
+        CpuVariant::Relaxed,
+    ];
 
     /// The quickest that this processor has.
     pub fn best() -> Self {
@@ -62,6 +74,8 @@ impl CpuVariant {
             CpuVariant::Portable => "portable",
             CpuVariant::Avx2 => "avx2",
             CpuVariant::Avx512 => "avx512",
+            CpuVariant::Simd128 => "simd128",
+            CpuVariant::Relaxed => "relaxed",
         }
     }
 
@@ -88,6 +102,9 @@ impl CpuVariant {
             }
             #[cfg(not(target_arch = "x86_64"))]
             CpuVariant::Avx2 | CpuVariant::Avx512 => false,
+            // A build has the one or the other.
+            CpuVariant::Simd128 => cfg!(all(target_arch = "wasm32", not(target_feature = "relaxed-simd"))),
+            CpuVariant::Relaxed => cfg!(all(target_arch = "wasm32", target_feature = "relaxed-simd")),
         }
     }
 
@@ -99,6 +116,10 @@ impl CpuVariant {
         inputs: &Inputs,
         y: &mut [[f32; PANEL]],
     ) {
+        #[cfg(target_arch = "wasm32")]
+        if matches!(self, CpuVariant::Simd128 | CpuVariant::Relaxed) && !packed.integers.is_bent {
+            return wasm::products(packed, panels, inputs, y);
+        }
         with_instructions!(self, products(packed, panels, inputs, y));
     }
 

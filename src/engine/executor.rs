@@ -123,7 +123,11 @@ impl Executor {
                 predicted: None,
             },
             Executor::Cpu(cpu) => {
-                let adapter = format!("CPU ({})", std::env::consts::ARCH);
+                let threads = match cpu.thread_count() {
+                    1 => String::new(),
+                    count => format!(", {count} threads"),
+                };
+                let adapter = format!("CPU ({}{threads})", std::env::consts::ARCH);
                 let features = vec![cpu.variant().name().to_owned()];
                 Device { backend: "cpu".to_owned(), adapter, features, predicted: None }
             }

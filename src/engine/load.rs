@@ -5,7 +5,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::executor::Executor;
-use crate::cpu::{CpuExecutor, CpuVariant};
+use crate::cpu::{CpuExecutor, CpuVariant, Threads};
 use crate::error::{Code, Error, Result};
 use crate::gpu::{AdapterHints, AdapterReport, Gpu, GpuExecutor, MAX_PICKS, PipelineText, buffer_bytes};
 use crate::kernels::{CacheFormat, Picked, Rows, Step, Tile, Variant};
@@ -84,6 +84,9 @@ pub struct LoadOptions {
     /// at most 3.
     #[serde(skip)]
     pub run_ahead: Option<usize>,
+    /// Threads for the CPU executor.
+    #[serde(skip)]
+    pub threads: Threads,
     /// What compiles pipelines beside the upload, where there is such a thing.
     #[serde(skip)]
     pub compile_ahead: Option<CompileAhead>,
@@ -308,13 +311,16 @@ impl<'a> Planned<'a> {
     }
 
     /// Allocates everything, on the GPU if there is one given.
-    pub(super) async fn allocate(&self, gpu: Option<Rc<Gpu>>) -> Result<Executor> {
+    pub(super) async fn allocate(&self, gpu: Option<Rc<Gpu>>, threads: &Threads) -> Result<Executor> {
         let slots = self.slots.clone();
         Ok(match gpu {
             Some(gpu) => Executor::Gpu(Box::new(
                 GpuExecutor::new(gpu, &self.resources, slots, self.staging_words).await?,
             )),
-            None => Executor::Cpu(Box::new(CpuExecutor::new(&self.resources, slots, self.cpu_variant)?)),
+            None => {
+                let cpu = CpuExecutor::new(&self.resources, slots, self.cpu_variant)?;
+                Executor::Cpu(Box::new(cpu.with(threads)))
+            }
         })
     }
 

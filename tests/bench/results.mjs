@@ -12,7 +12,9 @@ export const ratios = [
   { key: "vs_ort_web", ours: "web_gpu", theirs: "ort_web" },
   // Their path for CPUs against ours for GPUs on a software adapter, and against ours for CPUs.
   { key: "vs_wllama_cpu", ours: "web_gpu", theirs: "wllama_cpu" },
-  { key: "web_cpu_vs_wllama_cpu", ours: "web_cpu", theirs: "wllama_cpu" },
+  { key: "cpu_wasm.vs_wllama", ours: "web_cpu", theirs: "wllama_cpu" },
+  { key: "cpu_wasm.vs_ort_wasm", ours: "web_cpu", theirs: "ort_wasm" },
+  { key: "cpu_threads", ours: "native_cpu2", theirs: "native_cpu" },
 ];
 
 export const MEASURES = ["prefill", "decode"];

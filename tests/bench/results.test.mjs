@@ -59,7 +59,7 @@ describe("results", () => {
 
   test("--only picks contenders by any of their keys", () => {
     const picked = (prefix) => contenders.filter((entry) => wanted(entry, prefix)).map((entry) => entry.name);
-    assert.deepEqual(picked("native"), ["native_gpu", "native_cpu"]);
+    assert.deepEqual(picked("native"), ["native_gpu", "native_cpu", "native_cpu2"]);
     assert.deepEqual(picked("native_gpu.decode"), ["native_gpu"]);
     assert.deepEqual(picked("step."), ["native_gpu"]);
     assert.deepEqual(picked("vs_llamacpp_vulkan.prefill"), ["native_gpu", "llamacpp_vulkan"]);

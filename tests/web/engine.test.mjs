@@ -419,10 +419,13 @@ describe("other models", () => {
   test("the page reported no error", () => harness.expectQuiet());
 });
 
+/** Four bits without offsets, eight with, eight without, and of these with two scales a block. */
+const OTHER_WEIGHTS = ["SmolLM2-135M-Instruct.Q4_0.gguf", "SmolLM2-135M-Instruct.Q5_1.gguf", "SmolLM2-135M-Instruct.Q8_0.gguf", "tiny-Q6_K-256.gguf"];
+
 describe("without an adapter", () => {
   let harness;
   before(async () => {
-    harness = await openHarness({ adapter: false });
+    harness = await openHarness({ adapter: false, routes: derivedRoutes(OTHER_WEIGHTS) });
   });
   after(() => harness?.close());
 
@@ -432,8 +435,8 @@ describe("without an adapter", () => {
     assert.equal(report.storage.opfs, true);
   });
 
-  test("the CPU executor gives the golden answers", async (t) => {
-    await harness.run(async ({ TabLM }, url) => void (window.model = await TabLM.load(url)), MODEL);
+  test("the CPU executor gives the golden answers by the meaning of each kernel", async (t) => {
+    await harness.run(async ({ TabLM }, url) => void (window.model = await TabLM.load(url, { cpuVariant: "exact" })), MODEL);
     const speeds = [];
     for (const prompt of golden.prompts) {
       const answer = await harness.run((_, request) => window.model.chat.completions.create(request), goldenRequest(prompt));
@@ -443,6 +446,22 @@ describe("without an adapter", () => {
     t.diagnostic(`${speeds.join(", ")} tokens/s`);
     await harness.run(() => window.model.dispose());
   });
+
+  // To the bit: none of them rounds otherwise.
+  for (const url of [MODEL, ...OTHER_WEIGHTS.map((name) => `/derived/${name}`)]) {
+    test(`the builds have the answer of plain loops: ${url}`, async () => {
+      const ask = (build, cpuVariant) =>
+        harness.run(async ({ TabLM }, [url, options]) => {
+          const model = await TabLM.load(url, options);
+          const { token_ids } = await model.chat.completions.create({ messages: [{ role: "user", content: "What is the capital of France?" }], temperature: 0, max_completion_tokens: 8 });
+          await model.dispose();
+          return { token_ids, build: model.info.build };
+        }, [url, { wasmUrl: { [build]: `/tablm/wasm/${build}/tablm_bg.wasm` }, cpuVariant }]);
+      const { token_ids } = await ask("simd", "portable");
+      assert.ok(token_ids.length > 1, `found ${token_ids.length} tokens`);
+      for (const [build, variant] of [["simd", "simd128"], ["relaxed", "relaxed"]]) assert.deepEqual(await ask(build, variant), { token_ids, build });
+    });
+  }
 
   test("device webgpu is refused with no-gpu", async () => {
     const code = await harness.run(async ({ TabLM }, url) => {

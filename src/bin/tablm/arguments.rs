@@ -64,6 +64,9 @@ pub(crate) struct Model {
     /// Rows of a prompt per step.
     #[arg(long)]
     pub(crate) chunk: Option<u32>,
+    /// Threads that compute where the CPU does; by default one for each of its cores.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) threads: Option<u16>,
     /// Turn matrices into this format while loading, where that makes them smaller.
     #[arg(long, value_name = "FORMAT", value_parser = target)]
     pub(crate) quantise: Option<Target>,

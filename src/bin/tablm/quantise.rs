@@ -54,6 +54,7 @@ async fn perplexities(arguments: &Quantise, text: &str) -> Result<Value> {
             backend: arguments.backend,
             context: arguments.context,
             chunk: None,
+            threads: None,
             quantise: None,
             kv: None,
         };

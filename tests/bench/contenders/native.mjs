@@ -4,9 +4,9 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { CONTEXT_LENGTH, modelPath, nativeBinary } from "../model.mjs";
 
-async function bench(backend, { promptTokens, generateTokens }, signal) {
+async function bench(backend, threads, { promptTokens, generateTokens }, signal) {
   const counts = ["--prompt-tokens", promptTokens, "--generate-tokens", generateTokens, "--repeat", 1];
-  const parameters = ["bench", "--model", modelPath, "--backend", backend, "--context", CONTEXT_LENGTH, ...counts, "--json"];
+  const parameters = ["bench", "--model", modelPath, "--backend", backend, "--threads", threads, "--context", CONTEXT_LENGTH, ...counts, "--json"];
   let output;
   try {
     output = (await promisify(execFile)(nativeBinary, parameters.map(String), { signal })).stdout;
@@ -19,12 +19,12 @@ async function bench(backend, { promptTokens, generateTokens }, signal) {
   return report;
 }
 
-/** A session on a backend, `gpu` or `cpu`. */
-export async function native(backend) {
+/** A session on a backend, `gpu` or `cpu`, with so many threads on the CPU. */
+export async function native(backend, threads = 1) {
   const closing = new AbortController();
   process.once("exit", () => closing.abort());
   const run = async (request) => {
-    const { timings, step } = await bench(backend, request, closing.signal);
+    const { timings, step } = await bench(backend, threads, request, closing.signal);
     return {
       prefillTokens: request.promptTokens,
       prefillMs: timings.first_token_ms,
@@ -35,6 +35,6 @@ export async function native(backend) {
     };
   };
   // Also lets the driver compile what it will find in its cache from then on.
-  const { device } = await bench(backend, { promptTokens: 65, generateTokens: 2 }, closing.signal);
+  const { device } = await bench(backend, threads, { promptTokens: 65, generateTokens: 2 }, closing.signal);
   return { device: device.adapter, run, close: async () => closing.abort() };
 }

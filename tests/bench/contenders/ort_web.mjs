@@ -1,4 +1,5 @@
-// transformers.js, on onnxruntime-web's WebGPU, in Chromium: the same weights, turned into its 4 bits.
+// transformers.js, on onnxruntime-web's WebGPU or its wasm on one thread, in Chromium: the same weights,
+// turned into its 4 bits.
 
 import { openBrowser, openPage, openServer } from "../../web/support.mjs";
 import { readPrompt } from "../model.mjs";
@@ -8,12 +9,12 @@ import { serveFolders } from "./folders.mjs";
 const NAME = "smollm2";
 
 /** Runs in the page: loads the model, keeps it there. */
-async function load({ name }) {
+async function load({ name, device }) {
   const { AutoModelForCausalLM, Tensor, env } = await import("/transformers/transformers.min.js");
   Object.assign(env, { allowRemoteModels: false, allowLocalModels: true, localModelPath: "/onnx/", useBrowserCache: false });
-  env.backends.onnx.wasm.wasmPaths = "/ort/";
+  Object.assign(env.backends.onnx.wasm, { wasmPaths: "/ort/", numThreads: 1 });
   const start = performance.now();
-  const model = await AutoModelForCausalLM.from_pretrained(name, { device: "webgpu", dtype: "q4" });
+  const model = await AutoModelForCausalLM.from_pretrained(name, { device, dtype: "q4" });
   window.peer = { model, Tensor };
   return { version: env.version, loadMs: performance.now() - start };
 }
@@ -36,8 +37,8 @@ async function answer({ ids, generateTokens }) {
   return { first: times[1] - start, rest: times.at(-1) - times[1], count: times.length - 1 };
 }
 
-/** A session. */
-export async function ortWeb() {
+/** A session on a device, `webgpu` or `wasm`. */
+export async function ortWeb(device) {
   await installPeers();
   const folder = await onnxModel(NAME);
   const server = await openServer({
@@ -54,17 +55,17 @@ export async function ortWeb() {
     await server.close();
   };
   try {
-    browser = await openBrowser({ adapter: true });
+    browser = await openBrowser({ adapter: device === "webgpu" });
     const { page } = await openPage(browser.context, `${server.address}/blank`);
     page.setDefaultTimeout(0);
-    const { version, loadMs } = await page.evaluate(load, { name: NAME });
+    const { version, loadMs } = await page.evaluate(load, { name: NAME, device });
     const { ids } = readPrompt();
     const run = async ({ promptTokens, generateTokens }) => {
       const { first, rest, count } = await page.evaluate(answer, { ids: ids.slice(0, promptTokens), generateTokens });
       if (count !== generateTokens) throw new Error(`transformers.js generated ${count} tokens, expected ${generateTokens}`);
       return { prefillTokens: promptTokens, prefillMs: first, decodeTokens: count - 1, decodeMs: rest, loadMs };
     };
-    return { device: `WebGPU, transformers.js ${version}`, run, close };
+    return { device: `${device === "webgpu" ? "WebGPU" : "CPU, 1 thread"}, transformers.js ${version}`, run, close };
   } catch (error) {
     await close().catch(() => undefined);
     throw error;

@@ -1,0 +1,195 @@
+//! Panels with wasm's vectors, four rows of weights each; for weights of four bits with the relaxed dot
+//! products of bytes where a build has them.
+//!
+//! Vectors are a quarter of those of [`super::tile`], and a processor has sixteen: so a tile is a panel
+//! and two rows of inputs, each of which is loaded once for four vectors of weights. Bent quants are left
+//! to plain loops.
+
+use std::arch::wasm32::{
+    f32x4_add, f32x4_convert_i32x4, f32x4_mul, f32x4_splat, i16x8_shl, i16x8_shr, i16x8_splat, i32x4_add,
+    i32x4_dot_i16x8, i32x4_extend_low_i16x8, i32x4_shl, i32x4_splat, u8x16_splat, u16x8_shr, v128, v128_and,
+};
+
+use bytemuck::must_cast;
+
+use super::inputs::{InputBlock, Inputs};
+use super::packed::{Halves, Line, PANEL, Packed};
+use crate::formats::Integers;
+
+/// Rows of weights in a vector, and vectors of a panel.
+const LANES: usize = 4;
+const VECTORS: usize = PANEL / LANES;
+
+/// Outputs of some panels, `y[panel][row of inputs][row of weights]`.
+pub(super) fn products(
+    packed: &Packed,
+    panels: std::ops::Range<usize>,
+    inputs: &Inputs,
+    y: &mut [[f32; PANEL]],
+) {
+    let Integers { bits, zero, group, .. } = packed.integers;
+    match (bits, zero, group) {
+        (4, Some(_), _) => all::<4, false, false>(packed, panels, inputs, y),
+        (4, None, _) => all::<4, true, false>(packed, panels, inputs, y),
+        (_, None, _) => all::<8, true, false>(packed, panels, inputs, y),
+        (_, Some(_), 16) => all::<8, false, true>(packed, panels, inputs, y),
+        (_, Some(_), _) => all::<8, false, false>(packed, panels, inputs, y),
+    }
+}
+
+fn all<const BITS: usize, const OFFSETS: bool, const HALVES: bool>(
+    packed: &Packed,
+    panels: std::ops::Range<usize>,
+    inputs: &Inputs,
+    y: &mut [[f32; PANEL]],
+) {
+    let rows = inputs.rows();
+    for (panel, y) in panels.zip(y.chunks_exact_mut(rows)) {
+        let (pairs, last) = y.as_chunks_mut();
+        for (pair, y) in pairs.iter_mut().enumerate() {
+            tile::<2, BITS, OFFSETS, HALVES>(packed, panel, inputs, 2 * pair, y);
+        }
+        if let [y] = last {
+            tile::<1, BITS, OFFSETS, HALVES>(packed, panel, inputs, rows - 1, std::array::from_mut(y));
+        }
+    }
+}
+
+/// One panel and `N` rows of inputs, from `first` on.
+fn tile<const N: usize, const BITS: usize, const OFFSETS: bool, const HALVES: bool>(
+    packed: &Packed,
+    panel: usize,
+    inputs: &Inputs,
+    first: usize,
+    y: &mut [[f32; PANEL]; N],
+) {
+    let (blocks, scales_of_a_block) = (packed.blocks(), packed.block_scales());
+    let lines = packed.lines[panel * blocks * BITS..].chunks_exact(BITS);
+    let scales = packed.scales[panel * blocks * scales_of_a_block..].chunks_exact(scales_of_a_block);
+    let zero = -i32::from(packed.integers.zero.unwrap_or(0));
+    let rows: [_; N] = std::array::from_fn(|row| inputs.row(first + row));
+    let mut sums = [[f32x4_splat(0.0); N]; VECTORS];
+    for (block, (lines, scales)) in (0..blocks).zip(lines.zip(scales)) {
+        let x = rows.map(|row| &row[block]);
+        // Where a block has two scales, one half of its quads after the other.
+        for half in 0..1 + usize::from(HALVES) {
+            let ints = if BITS == 4 {
+                nibble_dots(lines, &x)
+            } else {
+                byte_dots(lines, &x, if HALVES { 4 * half..4 * half + 4 } else { 0..8 })
+            };
+            for (vector, (sums, ints)) in sums.iter_mut().zip(ints).enumerate() {
+                let scale = halves(&scales[half], vector);
+                let offset = halves(&scales[scales_of_a_block - 1], vector);
+                for ((sum, ints), x) in sums.iter_mut().zip(ints).zip(&x) {
+                    let total = if HALVES { x.sums[half] } else { x.sums[0] + x.sums[1] };
+                    let ints = if OFFSETS { ints } else { i32x4_add(ints, i32x4_splat(zero * total)) };
+                    let scale = f32x4_mul(scale, f32x4_splat(x.scale));
+                    *sum = mul_add(f32x4_convert_i32x4(ints), scale, *sum);
+                    if OFFSETS {
+                        *sum = mul_add(offset, f32x4_splat(x.scale * total as f32), *sum);
+                    }
+                }
+            }
+        }
+    }
+    let factors: [v128; VECTORS] = must_cast(packed.factors[panel]);
+    for (row, y) in y.iter_mut().enumerate() {
+        let products: [v128; VECTORS] =
+            std::array::from_fn(|vector| f32x4_mul(sums[vector][row], factors[vector]));
+        *y = must_cast(products);
+    }
+}
+
+/// Sums of products of a block of nibbles.
+#[inline(always)]
+fn nibble_dots<const N: usize>(lines: &[Line], x: &[&InputBlock; N]) -> [[v128; N]; VECTORS] {
+    let mut sums = [[i32x4_splat(0); N]; VECTORS];
+    for (quad, line) in lines.iter().enumerate() {
+        for (sums, line) in sums.iter_mut().zip(vectors(line)) {
+            let low = nibbles(v128_and(line, u8x16_splat(15)));
+            let high = nibbles(v128_and(u16x8_shr(line, 4), u8x16_splat(15)));
+            for (sum, x) in sums.iter_mut().zip(x) {
+                *sum = nibble_dot(low, x.quads[quad], *sum);
+                *sum = nibble_dot(high, x.quads[quad + 4], *sum);
+            }
+        }
+    }
+    sums
+}
+
+/// Sums of products of the quads `of` of a block of bytes.
+#[inline(always)]
+fn byte_dots<const N: usize>(
+    lines: &[Line],
+    x: &[&InputBlock; N],
+    of: std::ops::Range<usize>,
+) -> [[v128; N]; VECTORS] {
+    let mut sums = [[i32x4_splat(0); N]; VECTORS];
+    for quad in of {
+        for (sums, line) in sums.iter_mut().zip(vectors(&lines[quad])) {
+            let bytes = bytes(line);
+            for (sum, x) in sums.iter_mut().zip(x) {
+                *sum = byte_dot(bytes, x.quads[quad], *sum);
+            }
+        }
+    }
+    sums
+}
+
+#[inline(always)]
+fn vectors(line: &Line) -> [v128; VECTORS] {
+    must_cast(*line)
+}
+
+/// Four halves, shifted to where `f32` has exponent and mantissa, and multiplied by how much further its
+/// exponents reach; no scale is infinite.
+#[inline(always)]
+fn halves(halves: &Halves, vector: usize) -> v128 {
+    let vectors: [[u16; LANES]; VECTORS] = must_cast(halves.0);
+    let [a, b, c, d] = vectors[vector];
+    let bits = i32x4_shl(i32x4_extend_low_i16x8(must_cast([a, b, c, d, 0, 0, 0, 0])), 13);
+    // Without the copies of the sign that extending left below it.
+    let bits = v128_and(bits, i32x4_splat(0x8fff_ffff_u32.cast_signed()));
+    f32x4_mul(bits, f32x4_splat(f32::from_bits((127 + 112) << 23)))
+}
+
+/// Bytes from 0 to 255, even ones and odd ones.
+#[derive(Clone, Copy)]
+struct Bytes(v128, v128);
+
+#[inline(always)]
+fn bytes(bytes: v128) -> Bytes {
+    Bytes(v128_and(bytes, i16x8_splat(0xff)), u16x8_shr(bytes, 8))
+}
+
+/// Four products for each lane, of 16 bits each.
+#[inline(always)]
+fn byte_dot(Bytes(even, odd): Bytes, x: i32, sums: v128) -> v128 {
+    let x = i32x4_splat(x);
+    let even = i32x4_dot_i16x8(even, i16x8_shr(i16x8_shl(x, 8), 8));
+    let odd = i32x4_dot_i16x8(odd, i16x8_shr(x, 8));
+    i32x4_add(sums, i32x4_add(even, odd))
+}
+
+#[cfg(not(target_feature = "relaxed-simd"))]
+use {byte_dot as nibble_dot, bytes as nibbles};
+
+/// Rounded twice, not by relaxed SIMD's `f32x4_relaxed_madd`: so all browsers give the same answers.
+#[inline(always)]
+fn mul_add(a: v128, b: v128, c: v128) -> v128 {
+    f32x4_add(f32x4_mul(a, b), c)
+}
+
+#[cfg(target_feature = "relaxed-simd")]
+#[inline(always)]
+fn nibbles(nibbles: v128) -> v128 {
+    nibbles
+}
+
+/// Four products for each lane; processors agree about them as long as one factor is below 128.
+#[cfg(target_feature = "relaxed-simd")]
+#[inline(always)]
+fn nibble_dot(nibbles: v128, x: i32, sums: v128) -> v128 {
+    std::arch::wasm32::i32x4_relaxed_dot_i8x16_i7x16_add(i32x4_splat(x), nibbles, sums)
+}
