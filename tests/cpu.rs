@@ -118,7 +118,7 @@ fn products() {
                 for variant in variants() {
                     let found = case.run(variant, &inputs, rows);
                     let error = normalised_error(&expected, &found);
-                    let bound = if are_whole { bound(format) } else { 3e-4 };
+                    let bound = if are_whole { bound(format) } else { bound(format).max(1e-8) };
                     assert!(
                         error < bound,
                         "{} {format:?} {outputs}x{columns}, {rows} rows, whole {are_whole}: {error:e}",

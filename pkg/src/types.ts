@@ -15,7 +15,7 @@ export type Tile = "staged" | "registers" | "quads";
 /** How lanes work together on a product of one row. */
 export type Variant = "together" | "wide" | "subgroups" | "half" | "packed" | "alone" | "quads" | "pairs";
 
-/** How the CPU computes: by the meaning of each kernel, or with inputs of products in eight bits. */
+/** How the CPU computes: by the meaning of each kernel, or in whole numbers as far as weights allow. */
 export type CpuVariant = "exact" | "portable" | "simd128" | "relaxed";
 
 /**

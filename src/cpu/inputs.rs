@@ -1,4 +1,5 @@
-//! Inputs of a product in eight bits: blocks of 32, each with a scale.
+//! Inputs of a product as sums of two numbers of eight bits: blocks of 32, each with a scale, and what these
+//! leave of them, as a second row. One alone loses so much that answers change.
 
 use bytemuck::Zeroable;
 
@@ -16,7 +17,7 @@ pub(crate) struct InputBlock {
     pub(crate) sums: [i32; 2],
 }
 
-/// Rows of inputs.
+/// Rows of inputs, each followed by what rounding left of it.
 #[derive(Debug, Default)]
 pub(crate) struct Inputs {
     /// Blocks of a row.
@@ -31,14 +32,14 @@ impl Inputs {
         self.all.clear();
     }
 
-    /// Rounds a row.
+    /// Rounds a row, and what that leaves of it.
     pub(super) fn push(&mut self, variant: CpuVariant, row: &[f32]) {
         let first = self.all.len();
-        self.all.resize(first + self.blocks, InputBlock::zeroed());
+        self.all.resize(first + 2 * self.blocks, InputBlock::zeroed());
         variant.round(row, &mut self.all[first..]);
     }
 
-    /// How many rows there are.
+    /// How many rows there are: two for each that was rounded.
     pub(crate) fn rows(&self) -> usize {
         self.all.len() / self.blocks
     }
@@ -49,24 +50,21 @@ impl Inputs {
     }
 }
 
-/// Rounds a row.
+/// Rounds a row to the first half of the blocks, and what that leaves of it to the second.
 #[inline(always)]
 pub(super) fn round(row: &[f32], blocks: &mut [InputBlock]) {
-    for (block, inputs) in blocks.iter_mut().zip(row.chunks(UNIT)) {
-        *block = match inputs.first_chunk() {
-            Some(inputs) => round_block(inputs),
-            None => {
-                let mut filled = [0.0; UNIT];
-                filled[..inputs.len()].copy_from_slice(inputs);
-                round_block(&filled)
-            }
-        };
+    let (nearest, rests) = blocks.split_at_mut(blocks.len() / 2);
+    for ((nearest, rest), inputs) in nearest.iter_mut().zip(rests).zip(row.chunks(UNIT)) {
+        let mut left = [0.0; UNIT];
+        left[..inputs.len()].copy_from_slice(inputs);
+        *nearest = round_block(&mut left);
+        *rest = round_block(&mut left);
     }
 }
 
-/// Rounds 32 inputs.
+/// Rounds 32 inputs, and leaves what that takes from them.
 #[inline(always)]
-fn round_block(inputs: &[f32; UNIT]) -> InputBlock {
+fn round_block(inputs: &mut [f32; UNIT]) -> InputBlock {
     let mut lanes = [0.0f32; 8];
     for eight in inputs.chunks_exact(8) {
         for (lane, input) in lanes.iter_mut().zip(eight) {
@@ -77,11 +75,14 @@ fn round_block(inputs: &[f32; UNIT]) -> InputBlock {
     let over = if greatest > 0.0 { 127.0 / greatest } else { 0.0 };
     // Added, it leaves the nearest whole number in the lowest bits.
     const ROUNDER: f32 = 12_582_912.0;
+    let scale = greatest / 127.0;
     let mut quants = [0i32; UNIT];
     for (quant, input) in quants.iter_mut().zip(inputs) {
-        *quant = (input * over + ROUNDER).to_bits() as i32 - ROUNDER.to_bits() as i32;
+        let shifted = *input * over + ROUNDER;
+        *quant = shifted.to_bits() as i32 - ROUNDER.to_bits() as i32;
+        *input -= (shifted - ROUNDER) * scale;
     }
-    let mut block = InputBlock { quads: [0; UNIT / 4], scale: greatest / 127.0, sums: [0; 2] };
+    let mut block = InputBlock { quads: [0; UNIT / 4], scale, sums: [0; 2] };
     for (sum, half) in block.sums.iter_mut().zip(quants.chunks_exact(UNIT / 2)) {
         *sum = half.iter().sum();
     }

@@ -2,7 +2,7 @@
 //!
 //! By the meaning it is the reference that the GPU is compared with. As the fallback where there is no
 //! GPU it has a second implementation of the kernels that take most of the time: products with packed
-//! weights and inputs of eight bits, for the instructions that the processor has.
+//! weights and inputs in whole numbers, for the instructions that the processor has.
 //!
 //! Reading order: [`variant`] (which way, and the seam to the instruction sets), [`packed`] and
 //! [`inputs`] (what they work on), [`tile`] (the product, for all of them), [`product`] (a kernel of the
@@ -68,7 +68,7 @@ fn rows(memory: &mut CpuMemory, y: &Activation, step: Step, write: impl Fn(&CpuM
 pub struct CpuExecutor {
     memory: CpuMemory,
     variant: CpuVariant,
-    /// Matrices for products with inputs of eight bits; the others are in the memory as they are stored.
+    /// Matrices for products of whole numbers; the others are in the memory as they are stored.
     packed: Vec<Option<Packed>>,
     products: Products,
     heads: Heads,

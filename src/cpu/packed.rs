@@ -1,4 +1,4 @@
-//! A weight matrix for products with inputs of eight bits: panels of sixteen rows, side by side, so that
+//! A weight matrix for products of whole numbers: panels of sixteen rows, side by side, so that
 //! one load brings four weights of each.
 //!
 //! A panel is a row of blocks, one for each 32 columns. A block's quants are lines of 64 bytes, four

@@ -69,13 +69,14 @@ impl Products {
         let first = (matrix.above + matrix.first_row) as usize;
         let end = first + matrix.rows as usize;
         let panels = first / PANEL..end.div_ceil(PANEL);
-        self.panels.resize(panels.len() * rows as usize, [0.0; PANEL]);
+        self.panels.resize(panels.len() * self.inputs.rows(), [0.0; PANEL]);
         self.panels(how, packed, panels.clone());
         let skipped = first - panels.start * PANEL;
         for row in 0..rows {
             self.outputs.clear();
-            for panel in self.panels.chunks_exact(rows as usize) {
-                self.outputs.extend_from_slice(&panel[row as usize]);
+            for panel in self.panels.chunks_exact(self.inputs.rows()) {
+                let [nearest, rest] = [0, 1].map(|part| panel[2 * row as usize + part]);
+                self.outputs.extend(nearest.iter().zip(rest).map(|(nearest, rest)| nearest + rest));
             }
             let outputs = &mut self.outputs[skipped..][..end - first];
             add_bias(memory, *bias, outputs);

@@ -50,7 +50,7 @@ macro_rules! products {
                     } else if left >= 4 {
                         tile::<4, BITS, OFFSETS, HALVES, BENT>(packed, index, inputs, row, y)
                     } else {
-                        tile::<1, BITS, OFFSETS, HALVES, BENT>(packed, index, inputs, row, y)
+                        tile::<2, BITS, OFFSETS, HALVES, BENT>(packed, index, inputs, row, y)
                     };
                 }
             }

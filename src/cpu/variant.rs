@@ -38,7 +38,7 @@ macro_rules! with_instructions {
 pub enum CpuVariant {
     /// The meaning of each kernel: the reference, and slow.
     Exact,
-    /// Inputs of products in eight bits, as in all that follow; what every processor has.
+    /// Products of whole numbers, as in all that follow; by what every processor has.
     Portable,
     /// AVX2.
     Avx2,

@@ -45,12 +45,10 @@ fn all<const BITS: usize, const OFFSETS: bool, const HALVES: bool>(
 ) {
     let rows = inputs.rows();
     for (panel, y) in panels.zip(y.chunks_exact_mut(rows)) {
-        let (pairs, last) = y.as_chunks_mut();
+        // Rows come in pairs.
+        let (pairs, _) = y.as_chunks_mut();
         for (pair, y) in pairs.iter_mut().enumerate() {
             tile::<2, BITS, OFFSETS, HALVES>(packed, panel, inputs, 2 * pair, y);
-        }
-        if let [y] = last {
-            tile::<1, BITS, OFFSETS, HALVES>(packed, panel, inputs, rows - 1, std::array::from_mut(y));
         }
     }
 }

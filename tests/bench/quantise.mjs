@@ -27,7 +27,7 @@ const RUNS = [
 ];
 
 async function run(program, parameters) {
-  // The weights' losses, not those of inputs in eight bits.
+  // The weights' losses, not those of rounded inputs.
   const env = { ...process.env, TABLM_VARIANT: "exact" };
   const { stdout } = await promisify(execFile)(program, parameters.map(String), { cwd: root, env });
   return stdout;

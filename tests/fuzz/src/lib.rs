@@ -5,6 +5,8 @@
 pub mod error;
 #[path = "../../../src/formats/mod.rs"]
 pub mod formats;
+#[path = "../../../src/noise.rs"]
+pub mod noise;
 #[path = "../../../src/text/mod.rs"]
 pub mod text;
 #[path = "../../../src/weights/mod.rs"]
