@@ -12,16 +12,17 @@ build_native() { cargo build --release --locked; }
 build_compiler() { cargo build --release --locked --example compiler; }
 
 # build_wasm NAME [RUSTC OPTION…]: the engine as wasm and its JS glue, beside the options that every
-# build for browsers has (.cargo/config.toml). Cargo keeps what builds have apart.
+# build for browsers has (.cargo/config.toml). Each in a folder of its own: their wasm has the same name, and
+# builds that take turns at it are made anew each time.
 build_wasm() {
-    local name=$1 flags wasm="$TARGET_DIR/$WASM_TARGET/web/tablm.wasm"
+    local name=$1 flags folder="$TARGET_DIR/wasm-$1"
+    local wasm="$folder/$WASM_TARGET/web/tablm.wasm"
     flags=$(printf '"%s",' "${@:2}")
-    cargo build --profile web --target $WASM_TARGET --lib --locked \
+    cargo build --profile web --target $WASM_TARGET --target-dir "$folder" --lib --locked \
         ${2:+--config "target.$WASM_TARGET.rustflags=[${flags%,}]"}
-    if ! cmp -s "$wasm" "$TARGET_DIR/$WASM_TARGET/web/$name.wasm" || [ ! -e "pkg/dist/wasm/$name/tablm_bg.wasm" ]; then
+    if [ ! "pkg/dist/wasm/$name/tablm_bg.wasm" -nt "$wasm" ]; then
         rm -rf "pkg/dist/wasm/$name"
         "$WASM_BINDGEN" "$wasm" "pkg/dist/wasm/$name" tablm
-        cp "$wasm" "$TARGET_DIR/$WASM_TARGET/web/$name.wasm"
     fi
 }
 

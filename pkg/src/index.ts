@@ -12,15 +12,12 @@ import { describeSource } from "./source.js";
 import type {
   AssetOptions,
   Capabilities,
-  CpuVariant,
   Estimate,
   EstimateOptions,
   LoadOptions,
   ModelSource,
   Progress,
   StoredModel,
-  Tile,
-  Variant,
   VerifyReport,
 } from "./types.js";
 
@@ -31,12 +28,18 @@ export type * from "./types.js";
 /** How long a worker may take to tidy up after an abort before it is ended. */
 const ABORT_GRACE_MS = 2000;
 
-const VARIANTS: readonly Variant[] = ["together", "wide", "subgroups", "half", "packed", "alone", "quads", "pairs"];
-const CPU_VARIANTS: readonly CpuVariant[] = ["exact", "portable", "simd128", "relaxed"];
-const TILES: readonly Tile[] = ["staged", "registers", "quads"];
+/** The values of the options that are names. */
+const NAMES = {
+  device: ["auto", "webgpu", "cpu"],
+  quantise: ["T4", "Q8_0"],
+  kvFormat: ["f32", "f16", "q8"],
+  variant: ["together", "wide", "subgroups", "half", "packed", "alone", "quads", "pairs"],
+  tile: ["staged", "registers", "quads"],
+  cpuVariant: ["exact", "portable", "simd128", "relaxed"],
+} as const satisfies { [Name in keyof EngineOptions]?: readonly EngineOptions[Name][] };
 
 /** The options that go to the engine, checked. */
-function engineOptions({ contextLength, device, quantise, kvFormat, variant, tile, cpuVariant, chatTemplate }: EngineOptions): EngineOptions {
+function engineOptions({ contextLength, chatTemplate, ...named }: EngineOptions): EngineOptions {
   const options: EngineOptions = {};
   if (contextLength !== undefined) {
     if (!Number.isSafeInteger(contextLength) || contextLength < 1) {
@@ -44,41 +47,14 @@ function engineOptions({ contextLength, device, quantise, kvFormat, variant, til
     }
     options.contextLength = contextLength;
   }
-  if (device !== undefined) {
-    if (device !== "auto" && device !== "webgpu" && device !== "cpu") {
-      throw new TabLMError("invalid-request", `device: found ${String(device)}, expected auto, webgpu or cpu`);
+  for (const [name, values] of Object.entries(NAMES)) {
+    const value: unknown = named[name as keyof typeof NAMES];
+    if (value === undefined) continue;
+    if (!(values as readonly unknown[]).includes(value)) {
+      const expected = `${values.slice(0, -1).join(", ")} or ${values.at(-1)}`;
+      throw new TabLMError("invalid-request", `${name}: found ${String(value)}, expected ${expected}`);
     }
-    options.device = device;
-  }
-  if (quantise !== undefined) {
-    if (quantise !== "T4" && quantise !== "Q8_0") {
-      throw new TabLMError("invalid-request", `quantise: found ${String(quantise)}, expected T4 or Q8_0`);
-    }
-    options.quantise = quantise;
-  }
-  if (kvFormat !== undefined) {
-    if (kvFormat !== "f32" && kvFormat !== "f16" && kvFormat !== "q8") {
-      throw new TabLMError("invalid-request", `kvFormat: found ${String(kvFormat)}, expected f32, f16 or q8`);
-    }
-    options.kvFormat = kvFormat;
-  }
-  if (variant !== undefined) {
-    if (!VARIANTS.includes(variant)) {
-      throw new TabLMError("invalid-request", `variant: found ${String(variant)}, expected one of ${VARIANTS.join(", ")}`);
-    }
-    options.variant = variant;
-  }
-  if (cpuVariant !== undefined) {
-    if (!CPU_VARIANTS.includes(cpuVariant)) {
-      throw new TabLMError("invalid-request", `cpuVariant: found ${String(cpuVariant)}, expected one of ${CPU_VARIANTS.join(", ")}`);
-    }
-    options.cpuVariant = cpuVariant;
-  }
-  if (tile !== undefined) {
-    if (!TILES.includes(tile)) {
-      throw new TabLMError("invalid-request", `tile: found ${String(tile)}, expected one of ${TILES.join(", ")}`);
-    }
-    options.tile = tile;
+    Object.assign(options, { [name]: value });
   }
   if (chatTemplate !== undefined) {
     if (typeof chatTemplate !== "string") {

@@ -1,5 +1,6 @@
 // Products as lib/products has them, of inputs in f16, one at most in a unit and so within its range
 // whatever they are; sums of a unit are in f16 too.
+#import lib/bytes32
 struct Inputs32 {
     x0: vec4<f16>,
     x1: vec4<f16>,
@@ -53,20 +54,14 @@ fn halves_dot(a: vec4<u32>, b: vec4<u32>, around: f16, v: Inputs32) -> vec2<f32>
 }
 
 fn dot_nibbles(q: vec4<u32>, v: Inputs32) -> f32 {
-    let low = q & vec4<u32>(0x0f0f0f0fu);
-    let high = (q >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu);
-    let products =
-        halves_dot(vec4<u32>(low.x, high.x, low.y, high.y), vec4<u32>(low.z, high.z, low.w, high.w), 8.0h, v);
+    let bytes = bytes32_nibbles(q);
+    let products = halves_dot(bytes.a, bytes.b, 8.0h, v);
     return products.x + products.y;
 }
 
 fn dot_fives(q: vec4<u32>, h: u32, v: Inputs32) -> f32 {
-    let low = q & vec4<u32>(0x0f0f0f0fu);
-    let high = (q >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu);
-    let fifth = vec4<u32>(0x10101010u);
-    let a = vec4<u32>(low.x, high.x, low.y, high.y) | (vec4<u32>(h << 4u, h << 3u, h << 2u, h << 1u) & fifth);
-    let b = vec4<u32>(low.z, high.z, low.w, high.w) | (vec4<u32>(h, h >> 1u, h >> 2u, h >> 3u) & fifth);
-    let products = halves_dot(a, b, 16.0h, v);
+    let bytes = bytes32_fives(q, h);
+    let products = halves_dot(bytes.a, bytes.b, 16.0h, v);
     return products.x + products.y;
 }
 

@@ -1,6 +1,7 @@
 // Q6_K: weight = (quant - 32) · (d · scale), a scale for 16 weights. One vector of nibbles a
 // unit; per row twenty words a block of eight units (two words of high bit pairs a unit: bits
 // 8i + 2(k % 4) for weight 4k + i, word k / 4; four words of signed scales), then d two a word.
+#import lib/bytes32
 @group(1) @binding(0) var<storage, read> plane_quants: array<vec4<u32>>;
 @group(1) @binding(1) var<storage, read> plane_scales: array<u32>;
 
@@ -44,12 +45,9 @@ fn weights32(row: u32, unit: u32) -> Weights32 {
 
 fn dot32(row: u32, unit: u32, v: Inputs32) -> f32 {
     let w = q6_k_unit(row, unit);
-    let low = w.q & vec4<u32>(0x0f0f0f0fu);
-    let high = (w.q >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu);
+    let nibbles = bytes32_nibbles(w.q);
     let p = vec4<u32>(w.pairs.x << 4u, w.pairs.x << 2u, w.pairs.x, w.pairs.x >> 2u) & vec4<u32>(0x30303030u);
     let r = vec4<u32>(w.pairs.y << 4u, w.pairs.y << 2u, w.pairs.y, w.pairs.y >> 2u) & vec4<u32>(0x30303030u);
-    let a = vec4<u32>(low.x, high.x, low.y, high.y) | p;
-    let b = vec4<u32>(low.z, high.z, low.w, high.w) | r;
-    let products = w.scales * (dot_bytes(a, b, v) - 32.0 * v.sums);
+    let products = w.scales * (dot_bytes(nibbles.a | p, nibbles.b | r, v) - 32.0 * v.sums);
     return products.x + products.y;
 }

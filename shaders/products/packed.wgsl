@@ -1,5 +1,6 @@
 // Products as lib/products has them, of inputs rounded to signed bytes, 127 times a scale for eight of
 // them at most; four products at once, exactly.
+#import lib/bytes32
 struct Inputs32 {
     x0: u32,
     x1: u32,
@@ -58,16 +59,11 @@ fn dot_signed(a: vec4<u32>, b: vec4<u32>, v: Inputs32) -> f32 {
 }
 
 fn dot_nibbles(q: vec4<u32>, v: Inputs32) -> f32 {
-    let low = q & vec4<u32>(0x0f0f0f0fu);
-    let high = (q >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu);
-    return dot_signed(vec4<u32>(low.x, high.x, low.y, high.y), vec4<u32>(low.z, high.z, low.w, high.w), v);
+    let bytes = bytes32_nibbles(q);
+    return dot_signed(bytes.a, bytes.b, v);
 }
 
 fn dot_fives(q: vec4<u32>, h: u32, v: Inputs32) -> f32 {
-    let low = q & vec4<u32>(0x0f0f0f0fu);
-    let high = (q >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu);
-    let fifth = vec4<u32>(0x10101010u);
-    let a = vec4<u32>(low.x, high.x, low.y, high.y) | (vec4<u32>(h << 4u, h << 3u, h << 2u, h << 1u) & fifth);
-    let b = vec4<u32>(low.z, high.z, low.w, high.w) | (vec4<u32>(h, h >> 1u, h >> 2u, h >> 3u) & fifth);
-    return dot_signed(a, b, v);
+    let bytes = bytes32_fives(q, h);
+    return dot_signed(bytes.a, bytes.b, v);
 }

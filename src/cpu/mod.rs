@@ -38,7 +38,7 @@ use product::Products;
 
 use crate::error::{Code, Error, Result};
 use crate::kernels::{
-    Activation, Buffer, CacheRows, CpuMatrix, CpuMemory, Elementwise, GatedActivation, Kernel, Step,
+    Activation, Buffer, CacheRows, CpuMatrix, CpuMemory, Elementwise, GatedActivation, Kernel, ScanRow, Step,
 };
 use crate::plan::{Plan, Resources, SharedRole, Slots, StateKind};
 
@@ -46,13 +46,18 @@ fn no_room(name: &str, size_bytes: u64) -> Error {
     Error::new(Code::OutOfMemory, format!("no room for {size_bytes} bytes of {name}"))
 }
 
-/// So many zeros, or `out-of-memory`: in a tab, memory ends early.
+/// So many copies, or `out-of-memory`: in a tab, memory ends early.
+fn filled<T: Clone>(name: &str, count: usize, value: T) -> Result<Vec<T>> {
+    let mut all = Vec::new();
+    all.try_reserve_exact(count).map_err(|_| no_room(name, (count * size_of::<T>()) as u64))?;
+    all.resize(count, value);
+    Ok(all)
+}
+
+/// So many zeros.
 fn zeros(name: &str, words: u64) -> Result<Vec<f32>> {
-    let mut zeros = Vec::new();
     let count = usize::try_from(words).map_err(|_| no_room(name, words * 4))?;
-    zeros.try_reserve_exact(count).map_err(|_| no_room(name, words * 4))?;
-    zeros.resize(count, 0.0);
-    Ok(zeros)
+    filled(name, count, 0.0)
 }
 
 /// Writes each row of an activation.
@@ -177,6 +182,9 @@ impl CpuExecutor {
         let (memory, products) = (&mut self.memory, &mut self.products);
         let variant = self.variant;
         let how = (variant, &self.threads);
+        let scan_row = move |shape, row: &ScanRow<'_>, scalars: &[f32], state: &mut [f32], y: &mut [f32]| {
+            variant.scan_row(shape, row, scalars, state, y);
+        };
         match (kernel, packed) {
             (Kernel::Matmul(matmul), Some(packed)) => products.matmul(how, packed, memory, matmul, step),
             (Kernel::Matvec(matvec), Some(packed)) => products.matvec(how, packed, memory, matvec, step),
@@ -198,12 +206,8 @@ impl CpuExecutor {
                     y.iter_mut().zip(memory.row(up, row)).for_each(|(y, up)| *y *= up);
                 });
             }
-            (Kernel::SsmScan(scan), _) => scan.run(memory, step, &move |shape, row, scalars, state, y| {
-                variant.scan_row(shape, row, scalars, state, y);
-            }),
-            (Kernel::SsmStep(scan), _) => scan.run(memory, step, &move |shape, row, scalars, state, y| {
-                variant.scan_row(shape, row, scalars, state, y);
-            }),
+            (Kernel::SsmScan(scan), _) => scan.run(memory, step, &scan_row),
+            (Kernel::SsmStep(scan), _) => scan.run(memory, step, &scan_row),
             // What only the GPU needs: the scan has its own way to the same numbers.
             (Kernel::SsmScores(_), _) => {}
             _ => kernel.reference(memory, step),

@@ -11,7 +11,7 @@
 use bytemuck::{Pod, Zeroable};
 use half::f16;
 
-use super::no_room;
+use super::filled;
 use crate::error::Result;
 use crate::formats::{Curve, Format, IntegerUnit, Integers, UNIT};
 
@@ -46,14 +46,6 @@ pub(crate) struct Packed {
     /// Rows that are there.
     filled: usize,
     units: Vec<IntegerUnit>,
-}
-
-/// So many copies, or `out-of-memory`.
-fn filled<T: Clone>(name: &str, count: usize, value: T) -> Result<Vec<T>> {
-    let mut all = Vec::new();
-    all.try_reserve_exact(count).map_err(|_| no_room(name, (count * size_of::<T>()) as u64))?;
-    all.resize(count, value);
-    Ok(all)
 }
 
 /// 2 to the power of so much, if that is a normal number.

@@ -129,7 +129,7 @@ fn cpu_variant(options: &LoadOptions) -> Result<CpuVariant> {
     match options.cpu_variant {
         Some(variant) if !variant.is_available() => {
             let message = format!("found {}, this processor lacks it", variant.name());
-            Err(Error::invalid_request("variant", message))
+            Err(Error::invalid_request("cpuVariant", message))
         }
         variant => Ok(variant.unwrap_or_else(CpuVariant::best)),
     }

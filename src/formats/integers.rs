@@ -1,5 +1,5 @@
-//! Weights as whole numbers of at most eight bits times scales: what products with inputs of eight bits
-//! take, on processors.
+//! Weights as whole numbers of at most eight bits times scales: what products of whole numbers take, on
+//! processors.
 
 use super::UNIT;
 

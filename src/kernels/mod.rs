@@ -351,6 +351,7 @@ pieces! {
     "epilogues/unit_squares",
     "epilogues/unit_store",
     "f16/halves",
+    "lib/bytes32",
     "lib/dot32",
     "lib/function",
     "lib/halves",
