@@ -36,6 +36,7 @@ pub use prepare::{Prepared, prepare};
 pub use profile::{KernelProfile, Profile, ProfileRequest, StepProfile};
 pub use quantise::{QuantiseReport, QuantisedTensor, quantise};
 
+pub use crate::cpu::{StartThreads, Threads, lend_thread};
 use crate::error::{Code, Error, Result};
 use crate::gpu::{AdapterHints, AdapterReport, Gpu, MAX_PICKS, StepCounters};
 use crate::kernels::{CacheFormat, Kernel, Step};

@@ -7,7 +7,7 @@
 mod random;
 
 use random::Random;
-use tablm::cpu::{CpuExecutor, CpuVariant};
+use tablm::cpu::{CpuExecutor, CpuVariant, Threads, lend_thread};
 use tablm::engine::normalised_error;
 use tablm::formats::{Format, UNIT};
 use tablm::kernels::{Activation, Rows, Step};
@@ -69,8 +69,12 @@ impl<'a> Case<'a> {
 
     /// What the kernel writes.
     fn run(&self, variant: CpuVariant, inputs: &[f32], rows: u32) -> Vec<f32> {
+        self.run_on(&Threads::default(), variant, inputs, rows)
+    }
+
+    fn run_on(&self, threads: &Threads, variant: CpuVariant, inputs: &[f32], rows: u32) -> Vec<f32> {
         let slots = assign_slots(&[&self.plan]);
-        let mut cpu = CpuExecutor::new(&self.resources, slots, variant).unwrap();
+        let mut cpu = CpuExecutor::new(&self.resources, slots, variant).unwrap().with(threads);
         let matrix = &self.resources.matrices()[0];
         // In pieces that end within a panel.
         let row_bytes = self.stored.len() / matrix.rows as usize;
@@ -127,6 +131,27 @@ fn products() {
                 }
             }
         }
+    }
+}
+
+/// As in browsers, where the crate starts none: they share the work, and go when it is over.
+#[test]
+fn lent_threads() {
+    let mut random = Random::new(6);
+    let tensor = Tensor(Format::Q4_0, [512, 1024]);
+    let case = Case::product(&tensor, 8, random.stored(Format::Q4_0, 512, 1024));
+    let inputs = inputs(&mut random, case.x, 8, false);
+    let expected = case.run(CpuVariant::Portable, &inputs, 8);
+    let threads = Threads::lent(3).unwrap();
+    assert_eq!(case.run_on(&threads, CpuVariant::Portable, &inputs, 8), expected, "before others are lent");
+    let lent = [0, 1].map(|_| std::thread::spawn(lend_thread));
+    for _ in 0..20 {
+        assert_eq!(case.run_on(&threads, CpuVariant::Portable, &inputs, 8), expected);
+    }
+    assert_eq!(threads.count(), 3);
+    drop(threads);
+    for thread in lent {
+        thread.join().unwrap();
     }
 }
 

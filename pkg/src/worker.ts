@@ -12,7 +12,7 @@ import type { EngineRequest } from "./request.js";
 import type { SourceDescription } from "./source.js";
 import type { Capabilities, Estimate, ModelInfo, Profile, Progress, ProgressPhase } from "./types.js";
 import { keepVerdicts, readVerdicts } from "./verdicts.js";
-import type { Engine, Prepared, SourceFile } from "./wasm/simd/tablm.js";
+import type { Engine, Host, Prepared, SourceFile } from "./wasm/simd/tablm.js";
 
 /** What this file needs of a dedicated worker's global scope. */
 interface WorkerScope {
@@ -36,6 +36,9 @@ noteDevices();
 
 /** Processors, two of which an upload keeps busy: the engine's, and that of the browser's GPU process. */
 const processors = navigator.hardwareConcurrency || 2;
+
+/** What the engine has us do. */
+const host: Host = { compileAhead, threads: 1, startThreads: () => Promise.resolve() };
 
 const scope = globalThis as unknown as WorkerScope;
 const running = new Map<number, AbortController>();
@@ -107,7 +110,7 @@ class Preparation {
     compileAtMost(Math.max(1, processors - 1));
     this.#prepared = (async () => {
       const [{ boundary }, options] = await Promise.all([wasm(), this.options]);
-      return guarded(() => boundary.Prepared.of(files, options, compileAhead));
+      return guarded(() => boundary.Prepared.of(files, options, host));
     })().catch(() => undefined);
   }
 
@@ -159,7 +162,7 @@ async function loadOpened(
     };
     const prepared = await preparation.take();
     compileAtMost(Math.max(0, processors - 2));
-    engine = await guarded(() => boundary.Engine.load(files, options, onProgress, compileAhead, prepared));
+    engine = await guarded(() => boundary.Engine.load(files, options, onProgress, host, prepared));
     const verdicts = engine.verdicts();
     if (verdicts !== undefined) await keepVerdicts(verdicts);
     throwIfAborted(signal);

@@ -105,7 +105,7 @@ mod native {
             tile: forced_tile()?,
             cpu_variant,
             verdicts: verdicts::read(),
-            threads: threads(model.threads.map_or_else(num_cpus::get_physical, usize::from))?,
+            threads: threads(model.threads.map_or_else(num_cpus::get_physical, usize::from))?.into(),
             ..LoadOptions::default()
         };
         let engine = Engine::load(open_path(&model.model)?, &options, &mut |_| {}).await?;

@@ -29,7 +29,7 @@ mod wasm;
 
 use std::borrow::Cow;
 
-pub use threads::Threads;
+pub use threads::{StartThreads, Threads, lend_thread};
 pub use variant::CpuVariant;
 
 use attention::Heads;

@@ -10,7 +10,7 @@ use super::executor::Executor;
 use super::load::{DeviceChoice, LoadOptions, Planned, STEP_PLAN};
 use super::milliseconds;
 use super::verdict::{self, Rate, Verdict};
-use crate::cpu::{CpuExecutor, CpuVariant};
+use crate::cpu::{CpuExecutor, CpuVariant, StartThreads};
 use crate::error::Result;
 use crate::formats::Format;
 use crate::gpu::{Gpu, GpuExecutor, PipelineText};
@@ -21,6 +21,8 @@ use crate::plan::{Plan, PlanBuilder, Resources, TensorShapes, assign_slots};
 /// for a card enough that reading them counts.
 const WEIGHTS: u32 = 1 << 17;
 const WEIGHTS_OF_A_CARD: u32 = 1 << 22;
+/// For threads enough to share out, as the model's own matrices are.
+const WEIGHTS_OF_THREADS: u32 = 1 << 20;
 /// Products in the longer of the two steps that are compared: what both take besides is not in the
 /// difference, which must stand out from what a browser adds to a read-back, milliseconds now and then,
 /// and from the tenths of a millisecond in which its clock tells time. If it does not, more.
@@ -91,7 +93,9 @@ impl Choice {
     ) -> Result<Self> {
         let settled =
             |gpu| Self { gpu, variant: planned.variant, predicted: None, slower: None, verdicts: None };
-        let (Some(gpu), Some(sample)) = (&gpu, Sample::of(planned)) else { return Ok(settled(gpu)) };
+        let (Some(gpu), Some(sample)) = (&gpu, Sample::of(planned, &options.threads)) else {
+            return Ok(settled(gpu));
+        };
         let mut variants = vec![planned.variant];
         if options.variant.is_none() && options.verdicts.is_some() {
             let others = planned.variants(&gpu.report).filter(|it| *it != planned.variant);
@@ -140,6 +144,7 @@ struct Sample {
     rows: u32,
     columns: u32,
     cpu_variant: CpuVariant,
+    threads: StartThreads,
 }
 
 /// Its shape where so many rows of it are measured.
@@ -152,7 +157,7 @@ impl TensorShapes for SampleShape {
 }
 
 impl Sample {
-    fn of(planned: &Planned<'_>) -> Option<Self> {
+    fn of(planned: &Planned<'_>, threads: &StartThreads) -> Option<Self> {
         let matrices = planned.resources.matrices();
         let weights = |format: Format| -> u64 {
             let held = matrices.iter().filter(|matrix| matrix.format == format);
@@ -161,7 +166,8 @@ impl Sample {
         let format = matrices.iter().map(|matrix| matrix.format).max_by_key(|format| weights(*format))?;
         let held = matrices.iter().filter(|matrix| matrix.format == format);
         let matrix = held.max_by_key(|matrix| u64::from(matrix.rows) * u64::from(matrix.columns))?;
-        Some(Self { format, rows: matrix.rows, columns: matrix.columns, cpu_variant: planned.cpu_variant })
+        let (rows, columns) = (matrix.rows, matrix.columns);
+        Some(Self { format, rows, columns, cpu_variant: planned.cpu_variant, threads: threads.clone() })
     }
 
     fn shape(&self, weights: u32) -> SampleShape {
@@ -195,7 +201,7 @@ impl Sample {
         }
         let (report, version, format) = (&gpu.report, env!("CARGO_PKG_VERSION"), self.format.name());
         let adapter = format!("{} | {} | {}", report.name, report.driver, report.interface);
-        let cpu = self.cpu_variant.name();
+        let cpu = format!("{} × {}", self.cpu_variant.name(), self.threads.count());
         Ok(format!("{adapter} | {cpu} | {version} | {format} | {:016x}", hash.finish()))
     }
 
@@ -222,7 +228,12 @@ impl Sample {
     /// Milliseconds that products of a GB of weights take, on the GPU if there is one given.
     async fn ms_per_gb(&self, gpu: Option<&Rc<Gpu>>, variant: Variant) -> Result<f64> {
         let is_card = gpu.is_some_and(|gpu| gpu.report.kind != "cpu");
-        let shape = self.shape(if is_card { WEIGHTS_OF_A_CARD } else { WEIGHTS });
+        let is_shared_out = gpu.is_none() && self.threads.count() > 1;
+        let shape = self.shape(match (is_card, is_shared_out) {
+            (true, _) => WEIGHTS_OF_A_CARD,
+            (_, true) => WEIGHTS_OF_THREADS,
+            _ => WEIGHTS,
+        });
         let mut products = PRODUCTS;
         loop {
             let (ms, bytes) = self.difference(&shape, products, gpu, variant).await?;
@@ -252,7 +263,10 @@ impl Sample {
                 let words = plans[0].logits.words(1);
                 Executor::Gpu(Box::new(GpuExecutor::new(gpu.clone(), &resources, slots, words).await?))
             }
-            None => Executor::Cpu(Box::new(CpuExecutor::new(&resources, slots, self.cpu_variant)?)),
+            None => {
+                let cpu = CpuExecutor::new(&resources, slots, self.cpu_variant)?;
+                Executor::Cpu(Box::new(cpu.with(&self.threads.start().await)))
+            }
         };
         let stored = vec![0; format.row_bytes(columns)? * rows];
         executor.upload_rows(&resources.matrices()[0], 0, 0, &stored)?;

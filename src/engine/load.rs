@@ -5,7 +5,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::executor::Executor;
-use crate::cpu::{CpuExecutor, CpuVariant, Threads};
+use crate::cpu::{CpuExecutor, CpuVariant, StartThreads};
 use crate::error::{Code, Error, Result};
 use crate::gpu::{AdapterHints, AdapterReport, Gpu, GpuExecutor, MAX_PICKS, PipelineText, buffer_bytes};
 use crate::kernels::{CacheFormat, Picked, Rows, Step, Tile, Variant};
@@ -86,7 +86,7 @@ pub struct LoadOptions {
     pub run_ahead: Option<usize>,
     /// Threads for the CPU executor.
     #[serde(skip)]
-    pub threads: Threads,
+    pub threads: StartThreads,
     /// What compiles pipelines beside the upload, where there is such a thing.
     #[serde(skip)]
     pub compile_ahead: Option<CompileAhead>,
@@ -311,7 +311,7 @@ impl<'a> Planned<'a> {
     }
 
     /// Allocates everything, on the GPU if there is one given.
-    pub(super) async fn allocate(&self, gpu: Option<Rc<Gpu>>, threads: &Threads) -> Result<Executor> {
+    pub(super) async fn allocate(&self, gpu: Option<Rc<Gpu>>, threads: &StartThreads) -> Result<Executor> {
         let slots = self.slots.clone();
         Ok(match gpu {
             Some(gpu) => Executor::Gpu(Box::new(
@@ -319,7 +319,7 @@ impl<'a> Planned<'a> {
             )),
             None => {
                 let cpu = CpuExecutor::new(&self.resources, slots, self.cpu_variant)?;
-                Executor::Cpu(Box::new(cpu.with(threads)))
+                Executor::Cpu(Box::new(cpu.with(&threads.start().await)))
             }
         })
     }

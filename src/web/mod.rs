@@ -5,6 +5,7 @@
 
 #![allow(unreachable_pub, reason = "wasm-bindgen exports public items only")]
 
+mod host;
 mod request;
 mod source;
 
@@ -15,11 +16,11 @@ use std::rc::Rc;
 use js_sys::{Function, Promise, Reflect};
 use serde_json::json;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use wasm_bindgen_futures::future_to_promise;
 
-use crate::engine::{
-    CompileAhead, Engine, Event, LoadOptions, Prepared, estimate as estimate_model, prepare, probe_gpu,
-};
+use host::Host;
+
+use crate::engine::{Engine, Event, LoadOptions, Prepared, estimate as estimate_model, prepare, probe_gpu};
 use crate::error::{Code, Error, Result};
 use crate::text::answer::Delta;
 
@@ -27,6 +28,12 @@ use crate::text::answer::Delta;
 #[wasm_bindgen(start)]
 pub fn start() {
     console_error_panic_hook::set_once();
+}
+
+/// Lends this thread to the engine of another, whose memory it shares, until that needs it no more.
+#[wasm_bindgen(js_name = lendThread)]
+pub fn lend_thread() {
+    crate::engine::lend_thread();
 }
 
 /// A JavaScript `Error` with our name and code.
@@ -58,19 +65,6 @@ fn read_options(json: &str) -> Result<LoadOptions> {
     serde_json::from_str(json).map_err(|error| Error::invalid_request("options", error))
 }
 
-/// What compiles pipelines: a function that gets JSON and gives a promise.
-fn compile_ahead(function: Function) -> CompileAhead {
-    CompileAhead(Rc::new(move |texts| {
-        let begun = to_json(&texts).map(|json| function.call1(&JsValue::NULL, &json));
-        Box::pin(async move {
-            if let Ok(Ok(promise)) = begun.map(|begun| begun?.dyn_into::<Promise>()) {
-                // What failed is met again when the pipeline is asked for.
-                let _ = JsFuture::from(promise).await;
-            }
-        })
-    }))
-}
-
 /// What a load does before there are weights.
 #[wasm_bindgen(js_name = Prepared)]
 pub struct WebPrepared(Prepared);
@@ -79,13 +73,9 @@ pub struct WebPrepared(Prepared);
 impl WebPrepared {
     /// Reads headers of `SourceFile`s, opens the GPU and begins to compile; for `Engine.load` with the
     /// same `options`, or `free`.
-    pub fn of(files: Vec<JsValue>, options: &str, compile_ahead: Function) -> Promise {
-        let options = read_options(options);
-        promise(async move {
-            let compile_ahead = Some(self::compile_ahead(compile_ahead));
-            let options = LoadOptions { compile_ahead, ..options? };
-            Ok(WebPrepared(prepare(source::files(files)?, &options).await?).into())
-        })
+    pub fn of(files: Vec<JsValue>, options: &str, host: &Host) -> Promise {
+        let options = host::options(options, host);
+        promise(async move { Ok(WebPrepared(prepare(source::files(files)?, &options?).await?).into()) })
     }
 }
 
@@ -98,18 +88,17 @@ pub struct WebEngine {
 
 #[wasm_bindgen(js_class = Engine)]
 impl WebEngine {
-    /// Loads a model from `SourceFile`s; `options` is JSON, `on_progress` and `compile_ahead` get JSON.
+    /// Loads a model from `SourceFile`s; `options` is JSON, `on_progress` gets JSON.
     pub fn load(
         files: Vec<JsValue>,
         options: &str,
         on_progress: Function,
-        compile_ahead: Function,
+        host: &Host,
         prepared: Option<WebPrepared>,
     ) -> Promise {
-        let options = read_options(options);
+        let options = host::options(options, host);
         promise(async move {
-            let compile_ahead = Some(self::compile_ahead(compile_ahead));
-            let options = LoadOptions { compile_ahead, ..options? };
+            let options = options?;
             let files = source::files(files)?;
             let mut progress = |progress| {
                 if let Ok(json) = to_json(&progress) {
@@ -118,7 +107,9 @@ impl WebEngine {
                 }
             };
             let prepared = prepared.map(|prepared| prepared.0);
-            let engine = Engine::load_prepared(files, &options, prepared, &mut progress).await?;
+            let engine = Engine::load_prepared(files, &options, prepared, &mut progress).await;
+            host::forget_threads();
+            let engine = engine?;
             Ok(WebEngine { engine: Rc::new(RefCell::new(Some(engine))) }.into())
         })
     }

@@ -9,14 +9,21 @@ export interface SourceFile {
   readInto?(bytes: Uint8Array, offset: number): void;
 }
 
-/** Gets pipelines that will be asked for, JSON `[{label, code, constants, groups}]`; may compile them ahead. */
-export type CompileAhead = (json: string) => Promise<void>;
+/** What the engine has others do. */
+export interface Host {
+  /** Gets pipelines that will be asked for, JSON `[{label, code, constants, groups}]`; may compile them ahead. */
+  compileAhead(json: string): Promise<void>;
+  /** How many threads the CPU may have, the engine's own among them: 1 but in the threaded build. */
+  threads: number;
+  /** Has the others start and call `lendThread`. */
+  startThreads(): Promise<void>;
+}
 
 /** What a load does before there are weights: an open GPU, and what was chosen. */
 export class Prepared {
   private constructor();
   /** Reads headers alone. For `Engine.load` with the same options, which takes it. */
-  static of(files: SourceFile[], options: string, compileAhead: CompileAhead): Promise<Prepared>;
+  static of(files: SourceFile[], options: string, host: Host): Promise<Prepared>;
   free(): void;
   [Symbol.dispose](): void;
 }
@@ -29,7 +36,7 @@ export class Engine {
     files: SourceFile[],
     options: string,
     onProgress: (json: string) => void,
-    compileAhead: CompileAhead,
+    host: Host,
     prepared?: Prepared,
   ): Promise<Engine>;
   /** JSON: architecture, parameters, contextLength, device, memory, step. */
@@ -53,5 +60,11 @@ export function capabilities(options: string): Promise<string>;
 /** JSON, from the headers alone. */
 export function estimate(files: SourceFile[], options: string): Promise<string>;
 
-/** Fetches and instantiates the wasm. */
-export default function init(options: { module_or_path: string | URL }): Promise<{ memory: WebAssembly.Memory }>;
+/** Lends this thread to the engine whose memory it shares, until that needs it no more. */
+export function lendThread(): void;
+
+/** Instantiates the wasm, fetched or at hand; `memory` is for the threaded build alone. */
+export default function init(options: {
+  module_or_path: string | URL | WebAssembly.Module;
+  memory?: WebAssembly.Memory;
+}): Promise<{ memory: WebAssembly.Memory }>;
