@@ -1,8 +1,8 @@
 //! The façade: load a model, feed it tokens, turn prompts into text.
 //!
 //! Reading order: here [`Engine`] and what it says of itself, `prepare` and `load` (from files to a
-//! model ready to run), `generate` (the story of a token), `ahead` (tokens that the GPU chooses), `executor` (the GPU or the CPU),
-//! `profile` (where the time goes), [`first_difference()`] (the debugger).
+//! model ready to run), `generate` (the story of a token), `ahead` (tokens that the GPU chooses), `executor` (the
+//! GPU or the CPU), `shared` (both), `profile` (where the time goes), [`first_difference()`] (the debugger).
 
 mod ahead;
 mod choice;
@@ -15,6 +15,7 @@ mod perplexity;
 mod prepare;
 mod profile;
 mod quantise;
+mod shared;
 mod verdict;
 
 use std::rc::Rc;
@@ -27,10 +28,10 @@ use executor::Executor;
 use generate::Running;
 use load::{CHUNK_PLAN, Planned, STEP_PLAN};
 
-pub use choice::{Prediction, VariantTime};
+pub use choice::{DeviceChoice, Prediction, VariantTime};
 pub use first_difference::{Difference, first_difference, normalised_error};
 pub use generate::{Completion, Event, GenerateRequest, Prompt, Timings, Usage, log_probability};
-pub use load::{CompileAhead, DeviceChoice, LoadOptions, Memory, PlannedStep, Progress};
+pub use load::{CompileAhead, LoadOptions, Memory, PlannedStep, Progress};
 pub use model_text::{ModelText, Thinking};
 pub use prepare::{Prepared, prepare};
 pub use profile::{KernelProfile, Profile, ProfileRequest, StepProfile};
@@ -275,8 +276,8 @@ impl Engine {
         report("compile");
         let uploaded = Instant::now();
         compiled.await;
-        for plan in planned.all_plans() {
-            executor.prepare(plan).await?;
+        for (index, plan) in planned.all_plans().enumerate() {
+            executor.prepare(index, plan).await?;
         }
         let compile_ms = milliseconds(uploaded);
         let memory = Memory { peak_gpu_bytes: executor.gpu_bytes(), ..planned.memory() };
@@ -312,11 +313,16 @@ impl Engine {
         Ok(engine)
     }
 
-    /// One token on the GPU, so that drivers do their first-use work now.
+    /// One token on the GPU, so that drivers do their first-use work now; a chunk, where it has those alone.
     async fn warm_up(&mut self) -> Result<()> {
-        if matches!(self.executor, Executor::Gpu(_)) {
+        let rows = match &self.executor {
+            Executor::Cpu(_) => 0,
+            Executor::Gpu(_) => 1,
+            Executor::Shared(_) => self.chunk_rows().min(2),
+        };
+        if rows > 0 {
             let request = GenerateRequest {
-                prompt: Prompt::Tokens(vec![0]),
+                prompt: Prompt::Tokens(vec![0; rows as usize]),
                 max_tokens: Some(1),
                 sampling: SamplerOptions { temperature: 0.0, ..SamplerOptions::default() },
                 stop: Vec::new(),

@@ -115,6 +115,20 @@ fn every_prompt_gives_the_reference_ids() {
     });
 }
 
+#[test]
+fn gpu_and_cpu_sharing_an_answer_give_the_reference_ids() {
+    pollster::block_on(async {
+        if devices().await.len() == 1 {
+            return;
+        }
+        let (device, cpu_variant) = (DeviceChoice::Shared, Some(CpuVariant::best()));
+        let options =
+            LoadOptions { device, cpu_variant, context_length: Some(1024), ..LoadOptions::default() };
+        let mut engine = load(&cache::smollm2(), options).await;
+        check_prompts(&mut engine, &["capital"], ROUNDED_KEYS).await;
+    });
+}
+
 /// The paragraph's perplexity, and the reference's.
 async fn perplexity(engine: &mut Engine, golden: &Value) -> (f64, f64) {
     let paragraph = ids(&golden["paragraph"]["ids"]);

@@ -338,8 +338,8 @@ async fn running_ahead(file: &Gguf, device: DeviceChoice, depth: usize) -> Engin
     Engine::load(vec![Rc::new(file)], &options, &mut |_| {}).await.unwrap()
 }
 
-/// Whether steps run ahead or not, and whether the GPU chooses or the host does: the same answers,
-/// however they end, and the same after them.
+/// Whether steps run ahead or not, whether the GPU chooses or the host does, and whether the CPU takes over
+/// after the prompt: the same answers, however they end, and the same after them.
 #[test]
 fn running_ahead_changes_nothing() {
     pollster::block_on(async {
@@ -357,7 +357,8 @@ fn running_ahead_changes_nothing() {
             let piece: String = answer.text.chars().skip(answer.text.chars().count() / 2).take(2).collect();
             let file = file.u32("tokenizer.ggml.eot_token_id", end);
             let mut engines = Vec::new();
-            for (device, depth) in [(DeviceChoice::Cpu, 0), (DeviceChoice::Gpu, 0), (DeviceChoice::Gpu, 2)] {
+            let devices = [DeviceChoice::Cpu, DeviceChoice::Gpu, DeviceChoice::Gpu, DeviceChoice::Shared];
+            for (device, depth) in devices.into_iter().zip([0, 0, 2, 0]) {
                 engines.push(running_ahead(&file, device, depth).await);
             }
             let penalties = SamplerOptions {
@@ -394,14 +395,43 @@ fn running_ahead_changes_nothing() {
                 }
                 let expected = &told[0];
                 assert!(expected.finish_reason == reason && expected.ids.len() > 4, "{name}");
-                for (found, depth) in told[1..].iter().zip([0, 2]) {
-                    let what = format!("{name}, {depth} steps ahead");
+                for (found, how) in told[1..].iter().zip(["0 steps ahead", "2 steps ahead", "shared"]) {
+                    let what = format!("{name}, {how}");
                     assert_eq!(found.ids, expected.ids, "{what}");
                     assert_eq!(found.text, expected.text, "{what}");
                     assert_eq!(found.finish_reason, expected.finish_reason, "{what}");
                     assert_eq!(found.later, expected.later, "{what}");
                     assert_same(&found.state, &told[1].state, &what);
                 }
+            }
+        }
+    });
+}
+
+/// What one executor has made, the other goes on with, to the bit: prompts on the GPU, single tokens on the CPU.
+#[test]
+fn what_changes_hands_stays_as_it_is() {
+    pollster::block_on(async {
+        if devices().await.len() == 1 {
+            return;
+        }
+        for kv_format in CacheFormat::ALL {
+            let device = DeviceChoice::Shared;
+            let options = LoadOptions { kv_format: Some(kv_format), chunk: Some(16), ..options(device) };
+            let file = MemorySource::new("tiny.gguf", tiny_llama(64, Format::Q4_0).bytes());
+            let mut engine = Engine::load(vec![Rc::new(file)], &options, &mut |_| {}).await.unwrap();
+            let mut before: Vec<Vec<f32>> = Vec::new();
+            // By the GPU, the CPU, and the GPU once more; then the last part of it again, by the CPU.
+            for (count, kept) in [(40, 0), (41, 40), (60, 41), (50, 49)] {
+                engine.generate(&greedy(Prompt::Tokens(tokens(count)), 1), |_| {}).await.unwrap();
+                let state = engine.state().await.unwrap();
+                for (now, before) in state.iter().zip(&before) {
+                    let row = now.len() / 256;
+                    assert_eq!(now[..kept * row], before[..kept * row], "{kv_format:?}, {count} tokens");
+                    let new = &now[kept * row..count as usize * row];
+                    assert!(new.iter().any(|number| *number != 0.0), "{kv_format:?}, {count} tokens");
+                }
+                before = state;
             }
         }
     });

@@ -30,7 +30,7 @@ const ABORT_GRACE_MS = 2000;
 
 /** The values of the options that are names. */
 const NAMES = {
-  device: ["auto", "webgpu", "cpu"],
+  device: ["auto", "webgpu", "cpu", "shared"],
   quantise: ["T4", "Q8_0"],
   kvFormat: ["f32", "f16", "q8"],
   variant: ["together", "wide", "subgroups", "half", "packed", "alone", "quads", "pairs"],

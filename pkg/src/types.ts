@@ -1,7 +1,10 @@
 /** The public shapes: what callers pass in and get back. */
 
-/** Which executor to use: the GPU, the CPU, or the GPU where there is one. */
-export type DeviceChoice = "auto" | "webgpu" | "cpu";
+/**
+ * Which executor to use: the GPU, the CPU, both (the GPU for prompts, the CPU for tokens, which takes memory for
+ * the weights twice), or what a short measurement says.
+ */
+export type DeviceChoice = "auto" | "webgpu" | "cpu" | "shared";
 
 /** A format that matrices can be turned into while they are loaded. */
 export type QuantiseFormat = "T4" | "Q8_0";
@@ -85,6 +88,7 @@ export interface EstimateOptions extends AssetOptions, HubOptions {
 
 /** The executor in use. */
 export interface DeviceInfo {
+  /** `gpu`, `cpu` or `shared`. */
   backend: string;
   adapter: string;
   features: string[];

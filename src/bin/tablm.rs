@@ -95,6 +95,7 @@ mod native {
                 Backend::Gpu => DeviceChoice::Gpu,
                 Backend::Cpu => DeviceChoice::Cpu,
                 Backend::Auto => DeviceChoice::Auto,
+                Backend::Shared => DeviceChoice::Shared,
             },
             context_length: model.context,
             chunk: model.chunk,

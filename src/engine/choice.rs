@@ -3,11 +3,11 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
 use super::executor::Executor;
-use super::load::{DeviceChoice, LoadOptions, Planned, STEP_PLAN};
+use super::load::{LoadOptions, Planned, STEP_PLAN};
 use super::milliseconds;
 use super::verdict::{self, Rate, Verdict};
 use crate::cpu::{CpuExecutor, CpuVariant, StartThreads};
@@ -35,6 +35,22 @@ const RUNS: usize = 3;
 const TRYING_MS: f64 = 100.0;
 /// More weights than this are not for the CPU: half of what memory with 32-bit addresses can hold.
 const CPU_BYTES_MAX: u64 = isize::MAX as u64 / 2;
+
+/// Which executor to use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceChoice {
+    /// The quicker of the two, as a short measurement says; the CPU where there is no GPU.
+    #[default]
+    Auto,
+    /// The GPU; `no-gpu` without one.
+    #[serde(alias = "webgpu")]
+    Gpu,
+    /// The CPU.
+    Cpu,
+    /// Both, with the weights twice: the GPU for prompts, the CPU for what has one row; `no-gpu` without one.
+    Shared,
+}
 
 /// What a token is predicted to take by a variant: time that goes by the model's bytes of weights.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -93,6 +109,10 @@ impl Choice {
     ) -> Result<Self> {
         let settled =
             |gpu| Self { gpu, variant: planned.variant, predicted: None, slower: None, verdicts: None };
+        if planned.is_shared {
+            // Products of one row are the CPU's, and whether it rounds inputs is its own matter.
+            return Ok(Self { variant: planned.variant.exact(), ..settled(gpu) });
+        }
         let (Some(gpu), Some(sample)) = (&gpu, Sample::of(planned, &options.threads)) else {
             return Ok(settled(gpu));
         };
@@ -281,8 +301,8 @@ impl Sample {
 
 /// The quickest run of each plan, in milliseconds.
 async fn best(executor: &mut Executor, plans: &[Plan; 2]) -> Result<[f64; 2]> {
-    for plan in plans {
-        executor.prepare(plan).await?;
+    for (index, plan) in plans.iter().enumerate() {
+        executor.prepare(index, plan).await?;
     }
     let mut best = [f64::INFINITY; 2];
     for run in 0..=RUNS {

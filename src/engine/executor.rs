@@ -1,6 +1,7 @@
-//! One face for the two executors.
+//! One face for the two executors, and for both together.
 
 use super::Device;
+use super::shared::Shared;
 use crate::cpu::CpuExecutor;
 use crate::error::Result;
 use crate::gpu::{GpuExecutor, StepCounters};
@@ -11,9 +12,34 @@ use crate::plan::{MatrixInfo, Plan};
 pub(crate) enum Executor {
     Gpu(Box<GpuExecutor>),
     Cpu(Box<CpuExecutor>),
+    Shared(Box<Shared>),
+}
+
+/// The one of the two that runs a plan.
+pub(super) enum Runner<'a> {
+    Gpu(&'a mut GpuExecutor),
+    Cpu(&'a mut CpuExecutor),
 }
 
 impl Executor {
+    /// The GPU, if it is one of those in use.
+    fn gpu(&self) -> Option<&GpuExecutor> {
+        match self {
+            Executor::Gpu(gpu) => Some(gpu),
+            Executor::Cpu(_) => None,
+            Executor::Shared(shared) => Some(&shared.gpu),
+        }
+    }
+
+    /// Which of the two runs a plan.
+    pub(super) fn runner(&mut self, plan_index: usize) -> Runner<'_> {
+        match self {
+            Executor::Gpu(gpu) => Runner::Gpu(gpu),
+            Executor::Cpu(cpu) => Runner::Cpu(cpu),
+            Executor::Shared(shared) => shared.runner(plan_index),
+        }
+    }
+
     /// Runs a step; returns the plan's logits if `wanted`.
     pub(crate) async fn run(
         &mut self,
@@ -24,8 +50,11 @@ impl Executor {
         wanted: bool,
     ) -> Result<Vec<f32>> {
         let range = if wanted { 0..plan.kernels.len() } else { plan.without_logits() };
-        match self {
-            Executor::Gpu(gpu) => {
+        if let Executor::Shared(shared) = self {
+            shared.hand_over(plan_index, step.position).await?;
+        }
+        match self.runner(plan_index) {
+            Runner::Gpu(gpu) => {
                 gpu.write_tokens(tokens);
                 gpu.run(plan_index, range, step, wanted.then_some(plan.logits));
                 if wanted {
@@ -34,7 +63,7 @@ impl Executor {
                 gpu.keep_up().await?;
                 Ok(Vec::new())
             }
-            Executor::Cpu(cpu) => {
+            Runner::Cpu(cpu) => {
                 cpu.write_tokens(tokens);
                 cpu.run(plan_index, plan, range, step);
                 if !wanted {
@@ -61,6 +90,10 @@ impl Executor {
                 cpu.upload_rows(index, stored);
                 Ok(())
             }
+            Executor::Shared(shared) => {
+                shared.cpu.upload_rows(index, stored);
+                shared.gpu.upload_rows(matrix, index, first_row, stored)
+            }
         }
     }
 
@@ -69,23 +102,30 @@ impl Executor {
         match self {
             Executor::Gpu(gpu) => gpu.write_shared(index, first, words),
             Executor::Cpu(cpu) => cpu.write_shared(index, first, words),
+            Executor::Shared(shared) => {
+                shared.cpu.write_shared(index, first, words);
+                shared.gpu.write_shared(index, first, words);
+            }
         }
     }
 
     /// Waits until uploads have left host memory.
     pub(crate) async fn flush(&self) -> Result<()> {
-        match self {
-            Executor::Gpu(gpu) => gpu.flush().await,
-            Executor::Cpu(_) => Ok(()),
+        match self.gpu() {
+            Some(gpu) => gpu.flush().await,
+            None => Ok(()),
         }
     }
 
     /// Makes a plan ready to run; in the order of the plans' slots.
-    pub(crate) async fn prepare(&mut self, plan: &Plan) -> Result<()> {
-        match self {
-            Executor::Gpu(gpu) => gpu.prepare(plan).await,
-            Executor::Cpu(_) => Ok(()),
+    pub(crate) async fn prepare(&mut self, plan_index: usize, plan: &Plan) -> Result<()> {
+        if let Runner::Gpu(gpu) = self.runner(plan_index) {
+            return gpu.prepare(plan).await;
         }
+        if let Executor::Shared(shared) = self {
+            shared.gpu.prepare_none();
+        }
+        Ok(())
     }
 
     /// Zeroes what the sequence carries.
@@ -93,6 +133,7 @@ impl Executor {
         match self {
             Executor::Gpu(gpu) => gpu.clear_state(),
             Executor::Cpu(cpu) => cpu.clear_state(),
+            Executor::Shared(shared) => shared.clear_state(),
         }
     }
 
@@ -100,7 +141,7 @@ impl Executor {
     pub(crate) fn forget_picks(&mut self) -> usize {
         match self {
             Executor::Gpu(gpu) => gpu.forget_picks(),
-            Executor::Cpu(_) => 0,
+            Executor::Cpu(_) | Executor::Shared(_) => 0,
         }
     }
 
@@ -110,51 +151,51 @@ impl Executor {
         match self {
             Executor::Gpu(gpu) => gpu.read(0, buffer).await,
             Executor::Cpu(cpu) => Ok(cpu.read(buffer).to_vec()),
+            Executor::Shared(shared) => shared.read_shared(index).await,
         }
     }
 
     /// What it runs on.
     pub(crate) fn device(&self) -> Device {
+        let of_gpu = |gpu: &GpuExecutor| Device {
+            backend: "gpu".to_owned(),
+            adapter: format!("{} ({})", gpu.gpu.report.name, gpu.gpu.report.interface),
+            features: gpu.gpu.report.features.clone(),
+            predicted: None,
+        };
+        let of_cpu = |cpu: &CpuExecutor| {
+            let threads = match cpu.thread_count() {
+                1 => String::new(),
+                count => format!(", {count} threads"),
+            };
+            let adapter = format!("CPU ({}{threads})", std::env::consts::ARCH);
+            let features = vec![cpu.variant().name().to_owned()];
+            Device { backend: "cpu".to_owned(), adapter, features, predicted: None }
+        };
         match self {
-            Executor::Gpu(gpu) => Device {
-                backend: "gpu".to_owned(),
-                adapter: format!("{} ({})", gpu.gpu.report.name, gpu.gpu.report.interface),
-                features: gpu.gpu.report.features.clone(),
-                predicted: None,
-            },
-            Executor::Cpu(cpu) => {
-                let threads = match cpu.thread_count() {
-                    1 => String::new(),
-                    count => format!(", {count} threads"),
-                };
-                let adapter = format!("CPU ({}{threads})", std::env::consts::ARCH);
-                let features = vec![cpu.variant().name().to_owned()];
-                Device { backend: "cpu".to_owned(), adapter, features, predicted: None }
+            Executor::Gpu(gpu) => of_gpu(gpu),
+            Executor::Cpu(cpu) => of_cpu(cpu),
+            Executor::Shared(shared) => {
+                let (gpu, cpu) = (of_gpu(&shared.gpu), of_cpu(&shared.cpu));
+                let adapter = format!("{} for prompts, {}", gpu.adapter, cpu.adapter);
+                let features = [gpu.features, cpu.features].concat();
+                Device { backend: "shared".to_owned(), adapter, features, predicted: None }
             }
         }
     }
 
     /// Bytes allocated on the GPU.
     pub(crate) fn gpu_bytes(&self) -> u64 {
-        match self {
-            Executor::Gpu(gpu) => gpu.gpu.allocated_bytes(),
-            Executor::Cpu(_) => 0,
-        }
+        self.gpu().map_or(0, |gpu| gpu.gpu.allocated_bytes())
     }
 
     /// Pipelines compiled on the GPU.
     pub(crate) fn pipeline_count(&self) -> usize {
-        match self {
-            Executor::Gpu(gpu) => gpu.pipeline_count(),
-            Executor::Cpu(_) => 0,
-        }
+        self.gpu().map_or(0, GpuExecutor::pipeline_count)
     }
 
-    /// What the last step cost.
+    /// What the last step on the GPU cost.
     pub(crate) fn counters(&self) -> StepCounters {
-        match self {
-            Executor::Gpu(gpu) => gpu.counters,
-            Executor::Cpu(_) => StepCounters::default(),
-        }
+        self.gpu().map(|gpu| gpu.counters).unwrap_or_default()
     }
 }

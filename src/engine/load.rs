@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use super::choice::DeviceChoice;
 use super::executor::Executor;
+use super::shared::{HAND_OVER_WORDS, Shared};
 use crate::cpu::{CpuExecutor, CpuVariant, StartThreads};
 use crate::error::{Code, Error, Result};
 use crate::gpu::{AdapterHints, AdapterReport, Gpu, GpuExecutor, MAX_PICKS, PipelineText, buffer_bytes};
@@ -32,20 +34,6 @@ const DEFAULT_CHUNK: u32 = 64;
 /// Index of the plan for one row, and of the one for a chunk of a prompt.
 pub(super) const STEP_PLAN: usize = 0;
 pub(super) const CHUNK_PLAN: usize = 1;
-
-/// Which executor to use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeviceChoice {
-    /// The quicker of the two, as a short measurement says; the CPU where there is no GPU.
-    #[default]
-    Auto,
-    /// The GPU; `no-gpu` without one.
-    #[serde(alias = "webgpu")]
-    Gpu,
-    /// The CPU.
-    Cpu,
-}
 
 /// How to load a model.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -183,6 +171,8 @@ pub(super) struct Planned<'a> {
     pub(super) resources: Resources<'a>,
     slots: Slots,
     staging_words: u64,
+    /// Whether GPU and CPU share the plans.
+    pub(super) is_shared: bool,
 }
 
 impl<'a> Planned<'a> {
@@ -221,7 +211,8 @@ impl<'a> Planned<'a> {
         let tail = Tail::new(&mut resources, shape.vocabulary_size);
         let slots = assign_slots(&plans.iter().chain([&tail.plan]).collect::<Vec<_>>());
         let staging = plans.iter().map(|plan| plan.logits.words(plan.capacity));
-        let staging_words = staging.max().unwrap_or(0);
+        let is_shared = options.device == DeviceChoice::Shared;
+        let staging_words = staging.chain(is_shared.then_some(HAND_OVER_WORDS)).max().unwrap_or(0);
         Ok(Self {
             architecture,
             shape,
@@ -233,6 +224,7 @@ impl<'a> Planned<'a> {
             resources,
             slots,
             staging_words,
+            is_shared,
         })
     }
 
@@ -312,15 +304,18 @@ impl<'a> Planned<'a> {
 
     /// Allocates everything, on the GPU if there is one given.
     pub(super) async fn allocate(&self, gpu: Option<Rc<Gpu>>, threads: &StartThreads) -> Result<Executor> {
-        let slots = self.slots.clone();
+        let (resources, slots) = (&self.resources, &self.slots);
+        let on_gpu = |gpu| GpuExecutor::new(gpu, resources, slots.clone(), self.staging_words);
+        let on_cpu = async || {
+            let cpu = CpuExecutor::new(resources, slots.clone(), self.cpu_variant)?;
+            Ok::<_, Error>(cpu.with(&threads.start().await))
+        };
         Ok(match gpu {
-            Some(gpu) => Executor::Gpu(Box::new(
-                GpuExecutor::new(gpu, &self.resources, slots, self.staging_words).await?,
-            )),
-            None => {
-                let cpu = CpuExecutor::new(&self.resources, slots, self.cpu_variant)?;
-                Executor::Cpu(Box::new(cpu.with(&threads.start().await)))
+            Some(gpu) if self.is_shared => {
+                Executor::Shared(Box::new(Shared::new(on_gpu(gpu).await?, on_cpu().await?, resources)))
             }
+            Some(gpu) => Executor::Gpu(Box::new(on_gpu(gpu).await?)),
+            None => Executor::Cpu(Box::new(on_cpu().await?)),
         })
     }
 
@@ -337,7 +332,9 @@ impl<'a> Planned<'a> {
     ) -> Result<LocalFuture<'static, ()>> {
         Ok(match &options.compile_ahead {
             Some(CompileAhead(compile)) if on_gpu => {
-                let kernels = self.all_plans().flat_map(|plan| &plan.kernels);
+                let plans = self.all_plans().enumerate();
+                let plans = plans.filter(|(index, _)| !self.is_shared || *index == CHUNK_PLAN);
+                let kernels = plans.flat_map(|(_, plan)| &plan.kernels);
                 compile(PipelineText::of(kernels.map(|planned| &planned.kernel))?)
             }
             _ => Box::pin(std::future::ready(())),

@@ -3,8 +3,8 @@
 
 use std::rc::Rc;
 
-use super::choice::{Choice, Prediction};
-use super::load::{DeviceChoice, LoadOptions, Planned};
+use super::choice::{Choice, DeviceChoice, Prediction};
+use super::load::{LoadOptions, Planned};
 use crate::error::{Code, Error, Result};
 use crate::gpu::Gpu;
 use crate::kernels::Variant;

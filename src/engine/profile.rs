@@ -3,7 +3,7 @@
 use serde::Serialize;
 use web_time::Instant;
 
-use super::executor::Executor;
+use super::executor::{Executor, Runner};
 use super::{Engine, milliseconds};
 use crate::error::{Error, Result};
 use crate::kernels::{Buffer, Kernel, Step};
@@ -246,9 +246,9 @@ impl Executor {
         step: Step,
         groups: &[Vec<usize>],
     ) -> Result<Vec<f64>> {
-        match self {
-            Executor::Gpu(gpu) => gpu.time(index, step, groups).await,
-            Executor::Cpu(cpu) => {
+        match self.runner(index) {
+            Runner::Gpu(gpu) => gpu.time(index, step, groups).await,
+            Runner::Cpu(cpu) => {
                 let mut time = |group: &Vec<usize>| {
                     let started = Instant::now();
                     group.iter().for_each(|kernel| cpu.run(index, plan, *kernel..kernel + 1, step));
@@ -263,7 +263,7 @@ impl Executor {
     async fn copy_bandwidth(&self) -> Result<f64> {
         match self {
             Executor::Gpu(gpu) => gpu.gpu.copy_bandwidth().await,
-            Executor::Cpu(_) => {
+            Executor::Cpu(_) | Executor::Shared(_) => {
                 let (from, mut to) = (vec![1.0f32; 1 << 24], vec![0.0f32; 1 << 24]);
                 let started = Instant::now();
                 to.copy_from_slice(&from);

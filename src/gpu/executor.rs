@@ -3,6 +3,7 @@
 //! prompt's chunks; after a token that the GPU chose itself, they are already there.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 
 use web_time::Instant;
@@ -111,6 +112,11 @@ impl GpuExecutor {
         Ok(())
     }
 
+    /// Leaves out a plan that does not run here.
+    pub fn prepare_none(&mut self) {
+        self.plans.push(Vec::new());
+    }
+
     fn prepare_kernel(&mut self, kernel: &Kernel) -> Result<Prepared> {
         let pipeline = self.cache.get(&self.gpu, kernel)?;
         let mut groups = vec![vec![&self.step]];
@@ -180,13 +186,7 @@ impl GpuExecutor {
     }
 
     /// Submits the kernels `range` of a plan, then a copy of `result`, if any, for [`Self::result`].
-    pub fn run(
-        &mut self,
-        plan: usize,
-        range: std::ops::Range<usize>,
-        step: Step,
-        result: Option<Activation>,
-    ) {
+    pub fn run(&mut self, plan: usize, range: Range<usize>, step: Step, result: Option<Activation>) {
         self.write_step(step);
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         self.encode(&mut encoder, None, &self.plans[plan][range], step);
@@ -288,6 +288,32 @@ impl GpuExecutor {
         }
         let rows = words.chunks_exact(result.stride as usize);
         Ok(rows.flat_map(|row| &row[..result.width as usize]).copied().collect())
+    }
+
+    /// Words of shared buffers, one part after another, by as many read-backs as it takes.
+    pub async fn read_parts(&self, parts: &[(usize, Range<u64>)]) -> Result<Vec<f32>> {
+        let room = self.staging.size() / 4;
+        let mut all = Vec::new();
+        let mut parts = parts.iter().cloned();
+        let mut next = parts.next();
+        while next.is_some() {
+            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            let mut filled = 0;
+            while let Some((index, words)) = next.take() {
+                let taken = (words.end - words.start).min(room - filled);
+                let (from, source) = (words.start * 4, &self.shared[index]);
+                encoder.copy_buffer_to_buffer(source, from, &self.staging, filled * 4, taken * 4);
+                filled += taken;
+                if words.start + taken < words.end {
+                    next = Some((index, words.start + taken..words.end));
+                    break;
+                }
+                next = parts.next();
+            }
+            self.gpu.submit(encoder.finish());
+            all.extend(self.gpu.read(&self.staging, filled as usize).await?);
+        }
+        Ok(all)
     }
 
     /// All words of a buffer: slow, for comparisons.

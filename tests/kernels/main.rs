@@ -225,6 +225,25 @@ fn fill_inputs(plan: &Plan, rows: u32, cpu: &mut CpuExecutor, gpu: &GpuExecutor)
     }
 }
 
+/// More than the staging buffer holds, and parts that end within a round.
+#[test]
+fn parts_of_buffers_come_back_in_order() {
+    with_gpu(async |gpu| {
+        let no_tensors = Shapes::default();
+        let mut resources = Resources::new(&no_tensors, u64::MAX);
+        for words in [40, 8] {
+            resources.recurrent_state(&format!("state of {words}"), words);
+        }
+        let slots = Slots { words: Vec::new(), of: Vec::new() };
+        let executor = GpuExecutor::new(gpu.clone(), &resources, slots, 16).await.unwrap();
+        let numbers: Vec<f32> = (0..48).map(|number| number as f32).collect();
+        executor.write_shared(0, 0, &numbers[..40]);
+        executor.write_shared(1, 0, &numbers[40..]);
+        let found = executor.read_parts(&[(0, 3..39), (1, 2..4), (0, 0..12)]).await.unwrap();
+        assert_eq!(found, [&numbers[3..39], &numbers[42..44], &numbers[..12]].concat());
+    });
+}
+
 fn with_gpu(test: impl AsyncFnOnce(Rc<Gpu>)) {
     pollster::block_on(async {
         if let Some(gpu) = common::gpu().await {

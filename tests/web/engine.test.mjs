@@ -383,13 +383,13 @@ describe("other models", () => {
   });
 
   // More than a chunk of a prompt, then steps: both forms of the scan, and T4 in both products.
-  test("a hybrid, quantised while it is read, answers on the GPU as on the CPU", { skip: allowNoGpu && "there is no GPU" }, async () => {
-    const [gpu, cpu] = await harness.run(async ({ TabLM }, url) => {
+  test("a hybrid, quantised while it is read, answers on the GPU as on the CPU, and on both", { skip: allowNoGpu && "there is no GPU" }, async () => {
+    const [gpu, cpu, shared] = await harness.run(async ({ TabLM }, url) => {
       const answers = [];
-      for (const device of ["webgpu", "cpu"]) {
+      for (const device of ["webgpu", "cpu", "shared"]) {
         const model = await TabLM.load(url, { device, cpuVariant: "exact", quantise: "T4", contextLength: 256, chatTemplate: "{{ messages[0].content }}" });
         const answer = await window.ask(model, "a b c d e f g h ".repeat(6), 12);
-        answers.push({ ids: answer.token_ids, prompt: answer.usage.prompt_tokens, kernels: model.info.kernels });
+        answers.push({ ids: answer.token_ids, prompt: answer.usage.prompt_tokens, kernels: model.info.kernels, backend: model.info.device.backend });
         await model.dispose();
       }
       return answers;
@@ -398,6 +398,7 @@ describe("other models", () => {
     assert.ok(gpu.ids.length > 1);
     for (const kernel of ["ssm_step", "ssm_scan", "matvec T4", "matmul T4"]) assert.ok(gpu.kernels.some((name) => name.startsWith(kernel)), `${kernel} in ${gpu.kernels}`);
     assert.deepEqual(gpu.ids, cpu.ids);
+    assert.deepEqual([shared.ids, shared.backend], [cpu.ids, "shared"]);
   });
 
   // A base model: it has no template but ours. No vocabulary is larger.

@@ -42,6 +42,8 @@ pub(crate) enum Backend {
     Gpu,
     Cpu,
     Auto,
+    /// Prompts on the GPU, tokens on the CPU, with the weights twice.
+    Shared,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
