@@ -10,6 +10,7 @@ mod executor;
 mod first_difference;
 mod generate;
 mod load;
+mod memory;
 mod model_text;
 mod perplexity;
 mod prepare;
@@ -31,7 +32,8 @@ use load::{CHUNK_PLAN, Planned, STEP_PLAN};
 pub use choice::{DeviceChoice, Prediction, VariantTime};
 pub use first_difference::{Difference, first_difference, normalised_error};
 pub use generate::{Completion, Event, GenerateRequest, Prompt, Timings, Usage, log_probability};
-pub use load::{CompileAhead, LoadOptions, Memory, PlannedStep, Progress};
+pub use load::{CompileAhead, LoadOptions, PlannedStep, Progress};
+pub use memory::Memory;
 pub use model_text::{ModelText, Thinking};
 pub use prepare::{Prepared, prepare};
 pub use profile::{KernelProfile, Profile, ProfileRequest, StepProfile};
@@ -145,8 +147,12 @@ pub struct Estimate {
     pub misfit: Option<String>,
     /// Every tensor.
     pub tensors: Vec<TensorReport>,
-    /// Bytes by what they are for.
+    /// Bytes by what they are for, on the GPU.
     pub memory: Memory,
+    /// And on the CPU.
+    pub cpu_memory: Memory,
+    /// Why the CPU cannot have so many here, if that is known.
+    pub cpu_misfit: Option<String>,
     /// What one decoding step takes.
     pub step: PlannedStep,
 }
@@ -198,6 +204,8 @@ pub async fn estimate(
     adapter: Option<&AdapterReport>,
 ) -> Result<Estimate> {
     let checkpoint = Checkpoint::open(files).await?;
+    let on_cpu = Planned::new(&checkpoint, options, u64::MAX)?;
+    let cpu_misfit = on_cpu.cpu_misfit(&checkpoint, options)?;
     let options = &match adapter {
         Some(adapter) => options.on(adapter)?,
         None => options.clone(),
@@ -222,6 +230,8 @@ pub async fn estimate(
         misfit,
         tensors: checkpoint.tensors.values().map(report).collect(),
         memory: planned.memory(),
+        cpu_memory: on_cpu.cpu_memory()?,
+        cpu_misfit,
         step: planned.step(),
     })
 }
@@ -265,10 +275,11 @@ impl Engine {
             None => Prepared::new(&checkpoint, options).await?,
         };
         let on_gpu = prepared.gpu.is_some();
-        let mut executor = planned.allocate(prepared.gpu, &options.threads).await?;
+        let memory = planned.memory_of(on_gpu)?;
+        let mut executor = planned.allocate(&checkpoint, options, prepared.gpu).await?;
         let compiled = planned.compile_ahead(options, on_gpu)?;
         planned.upload(&checkpoint, &mut executor, progress).await?;
-        let total_bytes = planned.memory().weights_bytes;
+        let total_bytes = memory.weights_bytes;
         let mut report = |phase| {
             let file = checkpoint.name.clone();
             progress(Progress { phase, loaded_bytes: total_bytes, total_bytes, file });
@@ -280,7 +291,6 @@ impl Engine {
             executor.prepare(index, plan).await?;
         }
         let compile_ms = milliseconds(uploaded);
-        let memory = Memory { peak_gpu_bytes: executor.gpu_bytes(), ..planned.memory() };
         let mut engine = Engine {
             name: checkpoint.name.clone(),
             architecture: planned.architecture,
@@ -359,7 +369,11 @@ impl Engine {
             tools: self.text.calls_tools(),
             device: Device { predicted: self.predicted.clone(), ..self.executor.device() },
             fallback_reason: self.fallback_reason.clone(),
-            memory: Memory { peak_gpu_bytes: self.executor.gpu_bytes(), ..self.memory },
+            memory: Memory {
+                peak_gpu_bytes: self.executor.gpu_bytes(),
+                peak_cpu_bytes: self.executor.cpu_bytes(),
+                ..self.memory
+            },
             step: StepCost { counters: self.executor.counters(), weight_bytes: self.weight_bytes },
             pipelines: self.executor.pipeline_count(),
             kv_format: self.kv_format,

@@ -98,7 +98,8 @@ fn generate_has_the_keys_of_the_contract_and_repeats_itself() {
         ]
     );
     assert_eq!(keys(&first["device"]), ["backend", "adapter", "features"]);
-    assert_eq!(keys(&first["memory"]), ["weights_bytes", "state_bytes", "scratch_bytes", "peak_gpu_bytes"]);
+    let memory = ["weights_bytes", "state_bytes", "scratch_bytes", "peak_gpu_bytes", "peak_cpu_bytes"];
+    assert_eq!(keys(&first["memory"]), memory);
     let step = [
         "dispatches",
         "submits",

@@ -11,7 +11,10 @@ use std::rc::Rc;
 use common::engines::{devices, greedy, load};
 use common::gguf::tiny_llama;
 use common::{cache, gpu};
-use tablm::engine::{DeviceChoice, Engine, Estimate, LoadOptions, Prompt, estimate, normalised_error};
+use tablm::cpu::CpuVariant;
+use tablm::engine::{
+    DeviceChoice, Engine, Estimate, LoadOptions, Memory, Progress, Prompt, estimate, normalised_error,
+};
 use tablm::error::Code;
 use tablm::formats::Format;
 use tablm::gpu::{AdapterHints, AdapterReport, Gpu};
@@ -169,4 +172,70 @@ fn estimates_say_why_not_and_what_would_fit() {
     assert_eq!((found.fits, found.misfit), (Some(true), None));
     let found = ask(5000, &adapter(64));
     assert!(found.misfit.unwrap().ends_with("no context is short enough"));
+}
+
+#[test]
+fn the_cpu_takes_what_was_promised() {
+    let formats = [Format::Q4_K, Format::Q5_0, Format::Q6_K, Format::F16].map(|format| (format, None));
+    for (format, quantise) in formats.into_iter().chain([(Format::F16, Some(Target::T4))]) {
+        for cpu_variant in [CpuVariant::Exact, CpuVariant::best()] {
+            let model = || -> Vec<Rc<dyn ByteSource>> {
+                vec![Rc::new(MemorySource::new("tiny.gguf", tiny_llama(256, format).bytes()))]
+            };
+            let options = LoadOptions {
+                device: DeviceChoice::Cpu,
+                cpu_variant: Some(cpu_variant),
+                quantise,
+                ..LoadOptions::default()
+            };
+            pollster::block_on(async {
+                let promised = estimate(model(), &options, None).await.unwrap().cpu_memory;
+                let found = Engine::load(model(), &options, &mut |_| {}).await.unwrap().info().memory;
+                let bytes =
+                    |memory: Memory| [memory.weights_bytes, memory.state_bytes, memory.peak_cpu_bytes];
+                assert_eq!(bytes(promised), bytes(found), "{format:?} {cpu_variant:?}");
+                assert_eq!(found.peak_gpu_bytes, 0);
+            });
+        }
+    }
+}
+
+/// What 32 bits can address holds a 4B with the default context, and not with the longest.
+#[test]
+fn headers_tell_whether_a_cpu_has_room() {
+    let ask = |context_length, cpu_bytes| {
+        let cpu_bytes = Some(cpu_bytes);
+        let options =
+            LoadOptions { context_length: Some(context_length), cpu_bytes, ..LoadOptions::default() };
+        let files = open_path(&full_size("nemotron4b.header.gguf")).unwrap();
+        let found = pollster::block_on(estimate(files, &options, None)).unwrap();
+        (found.cpu_memory.peak_cpu_bytes, found.cpu_misfit)
+    };
+    let (needed, misfit) = ask(4096, (4 << 30) - (128 << 20));
+    println!("{needed} bytes");
+    assert_eq!(misfit, None);
+    let (needed, misfit) = ask(262_144, 4 << 30);
+    let misfit = misfit.unwrap();
+    println!("{misfit}");
+    let needed = format!("needs {needed} bytes of memory");
+    for words in ["nemotron4b", &needed, "a context of 262144, there are 4294967296; a context of "] {
+        assert!(misfit.contains(words), "{words:?} is not in {misfit:?}");
+    }
+}
+
+#[test]
+fn a_cpu_without_room_says_so_before_anything_is_read() {
+    let options = LoadOptions {
+        device: DeviceChoice::Cpu,
+        context_length: Some(1 << 29),
+        cpu_bytes: Some(1 << 32),
+        ..LoadOptions::default()
+    };
+    let mut phases = Vec::new();
+    let mut progress = |progress: Progress| phases.push(progress.phase);
+    let loaded = pollster::block_on(Engine::load(endless(), &options, &mut progress));
+    let error = loaded.err().expect("an error");
+    assert_eq!(error.code(), Code::OutOfMemory, "{error}");
+    assert!(error.message().contains("there are 4294967296; a context of 8388608 fits"), "{error}");
+    assert_eq!(phases, Vec::<&str>::new());
 }

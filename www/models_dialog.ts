@@ -33,9 +33,11 @@ function fact(name: string, value: string | Node): { row: HTMLElement; value: HT
 async function measure(entry: Entry, download: HTMLElement, memory: HTMLElement): Promise<void> {
   const found = await TabLM.estimate(entry.source, loadOptions());
   download.textContent = found.stored ? `none, it is kept in this browser (${bytes(entry.downloadBytes)})` : bytes(found.download_bytes);
-  const needed = `${bytes(found.memory.peak_gpu_bytes)} at ${found.context_length} positions`;
-  memory.textContent = found.misfit === null ? needed : `${needed}, more than this GPU allows (${found.misfit})`;
-  memory.classList.toggle("bad", found.fits === false);
+  const onGpu = found.fits !== null;
+  const [takes, misfit] = onGpu ? [found.memory.peak_gpu_bytes, found.misfit] : [found.cpu_memory.peak_cpu_bytes, found.cpu_misfit];
+  const needed = `${bytes(takes)} at ${found.context_length} positions`;
+  memory.textContent = misfit === null ? needed : `${needed}, more than this ${onGpu ? "GPU" : "browser"} allows (${misfit})`;
+  memory.classList.toggle("bad", misfit !== null);
 }
 
 function addEntry(entry: Entry, use: (source: ModelSource) => void): void {

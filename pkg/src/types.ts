@@ -105,12 +105,18 @@ export interface DeviceInfo {
   [key: string]: unknown;
 }
 
-/** Bytes in use, by what for. */
-export interface MemoryInfo {
+/** Bytes, by what for. */
+export interface PlannedMemory {
   weights_bytes: number;
   state_bytes: number;
   scratch_bytes: number;
   peak_gpu_bytes: number;
+  /** What is allocated for the CPU to compute with, in the wasm heap. */
+  peak_cpu_bytes: number;
+}
+
+/** Bytes in use, by what for. */
+export interface MemoryInfo extends PlannedMemory {
   /** The size of the wasm heap; weights are never in it on the GPU path. */
   wasm_heap_bytes: number;
   [key: string]: number;
@@ -213,8 +219,12 @@ export interface Estimate {
   parameters: number;
   context_length: number;
   max_context_length: number;
-  /** What it takes at that context length. */
-  memory: { weights_bytes: number; state_bytes: number; scratch_bytes: number; peak_gpu_bytes: number };
+  /** What it takes on the GPU at that context length. */
+  memory: PlannedMemory;
+  /** What it takes on the CPU. */
+  cpu_memory: PlannedMemory;
+  /** Why a tab has no room for that, and which context would fit; `null` if it has. */
+  cpu_misfit: string | null;
   /** Bytes that a load would download now; 0 for a stored model. */
   download_bytes: number;
   /** Whether the model is stored in this origin. */

@@ -36,28 +36,44 @@ use attention::Heads;
 use packed::Packed;
 use product::Products;
 
+use bytemuck::Zeroable;
+use bytemuck::allocation::try_zeroed_vec;
+
 use crate::error::{Code, Error, Result};
+use crate::formats::Integers;
 use crate::kernels::{
     Activation, Buffer, CacheRows, CpuMatrix, CpuMemory, Elementwise, GatedActivation, Kernel, ScanRow, Step,
 };
-use crate::plan::{Plan, Resources, SharedRole, Slots, StateKind};
+use crate::plan::{MatrixInfo, Plan, Resources, SharedRole, Slots, StateKind};
 
-fn no_room(name: &str, size_bytes: u64) -> Error {
-    Error::new(Code::OutOfMemory, format!("no room for {size_bytes} bytes of {name}"))
+/// So many zeros, or `out-of-memory`: in a tab, memory ends early. What the system gives is zeros already.
+fn zeros<T: Zeroable>(name: &str, count: u64) -> Result<Vec<T>> {
+    let all = usize::try_from(count).ok().and_then(|count| try_zeroed_vec(count).ok());
+    let size_bytes = count.saturating_mul(size_of::<T>() as u64);
+    let no_room = || Error::new(Code::OutOfMemory, format!("no room for {size_bytes} bytes of {name}"));
+    all.ok_or_else(no_room)
 }
 
-/// So many copies, or `out-of-memory`: in a tab, memory ends early.
-fn filled<T: Clone>(name: &str, count: usize, value: T) -> Result<Vec<T>> {
-    let mut all = Vec::new();
-    all.try_reserve_exact(count).map_err(|_| no_room(name, (count * size_of::<T>()) as u64))?;
-    all.resize(count, value);
-    Ok(all)
+/// The whole numbers that a matrix is multiplied as, if it is.
+fn integers(matrix: &MatrixInfo, variant: CpuVariant) -> Option<Integers> {
+    matrix.format.rules().integers().filter(|_| variant != CpuVariant::Exact)
 }
 
-/// So many zeros.
-fn zeros(name: &str, words: u64) -> Result<Vec<f32>> {
-    let count = usize::try_from(words).map_err(|_| no_room(name, words * 4))?;
-    filled(name, count, 0.0)
+/// Bytes that this program holds of what it can ever have, where that is known: it is in wasm.
+pub fn heap_bytes() -> Option<u64> {
+    #[cfg(target_arch = "wasm32")]
+    return Some(core::arch::wasm32::memory_size::<0>() as u64 * 65_536);
+    #[cfg(not(target_arch = "wasm32"))]
+    None
+}
+
+/// Bytes that an executor holds of a matrix.
+pub fn matrix_bytes(matrix: &MatrixInfo, variant: CpuVariant) -> Result<u64> {
+    let (rows, columns) = (matrix.rows as usize, matrix.columns as usize);
+    Ok(match integers(matrix, variant) {
+        Some(integers) => Packed::bytes_of(integers, rows, columns),
+        None => rows as u64 * matrix.format.row_bytes(columns)? as u64,
+    })
 }
 
 /// Writes each row of an activation.
@@ -98,14 +114,14 @@ impl CpuExecutor {
         for matrix in resources.matrices() {
             let (rows, columns) = (matrix.rows as usize, matrix.columns as usize);
             let row_bytes = matrix.format.row_bytes(columns)?;
-            let integers = matrix.format.rules().integers().filter(|_| variant != CpuVariant::Exact);
+            let integers = integers(matrix, variant);
             packed.push(match integers {
                 Some(integers) => Some(Packed::new(&matrix.name(), integers, rows, columns)?),
                 None => None,
             });
-            let mut stored = Vec::new();
-            let size_bytes = if integers.is_none() { rows.saturating_mul(row_bytes) } else { 0 };
-            stored.try_reserve_exact(size_bytes).map_err(|_| no_room(&matrix.name(), size_bytes as u64))?;
+            let size_bytes = if integers.is_none() { matrix_bytes(matrix, variant)? } else { 0 };
+            let mut stored = zeros(&matrix.name(), size_bytes)?;
+            stored.clear();
             memory.matrices.push(CpuMatrix { format: matrix.format, rows, columns, row_bytes, stored });
         }
         memory.slots = slots.words.iter().map(|words| zeros("scratch", *words)).collect::<Result<_>>()?;
@@ -137,6 +153,14 @@ impl CpuExecutor {
             Some(packed) => packed.append(rows.format, rows.row_bytes, stored),
             None => rows.stored.extend_from_slice(stored),
         }
+    }
+
+    /// Bytes of all that was made for a model.
+    pub fn allocated_bytes(&self) -> u64 {
+        let words = self.memory.shared.iter().chain(&self.memory.slots);
+        let stored = self.memory.matrices.iter().map(|matrix| matrix.stored.capacity() as u64);
+        let packed = self.packed.iter().flatten().map(Packed::size_bytes);
+        words.map(|words| size_of_val(&**words) as u64).chain(stored).chain(packed).sum()
     }
 
     /// Writes a shared buffer from word `first` on.

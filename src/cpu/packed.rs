@@ -11,7 +11,7 @@
 use bytemuck::{Pod, Zeroable};
 use half::f16;
 
-use super::filled;
+use super::zeros;
 use crate::error::Result;
 use crate::formats::{Curve, Format, IntegerUnit, Integers, UNIT};
 
@@ -45,7 +45,6 @@ pub(crate) struct Packed {
     pub(crate) factors: Vec<[f32; PANEL]>,
     /// Rows that are there.
     filled: usize,
-    units: Vec<IntegerUnit>,
 }
 
 /// 2 to the power of so much, if that is a normal number.
@@ -56,19 +55,36 @@ fn power_of_two(exponent: i32) -> f32 {
 impl Packed {
     /// A matrix without rows yet.
     pub(crate) fn new(name: &str, integers: Integers, rows: usize, columns: usize) -> Result<Self> {
-        let (panels, blocks) = (rows.div_ceil(PANEL), columns.div_ceil(UNIT));
-        let mut packed = Self {
-            integers,
-            columns,
-            lines: Vec::new(),
-            scales: Vec::new(),
-            factors: filled(name, panels, [1.0; PANEL])?,
-            filled: 0,
-            units: vec![IntegerUnit::ZERO; blocks],
-        };
-        packed.lines = filled(name, panels * blocks * packed.block_lines(), Line::zeroed())?;
-        packed.scales = filled(name, panels * blocks * packed.block_scales(), Halves::zeroed())?;
+        let mut packed = Self::empty(integers, columns);
+        let [panels, lines, scales] = packed.counts(rows);
+        packed.factors = zeros(name, panels)?;
+        packed.lines = zeros(name, lines)?;
+        packed.scales = zeros(name, scales)?;
         Ok(packed)
+    }
+
+    fn empty(integers: Integers, columns: usize) -> Self {
+        Self { integers, columns, lines: Vec::new(), scales: Vec::new(), factors: Vec::new(), filled: 0 }
+    }
+
+    /// Panels of so many rows, their lines, and their lines of scales.
+    fn counts(&self, rows: usize) -> [u64; 3] {
+        let panels = rows.div_ceil(PANEL) as u64;
+        let blocks = panels * self.blocks() as u64;
+        [panels, blocks * self.block_lines() as u64, blocks * self.block_scales() as u64]
+    }
+
+    /// Bytes of such a matrix.
+    pub(crate) fn bytes_of(integers: Integers, rows: usize, columns: usize) -> u64 {
+        let counts = Self::empty(integers, columns).counts(rows);
+        let sizes = [size_of::<[f32; PANEL]>(), size_of::<Line>(), size_of::<Halves>()];
+        counts.iter().zip(sizes).map(|(count, size)| count * size as u64).sum()
+    }
+
+    /// Bytes of this one.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        let all = [size_of_val(&*self.factors), size_of_val(&*self.lines), size_of_val(&*self.scales)];
+        all.iter().map(|size_bytes| *size_bytes as u64).sum()
     }
 
     /// Lines of a block.
@@ -89,12 +105,11 @@ impl Packed {
 
     /// Appends the next stored rows.
     pub(crate) fn append(&mut self, format: Format, row_bytes: usize, stored: &[u8]) {
-        let mut units = std::mem::take(&mut self.units);
+        let mut units = vec![IntegerUnit::ZERO; self.blocks()];
         for row in stored.chunks_exact(row_bytes) {
             format.rules().integer_units(row, &mut units);
             self.put(&units);
         }
-        self.units = units;
     }
 
     /// The next row.

@@ -33,8 +33,6 @@ const CLEAR_MS: f64 = 2.0;
 const RUNS: usize = 3;
 /// After so long no further variant is tried: on a software adapter compiling one may take as long.
 const TRYING_MS: f64 = 100.0;
-/// More weights than this are not for the CPU: half of what memory with 32-bit addresses can hold.
-const CPU_BYTES_MAX: u64 = isize::MAX as u64 / 2;
 
 /// Which executor to use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -121,8 +119,7 @@ impl Choice {
             let others = planned.variants(&gpu.report).filter(|it| *it != planned.variant);
             variants.extend(others.filter(|it| it.of(sample.format) == *it));
         }
-        let asks_cpu =
-            options.device == DeviceChoice::Auto && planned.memory().weights_bytes <= CPU_BYTES_MAX;
+        let asks_cpu = options.device == DeviceChoice::Auto && planned.fits_cpu(options);
         if variants.len() == 1 && !asks_cpu {
             return Ok(settled(Some(gpu.clone())));
         }

@@ -109,6 +109,15 @@ impl Executor {
         }
     }
 
+    /// Waits until the GPU is done with all that was written before the last call.
+    pub(crate) async fn keep_up(&mut self) -> Result<()> {
+        match self {
+            Executor::Gpu(gpu) => gpu.keep_up().await,
+            Executor::Cpu(_) => Ok(()),
+            Executor::Shared(shared) => shared.gpu.keep_up().await,
+        }
+    }
+
     /// Waits until uploads have left host memory.
     pub(crate) async fn flush(&self) -> Result<()> {
         match self.gpu() {
@@ -187,6 +196,15 @@ impl Executor {
     /// Bytes allocated on the GPU.
     pub(crate) fn gpu_bytes(&self) -> u64 {
         self.gpu().map_or(0, |gpu| gpu.gpu.allocated_bytes())
+    }
+
+    /// Bytes allocated for the CPU to compute with.
+    pub(crate) fn cpu_bytes(&self) -> u64 {
+        match self {
+            Executor::Gpu(_) => 0,
+            Executor::Cpu(cpu) => cpu.allocated_bytes(),
+            Executor::Shared(shared) => shared.cpu.allocated_bytes(),
+        }
     }
 
     /// Pipelines compiled on the GPU.

@@ -7,21 +7,20 @@ use serde::{Deserialize, Serialize};
 use super::choice::DeviceChoice;
 use super::executor::Executor;
 use super::shared::{HAND_OVER_WORDS, Shared};
-use crate::cpu::{CpuExecutor, CpuVariant, StartThreads};
+use crate::cpu::{CpuExecutor, CpuVariant, StartThreads, heap_bytes};
 use crate::error::{Code, Error, Result};
-use crate::gpu::{AdapterHints, AdapterReport, Gpu, GpuExecutor, MAX_PICKS, PipelineText, buffer_bytes};
-use crate::kernels::{CacheFormat, Picked, Rows, Step, Tile, Variant};
+use crate::gpu::{AdapterHints, AdapterReport, Gpu, GpuExecutor, PipelineText};
+use crate::kernels::{CacheFormat, Rows, Step, Tile, Variant};
 use crate::models::{self, Architecture, Shape};
 use crate::plan::{
-    MatrixInfo, Plan, PlanBuilder, Resources, SharedBuffer, SharedRole, Slots, Tail, assign_slots, fuse,
-    stack,
+    Plan, PlanBuilder, Resources, SharedBuffer, SharedRole, Slots, Tail, assign_slots, fuse, stack,
 };
 use crate::weights::quantise::{Loss, Target};
 use crate::weights::source::LocalFuture;
 use crate::weights::{Checkpoint, Tensor};
 
-/// Uploads in flight before we wait for the GPU.
-const IN_FLIGHT_BYTES: usize = 32 << 20;
+/// The GPU is at most twice so many bytes of an upload behind.
+const BEHIND_BYTES: usize = 16 << 20;
 /// Positions of the rotary table that are computed at a time.
 const TABLE_POSITIONS: u32 = 4096;
 /// The binding size that every WebGPU adapter offers.
@@ -75,6 +74,9 @@ pub struct LoadOptions {
     /// Threads for the CPU executor.
     #[serde(skip)]
     pub threads: StartThreads,
+    /// Bytes that a model on the CPU may take, instead of what there are in a tab.
+    #[serde(skip)]
+    pub cpu_bytes: Option<u64>,
     /// What compiles pipelines beside the upload, where there is such a thing.
     #[serde(skip)]
     pub compile_ahead: Option<CompileAhead>,
@@ -137,19 +139,6 @@ pub struct Progress {
     pub file: String,
 }
 
-/// Bytes by what they are for.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub struct Memory {
-    /// Weights, as the executor holds them.
-    pub weights_bytes: u64,
-    /// What a sequence carries.
-    pub state_bytes: u64,
-    /// Everything else: activations, tables, read-back.
-    pub scratch_bytes: u64,
-    /// The most that was allocated on the GPU.
-    pub peak_gpu_bytes: u64,
-}
-
 /// What one decoding step takes, from its plan.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct PlannedStep {
@@ -169,8 +158,8 @@ pub(super) struct Planned<'a> {
     pub(super) plans: Vec<Plan>,
     pub(super) tail: Tail,
     pub(super) resources: Resources<'a>,
-    slots: Slots,
-    staging_words: u64,
+    pub(super) slots: Slots,
+    pub(super) staging_words: u64,
     /// Whether GPU and CPU share the plans.
     pub(super) is_shared: bool,
 }
@@ -233,27 +222,6 @@ impl<'a> Planned<'a> {
         Variant::ALL.into_iter().filter(|variant| variant.lacks(&adapter.features).is_none())
     }
 
-    /// Bytes by what they are for: the sum of the buffers that the GPU executor makes.
-    pub(super) fn memory(&self) -> Memory {
-        let planes = self.resources.matrices().iter().flat_map(planes);
-        let matrices: u64 = planes.map(|(_, bytes)| buffer_bytes(bytes)).sum();
-        let shared = |wanted: fn(&SharedRole) -> bool| -> u64 {
-            let buffers = self.resources.shared().iter().filter(|buffer| wanted(&buffer.role));
-            buffers.map(|buffer| buffer_bytes(buffer.words * 4)).sum()
-        };
-        let weights_bytes = matrices + shared(|role| matches!(role, SharedRole::Vector(_)));
-        let state_bytes = shared(|role| matches!(role, SharedRole::State(_)));
-        let other = |role: &SharedRole| {
-            matches!(role, SharedRole::Tokens | SharedRole::RotaryTable(_) | SharedRole::Sampling)
-        };
-        let slots: u64 = self.slots.words.iter().map(|words| buffer_bytes(words * 4)).sum();
-        let own = buffer_bytes(self.staging_words * 4) + buffer_bytes(size_of::<Step>() as u64);
-        let ring = MAX_PICKS as u64 * buffer_bytes(size_of::<Picked>() as u64);
-        let scratch_bytes = shared(other) + slots + own + ring;
-        let peak_gpu_bytes = weights_bytes + state_bytes + scratch_bytes;
-        Memory { weights_bytes, state_bytes, scratch_bytes, peak_gpu_bytes }
-    }
-
     /// What one decoding step takes.
     pub(super) fn step(&self) -> PlannedStep {
         let plan = &self.plans[STEP_PLAN];
@@ -263,52 +231,20 @@ impl<'a> Planned<'a> {
         PlannedStep { dispatches: dispatched.count(), weight_bytes: plan.weight_bytes() }
     }
 
-    /// The largest buffer that shaders bind, and what it is for. The read-back is no larger: it is
-    /// a copy of one.
-    pub(super) fn largest_buffer(&self) -> (String, u64) {
-        let matrices = self.resources.matrices().iter().flat_map(planes);
-        let shared = self.resources.shared().iter().map(|buffer| (buffer.name.clone(), buffer.words * 4));
-        let slots = self.slots.words.iter().map(|words| ("activations".to_owned(), words * 4));
-        let all = matrices.chain(shared).chain(slots).map(|(name, bytes)| (name, buffer_bytes(bytes)));
-        all.max_by_key(|(_, bytes)| *bytes).unwrap_or_default()
-    }
-
-    /// Why this cannot be on such a GPU, if so: what is too large there, and what would not be.
-    pub(super) fn misfit(
+    /// Allocates everything, on the GPU if there is one given.
+    pub(super) async fn allocate(
         &self,
         checkpoint: &Checkpoint,
         options: &LoadOptions,
-        adapter: &AdapterReport,
-    ) -> Option<String> {
-        let (name, needed) = self.largest_buffer();
-        let allowed = adapter.max_bound_bytes();
-        if needed <= allowed {
-            return None;
-        }
-        let fits = |length: &u32| {
-            let options = LoadOptions { context_length: Some(*length), ..options.clone() };
-            Planned::new(checkpoint, &options, allowed)
-                .is_ok_and(|planned| planned.largest_buffer().1 <= allowed)
-        };
-        let shorter = std::iter::successors(Some(self.context_length / 2), |length| Some(length / 2));
-        let advice = match shorter.take_while(|length| *length > 0).find(fits) {
-            Some(length) => format!("a context of {length} fits"),
-            None => "no context is short enough".to_owned(),
-        };
-        let length = self.context_length;
-        Some(format!(
-            "{}: {name} needs a buffer of {needed} bytes at a context of {length}, this GPU allows {allowed}; {advice}",
-            checkpoint.name
-        ))
-    }
-
-    /// Allocates everything, on the GPU if there is one given.
-    pub(super) async fn allocate(&self, gpu: Option<Rc<Gpu>>, threads: &StartThreads) -> Result<Executor> {
+        gpu: Option<Rc<Gpu>>,
+    ) -> Result<Executor> {
         let (resources, slots) = (&self.resources, &self.slots);
         let on_gpu = |gpu| GpuExecutor::new(gpu, resources, slots.clone(), self.staging_words);
         let on_cpu = async || {
-            let cpu = CpuExecutor::new(resources, slots.clone(), self.cpu_variant)?;
-            Ok::<_, Error>(cpu.with(&threads.start().await))
+            let held = heap_bytes();
+            let cpu = CpuExecutor::new(resources, slots.clone(), self.cpu_variant);
+            let cpu = cpu.map_err(|error| self.no_room(checkpoint, options, held, error))?;
+            Ok::<_, Error>(cpu.with(&options.threads.start().await))
         };
         Ok(match gpu {
             Some(gpu) if self.is_shared => {
@@ -368,8 +304,8 @@ impl<'a> Planned<'a> {
                     row += piece.rows;
                     report.loaded_bytes += piece.stored_bytes;
                     in_flight += piece.stored_bytes as usize;
-                    if in_flight >= IN_FLIGHT_BYTES {
-                        executor.flush().await?;
+                    if in_flight >= BEHIND_BYTES {
+                        executor.keep_up().await?;
                         in_flight = 0;
                         progress(report.clone());
                     }
@@ -381,12 +317,6 @@ impl<'a> Planned<'a> {
         progress(Progress { loaded_bytes: total_bytes, ..report });
         Ok(())
     }
-}
-
-/// The planes of a matrix, part by part: its name and their bytes.
-fn planes(matrix: &MatrixInfo) -> impl Iterator<Item = (String, u64)> {
-    let planes = (0..matrix.part_count()).flat_map(|part| matrix.plane_bytes(part));
-    planes.map(|bytes| (matrix.name(), bytes))
 }
 
 fn context_length(options: &LoadOptions, shape: &Shape) -> Result<u32> {

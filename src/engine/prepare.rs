@@ -79,13 +79,23 @@ impl Prepared {
     }
 }
 
-/// Plans a checkpoint for a GPU, or for the CPU where there is none; `gpu-too-small` where it has no room.
+/// Plans a checkpoint for a GPU, or for the CPU where there is none; `gpu-too-small` or `out-of-memory` where
+/// it has no room.
 fn plan<'a>(checkpoint: &'a Checkpoint, options: &LoadOptions, gpu: Option<&Gpu>) -> Result<Planned<'a>> {
-    let Some(gpu) = gpu else { return Planned::new(checkpoint, options, u64::MAX) };
-    let options = options.on(&gpu.report)?;
-    let planned = Planned::new(checkpoint, &options, gpu.report.max_bound_bytes())?;
-    match planned.misfit(checkpoint, &options, &gpu.report) {
-        Some(message) => Err(Error::new(Code::GpuTooSmall, message)),
+    let planned = match gpu {
+        None => Planned::new(checkpoint, options, u64::MAX)?,
+        Some(gpu) => {
+            let options = options.on(&gpu.report)?;
+            let planned = Planned::new(checkpoint, &options, gpu.report.max_bound_bytes())?;
+            if let Some(message) = planned.misfit(checkpoint, &options, &gpu.report) {
+                return Err(Error::new(Code::GpuTooSmall, message));
+            }
+            planned
+        }
+    };
+    let on_cpu = gpu.is_none() || planned.is_shared;
+    match planned.cpu_misfit(checkpoint, options)?.filter(|_| on_cpu) {
+        Some(message) => Err(Error::new(Code::OutOfMemory, message)),
         None => Ok(planned),
     }
 }
