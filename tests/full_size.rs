@@ -11,7 +11,7 @@ use std::rc::Rc;
 use common::engines::{devices, greedy, load};
 use common::gguf::tiny_llama;
 use common::{cache, gpu};
-use tablm::cpu::CpuVariant;
+use tablm::cpu::{CpuVariant, Threads};
 use tablm::engine::{
     DeviceChoice, Engine, Estimate, LoadOptions, Memory, Progress, Prompt, estimate, normalised_error,
 };
@@ -111,6 +111,33 @@ fn cuts_answer_alike_and_take_what_was_promised() {
                     let promised = promised(&file, 128, Some(&report)).memory;
                     assert_eq!(engine.info().memory.peak_gpu_bytes, promised.peak_gpu_bytes, "{name}");
                 }
+            });
+        }
+    }
+}
+
+/// However many threads share the work, at sizes that are worth sharing.
+#[test]
+fn threads_change_no_bit() {
+    let tokens: Vec<u32> = (0..70).map(|i| i * 131 % 1000).collect();
+    for path in [cache::smollm2(), full_size(&format!("{}.gguf", CUTS[0]))] {
+        let mut expected: Option<(Vec<f32>, Vec<u32>)> = None;
+        for count in [1, 2, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build().unwrap();
+            let options = LoadOptions {
+                device: DeviceChoice::Cpu,
+                cpu_variant: Some(CpuVariant::best()),
+                threads: Threads::from(pool).into(),
+                context_length: Some(128),
+                ..LoadOptions::default()
+            };
+            pollster::block_on(async {
+                let mut engine = load(&path, options).await;
+                let logits = engine.logits(&tokens).await.unwrap();
+                let request = greedy(Prompt::Tokens(tokens.clone()), 4);
+                let ids = engine.generate(&request, |_| {}).await.unwrap().token_ids;
+                let expected = expected.get_or_insert_with(|| (logits.clone(), ids.clone()));
+                assert_eq!(*expected, (logits, ids), "{} with {count} threads", path.display());
             });
         }
     }

@@ -1,15 +1,23 @@
 //! Attention in `f32`: a query at a time over keys and values that are unpacked once for all of the step.
 
-use super::CpuVariant;
 use super::functions::{exp, softcap};
+use super::{CpuVariant, Threads, pieces};
 use crate::kernels::{Attention, AttentionShape, CacheRows, CpuMemory, Step};
 
 /// Numbers that are summed side by side.
 const LANES: usize = 16;
+/// Rows of a part at least: what unpacking keys and values for it takes shall be a small part of it.
+const ROWS: usize = 8;
+/// Products of queries and keys, and of weights and values, in a nanosecond: roughly.
+const PRODUCTS_A_NS: usize = 8;
 
-/// Memory of attentions, kept from one to the next.
+/// Memory of attentions, kept from one to the next: of each thread.
 #[derive(Debug, Default)]
-pub(super) struct Heads {
+pub(super) struct Heads(Vec<Head>);
+
+/// A head of keys and values, and what queries make of it.
+#[derive(Debug, Default)]
+struct Head {
     keys: Vec<f32>,
     values: Vec<f32>,
     weights: Vec<f32>,
@@ -19,36 +27,60 @@ impl Heads {
     /// What the kernel means, whole: there is nothing left to merge.
     pub(super) fn run(
         &mut self,
-        variant: CpuVariant,
+        (variant, threads): (CpuVariant, &Threads),
         memory: &mut CpuMemory,
         attention: &Attention,
         step: Step,
     ) {
-        let AttentionShape { head_count, kv_head_count, head_dim, window, .. } = attention.shape;
-        let (dim, group) = (head_dim as usize, (head_count / kv_head_count) as usize);
-        let oldest = |end: usize| window.map_or(0, |window| end.saturating_sub(window as usize));
-        let position = step.position as usize;
-        let (first, end) = (oldest(position + 1), position + step.rows as usize);
+        let AttentionShape { head_count, kv_head_count, head_dim, .. } = attention.shape;
+        let columns = (head_count / kv_head_count * head_dim) as usize;
+        let seen = (step.position + step.rows) as usize;
         memory.update(attention.y.buffer, |memory, y| {
-            for kv in 0..kv_head_count as usize {
-                for (cache, numbers) in
-                    [(&attention.keys, &mut self.keys), (&attention.values, &mut self.values)]
-                {
-                    numbers.resize((end - first) * dim, 0.0);
-                    variant.unpack(cache.rows, memory.read(cache.buffer), first, kv * dim, dim, numbers);
-                }
-                for row in 0..step.rows {
-                    let end = position + row as usize + 1;
-                    let seen = (oldest(end) - first) * dim..(end - first) * dim;
-                    let (keys, values) = (&self.keys[seen.clone()], &self.values[seen]);
-                    for head in kv * group..(kv + 1) * group {
-                        let q = &memory.row(&attention.q, row)[head * dim..][..dim];
-                        let y = &mut y[attention.y.start(row) + head * dim..][..dim];
-                        variant.attend(&attention.shape, q, keys, values, &mut self.weights, y);
-                    }
+            let y = &mut y[..attention.y.start(step.rows)];
+            let mut heads = pieces(y, attention.y.stride as usize, columns);
+            let queries = step.rows as usize * heads.len();
+            let rows = threads.together(queries, 2 * seen * columns / PRODUCTS_A_NS).max(ROWS);
+            let mut parts = Vec::new();
+            for (kv, rows_of_head) in (0..kv_head_count as usize).zip(&mut heads) {
+                for (index, y) in rows_of_head.chunks_mut(rows).enumerate() {
+                    parts.push((kv, index * rows, y));
                 }
             }
+            threads.each_with(&mut self.0, parts.into_iter(), |head, (kv, first, y)| {
+                head.attend(variant, memory, attention, (step.position as usize, first), kv, y);
+            });
         });
+    }
+}
+
+impl Head {
+    /// Some rows of queries, from `first` on, that share a head of keys and values.
+    fn attend(
+        &mut self,
+        variant: CpuVariant,
+        memory: &CpuMemory,
+        attention: &Attention,
+        (position, first): (usize, usize),
+        kv: usize,
+        y: &mut [&mut [f32]],
+    ) {
+        let dim = attention.shape.head_dim as usize;
+        let oldest =
+            |end: usize| attention.shape.window.map_or(0, |window| end.saturating_sub(window as usize));
+        let (start, end) = (oldest(position + first + 1), position + first + y.len());
+        for (cache, numbers) in [(&attention.keys, &mut self.keys), (&attention.values, &mut self.values)] {
+            numbers.resize((end - start) * dim, 0.0);
+            variant.unpack(cache.rows, memory.read(cache.buffer), start, kv * dim, dim, numbers);
+        }
+        for (row, y) in (first..).zip(y) {
+            let end = position + row + 1;
+            let seen = (oldest(end) - start) * dim..(end - start) * dim;
+            let (keys, values) = (&self.keys[seen.clone()], &self.values[seen]);
+            let queries = &memory.row(&attention.q, row as u32)[kv * y.len()..];
+            for (q, y) in queries.chunks_exact(dim).zip(y.chunks_exact_mut(dim)) {
+                variant.attend(&attention.shape, q, keys, values, &mut self.weights, y);
+            }
+        }
     }
 }
 

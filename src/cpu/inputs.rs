@@ -3,7 +3,6 @@
 
 use bytemuck::Zeroable;
 
-use super::CpuVariant;
 use crate::formats::UNIT;
 
 /// 32 inputs of a row.
@@ -26,25 +25,14 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    /// Forgets all rows; those to come have so many columns.
-    pub(crate) fn clear(&mut self, columns: usize) {
+    /// So many rows of so many columns, to round: blocks for each, of it and of what rounding leaves of it.
+    pub(super) fn rows(&mut self, rows: usize, columns: usize) -> impl Iterator<Item = &mut [InputBlock]> {
         self.blocks = columns.div_ceil(UNIT);
-        self.all.clear();
+        self.all.resize(2 * rows * self.blocks, InputBlock::zeroed());
+        self.all.chunks_exact_mut(2 * self.blocks)
     }
 
-    /// Rounds a row, and what that leaves of it.
-    pub(super) fn push(&mut self, variant: CpuVariant, row: &[f32]) {
-        let first = self.all.len();
-        self.all.resize(first + 2 * self.blocks, InputBlock::zeroed());
-        variant.round(row, &mut self.all[first..]);
-    }
-
-    /// How many rows there are: two for each that was rounded.
-    pub(crate) fn rows(&self) -> usize {
-        self.all.len() / self.blocks
-    }
-
-    /// The blocks of a row.
+    /// The blocks of a row: of two for each that was rounded.
     pub(crate) fn row(&self, row: usize) -> &[InputBlock] {
         &self.all[row * self.blocks..][..self.blocks]
     }

@@ -76,12 +76,37 @@ pub fn matrix_bytes(matrix: &MatrixInfo, variant: CpuVariant) -> Result<u64> {
     })
 }
 
-/// Writes each row of an activation.
-fn rows(memory: &mut CpuMemory, y: &Activation, step: Step, write: impl Fn(&CpuMemory, u32, &mut [f32])) {
-    memory.update(y.buffer, |memory, words| {
-        for row in 0..y.rows.count(step.rows) {
-            write(memory, row, &mut words[y.start(row)..][..y.width as usize]);
+/// What writing a number of a row takes: roughly.
+const NUMBER_NS: usize = 1;
+
+/// Rows of so many words, cut into pieces of so many columns: for each piece what it has of every row.
+fn pieces(words: &mut [f32], stride: usize, columns: usize) -> Vec<Vec<&mut [f32]>> {
+    let mut pieces: Vec<_> = (0..stride.div_ceil(columns)).map(|_| Vec::new()).collect();
+    for row in words.chunks_exact_mut(stride) {
+        for (piece, columns) in pieces.iter_mut().zip(row.chunks_mut(columns)) {
+            piece.push(columns);
         }
+    }
+    pieces
+}
+
+/// Writes each row of an activation, and what is behind its columns.
+fn rows(
+    threads: &Threads,
+    memory: &mut CpuMemory,
+    y: &Activation,
+    step: Step,
+    write: impl Fn(&CpuMemory, u32, &mut [f32]) + Sync,
+) {
+    let rows = y.rows.count(step.rows);
+    memory.update(y.buffer, |memory, words| {
+        let together = threads.together(rows as usize, y.width as usize * NUMBER_NS);
+        let words = words[..y.start(rows)].chunks_mut(together * y.stride as usize);
+        threads.each((0..).step_by(together).zip(words), |(first, words)| {
+            for (row, words) in (first..).zip(words.chunks_exact_mut(y.stride as usize)) {
+                write(memory, row, words);
+            }
+        });
     });
 }
 
@@ -203,35 +228,55 @@ impl CpuExecutor {
         }
         let matrix = kernel.matrix().map(|part| usize::from(part.matrix));
         let packed = matrix.and_then(|matrix| self.packed[matrix].as_ref());
-        let (memory, products) = (&mut self.memory, &mut self.products);
+        let (memory, products, threads) = (&mut self.memory, &mut self.products, &self.threads);
         let variant = self.variant;
-        let how = (variant, &self.threads);
-        let scan_row = move |shape, row: &ScanRow<'_>, scalars: &[f32], state: &mut [f32], y: &mut [f32]| {
-            variant.scan_row(shape, row, scalars, state, y);
-        };
+        let how = (variant, threads);
+        let convolve =
+            move |_, conv: &[f32], inputs: &[&[f32]], y: &mut [f32]| variant.convolve(conv, inputs, y);
+        let scan =
+            |shape, rows: &[ScanRow<'_>], scalars: &[f32], state: &mut [f32], y: &mut [f32], stride| {
+                scan::scan(how, shape, rows, scalars, state, (y, stride));
+            };
         match (kernel, packed) {
             (Kernel::Matmul(matmul), Some(packed)) => products.matmul(how, packed, memory, matmul, step),
             (Kernel::Matvec(matvec), Some(packed)) => products.matvec(how, packed, memory, matvec, step),
             (Kernel::Embed(embed), Some(packed)) => {
                 embed.rows(memory, step, |_, row, weights| packed.row(row, weights));
             }
-            (Kernel::Attention(attention), _) => self.heads.run(variant, memory, attention, step),
+            (Kernel::Attention(attention), _) => self.heads.run(how, memory, attention, step),
             (Kernel::AttentionMerge(_), _) => {}
             (Kernel::Elementwise(Elementwise { x, y, function }), _) => {
-                rows(memory, y, step, |memory, row, y| {
+                rows(threads, memory, y, step, |memory, row, y| {
+                    let y = &mut y[..x.width as usize];
                     y.copy_from_slice(memory.row(x, row));
                     variant.apply(*function, y);
                 });
             }
             (Kernel::GatedActivation(GatedActivation { gate, up, y, function }), _) => {
-                rows(memory, y, step, |memory, row, y| {
+                rows(threads, memory, y, step, |memory, row, y| {
+                    let y = &mut y[..gate.width as usize];
                     y.copy_from_slice(memory.row(gate, row));
                     variant.apply(*function, y);
                     y.iter_mut().zip(memory.row(up, row)).for_each(|(y, up)| *y *= up);
                 });
             }
-            (Kernel::SsmScan(scan), _) => scan.run(memory, step, &scan_row),
-            (Kernel::SsmStep(scan), _) => scan.run(memory, step, &scan_row),
+            (Kernel::RmsNorm(norm), _) => {
+                rows(threads, memory, &norm.y, step, |memory, row, y| norm.row(memory, row, y));
+            }
+            (Kernel::LayerNorm(norm), _) => {
+                rows(threads, memory, &norm.y, step, |memory, row, y| norm.row(memory, row, y));
+            }
+            (Kernel::Add(add), _) => {
+                rows(threads, memory, &add.y, step, |memory, row, y| add.row(memory, row, y));
+            }
+            (Kernel::SsmConv(conv), _) => {
+                rows(threads, memory, &conv.y, step, |memory, row, y| {
+                    conv.row(memory, step, row, &convolve, y);
+                });
+                conv.keep(memory, step);
+            }
+            (Kernel::SsmScan(kernel), _) => kernel.run(memory, step, &scan),
+            (Kernel::SsmStep(kernel), _) => kernel.run(memory, step, &convolve, &scan),
             // What only the GPU needs: the scan has its own way to the same numbers.
             (Kernel::SsmScores(_), _) => {}
             _ => kernel.reference(memory, step),

@@ -9,10 +9,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use rayon::{ThreadBuilder, ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
+
+/// What a part takes at least: less is not worth waking a thread for.
+const PART_NS: usize = 5000;
+/// Parts for each thread, where there are several: not all of them get along as well.
+const PARTS: usize = 8;
 
 /// Threads of pools that wait for somebody to lend them one.
 static WAITING: Mutex<Vec<ThreadBuilder>> = Mutex::new(Vec::new());
@@ -63,14 +67,44 @@ impl Threads {
         }
     }
 
+    /// How many of `count` equal pieces of work make a part, if one takes about so long.
+    pub(super) fn together(&self, count: usize, piece_ns: usize) -> usize {
+        let parts = if self.count() > 1 { PARTS * self.count() } else { 1 };
+        count.div_ceil(parts).max(PART_NS.div_ceil(piece_ns.max(1)))
+    }
+
     /// Does the work of every part, on any of the threads.
-    pub(super) fn each<T: Send>(&self, parts: impl Iterator<Item = T>, work: impl Fn(T) + Send + Sync) {
-        match &self.0 {
-            Some(pool) => {
-                let parts: Vec<T> = parts.collect();
-                pool.install(|| parts.into_par_iter().for_each(work));
+    pub(super) fn each<T: Send>(&self, parts: impl Iterator<Item = T> + Send, work: impl Fn(T) + Sync) {
+        self.each_with(&mut Vec::<()>::new(), parts, |(), part| work(part));
+    }
+
+    /// The same, with memory for each thread, which is kept for the next time.
+    pub(super) fn each_with<M: Default + Send, T: Send>(
+        &self,
+        memories: &mut Vec<M>,
+        parts: impl Iterator<Item = T> + Send,
+        work: impl Fn(&mut M, T) + Sync,
+    ) {
+        let (_, most) = parts.size_hint();
+        let count = self.count().min(most.unwrap_or(usize::MAX)).max(1);
+        memories.resize_with(memories.len().max(count), M::default);
+        let parts = Mutex::new(parts);
+        // Whoever is done takes the next: so none waits for one that was woken late.
+        let next = || parts.lock().ok()?.next();
+        let work_on = |memory: &mut M| {
+            while let Some(part) = next() {
+                work(memory, part);
             }
-            None => parts.for_each(work),
+        };
+        let Some((own, others)) = memories[..count].split_first_mut() else { return };
+        match &self.0 {
+            Some(pool) if !others.is_empty() => pool.scope(|scope| {
+                for other in others {
+                    scope.spawn(|_| work_on(other));
+                }
+                work_on(own);
+            }),
+            _ => work_on(own),
         }
     }
 }

@@ -13,13 +13,13 @@ use crate::formats::Curve;
 /// `products`, with the instructions of the attribute.
 macro_rules! products {
     ($(#[$instructions:meta])*) => {
-        /// Outputs of some panels, `y[panel][row of inputs][row of weights]`.
+        /// Outputs of some panels, a row of them for each two of inputs.
         $(#[$instructions])*
         pub(super) fn products(
             packed: &Packed,
             panels: std::ops::Range<usize>,
             inputs: &Inputs,
-            y: &mut [[f32; PANEL]],
+            y: &mut [&mut [f32]],
         ) {
             let Integers { bits, zero, group, is_bent } = packed.integers;
             match (bits, zero, group) {
@@ -38,25 +38,25 @@ macro_rules! products {
             packed: &Packed,
             panels: std::ops::Range<usize>,
             inputs: &Inputs,
-            y: &mut [[f32; PANEL]],
+            y: &mut [&mut [f32]],
         ) {
-            let rows = inputs.rows();
-            for (index, y) in panels.zip(y.chunks_exact_mut(rows)) {
+            for (index, panel) in panels.enumerate() {
                 let mut row = 0;
-                while row < rows {
-                    let (y, left) = (&mut y[row..], rows - row);
-                    row += if left >= 8 {
-                        tile::<8, BITS, OFFSETS, HALVES, BENT>(packed, index, inputs, row, y)
-                    } else if left >= 4 {
-                        tile::<4, BITS, OFFSETS, HALVES, BENT>(packed, index, inputs, row, y)
+                while row < y.len() {
+                    let (column, y) = (index * PANEL, &mut y[row..]);
+                    row += if y.len() >= 4 {
+                        tile::<8, BITS, OFFSETS, HALVES, BENT>(packed, panel, inputs, row, column, y)
+                    } else if y.len() >= 2 {
+                        tile::<4, BITS, OFFSETS, HALVES, BENT>(packed, panel, inputs, row, column, y)
                     } else {
-                        tile::<2, BITS, OFFSETS, HALVES, BENT>(packed, index, inputs, row, y)
+                        tile::<2, BITS, OFFSETS, HALVES, BENT>(packed, panel, inputs, row, column, y)
                     };
                 }
             }
         }
 
-        /// One panel and `N` rows of inputs, from `first` on; how many that are.
+        /// One panel and `N` rows of inputs, for the outputs of half as many rows from `first` on; how
+        /// many that are.
         $(#[$instructions])*
         #[inline]
         fn tile<const N: usize, const BITS: usize, const OFFSETS: bool, const HALVES: bool, const BENT: bool>(
@@ -64,15 +64,16 @@ macro_rules! products {
             panel: usize,
             inputs: &Inputs,
             first: usize,
-            y: &mut [[f32; PANEL]],
+            column: usize,
+            y: &mut [&mut [f32]],
         ) -> usize {
             let (blocks, scales_of_a_block) = (packed.blocks(), packed.block_scales());
             let lines = packed.lines[panel * blocks * BITS..].chunks_exact(BITS);
             let scales = packed.scales[panel * blocks * scales_of_a_block..].chunks_exact(scales_of_a_block);
             let zero = i32::from(packed.integers.zero.unwrap_or(0));
-            let mut rows = [inputs.row(first); N];
+            let mut rows = [inputs.row(2 * first); N];
             for (index, row) in rows.iter_mut().enumerate() {
-                *row = inputs.row(first + index);
+                *row = inputs.row(2 * first + index);
             }
             let mut sums = [splat(0.0); N];
             for (block, (lines, scales)) in (0..blocks).zip(lines.zip(scales)) {
@@ -109,14 +110,12 @@ macro_rules! products {
                     }
                 }
             }
-            let factors = &packed.factors[panel];
-            for (y, sum) in y.iter_mut().zip(sums) {
-                let sum = store(sum);
-                for ((y, sum), factor) in y.iter_mut().zip(sum).zip(factors) {
-                    *y = sum * factor;
-                }
+            let factors = rows_of(packed.factors[panel]);
+            for (y, sums) in y.iter_mut().zip(sums.chunks_exact(2)) {
+                let sum = mul_add(sums[1], factors, mul(sums[0], factors));
+                y[column..column + PANEL].copy_from_slice(&store(sum));
             }
-            N
+            N / 2
         }
 
         /// Adds what a block of bent quants contributes: their products, and those of their cubes.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::inputs::{InputBlock, Inputs};
-use super::packed::{PANEL, Packed};
+use super::packed::Packed;
 use super::portable;
 #[cfg(target_arch = "wasm32")]
 use super::wasm;
@@ -108,13 +108,13 @@ impl CpuVariant {
         }
     }
 
-    /// Outputs of some panels, `y[panel][row of inputs][row of weights]`: panels may be shared out.
+    /// Outputs of some panels, a row of them for each two of inputs: panels may be shared out.
     pub(crate) fn products(
         self,
         packed: &Packed,
         panels: Range<usize>,
         inputs: &Inputs,
-        y: &mut [[f32; PANEL]],
+        y: &mut [&mut [f32]],
     ) {
         #[cfg(target_arch = "wasm32")]
         if matches!(self, CpuVariant::Simd128 | CpuVariant::Relaxed) && !packed.integers.is_bent {
@@ -160,14 +160,20 @@ impl CpuVariant {
     }
 
     /// See [`super::scan`].
+    pub(super) fn convolve(self, conv: &[f32], inputs: &[&[f32]], y: &mut [f32]) {
+        with_instructions!(self, convolve(conv, inputs, y));
+    }
+
+    /// See [`super::scan`].
     pub(super) fn scan_row(
         self,
         shape: ScanShape,
+        head: usize,
         row: &ScanRow<'_>,
         scalars: &[f32],
         state: &mut [f32],
         y: &mut [f32],
     ) {
-        with_instructions!(self, scan_row(shape, row, scalars, state, y));
+        with_instructions!(self, scan_row(shape, head, row, scalars, state, y));
     }
 }

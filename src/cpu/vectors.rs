@@ -44,14 +44,21 @@ macro_rules! vectors {
 
         /// See [`super::scan`].
         $(#[$instructions])*
+        pub(super) fn convolve(conv: &[f32], inputs: &[&[f32]], y: &mut [f32]) {
+            super::scan::convolve(conv, inputs, y);
+        }
+
+        /// See [`super::scan`].
+        $(#[$instructions])*
         pub(super) fn scan_row(
             shape: crate::kernels::ScanShape,
+            head: usize,
             row: &crate::kernels::ScanRow<'_>,
             scalars: &[f32],
             state: &mut [f32],
             y: &mut [f32],
         ) {
-            super::scan::scan_row(shape, row, scalars, state, y);
+            super::scan::scan_row(shape, head, row, scalars, state, y);
         }
     };
 }

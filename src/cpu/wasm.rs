@@ -20,12 +20,12 @@ use crate::formats::Integers;
 const LANES: usize = 4;
 const VECTORS: usize = PANEL / LANES;
 
-/// Outputs of some panels, `y[panel][row of inputs][row of weights]`.
+/// Outputs of some panels, a row of them for each two of inputs.
 pub(super) fn products(
     packed: &Packed,
     panels: std::ops::Range<usize>,
     inputs: &Inputs,
-    y: &mut [[f32; PANEL]],
+    y: &mut [&mut [f32]],
 ) {
     let Integers { bits, zero, group, .. } = packed.integers;
     match (bits, zero, group) {
@@ -41,14 +41,15 @@ fn all<const BITS: usize, const OFFSETS: bool, const HALVES: bool>(
     packed: &Packed,
     panels: std::ops::Range<usize>,
     inputs: &Inputs,
-    y: &mut [[f32; PANEL]],
+    y: &mut [&mut [f32]],
 ) {
-    let rows = inputs.rows();
-    for (panel, y) in panels.zip(y.chunks_exact_mut(rows)) {
-        // Rows come in pairs.
-        let (pairs, _) = y.as_chunks_mut();
-        for (pair, y) in pairs.iter_mut().enumerate() {
-            tile::<2, BITS, OFFSETS, HALVES>(packed, panel, inputs, 2 * pair, y);
+    for (index, panel) in panels.enumerate() {
+        for (row, y) in y.iter_mut().enumerate() {
+            let outputs = tile::<2, BITS, OFFSETS, HALVES>(packed, panel, inputs, 2 * row);
+            let (outputs, y) = (outputs.as_flattened(), &mut y[index * PANEL..][..PANEL]);
+            for (column, y) in y.iter_mut().enumerate() {
+                *y = outputs[column] + outputs[PANEL + column];
+            }
         }
     }
 }
@@ -59,8 +60,7 @@ fn tile<const N: usize, const BITS: usize, const OFFSETS: bool, const HALVES: bo
     panel: usize,
     inputs: &Inputs,
     first: usize,
-    y: &mut [[f32; PANEL]; N],
-) {
+) -> [[f32; PANEL]; N] {
     let (blocks, scales_of_a_block) = (packed.blocks(), packed.block_scales());
     let lines = packed.lines[panel * blocks * BITS..].chunks_exact(BITS);
     let scales = packed.scales[panel * blocks * scales_of_a_block..].chunks_exact(scales_of_a_block);
@@ -92,11 +92,11 @@ fn tile<const N: usize, const BITS: usize, const OFFSETS: bool, const HALVES: bo
         }
     }
     let factors: [v128; VECTORS] = must_cast(packed.factors[panel]);
-    for (row, y) in y.iter_mut().enumerate() {
+    std::array::from_fn(|row| {
         let products: [v128; VECTORS] =
             std::array::from_fn(|vector| f32x4_mul(sums[vector][row], factors[vector]));
-        *y = must_cast(products);
-    }
+        must_cast(products)
+    })
 }
 
 /// Sums of products of a block of nibbles.

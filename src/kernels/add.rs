@@ -36,14 +36,16 @@ impl KernelRules for Add {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        memory.update(self.y.buffer, |memory, y| {
-            for row in 0..self.y.rows.count(step.rows) {
-                let a = memory.row(&self.a, row);
-                let b = &memory.read(self.b)[(row * self.b_stride) as usize..];
-                for ((y, a), b) in y[self.y.start(row)..].iter_mut().zip(a).zip(b) {
-                    *y = a + b;
-                }
-            }
-        });
+        memory.write_rows(&self.y, step, |memory, row, y| self.row(memory, row, y));
+    }
+}
+
+impl Add {
+    /// A row of what it means.
+    pub(crate) fn row(&self, memory: &CpuMemory, row: u32, y: &mut [f32]) {
+        let b = &memory.read(self.b)[(row * self.b_stride) as usize..];
+        for ((y, a), b) in y.iter_mut().zip(memory.row(&self.a, row)).zip(b) {
+            *y = a + b;
+        }
     }
 }

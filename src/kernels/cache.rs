@@ -109,7 +109,11 @@ impl CacheRows {
 
     /// Rounds a row and keeps it.
     pub fn write(self, words: &mut [f32], position: usize, numbers: &[f32]) {
-        let words = &mut words[self.row(position)];
+        self.write_row(&mut words[self.row(position)], numbers);
+    }
+
+    /// Rounds a row to its words.
+    pub(crate) fn write_row(self, words: &mut [f32], numbers: &[f32]) {
         match self.format {
             CacheFormat::F32 => words.copy_from_slice(numbers),
             CacheFormat::F16 => {

@@ -82,7 +82,10 @@ impl Embed {
                     read(memory, token as usize, weights);
                 });
                 if let Some(weighted) = &self.weighted {
-                    weighted.write(memory, &self.y, row, UNIT * UNITS as usize);
+                    memory.update(weighted.row.buffer, |memory, words| {
+                        let words = &mut words[weighted.row.start(row)..][..weighted.row.stride as usize];
+                        weighted.write(memory, memory.row(&self.y, row), UNIT * UNITS as usize, words);
+                    });
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! What may become of a product's outputs before they are written: `shaders/epilogues/`.
 
-use super::{Activation, Binding, Buffer, CpuMemory, Function, Heads, Import, Projection, Step};
+use super::{Activation, Binding, Buffer, Cache, CpuMemory, Function, Heads, Import, Projection, Step};
 
 /// What becomes of a product's outputs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,14 +45,14 @@ impl Weighted {
         [("WEIGHTED_STRIDE", self.row.stride.into()), ("SQUARES", self.row.sums().into())]
     }
 
-    /// Writes a row; a workgroup computes `together` columns.
-    pub(super) fn write(&self, memory: &mut CpuMemory, y: &Activation, row: u32, together: usize) {
-        memory.update(self.row.buffer, |memory, words| {
-            let words = &mut words[self.row.start(row)..][..self.row.stride as usize];
-            weight_and_sum(memory.row(y, row), memory.read(self.weight), together, words);
-        });
+    /// Writes the row of `y`; a workgroup computes `together` columns.
+    pub(super) fn write(&self, memory: &CpuMemory, y: &[f32], together: usize, weighted: &mut [f32]) {
+        weight_and_sum(y, memory.read(self.weight), together, weighted);
     }
 }
+
+/// What a product writes of a row: in its `y`, and in the buffers that its epilogue has besides.
+pub(crate) type Written<'a> = [&'a mut [f32]; 3];
 
 impl Epilogue {
     pub(super) fn imports(self) -> Vec<Import> {
@@ -102,45 +102,89 @@ impl Epilogue {
         constants
     }
 
-    /// Writes a row of outputs of that product; a workgroup computes `together` of them.
-    pub(crate) fn finish(
+    /// The buffers that it writes, with the words of a row of each and those before the step's first.
+    fn writes(self, y: Activation, step: Step) -> [Option<(Buffer, usize, usize)>; 3] {
+        let rows = |of: Activation| Some((of.buffer, of.stride as usize, 0));
+        let kept = |Cache { buffer, rows }: Cache, outputs: u32| {
+            let words = rows.words() as usize;
+            (outputs > 0).then_some((buffer, words, words * step.position as usize))
+        };
+        match self {
+            Epilogue::AddSquares { weighted, .. } => [rows(y), rows(weighted.row), None],
+            Epilogue::Heads(heads) => {
+                let [_, keys, values] = heads.rows;
+                [rows(y), kept(heads.keys, keys), kept(heads.values, values)]
+            }
+            _ => [rows(y), None, None],
+        }
+    }
+
+    /// Runs `write` with what is to be written of each row of `y`.
+    pub(crate) fn write(
         self,
         memory: &mut CpuMemory,
+        y: Activation,
+        step: Step,
+        write: impl FnOnce(&CpuMemory, Vec<Written<'_>>),
+    ) {
+        let writes = self.writes(y, step);
+        let mut taken = writes.map(|written| {
+            written.map_or_else(Vec::new, |(buffer, ..)| std::mem::take(memory.buffer_mut(buffer)))
+        });
+        let mut rows: Vec<Written<'_>> = (0..y.rows.count(step.rows)).map(|_| Written::default()).collect();
+        for (index, (words, written)) in taken.iter_mut().zip(writes).enumerate() {
+            let Some((_, stride, before)) = written else { continue };
+            for (row, words) in rows.iter_mut().zip(words[before..].chunks_exact_mut(stride)) {
+                row[index] = words;
+            }
+        }
+        write(memory, rows);
+        for (written, words) in writes.into_iter().zip(taken) {
+            if let Some((buffer, ..)) = written {
+                *memory.buffer_mut(buffer) = words;
+            }
+        }
+    }
+
+    /// Writes a row of outputs of that product; a workgroup computes `together` of them.
+    #[expect(clippy::too_many_arguments, reason = "a product's row, where it goes, and what it takes on")]
+    pub(crate) fn finish(
+        self,
+        memory: &CpuMemory,
         product: &Projection,
         step: Step,
         row: u32,
-        outputs: &[f32],
+        outputs: &mut [f32],
+        [y, first_other, second_other]: &mut Written<'_>,
         together: usize,
     ) {
-        let (y, first) = (&product.y, product.matrix.first_row as usize);
-        let start = y.start(row) + first;
-        memory.update(y.buffer, |memory, y| match self {
-            Epilogue::Store => y[start..][..outputs.len()].copy_from_slice(outputs),
+        let (width, first) = (product.y.width as usize, product.matrix.first_row as usize);
+        match self {
+            Epilogue::Store => y[first..][..outputs.len()].copy_from_slice(outputs),
             Epilogue::Function(function) => {
-                for (y, output) in y[start..].iter_mut().zip(outputs) {
+                for (y, output) in y[first..].iter_mut().zip(outputs) {
                     *y = function.of(f64::from(*output)) as f32;
                 }
             }
             Epilogue::Gate(function) => {
                 let (gate, up) = outputs.split_at(outputs.len() / 2);
-                for ((y, gate), up) in y[start..].iter_mut().zip(gate).zip(up) {
+                for ((y, gate), up) in y[first..].iter_mut().zip(gate).zip(up) {
                     *y = (function.of(f64::from(*gate)) * f64::from(*up)) as f32;
                 }
             }
             Epilogue::Add { residual } | Epilogue::AddSquares { residual, .. } => {
                 let residual = &memory.row(&residual, row)[first..];
-                for ((y, residual), output) in y[start..].iter_mut().zip(residual).zip(outputs) {
-                    *y = residual + output;
+                for ((y, residual), output) in y[first..].iter_mut().zip(residual).zip(outputs) {
+                    *y = residual + *output;
                 }
             }
             Epilogue::Heads(heads) => {
-                // Queries are first in their tensor; keys and values are not, and have no place here.
-                let start = product.y.start(row).min(y.len());
-                heads.finish(memory, &mut y[start..], step.position + row, outputs);
+                let table = memory.read(heads.turn.table);
+                heads.finish(table, step.position + row, outputs, [y, first_other, second_other]);
             }
-        });
+        }
         if let Epilogue::AddSquares { weighted, .. } = self {
-            weighted.write(memory, y, row, together);
+            weighted.write(memory, &y[..width], together, first_other);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Outputs of a product that are queries, keys and values: `shaders/epilogues/heads.wgsl`.
 
-use super::{Binding, Cache, CacheFormat, CpuMemory, Import, Pairing, Turn};
+use super::{Binding, Cache, CacheFormat, Import, Pairing, Turn};
 
 /// Rows of queries, then of keys, then of values; any of them may be none. Queries and keys are
 /// turned by their positions; keys and values go to the caches.
@@ -47,17 +47,22 @@ impl Heads {
         ]
     }
 
-    /// Stores the outputs of a row.
-    pub(super) fn finish(&self, memory: &mut CpuMemory, q: &mut [f32], position: u32, outputs: &[f32]) {
+    /// Writes the outputs of a row to queries, and to the row's place in the caches.
+    pub(super) fn finish(
+        &self,
+        table: &[f32],
+        position: u32,
+        outputs: &mut [f32],
+        [q, key, value]: [&mut [f32]; 3],
+    ) {
         let [q_rows, k_rows, _] = self.rows.map(|rows| rows as usize);
-        let mut outputs = outputs.to_vec();
         let (turned, values) = outputs.split_at_mut(q_rows + k_rows);
-        self.turn.heads(turned, memory.read(self.turn.table), position);
+        self.turn.heads(turned, table, position);
         let (queries, keys) = turned.split_at(q_rows);
         q[..q_rows].copy_from_slice(queries);
-        for (cache, row) in [(self.keys, keys), (self.values, &*values)] {
+        for (cache, words, row) in [(self.keys, key, keys), (self.values, value, &*values)] {
             if !row.is_empty() {
-                cache.rows.write(memory.buffer_mut(cache.buffer), position as usize, row);
+                cache.rows.write_row(words, row);
             }
         }
     }

@@ -39,18 +39,21 @@ impl KernelRules for LayerNorm {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        memory.update(self.y.buffer, |memory, y| {
-            let (weight, bias) = (memory.read(self.weight), memory.read(self.bias));
-            for row in 0..self.y.rows.count(step.rows) {
-                let x = memory.row(&self.x, row);
-                let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / x.len() as f64;
-                let squares: f64 = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum();
-                let scale = 1.0 / (squares / x.len() as f64 + f64::from(self.epsilon)).sqrt();
-                for (i, x) in x.iter().enumerate() {
-                    let normed = (f64::from(*x) - mean) * scale;
-                    y[self.y.start(row) + i] = (normed * f64::from(weight[i]) + f64::from(bias[i])) as f32;
-                }
-            }
-        });
+        memory.write_rows(&self.y, step, |memory, row, y| self.row(memory, row, y));
+    }
+}
+
+impl LayerNorm {
+    /// A row of what it means.
+    pub(crate) fn row(&self, memory: &CpuMemory, row: u32, y: &mut [f32]) {
+        let (weight, bias) = (memory.read(self.weight), memory.read(self.bias));
+        let x = memory.row(&self.x, row);
+        let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / x.len() as f64;
+        let squares: f64 = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum();
+        let scale = 1.0 / (squares / x.len() as f64 + f64::from(self.epsilon)).sqrt();
+        for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(weight).zip(bias) {
+            let normed = (f64::from(*x) - mean) * scale;
+            *y = (normed * f64::from(*weight) + f64::from(*bias)) as f32;
+        }
     }
 }

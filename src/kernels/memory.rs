@@ -1,6 +1,6 @@
 //! What a kernel's meaning reads and writes: a plan's buffers and matrices on the CPU.
 
-use super::{Activation, Buffer, Sampling};
+use super::{Activation, Buffer, Sampling, Step};
 use crate::formats::Format;
 
 /// A weight matrix as it is stored in the file.
@@ -71,6 +71,15 @@ impl CpuMemory {
     /// One row of an activation.
     pub fn row(&self, activation: &Activation, row: u32) -> &[f32] {
         &self.read(activation.buffer)[activation.start(row)..][..activation.width as usize]
+    }
+
+    /// Writes each row of an activation.
+    pub(super) fn write_rows(&mut self, y: &Activation, step: Step, write: impl Fn(&Self, u32, &mut [f32])) {
+        self.update(y.buffer, |memory, words| {
+            for row in 0..y.rows.count(step.rows) {
+                write(memory, row, &mut words[y.start(row)..][..y.width as usize]);
+            }
+        });
     }
 
     /// Runs `write` on a buffer taken out of the memory, so that others can be read meanwhile.

@@ -43,6 +43,7 @@ pub use cache_store::CacheStore;
 pub use candidates::Candidates;
 pub use elementwise::{Elementwise, Function};
 pub use embed::Embed;
+pub(crate) use epilogue::Written;
 pub use epilogue::{Epilogue, Weighted};
 pub use gated_activation::GatedActivation;
 pub use heads::Heads;

@@ -77,9 +77,11 @@ impl Projection {
                 outputs[output] = weighted_sum(&weights, inputs) + bias;
             }
         }
-        for (row, outputs) in (0..rows).zip(&outputs) {
-            self.epilogue.finish(memory, self, step, row, outputs, together);
-        }
+        self.epilogue.write(memory, self.y, step, |memory, written| {
+            for (row, (mut written, outputs)) in (0..).zip(written.into_iter().zip(&mut outputs)) {
+                self.epilogue.finish(memory, self, step, row, outputs, &mut written, together);
+            }
+        });
     }
 }
 

@@ -42,19 +42,22 @@ impl KernelRules for RmsNorm {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        memory.update(self.y.buffer, |memory, y| {
-            let width = (self.y.width / self.parts) as usize;
-            for row in 0..self.y.rows.count(step.rows) {
-                let parts = memory.row(&self.x, row).chunks_exact(width);
-                let parts = parts.zip(memory.read(self.weight).chunks_exact(width).cycle());
-                for ((x, weight), y) in parts.zip(y[self.y.start(row)..].chunks_exact_mut(width)) {
-                    let squares: f64 = x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
-                    let scale = 1.0 / (squares / width as f64 + f64::from(self.epsilon)).sqrt();
-                    for ((y, x), weight) in y.iter_mut().zip(x).zip(weight) {
-                        *y = (f64::from(*x) * scale * f64::from(*weight)) as f32;
-                    }
-                }
+        memory.write_rows(&self.y, step, |memory, row, y| self.row(memory, row, y));
+    }
+}
+
+impl RmsNorm {
+    /// A row of what it means.
+    pub(crate) fn row(&self, memory: &CpuMemory, row: u32, y: &mut [f32]) {
+        let width = (self.y.width / self.parts) as usize;
+        let parts = memory.row(&self.x, row).chunks_exact(width);
+        let parts = parts.zip(memory.read(self.weight).chunks_exact(width).cycle());
+        for ((x, weight), y) in parts.zip(y.chunks_exact_mut(width)) {
+            let squares: f64 = x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+            let scale = 1.0 / (squares / width as f64 + f64::from(self.epsilon)).sqrt();
+            for ((y, x), weight) in y.iter_mut().zip(x).zip(weight) {
+                *y = (f64::from(*x) * scale * f64::from(*weight)) as f32;
             }
-        });
+        }
     }
 }

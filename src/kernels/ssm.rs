@@ -114,13 +114,21 @@ pub(crate) fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
-/// One channel after the convolution; `input` gives what went in so many rows ago.
-pub(super) fn convolve(shape: ScanShape, conv: &[f32], channel: usize, input: impl Fn(usize) -> f32) -> f32 {
+/// A row after the convolution: of what went in so many rows ago, all channels each.
+pub(super) fn convolve(shape: ScanShape, conv: &[f32], inputs: &[&[f32]], y: &mut [f32]) {
     let kernel = shape.conv_kernel as usize;
-    let bias = f64::from(conv[shape.channels() as usize * kernel + channel]);
-    let weights = conv[channel * kernel..][..kernel].iter().rev().enumerate();
-    silu(bias + weights.map(|(back, weight)| f64::from(*weight) * f64::from(input(back))).sum::<f64>()) as f32
+    let (weights, biases) = conv.split_at(shape.channels() as usize * kernel);
+    for (channel, ((y, weights), bias)) in
+        y.iter_mut().zip(weights.chunks_exact(kernel)).zip(biases).enumerate()
+    {
+        let products = weights.iter().rev().zip(inputs);
+        let sum: f64 = products.map(|(weight, input)| f64::from(*weight) * f64::from(input[channel])).sum();
+        *y = silu(f64::from(*bias) + sum) as f32;
+    }
 }
+
+/// How a row is convolved, as [`convolve`] means it.
+pub(crate) type ConvolveBy<'a> = &'a (dyn Fn(ScanShape, &[f32], &[&[f32]], &mut [f32]) + Sync);
 
 /// A row as the recurrence takes it.
 pub(crate) struct ScanRow<'a> {
@@ -134,17 +142,26 @@ pub(crate) struct ScanRow<'a> {
     pub(crate) c: &'a [f32],
 }
 
-/// How a row of the recurrence is computed, as [`scan_row`] means it.
-pub(crate) type ScanRowBy<'a> = &'a dyn Fn(ScanShape, &ScanRow<'_>, &[f32], &mut [f32], &mut [f32]);
+/// How rows of the recurrence are computed, one after another, as [`scan_rows`] means it: from scalars and
+/// state to `y`, `stride` words a row.
+pub(crate) type ScanBy<'a> = &'a dyn Fn(ScanShape, &[ScanRow<'_>], &[f32], &mut [f32], &mut [f32], usize);
 
-/// One row of the recurrence: every head's state moves on, and `y` is read from it.
-pub(super) fn scan_row(
+/// The recurrence, row by row.
+pub(super) fn scan_rows(
     shape: ScanShape,
-    row: &ScanRow<'_>,
+    rows: &[ScanRow<'_>],
     scalars: &[f32],
     state: &mut [f32],
     y: &mut [f32],
+    stride: usize,
 ) {
+    for (row, y) in rows.iter().zip(y.chunks_exact_mut(stride)) {
+        scan_row(shape, row, scalars, state, y);
+    }
+}
+
+/// One row of the recurrence: every head's state moves on, and `y` is read from it.
+fn scan_row(shape: ScanShape, row: &ScanRow<'_>, scalars: &[f32], state: &mut [f32], y: &mut [f32]) {
     let (heads, head_dim) = (shape.head_count as usize, shape.head_dim as usize);
     let (head_stride, state_stride) = (shape.head_stride() as usize, shape.state_stride() as usize);
     let first_dt = (shape.inner() + shape.channels()) as usize;

@@ -1,6 +1,6 @@
 //! The causal convolution of a Mamba-2 mixer over the rows of a chunk.
 
-use super::ssm::{ScanBuffers, ScanShape, convolve};
+use super::ssm::{ConvolveBy, ScanBuffers, ScanShape, convolve};
 use super::{Activation, Binding, CpuMemory, KernelRules, Step};
 
 /// `y[row, channel] = silu(bias + Σ_k weight[k] · x[row - conv_kernel + 1 + k])` for x, B and C;
@@ -20,18 +20,6 @@ pub struct SsmConv {
 impl SsmConv {
     /// Rows of a workgroup, see the shader.
     const ROWS: u32 = 16;
-
-    /// The channel that a column of `y` holds, if it is not padding.
-    fn channel(&self, column: u32) -> Option<usize> {
-        let shape = self.shape;
-        let heads_end = shape.convolved()[1];
-        let (first, column, size, stride) = if column < heads_end {
-            (0, column, shape.head_dim, shape.head_stride())
-        } else {
-            (shape.inner(), column - heads_end, shape.state_size, shape.state_stride())
-        };
-        (column % stride < size).then(|| (first + column / stride * size + column % stride) as usize)
-    }
 }
 
 impl KernelRules for SsmConv {
@@ -63,28 +51,58 @@ impl KernelRules for SsmConv {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
+        memory.write_rows(&self.y, step, |memory, row, y| self.row(memory, step, row, &convolve, y));
+        self.keep(memory, step);
+    }
+}
+
+impl SsmConv {
+    /// A row of what it means, convolved by that function.
+    pub(crate) fn row(
+        &self,
+        memory: &CpuMemory,
+        step: Step,
+        row: u32,
+        convolve: ConvolveBy<'_>,
+        y: &mut [f32],
+    ) {
         let (kernel, channels) = (self.shape.conv_kernel, self.shape.channels() as usize);
-        let first = self.shape.inner() as usize;
-        let slot = |position: u32| (position % kernel) as usize * channels;
-        memory.update(self.y.buffer, |memory, y| {
-            let (conv, ring) = (memory.read(self.buffers.conv), memory.read(self.buffers.ring));
-            for row in 0..step.rows {
-                let input = |back: usize, channel: usize| match row.checked_sub(back as u32) {
-                    Some(row) => memory.row(&self.projected, row)[first + channel],
-                    None => ring[slot(step.position + row + kernel - back as u32) + channel],
-                };
-                for (column, y) in y[self.y.start(row)..][..self.y.width as usize].iter_mut().enumerate() {
-                    let channel = self.channel(column as u32);
-                    *y = channel.map_or(0.0, |channel| {
-                        convolve(self.shape, conv, channel, |back| input(back, channel))
-                    });
-                }
+        let ring = memory.read(self.buffers.ring);
+        let input = |back: u32| match row.checked_sub(back) {
+            Some(row) => &memory.row(&self.projected, row)[self.shape.inner() as usize..][..channels],
+            None => &ring[self.slot(step.position + row + kernel - back)..][..channels],
+        };
+        let inputs: Vec<_> = (0..kernel).map(input).collect();
+        let mut convolved = vec![0.0; channels];
+        convolve(self.shape, memory.read(self.buffers.conv), &inputs, &mut convolved);
+        let ScanShape { head_dim, state_size, .. } = self.shape;
+        let (heads, groups) = y[..self.y.width as usize].split_at_mut(self.shape.convolved()[1] as usize);
+        let (x, b_and_c) = convolved.split_at(self.shape.inner() as usize);
+        let parts = [
+            (heads, x, head_dim, self.shape.head_stride()),
+            (groups, b_and_c, state_size, self.shape.state_stride()),
+        ];
+        for (padded, values, size, stride) in parts {
+            let padded = padded.chunks_exact_mut(stride as usize);
+            for (padded, values) in padded.zip(values.chunks_exact(size as usize)) {
+                padded[..values.len()].copy_from_slice(values);
+                padded[values.len()..].fill(0.0);
             }
-        });
+        }
+    }
+
+    /// Where the ring holds a position.
+    fn slot(&self, position: u32) -> usize {
+        (position % self.shape.conv_kernel) as usize * self.shape.channels() as usize
+    }
+
+    /// Keeps the step's last rows for the next.
+    pub(crate) fn keep(&self, memory: &mut CpuMemory, step: Step) {
+        let (first, channels) = (self.shape.inner() as usize, self.shape.channels() as usize);
         memory.update(self.buffers.ring, |memory, ring| {
-            for row in step.rows.saturating_sub(kernel)..step.rows {
+            for row in step.rows.saturating_sub(self.shape.conv_kernel)..step.rows {
                 let inputs = &memory.row(&self.projected, row)[first..][..channels];
-                ring[slot(step.position + row)..][..channels].copy_from_slice(inputs);
+                ring[self.slot(step.position + row)..][..channels].copy_from_slice(inputs);
             }
         });
     }

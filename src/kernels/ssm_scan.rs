@@ -1,7 +1,7 @@
 //! The scan of a Mamba-2 mixer over the rows of a chunk: on the GPU in matrix form, here from row
 //! to row.
 
-use super::ssm::{ScanBuffers, ScanRow, ScanRowBy, ScanShape, scan_row};
+use super::ssm::{ScanBuffers, ScanBy, ScanRow, ScanShape, scan_rows};
 use super::{Activation, Binding, CpuMemory, KernelRules, Step};
 
 /// Recurrence, skip and gate for many rows; see [`ScanShape`] and [`ScanBuffers`].
@@ -57,23 +57,23 @@ impl KernelRules for SsmScan {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        self.run(memory, step, &scan_row);
+        self.run(memory, step, &scan_rows);
     }
 }
 
 impl SsmScan {
-    /// What it means, row by row.
-    pub(crate) fn run(&self, memory: &mut CpuMemory, step: Step, scan_row: ScanRowBy<'_>) {
+    /// What it means, its recurrence by that function.
+    pub(crate) fn run(&self, memory: &mut CpuMemory, step: Step, scan: ScanBy<'_>) {
         let [_, first_b, first_c, end] = self.shape.convolved().map(|column| column as usize);
         memory.update(self.y.buffer, |memory, y| {
             memory.update(self.buffers.state, |memory, state| {
-                let scalars = memory.read(self.buffers.scalars);
-                for row in 0..step.rows {
+                let scan_row = |row| {
                     let (projected, x) = (memory.row(&self.projected, row), memory.row(&self.x, row));
-                    let (b, c) = (&x[first_b..first_c], &x[first_c..end]);
-                    let y = &mut y[self.y.start(row)..];
-                    scan_row(self.shape, &ScanRow { projected, x, b, c }, scalars, state, y);
-                }
+                    ScanRow { projected, x, b: &x[first_b..first_c], c: &x[first_c..end] }
+                };
+                let rows: Vec<_> = (0..step.rows).map(scan_row).collect();
+                let (y, stride) = (&mut y[..self.y.start(step.rows)], self.y.stride as usize);
+                scan(self.shape, &rows, memory.read(self.buffers.scalars), state, y, stride);
             });
         });
     }

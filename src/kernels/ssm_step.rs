@@ -1,7 +1,7 @@
 //! One token through a Mamba-2 mixer, from its input projection to its gate, in one kernel.
 
 use super::epilogue::weight_and_sum;
-use super::ssm::{ScanBuffers, ScanRow, ScanRowBy, ScanShape, convolve, scan_row};
+use super::ssm::{ConvolveBy, ScanBuffers, ScanBy, ScanRow, ScanShape, convolve, scan_rows};
 use super::{Activation, Binding, Buffer, CpuMemory, Import, KernelRules, Step};
 
 /// Convolution, recurrence and gate for a step of one row; see [`ScanShape`] and [`ScanBuffers`].
@@ -63,13 +63,13 @@ impl KernelRules for SsmStep {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        self.run(memory, step, &scan_row);
+        self.run(memory, step, &convolve, &scan_rows);
     }
 }
 
 impl SsmStep {
-    /// What it means, its row of the recurrence by that function.
-    pub(crate) fn run(&self, memory: &mut CpuMemory, step: Step, scan_row: ScanRowBy<'_>) {
+    /// What it means, its convolution and its recurrence by those functions.
+    pub(crate) fn run(&self, memory: &mut CpuMemory, step: Step, convolve: ConvolveBy<'_>, scan: ScanBy<'_>) {
         if step.rows == 0 {
             return;
         }
@@ -82,13 +82,14 @@ impl SsmStep {
             ring[slot(0)..][..channels].copy_from_slice(&projected[inner..][..channels]);
         });
         let (conv, ring) = (memory.read(self.buffers.conv), memory.read(self.buffers.ring));
-        let convolved = |channel| convolve(shape, conv, channel, |back| ring[slot(back) + channel]);
+        let inputs: Vec<_> = (0..kernel).map(|back| &ring[slot(back)..][..channels]).collect();
+        let mut convolved = vec![0.0; channels];
+        convolve(shape, conv, &inputs, &mut convolved);
         let part = |first: usize, count: u32, size: u32, stride: u32| {
             let mut padded = vec![0.0; (count * stride) as usize];
             for (i, row) in padded.chunks_exact_mut(stride as usize).enumerate() {
-                for (j, value) in row[..size as usize].iter_mut().enumerate() {
-                    *value = convolved(first + i * size as usize + j);
-                }
+                let size = size as usize;
+                row[..size].copy_from_slice(&convolved[first + i * size..][..size]);
             }
             padded
         };
@@ -100,7 +101,7 @@ impl SsmStep {
             memory.update(self.buffers.state, |memory, state| {
                 let projected = memory.row(&self.projected, 0);
                 let row = ScanRow { projected, x: &x, b: &b, c: &c };
-                scan_row(shape, &row, memory.read(self.buffers.scalars), state, y);
+                scan(shape, &[row], memory.read(self.buffers.scalars), state, y, self.y.stride as usize);
                 if let Some(weight) = self.weight {
                     let row = y[..inner].to_vec();
                     weight_and_sum(&row, memory.read(weight), shape.head_dim as usize, y);

@@ -28,7 +28,7 @@ export const targets = {
   "cpu_wasm.vs_wllama.prefill": atLeast(5),
   "cpu_wasm.vs_ort_wasm.decode": atLeast(8),
   "cpu_wasm.vs_ort_wasm.prefill": atLeast(1.6),
-  "cpu_threads.prefill": atLeast(1.7),
+  "cpu_native.two_threads.prefill": atLeast(1.7),
   prefill_vs_decode: atLeast(4),
   ssd_vs_scan: atLeast(1.5),
   decode_decay: atLeast(0.95),
