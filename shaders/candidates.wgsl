@@ -1,13 +1,13 @@
-// logits[t] ← logits[t] with bias and penalties; best[i] = the greatest score of the 32 tokens of
-// tile i, as its key and its id, the lowest id among equals.
-// A workgroup takes 64 tiles, an invocation one: no barrier, and the whole row takes few loads.
+// logits[t] ← logits[t] with bias and penalties; best[i] = the key of the greatest score of the four
+// tokens of quad i.
+// A workgroup takes 256 quads, an invocation four: no barrier, and the whole row takes few loads.
 #import lib/sampling
 override VOCABULARY: u32;
 
 @group(0) @binding(1) var<storage, read> sampling: Sampling; // [1]
 @group(0) @binding(2) var<storage, read> adjustments: array<vec2<u32>>; // [VOCABULARY], bias and occurrences
-@group(0) @binding(3) var<storage, read_write> logits: array<vec4<u32>>; // [tiles, 8], as bits
-@group(0) @binding(4) var<storage, read_write> best: array<vec2<u32>>; // [tiles]
+@group(0) @binding(3) var<storage, read_write> logits: array<vec4<u32>>; // [quads], as bits
+@group(0) @binding(4) var<storage, read_write> best: array<vec4<u32>>; // [quads / 4], as keys
 
 fn adjusted(id: u32, bits: u32) -> u32 {
     let key = key_of(bits);
@@ -31,24 +31,27 @@ fn adjusted(id: u32, bits: u32) -> u32 {
     return bitcast<u32>(logit);
 }
 
+fn adjusted_best(quad: u32) -> u32 {
+    let id = quad * 4u;
+    var bits = logits[quad];
+    if (sampling.adjusts != 0u) {
+        bits = vec4<u32>(
+            adjusted(id, bits.x), adjusted(id + 1u, bits.y),
+            adjusted(id + 2u, bits.z), adjusted(id + 3u, bits.w),
+        );
+        logits[quad] = bits;
+    }
+    return best_of_quad(quad, bits);
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) invocation: vec3<u32>) {
-    let tile = invocation.x;
-    if (tile * 32u >= VOCABULARY) {
+    let four = invocation.x;
+    if (four * 16u >= VOCABULARY) {
         return;
     }
-    var greatest = vec2<u32>(0u, tile * 32u);
-    for (var quad = tile * 8u; quad < tile * 8u + 8u; quad++) {
-        let id = quad * 4u;
-        var bits = logits[quad];
-        if (sampling.adjusts != 0u) {
-            bits = vec4<u32>(
-                adjusted(id, bits.x), adjusted(id + 1u, bits.y),
-                adjusted(id + 2u, bits.z), adjusted(id + 3u, bits.w),
-            );
-            logits[quad] = bits;
-        }
-        greatest = best_of_quad(greatest, quad, bits);
-    }
-    best[tile] = greatest;
+    let quad = four * 4u;
+    best[four] = vec4<u32>(
+        adjusted_best(quad), adjusted_best(quad + 1u), adjusted_best(quad + 2u), adjusted_best(quad + 3u),
+    );
 }

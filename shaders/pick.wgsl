@@ -1,17 +1,17 @@
 // token ← the greatest logit's where the temperature is 0; else, drawn by softmax(logits / temperature),
 // the greatest sum of that and noise of what top-k, top-p and min-p leave, in this order, each on the
-// distribution before temperature. Where these leave all, the noise is in the best of the tiles. Then the
+// distribution before temperature. Where these leave all, the noise is in the best of the quads. Then the
 // next step: its token, its position, and whether there is one. A step of no rows leaves everything as
 // it is.
-// One workgroup; an invocation takes TILES tiles of 32 logits, one after another, so that
+// One workgroup; an invocation takes FOURS times four quads of logits, one after another, so that
 // invocations in their order have the tokens in theirs.
 #import lib/sampling
 override VOCABULARY: u32;
-override TILES: u32;
+override FOURS: u32;
 
 @group(0) @binding(1) var<storage, read> sampling: Sampling; // [1]
-@group(0) @binding(2) var<storage, read> logits: array<vec4<u32>>; // [tiles, 8], as bits
-@group(0) @binding(3) var<storage, read> best: array<vec2<u32>>; // [tiles], key and id of the greatest score
+@group(0) @binding(2) var<storage, read> logits: array<vec4<u32>>; // [quads], as bits
+@group(0) @binding(3) var<storage, read> best: array<vec4<u32>>; // [quads / 4], keys of the greatest scores
 @group(0) @binding(4) var<storage, read_write> adjustments: array<vec2<u32>>; // [VOCABULARY], bias and occurrences
 @group(0) @binding(5) var<storage, read_write> tokens: array<u32>; // [rows]
 @group(0) @binding(6) var<storage, read_write> picked: array<u32>; // [4]: position, rows, token, flags
@@ -47,7 +47,21 @@ fn weight(key: u32) -> f32 {
     return exp(logit_of(key) - logit_of(greatest.x));
 }
 
-// The best of what each invocation has, the lowest id among equals.
+// The better of a key and its index, and four more, whose indices begin at 4 · four.
+fn better_of_four(best: vec2<u32>, four: u32, keys: vec4<u32>) -> vec2<u32> {
+    let first = four * 4u;
+    var better = select(best, vec2<u32>(keys.x, first), keys.x > best.x);
+    better = select(better, vec2<u32>(keys.y, first + 1u), keys.y > better.x);
+    better = select(better, vec2<u32>(keys.z, first + 2u), keys.z > better.x);
+    return select(better, vec2<u32>(keys.w, first + 3u), keys.w > better.x);
+}
+
+// The fours of quads that an invocation takes end there.
+fn end_of(lane: u32) -> u32 {
+    return min((lane + 1u) * FOURS, (VOCABULARY + 15u) / 16u);
+}
+
+// The best of what each invocation has, the lowest index among equals.
 fn best_of_lanes(lane: u32, own: vec2<u32>) -> vec2<u32> {
     var mine = own;
     lane_best[lane] = mine;
@@ -69,12 +83,12 @@ fn best_of_lanes(lane: u32, own: vec2<u32>) -> vec2<u32> {
 }
 
 fn find_greatest(lane: u32) {
-    var mine = vec2<u32>(0u, VOCABULARY);
-    let end = min((lane + 1u) * TILES, (VOCABULARY + 31u) / 32u);
-    for (var tile = lane * TILES; tile < end; tile++) {
-        mine = select(mine, best[tile], best[tile].x > mine.x);
+    var mine = vec2<u32>();
+    for (var four = lane * FOURS; four < end_of(lane); four++) {
+        mine = better_of_four(mine, four, best[four]);
     }
-    greatest = best_of_lanes(lane, mine);
+    let quad = best_of_lanes(lane, mine).y;
+    greatest = better_of_four(vec2<u32>(), quad, score_keys(quad, logits[quad]));
 }
 
 // Count or mass of the keys that are at least key + d << shift, for d = 0 to 7.
@@ -82,12 +96,13 @@ fn at_least(lane: u32, key: u32, shift: u32, by_mass: bool) -> array<vec4<f32>, 
     let low = vec4<u32>(key) + (vec4<u32>(0u, 1u, 2u, 3u) << vec4<u32>(shift));
     let high = low + vec4<u32>(4u << shift);
     var sums = array<vec4<f32>, 2>();
-    let end = min((lane + 1u) * TILES, (VOCABULARY + 31u) / 32u);
-    for (var tile = lane * TILES; tile < end; tile++) {
-        if (best[tile].x < key) {
-            continue;
-        }
-        for (var quad = tile * 8u; quad < tile * 8u + 8u; quad++) {
+    for (var four = lane * FOURS; four < end_of(lane); four++) {
+        let bounds = best[four];
+        for (var place = 0u; place < 4u; place++) {
+            if (bounds[place] < key) {
+                continue;
+            }
+            let quad = four * 4u + place;
             let keys = keys_of(quad, logits[quad]);
             for (var i = 0u; i < 4u; i++) {
                 let own = keys[i];
@@ -163,14 +178,15 @@ fn find_cut(lane: u32) -> Cut {
 // The best of what is left: by logit / temperature plus noise.
 fn draw(lane: u32) {
     let cut = find_cut(lane);
-    let end = min((lane + 1u) * TILES, (VOCABULARY + 31u) / 32u);
     // Of the tokens at the cut those with the lowest ids are left: how many does each invocation have?
     var ties = 0u;
-    for (var tile = lane * TILES; tile < end; tile++) {
-        if (best[tile].x < cut.key) {
-            continue;
-        }
-        for (var quad = tile * 8u; quad < tile * 8u + 8u; quad++) {
+    for (var four = lane * FOURS; four < end_of(lane); four++) {
+        let bounds = best[four];
+        for (var place = 0u; place < 4u; place++) {
+            if (bounds[place] < cut.key) {
+                continue;
+            }
+            let quad = four * 4u + place;
             let equal = vec4<u32>(keys_of(quad, logits[quad]) == vec4<u32>(cut.key));
             ties += equal.x + equal.y + equal.z + equal.w;
         }
@@ -182,11 +198,13 @@ fn draw(lane: u32) {
         ties_left -= min(ties_left, lane_ties[other]);
     }
     var mine = vec2<u32>(0u, greatest.y);
-    for (var tile = lane * TILES; tile < end; tile++) {
-        if (best[tile].x < cut.key) {
-            continue;
-        }
-        for (var quad = tile * 8u; quad < tile * 8u + 8u; quad++) {
+    for (var four = lane * FOURS; four < end_of(lane); four++) {
+        let bounds = best[four];
+        for (var place = 0u; place < 4u; place++) {
+            if (bounds[place] < cut.key) {
+                continue;
+            }
+            let quad = four * 4u + place;
             var keys = keys_of(quad, logits[quad]);
             for (var i = 0u; i < 4u; i++) {
                 let is_left = keys[i] > cut.key || (keys[i] == cut.key && ties_left > 0u);
@@ -194,7 +212,7 @@ fn draw(lane: u32) {
                 keys[i] = select(0u, keys[i], is_left);
             }
             if (any(keys > vec4<u32>(LEAST_KEY))) {
-                mine = better_of_quad(mine, quad, drawn_keys(quad, keys));
+                mine = better_of_four(mine, quad, drawn_keys(quad, keys));
             }
         }
     }

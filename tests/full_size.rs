@@ -67,7 +67,7 @@ fn headers_tell_every_byte() {
     }
 }
 
-/// Kernels of a token, the two that choose it among them: of Nemotron 3 Nano 4B at most 120 with our
+/// Kernels of a token, the one that chooses it among them: of Nemotron 3 Nano 4B at most 120 with our
 /// own weight format, of a model of Llama's layers at most seven a layer and five.
 #[test]
 fn a_token_takes_few_kernels() {

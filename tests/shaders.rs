@@ -115,8 +115,12 @@ fn plan(format: Format, capacity: u32, max_binding_bytes: u64, fused: bool) -> P
         stack(&mut plans, &mut resources);
         plans = plans.into_iter().map(|plan| fuse(plan, &mut resources)).collect();
     }
+    let mut tail = Tail::new(&mut resources, VOCABULARY);
+    if fused {
+        tail.follow(&mut plans);
+    }
     let mut plan = plans.remove(0);
-    plan.kernels.extend(Tail::new(&mut resources, VOCABULARY).plan.kernels);
+    plan.kernels.extend(tail.plan.kernels);
     plan
 }
 

@@ -56,20 +56,17 @@ fn drawn_keys(quad: u32, keys: vec4<u32>) -> vec4<u32> {
     return select(keys, drawn, (keys > vec4<u32>(LEAST_KEY)) & (keys < vec4<u32>(BAD_KEY)));
 }
 
-// The better of a key and its id, and four more.
-fn better_of_quad(best: vec2<u32>, quad: u32, keys: vec4<u32>) -> vec2<u32> {
-    let id = quad * 4u;
-    var better = select(best, vec2<u32>(keys.x, id), keys.x > best.x);
-    better = select(better, vec2<u32>(keys.y, id + 1u), keys.y > better.x);
-    better = select(better, vec2<u32>(keys.z, id + 2u), keys.z > better.x);
-    return select(better, vec2<u32>(keys.w, id + 3u), keys.w > better.x);
+// Keys of four scores: what is drawn by where nothing is cut, else logits.
+fn score_keys(quad: u32, bits: vec4<u32>) -> vec4<u32> {
+    let keys = keys_of(quad, bits);
+    if (sampling.temperature > 0.0 && sampling.cuts == 0u) {
+        return drawn_keys(quad, keys);
+    }
+    return keys;
 }
 
-// The same by scores: what is drawn by where nothing is cut, else logits.
-fn best_of_quad(best: vec2<u32>, quad: u32, bits: vec4<u32>) -> vec2<u32> {
-    var keys = keys_of(quad, bits);
-    if (sampling.temperature > 0.0 && sampling.cuts == 0u) {
-        keys = drawn_keys(quad, keys);
-    }
-    return better_of_quad(best, quad, keys);
+// The greatest of them.
+fn best_of_quad(quad: u32, bits: vec4<u32>) -> u32 {
+    let keys = score_keys(quad, bits);
+    return max(max(keys.x, keys.y), max(keys.z, keys.w));
 }

@@ -125,6 +125,8 @@ pub struct CpuExecutor {
     state: Vec<usize>,
     /// The shared buffers that are caches.
     caches: Vec<(Buffer, CacheRows)>,
+    /// Those for the choice of tokens, which hold no numbers but bits.
+    sampling: Vec<Buffer>,
 }
 
 impl CpuExecutor {
@@ -158,7 +160,11 @@ impl CpuExecutor {
         };
         let caches = resources.state_buffers().filter_map(cache).collect();
         let (products, heads, threads) = Default::default();
-        Ok(Self { memory, variant, packed, products, heads, threads, slots: slots.of, tokens, state, caches })
+        let shared = (0..).map(Buffer::Shared).zip(resources.shared());
+        let sampling = shared.filter(|(_, buffer)| buffer.role == SharedRole::Sampling);
+        let sampling = sampling.map(|(buffer, _)| buffer).collect();
+        let slots = slots.of;
+        Ok(Self { memory, variant, packed, products, heads, threads, slots, tokens, state, caches, sampling })
     }
 
     /// This, with these threads.
@@ -297,6 +303,7 @@ impl CpuExecutor {
     pub fn numbers<'a>(&self, buffer: Buffer, words: &'a [f32]) -> Cow<'a, [f32]> {
         match self.caches.iter().find(|(cache, _)| *cache == buffer) {
             Some((_, rows)) => Cow::Owned(rows.numbers(words)),
+            None if self.sampling.contains(&buffer) => Cow::Borrowed(&[]),
             None => Cow::Borrowed(words),
         }
     }

@@ -112,6 +112,10 @@ fn finish(
                 *y = *gate * *up;
             }
         }
+        // Here nobody asks for the best of logits.
+        Epilogue::Best { .. } => {
+            y[matvec.product.matrix.first_row as usize..][..outputs.len()].copy_from_slice(outputs);
+        }
         epilogue => {
             let together = matvec.outputs_of_a_workgroup() as usize;
             epilogue.finish(memory, &matvec.product, step, row, outputs, written, together);

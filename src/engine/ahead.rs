@@ -7,6 +7,8 @@
 //! for each position is then as good as cut. State that holds the past in one is not: there no
 //! step runs ahead where stop strings are watched for, and after an abort all is read again.
 
+use std::ops::Range;
+
 use super::executor::Executor;
 use super::{Engine, GenerateRequest, STEP_PLAN, plan_for};
 use crate::error::{Error, Result};
@@ -19,6 +21,8 @@ pub(super) const RUN_AHEAD: usize = 2;
 /// How far the GPU is with a request.
 #[derive(Debug)]
 pub(super) struct Ahead {
+    /// The kernels that choose a token.
+    tail: Range<usize>,
     /// Steps submitted before the token of an earlier one is known here.
     depth: usize,
     /// Tokens that may still be asked for.
@@ -51,7 +55,8 @@ impl Engine {
         }
         let must_wait = self.is_recurrent && (!request.stop.is_empty() || stops.len() > Sampling::STOPS);
         let depth = if must_wait { 0 } else { self.run_ahead };
-        Some(Ahead { depth, tokens_left: tokens, position: None })
+        let tail = self.tail.kernels(sampling.adjusts != 0);
+        Some(Ahead { tail, depth, tokens_left: tokens, position: None })
     }
 
     /// The token after those of `next`, which follow the past: the last ones of the prompt, or the
@@ -60,20 +65,20 @@ impl Engine {
         let Executor::Gpu(gpu) = &mut self.executor else {
             return Err(Error::internal("no GPU to choose a token"));
         };
-        let (tail, picked) = (self.plans.len(), self.tail.buffers.picked);
+        let picked = self.tail.buffers.picked;
         self.is_torn = true;
         if ahead.position.is_none() {
             let step = Step { position: self.past.len() as u32, rows: next.len() as u32 };
             gpu.write_tokens(next);
             gpu.write_step(step);
-            gpu.pick(plan_for(next), tail, picked, step);
+            gpu.pick(plan_for(next), ahead.tail.clone(), picked, step);
             ahead.tokens_left -= 1;
             ahead.position = Some(step.position + step.rows);
         }
         while let Some(position) =
             ahead.position.filter(|_| ahead.tokens_left > 0 && gpu.picks() <= ahead.depth)
         {
-            gpu.pick(STEP_PLAN, tail, picked, Step { position, rows: 1 });
+            gpu.pick(STEP_PLAN, ahead.tail.clone(), picked, Step { position, rows: 1 });
             ahead.tokens_left -= 1;
             ahead.position = Some(position + 1);
         }

@@ -193,11 +193,12 @@ impl<'a> Planned<'a> {
             plan.vary(variant);
             plan.tile(options.tile.unwrap_or_default());
         }
+        let mut tail = Tail::new(&mut resources, shape.vocabulary_size);
         if !options.unfused {
             plans = plans.into_iter().map(|plan| fuse(plan, &mut resources)).collect();
+            tail.follow(&mut plans);
         }
         check_all_used(checkpoint, architecture, &resources)?;
-        let tail = Tail::new(&mut resources, shape.vocabulary_size);
         let slots = assign_slots(&plans.iter().chain([&tail.plan]).collect::<Vec<_>>());
         let staging = plans.iter().map(|plan| plan.logits.words(plan.capacity));
         let is_shared = options.device == DeviceChoice::Shared;
@@ -226,7 +227,7 @@ impl<'a> Planned<'a> {
     pub(super) fn step(&self) -> PlannedStep {
         let plan = &self.plans[STEP_PLAN];
         let step = Step { position: self.context_length - 1, rows: 1 };
-        let kernels = plan.kernels.iter().chain(&self.tail.plan.kernels);
+        let kernels = plan.kernels.iter().chain(&self.tail.plan.kernels[self.tail.kernels(false)]);
         let dispatched = kernels.filter(|planned| !planned.kernel.workgroups(step).contains(&0));
         PlannedStep { dispatches: dispatched.count(), weight_bytes: plan.weight_bytes() }
     }

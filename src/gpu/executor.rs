@@ -235,15 +235,16 @@ impl GpuExecutor {
         }
     }
 
-    /// Submits a step whose token ids and place are on the GPU, and the choice of a token by the
-    /// plan `tail`, which makes `picked`: the next step, and what [`Self::picked`] brings. `step`
-    /// is what the host takes the step for; it is one of no rows if an answer has ended meanwhile.
-    pub fn pick(&mut self, plan: usize, tail: usize, picked: Buffer, step: Step) {
+    /// Submits a step whose token ids and place are on the GPU, and the choice of a token by kernels
+    /// `tail` of the last plan, which make `picked`: the next step, and what [`Self::picked`] brings.
+    /// `step` is what the host takes the step for; it is one of no rows if an answer has ended meanwhile.
+    pub fn pick(&mut self, plan: usize, tail: Range<usize>, picked: Buffer, step: Step) {
         let started = Instant::now();
+        let last = self.plans.len() - 1;
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        self.encode(&mut encoder, None, self.plans[plan].iter().chain(&self.plans[tail]), step);
+        self.encode(&mut encoder, None, self.plans[plan].iter().chain(&self.plans[last][tail]), step);
         self.ring.rotate_left(1);
-        let (source, ring, bytes) = (self.buffer(tail, picked), &self.ring[0], size_of::<Picked>());
+        let (source, ring, bytes) = (self.buffer(last, picked), &self.ring[0], size_of::<Picked>());
         encoder.copy_buffer_to_buffer(source, 0, &self.step, 0, size_of::<Step>() as u64);
         encoder.copy_buffer_to_buffer(source, 0, ring, 0, bytes as u64);
         self.gpu.count(|counters| counters.readback_bytes += bytes as u64);

@@ -1,9 +1,9 @@
-//! The logits that a token is chosen from, and the best of every tile.
+//! The logits that a token is chosen from, and the best of every quad.
 
 use super::sampling::{BAD_KEY, LEAST_KEY, key_of};
 use super::{Binding, CpuMemory, KernelRules, Sampling, SamplingBuffers, Step};
 
-/// Bias and penalties, then the best of every tile: the greatest logit, or where a draw cuts nothing, the
+/// Bias and penalties, then the best of every quad: the greatest logit, or where a draw cuts nothing, the
 /// token that it takes.
 #[derive(Debug, Clone)]
 pub struct Candidates(pub SamplingBuffers);
@@ -17,7 +17,7 @@ impl KernelRules for Candidates {
             Binding::read(self.0.sampling),
             Binding::read(self.0.adjustments),
             Binding::write(self.0.logits.buffer),
-            Binding::write(self.0.best.buffer),
+            Binding::write(self.0.best),
         ]
     }
 
@@ -26,7 +26,7 @@ impl KernelRules for Candidates {
     }
 
     fn workgroups(&self, _step: Step) -> [u32; 3] {
-        [SamplingBuffers::tiles(self.0.logits.width).div_ceil(64), 1, 1]
+        [self.0.logits.width.div_ceil(64 * 4 * SamplingBuffers::QUAD), 1, 1]
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
@@ -40,18 +40,7 @@ impl KernelRules for Candidates {
                     *logit = adjusted(&sampling, *logit, adjustment[0], adjustment[1].to_bits());
                 }
             }
-            let best = memory.buffer_mut(buffers.best.buffer).chunks_exact_mut(2);
-            for (tile, best) in best.take(SamplingBuffers::tiles(buffers.logits.width) as usize).enumerate() {
-                let first = tile * SamplingBuffers::TILE as usize;
-                let mut greatest = (0, first as u32);
-                for (id, logit) in (0..).zip(&*logits).skip(first).take(SamplingBuffers::TILE as usize) {
-                    let key = sampling.score_key(step, id, *logit);
-                    if key > greatest.0 {
-                        greatest = (key, id);
-                    }
-                }
-                best.copy_from_slice(&[f32::from_bits(greatest.0), f32::from_bits(greatest.1)]);
-            }
+            sampling.best_of_quads(step, 0, logits, memory.buffer_mut(buffers.best));
         });
     }
 }

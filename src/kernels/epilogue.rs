@@ -1,6 +1,8 @@
 //! What may become of a product's outputs before they are written: `shaders/epilogues/`.
 
-use super::{Activation, Binding, Buffer, Cache, CpuMemory, Function, Heads, Import, Projection, Step};
+use super::{
+    Activation, Binding, Buffer, Cache, CpuMemory, Function, Heads, Import, Projection, SamplingBuffers, Step,
+};
 
 /// What becomes of a product's outputs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,6 +27,13 @@ pub enum Epilogue {
     },
     /// Queries, stored in `y`, keys and values.
     Heads(Heads),
+    /// `y = outputs`, which are one row of logits, and the best of each quad: [`SamplingBuffers`].
+    Best {
+        /// How a token is chosen.
+        sampling: Buffer,
+        /// A key for each quad of the vocabulary.
+        best: Buffer,
+    },
 }
 
 /// What a norm makes of a row `y` but for its scale.
@@ -63,6 +72,7 @@ impl Epilogue {
             Epilogue::Add { .. } => "epilogues/add",
             Epilogue::AddSquares { .. } => "epilogues/add_squares",
             Epilogue::Heads(_) => "epilogues/heads",
+            Epilogue::Best { .. } => "epilogues/best",
         };
         let mut imports = vec![("epilogue", file)];
         if let Epilogue::Heads(heads) = self {
@@ -82,6 +92,9 @@ impl Epilogue {
                 bindings.extend(weighted.bindings());
             }
             Epilogue::Heads(heads) => bindings.extend(heads.bindings()),
+            Epilogue::Best { sampling, best } => {
+                bindings.extend([Binding::read(sampling), Binding::write(best)]);
+            }
         }
         bindings
     }
@@ -98,6 +111,7 @@ impl Epilogue {
             }
             Epilogue::AddSquares { weighted, .. } => constants.extend(weighted.constants()),
             Epilogue::Heads(heads) => constants.extend(heads.constants()),
+            Epilogue::Best { .. } => constants.push(("VOCABULARY", y.width.into())),
         }
         constants
     }
@@ -114,6 +128,9 @@ impl Epilogue {
             Epilogue::Heads(heads) => {
                 let [_, keys, values] = heads.rows;
                 [rows(y), kept(heads.keys, keys), kept(heads.values, values)]
+            }
+            Epilogue::Best { best, .. } => {
+                [rows(y), Some((best, SamplingBuffers::best_words(y.width) as usize, 0)), None]
             }
             _ => [rows(y), None, None],
         }
@@ -161,6 +178,11 @@ impl Epilogue {
         let (width, first) = (product.y.width as usize, product.matrix.first_row as usize);
         match self {
             Epilogue::Store => y[first..][..outputs.len()].copy_from_slice(outputs),
+            Epilogue::Best { sampling, .. } => {
+                y[first..][..outputs.len()].copy_from_slice(outputs);
+                let best = &mut first_other[first / SamplingBuffers::QUAD as usize..];
+                memory.sampling(sampling).best_of_quads(step, first as u32, outputs, best);
+            }
             Epilogue::Function(function) => {
                 for (y, output) in y[first..].iter_mut().zip(outputs) {
                     *y = function.of(f64::from(*output)) as f32;

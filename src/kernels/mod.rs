@@ -343,6 +343,7 @@ pieces! {
     "caches/q8_store",
     "epilogues/add",
     "epilogues/add_squares",
+    "epilogues/best",
     "epilogues/function",
     "epilogues/gate",
     "epilogues/head_squares",

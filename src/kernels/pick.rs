@@ -3,7 +3,7 @@
 use super::sampling::{BAD_KEY, LEAST_KEY, key_of, logit_of};
 use super::{Binding, CpuMemory, KernelRules, Picked, Sampling, SamplingBuffers, Step};
 
-/// Chooses from what [`super::Candidates`] left: the best of its tiles, of equal ones the lowest id; or
+/// Chooses from what [`super::Candidates`] or the product of the logits left: the best of the quads, of equal ones the lowest id; or
 /// by top-k, top-p and min-p on the distribution before temperature, temperature, and a draw.
 /// Does nothing in a step of no rows.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ impl KernelRules for Pick {
         vec![
             Binding::read(self.0.sampling),
             Binding::read(self.0.logits.buffer),
-            Binding::read(self.0.best.buffer),
+            Binding::read(self.0.best),
             Binding::write(self.0.adjustments),
             Binding::write(self.0.tokens),
             Binding::write(self.0.picked),
@@ -26,8 +26,8 @@ impl KernelRules for Pick {
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
         let vocabulary = self.0.logits.width;
-        let tiles = SamplingBuffers::tiles(vocabulary).div_ceil(256);
-        vec![("VOCABULARY", vocabulary.into()), ("TILES", tiles.into())]
+        let fours = vocabulary.div_ceil(4 * SamplingBuffers::QUAD).div_ceil(256);
+        vec![("VOCABULARY", vocabulary.into()), ("FOURS", fours.into())]
     }
 
     fn workgroups(&self, _step: Step) -> [u32; 3] {
@@ -40,10 +40,13 @@ impl KernelRules for Pick {
         }
         let Self(buffers) = self;
         let sampling = memory.sampling(buffers.sampling);
-        let best = memory.read(buffers.best.buffer).chunks_exact(2);
-        let best = best.take(SamplingBuffers::tiles(buffers.logits.width) as usize);
-        let best = best.map(|pair| (pair[0].to_bits(), pair[1].to_bits()));
-        let (key, mut token) = best.fold((0, 0), |best, other| if other.0 > best.0 { other } else { best });
+        let greater = |best: (u32, u32), other: (u32, u32)| if other.0 > best.0 { other } else { best };
+        let keys = memory.read(buffers.best).iter().map(|key| key.to_bits());
+        let (_, quad) = keys.zip(0..).fold((0, 0), greater);
+        let logits = (0..).zip(memory.row(&buffers.logits, 0));
+        let quad = logits.skip((quad * SamplingBuffers::QUAD) as usize).take(SamplingBuffers::QUAD as usize);
+        let scores = quad.map(|(id, logit)| (sampling.score_key(step, id, *logit), id));
+        let (key, mut token) = scores.fold((0, 0), greater);
         let mut flags = 0;
         if key >= BAD_KEY {
             flags = Picked::BAD_LOGIT;

@@ -55,10 +55,21 @@ impl Sampling {
         key_of(logit.clamp(-bound, bound) / self.temperature + noise)
     }
 
-    /// By what the greatest of a tile is found: what is drawn by where nothing is cut, else logits.
+    /// By what the greatest of a quad is found: what is drawn by where nothing is cut, else logits.
     pub(super) fn score_key(&self, step: Step, id: u32, logit: f32) -> u32 {
         let draws = self.temperature > 0.0 && self.cuts == 0;
         if draws { self.drawn_key(step, id, logit) } else { key_of(logit) }
+    }
+
+    /// The greatest scores of some quads, the first of which begins with the token `first`.
+    pub(super) fn best_of_quads(&self, step: Step, first: u32, logits: &[f32], best: &mut [f32]) {
+        let quads = logits.chunks(SamplingBuffers::QUAD as usize);
+        for ((best, quad), first) in
+            best.iter_mut().zip(quads).zip((first..).step_by(SamplingBuffers::QUAD as usize))
+        {
+            let keys = (first..).zip(quad).map(|(id, logit)| self.score_key(step, id, *logit));
+            *best = f32::from_bits(keys.max().unwrap_or_default());
+        }
     }
 }
 
@@ -98,17 +109,17 @@ pub struct SamplingBuffers {
     pub picked: Buffer,
     /// `[1, vocabulary]`; bias and penalties are put into them.
     pub logits: Activation,
-    /// Key and id of the greatest score of each tile.
-    pub best: Activation,
+    /// The key of the greatest score of each quad, as bits; zeros fill the last four.
+    pub best: Buffer,
 }
 
 impl SamplingBuffers {
-    /// Logits that are looked at together.
-    pub const TILE: u32 = 32;
+    /// Tokens that have one best.
+    pub const QUAD: u32 = 4;
 
-    /// Tiles of a vocabulary.
-    pub fn tiles(vocabulary: u32) -> u32 {
-        vocabulary.div_ceil(Self::TILE)
+    /// Words of the best of a vocabulary: whole fours, as they are read.
+    pub fn best_words(vocabulary: u32) -> u64 {
+        u64::from(vocabulary.div_ceil(4 * Self::QUAD) * 4)
     }
 }
 

@@ -68,13 +68,15 @@ impl Plan {
     }
 
     /// The kernels of a step whose logits nobody wants: up to the last one that writes what the sequence
-    /// carries. Those after it, most of the last layer and the head, are for the logits alone.
+    /// carries. Those after it, most of the last layer and the head, are for the logits alone, and so is what
+    /// the head writes beside them.
     pub fn without_logits(&self) -> Range<usize> {
-        let is_shared = |planned: &PlannedKernel| {
-            let mut bindings = planned.kernel.bindings().into_iter();
-            bindings.any(|binding| binding.write && matches!(binding.buffer, Buffer::Shared(_)))
+        let carries = |planned: &PlannedKernel| {
+            let written = || planned.kernel.bindings().into_iter().filter(|binding| binding.write);
+            written().all(|binding| binding.buffer != self.logits.buffer)
+                && written().any(|binding| matches!(binding.buffer, Buffer::Shared(_)))
         };
-        0..self.kernels.iter().rposition(is_shared).map_or(0, |last| last + 1)
+        0..self.kernels.iter().rposition(carries).map_or(0, |last| last + 1)
     }
 
     /// Bytes of weights that one step reads: matrices in full, the embedding's rows not counted.

@@ -4,9 +4,10 @@
 use std::rc::Rc;
 
 use tablm::cpu::{CpuExecutor, CpuVariant};
+use tablm::formats::Format;
 use tablm::gpu::{Gpu, GpuExecutor};
-use tablm::kernels::{Buffer, Picked, Sampling, Step};
-use tablm::plan::{Resources, Tail, assign_slots};
+use tablm::kernels::{Buffer, Picked, Rows, Sampling, Step, Variant};
+use tablm::plan::{Plan, PlanBuilder, Resources, Tail, assign_slots};
 
 use crate::common::random::Random;
 use crate::{Shapes, with_gpu};
@@ -30,8 +31,9 @@ const DRAWN: Sampling = Sampling { temperature: 1.0, ..GREEDY };
 
 const CUT: Sampling = Sampling { cuts: 1, ..DRAWN };
 
-/// The two kernels on both executors.
+/// The two kernels on both executors, or a product that makes logits and their best, and the second.
 struct Both {
+    head: Option<Plan>,
     tail: Tail,
     cpu: CpuExecutor,
     gpu: GpuExecutor,
@@ -47,12 +49,59 @@ impl Both {
         let mut gpu = GpuExecutor::new(gpu.clone(), &resources, slots, 16).await.unwrap();
         gpu.prepare(&tail.plan).await.unwrap();
         cpu.run(0, &tail.plan, 0..0, Step { position: 0, rows: 1 });
-        Self { tail, cpu, gpu }
+        Self { head: None, tail, cpu, gpu }
+    }
+
+    /// The logits as products, with a matrix in parts of at most so many bytes. In Q8_0 they are at most
+    /// 127 times 127, in whole steps.
+    async fn with_head(
+        gpu: &Rc<Gpu>,
+        logits: &[f32],
+        format: Format,
+        variant: Variant,
+        max_binding_bytes: u64,
+    ) -> Self {
+        let (vocabulary, columns) = (logits.len() as u32, format.rules().block_weights() as u32);
+        let (input, stored) = match format {
+            Format::F32 => (1.0, bytemuck::cast_slice(logits).to_vec()),
+            _ => (127.0, logits.iter().flat_map(|logit| q8_0((logit / 127.0) as i8)).collect()),
+        };
+        let mut shapes = Shapes::default();
+        shapes.0.insert("matrix".into(), (format, vec![logits.len(), columns as usize]));
+        let mut resources = Resources::new(&shapes, max_binding_bytes);
+        let mut tail = Tail::new(&mut resources, vocabulary);
+        let mut plan = PlanBuilder::new(&mut resources, 1);
+        let matrix = plan.resources.weight_matrix("matrix", vocabulary, columns);
+        let x = plan.input(Rows::One, columns);
+        let y = plan.matmul(matrix, x);
+        let mut plans = [plan.finish(y)];
+        plans[0].vary(variant);
+        tail.follow(&mut plans);
+        assert_eq!(tail.kernels(false), 1..2);
+        assert_eq!(tail.kernels(true), 0..2);
+        assert!(plans[0].without_logits().is_empty(), "what is beside logits is carried by nobody");
+        let [head] = plans;
+        let slots = assign_slots(&[&head, &tail.plan]);
+        let mut cpu = CpuExecutor::new(&resources, slots.clone(), CpuVariant::Exact).unwrap();
+        let mut gpu = GpuExecutor::new(gpu.clone(), &resources, slots, 16).await.unwrap();
+        gpu.prepare(&head).await.unwrap();
+        gpu.prepare(&tail.plan).await.unwrap();
+        cpu.upload_rows(0, &stored);
+        gpu.upload_rows(&resources.matrices()[0], 0, 0, &stored).unwrap();
+        cpu.run(0, &head, 0..0, step(0));
+        cpu.write(x.buffer, &[input]);
+        gpu.write(0, x.buffer, &[input]);
+        Self { head: Some(head), tail, cpu, gpu }
+    }
+
+    /// The index of the tail among the plans.
+    fn index(&self) -> usize {
+        usize::from(self.head.is_some())
     }
 
     fn set(&mut self, buffer: Buffer, words: &[f32]) {
         self.cpu.write(buffer, words);
-        self.gpu.write(0, buffer, words);
+        self.gpu.write(self.index(), buffer, words);
     }
 
     fn choose_by(&mut self, sampling: &Sampling) {
@@ -70,19 +119,25 @@ impl Both {
 
     /// What both choose from the logits, which must be the same.
     async fn choose(&mut self, logits: &[f32], step: Step, what: &str) -> Picked {
-        self.set(self.tail.buffers.logits.buffer, logits);
-        self.cpu.run(0, &self.tail.plan, 0..2, step);
-        self.gpu.run(0, 0..2, step, None);
+        match &self.head {
+            Some(head) => {
+                self.cpu.run(0, head, 0..head.kernels.len(), step);
+                self.gpu.run(0, 0..head.kernels.len(), step, None);
+            }
+            None => self.set(self.tail.buffers.logits.buffer, logits),
+        }
+        let (index, kernels) = (self.index(), self.tail.kernels(false));
+        self.cpu.run(index, &self.tail.plan, kernels.clone(), step);
+        self.gpu.run(index, kernels, step, None);
         let buffers = self.tail.buffers;
         for buffer in
-            [buffers.best.buffer, buffers.logits.buffer, buffers.tokens, buffers.adjustments, buffers.picked]
+            [buffers.best, buffers.logits.buffer, buffers.tokens, buffers.adjustments, buffers.picked]
         {
             let bits = |words: &[f32]| words.iter().map(|word| word.to_bits()).collect::<Vec<_>>();
-            let found = bits(&self.gpu.read(0, buffer).await.unwrap());
+            let found = bits(&self.gpu.read(index, buffer).await.unwrap());
             let expected = bits(self.cpu.read(buffer));
-            let is_key = |word| buffer == buffers.best.buffer && word % 2 == 0;
             let differ = |word| match (expected[word], found[word]) {
-                (expected, found) if is_key(word) => !are_close(expected, found),
+                (expected, found) if buffer == buffers.best => !are_close(expected, found),
                 (expected, found) => expected != found,
             };
             let first = (0..expected.len()).find(|word| differ(*word));
@@ -94,6 +149,14 @@ impl Both {
     fn picked(&self) -> Picked {
         bytemuck::cast_slice(&self.cpu.read(self.tail.buffers.picked)[..4])[0]
     }
+}
+
+/// A stored block of Q8_0 whose first weight is that.
+fn q8_0(weight: i8) -> [u8; 34] {
+    let mut block = [0; 34];
+    block[..2].copy_from_slice(&0x3c00_u16.to_le_bytes());
+    block[2] = weight as u8;
+    block
 }
 
 /// Whether two keys are of numbers that only the rounding of noise tells apart.
@@ -166,6 +229,41 @@ fn cuts_are_those_of_the_meaning() {
                 both.choose_by(sampling);
                 both.choose(&logits, step(3), &format!("{name}, {sampling:?}")).await;
             }
+        }
+    });
+}
+
+#[test]
+fn the_product_that_makes_logits_finds_their_best() {
+    let ways = [GREEDY, DRAWN, Sampling { top_k: 40, top_p: 0.9, ..CUT }];
+    with_gpu(async |gpu| {
+        let mut random = Random::new(12);
+        let mut bad: Vec<f32> = random.normals(1021);
+        bad[1020] = f32::INFINITY;
+        let cases = [
+            ("one token", vec![0.5]),
+            ("none that is possible", vec![f32::NEG_INFINITY; 37]),
+            ("a bad logit", bad),
+            ("two parts", random.normals(49_155).iter().map(|x| x * 4.0).collect()),
+        ];
+        for (name, logits) in cases {
+            // A row of one column takes a unit.
+            let max_binding_bytes = (logits.len() as u64 * 128).min(4 << 20);
+            let variant = Variant::default();
+            let mut both = Both::with_head(&gpu, &logits, Format::F32, variant, max_binding_bytes).await;
+            for sampling in &ways {
+                both.choose_by(sampling);
+                both.choose(&logits, step(3), &format!("{name}, {sampling:?}")).await;
+            }
+        }
+        // Ties, and tokens that are no whole workgroup of any variant.
+        let logits: Vec<f32> = (0..1501).map(|i| (i * 7919 % 13) as f32 * 127.0).collect();
+        let has = |variant: &Variant| variant.lacks(&gpu.report.features).is_none();
+        for variant in Variant::ALL.into_iter().filter(has) {
+            let mut both = Both::with_head(&gpu, &logits, Format::Q8_0, variant, 1 << 27).await;
+            both.choose_by(&GREEDY);
+            let picked = both.choose(&logits, step(7), variant.name()).await;
+            assert_eq!(picked.token, 6, "{variant:?}");
         }
     });
 }
@@ -279,16 +377,17 @@ fn draws_follow_the_promised_distribution() {
         Sampling { top_k: 60, top_p: 0.7, min_distance: 0.1_f32.ln(), temperature: 1.2, ..CUT },
     ];
     with_gpu(async |gpu| {
-        let mut both = Both::new(&gpu, logits.len() as u32).await;
-        both.set(both.tail.buffers.logits.buffer, &logits);
+        let mut both = Both::with_head(&gpu, &logits, Format::F32, Variant::default(), 1 << 27).await;
         for (case, sampling) in cases.iter().enumerate() {
             both.choose_by(sampling);
             both.adjust(&[]);
-            // The kernel itself counts what it chooses.
+            // By turns with and without `candidates`; what chooses also counts what it chose.
             for draw in 0..DRAWS {
-                both.gpu.run(0, 0..2, step(case as u32 * DRAWS + draw), None);
+                let step = step(case as u32 * DRAWS + draw);
+                both.gpu.run(0, 0..1, step, None);
+                both.gpu.run(1, both.tail.kernels(draw % 2 == 0), step, None);
             }
-            let counts = both.gpu.read(0, both.tail.buffers.adjustments).await.unwrap();
+            let counts = both.gpu.read(1, both.tail.buffers.adjustments).await.unwrap();
             let counts = counts.chunks_exact(2).map(|pair| f64::from(pair[1].to_bits()));
             let (mut statistic, mut freedom, mut drawn) = (0.0, 0.0, 0.0);
             for (count, chance) in counts.zip(promised(&logits, sampling)) {
