@@ -36,7 +36,7 @@ pub use load::{CompileAhead, LoadOptions, PlannedStep, Progress};
 pub use memory::Memory;
 pub use model_text::{ModelText, Thinking};
 pub use prepare::{Prepared, prepare};
-pub use profile::{KernelProfile, Profile, ProfileRequest, StepProfile};
+pub use profile::{KernelProfile, Profile, ProfileRequest, Reading, StepProfile};
 pub use quantise::{QuantiseReport, QuantisedTensor, quantise};
 
 pub use crate::cpu::{StartThreads, Threads, lend_thread};

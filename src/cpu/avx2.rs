@@ -13,17 +13,22 @@ use std::arch::x86_64::{
 
 use bytemuck::must_cast;
 
+use super::floats::{FloatPanels, brains, float_products};
 use super::inputs::{InputBlock, Inputs};
 use super::packed::{Halves, Line, PANEL, Packed};
 use super::tile::{CUBES, curves_of_rows, products};
 use super::vectors::vectors;
-use crate::formats::Integers;
+use crate::formats::{FloatBits, Integers, UNIT};
 
 type Quads = [__m256i; 2];
 type Ints = [__m256i; 2];
 type Floats = [__m256; 2];
 
+/// See [`super::floats`].
+const FLOAT_ROWS: usize = 4;
+
 products! { #[target_feature(enable = "avx2,f16c,fma")] }
+float_products! { #[target_feature(enable = "avx2,f16c,fma")] }
 vectors! { #[target_feature(enable = "avx2,f16c,fma")] }
 
 #[target_feature(enable = "avx2,f16c,fma")]

@@ -8,17 +8,22 @@ use std::arch::x86_64::{
 
 use bytemuck::must_cast;
 
+use super::floats::{FloatPanels, brains, float_products};
 use super::inputs::{InputBlock, Inputs};
 use super::packed::{Halves, Line, PANEL, Packed};
 use super::tile::{CUBES, curves_of_rows, products};
 use super::vectors::vectors;
-use crate::formats::Integers;
+use crate::formats::{FloatBits, Integers, UNIT};
 
 type Quads = __m512i;
 type Ints = __m512i;
 type Floats = __m512;
 
+/// See [`super::floats`].
+const FLOAT_ROWS: usize = 8;
+
 products! { #[target_feature(enable = "avx512f,avx512bw,avx512vnni")] }
+float_products! { #[target_feature(enable = "avx512f,avx512bw,avx512vnni")] }
 vectors! { #[target_feature(enable = "avx512f,avx512bw,avx512vnni")] }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]

@@ -9,9 +9,12 @@
 //! plan).
 
 mod attention;
+mod bandwidth;
+mod floats;
 mod functions;
 mod inputs;
 mod packed;
+mod panels;
 mod portable;
 mod product;
 mod scan;
@@ -33,14 +36,13 @@ pub use threads::{StartThreads, Threads, lend_thread};
 pub use variant::CpuVariant;
 
 use attention::Heads;
-use packed::Packed;
+use panels::Panels;
 use product::Products;
 
 use bytemuck::Zeroable;
 use bytemuck::allocation::try_zeroed_vec;
 
 use crate::error::{Code, Error, Result};
-use crate::formats::Integers;
 use crate::kernels::{
     Activation, Buffer, CacheRows, CpuMatrix, CpuMemory, Elementwise, GatedActivation, Kernel, ScanRow, Step,
 };
@@ -54,11 +56,6 @@ fn zeros<T: Zeroable>(name: &str, count: u64) -> Result<Vec<T>> {
     all.ok_or_else(no_room)
 }
 
-/// The whole numbers that a matrix is multiplied as, if it is.
-fn integers(matrix: &MatrixInfo, variant: CpuVariant) -> Option<Integers> {
-    matrix.format.rules().integers().filter(|_| variant != CpuVariant::Exact)
-}
-
 /// Bytes that this program holds of what it can ever have, where that is known: it is in wasm.
 pub fn heap_bytes() -> Option<u64> {
     #[cfg(target_arch = "wasm32")]
@@ -69,10 +66,9 @@ pub fn heap_bytes() -> Option<u64> {
 
 /// Bytes that an executor holds of a matrix.
 pub fn matrix_bytes(matrix: &MatrixInfo, variant: CpuVariant) -> Result<u64> {
-    let (rows, columns) = (matrix.rows as usize, matrix.columns as usize);
-    Ok(match integers(matrix, variant) {
-        Some(integers) => Packed::bytes_of(integers, rows, columns),
-        None => rows as u64 * matrix.format.row_bytes(columns)? as u64,
+    Ok(match Panels::bytes_of(matrix, variant) {
+        Some(size_bytes) => size_bytes,
+        None => u64::from(matrix.rows) * matrix.format.row_bytes(matrix.columns as usize)? as u64,
     })
 }
 
@@ -114,8 +110,8 @@ fn rows(
 pub struct CpuExecutor {
     memory: CpuMemory,
     variant: CpuVariant,
-    /// Matrices for products of whole numbers; the others are in the memory as they are stored.
-    packed: Vec<Option<Packed>>,
+    /// Matrices in panels; by the meaning they are in the memory as they are stored.
+    panels: Vec<Option<Panels>>,
     products: Products,
     heads: Heads,
     threads: Threads,
@@ -133,7 +129,7 @@ impl CpuExecutor {
     /// Memory for these resources and plans; matrices and vectors still empty.
     pub fn new(resources: &Resources<'_>, slots: Slots, variant: CpuVariant) -> Result<Self> {
         let mut memory = CpuMemory::default();
-        let mut packed = Vec::new();
+        let mut panels = Vec::new();
         for buffer in resources.shared() {
             memory.shared.push(zeros(&buffer.name, buffer.words)?);
         }
@@ -141,12 +137,9 @@ impl CpuExecutor {
         for matrix in resources.matrices() {
             let (rows, columns) = (matrix.rows as usize, matrix.columns as usize);
             let row_bytes = matrix.format.row_bytes(columns)?;
-            let integers = integers(matrix, variant);
-            packed.push(match integers {
-                Some(integers) => Some(Packed::new(&matrix.name(), integers, rows, columns)?),
-                None => None,
-            });
-            let size_bytes = if integers.is_none() { matrix_bytes(matrix, variant)? } else { 0 };
+            panels.push(Panels::new(matrix, variant)?);
+            let is_stored = panels.last().is_some_and(Option::is_none);
+            let size_bytes = if is_stored { matrix_bytes(matrix, variant)? } else { 0 };
             let mut stored = zeros(&matrix.name(), size_bytes)?;
             stored.clear();
             memory.matrices.push(CpuMatrix { format: matrix.format, rows, columns, row_bytes, stored });
@@ -164,7 +157,7 @@ impl CpuExecutor {
         let sampling = shared.filter(|(_, buffer)| buffer.role == SharedRole::Sampling);
         let sampling = sampling.map(|(buffer, _)| buffer).collect();
         let slots = slots.of;
-        Ok(Self { memory, variant, packed, products, heads, threads, slots, tokens, state, caches, sampling })
+        Ok(Self { memory, variant, panels, products, heads, threads, slots, tokens, state, caches, sampling })
     }
 
     /// This, with these threads.
@@ -177,11 +170,33 @@ impl CpuExecutor {
         self.threads.count()
     }
 
+    /// Bytes that the threads together read of memory in a second.
+    pub fn read_bandwidth(&self) -> f64 {
+        self.threads.enter(|| bandwidth::measure(&self.threads))
+    }
+
+    /// Bytes of weights that a step of the plan reads, as they lie in memory.
+    pub fn weight_bytes(&self, plan: &Plan) -> u64 {
+        let kernels = plan.kernels.iter().map(|planned| &planned.kernel);
+        let products = kernels.filter(|kernel| !matches!(kernel, Kernel::Embed(_)));
+        let parts = products.filter_map(Kernel::matrix);
+        let bytes = parts.map(|part| {
+            let index = usize::from(part.matrix);
+            let matrix = &self.memory.matrices[index];
+            let size_bytes = match &self.panels[index] {
+                Some(panels) => panels.size_bytes(),
+                None => matrix.stored.len() as u64,
+            };
+            size_bytes * u64::from(part.rows) / matrix.rows as u64
+        });
+        bytes.sum()
+    }
+
     /// Appends the next stored rows of a matrix.
     pub fn upload_rows(&mut self, matrix: usize, stored: &[u8]) {
         let rows = &mut self.memory.matrices[matrix];
-        match &mut self.packed[matrix] {
-            Some(packed) => packed.append(rows.format, rows.row_bytes, stored),
+        match &mut self.panels[matrix] {
+            Some(panels) => panels.append(rows.format, rows.row_bytes, stored),
             None => rows.stored.extend_from_slice(stored),
         }
     }
@@ -190,8 +205,8 @@ impl CpuExecutor {
     pub fn allocated_bytes(&self) -> u64 {
         let words = self.memory.shared.iter().chain(&self.memory.slots);
         let stored = self.memory.matrices.iter().map(|matrix| matrix.stored.capacity() as u64);
-        let packed = self.packed.iter().flatten().map(Packed::size_bytes);
-        words.map(|words| size_of_val(&**words) as u64).chain(stored).chain(packed).sum()
+        let panels = self.panels.iter().flatten().map(Panels::size_bytes);
+        words.map(|words| size_of_val(&**words) as u64).chain(stored).chain(panels).sum()
     }
 
     /// Writes a shared buffer from word `first` on.
@@ -233,7 +248,7 @@ impl CpuExecutor {
             return;
         }
         let matrix = kernel.matrix().map(|part| usize::from(part.matrix));
-        let packed = matrix.and_then(|matrix| self.packed[matrix].as_ref());
+        let panels = matrix.and_then(|matrix| self.panels[matrix].as_ref());
         let (memory, products, threads) = (&mut self.memory, &mut self.products, &self.threads);
         let variant = self.variant;
         let how = (variant, threads);
@@ -243,11 +258,11 @@ impl CpuExecutor {
             |shape, rows: &[ScanRow<'_>], scalars: &[f32], state: &mut [f32], y: &mut [f32], stride| {
                 scan::scan(how, shape, rows, scalars, state, (y, stride));
             };
-        match (kernel, packed) {
-            (Kernel::Matmul(matmul), Some(packed)) => products.matmul(how, packed, memory, matmul, step),
-            (Kernel::Matvec(matvec), Some(packed)) => products.matvec(how, packed, memory, matvec, step),
-            (Kernel::Embed(embed), Some(packed)) => {
-                embed.rows(memory, step, |_, row, weights| packed.row(row, weights));
+        match (kernel, panels) {
+            (Kernel::Matmul(matmul), Some(panels)) => products.matmul(how, panels, memory, matmul, step),
+            (Kernel::Matvec(matvec), Some(panels)) => products.matvec(how, panels, memory, matvec, step),
+            (Kernel::Embed(embed), Some(panels)) => {
+                embed.rows(memory, step, |_, row, weights| panels.row(row, weights));
             }
             (Kernel::Attention(attention), _) => self.heads.run(how, memory, attention, step),
             (Kernel::AttentionMerge(_), _) => {}

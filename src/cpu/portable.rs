@@ -1,16 +1,23 @@
 //! Panels without instructions of any particular processor: loops that a compiler can turn into vectors.
 
+use bytemuck::must_cast;
+
+use super::floats::{FloatPanels, brains, float_products};
 use super::inputs::{InputBlock, Inputs};
 use super::packed::{Halves, Line, PANEL, Packed, QUAD};
 use super::tile::{CUBES, curves_of_rows, products};
 use super::vectors::vectors;
-use crate::formats::Integers;
+use crate::formats::{FloatBits, Integers, UNIT};
 
 type Quads = [u8; PANEL * QUAD];
 type Ints = [i32; PANEL];
 type Floats = [f32; PANEL];
 
+/// See [`super::floats`].
+const FLOAT_ROWS: usize = 4;
+
 products! {}
+float_products! {}
 vectors! {}
 
 #[inline(always)]

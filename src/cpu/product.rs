@@ -2,8 +2,10 @@
 //! as its kernel means it, all three shared out.
 
 use super::inputs::Inputs;
-use super::packed::{PANEL, Packed};
+use super::packed::PANEL;
+use super::panels::Panels;
 use super::{CpuVariant, Threads, pieces};
+use crate::formats::UNIT;
 use crate::kernels::{Buffer, CpuMemory, Epilogue, Matmul, Matvec, Prologue, Step, Written};
 
 /// By which instructions, and on which threads.
@@ -17,6 +19,8 @@ const NUMBER_NS: usize = 1;
 #[derive(Debug, Default)]
 pub(super) struct Products {
     inputs: Inputs,
+    /// Inputs as they are, filled up with zeros to whole units.
+    numbers: Vec<f32>,
     outputs: Vec<f32>,
 }
 
@@ -25,37 +29,42 @@ impl Products {
     pub(super) fn matmul(
         &mut self,
         how: How<'_>,
-        packed: &Packed,
+        panels: &Panels,
         memory: &mut CpuMemory,
         Matmul { product, .. }: &Matmul,
         step: Step,
     ) {
         let matvec = Matvec::new(product.clone());
-        self.matvec(how, packed, memory, &matvec, step);
+        self.matvec(how, panels, memory, &matvec, step);
     }
 
     /// Weights × few rows, and what comes before and after.
     pub(super) fn matvec(
         &mut self,
         how: How<'_>,
-        packed: &Packed,
+        matrix: &Panels,
         memory: &mut CpuMemory,
         matvec: &Matvec,
         step: Step,
     ) {
         let (variant, threads) = how;
-        let (product, columns) = (&matvec.product, packed.columns);
+        let (product, columns) = (&matvec.product, matvec.product.matrix.columns as usize);
         let rows = product.y.rows.count(step.rows) as usize;
-        let mut inputs: Vec<_> = (0..).zip(self.inputs.rows(rows, columns)).collect();
-        let parts = inputs.chunks_mut(threads.together(rows, columns * NUMBER_NS));
-        threads.each(parts, |rows| {
-            for (row, blocks) in rows {
-                match matvec.prologue {
-                    Prologue::Plain => variant.round(memory.row(&product.x, *row), blocks),
-                    prologue => variant.round(&prologue.complete(memory, &product.x, *row), blocks),
-                }
+        match matrix {
+            Panels::Integers(_) => {
+                let rows = self.inputs.rows(rows, columns);
+                each_input(threads, memory, matvec, rows, |row, blocks| variant.round(row, blocks));
             }
-        });
+            Panels::Floats(_) => {
+                let stride = columns.next_multiple_of(UNIT);
+                self.numbers.resize(rows * stride, 0.0);
+                let rows = self.numbers.chunks_exact_mut(stride);
+                each_input(threads, memory, matvec, rows, |row, numbers| {
+                    numbers[..columns].copy_from_slice(row);
+                    numbers[columns..].fill(0.0);
+                });
+            }
+        }
         let first = (product.matrix.above + product.matrix.first_row) as usize;
         let end = first + product.matrix.rows as usize;
         let panels = first / PANEL..end.div_ceil(PANEL);
@@ -63,9 +72,13 @@ impl Products {
         self.outputs.resize(rows * width, 0.0);
         let together = threads.together(panels.len(), PANEL * columns * rows / PRODUCTS_A_NS);
         let parts = panels.clone().step_by(together).zip(pieces(&mut self.outputs, width, together * PANEL));
-        let inputs = &self.inputs;
+        let (inputs, numbers) = (&self.inputs, &self.numbers);
         threads.each(parts, |(first, mut y)| {
-            variant.products(packed, first..panels.end.min(first + together), inputs, &mut y);
+            let panels = first..panels.end.min(first + together);
+            match matrix {
+                Panels::Integers(packed) => variant.products(packed, panels, inputs, &mut y),
+                Panels::Floats(floats) => variant.float_products(floats, panels, numbers, &mut y),
+            }
         });
         let skipped = first - panels.start * PANEL;
         product.epilogue.write(memory, product.y, step, |memory, written| {
@@ -80,6 +93,27 @@ impl Products {
             });
         });
     }
+}
+
+/// Makes what panels take of each row of inputs, which is shared out.
+fn each_input<T: Send>(
+    threads: &Threads,
+    memory: &CpuMemory,
+    matvec: &Matvec,
+    rows: impl Iterator<Item = T>,
+    make: impl Fn(&[f32], &mut T) + Sync,
+) {
+    let x = &matvec.product.x;
+    let mut rows: Vec<_> = (0..).zip(rows).collect();
+    let together = threads.together(rows.len(), x.width as usize * NUMBER_NS);
+    threads.each(rows.chunks_mut(together), |rows| {
+        for (row, made) in rows {
+            match matvec.prologue {
+                Prologue::Plain => make(memory.row(x, *row), made),
+                prologue => make(&prologue.complete(memory, x, *row), made),
+            }
+        }
+    });
 }
 
 fn add_bias(memory: &CpuMemory, bias: Option<Buffer>, outputs: &mut [f32]) {

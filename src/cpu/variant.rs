@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::floats::FloatPanels;
 use super::inputs::{InputBlock, Inputs};
 use super::packed::Packed;
 use super::portable;
@@ -121,6 +122,17 @@ impl CpuVariant {
             return wasm::products(packed, panels, inputs, y);
         }
         with_instructions!(self, products(packed, panels, inputs, y));
+    }
+
+    /// The same with floating-point numbers, a row of outputs for each of inputs.
+    pub(crate) fn float_products(
+        self,
+        matrix: &FloatPanels,
+        panels: Range<usize>,
+        inputs: &[f32],
+        y: &mut [&mut [f32]],
+    ) {
+        with_instructions!(self, float_products(matrix, panels, inputs, y));
     }
 
     /// `y = f(y)`.

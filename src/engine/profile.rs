@@ -4,7 +4,7 @@ use serde::Serialize;
 use web_time::Instant;
 
 use super::executor::{Executor, Runner};
-use super::{Engine, milliseconds};
+use super::{Engine, STEP_PLAN, milliseconds};
 use crate::error::{Error, Result};
 use crate::kernels::{Buffer, Kernel, Step};
 use crate::plan::{Plan, SharedRole, StateKind};
@@ -88,7 +88,23 @@ const BRIEF_MS: f64 = 2000.0;
 const BRIEF_ROWS: u32 = 64;
 const BRIEF_POSITION: u32 = 512;
 
+/// What a token asks of the CPU's memory.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Reading {
+    /// Bytes of weights that a token reads, as they lie in memory.
+    pub weight_bytes: u64,
+    /// What the threads read of memory in a second, in 10⁹ bytes.
+    pub read_gb_per_s: f64,
+}
+
 impl Engine {
+    /// What a token reads and how fast that could be; none on the GPU.
+    pub fn reading(&mut self) -> Option<Reading> {
+        let Runner::Cpu(cpu) = self.executor.runner(STEP_PLAN) else { return None };
+        let weight_bytes = cpu.weight_bytes(&self.plans[STEP_PLAN]);
+        Some(Reading { weight_bytes, read_gb_per_s: cpu.read_bandwidth() / 1e9 })
+    }
+
     /// [`Engine::profile`] of a token after a prompt and of a piece of a prompt, for people who wait.
     pub async fn profile_briefly(&mut self) -> Result<Profile> {
         let rows = BRIEF_ROWS.min(self.chunk_rows()).min(self.context_length);
@@ -265,6 +281,8 @@ impl Executor {
             Executor::Gpu(gpu) => gpu.gpu.copy_bandwidth().await,
             Executor::Cpu(_) | Executor::Shared(_) => {
                 let (from, mut to) = (vec![1.0f32; 1 << 24], vec![0.0f32; 1 << 24]);
+                // So that both are there: memory is given out when it is first written.
+                to.copy_from_slice(&from);
                 let started = Instant::now();
                 to.copy_from_slice(&from);
                 // Without a reader there would be no copy.

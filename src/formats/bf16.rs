@@ -2,7 +2,7 @@
 //!
 //! Plane 0 (`vec4<u32>`, four a unit): the numbers in order.
 
-use super::{UNIT, WeightFormat, bits};
+use super::{FloatBits, UNIT, WeightFormat, bits};
 
 pub(super) struct BF16;
 
@@ -19,6 +19,10 @@ impl WeightFormat for BF16 {
         for (value, bytes) in out.iter_mut().zip(stored.chunks_exact(2)) {
             *value = f32::from_bits(u32::from(u16::from_le_bytes([bytes[0], bytes[1]])) << 16);
         }
+    }
+
+    fn float_bits(&self) -> Option<FloatBits> {
+        Some(FloatBits::Brain)
     }
 
     fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {

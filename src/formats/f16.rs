@@ -2,7 +2,7 @@
 //!
 //! Plane 0 (`vec4<u32>`, four a unit): the numbers in order.
 
-use super::{UNIT, WeightFormat, bits};
+use super::{FloatBits, UNIT, WeightFormat, bits};
 
 pub(super) struct F16;
 
@@ -19,6 +19,10 @@ impl WeightFormat for F16 {
         for (value, bytes) in out.iter_mut().zip(stored.chunks_exact(2)) {
             *value = bits::half_at(bytes, 0);
         }
+    }
+
+    fn float_bits(&self) -> Option<FloatBits> {
+        Some(FloatBits::Half)
     }
 
     fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {

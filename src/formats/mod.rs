@@ -51,6 +51,17 @@ pub enum Format {
 /// Rows are padded with zero weights to whole units on the GPU.
 pub const UNIT: usize = 32;
 
+/// How floating-point numbers are written, in little-endian bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FloatBits {
+    /// 32 bits.
+    Single,
+    /// 16 bits: half precision.
+    Half,
+    /// The upper 16 of 32 bits.
+    Brain,
+}
+
 /// What a format's file has to say. One implementation a format, in `formats/<name>.rs`.
 pub trait WeightFormat: Sync {
     /// Weights per stored block.
@@ -75,6 +86,10 @@ pub trait WeightFormat: Sync {
     }
     /// The units of one stored row, the last filled up with zeros, if these weights are whole numbers.
     fn integer_units(&self, _stored: &[u8], _units: &mut [IntegerUnit]) {}
+    /// How its weights are written, if they are floating-point numbers one after another.
+    fn float_bits(&self) -> Option<FloatBits> {
+        None
+    }
     /// Bytes that one row of `columns` weights takes in each GPU plane (each a multiple of 4).
     fn plane_row_bytes(&self, columns: usize) -> Vec<usize>;
     /// Repacks one stored row into its planes (`planes[i].len() == plane_row_bytes(columns)[i]`,

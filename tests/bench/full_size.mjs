@@ -12,6 +12,7 @@ const PYTHON = join(process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm"
 const CONTEXT_LENGTH = 4096;
 /** One chunk of a prompt, and some tokens: a software adapter takes seconds for each. */
 const NATIVE = { promptTokens: 64, generateTokens: 8 };
+const CPU = { promptTokens: 16, generateTokens: 17, runs: 5 };
 const WEB_TOKENS = 4;
 /** Loads in Chromium, all but the first from the origin's storage. */
 const WEB_LOADS = 5;
@@ -51,6 +52,23 @@ async function native(name, file, put) {
   put(`${name}.load_ms`, timings.load_ms, "ms");
   put(`${name}.prefill`, timings.prefill_tokens_per_s, "tokens/s");
   put(`${name}.decode`, timings.decode_tokens_per_s, "tokens/s");
+}
+
+/** The CPU, by all its cores: how much of what they can read of memory they read while they decode. */
+async function cpu(name, file, put) {
+  const found = { decode: [], read_gb_per_s: [], bandwidth_share: [] };
+  const counts = ["--prompt-tokens", CPU.promptTokens, "--generate-tokens", CPU.generateTokens, "--repeat", 1];
+  for (let run = 0; run < CPU.runs; run += 1) {
+    const { reading, timings } = await tablm("bench", "--model", file, "--backend", "cpu", ...counts);
+    const gbPerS = (reading.weight_bytes * timings.decode_tokens_per_s) / 1e9;
+    put(`${name}.cpu.weight_bytes`, reading.weight_bytes, "bytes");
+    found.decode.push(timings.decode_tokens_per_s);
+    found.read_gb_per_s.push(reading.read_gb_per_s);
+    found.bandwidth_share.push(gbPerS / reading.read_gb_per_s);
+  }
+  put(`${name}.cpu.decode`, found.decode, "tokens/s");
+  put(`${name}.cpu.read_gb_per_s`, found.read_gb_per_s, "GB/s");
+  put(`${name}.cpu.bandwidth_share`, found.bandwidth_share, "ratio");
 }
 
 /** Runs in the page: downloads the model into the origin's storage if it is not there, loads it, lets it answer. */
@@ -100,7 +118,8 @@ async function web(name, file, put) {
   }
 }
 
-const figures = ["memory.gpu_bytes", "memory.overhead_ratio", "memory.estimate_error", "load_ms", "prefill", "decode"];
+const figures = ["memory.gpu_bytes", "memory.overhead_ratio", "memory.estimate_error", "load_ms", "prefill", "decode",
+  "cpu.weight_bytes", "cpu.decode", "cpu.read_gb_per_s", "cpu.bandwidth_share"];
 const webFigures = ["wasm_heap_bytes", "web.gpu_bytes", "web.estimate_error", "web.store_ms", "web.load_ms", "web.prefill", "web.decode"];
 /** What the model in Chromium is measured for besides itself. */
 const WEB_KEYS = ["load_gb_per_s", "step.encode_us"];
@@ -114,6 +133,7 @@ export function fullSize(name, minutes, inBrowser) {
     async measure(put) {
       const file = await made(name);
       await native(name, file, put);
+      await cpu(name, file, put);
       if (inBrowser) await web(name, file, put);
     },
   };

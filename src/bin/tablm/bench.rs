@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 
 use super::arguments::Bench;
 use super::native::{load, say};
-use tablm::engine::{Engine, GenerateRequest, Profile, ProfileRequest, Prompt, Timings};
+use tablm::engine::{Engine, GenerateRequest, Profile, ProfileRequest, Prompt, Reading, Timings};
 use tablm::error::Result;
 use tablm::kernels::Step;
 use tablm::text::sampler::SamplerOptions;
@@ -39,6 +39,7 @@ pub(super) async fn bench(arguments: &Bench, json: bool) -> Result<()> {
         engine.reset();
         runs.push(engine.generate(&request, |_| {}).await?.timings);
     }
+    let reading = engine.reading();
     let spread = |of: fn(&Timings) -> f64| {
         let mut values: Vec<f64> = runs.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
@@ -54,6 +55,7 @@ pub(super) async fn bench(arguments: &Bench, json: bool) -> Result<()> {
     };
     let info = engine.info();
     let output = json!({
+        "reading": reading,
         "timings": medians("median"),
         "spread": {"min": medians("min"), "max": medians("max"), "runs": runs.len()},
         "device": info.device,
@@ -65,6 +67,11 @@ pub(super) async fn bench(arguments: &Bench, json: bool) -> Result<()> {
     } else {
         say(format_args!("prefill {:.2} tokens/s", output["timings"]["prefill_tokens_per_s"]));
         say(format_args!("decode  {:.2} tokens/s", output["timings"]["decode_tokens_per_s"]));
+        if let Some(Reading { weight_bytes, read_gb_per_s }) = reading {
+            say(format_args!(
+                "reads   {weight_bytes} bytes of weights a token, {read_gb_per_s:.2} GB/s possible"
+            ));
+        }
     }
     Ok(())
 }
