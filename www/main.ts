@@ -80,7 +80,7 @@ function showModel(loaded: Model): void {
   else if (predicted?.cpu_token_ms !== undefined) {
     const [cpu, gpu] = [predicted.cpu_token_ms, predicted.gpu_token_ms].map(Math.round);
     notice.textContent = `The CPU computes the answers: by a short measurement it takes ${cpu} ms for a token, this browser's WebGPU adapter ${gpu} ms.`;
-  } else notice.textContent = "This browser offers no WebGPU adapter, so the CPU computes the answers. They will come slowly.";
+  } else notice.textContent = "This browser offers no WebGPU adapter, so the CPU computes the answers.";
 }
 
 /** Loads the model; the same promise for everybody who waits. */

@@ -24,7 +24,8 @@ export interface AddressSettings {
 }
 
 const KEY = "tablm-settings";
-const DEFAULTS: Settings = { system: "", temperature: 0.7, maxTokens: 1024, thinking: true, model: null };
+// Small models lose their thread at higher temperatures; 0.2 is what the default one's makers recommend.
+const DEFAULTS: Settings = { system: "", temperature: 0.2, maxTokens: 1024, thinking: true, model: null };
 const DEVICES: readonly string[] = ["auto", "webgpu", "cpu"];
 
 const address = new URLSearchParams(location.search);
