@@ -20,7 +20,7 @@ use crate::weights::source::LocalFuture;
 use crate::weights::{Checkpoint, Tensor};
 
 /// The GPU is at most twice so many bytes of an upload behind.
-const BEHIND_BYTES: usize = 16 << 20;
+const BEHIND_BYTES: usize = 32 << 20;
 /// Positions of the rotary table that are computed at a time.
 const TABLE_POSITIONS: u32 = 4096;
 /// The binding size that every WebGPU adapter offers.

@@ -36,8 +36,8 @@ export async function made(name, ...options) {
 export const header = (name) => made(name, "--header");
 
 /** How far the promise was from what came. */
-function errorOf(promised, found) {
-  return Math.abs(promised.peak_gpu_bytes - found.peak_gpu_bytes) / found.peak_gpu_bytes;
+function errorOf(promised, found, key = "peak_gpu_bytes") {
+  return Math.abs(promised[key] - found[key]) / found[key];
 }
 
 /** The command line: bytes that its headers promise, bytes that it takes, speeds. */
@@ -72,15 +72,16 @@ async function cpu(name, file, put) {
 }
 
 /** Runs in the page: downloads the model into the origin's storage if it is not there, loads it, lets it answer. */
-async function answer({ TabLM }, { url, contextLength, maxTokens }) {
-  const { memory: promised, misfit } = await TabLM.estimate(url, { contextLength });
+async function answer({ TabLM }, { url, device, contextLength, maxTokens }) {
+  const estimate = await TabLM.estimate(url, { contextLength });
+  const [promised, misfit] = device === "cpu" ? [estimate.cpu_memory, estimate.cpu_misfit] : [estimate.memory, estimate.misfit];
   if (misfit) throw new Error(misfit);
   const start = performance.now();
   const uploads = [];
   const onProgress = ({ phase, loadedBytes }) => {
     if (phase === "upload") uploads.push({ bytes: loadedBytes, ms: performance.now() });
   };
-  const model = await TabLM.load(url, { device: "webgpu", contextLength, onProgress });
+  const model = await TabLM.load(url, { device, contextLength, onProgress });
   const ready = performance.now();
   const messages = [{ role: "user", content: "Hi" }];
   const { usage, timings } = await model.chat.completions.create({ messages, temperature: 0, max_completion_tokens: maxTokens });
@@ -91,28 +92,49 @@ async function answer({ TabLM }, { url, contextLength, maxTokens }) {
   return { promised, memory, usage, timings, step, storeMs: first.ms - start, loadMs: ready - first.ms, gbPerS };
 }
 
-/** The package in Chromium, from the origin's storage. */
+/** Several answers, each of a model loaded anew. */
+async function answers(harness, count, request) {
+  const runs = [];
+  while (runs.length < count) {
+    runs.push(await harness.run(answer, { contextLength: CONTEXT_LENGTH, maxTokens: WEB_TOKENS, ...request }));
+    const found = runs.at(-1).usage.completion_tokens;
+    if (found !== WEB_TOKENS) throw new Error(`found ${found} tokens, expected ${WEB_TOKENS}`);
+  }
+  const [first] = runs;
+  return { first, each: (value) => runs.map(value) };
+}
+
+async function webGpu(name, harness, url, put) {
+  const { first, each } = await answers(harness, WEB_LOADS, { url, device: "webgpu" });
+  put(`${name}.wasm_heap_bytes`, first.memory.wasm_heap_bytes, "bytes");
+  put(`${name}.web.gpu_bytes`, first.memory.peak_gpu_bytes, "bytes");
+  put(`${name}.web.estimate_error`, errorOf(first.promised, first.memory), "ratio");
+  put(`${name}.web.store_ms`, first.storeMs, "ms");
+  put(`${name}.web.load_ms`, each(({ loadMs }) => loadMs), "ms");
+  put(`${name}.web.prefill`, each(({ timings }) => timings.prefill_tokens_per_s), "tokens/s");
+  put(`${name}.web.decode`, each(({ timings }) => timings.decode_tokens_per_s), "tokens/s");
+  put("load_gb_per_s", each(({ gbPerS }) => gbPerS), "GB/s");
+  put("step.encode_us", each(({ step }) => step.encode_us), "µs");
+}
+
+async function webCpu(name, harness, url, put) {
+  const { first, each } = await answers(harness, WEB_LOADS, { url, device: "cpu" });
+  put(`${name}.cpu.wasm_heap_bytes`, first.memory.wasm_heap_bytes, "bytes");
+  put(`${name}.cpu.weights_bytes`, first.memory.weights_bytes, "bytes");
+  put(`${name}.cpu.state_bytes`, first.memory.state_bytes, "bytes");
+  put(`${name}.cpu.estimate_error`, errorOf(first.promised, first.memory, "peak_cpu_bytes"), "ratio");
+  put(`${name}.cpu.load_ms`, each(({ loadMs }) => loadMs), "ms");
+  put(`${name}.cpu.prefill`, each(({ timings }) => timings.prefill_tokens_per_s), "tokens/s");
+  put(`${name}.cpu.decode`, each(({ timings }) => timings.decode_tokens_per_s), "tokens/s");
+}
+
+/** The package in Chromium, from the origin's storage: on the GPU, then on the CPU, in the wasm heap. */
 async function web(name, file, put) {
   const url = `/full-size/${basename(file)}`;
   const harness = await openHarness({ routes: { [url]: fileRoute(file) } });
   try {
-    const runs = [];
-    while (runs.length < WEB_LOADS) {
-      runs.push(await harness.run(answer, { url, contextLength: CONTEXT_LENGTH, maxTokens: WEB_TOKENS }));
-      const found = runs.at(-1).usage.completion_tokens;
-      if (found !== WEB_TOKENS) throw new Error(`found ${found} tokens, expected ${WEB_TOKENS}`);
-    }
-    const [first] = runs;
-    const each = (value) => runs.map(value);
-    put(`${name}.wasm_heap_bytes`, first.memory.wasm_heap_bytes, "bytes");
-    put(`${name}.web.gpu_bytes`, first.memory.peak_gpu_bytes, "bytes");
-    put(`${name}.web.estimate_error`, errorOf(first.promised, first.memory), "ratio");
-    put(`${name}.web.store_ms`, first.storeMs, "ms");
-    put(`${name}.web.load_ms`, each(({ loadMs }) => loadMs), "ms");
-    put(`${name}.web.prefill`, each(({ timings }) => timings.prefill_tokens_per_s), "tokens/s");
-    put(`${name}.web.decode`, each(({ timings }) => timings.decode_tokens_per_s), "tokens/s");
-    put("load_gb_per_s", each(({ gbPerS }) => gbPerS), "GB/s");
-    put("step.encode_us", each(({ step }) => step.encode_us), "µs");
+    await webGpu(name, harness, url, put);
+    await webCpu(name, harness, url, put);
   } finally {
     await harness.close();
   }
@@ -121,6 +143,8 @@ async function web(name, file, put) {
 const figures = ["memory.gpu_bytes", "memory.overhead_ratio", "memory.estimate_error", "load_ms", "prefill", "decode",
   "cpu.weight_bytes", "cpu.decode", "cpu.read_gb_per_s", "cpu.bandwidth_share"];
 const webFigures = ["wasm_heap_bytes", "web.gpu_bytes", "web.estimate_error", "web.store_ms", "web.load_ms", "web.prefill", "web.decode"];
+const cpuFigures = ["wasm_heap_bytes", "weights_bytes", "state_bytes", "estimate_error", "load_ms", "prefill", "decode"];
+webFigures.push(...cpuFigures.map((figure) => `cpu.${figure}`));
 /** What the model in Chromium is measured for besides itself. */
 const WEB_KEYS = ["load_gb_per_s", "step.encode_us"];
 

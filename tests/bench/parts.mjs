@@ -18,7 +18,7 @@ export const parts = [
   ssdVsScan,
   decodeDecay,
   firstToken,
-  fullSize("nemotron4b", 14, true),
+  fullSize("nemotron4b", 16, true),
   fullSize("minitron_width", 3, false),
   quantise,
 ];

@@ -476,3 +476,18 @@ describe("without an adapter", () => {
     assert.equal(code, "no-gpu");
   });
 });
+
+test("a browser that has no memory for a model on the CPU gives an error with numbers", async (t) => {
+  const harness = await openHarness({ adapter: false, args: ["--js-flags=--wasm-max-mem-pages=1600"] });
+  try {
+    const error = await harness.run(async ({ TabLM }, url) => {
+      const found = await TabLM.load(url, { device: "cpu" }).catch((error) => error);
+      return { code: found.code, message: found.message };
+    }, MODEL);
+    t.diagnostic(error.message);
+    assert.equal(error.code, "out-of-memory", error.message);
+    assert.match(error.message, /needs \d{9} bytes of memory at a context of 4096, there are \d{8};/);
+  } finally {
+    await harness.close();
+  }
+});

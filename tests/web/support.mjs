@@ -213,7 +213,7 @@ export const readJson = (...parts) => JSON.parse(readText(...parts));
  * An empty page of the site, under its policy, with the published package at hand:
  * `run(f, argument)` calls `f(tablm, argument)` in it.
  */
-export async function openHarness({ adapter = !allowNoGpu, routes = {}, policy = headerPolicy } = {}) {
+export async function openHarness({ adapter = !allowNoGpu, routes = {}, policy = headerPolicy, args = [] } = {}) {
   const server = await openServer({
     policy,
     before(request, response) {
@@ -228,7 +228,7 @@ export async function openHarness({ adapter = !allowNoGpu, routes = {}, policy =
       return true;
     },
   });
-  const browser = await openBrowser({ adapter });
+  const browser = await openBrowser({ adapter, args });
   const view = await openPage(browser.context, `${server.address}/blank`);
   await view.page.evaluate(async () => void (window.tablm = await import("/tablm/index.js")));
   // The function is called by the debugger, which the page's policy does not bind.
