@@ -29,7 +29,7 @@ use executor::Executor;
 use generate::Running;
 use load::{CHUNK_PLAN, Planned, STEP_PLAN};
 
-pub use choice::{DeviceChoice, Prediction, VariantTime};
+pub use choice::{DeviceChoice, Prediction, PromptPrediction, VariantTime};
 pub use first_difference::{Difference, first_difference, normalised_error};
 pub use generate::{Completion, Event, GenerateRequest, Prompt, Timings, Usage, log_probability};
 pub use load::{CompileAhead, LoadOptions, PlannedStep, Progress};

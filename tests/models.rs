@@ -14,12 +14,10 @@ use common::nemotron_h::tiny_nemotron_h;
 use common::safetensors::{Folder, f32_file};
 use serde_json::{Value, json};
 use tablm::cpu::CpuVariant;
-use tablm::engine::{
-    CompileAhead, DeviceChoice, Engine, Info, LoadOptions, estimate, normalised_error, prepare,
-};
+use tablm::engine::{CompileAhead, DeviceChoice, Engine, LoadOptions, estimate, normalised_error, prepare};
 use tablm::error::{Code, Error};
 use tablm::formats::Format;
-use tablm::kernels::{CacheFormat, Variant};
+use tablm::kernels::CacheFormat;
 use tablm::weights::source::{ByteSource, MemorySource};
 
 fn files(model: &Gguf) -> Vec<Rc<dyn ByteSource>> {
@@ -86,93 +84,6 @@ fn pipelines_are_told_before_weights_are_read() {
         };
         let info = Engine::load(model, &options, &mut progress).await.unwrap().info();
         assert_eq!((at_first, told.get()), (Some(info.pipelines), info.pipelines));
-    });
-}
-
-#[test]
-fn auto_takes_the_quicker_one() {
-    pollster::block_on(async {
-        let model = tiny_llama(64, Format::Q4_0);
-        let info = load(&model, DeviceChoice::Auto).await.unwrap().info();
-        let Some(predicted) = info.device.predicted else {
-            assert!(!devices().await.contains(&DeviceChoice::Gpu), "{info:?}");
-            return;
-        };
-        println!("{predicted:?}");
-        let cpu_token_ms = predicted.cpu_token_ms.unwrap();
-        assert!(predicted.gpu_token_ms.is_finite() && cpu_token_ms > 0.0, "{predicted:?}");
-        let on_gpu = predicted.gpu_token_ms <= cpu_token_ms;
-        assert_eq!(info.device.backend, if on_gpu { "gpu" } else { "cpu" });
-        assert_eq!(info.fallback_reason.is_none(), on_gpu, "{:?}", info.fallback_reason);
-        let chosen = load(&model, DeviceChoice::Gpu).await.unwrap().info();
-        assert!(chosen.device.predicted.is_none(), "{chosen:?}");
-        let same_bytes = info.memory.peak_gpu_bytes == chosen.memory.peak_gpu_bytes;
-        assert!(same_bytes || !on_gpu, "{} bytes", info.memory.peak_gpu_bytes);
-    });
-}
-
-/// What a load of a tiny model chose by, with those verdicts kept, and what is to be kept then.
-async fn chosen(options: LoadOptions) -> (Info, Option<String>) {
-    let engine = Engine::load(files(&tiny_llama(64, Format::Q4_0)), &options, &mut |_| {}).await.unwrap();
-    (engine.info(), engine.verdicts().map(str::to_owned))
-}
-
-#[test]
-fn verdicts_are_kept_and_used_while_they_fit() {
-    pollster::block_on(async {
-        if !devices().await.contains(&DeviceChoice::Gpu) {
-            return;
-        }
-        let with = |text: &str| LoadOptions { verdicts: Some(text.to_owned()), ..LoadOptions::default() };
-        let (measured, text) = chosen(with("")).await;
-        let predicted = measured.device.predicted.unwrap();
-        println!("{predicted:?}");
-        assert!(!predicted.cached && !predicted.variants.is_empty(), "{predicted:?}");
-        let text = text.expect("something to keep");
-
-        // Absurd numbers show that nothing is measured: the GPU is the quicker one by the last of its variants.
-        let mut kept: Value = serde_json::from_str(&text).unwrap();
-        let verdict = kept.as_object_mut().unwrap().values_mut().next().unwrap();
-        let day = verdict["day"].as_u64().unwrap();
-        verdict["cpu_ms_per_gb"] = json!(1e12);
-        let together = json!({"variant": "together", "ms_per_gb": 1e11});
-        verdict["rates"] = json!([together, {"variant": "alone", "ms_per_gb": 1e6}]);
-        let absurd = verdict.clone();
-        let (used, text) = chosen(with(&kept.to_string())).await;
-        assert_eq!((used.device.backend.as_str(), text), ("gpu", None));
-        assert!(used.kernels.iter().any(|kernel| kernel == "matvec Q4_0 alone"), "{:?}", used.kernels);
-        let predicted = used.device.predicted.unwrap();
-        assert!(predicted.cached && predicted.variants.len() == 2, "{predicted:?}");
-        assert!(predicted.cpu_token_ms.unwrap() > 1e5 * predicted.gpu_token_ms, "{predicted:?}");
-
-        let key = kept.as_object().unwrap().keys().next().unwrap().clone();
-        let changed = |field: &str, value: Value| {
-            let mut verdict = absurd.clone();
-            verdict[field] = value;
-            json!({key.clone(): verdict}).to_string()
-        };
-        let unfit = [
-            "[".repeat(100_000),
-            "[]".to_owned(),
-            json!({key.clone(): 7}).to_string(),
-            json!({"another adapter": absurd.clone()}).to_string(),
-            changed("day", json!(day - 31)),
-            changed("day", json!(day + 2)),
-            changed("cpu_ms_per_gb", Value::Null),
-            changed("rates", json!([])),
-            changed("rates", json!([{"variant": "fastest", "ms_per_gb": 1.0}])),
-            changed("rates", json!([{"variant": "alone", "ms_per_gb": -1.0}])),
-        ];
-        for text in unfit {
-            let (info, keep) = chosen(with(&text)).await;
-            assert!(!info.device.predicted.unwrap().cached && keep.is_some(), "{text:.80}");
-        }
-
-        // Who asks for both gets them, and nothing is measured.
-        let (device, variant) = (DeviceChoice::Gpu, Some(Variant::Wide));
-        let (forced, text) = chosen(LoadOptions { device, variant, ..with(&kept.to_string()) }).await;
-        assert!(forced.kernels.iter().any(|kernel| kernel == "matvec Q4_0 wide"), "{:?}", forced.kernels);
-        assert_eq!((forced.device.predicted.is_none(), text), (true, None));
     });
 }
 

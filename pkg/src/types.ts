@@ -97,6 +97,8 @@ export interface DeviceInfo {
     gpu_token_ms: number;
     /** With `device: "auto"` alone. */
     cpu_token_ms?: number;
+    /** Of a prompt, where a token is quicker on the CPU but a prompt may not be: each of its tokens, and the state's way. */
+    prompt?: { gpu_token_ms: number; cpu_token_ms: number; hand_over_ms: number };
     /** By each way to compute products of one row that was tried, in that order. */
     variants: { variant: Variant; token_ms: number }[];
     /** Whether an earlier load measured it: what it measures is kept for 30 days. */

@@ -154,6 +154,7 @@ pub(super) struct Planned<'a> {
     pub(super) shape: Shape,
     pub(super) context_length: u32,
     pub(super) variant: Variant,
+    pub(super) tile: Tile,
     pub(super) cpu_variant: CpuVariant,
     pub(super) plans: Vec<Plan>,
     pub(super) tail: Tail,
@@ -188,10 +189,10 @@ impl<'a> Planned<'a> {
             resources.check_complete(&checkpoint.name)?;
         }
         stack(&mut plans, &mut resources);
-        let variant = options.variant.unwrap_or_default();
+        let (variant, tile) = (options.variant.unwrap_or_default(), options.tile.unwrap_or_default());
         for plan in &mut plans {
             plan.vary(variant);
-            plan.tile(options.tile.unwrap_or_default());
+            plan.tile(tile);
         }
         let mut tail = Tail::new(&mut resources, shape.vocabulary_size);
         if !options.unfused {
@@ -208,6 +209,7 @@ impl<'a> Planned<'a> {
             shape,
             context_length,
             variant,
+            tile,
             cpu_variant: cpu_variant(options)?,
             plans,
             tail,

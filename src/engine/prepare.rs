@@ -18,6 +18,7 @@ pub struct Prepared {
     pub(super) fallback_reason: Option<String>,
     pub(super) verdicts: Option<String>,
     variant: Variant,
+    is_shared: bool,
 }
 
 /// Does what a load with these options does first; [`super::Engine::load_prepared`] goes on. Of the files
@@ -59,8 +60,10 @@ impl Prepared {
             fallback_reason: no_gpu.or(choice.slower),
             verdicts: choice.verdicts,
             variant: choice.variant,
+            is_shared: choice.is_shared,
         };
-        let planned = match prepared.variant == planned.variant {
+        let is_as_planned = (prepared.variant, prepared.is_shared) == (planned.variant, planned.is_shared);
+        let planned = match is_as_planned {
             true => planned,
             false => prepared.plan(checkpoint, options)?,
         };
@@ -74,7 +77,8 @@ impl Prepared {
 
     /// Plans a checkpoint for what was chosen.
     pub(super) fn plan<'a>(&self, checkpoint: &'a Checkpoint, options: &LoadOptions) -> Result<Planned<'a>> {
-        let options = LoadOptions { variant: Some(self.variant), ..options.clone() };
+        let device = if self.is_shared { DeviceChoice::Shared } else { options.device };
+        let options = LoadOptions { variant: Some(self.variant), device, ..options.clone() };
         plan(checkpoint, &options, self.gpu.as_deref())
     }
 }

@@ -2,17 +2,24 @@
 //! with the weights for itself. The state goes to whom the work goes.
 
 use std::ops::Range;
+use std::rc::Rc;
+
+use web_time::Instant;
 
 use super::executor::Runner;
 use super::load::CHUNK_PLAN;
+use super::milliseconds;
 use crate::cpu::CpuExecutor;
 use crate::error::Result;
-use crate::gpu::GpuExecutor;
+use crate::gpu::{Gpu, GpuExecutor};
 use crate::kernels::Buffer;
-use crate::plan::{Resources, StateKind};
+use crate::plan::{Resources, StateKind, TensorShapes, assign_slots};
 
 /// Words of the state that come from the GPU at a time.
 pub(super) const HAND_OVER_WORDS: u64 = 1 << 20;
+
+/// How often it is measured how long that takes; the quickest counts.
+const RUNS: usize = 3;
 
 /// A state buffer: its index, kind and length in words.
 type StateBuffer = (usize, StateKind, u64);
@@ -31,9 +38,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// Both, for the same resources.
     pub(super) fn new(gpu: GpuExecutor, cpu: CpuExecutor, resources: &Resources<'_>) -> Self {
-        let words = |index: usize| resources.shared()[index].words;
-        let state = resources.state_buffers().map(|(index, kind)| (index, kind, words(index))).collect();
-        Self { gpu, cpu, state, on_gpu: false, common: 0 }
+        Self { gpu, cpu, state: state(resources), on_gpu: false, common: 0 }
     }
 
     /// Who runs a plan.
@@ -90,6 +95,32 @@ impl Shared {
             false => Ok(self.cpu.read(buffer).to_vec()),
         }
     }
+}
+
+fn state(resources: &Resources<'_>) -> Vec<StateBuffer> {
+    let words = |index: usize| resources.shared()[index].words;
+    resources.state_buffers().map(|(index, kind)| (index, kind, words(index))).collect()
+}
+
+/// Bytes of the state of so many positions.
+pub(super) fn state_bytes(resources: &Resources<'_>, positions: u32) -> u64 {
+    parts(&state(resources), 0..positions).into_iter().map(|(_, words)| (words.end - words.start) * 4).sum()
+}
+
+/// Milliseconds that a GB of state takes to the CPU.
+pub(super) async fn state_ms_per_gb(gpu: &Rc<Gpu>, shapes: &dyn TensorShapes) -> Result<f64> {
+    let mut resources = Resources::new(shapes, u64::MAX);
+    resources.recurrent_state("sample", HAND_OVER_WORDS);
+    let allocated = gpu.allocated_bytes();
+    let executor = GpuExecutor::new(gpu.clone(), &resources, assign_slots(&[]), HAND_OVER_WORDS).await?;
+    let mut best_ms = f64::INFINITY;
+    for _ in 0..RUNS {
+        let started = Instant::now();
+        executor.read_parts(&[(0, 0..HAND_OVER_WORDS)]).await?;
+        best_ms = best_ms.min(milliseconds(started));
+    }
+    gpu.freed(gpu.allocated_bytes() - allocated);
+    Ok(best_ms / (HAND_OVER_WORDS * 4) as f64 * 1e9)
 }
 
 /// The words of the state that hold these positions, and what holds the past in one: both executors have
