@@ -27,10 +27,13 @@ export async function tablm(...parameters) {
   return JSON.parse(await run(nativeBinary, [...parameters, "--context", CONTEXT_LENGTH, "--json"]));
 }
 
-/** Makes a model's file, or with options a part of it; answers its path. */
-export async function made(name, ...options) {
-  return (await run(PYTHON, ["tests/data/make_full_size.py", name, ...options])).trim();
+/** What a script that makes a model's file prints: its path. */
+export async function python(script, ...options) {
+  return (await run(PYTHON, [script, ...options])).trim();
 }
+
+/** Makes a model's file, or with options a part of it; answers its path. */
+export const made = (name, ...options) => python("tests/data/make_full_size.py", name, ...options);
 
 /** The path of a model's header. */
 export const header = (name) => made(name, "--header");
@@ -114,7 +117,7 @@ async function webGpu(name, harness, url, put) {
   put(`${name}.web.prefill`, each(({ timings }) => timings.prefill_tokens_per_s), "tokens/s");
   put(`${name}.web.decode`, each(({ timings }) => timings.decode_tokens_per_s), "tokens/s");
   put("load_gb_per_s", each(({ gbPerS }) => gbPerS), "GB/s");
-  put("step.encode_us", each(({ step }) => step.encode_us), "µs");
+  put(`${name}.web.encode_us`, each(({ step }) => step.encode_us), "µs");
 }
 
 async function webCpu(name, harness, url, put) {
@@ -142,11 +145,11 @@ async function web(name, file, put) {
 
 const figures = ["memory.gpu_bytes", "memory.overhead_ratio", "memory.estimate_error", "load_ms", "prefill", "decode",
   "cpu.weight_bytes", "cpu.decode", "cpu.read_gb_per_s", "cpu.bandwidth_share"];
-const webFigures = ["wasm_heap_bytes", "web.gpu_bytes", "web.estimate_error", "web.store_ms", "web.load_ms", "web.prefill", "web.decode"];
+const webFigures = ["wasm_heap_bytes", "web.gpu_bytes", "web.estimate_error", "web.store_ms", "web.load_ms", "web.prefill", "web.decode", "web.encode_us"];
 const cpuFigures = ["wasm_heap_bytes", "weights_bytes", "state_bytes", "estimate_error", "load_ms", "prefill", "decode"];
 webFigures.push(...cpuFigures.map((figure) => `cpu.${figure}`));
 /** What the model in Chromium is measured for besides itself. */
-const WEB_KEYS = ["load_gb_per_s", "step.encode_us"];
+const WEB_KEYS = ["load_gb_per_s"];
 
 /** A part of the benchmark: its figures, about how long it takes, and how it is measured. */
 export function fullSize(name, minutes, inBrowser) {

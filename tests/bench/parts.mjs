@@ -3,6 +3,7 @@
 // stands for all that begin so; `value` is a number, or those of several runs.
 
 import { compiler } from "./compiler.mjs";
+import { encoding } from "./encoding.mjs";
 import { firstToken } from "./first_token.mjs";
 import { fullSize } from "./full_size.mjs";
 import { decodeDecay, prefillVsDecode, ssdVsScan } from "./native_ratios.mjs";
@@ -18,6 +19,7 @@ export const parts = [
   ssdVsScan,
   decodeDecay,
   firstToken,
+  encoding,
   fullSize("nemotron4b", 16, true),
   fullSize("minitron_width", 3, false),
   quantise,
