@@ -109,15 +109,6 @@ impl Executor {
         }
     }
 
-    /// Waits until the GPU is done with all that was written before the last call.
-    pub(crate) async fn keep_up(&mut self) -> Result<()> {
-        match self {
-            Executor::Gpu(gpu) => gpu.keep_up().await,
-            Executor::Cpu(_) => Ok(()),
-            Executor::Shared(shared) => shared.gpu.keep_up().await,
-        }
-    }
-
     /// Waits until uploads have left host memory.
     pub(crate) async fn flush(&self) -> Result<()> {
         match self.gpu() {

@@ -19,8 +19,8 @@ use crate::weights::quantise::{Loss, Target};
 use crate::weights::source::LocalFuture;
 use crate::weights::{Checkpoint, Tensor};
 
-/// The GPU is at most twice so many bytes of an upload behind.
-const BEHIND_BYTES: usize = 32 << 20;
+/// Uploads in flight before we wait for the GPU.
+const IN_FLIGHT_BYTES: usize = 32 << 20;
 /// Positions of the rotary table that are computed at a time.
 const TABLE_POSITIONS: u32 = 4096;
 /// The binding size that every WebGPU adapter offers.
@@ -307,8 +307,8 @@ impl<'a> Planned<'a> {
                     row += piece.rows;
                     report.loaded_bytes += piece.stored_bytes;
                     in_flight += piece.stored_bytes as usize;
-                    if in_flight >= BEHIND_BYTES {
-                        executor.keep_up().await?;
+                    if in_flight >= IN_FLIGHT_BYTES {
+                        executor.flush().await?;
                         in_flight = 0;
                         progress(report.clone());
                     }

@@ -43,8 +43,8 @@ pub struct GpuExecutor {
     ring: VecDeque<wgpu::Buffer>,
     /// Tokens on their way to the host.
     picks: VecDeque<Mapping>,
-    /// The end of what [`Self::keep_up`] saw last.
-    behind: Option<Fence>,
+    /// The end of the last chunk that nothing was read of.
+    chunk: Option<Fence>,
     /// Of the last step.
     pub counters: StepCounters,
     /// Steps of one token since picks were last forgotten, and the microseconds to encode them.
@@ -95,7 +95,7 @@ impl GpuExecutor {
             upload: Upload::default(),
             ring: (0..MAX_PICKS).map(|_| gpu.buffer("token", size_of::<Picked>() as u64, mappable)).collect(),
             picks: VecDeque::new(),
-            behind: None,
+            chunk: None,
             counters: StepCounters::default(),
             encoded: (0, 0.0),
             gpu,
@@ -225,11 +225,11 @@ impl GpuExecutor {
         self.gpu.count(|counters| counters.dispatches += dispatches);
     }
 
-    /// Waits until the GPU is done with all that was submitted before the last call: it has always something
-    /// to do, and never more than what came since.
+    /// Waits until the GPU is done with all chunks but the last one submitted, so that an abort
+    /// never waits for more than that.
     pub async fn keep_up(&mut self) -> Result<()> {
         let fence = self.gpu.fence();
-        match self.behind.replace(fence) {
+        match self.chunk.replace(fence) {
             Some(before) => self.gpu.reach(before).await,
             None => Ok(()),
         }
