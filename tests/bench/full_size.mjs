@@ -122,13 +122,13 @@ async function webGpu(name, harness, url, put) {
 
 async function webCpu(name, harness, url, put) {
   const { first, each } = await answers(harness, WEB_LOADS, { url, device: "cpu" });
-  put(`${name}.cpu.wasm_heap_bytes`, first.memory.wasm_heap_bytes, "bytes");
-  put(`${name}.cpu.weights_bytes`, first.memory.weights_bytes, "bytes");
-  put(`${name}.cpu.state_bytes`, first.memory.state_bytes, "bytes");
-  put(`${name}.cpu.estimate_error`, errorOf(first.promised, first.memory, "peak_cpu_bytes"), "ratio");
-  put(`${name}.cpu.load_ms`, each(({ loadMs }) => loadMs), "ms");
-  put(`${name}.cpu.prefill`, each(({ timings }) => timings.prefill_tokens_per_s), "tokens/s");
-  put(`${name}.cpu.decode`, each(({ timings }) => timings.decode_tokens_per_s), "tokens/s");
+  put(`${name}.web.cpu.wasm_heap_bytes`, first.memory.wasm_heap_bytes, "bytes");
+  put(`${name}.web.cpu.weights_bytes`, first.memory.weights_bytes, "bytes");
+  put(`${name}.web.cpu.state_bytes`, first.memory.state_bytes, "bytes");
+  put(`${name}.web.cpu.estimate_error`, errorOf(first.promised, first.memory, "peak_cpu_bytes"), "ratio");
+  put(`${name}.web.cpu.load_ms`, each(({ loadMs }) => loadMs), "ms");
+  put(`${name}.web.cpu.prefill`, each(({ timings }) => timings.prefill_tokens_per_s), "tokens/s");
+  put(`${name}.web.cpu.decode`, each(({ timings }) => timings.decode_tokens_per_s), "tokens/s");
 }
 
 /** The package in Chromium, from the origin's storage: on the GPU, then on the CPU, in the wasm heap. */
@@ -147,7 +147,7 @@ const figures = ["memory.gpu_bytes", "memory.overhead_ratio", "memory.estimate_e
   "cpu.weight_bytes", "cpu.decode", "cpu.read_gb_per_s", "cpu.bandwidth_share"];
 const webFigures = ["wasm_heap_bytes", "web.gpu_bytes", "web.estimate_error", "web.store_ms", "web.load_ms", "web.prefill", "web.decode", "web.encode_us"];
 const cpuFigures = ["wasm_heap_bytes", "weights_bytes", "state_bytes", "estimate_error", "load_ms", "prefill", "decode"];
-webFigures.push(...cpuFigures.map((figure) => `cpu.${figure}`));
+webFigures.push(...cpuFigures.map((figure) => `web.cpu.${figure}`));
 /** What the model in Chromium is measured for besides itself. */
 const WEB_KEYS = ["load_gb_per_s"];
 
