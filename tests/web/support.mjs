@@ -145,13 +145,13 @@ export function native(...parameters) {
 }
 
 /** What the native engine answers to messages, greedily. */
-export function nativeAnswer(messages, maxTokens) {
+export function nativeAnswer(messages, maxTokens, model = modelPath, backend = "auto") {
   const folder = mkdtempSync(join(tmpdir(), "tablm-messages-"));
   try {
     const file = join(folder, "messages.json");
     writeFileSync(file, JSON.stringify(messages));
     const budget = ["--temperature", "0", "--max-tokens", String(maxTokens)];
-    return native("generate", "--model", modelPath, "--messages", file, ...budget);
+    return native("generate", "--model", model, "--backend", backend, "--messages", file, ...budget);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
