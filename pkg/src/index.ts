@@ -34,7 +34,7 @@ const NAMES = {
   quantise: ["T4", "Q8_0"],
   kvFormat: ["f32", "f16", "q8"],
   variant: ["together", "wide", "subgroups", "half", "packed", "alone", "quads", "pairs"],
-  tile: ["staged", "registers", "quads"],
+  tile: ["staged", "registers", "quads", "eights"],
   cpuVariant: ["exact", "portable", "simd128", "relaxed"],
 } as const satisfies { [Name in keyof EngineOptions]?: readonly EngineOptions[Name][] };
 

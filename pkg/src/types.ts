@@ -13,7 +13,7 @@ export type QuantiseFormat = "T4" | "Q8_0";
 export type KvFormat = "f32" | "f16" | "q8";
 
 /** How a product of many rows is shared out among workgroups and lanes. */
-export type Tile = "staged" | "registers" | "quads";
+export type Tile = "staged" | "registers" | "quads" | "eights";
 
 /** How lanes work together on a product of one row. */
 export type Variant = "together" | "wide" | "subgroups" | "half" | "packed" | "alone" | "quads" | "pairs";

@@ -1,11 +1,25 @@
 // For processors that act as a GPU: loads are what costs there, and nothing passes through workgroup
-// memory, which is dearer still. A lane computes 8 rows × 2 quads of outputs, a unit of 32 k at a
-// time: it loads the unit of its rows, which are those of the whole workgroup, then unpacks the unit
-// of one output after the other.
+// memory, which is dearer still. A workgroup computes 32 rows × 64 outputs, a lane all rows of two
+// quads: it unpacks a unit of its outputs, then takes its turns with four rows at a time. Each turn
+// takes the sums in front and puts them behind all others, as registers have no index: the code is
+// that of four rows, which a processor's caches hold.
 // How inputs are loaded is as in matvec.wgsl: input_place, load_unit.
 #import inputs
 
 const TILE_LANES = 8;
+const FOURS = 8u;
+
+// Four rows of each output of two quads.
+struct Sums {
+    a0: vec4<f32>,
+    a1: vec4<f32>,
+    a2: vec4<f32>,
+    a3: vec4<f32>,
+    b0: vec4<f32>,
+    b1: vec4<f32>,
+    b2: vec4<f32>,
+    b3: vec4<f32>,
+}
 
 // A unit of four rows.
 struct Rows4 {
@@ -29,61 +43,84 @@ fn products(w: Weights32, v: Rows4) -> vec4<f32> {
     return vec4<f32>(dot_weights(w, v.r0), dot_weights(w, v.r1), dot_weights(w, v.r2), dot_weights(w, v.r3));
 }
 
+fn plus(s: Sums, t: Sums) -> Sums {
+    return Sums(
+        s.a0 + t.a0, s.a1 + t.a1, s.a2 + t.a2, s.a3 + t.a3,
+        s.b0 + t.b0, s.b1 + t.b1, s.b2 + t.b2, s.b3 + t.b3,
+    );
+}
+
+// Into how many fours of rows the turns are divided: as many as hold these rows, and a power of two.
+fn fours_of(rows: u32) -> u32 {
+    return select(select(select(1u, 2u, rows > 4u), 4u, rows > 8u), FOURS, rows > 16u);
+}
+
 fn compute_tile(group: vec2<u32>, lane: u32) {
-    let row = group.y * 8u;
-    let quad = (group.x * 8u + lane) * 2u;
+    let first_row = group.x * 4u * FOURS;
+    let fours = fours_of(step.rows - first_row);
+    let quad = (group.y * 8u + lane) * 2u;
     let a = vec4<u32>(ABOVE) + weight_rows(quad);
     let b = vec4<u32>(ABOVE) + weight_rows(quad + 1u);
     let place = input_place(lane);
-    // Of each output, the sums of rows 0 to 3 and of rows 4 to 7.
-    var low_a0 = vec4<f32>();
-    var low_a1 = vec4<f32>();
-    var low_a2 = vec4<f32>();
-    var low_a3 = vec4<f32>();
-    var low_b0 = vec4<f32>();
-    var low_b1 = vec4<f32>();
-    var low_b2 = vec4<f32>();
-    var low_b3 = vec4<f32>();
-    var high_a0 = vec4<f32>();
-    var high_a1 = vec4<f32>();
-    var high_a2 = vec4<f32>();
-    var high_a3 = vec4<f32>();
-    var high_b0 = vec4<f32>();
-    var high_b1 = vec4<f32>();
-    var high_b2 = vec4<f32>();
-    var high_b3 = vec4<f32>();
+    var s0 = Sums();
+    var s1 = Sums();
+    var s2 = Sums();
+    var s3 = Sums();
+    var s4 = Sums();
+    var s5 = Sums();
+    var s6 = Sums();
+    var s7 = Sums();
     for (var unit = 0u; unit * 32u < COLUMNS; unit++) {
-        let low = rows4(row, unit, place);
-        let high = rows4(row + 4u, unit, place);
         let a0 = weights32(a.x, unit);
-        low_a0 += products(a0, low);
-        high_a0 += products(a0, high);
         let a1 = weights32(a.y, unit);
-        low_a1 += products(a1, low);
-        high_a1 += products(a1, high);
         let a2 = weights32(a.z, unit);
-        low_a2 += products(a2, low);
-        high_a2 += products(a2, high);
         let a3 = weights32(a.w, unit);
-        low_a3 += products(a3, low);
-        high_a3 += products(a3, high);
         let b0 = weights32(b.x, unit);
-        low_b0 += products(b0, low);
-        high_b0 += products(b0, high);
         let b1 = weights32(b.y, unit);
-        low_b1 += products(b1, low);
-        high_b1 += products(b1, high);
         let b2 = weights32(b.z, unit);
-        low_b2 += products(b2, low);
-        high_b2 += products(b2, high);
         let b3 = weights32(b.w, unit);
-        low_b3 += products(b3, low);
-        high_b3 += products(b3, high);
+        for (var four = 0u; four < fours; four++) {
+            let v = rows4(first_row + 4u * four, unit, place);
+            let sums = Sums(
+                s0.a0 + products(a0, v), s0.a1 + products(a1, v), s0.a2 + products(a2, v), s0.a3 + products(a3, v),
+                s0.b0 + products(b0, v), s0.b1 + products(b1, v), s0.b2 + products(b2, v), s0.b3 + products(b3, v),
+            );
+            s0 = s1;
+            s1 = s2;
+            s2 = s3;
+            s3 = s4;
+            s4 = s5;
+            s5 = s6;
+            s6 = s7;
+            s7 = sums;
+        }
     }
-    for (var i = 0u; i < 4u; i++) {
-        finish_quad(row + i, quad, vec4<f32>(low_a0[i], low_a1[i], low_a2[i], low_a3[i]));
-        finish_quad(row + i, quad + 1u, vec4<f32>(low_b0[i], low_b1[i], low_b2[i], low_b3[i]));
-        finish_quad(row + 4u + i, quad, vec4<f32>(high_a0[i], high_a1[i], high_a2[i], high_a3[i]));
-        finish_quad(row + 4u + i, quad + 1u, vec4<f32>(high_b0[i], high_b1[i], high_b2[i], high_b3[i]));
+    // Where there are fewer fours, each has its sums in several places, as far apart as there are fours.
+    if (fours < 8u) {
+        s0 = plus(s0, s4);
+        s1 = plus(s1, s5);
+        s2 = plus(s2, s6);
+        s3 = plus(s3, s7);
+    }
+    if (fours < 4u) {
+        s0 = plus(s0, s2);
+        s1 = plus(s1, s3);
+    }
+    if (fours < 2u) {
+        s0 = plus(s0, s1);
+    }
+    for (var four = 0u; four < fours; four++) {
+        for (var i = 0u; i < 4u; i++) {
+            let row = first_row + 4u * four + i;
+            finish_quad(row, quad, vec4<f32>(s0.a0[i], s0.a1[i], s0.a2[i], s0.a3[i]));
+            finish_quad(row, quad + 1u, vec4<f32>(s0.b0[i], s0.b1[i], s0.b2[i], s0.b3[i]));
+        }
+        s0 = s1;
+        s1 = s2;
+        s2 = s3;
+        s3 = s4;
+        s4 = s5;
+        s5 = s6;
+        s6 = s7;
     }
 }

@@ -61,8 +61,8 @@ fn add_half(before: Sums, quad: u32, row: u32) -> Sums {
 }
 
 fn compute_tile(group: vec2<u32>, lane: u32) {
-    let first_row = group.y * 64u;
-    let first_quad = group.x * 32u;
+    let first_row = group.x * 64u;
+    let first_quad = group.y * 32u;
     // What this lane stages: a place of a quad of outputs, or a quarter of a row's unit and a half.
     let unpacks = lane < 128u;
     let output = ABOVE + weight_rows(first_quad + lane % 32u)[lane / 32u % 4u];

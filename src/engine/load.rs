@@ -96,11 +96,11 @@ impl std::fmt::Debug for CompileAhead {
 impl LoadOptions {
     /// These, with a variant and a tile that the adapter can run: what suits it, unless asked for.
     pub(super) fn on(&self, adapter: &AdapterReport) -> Result<Self> {
-        let has_quads = Variant::Quads.lacks(&adapter.features).is_none();
-        let (variant, tile) = match adapter.kind == "cpu" {
-            false => (Variant::Together, Tile::Staged),
-            true if has_quads => (Variant::Quads, Tile::Quads),
-            true => (Variant::Alone, Tile::Registers),
+        let can = |tile: &Tile| tile.lacks(&adapter.features).is_none();
+        let (variant, tile) = match [Tile::Eights, Tile::Quads].into_iter().find(can) {
+            _ if adapter.kind != "cpu" => (Variant::Together, Tile::Staged),
+            Some(tile) => (Variant::Quads, tile),
+            None => (Variant::Alone, Tile::Registers),
         };
         let (variant, tile) = (self.variant.unwrap_or(variant), self.tile.unwrap_or(tile));
         let missing = [

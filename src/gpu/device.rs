@@ -26,7 +26,8 @@ pub struct AdapterReport {
     pub driver: String,
     /// `discrete`, `integrated`, `cpu`, …
     pub kind: String,
-    /// Optional features it offers, by their WebGPU names.
+    /// Optional features it offers, by their WebGPU names; `subgroups-of-8` where they have that many
+    /// lanes at least.
     pub features: Vec<String>,
     /// The largest buffer, in bytes.
     pub max_buffer_bytes: u64,
@@ -96,6 +97,7 @@ fn report_of(found: &(wgpu::Adapter, wgpu::WgslLanguageFeatures), hints: &Adapte
     // Browsers may hide the name; the vendor or the driver says at least something.
     let driver = format!("{} {}", info.driver, info.driver_info).trim().to_owned();
     let hinted = hints.name.clone().unwrap_or_default();
+    let of_8 = features.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size >= 8;
     let names = [hinted, info.name, info.driver_info, info.driver, info.vendor.to_string()];
     let packed = language.contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct);
     let is_hinted = |name: &str| hints.features.iter().any(|hinted| hinted == name);
@@ -108,6 +110,7 @@ fn report_of(found: &(wgpu::Adapter, wgpu::WgslLanguageFeatures), hints: &Adapte
             .iter()
             .filter(|(name, feature)| features.contains(*feature) || is_hinted(name))
             .map(|(name, _)| *name)
+            .chain(of_8.then_some("subgroups-of-8"))
             .chain(packed.then_some("packed_4x8_integer_dot_product"))
             .map(str::to_owned)
             .collect(),

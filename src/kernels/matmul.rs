@@ -42,7 +42,8 @@ impl KernelRules for Matmul {
 
     fn workgroups(&self, step: Step) -> [u32; 3] {
         let [rows, outputs] = self.tile.size();
-        [self.product.matrix.rows.div_ceil(outputs), self.product.y.rows.count(step.rows).div_ceil(rows), 1]
+        // Rows first: what has been read of the weights is near while it is read for others.
+        [self.product.y.rows.count(step.rows).div_ceil(rows), self.product.matrix.rows.div_ceil(outputs), 1]
     }
 
     fn operations(&self, step: Step) -> u64 {

@@ -372,6 +372,7 @@ pieces! {
     "prologues/plain",
     "prologues/rms",
     "prologues/rms_by_parts",
+    "subgroups/eighths",
     "subgroups/inputs",
     "subgroups/pairs",
     "subgroups/place",

@@ -16,11 +16,13 @@ pub enum Tile {
     Registers,
     /// The same, and four lanes share the loading of inputs; needs subgroups.
     Quads,
+    /// The same, and eight lanes do; needs subgroups of so many.
+    Eights,
 }
 
 impl Tile {
     /// Every tile.
-    pub const ALL: [Tile; 3] = [Tile::Staged, Tile::Registers, Tile::Quads];
+    pub const ALL: [Tile; 4] = [Tile::Staged, Tile::Registers, Tile::Quads, Tile::Eights];
 
     /// Its name, in options and reports.
     pub fn name(self) -> &'static str {
@@ -28,12 +30,17 @@ impl Tile {
             Tile::Staged => "staged",
             Tile::Registers => "registers",
             Tile::Quads => "quads",
+            Tile::Eights => "eights",
         }
     }
 
-    /// The feature it needs, by its WebGPU name, if it is not among these.
+    /// The feature it needs if it is not among these, by the name in an adapter's report.
     pub fn lacks(self, features: &[String]) -> Option<&'static str> {
-        let needed = (self == Tile::Quads).then_some("subgroups")?;
+        let needed = match self {
+            Tile::Staged | Tile::Registers => return None,
+            Tile::Quads => "subgroups",
+            Tile::Eights => "subgroups-of-8",
+        };
         features.iter().all(|feature| feature != needed).then_some(needed)
     }
 
@@ -42,6 +49,7 @@ impl Tile {
             Tile::Staged => vec![("tile", "tiles/staged")],
             Tile::Registers => vec![("tile", "tiles/registers"), ("inputs", "variants/inputs")],
             Tile::Quads => vec![("tile", "tiles/registers"), ("inputs", "subgroups/inputs")],
+            Tile::Eights => vec![("tile", "tiles/registers"), ("inputs", "subgroups/eighths")],
         }
     }
 
@@ -49,7 +57,7 @@ impl Tile {
     pub(super) fn size(self) -> [u32; 2] {
         match self {
             Tile::Staged => [64, 128],
-            Tile::Registers | Tile::Quads => [8, 64],
+            Tile::Registers | Tile::Quads | Tile::Eights => [32, 64],
         }
     }
 }

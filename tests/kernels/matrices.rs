@@ -67,7 +67,7 @@ pub(crate) fn tiles(gpu: &Gpu) -> impl Iterator<Item = Tile> {
 #[test]
 fn matmul() {
     with_gpu(async |gpu| {
-        // Formats are nothing to how inputs are loaded, which is all that the third tile differs in.
+        // Formats are nothing to how inputs are loaded, which is all that tiles in registers differ in.
         for tile in [Tile::Staged, Tile::Registers] {
             for format in Format::ALL {
                 let all = columns(format);

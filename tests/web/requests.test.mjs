@@ -128,7 +128,7 @@ test("refuses formats and variants that there are not", async () => {
     const lanes = call("https://example.com/tiny.gguf", { variant: "fast" });
     await assert.rejects(lanes, { code: "invalid-request", message: /^variant: found fast, expected together, .* or pairs$/ });
     const tile = call("https://example.com/tiny.gguf", { tile: "wide" });
-    await assert.rejects(tile, { code: "invalid-request", message: "tile: found wide, expected staged, registers or quads" });
+    await assert.rejects(tile, { code: "invalid-request", message: "tile: found wide, expected staged, registers, quads or eights" });
     const cpu = call("https://example.com/tiny.gguf", { cpuVariant: "fast" });
     await assert.rejects(cpu, { code: "invalid-request", message: "cpuVariant: found fast, expected exact, portable, simd128 or relaxed" });
   }
