@@ -26,12 +26,24 @@ build_wasm() {
     fi
 }
 
+# The same for workers that share its memory: all of the address space, should it be needed. The standard
+# library is built along, for the published one knows of no threads; stable cargo does that if told to.
+build_wasm_threads() {
+    local name=$1 link
+    shift
+    for link in shared-memory import-memory max-memory=$((1 << 32)) export=__wasm_init_tls export=__tls_{size,align,base}; do
+        set -- "$@" "-Clink-arg=--$link"
+    done
+    RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_abort build_wasm "$name" "$@" -Ctarget-feature=+atomics
+}
+
 # The engine for each kind of browser (pkg/src/builds.ts chooses), and the TypeScript around it.
 build_package() {
     # What an earlier layout left.
     rm -f pkg/dist/wasm/tablm*
     build_wasm simd
     build_wasm relaxed -Ctarget-feature=+relaxed-simd
+    build_wasm_threads threads -Ctarget-feature=+relaxed-simd
     node pkg/build.mjs
 }
 

@@ -45,3 +45,6 @@ wasm_std_present() {
     sysroot=$(rustc --print sysroot) || return 1
     compgen -G "$sysroot/lib/rustlib/wasm32-unknown-unknown/lib/libstd-*.rlib" >/dev/null
 }
+
+# Its sources, of which the build with threads makes its own.
+std_sources_present() { [ -e "$(rustc --print sysroot)/lib/rustlib/src/rust/library/std/Cargo.toml" ]; }

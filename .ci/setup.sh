@@ -19,12 +19,14 @@ setup_rust() {
 
 setup_wasm_std() {
     setup_rust
-    wasm_std_present && return
-    say "standard library for wasm32-unknown-unknown"
-    if have rustup && rustup target add wasm32-unknown-unknown >/dev/null 2>&1 && wasm_std_present; then return; fi
-    say "rustup cannot fetch it; building it from Debian's sources"
+    wasm_std_present && std_sources_present && return
+    say "standard library for wasm32-unknown-unknown, and its sources"
+    if have rustup && { rustup target add wasm32-unknown-unknown && rustup component add rust-src; } >/dev/null 2>&1 &&
+        wasm_std_present && std_sources_present; then return; fi
+    say "rustup cannot fetch them; building it from Debian's sources"
     bash .ci/wasm-std.sh
     wasm_std_present || fail "no standard library for wasm32-unknown-unknown" "rustup target add wasm32-unknown-unknown"
+    std_sources_present || fail "no sources of the standard library" "rustup component add rust-src"
 }
 
 setup_wasm_bindgen() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the standard library for wasm32 where `rustup target add` cannot fetch it:
+# Puts the standard library's sources beside it, and builds it for wasm32, where rustup cannot fetch them:
 # the sources of exactly this compiler come from Debian's package rust-src.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -48,13 +48,13 @@ fetch_sources() {
     fail "no Debian suite has rust-src $VERSION" "$HINT"
 }
 
+link_sources() {
+    mkdir -p "$SYSROOT/lib/rustlib/src/rust"
+    ln -sfn "$(dirname "$(find "$KEEP" -path '*/library/Cargo.lock' | head -n 1)")" "$SYSROOT/lib/rustlib/src/rust/library"
+}
+
 build_std() {
-    local work="$TOOLS/wasm-std-build" library deps
-    library=$(dirname "$(find "$KEEP" -path '*/library/Cargo.lock' | head -n 1)")
-    [ -e "$SYSROOT/lib/rustlib/src/rust/library" ] || {
-        mkdir -p "$SYSROOT/lib/rustlib/src/rust"
-        ln -sfn "$library" "$SYSROOT/lib/rustlib/src/rust/library"
-    }
+    local work="$TOOLS/wasm-std-build" deps
     rm -rf "$work" && mkdir -p "$work/src"
     printf '[package]\nname = "empty_for_std"\nversion = "0.0.0"\nedition = "2024"\n\n[workspace]\n' >"$work/Cargo.toml"
     echo '#![no_std]' >"$work/src/lib.rs"
@@ -70,5 +70,7 @@ build_std() {
 }
 
 compgen -G "$KEEP/usr/src/rustc-*/library/Cargo.lock" >/dev/null || fetch_sources
+std_sources_present || link_sources
+wasm_std_present && exit
 say "building the standard library for $TARGET"
 build_std || fail "the standard library for $TARGET did not build" "$HINT"

@@ -57,6 +57,9 @@ pub struct Device {
     pub adapter: String,
     /// Optional GPU features that the adapter offers.
     pub features: Vec<String>,
+    /// Threads that compute, on the CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
     /// What was chosen by, if there was a choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub predicted: Option<Prediction>,

@@ -6,7 +6,7 @@ import { copyFileSync, cpSync, existsSync, linkSync, mkdirSync, readdirSync, rea
 import { createRequire } from "node:module";
 import { homedir } from "node:os";
 import { join, relative } from "node:path";
-import { metaPolicy } from "./csp.mjs";
+import { isolation, metaPolicy } from "./csp.mjs";
 
 const here = import.meta.dirname;
 const root = join(here, "..");
@@ -85,6 +85,6 @@ await build({
   format: "iife",
   entryPoints: [join(here, "sw.ts")],
   outfile: join(dist, "sw.js"),
-  define: { SHELL: JSON.stringify(shell), BUILDS: JSON.stringify(builds), VERSION: JSON.stringify(version) },
+  define: { SHELL: JSON.stringify(shell), BUILDS: JSON.stringify(builds), VERSION: JSON.stringify(version), ISOLATION: JSON.stringify(isolation) },
 });
 placeModel();

@@ -1,4 +1,5 @@
-// The page's content security policy: its own files, wasm, models of the hub, and nothing else.
+// The page's policies. Its content security policy: its own files, wasm, models of the hub, and nothing else.
+// And the isolation from other origins without which a page may have no threads.
 
 const directives = [
   "default-src 'none'",
@@ -18,3 +19,6 @@ export const metaPolicy = directives.join("; ");
 
 /** For the header, where framing can be forbidden too. */
 export const headerPolicy = [...directives, "frame-ancestors 'none'"].join("; ");
+
+/** For headers alone, of the page and of its workers' scripts. */
+export const isolation = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };

@@ -1,6 +1,6 @@
 /** The models dialog: the catalogue, any other model of the hub, and the visitor's own files. */
 
-import { TabLM, type ModelSource } from "tablm";
+import { TabLM, type DeviceChoice, type ModelSource } from "tablm";
 import { CATALOGUE, type Entry } from "./catalogue.js";
 import { bytes } from "./format.js";
 import { readAddress } from "./settings.js";
@@ -15,7 +15,7 @@ const refusal = element("other-refusal");
 const files = element<HTMLInputElement>("own-files");
 
 /** What a model is loaded with besides its source. */
-export function loadOptions(): { device: "auto" | "webgpu" | "cpu"; contextLength?: number; hubUrl?: string } {
+export function loadOptions(): { device: DeviceChoice; contextLength?: number; hubUrl?: string } {
   const { device, contextLength, hub } = readAddress();
   return { device, ...(contextLength !== null && { contextLength }), ...(hub !== null && { hubUrl: hub }) };
 }

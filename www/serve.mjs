@@ -1,11 +1,11 @@
 // The demo's server: the static site of dist/ on the loopback address, with ranges, types and
-// the content security policy. `node www/serve.mjs --port 8080`.
+// the policies. `node www/serve.mjs --port 8080`.
 
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { headerPolicy } from "./csp.mjs";
+import { headerPolicy, isolation } from "./csp.mjs";
 
 const here = import.meta.dirname;
 const sirv = createRequire(join(here, "..", "pkg", "package.json"))("sirv");
@@ -20,13 +20,15 @@ function setHeaders(response, path) {
 
 /**
  * Serves a folder; answers the server and its address once it listens. `before` may answer a
- * request itself; `policy` is the content security policy, `null` for none.
+ * request itself; `policy` is the content security policy, `null` for none; `isolated` whether
+ * pages are, for threads.
  */
-export function serve({ folder = join(here, "dist"), port = 8080, policy = headerPolicy, before } = {}) {
+export function serve({ folder = join(here, "dist"), port = 8080, policy = headerPolicy, isolated = true, before } = {}) {
   const files = sirv(folder, { etag: true, setHeaders });
   const server = createServer((request, response) => {
     if (before?.(request, response)) return;
     if (policy) response.setHeader("Content-Security-Policy", policy);
+    if (isolated) for (const [name, value] of Object.entries(isolation)) response.setHeader(name, value);
     files(request, response, () => {
       response.writeHead(404, { "Content-Type": "text/plain; charset=utf-8" });
       response.end("not found\n");

@@ -1,12 +1,14 @@
 /**
- * The service worker: keeps the page itself, so that it opens without a network.
+ * The service worker: keeps the page itself, so that it opens without a network, and isolates it, so
+ * that it may have threads: from the second visit on, where the server sends no such headers.
  * The model is not its business; the package keeps that in the origin's storage.
  */
 
-/** The files of the page, those of each of the engine's builds, and a hash of all, put in by the build. */
+/** The files of the page, those of each of the engine's builds, a hash of all, and headers, put in by the build. */
 declare const SHELL: string[];
 declare const BUILDS: Record<string, string[]>;
 declare const VERSION: string;
+declare const ISOLATION: Record<string, string>;
 
 /** What this file needs of a service worker's types, which the DOM library lacks. */
 interface ExtendableEvent extends Event {
@@ -61,7 +63,12 @@ async function activate(): Promise<void> {
 
 async function answer(request: Request, key: string): Promise<Response> {
   const cache = await caches.open(CACHE);
-  return (await cache.match(key)) ?? fetch(request);
+  const response = (await cache.match(key)) ?? (await fetch(request));
+  if (!response.ok) return response;
+  const { body, status, statusText } = response;
+  const headers = new Headers(response.headers);
+  for (const [name, value] of Object.entries(ISOLATION)) headers.set(name, value);
+  return new Response(body, { status, statusText, headers });
 }
 
 scope.addEventListener("install", (event) => event.waitUntil(install()));

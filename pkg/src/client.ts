@@ -2,7 +2,7 @@
 
 import type { WasmUrls } from "./builds.js";
 import { TabLMError, toTabLMError } from "./errors.js";
-import type { Call, EngineDelta, FromWorker, MethodName, Methods, ToWorker } from "./protocol.js";
+import type { AboutCall, Call, EngineDelta, FromWorker, MethodName, Methods, RunningEngine, ToWorker } from "./protocol.js";
 import type { AssetOptions, Progress } from "./types.js";
 
 /** What a call may report before its result. */
@@ -34,20 +34,18 @@ function wasmUrls({ wasmUrl }: AssetOptions): WasmUrls | null {
   return Object.fromEntries(Object.entries(named).map(([build, url]) => [build, new URL(url, document.baseURI).href]));
 }
 
-/** One worker and the calls that wait for it. */
+/** One engine's worker, those of its threads, and the calls that wait for it. */
 export class Client {
   #worker: Worker;
+  #threads: Worker[] = [];
   #pending = new Map<number, PendingCall>();
   #nextCallId = 1;
   #ended: TabLMError | undefined;
 
   constructor(assets: AssetOptions) {
-    this.#worker = startWorker(assets);
-    this.#worker.addEventListener("message", (event: MessageEvent<FromWorker>) => this.#receive(event.data));
-    this.#worker.addEventListener("error", (event) => {
-      event.preventDefault();
-      const text = event.message ? `the worker failed: ${event.message}` : "the worker script could not be loaded";
-      this.end(new TabLMError(event.message ? "internal" : "network", text));
+    this.#worker = this.#start(assets, ({ data }) => {
+      if (data.type === "startThreads") this.#startThreads(data.count, assets, data);
+      else if (data.type !== "lent") this.#receive(data);
     });
     this.#post({ type: "init", wasmUrls: wasmUrls(assets) });
   }
@@ -74,20 +72,49 @@ export class Client {
     return result.finally(() => events.signal?.removeEventListener("abort", abort)) as Promise<Methods[Name]["result"]>;
   }
 
-  /** Ends the worker; every waiting call is rejected with `reason`. */
+  /** Ends the workers; every waiting call is rejected with `reason`. */
   end(reason: TabLMError): void {
     if (this.#ended) return;
     this.#ended = reason;
-    this.#worker.terminate();
+    for (const worker of [this.#worker, ...this.#threads]) worker.terminate();
     for (const pending of this.#pending.values()) pending.reject(reason);
     this.#pending.clear();
+  }
+
+  /** Starts a worker; what goes wrong in it ends all. */
+  #start(assets: AssetOptions, receive: (event: MessageEvent<FromWorker>) => void): Worker {
+    const worker = startWorker(assets);
+    worker.addEventListener("message", receive);
+    worker.addEventListener("error", (event) => {
+      event.preventDefault();
+      const text = event.message ? `the worker failed: ${event.message}` : "the worker script could not be loaded";
+      this.end(new TabLMError(event.message ? "internal" : "network", text));
+    });
+    return worker;
+  }
+
+  /**
+   * Starts workers as threads of the engine. Here, not in its own worker: that one waits for them while it
+   * computes, and would hear of no failure.
+   */
+  #startThreads(count: number, assets: AssetOptions, { module, memory }: RunningEngine): void {
+    let missing = count;
+    const note = (): void => {
+      missing -= 1;
+      if (missing === 0) this.#post({ type: "threadsStarted" });
+    };
+    for (let index = 0; index < count && !this.#ended; index += 1) {
+      const thread = this.#start(assets, note);
+      this.#threads.push(thread);
+      thread.postMessage({ type: "lend", module, memory } satisfies ToWorker);
+    }
   }
 
   #post(message: ToWorker): void {
     if (!this.#ended) this.#worker.postMessage(message);
   }
 
-  #receive(message: FromWorker): void {
+  #receive(message: AboutCall): void {
     const pending = this.#pending.get(message.callId);
     if (!pending) return;
     try {

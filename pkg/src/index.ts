@@ -38,14 +38,23 @@ const NAMES = {
   cpuVariant: ["exact", "portable", "simd128", "relaxed"],
 } as const satisfies { [Name in keyof EngineOptions]?: readonly EngineOptions[Name][] };
 
+/** More threads than processors have that browsers run on. */
+const THREADS_MAX = 64;
+
 /** The options that go to the engine, checked. */
-function engineOptions({ contextLength, chatTemplate, ...named }: EngineOptions): EngineOptions {
+function engineOptions({ contextLength, threads, chatTemplate, ...named }: EngineOptions): EngineOptions {
   const options: EngineOptions = {};
   if (contextLength !== undefined) {
     if (!Number.isSafeInteger(contextLength) || contextLength < 1) {
       throw new TabLMError("invalid-request", `contextLength: found ${contextLength}, expected a positive integer`);
     }
     options.contextLength = contextLength;
+  }
+  if (threads !== undefined) {
+    if (!Number.isSafeInteger(threads) || threads < 1 || threads > THREADS_MAX) {
+      throw new TabLMError("invalid-request", `threads: found ${threads}, expected an integer from 1 to ${THREADS_MAX}`);
+    }
+    options.threads = threads;
   }
   for (const [name, values] of Object.entries(NAMES)) {
     const value: unknown = named[name as keyof typeof NAMES];

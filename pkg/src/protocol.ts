@@ -24,7 +24,7 @@ import type {
   VerifyReport,
 } from "./types.js";
 
-/** What the engine's JSON options hold of the caller's. */
+/** What the worker gets of the caller's options. */
 export interface EngineOptions {
   contextLength?: number;
   device?: DeviceChoice;
@@ -33,6 +33,7 @@ export interface EngineOptions {
   variant?: Variant;
   tile?: Tile;
   cpuVariant?: CpuVariant;
+  threads?: number;
   chatTemplate?: string;
 }
 
@@ -72,15 +73,33 @@ export type Call = {
   [Name in MethodName]: { method: Name; params: Methods[Name]["params"] };
 }[MethodName];
 
+/** What threads of an engine share. */
+export interface RunningEngine {
+  module: WebAssembly.Module;
+  memory: WebAssembly.Memory;
+}
+
 /** Page to worker. */
 export type ToWorker =
   | { type: "init"; wasmUrls: WasmUrls | null }
   | ({ type: "call"; callId: number } & Call)
-  | { type: "abort"; callId: number };
+  | { type: "abort"; callId: number }
+  /** To the engine's worker: all threads are there. */
+  | { type: "threadsStarted" }
+  /** To a worker of its own: be a thread of that engine. */
+  | ({ type: "lend" } & RunningEngine);
 
-/** Worker to page. */
-export type FromWorker =
+/** Worker to page, about a call. */
+export type AboutCall =
   | { type: "result"; callId: number; value: unknown }
   | { type: "error"; callId: number; error: PlainError }
   | { type: "progress"; callId: number; progress: Progress }
   | { type: "token"; callId: number; delta: EngineDelta };
+
+/** Worker to page. */
+export type FromWorker =
+  | AboutCall
+  /** Start so many workers for this engine. */
+  | ({ type: "startThreads"; count: number } & RunningEngine)
+  /** Such a worker is there. */
+  | { type: "lent" };

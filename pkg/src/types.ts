@@ -46,8 +46,8 @@ export interface HubOptions {
   hubUrl?: string | URL;
 }
 
-/** Which of the engine's builds runs: wasm with SIMD, which every browser has, or with relaxed SIMD. */
-export type Build = "simd" | "relaxed";
+/** Which of the engine's builds runs: wasm with SIMD, which every browser has, with relaxed SIMD, or with threads besides. */
+export type Build = "simd" | "relaxed" | "threads";
 
 /** Where the worker and the wasm are, if not beside the package. */
 export interface AssetOptions {
@@ -73,6 +73,8 @@ export interface LoadOptions extends AssetOptions, HubOptions {
   tile?: Tile;
   /** How the CPU computes, instead of the quickest way that it has. */
   cpuVariant?: CpuVariant;
+  /** Threads for the CPU, 64 at most, instead of what suits the processor. Without cross-origin isolation there is one. */
+  threads?: number;
   /** A Jinja template instead of the model's own, or for a model that has none. */
   chatTemplate?: string;
 }
@@ -92,6 +94,8 @@ export interface DeviceInfo {
   backend: string;
   adapter: string;
   features: string[];
+  /** Threads that compute, on the CPU. */
+  threads?: number;
   /** What was chosen by, if there was a choice: what a token is predicted to take. */
   predicted?: {
     gpu_token_ms: number;

@@ -1,13 +1,13 @@
 /** The worker: owns the wasm engine of one model and the model store; answers calls from the page. */
 
 import { adapterHints } from "./adapter.js";
-import { startEngine, type WasmUrls } from "./builds.js";
+import { joinEngine, startEngine, type StartedEngine, type WasmUrls } from "./builds.js";
 import { TabLMError, throwIfAborted, toPlainError, toTabLMError } from "./errors.js";
 import { Meter } from "./meter.js";
 import { deleteModel, listModels, openModel, peekModel, verifyModel, type OpenedModel } from "./model_store.js";
 import { modelsFolder, storageEstimate } from "./opfs.js";
 import { compileAhead, compileAtMost, forgetPipelines, noteDevices } from "./pipelines.js";
-import type { Call, EngineDelta, EngineOptions, FromWorker, GenerationEnd, ToWorker } from "./protocol.js";
+import type { Call, EngineDelta, EngineOptions, FromWorker, GenerationEnd, RunningEngine, ToWorker } from "./protocol.js";
 import type { EngineRequest } from "./request.js";
 import type { SourceDescription } from "./source.js";
 import type { Capabilities, Estimate, ModelInfo, Profile, Progress, ProgressPhase } from "./types.js";
@@ -17,6 +17,7 @@ import type { Engine, Host, Prepared, SourceFile } from "./wasm/simd/tablm.js";
 /** What this file needs of a dedicated worker's global scope. */
 interface WorkerScope {
   postMessage(message: FromWorker): void;
+  close(): void;
   addEventListener(type: "message", listener: (event: MessageEvent<ToWorker>) => void): void;
 }
 
@@ -37,22 +38,27 @@ noteDevices();
 /** Processors, two of which an upload keeps busy: the engine's, and that of the browser's GPU process. */
 const processors = navigator.hardwareConcurrency || 2;
 
-/** What the engine has us do. */
-const host: Host = { compileAhead, threads: 1, startThreads: () => Promise.resolve() };
-
 const scope = globalThis as unknown as WorkerScope;
 const running = new Map<number, AbortController>();
 
 let wasmUrls: WasmUrls | null = null;
-let wasmModule: ReturnType<typeof startEngine> | undefined;
+let wasmModule: Promise<StartedEngine> | undefined;
+/** Threads that the CPU may have. */
+let threads = defaultThreads();
+let noteThreadsStarted = (): void => undefined;
 let engine: Engine | undefined;
 let modelName = "";
 /** Set once the wasm trapped: its memory cannot be trusted any more. */
 let trapped: string | undefined;
 
+/** Two processors are often one core; a few are needed by others, and a phone's are not all alike. */
+function defaultThreads(): number {
+  return processors <= 4 ? processors : Math.min(8, Math.max(4, processors / 2));
+}
+
 /** Fetches and starts the wasm, once. */
-function wasm(): ReturnType<typeof startEngine> {
-  wasmModule ??= startEngine(wasmUrls).catch((error: unknown) => {
+function wasm(): Promise<StartedEngine> {
+  wasmModule ??= startEngine(wasmUrls, threads > 1).catch((error: unknown) => {
     wasmModule = undefined;
     throw new TabLMError("network", `the wasm module could not be loaded: ${(error as Error).message}`, { cause: error });
   });
@@ -89,8 +95,27 @@ async function currentInfo(): Promise<ModelInfo> {
   return { ...info, name: modelName, build, memory: { ...info.memory, wasm_heap_bytes: memory.buffer.byteLength } };
 }
 
+/** What the engine has others do. */
+async function host(): Promise<Host> {
+  const { build } = await wasm();
+  const startThreads = (module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<void> =>
+    new Promise((resolve) => {
+      noteThreadsStarted = resolve;
+      scope.postMessage({ type: "startThreads", count: threads - 1, module, memory });
+    });
+  return { compileAhead, threads: build === "threads" ? threads : 1, startThreads };
+}
+
+/** Makes this worker a thread of another's engine, for as long as that needs it. */
+async function lend({ module, memory }: RunningEngine): Promise<void> {
+  const { lendThread } = await joinEngine(module, memory);
+  scope.postMessage({ type: "lent" });
+  lendThread();
+  scope.close();
+}
+
 /** The engine's options as JSON: the caller's, and what only a browser can tell. */
-async function optionsJson(options: EngineOptions): Promise<string> {
+async function optionsJson({ threads, ...options }: EngineOptions): Promise<string> {
   if (options.device === "cpu") return JSON.stringify(options);
   const { build } = await wasm();
   const [adapter, verdicts] = await Promise.all([adapterHints(build), readVerdicts()]);
@@ -110,7 +135,8 @@ class Preparation {
     compileAtMost(Math.max(1, processors - 1));
     this.#prepared = (async () => {
       const [{ boundary }, options] = await Promise.all([wasm(), this.options]);
-      return guarded(() => boundary.Prepared.of(files, options, host));
+      const others = await host();
+      return guarded(() => boundary.Prepared.of(files, options, others));
     })().catch(() => undefined);
   }
 
@@ -124,6 +150,8 @@ class Preparation {
 
 async function load(source: SourceDescription, options: EngineOptions, signal: AbortSignal, meter: Meter): Promise<ModelInfo> {
   if (engine) throw new TabLMError("internal", "this worker already holds a model");
+  // The GPU has no use for them.
+  threads = options.threads ?? (options.device === "webgpu" ? 1 : threads);
   const json = optionsJson(options);
   const preparation = new Preparation(json);
   try {
@@ -162,7 +190,8 @@ async function loadOpened(
     };
     const prepared = await preparation.take();
     compileAtMost(Math.max(0, processors - 2));
-    engine = await guarded(() => boundary.Engine.load(files, options, onProgress, host, prepared));
+    const others = await host();
+    engine = await guarded(() => boundary.Engine.load(files, options, onProgress, others, prepared));
     const verdicts = engine.verdicts();
     if (verdicts !== undefined) await keepVerdicts(verdicts);
     throwIfAborted(signal);
@@ -268,5 +297,8 @@ async function run(call: Call, callId: number): Promise<void> {
 scope.addEventListener("message", ({ data }) => {
   if (data.type === "init") wasmUrls = data.wasmUrls;
   else if (data.type === "abort") running.get(data.callId)?.abort();
+  else if (data.type === "threadsStarted") noteThreadsStarted();
+  // As an error of this worker's, not of a promise, the page hears of it.
+  else if (data.type === "lend") lend(data).catch(reportError);
   else void run(data, data.callId);
 });

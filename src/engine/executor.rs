@@ -161,16 +161,15 @@ impl Executor {
             backend: "gpu".to_owned(),
             adapter: format!("{} ({})", gpu.gpu.report.name, gpu.gpu.report.interface),
             features: gpu.gpu.report.features.clone(),
+            threads: None,
             predicted: None,
         };
         let of_cpu = |cpu: &CpuExecutor| {
-            let threads = match cpu.thread_count() {
-                1 => String::new(),
-                count => format!(", {count} threads"),
-            };
+            let count = cpu.thread_count();
+            let threads = if count == 1 { String::new() } else { format!(", {count} threads") };
             let adapter = format!("CPU ({}{threads})", std::env::consts::ARCH);
             let features = vec![cpu.variant().name().to_owned()];
-            Device { backend: "cpu".to_owned(), adapter, features, predicted: None }
+            Device { backend: "cpu".to_owned(), adapter, features, threads: Some(count), predicted: None }
         };
         match self {
             Executor::Gpu(gpu) => of_gpu(gpu),
@@ -179,7 +178,7 @@ impl Executor {
                 let (gpu, cpu) = (of_gpu(&shared.gpu), of_cpu(&shared.cpu));
                 let adapter = format!("{} for prompts, {}", gpu.adapter, cpu.adapter);
                 let features = [gpu.features, cpu.features].concat();
-                Device { backend: "shared".to_owned(), adapter, features, predicted: None }
+                Device { backend: "shared".to_owned(), adapter, features, ..cpu }
             }
         }
     }

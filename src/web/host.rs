@@ -25,9 +25,10 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     fn threads(this: &Host) -> usize;
 
-    /// Has all threads but this one lent; the promise is kept once they are on their way.
+    /// Has all threads but this one started, with our module and memory; the promise is kept once they
+    /// are there.
     #[wasm_bindgen(method, catch, js_name = startThreads)]
-    fn start_threads(this: &Host) -> Result<Promise, JsValue>;
+    fn start_threads(this: &Host, module: JsValue, memory: JsValue) -> Result<Promise, JsValue>;
 }
 
 thread_local! {
@@ -65,7 +66,7 @@ async fn start(host: Host) -> Threads {
     let threads = Threads::lent(host.threads()).unwrap_or_default();
     if threads.count() > 1 {
         POOL.set(Some(threads.clone()));
-        if let Ok(promise) = host.start_threads() {
+        if let Ok(promise) = host.start_threads(wasm_bindgen::module(), wasm_bindgen::memory()) {
             // Threads that do not come leave their work to the others.
             let _ = JsFuture::from(promise).await;
         }

@@ -15,6 +15,7 @@ export const ratios = [
   { key: "cpu_wasm.vs_wllama", ours: "web_cpu", theirs: "wllama_cpu" },
   { key: "cpu_wasm.vs_ort_wasm", ours: "web_cpu", theirs: "ort_wasm" },
   { key: "cpu_native.two_threads", ours: "native_cpu2", theirs: "native_cpu" },
+  { key: "cpu_wasm.two_threads", ours: "web_cpu2", theirs: "web_cpu" },
 ];
 
 export const MEASURES = ["prefill", "decode"];

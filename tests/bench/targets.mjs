@@ -30,6 +30,7 @@ export const targets = {
   "cpu_wasm.vs_ort_wasm.prefill": atLeast(1.6),
   "cpu_native.two_threads.prefill": atLeast(1.7),
   "nemotron4b.cpu.bandwidth_share": atLeast(0.6),
+  "cpu_wasm.two_threads.prefill": atLeast(1.7),
   prefill_vs_decode: atLeast(4),
   ssd_vs_scan: atLeast(1.5),
   decode_decay: atLeast(0.95),

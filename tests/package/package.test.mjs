@@ -10,7 +10,7 @@ import { after, before, test } from "node:test";
 import { modelName, modelPath, openBrowser, openPage, openServer, allowNoGpu, root } from "../web/support.mjs";
 
 const TSC = join(root, "pkg", "node_modules", ".bin", "tsc");
-const BUILDS = ["simd", "relaxed"];
+const BUILDS = ["simd", "relaxed", "threads"];
 let folder, packed;
 
 function run(command, parameters, cwd = folder) {
@@ -87,6 +87,7 @@ export const load: (it: typeof engine.Engine.load) => typeof ours.Engine.load = 
 export const prepare: (it: typeof engine.Prepared.of) => typeof ours.Prepared.of = (it) => it;
 export const instance: (it: engine.Engine) => Omit<ours.Engine, never> = (it) => it;
 export const capabilities: (it: typeof engine.capabilities) => typeof ours.capabilities = (it) => it;
+export const lend: (it: typeof engine.lendThread) => typeof ours.lendThread = (it) => it;
 export const estimate: (it: typeof engine.estimate) => typeof ours.estimate = (it) => it;
 export const init: (it: typeof engine.default) => typeof ours.default = (it) => it;
 `;

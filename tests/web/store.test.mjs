@@ -245,7 +245,7 @@ describe("the hub", () => {
   before(async () => {
     [storage, hub] = [await openOrigin(store), await openOrigin(answerAsHub)];
     const policy = headerPolicy.replace("https://huggingface.co", `${hub.address} ${storage.address}`);
-    harness = await openHarness({ adapter: false, policy });
+    harness = await openHarness({ adapter: false, policy, isolated: true });
   });
   after(async () => {
     await harness?.close();

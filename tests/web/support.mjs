@@ -7,7 +7,7 @@ import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { homedir, tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { headerPolicy } from "../../www/csp.mjs";
+import { headerPolicy, isolation } from "../../www/csp.mjs";
 import { serve } from "../../www/serve.mjs";
 
 export const root = join(import.meta.dirname, "..", "..");
@@ -211,15 +211,16 @@ export const readJson = (...parts) => JSON.parse(readText(...parts));
 
 /**
  * An empty page of the site, under its policy, with the published package at hand:
- * `run(f, argument)` calls `f(tablm, argument)` in it.
+ * `run(f, argument)` calls `f(tablm, argument)` in it. With `isolated` it may have
+ * threads.
  */
-export async function openHarness({ adapter = !allowNoGpu, routes = {}, policy = headerPolicy, args = [] } = {}) {
+export async function openHarness({ adapter = !allowNoGpu, routes = {}, policy = headerPolicy, isolated = false, args = [] } = {}) {
   const server = await openServer({
     policy,
     before(request, response) {
       const path = new URL(request.url, "http://localhost").pathname;
       if (path === "/blank") {
-        response.writeHead(200, { "Content-Type": "text/html", "Content-Security-Policy": policy });
+        response.writeHead(200, { "Content-Type": "text/html", "Content-Security-Policy": policy, ...(isolated && isolation) });
         response.end(`<!doctype html><title>blank</title><link rel="icon" href="/icon.svg">`);
         return true;
       }

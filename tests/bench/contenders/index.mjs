@@ -19,6 +19,7 @@ export const contenders = [
   { name: "web_gpu", title: "TabLM in Chromium, WebGPU", start: () => web("webgpu") },
   { name: "ort_web", title: "transformers.js in Chromium, WebGPU", start: () => ortWeb("webgpu") },
   { name: "web_cpu", title: "TabLM in Chromium, CPU, 1 thread", start: () => web("cpu") },
+  { name: "web_cpu2", title: "TabLM in Chromium, CPU, 2 threads", start: () => web("cpu", 2) },
   { name: "ort_wasm", title: "transformers.js in Chromium, CPU, 1 thread", start: () => ortWeb("wasm") },
   { name: "wllama_cpu", title: "wllama in Chromium, CPU, 1 thread", start: () => wllama() },
 ];

@@ -7,9 +7,9 @@ import { CONTEXT_LENGTH, modelName } from "../model.mjs";
 const STOP_TOKENS = [0, 2];
 
 /** Runs in the page: loads the model, keeps it there. */
-async function load({ TabLM }, { url, device, contextLength }) {
+async function load({ TabLM }, { url, ...options }) {
   const start = performance.now();
-  window.model = await TabLM.load(url, { device, contextLength });
+  window.model = await TabLM.load(url, options);
   return { info: window.model.info, loadMs: performance.now() - start };
 }
 
@@ -27,20 +27,21 @@ async function answer(_, { words, digit, generateTokens, stopTokens }) {
   return { usage, timings, memory: window.model.info.memory };
 }
 
-/** A session on a device, `webgpu` or `cpu`. */
-export async function web(device) {
-  const harness = await openHarness({ adapter: device === "webgpu" });
+/** A session on a device, `webgpu` or `cpu`, with so many threads on the CPU. */
+export async function web(device, threads = 1) {
+  const harness = await openHarness({ adapter: device === "webgpu", isolated: threads > 1 });
   try {
-    return await session(harness, device);
+    return await session(harness, device, threads);
   } catch (error) {
     await harness.close().catch(() => undefined);
     throw error;
   }
 }
 
-async function session(harness, device) {
-  const { info, loadMs } = await harness.run(load, { url: `/models/${modelName}`, device, contextLength: CONTEXT_LENGTH });
+async function session(harness, device, threads) {
+  const { info, loadMs } = await harness.run(load, { url: `/models/${modelName}`, device, threads, contextLength: CONTEXT_LENGTH });
   if ((info.device.backend === "cpu") !== (device === "cpu")) throw new Error(`asked for ${device}, runs on ${info.device.backend}`);
+  if ((info.device.threads ?? 1) !== threads) throw new Error(`asked for ${threads} threads, has ${info.device.threads}`);
   let count = 0;
   const ask = (words, generateTokens) => harness.run(answer, { words, digit: (count += 1) % 10, generateTokens, stopTokens: STOP_TOKENS });
   // What the template adds to the words.

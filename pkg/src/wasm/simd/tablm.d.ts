@@ -15,8 +15,8 @@ export interface Host {
   compileAhead(json: string): Promise<void>;
   /** How many threads the CPU may have, the engine's own among them: 1 but in the threaded build. */
   threads: number;
-  /** Has the others start and call `lendThread`. */
-  startThreads(): Promise<void>;
+  /** Has the others started, in which our module with our memory calls `lendThread`. */
+  startThreads(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<void>;
 }
 
 /** What a load does before there are weights: an open GPU, and what was chosen. */
@@ -63,8 +63,8 @@ export function estimate(files: SourceFile[], options: string): Promise<string>;
 /** Lends this thread to the engine whose memory it shares, until that needs it no more. */
 export function lendThread(): void;
 
-/** Instantiates the wasm, fetched or at hand; `memory` is for the threaded build alone. */
+/** Instantiates the wasm, fetched or at hand; only the build with threads takes a memory. */
 export default function init(options: {
   module_or_path: string | URL | WebAssembly.Module;
-  memory?: WebAssembly.Memory;
+  memory?: WebAssembly.Memory | undefined;
 }): Promise<{ memory: WebAssembly.Memory }>;
