@@ -60,8 +60,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("pollster", &["src/bin/"]),
     ("num_cpus", &["src/bin/"]),
     ("rayon", &["src/cpu/threads.rs", "src/bin/"]),
-    // Calls of functions for instructions that the processor was asked for.
-    ("unsafe", &["src/cpu/variant.rs"]),
+    // Calls of functions for instructions that the processor was asked for, and one such instruction.
+    ("unsafe", &["src/cpu/dotprod.rs", "src/cpu/variant.rs"]),
     ("target_arch", &["src/lib.rs", "src/bin/", "src/cpu/", "src/gpu/", "src/web/", "src/weights/mod.rs"]),
 ];
 

@@ -12,6 +12,8 @@ use super::portable;
 use super::wasm;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
+#[cfg(target_arch = "aarch64")]
+use super::{dotprod, neon};
 use crate::kernels::{AttentionShape, CacheRows, Function, ScanRow, ScanShape};
 
 /// Calls the function of that name of the variant's file.
@@ -45,6 +47,10 @@ pub enum CpuVariant {
     Avx2,
     /// AVX-512 with its dot products of bytes.
     Avx512,
+    /// NEON.
+    Neon,
+    /// NEON with its dot products of bytes.
+    Dotprod,
     /// wasm's SIMD.
     Simd128,
     /// wasm's relaxed SIMD, with its dot products of bytes.
@@ -53,11 +59,13 @@ pub enum CpuVariant {
 
 impl CpuVariant {
     /// Every one.
-    pub const ALL: [CpuVariant; 6] = [
+    pub const ALL: [CpuVariant; 8] = [
         CpuVariant::Exact,
         CpuVariant::Portable,
         CpuVariant::Avx2,
         CpuVariant::Avx512,
+        CpuVariant::Neon,
+        CpuVariant::Dotprod,
         CpuVariant::Simd128,
         CpuVariant::Relaxed,
     ];
@@ -75,6 +83,8 @@ impl CpuVariant {
             CpuVariant::Portable => "portable",
             CpuVariant::Avx2 => "avx2",
             CpuVariant::Avx512 => "avx512",
+            CpuVariant::Neon => "neon",
+            CpuVariant::Dotprod => "dotprod",
             CpuVariant::Simd128 => "simd128",
             CpuVariant::Relaxed => "relaxed",
         }
@@ -103,6 +113,11 @@ impl CpuVariant {
             }
             #[cfg(not(target_arch = "x86_64"))]
             CpuVariant::Avx2 | CpuVariant::Avx512 => false,
+            CpuVariant::Neon => cfg!(target_arch = "aarch64"),
+            #[cfg(target_arch = "aarch64")]
+            CpuVariant::Dotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
+            #[cfg(not(target_arch = "aarch64"))]
+            CpuVariant::Dotprod => false,
             // A build has the one or the other.
             CpuVariant::Simd128 => cfg!(all(target_arch = "wasm32", not(target_feature = "relaxed-simd"))),
             CpuVariant::Relaxed => cfg!(all(target_arch = "wasm32", target_feature = "relaxed-simd")),
@@ -120,6 +135,15 @@ impl CpuVariant {
         #[cfg(target_arch = "wasm32")]
         if matches!(self, CpuVariant::Simd128 | CpuVariant::Relaxed) && !packed.integers.is_bent {
             return wasm::products(packed, panels, inputs, y);
+        }
+        #[cfg(target_arch = "aarch64")]
+        #[allow(unsafe_code, reason = "the processor was asked for these instructions")]
+        match self {
+            CpuVariant::Neon => return unsafe { neon::products(packed, panels, inputs, y) },
+            variant @ CpuVariant::Dotprod if variant.is_available() => {
+                return unsafe { dotprod::products(packed, panels, inputs, y) };
+            }
+            _ => {}
         }
         with_instructions!(self, products(packed, panels, inputs, y));
     }
