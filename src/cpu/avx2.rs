@@ -20,9 +20,9 @@ use super::tile::{CUBES, curves_of_rows, products};
 use super::vectors::vectors;
 use crate::formats::{FloatBits, Integers, UNIT};
 
-type Quads = [__m256i; 2];
-type Ints = [__m256i; 2];
-type Floats = [__m256; 2];
+pub(super) type Quads = [__m256i; 2];
+pub(super) type Ints = [__m256i; 2];
+pub(super) type Floats = [__m256; 2];
 
 /// See [`super::floats`].
 const FLOAT_ROWS: usize = 4;
@@ -33,20 +33,20 @@ vectors! { #[target_feature(enable = "avx2,f16c,fma")] }
 
 #[target_feature(enable = "avx2,f16c,fma")]
 #[inline]
-fn load(line: &Line) -> Quads {
+pub(super) fn load(line: &Line) -> Quads {
     must_cast(*line)
 }
 
 #[target_feature(enable = "avx2,f16c,fma")]
 #[inline]
-fn low([first, last]: Quads) -> Quads {
+pub(super) fn low([first, last]: Quads) -> Quads {
     let mask = _mm256_set1_epi8(15);
     [_mm256_and_si256(first, mask), _mm256_and_si256(last, mask)]
 }
 
 #[target_feature(enable = "avx2,f16c,fma")]
 #[inline]
-fn high([first, last]: Quads) -> Quads {
+pub(super) fn high([first, last]: Quads) -> Quads {
     low([_mm256_srli_epi16::<4>(first), _mm256_srli_epi16::<4>(last)])
 }
 
@@ -82,50 +82,50 @@ fn dots<const BITS: usize>(zero: i32, sum: i32, quads: &[Quads], inputs: &[i32])
 
 #[target_feature(enable = "avx2,f16c,fma")]
 #[inline]
-fn halves(halves: &Halves) -> Floats {
+pub(super) fn halves(halves: &Halves) -> Floats {
     let [first, last]: [__m128i; 2] = must_cast(*halves);
     [_mm256_cvtph_ps(first), _mm256_cvtph_ps(last)]
 }
 
 #[target_feature(enable = "avx2,f16c,fma")]
 #[inline]
-fn floats([first, last]: Ints) -> Floats {
+pub(super) fn floats([first, last]: Ints) -> Floats {
     [_mm256_cvtepi32_ps(first), _mm256_cvtepi32_ps(last)]
 }
 
 #[target_feature(enable = "avx2,f16c,fma")]
 #[inline]
-fn splat(number: f32) -> Floats {
+pub(super) fn splat(number: f32) -> Floats {
     [_mm256_set1_ps(number); 2]
 }
 
 #[target_feature(enable = "avx2,f16c,fma")]
 #[inline]
-fn mul(a: Floats, b: Floats) -> Floats {
+pub(super) fn mul(a: Floats, b: Floats) -> Floats {
     [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])]
 }
 
 #[target_feature(enable = "avx2,f16c,fma")]
 #[inline]
-fn mul_add(a: Floats, b: Floats, c: Floats) -> Floats {
+pub(super) fn mul_add(a: Floats, b: Floats, c: Floats) -> Floats {
     [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])]
 }
 
 #[target_feature(enable = "avx2,f16c,fma")]
 #[inline]
-fn store(floats: Floats) -> [f32; PANEL] {
+pub(super) fn store(floats: Floats) -> [f32; PANEL] {
     must_cast(floats)
 }
 
 #[target_feature(enable = "avx2,f16c,fma")]
 #[inline]
-fn lookup(table: &[u8; 16], quads: Quads) -> Quads {
+pub(super) fn lookup(table: &[u8; 16], quads: Quads) -> Quads {
     let table = _mm256_broadcastsi128_si256(must_cast(*table));
     [_mm256_shuffle_epi8(table, quads[0]), _mm256_shuffle_epi8(table, quads[1])]
 }
 
 #[target_feature(enable = "avx2,f16c,fma")]
 #[inline]
-fn rows_of(numbers: [f32; PANEL]) -> Floats {
+pub(super) fn rows_of(numbers: [f32; PANEL]) -> Floats {
     must_cast(numbers)
 }

@@ -11,7 +11,7 @@ use super::portable;
 #[cfg(target_arch = "wasm32")]
 use super::wasm;
 #[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512};
+use super::{avx2, avx512, avxvnni};
 #[cfg(target_arch = "aarch64")]
 use super::{dotprod, neon};
 use crate::kernels::{AttentionShape, CacheRows, Function, ScanRow, ScanShape};
@@ -24,6 +24,11 @@ macro_rules! with_instructions {
             #[allow(unsafe_code, reason = "the processor was asked for these instructions")]
             variant @ CpuVariant::Avx512 if variant.is_available() => unsafe {
                 avx512::$function($($argument),*)
+            },
+            #[cfg(target_arch = "x86_64")]
+            #[allow(unsafe_code, reason = "the processor was asked for these instructions")]
+            variant @ CpuVariant::AvxVnni if variant.is_available() => unsafe {
+                avxvnni::$function($($argument),*)
             },
             #[cfg(target_arch = "x86_64")]
             #[allow(unsafe_code, reason = "the processor was asked for these instructions")]
@@ -45,6 +50,8 @@ pub enum CpuVariant {
     Portable,
     /// AVX2.
     Avx2,
+    /// AVX2 with the dot products of bytes of AVX-VNNI.
+    AvxVnni,
     /// AVX-512 with its dot products of bytes.
     Avx512,
     /// NEON.
@@ -59,10 +66,11 @@ pub enum CpuVariant {
 
 impl CpuVariant {
     /// Every one.
-    pub const ALL: [CpuVariant; 8] = [
+    pub const ALL: [CpuVariant; 9] = [
         CpuVariant::Exact,
         CpuVariant::Portable,
         CpuVariant::Avx2,
+        CpuVariant::AvxVnni,
         CpuVariant::Avx512,
         CpuVariant::Neon,
         CpuVariant::Dotprod,
@@ -82,6 +90,7 @@ impl CpuVariant {
             CpuVariant::Exact => "exact",
             CpuVariant::Portable => "portable",
             CpuVariant::Avx2 => "avx2",
+            CpuVariant::AvxVnni => "avxvnni",
             CpuVariant::Avx512 => "avx512",
             CpuVariant::Neon => "neon",
             CpuVariant::Dotprod => "dotprod",
@@ -106,13 +115,15 @@ impl CpuVariant {
                     && is_x86_feature_detected!("fma")
             }
             #[cfg(target_arch = "x86_64")]
+            CpuVariant::AvxVnni => CpuVariant::Avx2.is_available() && is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
             CpuVariant::Avx512 => {
                 is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vnni")
             }
             #[cfg(not(target_arch = "x86_64"))]
-            CpuVariant::Avx2 | CpuVariant::Avx512 => false,
+            CpuVariant::Avx2 | CpuVariant::AvxVnni | CpuVariant::Avx512 => false,
             CpuVariant::Neon => cfg!(target_arch = "aarch64"),
             #[cfg(target_arch = "aarch64")]
             CpuVariant::Dotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
