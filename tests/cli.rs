@@ -97,7 +97,7 @@ fn generate_has_the_keys_of_the_contract_and_repeats_itself() {
             "decode_tokens_per_s"
         ]
     );
-    assert_eq!(keys(&first["device"]), ["backend", "adapter", "features"]);
+    assert_eq!(keys(&first["device"]), ["backend", "adapter", "features", "threads"]);
     let memory = ["weights_bytes", "state_bytes", "scratch_bytes", "peak_gpu_bytes", "peak_cpu_bytes"];
     assert_eq!(keys(&first["memory"]), memory);
     let step = [
@@ -189,7 +189,7 @@ fn bench_reports_medians_and_spread() {
     let found = json_of(
         &[&arguments[..], &["--prompt-tokens", "9", "--generate-tokens", "4", "--repeat", "3"]].concat(),
     );
-    assert_eq!(keys(&found), ["timings", "spread", "device", "memory", "step"]);
+    assert_eq!(keys(&found), ["timings", "spread", "device", "memory", "step", "reading"]);
     assert!(found["timings"]["decode_tokens_per_s"].as_f64().unwrap() > 0.0);
     assert_eq!(found["spread"]["runs"], 3);
 }

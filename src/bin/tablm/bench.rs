@@ -55,12 +55,12 @@ pub(super) async fn bench(arguments: &Bench, json: bool) -> Result<()> {
     };
     let info = engine.info();
     let output = json!({
-        "reading": reading,
         "timings": medians("median"),
         "spread": {"min": medians("min"), "max": medians("max"), "runs": runs.len()},
         "device": info.device,
         "memory": info.memory,
         "step": info.step,
+        "reading": reading,
     });
     if json {
         say(format_args!("{output}"));
