@@ -66,9 +66,9 @@ function showModel(loaded: Model): void {
   const onGpu = info.device.backend !== "cpu";
   element("model-name").textContent = info.name.replace(/\.gguf$/i, "");
   element("model-name").title = `${info.architecture}, ${(info.parameters / 1e6).toFixed(0)} million parameters, ${bytes(info.memory.weights_bytes)} of weights`;
-  device.textContent = onGpu ? `WebGPU · ${info.device.adapter}` : "CPU";
+  const cpu = (info.device.threads ?? 1) > 1 ? `CPU · ${info.device.threads} threads` : "CPU";
+  device.textContent = { gpu: `WebGPU · ${info.device.adapter}`, cpu, shared: "WebGPU + CPU" }[info.device.backend];
   device.title = `${info.device.adapter}; features: ${info.device.features.join(", ") || "none"}`;
-  device.classList.toggle("slow", !onGpu);
   device.hidden = false;
   element("switches").hidden = info.thinking !== "optional";
   thinking.checked = readSettings().thinking;

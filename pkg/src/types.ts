@@ -90,8 +90,8 @@ export interface EstimateOptions extends AssetOptions, HubOptions {
 
 /** The executor in use. */
 export interface DeviceInfo {
-  /** `gpu`, `cpu` or `shared`. */
-  backend: string;
+  /** `shared`: the GPU reads prompts, the CPU answers. */
+  backend: "gpu" | "cpu" | "shared";
   adapter: string;
   features: string[];
   /** Threads that compute, on the CPU. */
