@@ -26,6 +26,8 @@ pub(super) type Floats = [__m256; 2];
 
 /// See [`super::floats`].
 const FLOAT_ROWS: usize = 4;
+/// See [`super::vectors`].
+const QUERIES: usize = 4;
 
 products! { #[target_feature(enable = "avx2,f16c,fma")] }
 float_products! { #[target_feature(enable = "avx2,f16c,fma")] }

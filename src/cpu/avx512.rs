@@ -21,6 +21,8 @@ type Floats = __m512;
 
 /// See [`super::floats`].
 const FLOAT_ROWS: usize = 8;
+/// See [`super::vectors`].
+const QUERIES: usize = 8;
 
 products! { #[target_feature(enable = "avx512f,avx512bw,avx512vnni")] }
 float_products! { #[target_feature(enable = "avx512f,avx512bw,avx512vnni")] }

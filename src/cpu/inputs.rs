@@ -16,24 +16,36 @@ pub(crate) struct InputBlock {
     pub(crate) sums: [i32; 2],
 }
 
-/// Rows of inputs, each followed by what rounding left of it.
+/// Memory for rows of inputs.
 #[derive(Debug, Default)]
-pub(crate) struct Inputs {
-    /// Blocks of a row.
-    blocks: usize,
-    all: Vec<InputBlock>,
-}
+pub(super) struct InputMemory(Vec<InputBlock>);
 
-impl Inputs {
+impl InputMemory {
     /// So many rows of so many columns, to round: blocks for each, of it and of what rounding leaves of it.
     pub(super) fn rows(&mut self, rows: usize, columns: usize) -> impl Iterator<Item = &mut [InputBlock]> {
-        self.blocks = columns.div_ceil(UNIT);
-        self.all.resize(2 * rows * self.blocks, InputBlock::zeroed());
-        self.all.chunks_exact_mut(2 * self.blocks)
+        let blocks = columns.div_ceil(UNIT);
+        self.0.resize(2 * rows * blocks, InputBlock::zeroed());
+        self.0.chunks_exact_mut(2 * blocks)
     }
 
+    /// What became of them, from a row on.
+    pub(super) fn from(&self, row: usize, columns: usize) -> Inputs<'_> {
+        let blocks = columns.div_ceil(UNIT);
+        Inputs { blocks, all: &self.0[2 * row * blocks..] }
+    }
+}
+
+/// Rows of inputs, each followed by what rounding left of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inputs<'a> {
+    /// Blocks of a row.
+    blocks: usize,
+    all: &'a [InputBlock],
+}
+
+impl<'a> Inputs<'a> {
     /// The blocks of a row: of two for each that was rounded.
-    pub(crate) fn row(&self, row: usize) -> &[InputBlock] {
+    pub(crate) fn row(&self, row: usize) -> &'a [InputBlock] {
         &self.all[row * self.blocks..][..self.blocks]
     }
 }

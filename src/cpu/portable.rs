@@ -15,6 +15,8 @@ type Floats = [f32; PANEL];
 
 /// See [`super::floats`].
 const FLOAT_ROWS: usize = 4;
+/// See [`super::vectors`].
+const QUERIES: usize = 2;
 
 products! {}
 float_products! {}

@@ -1,7 +1,7 @@
 //! A product with a packed matrix, and what it takes on: inputs rounded, panels, then each row of outputs
 //! as its kernel means it, all three shared out.
 
-use super::inputs::Inputs;
+use super::inputs::InputMemory;
 use super::packed::PANEL;
 use super::panels::Panels;
 use super::{CpuVariant, Threads, pieces};
@@ -14,11 +14,13 @@ type How<'a> = (CpuVariant, &'a Threads);
 /// Products in a nanosecond, and what rounding or finishing a number takes: roughly.
 const PRODUCTS_A_NS: usize = 64;
 const NUMBER_NS: usize = 1;
+/// Rows of the largest tile.
+const TILE_ROWS: usize = 8;
 
 /// Memory of products, kept from one to the next.
 #[derive(Debug, Default)]
 pub(super) struct Products {
-    inputs: Inputs,
+    inputs: InputMemory,
     /// Inputs as they are, filled up with zeros to whole units.
     numbers: Vec<f32>,
     outputs: Vec<f32>,
@@ -70,14 +72,27 @@ impl Products {
         let panels = first / PANEL..end.div_ceil(PANEL);
         let width = panels.len() * PANEL;
         self.outputs.resize(rows * width, 0.0);
-        let together = threads.together(panels.len(), PANEL * columns * rows / PRODUCTS_A_NS);
-        let parts = panels.clone().step_by(together).zip(pieces(&mut self.outputs, width, together * PANEL));
+        // Each thread has rows of its own, if there are enough: what one wrote need not come to another.
+        let rows_of_a_share = rows.div_ceil(threads.count()).next_multiple_of(TILE_ROWS);
+        let shares = rows.div_ceil(rows_of_a_share);
+        let together =
+            threads.together(panels.len() * shares, PANEL * columns * rows_of_a_share / PRODUCTS_A_NS);
+        let shares = (0..).step_by(rows_of_a_share).zip(self.outputs.chunks_mut(rows_of_a_share * width));
+        let parts = shares.flat_map(|(row, outputs)| {
+            let pieces = pieces(outputs, width, together * PANEL);
+            panels.clone().step_by(together).zip(pieces).map(move |(first, y)| (row, first, y))
+        });
         let (inputs, numbers) = (&self.inputs, &self.numbers);
-        threads.each(parts, |(first, mut y)| {
+        threads.each(parts, |(row, first, mut y)| {
             let panels = first..panels.end.min(first + together);
             match matrix {
-                Panels::Integers(packed) => variant.products(packed, panels, inputs, &mut y),
-                Panels::Floats(floats) => variant.float_products(floats, panels, numbers, &mut y),
+                Panels::Integers(packed) => {
+                    variant.products(packed, panels, inputs.from(row, columns), &mut y)
+                }
+                Panels::Floats(floats) => {
+                    let numbers = &numbers[row * columns.next_multiple_of(UNIT)..];
+                    variant.float_products(floats, panels, numbers, &mut y);
+                }
             }
         });
         let skipped = first - panels.start * PANEL;

@@ -1,15 +1,19 @@
 //! Threads that share a kernel's work, if whoever loads a model brings any.
 //!
 //! The crate starts none: a command line and a browser's worker know how many there may be and how
-//! they start. Rayon's threads sleep while there is nothing to do.
+//! they start. Rayon's threads sleep while there is nothing to do. A step has some hundreds of kernels with
+//! little between them, and waking a thread takes as long as some of these: so during a step, threads look
+//! out for work for a while before they sleep.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rayon::{ThreadBuilder, ThreadPool, ThreadPoolBuilder};
+use rayon::{ThreadBuilder, ThreadPool, ThreadPoolBuilder, Yield};
 
 use crate::error::{Error, Result};
 
@@ -17,6 +21,8 @@ use crate::error::{Error, Result};
 const PART_NS: usize = 5000;
 /// Parts for each thread, where there are several: not all of them get along as well.
 const PARTS: usize = 8;
+/// How often a thread looks for work before it sleeps: roughly for a tenth of a millisecond.
+const LOOKS: usize = 2000;
 
 /// Threads of pools that wait for somebody to lend them one.
 static WAITING: Mutex<Vec<ThreadBuilder>> = Mutex::new(Vec::new());
@@ -31,11 +37,65 @@ pub fn lend_thread() {
 
 /// None, or a pool that models may share.
 #[derive(Debug, Clone, Default)]
-pub struct Threads(Option<Arc<ThreadPool>>);
+pub struct Threads(Option<Arc<Pool>>);
+
+#[derive(Debug)]
+struct Pool {
+    threads: ThreadPool,
+    lookout: Arc<Lookout>,
+}
+
+/// The threads that look out for work.
+#[derive(Debug, Default)]
+struct Lookout {
+    /// Steps that are being computed.
+    steps: AtomicUsize,
+    /// Threads that look out, or were told to.
+    posts: AtomicUsize,
+}
 
 impl From<ThreadPool> for Threads {
-    fn from(pool: ThreadPool) -> Self {
-        Self(Some(Arc::new(pool)))
+    fn from(threads: ThreadPool) -> Self {
+        Self(Some(Arc::new(Pool { threads, lookout: Arc::default() })))
+    }
+}
+
+/// Does other threads' work until `is_over`, or until there was none for a while.
+fn look_out(is_over: impl Fn() -> bool) {
+    let mut looks = 0;
+    while looks < LOOKS && !is_over() {
+        match rayon::yield_now() {
+            Some(Yield::Executed) => looks = 0,
+            _ => looks += 1,
+        }
+        std::hint::spin_loop();
+    }
+}
+
+impl Pool {
+    /// Does the work of a step on one of the threads.
+    fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let steps = &self.lookout.steps;
+        steps.fetch_add(1, Ordering::Relaxed);
+        let result = self.threads.install(work);
+        steps.fetch_sub(1, Ordering::Relaxed);
+        result
+    }
+
+    /// Has others look out for work, where a step is being computed on this thread.
+    fn post(&self, others: usize) {
+        let Some(own) = self.threads.current_thread_index() else { return };
+        while self.lookout.posts.load(Ordering::Relaxed) < others {
+            self.lookout.posts.fetch_add(1, Ordering::Relaxed);
+            let lookout = self.lookout.clone();
+            self.threads.spawn(move || {
+                // Back with whoever has the work to give: nobody was there to take it.
+                if rayon::current_thread_index() != Some(own) {
+                    look_out(|| lookout.steps.load(Ordering::Relaxed) == 0);
+                }
+                lookout.posts.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
     }
 }
 
@@ -56,13 +116,13 @@ impl Threads {
 
     /// How many work: one, ours, where there is no pool.
     pub fn count(&self) -> usize {
-        self.0.as_ref().map_or(1, |pool| pool.current_num_threads())
+        self.0.as_ref().map_or(1, |pool| pool.threads.current_num_threads())
     }
 
     /// Works on one of the threads, so that [`Threads::each`] in there wakes no thread but the others.
     pub(super) fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         match &self.0 {
-            Some(pool) => pool.install(work),
+            Some(pool) => pool.enter(work),
             None => work(),
         }
     }
@@ -85,27 +145,59 @@ impl Threads {
         parts: impl Iterator<Item = T> + Send,
         work: impl Fn(&mut M, T) + Sync,
     ) {
-        let (_, most) = parts.size_hint();
-        let count = self.count().min(most.unwrap_or(usize::MAX)).max(1);
+        let Some(pool) = &self.0 else {
+            memories.resize_with(memories.len().max(1), M::default);
+            parts.for_each(|part| work(&mut memories[0], part));
+            return;
+        };
+        let shares = Shares::new(parts.collect(), self.count());
+        let count = self.count().min(shares.parts).max(1);
         memories.resize_with(memories.len().max(count), M::default);
-        let parts = Mutex::new(parts);
-        // Whoever is done takes the next: so none waits for one that was woken late.
-        let next = || parts.lock().ok()?.next();
         let work_on = |memory: &mut M| {
-            while let Some(part) = next() {
+            let thread = pool.threads.current_thread_index().unwrap_or(0);
+            while let Some(part) = shares.next(thread) {
                 work(memory, part);
             }
         };
         let Some((own, others)) = memories[..count].split_first_mut() else { return };
-        match &self.0 {
-            Some(pool) if !others.is_empty() => pool.scope(|scope| {
-                for other in others {
-                    scope.spawn(|_| work_on(other));
-                }
-                work_on(own);
-            }),
-            _ => work_on(own),
+        if others.is_empty() {
+            return work_on(own);
         }
+        pool.post(others.len());
+        let at_work = AtomicUsize::new(others.len());
+        pool.threads.scope(|scope| {
+            for other in others {
+                scope.spawn(|_| {
+                    work_on(other);
+                    at_work.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+            work_on(own);
+            look_out(|| at_work.load(Ordering::Relaxed) == 0);
+        });
+    }
+}
+
+/// Parts in order, as many for each thread: where parts are rows, a thread has the same ones in each kernel,
+/// and reads what it wrote. Whoever is done takes the others' last ones: so none waits for one that was
+/// woken late.
+struct Shares<T> {
+    parts: usize,
+    of: Vec<Mutex<VecDeque<T>>>,
+}
+
+impl<T> Shares<T> {
+    fn new(parts: Vec<T>, count: usize) -> Self {
+        let all = parts.len();
+        let mut parts = parts.into_iter();
+        let share = |thread| parts.by_ref().take((thread + 1) * all / count - thread * all / count).collect();
+        Self { parts: all, of: (0..count).map(share).map(Mutex::new).collect() }
+    }
+
+    fn next(&self, thread: usize) -> Option<T> {
+        let own = self.of[thread].lock().ok()?.pop_front();
+        let mut others = (1..self.of.len()).map(|ahead| (thread + ahead) % self.of.len());
+        own.or_else(|| others.find_map(|other| self.of[other].lock().ok()?.pop_back()))
     }
 }
 

@@ -18,7 +18,7 @@ macro_rules! products {
         pub(super) fn products(
             packed: &Packed,
             panels: std::ops::Range<usize>,
-            inputs: &Inputs,
+            inputs: Inputs<'_>,
             y: &mut [&mut [f32]],
         ) {
             let Integers { bits, zero, group, is_bent } = packed.integers;
@@ -37,7 +37,7 @@ macro_rules! products {
         fn all<const BITS: usize, const OFFSETS: bool, const HALVES: bool, const BENT: bool>(
             packed: &Packed,
             panels: std::ops::Range<usize>,
-            inputs: &Inputs,
+            inputs: Inputs<'_>,
             y: &mut [&mut [f32]],
         ) {
             for (index, panel) in panels.enumerate() {
@@ -62,7 +62,7 @@ macro_rules! products {
         fn tile<const N: usize, const BITS: usize, const OFFSETS: bool, const HALVES: bool, const BENT: bool>(
             packed: &Packed,
             panel: usize,
-            inputs: &Inputs,
+            inputs: Inputs<'_>,
             first: usize,
             column: usize,
             y: &mut [&mut [f32]],

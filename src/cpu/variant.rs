@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::attention::Query;
 use super::floats::FloatPanels;
 use super::inputs::{InputBlock, Inputs};
 use super::packed::Packed;
@@ -140,11 +141,11 @@ impl CpuVariant {
         self,
         packed: &Packed,
         panels: Range<usize>,
-        inputs: &Inputs,
+        inputs: Inputs<'_>,
         y: &mut [&mut [f32]],
     ) {
         #[cfg(target_arch = "wasm32")]
-        if matches!(self, CpuVariant::Simd128 | CpuVariant::Relaxed) && !packed.integers.is_bent {
+        if matches!(self, CpuVariant::Simd128 | CpuVariant::Relaxed) {
             return wasm::products(packed, panels, inputs, y);
         }
         #[cfg(target_arch = "aarch64")]
@@ -197,13 +198,24 @@ impl CpuVariant {
     pub(super) fn attend(
         self,
         shape: &AttentionShape,
-        q: &[f32],
+        query: &mut Query<'_>,
         keys: &[f32],
         values: &[f32],
         weights: &mut Vec<f32>,
-        y: &mut [f32],
     ) {
-        with_instructions!(self, attend(shape, q, keys, values, weights, y));
+        with_instructions!(self, attend(shape, query, keys, values, weights));
+    }
+
+    /// See [`super::attention`].
+    pub(super) fn attend_together(
+        self,
+        shape: &AttentionShape,
+        queries: &mut [Query<'_>],
+        turned: &[f32],
+        values: &[f32],
+        weights: &mut Vec<f32>,
+    ) {
+        with_instructions!(self, attend_together(shape, queries, turned, values, weights));
     }
 
     /// See [`super::scan`].

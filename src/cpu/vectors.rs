@@ -1,5 +1,6 @@
 //! Loops over numbers in `f32`, compiled for each instruction set: what a compiler makes vectors of by
-//! itself, once it may use the instructions.
+//! itself, once it may use the instructions. An instruction set's file says how many `QUERIES` of attention are
+//! computed together: as many as it has registers for, of sixteen numbers each.
 
 /// These functions, with the instructions of the attribute.
 macro_rules! vectors {
@@ -33,13 +34,24 @@ macro_rules! vectors {
         $(#[$instructions])*
         pub(super) fn attend(
             shape: &crate::kernels::AttentionShape,
-            q: &[f32],
+            query: &mut super::attention::Query<'_>,
             keys: &[f32],
             values: &[f32],
             weights: &mut Vec<f32>,
-            y: &mut [f32],
         ) {
-            super::attention::attend(shape, q, keys, values, weights, y);
+            super::attention::attend(shape, query, keys, values, weights);
+        }
+
+        /// See [`super::attention`].
+        $(#[$instructions])*
+        pub(super) fn attend_together(
+            shape: &crate::kernels::AttentionShape,
+            queries: &mut [super::attention::Query<'_>],
+            turned: &[f32],
+            values: &[f32],
+            weights: &mut Vec<f32>,
+        ) {
+            super::attention::attend_together::<QUERIES>(shape, queries, turned, values, weights);
         }
 
         /// See [`super::scan`].

@@ -2,18 +2,19 @@
 //! products of bytes where a build has them.
 //!
 //! Vectors are a quarter of those of [`super::tile`], and a processor has sixteen: so a tile is a panel
-//! and two rows of inputs, each of which is loaded once for four vectors of weights. Bent quants are left
-//! to plain loops.
+//! and two rows of inputs, each of which is loaded once for four vectors of weights.
 
 use std::arch::wasm32::{
     f32x4_add, f32x4_convert_i32x4, f32x4_mul, f32x4_splat, i16x8_shl, i16x8_shr, i16x8_splat, i32x4_add,
-    i32x4_dot_i16x8, i32x4_extend_low_i16x8, i32x4_shl, i32x4_splat, u8x16_splat, u16x8_shr, v128, v128_and,
+    i32x4_dot_i16x8, i32x4_extend_low_i16x8, i32x4_shl, i32x4_splat, u8x16_splat, u8x16_swizzle, u16x8_shr,
+    v128, v128_and,
 };
 
 use bytemuck::must_cast;
 
 use super::inputs::{InputBlock, Inputs};
 use super::packed::{Halves, Line, PANEL, Packed};
+use super::tile::{CUBES, curves_of_rows};
 use crate::formats::Integers;
 
 /// Rows of weights in a vector, and vectors of a panel.
@@ -24,28 +25,29 @@ const VECTORS: usize = PANEL / LANES;
 pub(super) fn products(
     packed: &Packed,
     panels: std::ops::Range<usize>,
-    inputs: &Inputs,
+    inputs: Inputs<'_>,
     y: &mut [&mut [f32]],
 ) {
-    let Integers { bits, zero, group, .. } = packed.integers;
+    let Integers { bits, zero, group, is_bent } = packed.integers;
     match (bits, zero, group) {
-        (4, Some(_), _) => all::<4, false, false>(packed, panels, inputs, y),
-        (4, None, _) => all::<4, true, false>(packed, panels, inputs, y),
-        (_, None, _) => all::<8, true, false>(packed, panels, inputs, y),
-        (_, Some(_), 16) => all::<8, false, true>(packed, panels, inputs, y),
-        (_, Some(_), _) => all::<8, false, false>(packed, panels, inputs, y),
+        _ if is_bent => all::<4, false, false, true>(packed, panels, inputs, y),
+        (4, Some(_), _) => all::<4, false, false, false>(packed, panels, inputs, y),
+        (4, None, _) => all::<4, true, false, false>(packed, panels, inputs, y),
+        (_, None, _) => all::<8, true, false, false>(packed, panels, inputs, y),
+        (_, Some(_), 16) => all::<8, false, true, false>(packed, panels, inputs, y),
+        (_, Some(_), _) => all::<8, false, false, false>(packed, panels, inputs, y),
     }
 }
 
-fn all<const BITS: usize, const OFFSETS: bool, const HALVES: bool>(
+fn all<const BITS: usize, const OFFSETS: bool, const HALVES: bool, const BENT: bool>(
     packed: &Packed,
     panels: std::ops::Range<usize>,
-    inputs: &Inputs,
+    inputs: Inputs<'_>,
     y: &mut [&mut [f32]],
 ) {
     for (index, panel) in panels.enumerate() {
         for (row, y) in y.iter_mut().enumerate() {
-            let outputs = tile::<2, BITS, OFFSETS, HALVES>(packed, panel, inputs, 2 * row);
+            let outputs = tile::<2, BITS, OFFSETS, HALVES, BENT>(packed, panel, inputs, 2 * row);
             let (outputs, y) = (outputs.as_flattened(), &mut y[index * PANEL..][..PANEL]);
             for (column, y) in y.iter_mut().enumerate() {
                 *y = outputs[column] + outputs[PANEL + column];
@@ -55,10 +57,10 @@ fn all<const BITS: usize, const OFFSETS: bool, const HALVES: bool>(
 }
 
 /// One panel and `N` rows of inputs, from `first` on.
-fn tile<const N: usize, const BITS: usize, const OFFSETS: bool, const HALVES: bool>(
+fn tile<const N: usize, const BITS: usize, const OFFSETS: bool, const HALVES: bool, const BENT: bool>(
     packed: &Packed,
     panel: usize,
-    inputs: &Inputs,
+    inputs: Inputs<'_>,
     first: usize,
 ) -> [[f32; PANEL]; N] {
     let (blocks, scales_of_a_block) = (packed.blocks(), packed.block_scales());
@@ -69,6 +71,10 @@ fn tile<const N: usize, const BITS: usize, const OFFSETS: bool, const HALVES: bo
     let mut sums = [[f32x4_splat(0.0); N]; VECTORS];
     for (block, (lines, scales)) in (0..blocks).zip(lines.zip(scales)) {
         let x = rows.map(|row| &row[block]);
+        if BENT {
+            bend(&scales[0], lines, &x, &mut sums);
+            continue;
+        }
         // Where a block has two scales, one half of its quads after the other.
         for half in 0..1 + usize::from(HALVES) {
             let ints = if BITS == 4 {
@@ -97,6 +103,40 @@ fn tile<const N: usize, const BITS: usize, const OFFSETS: bool, const HALVES: bo
             std::array::from_fn(|vector| f32x4_mul(sums[vector][row], factors[vector]));
         must_cast(products)
     })
+}
+
+/// Adds what a block of bent quants contributes: their products, and those of their cubes.
+#[inline(always)]
+fn bend<const N: usize>(
+    curves: &Halves,
+    lines: &[Line],
+    x: &[&InputBlock; N],
+    sums: &mut [[v128; N]; VECTORS],
+) {
+    let products = nibble_dots(lines, x);
+    let mut cubes = [[i32x4_splat(0); N]; VECTORS];
+    for (quad, line) in lines.iter().enumerate() {
+        for (sums, line) in cubes.iter_mut().zip(vectors(line)) {
+            let low = bytes(u8x16_swizzle(must_cast(CUBES), v128_and(line, u8x16_splat(15))));
+            let high = v128_and(u16x8_shr(line, 4), u8x16_splat(15));
+            let high = bytes(u8x16_swizzle(must_cast(CUBES), high));
+            for (sum, x) in sums.iter_mut().zip(x) {
+                *sum = byte_dot(low, x.quads[quad], *sum);
+                *sum = byte_dot(high, x.quads[quad + 4], *sum);
+            }
+        }
+    }
+    let [scale, bend, shift]: [[v128; VECTORS]; 3] = must_cast(curves_of_rows(curves));
+    for (vector, sums) in sums.iter_mut().enumerate() {
+        for (row, sum) in sums.iter_mut().enumerate() {
+            let total = x[row].sums[0] + x[row].sums[1];
+            let cubes = i32x4_add(cubes[vector][row], i32x4_splat(-128 * total));
+            let products = f32x4_convert_i32x4(products[vector][row]);
+            let products = mul_add(f32x4_convert_i32x4(cubes), bend[vector], products);
+            let products = mul_add(shift[vector], f32x4_splat(total as f32), products);
+            *sum = mul_add(products, f32x4_mul(scale[vector], f32x4_splat(x[row].scale)), *sum);
+        }
+    }
 }
 
 /// Sums of products of a block of nibbles.
