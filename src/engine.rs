@@ -207,8 +207,9 @@ pub async fn estimate(
     adapter: Option<&AdapterReport>,
 ) -> Result<Estimate> {
     let checkpoint = Checkpoint::open(files).await?;
-    let on_cpu = Planned::new(&checkpoint, options, u64::MAX)?;
-    let cpu_misfit = on_cpu.cpu_misfit(&checkpoint, options)?;
+    let cpu_options = options.on_cpu(&checkpoint);
+    let on_cpu = Planned::new(&checkpoint, &cpu_options, u64::MAX)?;
+    let cpu_misfit = on_cpu.cpu_misfit(&checkpoint, &cpu_options)?;
     let options = &match adapter {
         Some(adapter) => options.on(adapter)?,
         None => options.clone(),

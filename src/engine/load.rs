@@ -27,8 +27,11 @@ const TABLE_POSITIONS: u32 = 4096;
 pub(super) const GUARANTEED_BINDING_BYTES: u64 = 128 << 20;
 /// Context length unless the caller asks for another.
 const DEFAULT_CONTEXT: u32 = 4096;
-/// Rows of a prompt per step unless the caller asks for another.
+/// Rows of a prompt per step unless the caller asks for another; on the CPU, where threads share a longer step
+/// better, unless a step would take seconds: nothing stops it.
 const DEFAULT_CHUNK: u32 = 64;
+const CPU_CHUNK: u32 = 128;
+const CPU_CHUNK_PARAMETERS: u64 = 1_000_000_000;
 
 /// Index of the plan for one row, and of the one for a chunk of a prompt.
 pub(super) const STEP_PLAN: usize = 0;
@@ -42,7 +45,7 @@ pub struct LoadOptions {
     pub device: DeviceChoice,
     /// Positions to have room for; by default at most 4096 and what the model allows.
     pub context_length: Option<u32>,
-    /// Rows of a prompt per step; by default 64.
+    /// Rows of a prompt per step; by default 64, for a small model on the CPU 128.
     pub chunk: Option<u32>,
     /// What to turn matrices into where that makes them smaller.
     pub quantise: Option<Target>,
@@ -111,6 +114,13 @@ impl LoadOptions {
             return Err(Error::invalid_request(option, format!("found {name}, this GPU has no {feature}")));
         }
         Ok(Self { variant: Some(variant), tile: Some(tile), ..self.clone() })
+    }
+
+    /// These, for a model on the CPU alone.
+    pub(super) fn on_cpu(&self, checkpoint: &Checkpoint) -> Self {
+        let is_small = checkpoint.parameters() <= CPU_CHUNK_PARAMETERS;
+        let chunk = if is_small { CPU_CHUNK } else { DEFAULT_CHUNK };
+        Self { chunk: self.chunk.or(Some(chunk)), ..self.clone() }
     }
 }
 

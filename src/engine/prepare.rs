@@ -53,6 +53,7 @@ impl Prepared {
     ) -> Result<(Self, Planned<'a>)> {
         let (gpu, no_gpu) = open_gpu(options).await?;
         let planned = plan(checkpoint, options, gpu.as_deref())?;
+        let is_for_gpu = gpu.is_some();
         let choice = Choice::of(options, gpu, &planned).await?;
         let prepared = Self {
             gpu: choice.gpu,
@@ -62,7 +63,8 @@ impl Prepared {
             variant: choice.variant,
             is_shared: choice.is_shared,
         };
-        let is_as_planned = (prepared.variant, prepared.is_shared) == (planned.variant, planned.is_shared);
+        let is_as_planned = prepared.gpu.is_some() == is_for_gpu
+            && (prepared.variant, prepared.is_shared) == (planned.variant, planned.is_shared);
         let planned = match is_as_planned {
             true => planned,
             false => prepared.plan(checkpoint, options)?,
@@ -86,6 +88,8 @@ impl Prepared {
 /// Plans a checkpoint for a GPU, or for the CPU where there is none; `gpu-too-small` or `out-of-memory` where
 /// it has no room.
 fn plan<'a>(checkpoint: &'a Checkpoint, options: &LoadOptions, gpu: Option<&Gpu>) -> Result<Planned<'a>> {
+    let cpu_options = options.on_cpu(checkpoint);
+    let options = if gpu.is_none() { &cpu_options } else { options };
     let planned = match gpu {
         None => Planned::new(checkpoint, options, u64::MAX)?,
         Some(gpu) => {

@@ -452,15 +452,16 @@ describe("without an adapter", () => {
   });
 
   // To the bit: none of them rounds otherwise.
-  for (const url of [MODEL, ...OTHER_WEIGHTS.map((name) => `/derived/${name}`)]) {
-    test(`the builds have the answer of plain loops: ${url}`, async () => {
+  const others = OTHER_WEIGHTS.map((name) => [`/derived/${name}`]);
+  for (const [url, quantise] of [[MODEL], ...others, [others.at(-1)[0], "T4"]]) {
+    test(`the builds have the answer of plain loops: ${url} ${quantise ?? ""}`, async () => {
       const ask = (build, cpuVariant) =>
         harness.run(async ({ TabLM }, [url, options]) => {
           const model = await TabLM.load(url, options);
           const { token_ids } = await model.chat.completions.create({ messages: [{ role: "user", content: "What is the capital of France?" }], temperature: 0, max_completion_tokens: 8 });
           await model.dispose();
           return { token_ids, build: model.info.build };
-        }, [url, { wasmUrl: { [build]: `/tablm/wasm/${build}/tablm_bg.wasm` }, cpuVariant }]);
+        }, [url, { wasmUrl: { [build]: `/tablm/wasm/${build}/tablm_bg.wasm` }, cpuVariant, quantise }]);
       const { token_ids } = await ask("simd", "portable");
       assert.ok(token_ids.length > 1, `found ${token_ids.length} tokens`);
       for (const [build, variant] of [["simd", "simd128"], ["relaxed", "relaxed"]]) assert.deepEqual(await ask(build, variant), { token_ids, build });
