@@ -49,7 +49,7 @@ impl Heads {
                 heads.iter_mut().map(|rows_of_head| rows_of_head.chunks_mut(rows)).collect();
             let mut parts = Vec::new();
             for first in (0..step.rows as usize).step_by(rows) {
-                let of_heads = (0..).zip(heads.iter_mut().filter_map(Iterator::next));
+                let of_heads = (0..kv_head_count as usize).zip(heads.iter_mut().filter_map(Iterator::next));
                 parts.extend(of_heads.map(|(kv, y)| (kv, first, y)));
             }
             threads.each_with(&mut self.0, parts.into_iter(), |head, (kv, first, y)| {
