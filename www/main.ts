@@ -17,6 +17,8 @@ import { addUserMessage, AnswerView, clearMessages, element, scrollToEnd } from 
 const FATAL = ["device-lost", "internal", "disposed", "out-of-memory"];
 /** How often a model may call tools before it must answer. */
 const MAX_CALL_ROUNDS = 4;
+/** Models of fewer weights are kept from repeating themselves. */
+const SMALL_PARAMETERS = 1e9;
 
 type State = "loading" | "ready" | "answering" | "failed";
 
@@ -160,6 +162,7 @@ async function stream(view: AnswerView, signal: AbortSignal): Promise<{ note: st
     ...(loaded.info.thinking === "optional" && { reasoning_effort: thinking.checked ? ("medium" as const) : ("none" as const) }),
     ...(loaded.info.tools && { tools: TOOLS }),
     temperature,
+    ...(temperature > 0 && loaded.info.parameters < SMALL_PARAMETERS && { repetition_penalty: 1.1 }),
     max_completion_tokens: maxTokens,
     ...(address.seed !== null && { seed: address.seed }),
   };
