@@ -87,7 +87,7 @@ impl Head {
             let heads = q.chunks_exact(dim).zip(y.chunks_exact_mut(dim));
             queries.extend(heads.map(|(q, y)| Query { q, seen: seen.clone(), y }));
         }
-        let (keys, values) = (&mut self.keys, &self.values);
+        let (keys, values) = (&self.keys, &self.values);
         // By the step's rows, not the part's: how many threads there are changes no bit.
         if step.rows as usize >= ROWS {
             turn(keys, &mut self.turned, dim);

@@ -73,7 +73,7 @@ impl Products {
         let width = panels.len() * PANEL;
         self.outputs.resize(rows * width, 0.0);
         // Each thread has rows of its own, if there are enough: what one wrote need not come to another.
-        let rows_of_a_share = rows.div_ceil(threads.count()).next_multiple_of(TILE_ROWS);
+        let rows_of_a_share = rows.div_ceil(threads.count()).next_multiple_of(TILE_ROWS).min(rows);
         let shares = rows.div_ceil(rows_of_a_share);
         let together =
             threads.together(panels.len() * shares, PANEL * columns * rows_of_a_share / PRODUCTS_A_NS);

@@ -150,8 +150,9 @@ impl Threads {
             parts.for_each(|part| work(&mut memories[0], part));
             return;
         };
-        let shares = Shares::new(parts.collect(), self.count());
-        let count = self.count().min(shares.parts).max(1);
+        let parts: Vec<T> = parts.collect();
+        let count = self.count().min(parts.len()).max(1);
+        let shares = Shares::new(parts, self.count());
         memories.resize_with(memories.len().max(count), M::default);
         let work_on = |memory: &mut M| {
             let thread = pool.threads.current_thread_index().unwrap_or(0);
@@ -181,23 +182,20 @@ impl Threads {
 /// Parts in order, as many for each thread: where parts are rows, a thread has the same ones in each kernel,
 /// and reads what it wrote. Whoever is done takes the others' last ones: so none waits for one that was
 /// woken late.
-struct Shares<T> {
-    parts: usize,
-    of: Vec<Mutex<VecDeque<T>>>,
-}
+struct Shares<T>(Vec<Mutex<VecDeque<T>>>);
 
 impl<T> Shares<T> {
     fn new(parts: Vec<T>, count: usize) -> Self {
         let all = parts.len();
         let mut parts = parts.into_iter();
         let share = |thread| parts.by_ref().take((thread + 1) * all / count - thread * all / count).collect();
-        Self { parts: all, of: (0..count).map(share).map(Mutex::new).collect() }
+        Self((0..count).map(share).map(Mutex::new).collect())
     }
 
     fn next(&self, thread: usize) -> Option<T> {
-        let own = self.of[thread].lock().ok()?.pop_front();
-        let mut others = (1..self.of.len()).map(|ahead| (thread + ahead) % self.of.len());
-        own.or_else(|| others.find_map(|other| self.of[other].lock().ok()?.pop_back()))
+        let own = self.0[thread].lock().ok()?.pop_front();
+        let mut others = (1..self.0.len()).map(|ahead| (thread + ahead) % self.0.len());
+        own.or_else(|| others.find_map(|other| self.0[other].lock().ok()?.pop_back()))
     }
 }
 

@@ -10,6 +10,21 @@
 use super::packed::{Halves, PANEL};
 use crate::formats::Curve;
 
+/// Calls `all` of the file for the integers of the weights: `BITS`, `OFFSETS`, `HALVES` and `BENT`.
+macro_rules! by_integers {
+    ($packed:ident, $panels:ident, $inputs:ident, $y:ident) => {{
+        let Integers { bits, zero, group, is_bent } = $packed.integers;
+        match (bits, zero, group) {
+            _ if is_bent => all::<4, false, false, true>($packed, $panels, $inputs, $y),
+            (4, Some(_), _) => all::<4, false, false, false>($packed, $panels, $inputs, $y),
+            (4, None, _) => all::<4, true, false, false>($packed, $panels, $inputs, $y),
+            (_, None, _) => all::<8, true, false, false>($packed, $panels, $inputs, $y),
+            (_, Some(_), 16) => all::<8, false, true, false>($packed, $panels, $inputs, $y),
+            (_, Some(_), _) => all::<8, false, false, false>($packed, $panels, $inputs, $y),
+        }
+    }};
+}
+
 /// `products`, with the instructions of the attribute.
 macro_rules! products {
     ($(#[$instructions:meta])*) => {
@@ -21,15 +36,7 @@ macro_rules! products {
             inputs: Inputs<'_>,
             y: &mut [&mut [f32]],
         ) {
-            let Integers { bits, zero, group, is_bent } = packed.integers;
-            match (bits, zero, group) {
-                _ if is_bent => all::<4, false, false, true>(packed, panels, inputs, y),
-                (4, Some(_), _) => all::<4, false, false, false>(packed, panels, inputs, y),
-                (4, None, _) => all::<4, true, false, false>(packed, panels, inputs, y),
-                (_, None, _) => all::<8, true, false, false>(packed, panels, inputs, y),
-                (_, Some(_), 16) => all::<8, false, true, false>(packed, panels, inputs, y),
-                (_, Some(_), _) => all::<8, false, false, false>(packed, panels, inputs, y),
-            }
+            $crate::cpu::tile::by_integers!(packed, panels, inputs, y)
         }
 
         $(#[$instructions])*
@@ -175,4 +182,4 @@ pub(super) fn curves_of_rows(curves: &Halves) -> [[f32; PANEL]; 3] {
     numbers
 }
 
-pub(super) use products;
+pub(super) use {by_integers, products};

@@ -14,7 +14,7 @@ use bytemuck::must_cast;
 
 use super::inputs::{InputBlock, Inputs};
 use super::packed::{Halves, Line, PANEL, Packed};
-use super::tile::{CUBES, curves_of_rows};
+use super::tile::{CUBES, by_integers, curves_of_rows};
 use crate::formats::Integers;
 
 /// Rows of weights in a vector, and vectors of a panel.
@@ -28,15 +28,7 @@ pub(super) fn products(
     inputs: Inputs<'_>,
     y: &mut [&mut [f32]],
 ) {
-    let Integers { bits, zero, group, is_bent } = packed.integers;
-    match (bits, zero, group) {
-        _ if is_bent => all::<4, false, false, true>(packed, panels, inputs, y),
-        (4, Some(_), _) => all::<4, false, false, false>(packed, panels, inputs, y),
-        (4, None, _) => all::<4, true, false, false>(packed, panels, inputs, y),
-        (_, None, _) => all::<8, true, false, false>(packed, panels, inputs, y),
-        (_, Some(_), 16) => all::<8, false, true, false>(packed, panels, inputs, y),
-        (_, Some(_), _) => all::<8, false, false, false>(packed, panels, inputs, y),
-    }
+    by_integers!(packed, panels, inputs, y)
 }
 
 fn all<const BITS: usize, const OFFSETS: bool, const HALVES: bool, const BENT: bool>(
