@@ -18,18 +18,17 @@ use crate::gpu::{Gpu, GpuExecutor, PipelineText};
 use crate::kernels::{Rows, Step, Tile, Variant};
 use crate::plan::{Plan, PlanBuilder, Resources, TensorShapes, assign_slots};
 
-/// Weights of the matrix that is measured: a millisecond for a processor, and so for a software adapter;
-/// for a card enough that reading them counts.
-const WEIGHTS: u32 = 1 << 17;
-const WEIGHTS_OF_A_CARD: u32 = 1 << 22;
-/// For threads enough to share out, as the model's own matrices are.
-const WEIGHTS_OF_THREADS: u32 = 1 << 20;
+/// Weights of the matrix that is measured on a GPU: as in the model's own, reading them must count, and not
+/// what a dispatch takes besides, by which a software adapter would choose the variant of the most workgroups.
+const WEIGHTS: u32 = 1 << 22;
+/// On the CPU: enough for threads to share out.
+const WEIGHTS_OF_CPU: u32 = 1 << 20;
 /// Products in the longer of the two steps that are compared: what both take besides is not in the
 /// difference, which must stand out from what a browser adds to a read-back, milliseconds now and then,
 /// and from the tenths of a millisecond in which its clock tells time. If it does not, more.
-const PRODUCTS: usize = 33;
-const PRODUCTS_MAX: usize = 16 * PRODUCTS;
-const PRODUCTS_OF_CHUNKS: usize = 5;
+const PRODUCTS: usize = 3;
+const PRODUCTS_MAX: usize = 512;
+const PRODUCTS_OF_CHUNKS_MAX: usize = 32;
 const CLEAR_MS: f64 = 2.0;
 /// How often each step is measured, after one that is not; the quickest counts.
 const RUNS: usize = 3;
@@ -330,23 +329,16 @@ impl Sample {
 
     /// Milliseconds that products of a GB of weights take for each row, on the GPU if there is one given.
     async fn ms_per_gb(&self, gpu: Option<&Rc<Gpu>>, inputs: Inputs) -> Result<f64> {
-        let is_card = gpu.is_some_and(|gpu| gpu.report.kind != "cpu");
-        let is_shared_out = gpu.is_none() && self.threads.count() > 1;
-        let shape = self.shape(match (is_card, is_shared_out) {
-            (true, _) => WEIGHTS_OF_A_CARD,
-            (_, true) => WEIGHTS_OF_THREADS,
-            _ => WEIGHTS,
-        });
-        let [mut products, most] = match inputs.rows {
-            1 => [PRODUCTS, PRODUCTS_MAX],
-            _ => [PRODUCTS_OF_CHUNKS, PRODUCTS],
-        };
+        let shape = self.shape(if gpu.is_some() { WEIGHTS } else { WEIGHTS_OF_CPU });
+        let most = if inputs.rows == 1 { PRODUCTS_MAX } else { PRODUCTS_OF_CHUNKS_MAX };
+        let mut products = PRODUCTS;
         loop {
             let (ms, bytes) = self.difference(&shape, products, gpu, inputs).await?;
             if ms >= CLEAR_MS || products >= most {
                 return Ok(ms / bytes as f64 * 1e9 / f64::from(inputs.rows));
             }
-            products = most;
+            let more = (2.0 * CLEAR_MS / ms).clamp(2.0, 16.0);
+            products = most.min((products as f64 * more) as usize);
         }
     }
 
