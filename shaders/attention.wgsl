@@ -6,11 +6,13 @@
 // read once for all of them. An invocation scores four positions of a tile of 4 · QUADS, then sums
 // one quad of the head. A column of a matrix here is an element of a head or a position, a row one
 // of four queries. Of several splits each leaves its sums as a partial result, see attention_merge.
-// The cache, a file of shaders/caches/, gives key(position, quad) and value(position, quad).
+// The cache, a file of shaders/caches/, gives key(position, quad) and value(position, quad). What all
+// lanes want of workgroup memory they may load for each other: four_vectors, four_numbers, largest_at.
 #import lib/step
 #import lib/splits
 #import lib/tanh
 #import cache
+#import shares
 override Q_STRIDE: u32;
 override Y_STRIDE: u32;
 override GROUP: u32; // query heads of a key/value head
@@ -25,9 +27,11 @@ override SOFTCAP: f32;
 
 const NONE: f32 = -3.4e38; // the score of a position that a query does not see
 
-var<workgroup> queries: array<mat4x4<f32>, 64>; // [PARTS, QUADS]
-var<workgroup> lane_largest: array<vec4<f32>, 64>; // [PARTS, QUADS]
-var<workgroup> tile_weights: array<vec4<f32>, 256>; // [PARTS, 4 · QUADS]
+// Of each part the queries, element by element [PARTS, 4 · QUADS]; the weights of a tile's positions
+// [PARTS, 4 · QUADS]; the largest scores of each lane [PARTS, QUADS].
+const TILE_WEIGHTS = 256u;
+const LARGEST = 512u;
+var<workgroup> staged: array<vec4<f32>, 576>;
 
 // What is known of four queries.
 struct Part {
@@ -53,24 +57,23 @@ fn query(kv: u32, n: u32, quad: u32) -> vec4<f32> {
 }
 
 fn part(kv: u32, index: u32, first: u32, lane: u32) -> Part {
-    queries[index * QUADS + lane] = transpose(mat4x4<f32>(
+    let elements = transpose(mat4x4<f32>(
         query(kv, first, lane),
         query(kv, first + 1u, lane),
         query(kv, first + 2u, lane),
         query(kv, first + 3u, lane),
     ));
+    let at = 4u * (index * QUADS + lane);
+    staged[at] = elements[0];
+    staged[at + 1u] = elements[1];
+    staged[at + 2u] = elements[2];
+    staged[at + 3u] = elements[3];
     let rows = vec4<u32>(row_of(first), row_of(first + 1u), row_of(first + 2u), row_of(first + 3u));
     let oldest = vec4<u32>(
         oldest_seen(rows.x), oldest_seen(rows.y), oldest_seen(rows.z), oldest_seen(rows.w),
     );
     let end = step.position + rows + 1u;
     return Part(first, oldest, end, vec4<f32>(NONE), vec4<f32>(), mat4x4<f32>());
-}
-
-// A quad of the second part's first query.
-fn lone_query(quad: u32) -> vec4<f32> {
-    let i = QUADS + quad;
-    return vec4<f32>(queries[i][0].x, queries[i][1].x, queries[i][2].x, queries[i][3].x);
 }
 
 fn capped(score: f32) -> f32 {
@@ -104,24 +107,22 @@ fn weight(scores: vec4<f32>, largest: vec4<f32>) -> vec4<f32> {
 }
 
 // Weights of the tile's scores, relative to the largest of all tiles so far.
-fn weigh(index: u32, lane: u32, scores: mat4x4<f32>, before: Part) -> Part {
+fn weigh(index: u32, lane: u32, place: u32, scores: mat4x4<f32>, before: Part) -> Part {
     var a = before;
-    for (var i = 0u; i < QUADS; i++) {
-        a.largest = max(a.largest, lane_largest[index * QUADS + i]);
-    }
-    let first = index * 4u * QUADS + lane;
-    tile_weights[first] = weight(scores[0], a.largest);
-    tile_weights[first + QUADS] = weight(scores[1], a.largest);
-    tile_weights[first + 2u * QUADS] = weight(scores[2], a.largest);
-    tile_weights[first + 3u * QUADS] = weight(scores[3], a.largest);
+    a.largest = max(a.largest, largest_at(LARGEST + index * QUADS, place));
+    let first = TILE_WEIGHTS + index * 4u * QUADS + lane;
+    staged[first] = weight(scores[0], a.largest);
+    staged[first + QUADS] = weight(scores[1], a.largest);
+    staged[first + 2u * QUADS] = weight(scores[2], a.largest);
+    staged[first + 3u * QUADS] = weight(scores[3], a.largest);
     let decay = exp(before.largest - a.largest);
     a.total *= decay;
     a.sums = mat4x4<f32>(a.sums[0] * decay, a.sums[1] * decay, a.sums[2] * decay, a.sums[3] * decay);
     return a;
 }
 
-fn outer(weights: vec4<f32>, v: vec4<f32>) -> mat4x4<f32> {
-    return mat4x4<f32>(weights * v.x, weights * v.y, weights * v.z, weights * v.w);
+fn sum_of(v: mat4x4<f32>) -> vec4<f32> {
+    return v[0] + v[1] + v[2] + v[3];
 }
 
 fn store_query(kv: u32, n: u32, split: u32, lane: u32, sum: vec4<f32>, largest: f32, total: f32) {
@@ -149,6 +150,7 @@ fn store_part(kv: u32, split: u32, lane: u32, a: Part) {
 
 @compute @workgroup_size(QUADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let place = shared_place(lane);
     let first_query = group.y * 4u * PARTS;
     var a = part(group.x, 0u, first_query, lane);
     var b = a;
@@ -166,46 +168,54 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         var scores_b = mat4x4<f32>();
         for (var i = 0u; i < QUADS; i++) {
             let k = mat4x4<f32>(key(p.x, kv + i), key(p.y, kv + i), key(p.z, kv + i), key(p.w, kv + i));
-            scores_a += queries[i] * k;
+            scores_a += four_vectors(4u * i, place) * k;
             if (LONE == 1u) {
-                let lone = lone_query(i) * k;
+                let lone = four_numbers(4u * (QUADS + i), place) * k;
                 scores_b[0].x += lone.x;
                 scores_b[1].x += lone.y;
                 scores_b[2].x += lone.z;
                 scores_b[3].x += lone.w;
             } else if (PARTS > 1u) {
-                scores_b += queries[QUADS + i] * k;
+                scores_b += four_vectors(4u * (QUADS + i), place) * k;
             }
         }
         scores_a = all_masked(scores_a, positions, a);
-        lane_largest[lane] = largest_of(scores_a);
+        staged[LARGEST + lane] = largest_of(scores_a);
         if (PARTS > 1u) {
             scores_b = all_masked(scores_b, positions, b);
-            lane_largest[QUADS + lane] = largest_of(scores_b);
+            staged[LARGEST + QUADS + lane] = largest_of(scores_b);
         }
         workgroupBarrier();
-        a = weigh(0u, lane, scores_a, a);
+        a = weigh(0u, lane, place, scores_a, a);
         if (PARTS > 1u) {
-            b = weigh(1u, lane, scores_b, b);
+            b = weigh(1u, lane, place, scores_b, b);
         }
         workgroupBarrier();
         let count = min(4u * QUADS, range.y - first);
-        for (var i = 0u; i < count; i++) {
-            let v = value(first + i, kv + lane);
-            let w = tile_weights[i];
-            a.total += w;
-            a.sums += outer(w, v);
+        for (var i = 0u; i < count; i += 4u) {
+            // Of four positions; those past the last have no weight.
+            let four = min(vec4<u32>(first + i) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(range.y - 1u));
+            let v = transpose(mat4x4<f32>(
+                value(four.x, kv + lane),
+                value(four.y, kv + lane),
+                value(four.z, kv + lane),
+                value(four.w, kv + lane),
+            ));
+            let w = four_vectors(TILE_WEIGHTS + i, place);
+            a.total += sum_of(w);
+            a.sums += w * v;
             if (LONE == 1u) {
-                let u = tile_weights[4u * QUADS + i].x;
-                b.total.x += u;
-                b.sums[0].x += u * v.x;
-                b.sums[1].x += u * v.y;
-                b.sums[2].x += u * v.z;
-                b.sums[3].x += u * v.w;
+                let u = four_numbers(TILE_WEIGHTS + 4u * QUADS + i, place);
+                b.total.x += dot(u, vec4<f32>(1.0));
+                let sums = u * v;
+                b.sums[0].x += sums.x;
+                b.sums[1].x += sums.y;
+                b.sums[2].x += sums.z;
+                b.sums[3].x += sums.w;
             } else if (PARTS > 1u) {
-                let u = tile_weights[4u * QUADS + i];
-                b.total += u;
-                b.sums += outer(u, v);
+                let u = four_vectors(TILE_WEIGHTS + 4u * QUADS + i, place);
+                b.total += sum_of(u);
+                b.sums += u * v;
             }
         }
     }

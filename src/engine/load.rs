@@ -55,7 +55,7 @@ pub struct LoadOptions {
     pub chat_template: Option<String>,
     /// How products of one row are computed, instead of what suits the GPU.
     pub variant: Option<Variant>,
-    /// How products of many rows are, instead of what suits the GPU.
+    /// How products of many rows are, and whether lanes share loads, instead of what suits the GPU.
     pub tile: Option<Tile>,
     /// How the CPU computes, instead of the quickest way that it has.
     pub cpu_variant: Option<CpuVariant>,

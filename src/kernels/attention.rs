@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::cache::{Cache, CacheFormat};
 use super::projection::dot;
-use super::{Activation, Binding, CpuMemory, Function, Import, KernelRules, Step};
+use super::{Activation, Binding, CpuMemory, Function, Import, KernelRules, Step, Tile};
 
 /// The heads of an attention, and what they see.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +59,8 @@ pub struct Attention {
     pub shape: AttentionShape,
     /// The most splits of a step of one row; more than 1 only in a plan for such steps.
     pub max_splits: u32,
+    /// Four lanes load what all of them want for each other where those of the tile share loads.
+    pub tile: Tile,
 }
 
 impl Attention {
@@ -193,7 +195,12 @@ impl KernelRules for Attention {
             CacheFormat::F16 => "caches/f16",
             CacheFormat::Q8 => "caches/q8",
         };
-        vec![("cache", file)]
+        // Fours of lanes must be whole.
+        let shares = match self.tile {
+            Tile::Quads | Tile::Eights if self.shape.head_dim.is_multiple_of(16) => "subgroups/shares",
+            _ => "variants/shares",
+        };
+        vec![("cache", file), ("shares", shares)]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {

@@ -376,10 +376,12 @@ pieces! {
     "subgroups/inputs",
     "subgroups/pairs",
     "subgroups/place",
+    "subgroups/shares",
     "subgroups/total",
     "tiles/registers",
     "tiles/staged",
     "variants/alone",
     "variants/inputs",
+    "variants/shares",
     "variants/together",
 }

@@ -8,7 +8,7 @@ use crate::kernels::{
     Activation, Add, Attention, AttentionMerge, AttentionShape, Buffer, Cache, CacheStore, Candidates,
     Elementwise, Embed, Function, GatedActivation, Kernel, LastRow, LayerNorm, Matmul, Matvec, Pairing, Pick,
     Projection, RmsNorm, Rope, Rows, SamplingBuffers, ScanBuffers, ScanShape, SsmConv, SsmScan, SsmScores,
-    SsmStep, Turn,
+    SsmStep, Tile, Turn,
 };
 
 /// Plans of at most this many rows use the matrix-vector kernel, larger ones the tiled one.
@@ -194,7 +194,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         let y = self.scratch(q.rows, q.width);
         let max_splits = if self.capacity == 1 { Attention::MAX_SPLITS } else { 1 };
         let partials = self.scratch(Rows::One, Attention::partial_words(&shape, max_splits));
-        let attention = Attention { q, keys, values, y, partials, shape, max_splits };
+        let attention = Attention { q, keys, values, y, partials, shape, max_splits, tile: Tile::default() };
         self.push(attention.clone());
         if max_splits > 1 {
             self.push(AttentionMerge(attention));

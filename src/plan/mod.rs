@@ -58,11 +58,13 @@ impl Plan {
         }
     }
 
-    /// Has products of many rows computed by that tile.
+    /// Has products of many rows computed by that tile, and lanes of attentions share loads where its do.
     pub fn tile(&mut self, tile: Tile) {
         for planned in &mut self.kernels {
-            if let Kernel::Matmul(matmul) = &mut planned.kernel {
-                matmul.tile = tile;
+            match &mut planned.kernel {
+                Kernel::Matmul(matmul) => matmul.tile = tile,
+                Kernel::Attention(attention) => attention.tile = tile,
+                _ => {}
             }
         }
     }

@@ -1,0 +1,22 @@
+// Every lane loads what all of them want by itself.
+fn shared_place(lane: u32) -> u32 {
+    return 0u;
+}
+
+fn four_vectors(first: u32, place: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(staged[first], staged[first + 1u], staged[first + 2u], staged[first + 3u]);
+}
+
+// The first of each of four vectors.
+fn four_numbers(first: u32, place: u32) -> vec4<f32> {
+    return vec4<f32>(staged[first].x, staged[first + 1u].x, staged[first + 2u].x, staged[first + 3u].x);
+}
+
+// The largest of QUADS vectors.
+fn largest_at(first: u32, place: u32) -> vec4<f32> {
+    var largest = staged[first];
+    for (var i = 1u; i < QUADS; i++) {
+        largest = max(largest, staged[first + i]);
+    }
+    return largest;
+}
