@@ -11,6 +11,8 @@ const FEW_TOKENS = 9;
 /** Two mixers, a feed-forward layer and an attention, as in the whole; with the real vocabulary its output would count too much. */
 const CUT = ["--layers", "0,1,2,32", "--vocabulary", 1024];
 const MIXER = ["--layers", "0", "--vocabulary", 1024];
+/** Pairs of tokens, a second each: another's use of the machine changes a single pair by a tenth. */
+const PAIRS = 21;
 const EARLY = 64;
 const LATE = 4000;
 
@@ -66,7 +68,7 @@ export const decodeDecay = {
   minutes: 2,
   keys: ["decode_decay"],
   async measure(put) {
-    const positions = ["--profile", "--at", `${EARLY},${LATE}`, "--repeat", RUNS];
+    const positions = ["--profile", "--at", `${EARLY},${LATE}`, "--repeat", PAIRS];
     const { steps } = (await gpu(await made("nemotron4b"), ...positions)).profile;
     const [early, late] = steps.map(({ runs_us }) => runs_us);
     put("decode_decay", early.map((us, run) => us / late[run]), "ratio");
