@@ -7,9 +7,11 @@
 // decay, the weak ones would be lost.
 // A workgroup computes 32 columns of one head, chunk after chunk; an invocation computes 8 × 4 of
 // each product. Only what takes arithmetic to make, the factors of x_s, is staged in workgroup
-// memory: software adapters read it more slowly than storage.
+// memory: software adapters read it more slowly than storage. Lanes of the same rows, eight after one
+// another, may load what they want of these for each other: places, eight_of_x, eight_factors.
 #import lib/step
 #import lib/ssm
+#import shares
 override HEADS: u32;
 override HEAD_DIM: u32;
 override HEAD_STRIDE: u32; // a multiple of 16
@@ -43,6 +45,11 @@ struct Rows4 {
     r3: vec4<f32>,
 }
 
+struct Rows8 {
+    low: Rows4,
+    high: Rows4,
+}
+
 fn times(l: vec4<f32>, r: Rows4) -> vec4<f32> {
     return l.x * r.r0 + l.y * r.r1 + l.z * r.r2 + l.w * r.r3;
 }
@@ -50,6 +57,22 @@ fn times(l: vec4<f32>, r: Rows4) -> vec4<f32> {
 // Index in x of the quad of a row that holds that column; rows past the end repeat the last one.
 fn x_quad(row: u32, column: u32) -> u32 {
     return (min(row, step.rows - 1u) * X_STRIDE + column) / 4u;
+}
+
+fn add_times(l: Rows8, r: Rows4) {
+    sums[0] += times(l.low.r0, r);
+    sums[1] += times(l.low.r1, r);
+    sums[2] += times(l.low.r2, r);
+    sums[3] += times(l.low.r3, r);
+    sums[4] += times(l.high.r0, r);
+    sums[5] += times(l.high.r1, r);
+    sums[6] += times(l.high.r2, r);
+    sums[7] += times(l.high.r3, r);
+}
+
+// The same of four rows, one after another.
+fn x_quads(row: u32, column: u32) -> vec4<u32> {
+    return vec4<u32>(x_quad(row, column), x_quad(row + 1u, column), x_quad(row + 2u, column), x_quad(row + 3u, column));
 }
 
 // Δ of the rows of a chunk, and the sums of Δ·A from its beginning and to its end.
@@ -73,29 +96,16 @@ fn stage_decays(lane: u32, head: u32, first: u32) {
 }
 
 // sums = C · S, decayed, for rows of the chunk from `row` on and columns from p on.
-fn read_state(head: u32, p: u32, first: u32, row: u32) {
+fn read_state(head: u32, p: u32, first: u32, row: u32, place: u32) {
     let group = head / (HEADS / GROUPS);
     let column = HEADS * HEAD_STRIDE + (GROUPS + group) * STATE_STRIDE;
-    let c0 = x_quad(first + row, column);
-    let c1 = x_quad(first + row + 1u, column);
-    let c2 = x_quad(first + row + 2u, column);
-    let c3 = x_quad(first + row + 3u, column);
-    let c4 = x_quad(first + row + 4u, column);
-    let c5 = x_quad(first + row + 5u, column);
-    let c6 = x_quad(first + row + 6u, column);
-    let c7 = x_quad(first + row + 7u, column);
+    let c = places(x_quads(first + row, column), x_quads(first + row + 4u, column), place);
     let quads = HEAD_STRIDE / 4u;
     for (var n = 0u; n < STATE_STRIDE / 4u; n++) {
         let i = (head * STATE_STRIDE + 4u * n) * quads + p / 4u;
-        let s = Rows4(state[i], state[i + quads], state[i + 2u * quads], state[i + 3u * quads]);
-        sums[0] += times(x[c0 + n], s);
-        sums[1] += times(x[c1 + n], s);
-        sums[2] += times(x[c2 + n], s);
-        sums[3] += times(x[c3 + n], s);
-        sums[4] += times(x[c4 + n], s);
-        sums[5] += times(x[c5 + n], s);
-        sums[6] += times(x[c6 + n], s);
-        sums[7] += times(x[c7 + n], s);
+        add_times(
+            eight_of_x(c, n), Rows4(state[i], state[i + quads], state[i + 2u * quads], state[i + 3u * quads]),
+        );
     }
     sums[0] *= decay[row];
     sums[1] *= decay[row + 1u];
@@ -140,21 +150,14 @@ fn stage_factors(lane: u32, head: u32, first: u32, first_s: u32, sum: f32) -> f3
 }
 
 // sums += what 32 rows from first_s on give to rows from `row` on; later rows give nothing.
-fn read_rows(column: u32, first: u32, first_s: u32, row: u32) {
+fn read_rows(column: u32, first: u32, first_s: u32, row: u32, place: u32) {
+    let at = places(
+        8u * (row + vec4<u32>(0u, 1u, 2u, 3u)), 8u * (row + vec4<u32>(4u, 5u, 6u, 7u)), place,
+    );
     for (var quad = 0u; quad < 8u && first_s + 4u * quad < row + 8u; quad++) {
         let s = first + first_s + 4u * quad;
-        let v = Rows4(
-            x[x_quad(s, column)], x[x_quad(s + 1u, column)], x[x_quad(s + 2u, column)], x[x_quad(s + 3u, column)],
-        );
-        let i = row * 8u + quad;
-        sums[0] += times(factors[i], v);
-        sums[1] += times(factors[i + 8u], v);
-        sums[2] += times(factors[i + 16u], v);
-        sums[3] += times(factors[i + 24u], v);
-        sums[4] += times(factors[i + 32u], v);
-        sums[5] += times(factors[i + 40u], v);
-        sums[6] += times(factors[i + 48u], v);
-        sums[7] += times(factors[i + 56u], v);
+        let v = x_quads(s, column);
+        add_times(eight_factors(at, quad), Rows4(x[v.x], x[v.y], x[v.z], x[v.w]));
     }
 }
 
@@ -171,28 +174,34 @@ fn store(row: u32, head: u32, p: u32, sum: vec4<f32>) {
     if (p + 3u < HEAD_DIM) { y[i + 3u] = value.w * silu(projected[z + 3u]); }
 }
 
+fn add_outer(low: vec4<f32>, high: vec4<f32>, v: vec4<f32>) {
+    sums[0] += low.x * v;
+    sums[1] += low.y * v;
+    sums[2] += low.z * v;
+    sums[3] += low.w * v;
+    sums[4] += high.x * v;
+    sums[5] += high.y * v;
+    sums[6] += high.z * v;
+    sums[7] += high.w * v;
+}
+
 fn decay_state(i: u32, sum: vec4<f32>) {
     state[i] = decay[63] * state[i] + sum;
 }
 
 // S after the chunk: of every 64 of its rows, the eight from `row` on.
-fn write_state(head: u32, p: u32, first: u32, row: u32) {
+fn write_state(head: u32, p: u32, first: u32, row: u32, place: u32) {
     let column = HEADS * HEAD_STRIDE + head / (HEADS / GROUPS) * STATE_STRIDE;
     for (var n = row; n < STATE_STRIDE; n += 64u) {
         sums = array<vec4<f32>, 8>();
-        for (var s = 0u; s < min(64u, step.rows - first); s++) {
-            let v = input[s] * x[x_quad(first + s, head * HEAD_STRIDE + p)];
-            let i = x_quad(first + s, column + n);
-            let low = x[i];
-            let high = x[i + 1u];
-            sums[0] += low.x * v;
-            sums[1] += low.y * v;
-            sums[2] += low.z * v;
-            sums[3] += low.w * v;
-            sums[4] += high.x * v;
-            sums[5] += high.y * v;
-            sums[6] += high.z * v;
-            sums[7] += high.w * v;
+        for (var s = 0u; s < min(64u, step.rows - first); s += 4u) {
+            let v = x_quads(first + s, head * HEAD_STRIDE + p);
+            let i = x_quads(first + s, column + n);
+            let b = eight_of_x(places(i, i + 1u, place), 0u);
+            add_outer(b.low.r0, b.high.r0, input[s] * x[v.x]);
+            add_outer(b.low.r1, b.high.r1, input[s + 1u] * x[v.y]);
+            add_outer(b.low.r2, b.high.r2, input[s + 2u] * x[v.z]);
+            add_outer(b.low.r3, b.high.r3, input[s + 3u] * x[v.w]);
         }
         let quads = HEAD_STRIDE / 4u;
         let i = (head * STATE_STRIDE + n) * quads + p / 4u;
@@ -210,6 +219,7 @@ fn write_state(head: u32, p: u32, first: u32, row: u32) {
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let head = group.y;
+    let place = shared_place(lane);
     let row = lane / 8u * 8u;
     let p = group.x * 32u + lane % 8u * 4u;
     let has_columns = p < HEAD_STRIDE;
@@ -218,7 +228,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         stage_decays(lane, head, first);
         sums = array<vec4<f32>, 8>();
         if (has_rows) {
-            read_state(head, p, first, row);
+            read_state(head, p, first, row, place);
         }
         var between = 0.0;
         for (var unit = min(64u, step.rows - first + 31u) / 32u; unit > 0u; unit--) {
@@ -226,7 +236,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             between = stage_factors(lane, head, first, first_s, between);
             workgroupBarrier();
             if (has_rows) {
-                read_rows(head * HEAD_STRIDE + p, first, first_s, row);
+                read_rows(head * HEAD_STRIDE + p, first, first_s, row, place);
             }
             workgroupBarrier();
         }
@@ -241,7 +251,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             store(first + row + 7u, head, p, sums[7]);
         }
         if (has_columns) {
-            write_state(head, p, first, row);
+            write_state(head, p, first, row, place);
         }
         storageBarrier();
         workgroupBarrier();

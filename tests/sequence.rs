@@ -12,10 +12,12 @@ use common::engines::{devices, greedy, load};
 use common::gguf::{Gguf, tiny_llama};
 use common::nemotron_h::tiny_nemotron_h;
 use tablm::cpu::CpuVariant;
-use tablm::engine::{Completion, DeviceChoice, Engine, Event, GenerateRequest, LoadOptions, Prompt};
+use tablm::engine::{
+    Completion, DeviceChoice, Engine, Event, GenerateRequest, LoadOptions, ProfileRequest, Prompt,
+};
 use tablm::error::Code;
 use tablm::formats::Format;
-use tablm::kernels::CacheFormat;
+use tablm::kernels::{CacheFormat, Step};
 use tablm::text::sampler::SamplerOptions;
 use tablm::weights::source::MemorySource;
 
@@ -97,6 +99,19 @@ fn a_profile_counts_every_kernel_and_leaves_the_engine_as_good_as_new() {
             }
             assert_eq!(engine.info().memory.peak_gpu_bytes, before.memory.peak_gpu_bytes, "{device:?}");
             assert_eq!(engine.logits(&tokens(70)).await.unwrap(), expected, "{device:?}");
+
+            // Only a chunk multiplies matrices, and no step whatever that is.
+            let steps = vec![Step { position: 0, rows: 1 }, Step { position: 0, rows: 64 }];
+            let only = |name: &str| ProfileRequest {
+                steps: steps.clone(),
+                runs: 1,
+                limit_ms: 0.0,
+                kernels: name.to_owned(),
+            };
+            let found = engine.profile(&only("matmul")).await.unwrap().steps;
+            assert!(found[0].kernels.is_empty() && !found[1].kernels.is_empty(), "{device:?}: {found:?}");
+            let error = engine.profile(&only("nothing")).await.unwrap_err();
+            assert!(error.message().contains("kernels") && error.message().contains("nothing"), "{error:?}");
         }
     });
 }

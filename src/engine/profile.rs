@@ -121,6 +121,10 @@ impl Engine {
         for step in &request.steps {
             measured.push(self.measured(*step, &request.kernels)?);
         }
+        if measured.iter().all(|measured| measured.groups.is_empty()) {
+            let message = format!("found {:?}, with which no kernel's name begins", request.kernels);
+            return Err(Error::invalid_request("kernels", message));
+        }
         let copy_gb_per_s = self.executor.copy_bandwidth().await? / 1e9;
         let started = Instant::now();
         // The first run is the drivers'.
@@ -262,6 +266,9 @@ impl Executor {
         step: Step,
         groups: &[Vec<usize>],
     ) -> Result<Vec<f64>> {
+        if groups.is_empty() {
+            return Ok(Vec::new());
+        }
         match self.runner(index) {
             Runner::Gpu(gpu) => gpu.time(index, step, groups).await,
             Runner::Cpu(cpu) => {

@@ -59,7 +59,7 @@ pub struct Attention {
     pub shape: AttentionShape,
     /// The most splits of a step of one row; more than 1 only in a plan for such steps.
     pub max_splits: u32,
-    /// Four lanes load what all of them want for each other where those of the tile share loads.
+    /// Where its lanes load for each other, so do these: what all of them want.
     pub tile: Tile,
 }
 
@@ -196,10 +196,8 @@ impl KernelRules for Attention {
             CacheFormat::Q8 => "caches/q8",
         };
         // Fours of lanes must be whole.
-        let shares = match self.tile {
-            Tile::Quads | Tile::Eights if self.shape.head_dim.is_multiple_of(16) => "subgroups/shares",
-            _ => "variants/shares",
-        };
+        let do_share = self.tile.shares_loads() && self.shape.head_dim.is_multiple_of(16);
+        let shares = if do_share { "subgroups/shares" } else { "variants/shares" };
         vec![("cache", file), ("shares", shares)]
     }
 

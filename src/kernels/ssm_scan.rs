@@ -2,7 +2,7 @@
 //! to row.
 
 use super::ssm::{ScanBuffers, ScanBy, ScanRow, ScanShape, scan_rows};
-use super::{Activation, Binding, CpuMemory, KernelRules, Step};
+use super::{Activation, Binding, CpuMemory, Import, KernelRules, Step, Tile};
 
 /// Recurrence, skip and gate for many rows; see [`ScanShape`] and [`ScanBuffers`].
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct SsmScan {
     pub y: Activation,
     /// Sizes.
     pub shape: ScanShape,
+    /// Where its lanes load for each other, so do these: what they want of the same rows.
+    pub tile: Tile,
 }
 
 impl KernelRules for SsmScan {
@@ -34,6 +36,10 @@ impl KernelRules for SsmScan {
             Binding::write(self.buffers.state),
             Binding::write(self.y.buffer),
         ]
+    }
+
+    fn imports(&self) -> Vec<Import> {
+        vec![("shares", if self.tile.shares_loads() { "subgroups/rows" } else { "variants/rows" })]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {

@@ -44,6 +44,11 @@ impl Tile {
         features.iter().all(|feature| feature != needed).then_some(needed)
     }
 
+    /// Whether lanes load what several want for each other.
+    pub(super) fn shares_loads(self) -> bool {
+        matches!(self, Tile::Quads | Tile::Eights)
+    }
+
     pub(super) fn imports(self) -> Vec<Import> {
         match self {
             Tile::Staged => vec![("tile", "tiles/staged")],

@@ -167,7 +167,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         self.push(SsmConv { projected, buffers, y: x, shape });
         let scores = self.scratch(projected.rows, shape.group_count * SsmScores::CHUNK);
         self.push(SsmScores { x, y: scores, shape });
-        self.push(SsmScan { projected, x, scores, buffers, y, shape });
+        self.push(SsmScan { projected, x, scores, buffers, y, shape, tile: Tile::default() });
         y
     }
 

@@ -58,12 +58,14 @@ impl Plan {
         }
     }
 
-    /// Has products of many rows computed by that tile, and lanes of attentions share loads where its do.
+    /// Has products of many rows computed by that tile; where its lanes load for each other, so do those of
+    /// attentions and scans.
     pub fn tile(&mut self, tile: Tile) {
         for planned in &mut self.kernels {
             match &mut planned.kernel {
                 Kernel::Matmul(matmul) => matmul.tile = tile,
                 Kernel::Attention(attention) => attention.tile = tile,
+                Kernel::SsmScan(scan) => scan.tile = tile,
                 _ => {}
             }
         }

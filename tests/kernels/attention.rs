@@ -1,12 +1,9 @@
 //! Positions, the cache and attention over it.
 
-use std::rc::Rc;
-
-use tablm::gpu::Gpu;
-use tablm::kernels::{AttentionShape, CacheFormat, Pairing, RotaryTable, Rows, Tile};
+use tablm::kernels::{AttentionShape, CacheFormat, Pairing, RotaryTable, Rows};
 use tablm::plan::PlanBuilder;
 
-use crate::matrices::tiles;
+use crate::matrices::check_by_loads;
 use crate::{Case, with_gpu};
 
 #[test]
@@ -45,19 +42,19 @@ fn attention_and_its_cache() {
             // Within a tile of `head_dim` positions, at its end, over it; many splits of several tiles.
             for (position, rows) in [(0, 1), (1, 1), (63, 1), (64, 1), (1000, 1), (62, 3), (0, 65), (700, 2)]
             {
-                check_attention(&gpu, || attend(shape, position, rows)).await;
+                check_by_loads(&gpu, || attend(shape, position, rows)).await;
             }
         }
         let shape = AttentionShape::new(4, 2, 64);
         let capped = AttentionShape { scale: 0.6, softcap: Some(5.0), ..shape };
         for rows in [1, 3] {
-            check_attention(&gpu, || attend(capped, 80, rows)).await;
+            check_by_loads(&gpu, || attend(capped, 80, rows)).await;
         }
         // Windows that are larger than the past, just begin to cut, and are shorter than a tile.
         for window in [1, 2, 63, 64, 65, 700, 1000] {
             for (position, rows) in [(0, 1), (62, 3), (0, 65), (700, 1), (700, 2)] {
                 let shape = AttentionShape { window: Some(window), ..shape };
-                check_attention(&gpu, || attend(shape, position, rows)).await;
+                check_by_loads(&gpu, || attend(shape, position, rows)).await;
             }
         }
     });
@@ -71,20 +68,11 @@ fn caches_of_every_format() {
                 let shape = AttentionShape::new(head_count, kv_head_count, head_dim);
                 for (position, rows) in [(0, 1), (300, 1), (40, 21)] {
                     let case = || Case { cache_format: format, ..attend(shape, position, rows) };
-                    check_attention(&gpu, case).await;
+                    check_by_loads(&gpu, case).await;
                 }
             }
         }
     });
-}
-
-/// Each lane by itself, and four that load for each other: how many do is nothing to attention.
-async fn check_attention(gpu: &Rc<Gpu>, case: impl Fn() -> Case<'static>) {
-    for tile in tiles(gpu).filter(|tile| matches!(tile, Tile::Staged | Tile::Quads)) {
-        let mut case = case();
-        case.name += &format!(", {}", tile.name());
-        Case { tile, ..case }.check(gpu).await;
-    }
 }
 
 fn attend(shape: AttentionShape, position: u32, rows: u32) -> Case<'static> {

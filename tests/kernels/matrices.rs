@@ -1,6 +1,7 @@
 //! Products with weight matrices, and rows of them.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use tablm::formats::Format;
 use tablm::gpu::Gpu;
@@ -62,6 +63,15 @@ fn every_variant_of_matvec() {
 /// The tiles that the adapter can run.
 pub(crate) fn tiles(gpu: &Gpu) -> impl Iterator<Item = Tile> {
     Tile::ALL.into_iter().filter(|tile| tile.lacks(&gpu.report.features).is_none())
+}
+
+/// A case of a kernel whose lanes load for themselves by one tile and for each other by another.
+pub(crate) async fn check_by_loads(gpu: &Rc<Gpu>, case: impl Fn() -> Case<'static>) {
+    for tile in tiles(gpu).filter(|tile| matches!(tile, Tile::Staged | Tile::Quads)) {
+        let mut case = case();
+        case.name += &format!(", {}", tile.name());
+        Case { tile, ..case }.check(gpu).await;
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use tablm::kernels::{Rows, ScanBuffers, ScanShape};
 use tablm::plan::PlanBuilder;
 
 use crate::common::random::Random;
+use crate::matrices::check_by_loads;
 use crate::{Case, with_gpu};
 
 /// Biases of dt, and decays.
@@ -96,11 +97,11 @@ fn scan_of_many_rows() {
         for scalars in [ordinary as Scalars, adversarial] {
             for shape in SHAPES {
                 for (position, rows) in [(0, 2), (1, 32), (5, 33), (130, 64), (7, 65), (0, 150)] {
-                    case(shape, rows, position, scalars).check(&gpu).await;
+                    check_by_loads(&gpu, || case(shape, rows, position, scalars)).await;
                 }
             }
         }
-        case(NEMOTRON_4B, 64, 70, ordinary).check(&gpu).await;
+        check_by_loads(&gpu, || case(NEMOTRON_4B, 64, 70, ordinary)).await;
     });
 }
 
