@@ -197,7 +197,7 @@ impl KernelRules for Attention {
         };
         // Fours of lanes must be whole.
         let do_share = self.tile.shares_loads() && self.shape.head_dim.is_multiple_of(16);
-        let shares = if do_share { "subgroups/shares" } else { "variants/shares" };
+        let shares = if do_share { "subgroups/shared_vectors" } else { "variants/own_vectors" };
         vec![("cache", file), ("shares", shares)]
     }
 

@@ -39,7 +39,7 @@ impl KernelRules for SsmScan {
     }
 
     fn imports(&self) -> Vec<Import> {
-        vec![("shares", if self.tile.shares_loads() { "subgroups/rows" } else { "variants/rows" })]
+        vec![("shares", if self.tile.shares_loads() { "subgroups/shared_rows" } else { "variants/own_rows" })]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {

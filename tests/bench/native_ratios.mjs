@@ -7,7 +7,7 @@ import { spread } from "./results.mjs";
 
 const RUNS = 5;
 const TOKENS = 512;
-const FEW_TOKENS = 9;
+const FEW_TOKENS = 33;
 /** Two mixers, a feed-forward layer and an attention, as in the whole; with the real vocabulary its output would count too much. */
 const CUT = ["--layers", "0,1,2,32", "--vocabulary", 1024];
 const MIXER = ["--layers", "0", "--vocabulary", 1024];
