@@ -2,10 +2,12 @@
 // Speeds are not compared with anybody: what counts are the bytes.
 
 import { execFile } from "node:child_process";
+import { statSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { fileRoute, openHarness } from "../web/support.mjs";
+import { touchMemory } from "./machine.mjs";
 import { nativeBinary, root } from "./model.mjs";
 
 const PYTHON = join(process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm"), "python", "bin", "python");
@@ -96,9 +98,10 @@ async function answer({ TabLM }, { url, device, contextLength, maxTokens }) {
 }
 
 /** Several answers, each of a model loaded anew. */
-async function answers(harness, count, request) {
+async function answers(harness, count, request, before = async () => {}) {
   const runs = [];
   while (runs.length < count) {
+    await before();
     runs.push(await harness.run(answer, { contextLength: CONTEXT_LENGTH, maxTokens: WEB_TOKENS, ...request }));
     const found = runs.at(-1).usage.completion_tokens;
     if (found !== WEB_TOKENS) throw new Error(`found ${found} tokens, expected ${WEB_TOKENS}`);
@@ -107,8 +110,15 @@ async function answers(harness, count, request) {
   return { first, each: (value) => runs.map(value) };
 }
 
-async function webGpu(name, harness, url, put) {
-  const { first, each } = await answers(harness, WEB_LOADS, { url, device: "webgpu" });
+/**
+ * A software adapter's buffers are new memory of the machine's, as are the pages of the file: how fast it finds
+ * these is measured by itself, before each load, so that the load is measured and not that.
+ */
+async function webGpu(name, harness, url, bytes, put) {
+  const touched = [];
+  const before = async () => touched.push(await touchMemory(2 * bytes));
+  const { first, each } = await answers(harness, WEB_LOADS, { url, device: "webgpu" }, before);
+  put("machine.new_memory_gb_per_s", touched, "GB/s");
   put(`${name}.wasm_heap_bytes`, first.memory.wasm_heap_bytes, "bytes");
   put(`${name}.web.gpu_bytes`, first.memory.peak_gpu_bytes, "bytes");
   put(`${name}.web.estimate_error`, errorOf(first.promised, first.memory), "ratio");
@@ -136,7 +146,7 @@ async function web(name, file, put) {
   const url = `/full-size/${basename(file)}`;
   const harness = await openHarness({ routes: { [url]: fileRoute(file) } });
   try {
-    await webGpu(name, harness, url, put);
+    await webGpu(name, harness, url, statSync(file).size, put);
     await webCpu(name, harness, url, put);
   } finally {
     await harness.close();
@@ -149,7 +159,7 @@ const webFigures = ["wasm_heap_bytes", "web.gpu_bytes", "web.estimate_error", "w
 const cpuFigures = ["wasm_heap_bytes", "weights_bytes", "state_bytes", "estimate_error", "load_ms", "prefill", "decode"];
 webFigures.push(...cpuFigures.map((figure) => `web.cpu.${figure}`));
 /** What the model in Chromium is measured for besides itself. */
-const WEB_KEYS = ["load_gb_per_s"];
+const WEB_KEYS = ["load_gb_per_s", "machine.new_memory_gb_per_s"];
 
 /** A part of the benchmark: its figures, about how long it takes, and how it is measured. */
 export function fullSize(name, minutes, inBrowser) {
