@@ -59,6 +59,12 @@ fn x_quad(row: u32, column: u32) -> u32 {
     return (min(row, step.rows - 1u) * X_STRIDE + column) / 4u;
 }
 
+// The same of four rows, one after another.
+fn x_quads(row: u32, column: u32) -> vec4<u32> {
+    return vec4<u32>(x_quad(row, column), x_quad(row + 1u, column), x_quad(row + 2u, column), x_quad(row + 3u, column));
+}
+
+// sums += l · r.
 fn add_times(l: Rows8, r: Rows4) {
     sums[0] += times(l.low.r0, r);
     sums[1] += times(l.low.r1, r);
@@ -68,11 +74,6 @@ fn add_times(l: Rows8, r: Rows4) {
     sums[5] += times(l.high.r1, r);
     sums[6] += times(l.high.r2, r);
     sums[7] += times(l.high.r3, r);
-}
-
-// The same of four rows, one after another.
-fn x_quads(row: u32, column: u32) -> vec4<u32> {
-    return vec4<u32>(x_quad(row, column), x_quad(row + 1u, column), x_quad(row + 2u, column), x_quad(row + 3u, column));
 }
 
 // Δ of the rows of a chunk, and the sums of Δ·A from its beginning and to its end.

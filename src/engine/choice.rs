@@ -313,18 +313,22 @@ impl Sample {
                 Err(_) => {}
             }
         }
-        let first = rates.first().map(|rate| rate.variant);
-        let quickest = verdict::chosen(&rates).map(|rate| rate.variant);
+        let mut verdict = Verdict::new(rates);
+        let first = verdict.rates.first().map(|rate| rate.variant);
+        let quickest = verdict.chosen().map(|rate| rate.variant);
         if quickest != first {
             // It must be quicker twice: a machine that did something else for a moment says little.
-            for rate in rates.iter_mut().filter(|rate| [first, quickest].contains(&Some(rate.variant))) {
+            for rate in
+                verdict.rates.iter_mut().filter(|rate| [first, quickest].contains(&Some(rate.variant)))
+            {
                 let again = self.ms_per_gb(Some(gpu), Inputs { rows: 1, variant: rate.variant }).await?;
                 rate.ms_per_gb = rate.ms_per_gb.min(again);
             }
         }
         let mut inputs = Inputs { rows: 1, variant: Variant::default() };
-        let cpu_ms_per_gb = if question.of_cpu { Some(self.ms_per_gb(None, inputs).await?) } else { None };
-        let mut verdict = Verdict::new(rates, cpu_ms_per_gb);
+        if question.of_cpu {
+            verdict.cpu_ms_per_gb = Some(self.ms_per_gb(None, inputs).await?);
+        }
         if question.of_prompt && verdict.is_quicker_on_cpu() {
             inputs.rows = self.chunk;
             verdict.prompt = Some(PromptRates {
@@ -346,6 +350,7 @@ impl Sample {
             if ms >= CLEAR_MS || products >= most {
                 return Ok(ms / bytes as f64 * 1e9 / f64::from(inputs.rows));
             }
+            // Twice what is clear; where next to nothing was seen, step by step.
             let more = (2.0 * CLEAR_MS / ms).clamp(2.0, 16.0);
             products = most.min((products as f64 * more) as usize);
         }

@@ -56,17 +56,10 @@ fn today() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() / 86_400)
 }
 
-/// The first of the rates, unless another is clearly quicker.
-pub(super) fn chosen(rates: &[Rate]) -> Option<&Rate> {
-    let first = rates.first()?;
-    let quickest = rates.iter().min_by(|a, b| a.ms_per_gb.total_cmp(&b.ms_per_gb))?;
-    Some(if quickest.ms_per_gb < CLEARLY_QUICKER * first.ms_per_gb { quickest } else { first })
-}
-
 impl Verdict {
     /// What was measured today, of the variant that suits the kind of adapter first.
-    pub(super) fn new(rates: Vec<Rate>, cpu_ms_per_gb: Option<f64>) -> Self {
-        Self { day: today(), rates, cpu_ms_per_gb, prompt: None }
+    pub(super) fn new(rates: Vec<Rate>) -> Self {
+        Self { day: today(), rates, cpu_ms_per_gb: None, prompt: None }
     }
 
     /// Whether a token is quicker on the CPU.
@@ -77,7 +70,9 @@ impl Verdict {
 
     /// The variant to use, if any could be measured.
     pub(super) fn chosen(&self) -> Option<&Rate> {
-        chosen(&self.rates)
+        let first = self.rates.first()?;
+        let quickest = self.rates.iter().min_by(|a, b| a.ms_per_gb.total_cmp(&b.ms_per_gb))?;
+        Some(if quickest.ms_per_gb < CLEARLY_QUICKER * first.ms_per_gb { quickest } else { first })
     }
 
     /// Whether it answers a question, and is no older than it may be.
