@@ -1,9 +1,7 @@
 // The machine while it measures: what it is, and how much of it others used meanwhile.
 
-import { execFile } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import { cpus, freemem, loadavg, platform, release, totalmem } from "node:os";
-import { promisify } from "node:util";
+import { cpus, loadavg, platform, release, totalmem } from "node:os";
 
 /** Others using more cores than this make a run doubtful. */
 export const BUSY_CORES = 0.3;
@@ -63,24 +61,6 @@ export class Interval {
     const own = (now.own - start.own) / seconds;
     return { own, others: Math.max(0, (now.busy - start.busy) / seconds - own) };
   }
-}
-
-const TOUCH = `
-  const size = Number(process.argv[1]);
-  const start = performance.now();
-  const parts = [];
-  for (let done = 0; done < size; done += 2 ** 26) parts.push(Buffer.allocUnsafeSlow(2 ** 26).fill(1));
-  console.log(size / (performance.now() - start) / 1e6);
-`;
-
-/**
- * Touches memory that nobody holds, at most half of it, in a process of its own; answers GB/s. A virtual machine
- * may have to ask its host for every page that it has not used for a while, once: what is measured next does not.
- */
-export async function touchMemory(bytes) {
-  const size = Math.min(bytes, freemem() / 2);
-  const { stdout } = await promisify(execFile)(process.execPath, ["-e", TOUCH, String(size)]);
-  return Number(stdout);
 }
 
 /** One line on the machine; `idle` is an interval in which no contender had work. */
