@@ -1,20 +1,24 @@
 //! Chat templates: messages to the prompt a model was trained on, as Hugging Face renders them.
 //!
-//! Templates come with checkpoints and are hostile: steps, output, recursion and the widths of
-//! formats are limited. What is not is the memory of a text that a template doubles again and
-//! again without writing it: the engine has no hook there.
+//! Templates come with checkpoints and are hostile. `template_compile` bounds what nests before it
+//! compiles, `template_guard` the steps, memory and depth of a rendering, and the engine's own fuel
+//! its instructions.
 //!
 //! What the environment offers beyond Jinja is what Hugging Face offers: block trimming, loop
 //! controls, Python's string and mapping methods, `raise_exception`, `strftime_now`, a `tojson`
 //! that writes as Python does, and the `generation` block, which marks text for training only.
 
-use std::io::Write;
+use std::collections::BTreeMap;
 
+use minijinja::machinery::{Instructions, eval, make_string_output};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, ErrorKind, Value as Variable};
 use serde_json::{Map, Value};
 
-use super::chat_functions::{RaisedException, format, indent, is_iterable, method, raise_exception, to_json};
+use super::chat_functions::RaisedException;
+use super::template_builtins::{add_builtins, add_function, timed};
+use super::template_compile::{Failure, compile};
+use super::template_operators::add_operators;
 use crate::error::{Code, Error, Result};
 
 pub use super::chat_functions::CivilTime;
@@ -23,16 +27,20 @@ pub use super::chat_functions::CivilTime;
 const MAX_SOURCE_BYTES: usize = 1 << 20;
 /// Most bytes of a prompt: past every context.
 const MAX_PROMPT_BYTES: usize = 1 << 24;
-/// Instructions every rendering may take, and those it may take more for each value in the
-/// messages and tools. Real templates need a few dozen per message.
-const BASE_FUEL: u64 = 50_000;
-const FUEL_PER_VALUE: u64 = 200;
+/// Instructions every rendering may take, those it may take more for each value in the messages
+/// and tools, and most of all. Real templates need about a hundred per message.
+const BASE_FUEL: u64 = 200_000;
+const FUEL_PER_VALUE: u64 = 600;
+const MAX_FUEL: u64 = 8_000_000;
+/// Most bytes of a message about a template, which may quote it.
+const MAX_DETAIL_BYTES: usize = 2000;
 /// How deep macros may call each other; the browser's stack holds little more.
 const MAX_RECURSION: usize = 100;
 
-/// A checkpoint's chat template, compiled.
+/// A checkpoint's chat template, which compiles.
 pub struct ChatTemplate {
     file: String,
+    source: String,
     environment: Environment<'static>,
     bos_token: String,
     eos_token: String,
@@ -52,7 +60,7 @@ pub struct RenderOptions<'a> {
 }
 
 impl ChatTemplate {
-    /// Compiles `source`; `file` is the name for messages, `bos_token` and `eos_token` the
+    /// Reads `source`; `file` is the name for messages, `bos_token` and `eos_token` the
     /// tokens as they are written. A template that does not parse is `malformed`, naming the line.
     pub fn new(file: &str, source: &str, bos_token: &str, eos_token: &str) -> Result<Self> {
         if source.len() > MAX_SOURCE_BYTES {
@@ -64,24 +72,29 @@ impl ChatTemplate {
             .lstrip_blocks(true)
             .build()
             .map_err(|error| Error::internal(format!("template syntax: {error}")))?;
-        let mut environment = Environment::new();
+        let mut environment = Environment::empty();
         environment.set_syntax(syntax);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
-        environment.set_unknown_method_callback(method);
         environment.set_recursion_limit(MAX_RECURSION);
-        environment.add_filter("tojson", to_json);
-        // These make texts and lists as long as a number says.
-        environment.add_filter("format", format);
-        environment.add_filter("indent", indent);
-        environment.remove_filter("batch");
-        environment.remove_filter("slice");
-        environment.add_test("iterable", is_iterable);
-        environment.add_function("raise_exception", raise_exception);
-        environment
-            .add_template_owned("chat", without_generation_blocks(source))
-            .map_err(|error| template_error(file, &error))?;
-        let (file, bos_token, eos_token) = (file.to_owned(), bos_token.to_owned(), eos_token.to_owned());
-        Ok(Self { file, environment, bos_token, eos_token })
+        add_operators(&mut environment);
+        add_builtins(&mut environment);
+        let (file, source) = (file.to_owned(), without_generation_blocks(source));
+        let (bos_token, eos_token) = (bos_token.to_owned(), eos_token.to_owned());
+        let template = Self { file, source, environment, bos_token, eos_token };
+        template.compile()?;
+        Ok(template)
+    }
+
+    /// The instructions of the template. They borrow from it, so that each rendering compiles
+    /// anew, in less than a millisecond.
+    fn compile(&self) -> Result<Instructions<'_>> {
+        compile(&self.source, self.environment.syntax()).map_err(|failure| match failure {
+            Failure::Syntax(error) => template_error(&self.file, &error),
+            Failure::Refused(refusal) => {
+                let message = format!("line {}: {}", refusal.line, refusal.message);
+                Error::malformed(&self.file, "chat_template", message)
+            }
+        })
     }
 
     /// The prompt for `messages`, a list of objects with `role` and `content`.
@@ -96,18 +109,23 @@ impl ChatTemplate {
         let mut environment = self.environment.clone();
         let extra = options.extra.map_or(0, |extra| extra.values().map(count_values).sum());
         let values = count_values(messages) + options.tools.map_or(0, count_values) + extra;
-        environment.set_fuel(Some(BASE_FUEL + FUEL_PER_VALUE * values));
+        let fuel = BASE_FUEL.saturating_add(FUEL_PER_VALUE.saturating_mul(values));
+        environment.set_fuel(Some(fuel.min(MAX_FUEL)));
         if let Some(now) = options.now {
-            environment.add_function("strftime_now", move |format: &str| now.format(format));
+            add_function(&mut environment, "strftime_now", timed, move |format: &str| now.format(format));
         }
-        let template =
-            environment.get_template("chat").map_err(|error| template_error(&self.file, &error))?;
-        let mut output = Limited { bytes: Vec::new() };
-        let rendered =
-            template.render_captured_to(self.variables(messages, options), &mut output).map(|_| ());
-        rendered.map_err(|error| template_error(&self.file, &error))?;
-        String::from_utf8(output.bytes)
-            .map_err(|_| Error::internal("a template wrote bytes that are not text"))
+        let (instructions, blocks) = (self.compile()?, BTreeMap::new());
+        let mut text = String::new();
+        let mut output = make_string_output(&mut text);
+        let variables = self.variables(messages, options);
+        eval(&environment, &instructions, variables, &blocks, &mut output, AutoEscape::None)
+            .map_err(|error| template_error(&self.file, &error))?;
+        drop(output);
+        if text.len() > MAX_PROMPT_BYTES {
+            let message = format!("writes {} bytes, expected at most {MAX_PROMPT_BYTES}", text.len());
+            return Err(Error::malformed(&self.file, "chat_template", message));
+        }
+        Ok(text)
     }
 
     fn variables(&self, messages: &Value, options: &RenderOptions<'_>) -> Variable {
@@ -212,32 +230,13 @@ fn count_values(value: &Value) -> u64 {
     }
 }
 
-/// An output that ends at [`MAX_PROMPT_BYTES`].
-struct Limited {
-    bytes: Vec<u8>,
-}
-
-impl Write for Limited {
-    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
-        if self.bytes.len() + piece.len() > MAX_PROMPT_BYTES {
-            return Err(std::io::Error::other(format!("more than {MAX_PROMPT_BYTES} bytes of output")));
-        }
-        self.bytes.extend_from_slice(piece);
-        Ok(piece.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// `invalid-request` for what the template refuses by `raise_exception`, `malformed` otherwise.
 fn template_error(file: &str, error: &minijinja::Error) -> Error {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut details = Vec::new();
     while let Some(current) = source {
         if let Some(RaisedException(message)) = current.downcast_ref::<RaisedException>() {
-            return Error::new(Code::InvalidRequest, format!("messages: {message}"));
+            return Error::new(Code::InvalidRequest, format!("messages: {}", shortened(message.clone())));
         }
         match current.downcast_ref::<minijinja::Error>() {
             Some(current) => details.push(current.detail().map_or(current.kind().to_string(), str::to_owned)),
@@ -248,9 +247,20 @@ fn template_error(file: &str, error: &minijinja::Error) -> Error {
     let line = error.line().map_or(String::new(), |line| format!("line {line}: "));
     let what = match error.kind() {
         ErrorKind::OutOfFuel => "takes too many steps, expected an end".to_owned(),
-        _ => details.join(": "),
+        _ => shortened(details.join(": ")),
     };
     Error::malformed(file, "chat_template", format!("{line}{what}"))
+}
+
+/// A text that may quote the template, without its middle where it is too long to read.
+fn shortened(text: String) -> String {
+    if text.len() <= MAX_DETAIL_BYTES {
+        return text;
+    }
+    let (head, tail) = (MAX_DETAIL_BYTES * 3 / 4, text.len() - MAX_DETAIL_BYTES / 4);
+    let (head, tail) = (text.floor_char_boundary(head), text.ceil_char_boundary(tail));
+    let part = |range| text.get(range).unwrap_or_default();
+    format!("{} … {}", part(0..head), part(tail..text.len()))
 }
 
 /// `{% generation %}` marks the assistant's text for training; here it is a block like any other.
@@ -261,8 +271,7 @@ fn without_generation_blocks(source: &str) -> String {
         out.push_str(before);
         let Some((inside, after)) = tag.split_once("%}") else {
             out.push_str("{%");
-            rest = tag;
-            continue;
+            return out + tag;
         };
         let marks: &[char] = &['-', '+'];
         let name = inside.trim_start_matches(marks).trim_end_matches(marks).trim();

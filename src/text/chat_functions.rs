@@ -10,6 +10,8 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 
 /// How deep a value may nest that is written as JSON.
 const MAX_DEPTH: usize = 128;
+/// Most bytes of JSON, as of a prompt: indented, a small value gives many.
+const MAX_JSON_BYTES: usize = 1 << 24;
 /// Most spaces of one level of indentation.
 const MAX_INDENT: usize = 32;
 /// Most spaces before the lines of a text.
@@ -121,7 +123,16 @@ pub(super) fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
     options.assert_all_used()?;
     let mut out = String::new();
     writer.value(value, 0, &mut out)?;
+    check_length(&out)?;
     Ok(Value::from(out))
+}
+
+fn check_length(out: &str) -> Result<(), Error> {
+    if out.len() > MAX_JSON_BYTES {
+        let message = format!("more than {MAX_JSON_BYTES} bytes of JSON, expected at most as many");
+        return Err(Error::new(ErrorKind::BadSerialization, message));
+    }
+    Ok(())
 }
 
 struct JsonWriter {
@@ -136,6 +147,7 @@ impl JsonWriter {
         if depth > MAX_DEPTH {
             return Err(Error::new(ErrorKind::BadSerialization, "a value nests too deep for JSON"));
         }
+        check_length(out)?;
         match value.kind() {
             ValueKind::None => out.push_str("null"),
             ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
@@ -211,6 +223,8 @@ impl JsonWriter {
         out.push('"');
         for character in text.chars() {
             match character {
+                // What is too long already is refused when it is done.
+                _ if out.len() > MAX_JSON_BYTES => break,
                 '"' => out.push_str("\\\""),
                 '\\' => out.push_str("\\\\"),
                 '\n' => out.push_str("\\n"),

@@ -2,8 +2,9 @@
 //!
 //! Reading order: [`tokenizer`] (what the rest of the crate calls), `tokenizer_gguf` and
 //! `tokenizer_json` (the two files it is built from), `vocabulary`, `added`, `split` and `bpe`
-//! (its four parts), [`decoder`] and [`stop`] (ids to text while they arrive), [`chat`] and
-//! [`tools`] (messages to a prompt), [`answer`] (text to reasoning, text and calls, which `calls`
+//! (its four parts), [`decoder`] and [`stop`] (ids to text while they arrive), [`chat`] with
+//! `template_compile`, `template_guard`, `template_operators` and `template_builtins`, and [`tools`]
+//! (messages to a prompt), [`answer`] (text to reasoning, text and calls, which `calls`
 //! finds), [`sampler`] (logits to a token). Nothing here knows an executor.
 
 mod added;
@@ -16,6 +17,10 @@ pub mod decoder;
 pub mod sampler;
 mod split;
 pub mod stop;
+mod template_builtins;
+mod template_compile;
+mod template_guard;
+mod template_operators;
 pub mod tokenizer;
 mod tokenizer_gguf;
 mod tokenizer_json;

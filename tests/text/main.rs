@@ -11,6 +11,7 @@ mod chat;
 mod decoding;
 mod hostile;
 mod sampling;
+mod template_limits;
 mod tokenizers;
 mod vocabularies;
 
