@@ -4,6 +4,14 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import { TabLMError, throwIfAborted } from "./errors.js";
 
+/** One file to fetch. */
+export interface RemoteFile {
+  name: string;
+  url: string;
+  /** Absence is no error. */
+  optional: boolean;
+}
+
 /** Where the pieces go. */
 export interface Sink {
   /** Takes the next piece. Throws a QuotaExceededError when there is no room. */
@@ -31,21 +39,39 @@ export interface DownloadOptions {
 
 const GGUF_MAGIC = "GGUF";
 
-/** Asks for a URL; anything but a good answer is `network` with the status and the URL. */
-export async function request(url: string, init: RequestInit): Promise<Response> {
-  let response: Response;
+/** A server's answer, whatever it is; `network` where there is none. */
+async function ask(url: string, init: RequestInit): Promise<Response> {
   try {
-    response = await fetch(url, init);
+    return await fetch(url, init);
   } catch (error) {
     throwIfAborted(init.signal ?? undefined);
     throw new TabLMError("network", `${url}: no answer from the server (${(error as Error).message})`, { cause: error });
   }
-  if (!response.ok) {
-    await response.body?.cancel();
-    const hint = response.status === 404 && /\/config\.json(\?|$)/.test(url) ? " (a folder of safetensors has one; where there are .gguf files, name one of them)" : "";
-    throw new TabLMError("network", `${url}: found status ${response.status}, expected 200${hint}`);
-  }
-  return response;
+}
+
+/** The answer, if it is a good one; any other is `network` with the status and the URL. */
+async function checked(url: string, response: Response): Promise<Response> {
+  if (response.ok) return response;
+  await response.body?.cancel();
+  const hint = response.status === 404 && /\/config\.json(\?|$)/.test(url) ? " (a folder of safetensors has one; where there are .gguf files, name one of them)" : "";
+  throw new TabLMError("network", `${url}: found status ${response.status}, expected 200${hint}`);
+}
+
+/** Asks for a URL; anything but a good answer is `network` with the status and the URL. */
+export async function request(url: string, init: RequestInit): Promise<Response> {
+  return checked(url, await ask(url, init));
+}
+
+/**
+ * Asks for a file that may be absent: then `null`. Only the statuses that say so count, and web pages, by which
+ * servers of single-page sites answer for everything unknown: a refusal may hide a file that the model needs.
+ */
+export async function requestOptional(url: string, signal: AbortSignal): Promise<Response | null> {
+  const response = await ask(url, { signal });
+  const isAbsent = response.status === 404 || response.status === 410 || (response.ok && isHtml(response));
+  if (!isAbsent) return checked(url, response);
+  await response.body?.cancel();
+  return null;
 }
 
 /** The length a response promises, where it can be trusted. */
@@ -123,11 +149,12 @@ async function pump(
 }
 
 /**
- * Downloads one file into a sink. Throws `network`, `malformed` (not the kind of file its name
- * says), `aborted`, or what the sink throws.
+ * Downloads one file into a sink; `null` for an optional one that is absent. Throws `network`, `malformed` (not
+ * the kind of file its name says), `aborted`, or what the sink throws.
  */
-export async function downloadFile(name: string, url: string, sink: Sink, options: DownloadOptions): Promise<Downloaded> {
-  const response = await request(url, { signal: options.signal });
+export async function downloadFile({ name, url, optional }: RemoteFile, sink: Sink, options: DownloadOptions): Promise<Downloaded | null> {
+  const response = await (optional ? requestOptional(url, options.signal) : request(url, { signal: options.signal }));
+  if (!response) return null;
   const sizeBytes = promisedLength(response);
   if (isHtml(response)) {
     await response.body?.cancel();
@@ -144,11 +171,13 @@ export async function downloadFile(name: string, url: string, sink: Sink, option
     hash.update(piece);
     await sink.write(piece);
     seen += piece.length;
-    options.onBytes(seen, sizeBytes);
+    options.onBytes(seen, sizeBytes !== null && seen > sizeBytes ? null : sizeBytes);
   });
   if (loadedBytes === 0) throw new TabLMError("malformed", `${url}: found 0 bytes, expected ${name}`);
   start.add(new Uint8Array(0), true);
-  if (sizeBytes !== null && loadedBytes !== sizeBytes) {
+  // Another origin's file may have been compressed on the way, which its answer need not tell; a connection that
+  // breaks is an error before this.
+  if (sizeBytes !== null && loadedBytes !== sizeBytes && response.type !== "cors") {
     throw new TabLMError("network", `${url}: found ${loadedBytes} bytes, expected ${sizeBytes}`);
   }
   return { sizeBytes: loadedBytes, sha256: bytesToHex(hash.digest()) };

@@ -8,7 +8,7 @@
  */
 
 import { Arriving } from "./arriving.js";
-import { downloadFile, hashPieces, hashText, type Downloaded, type DownloadOptions, type Sink } from "./download.js";
+import { downloadFile, hashPieces, hashText, type Downloaded, type DownloadOptions, type RemoteFile, type Sink } from "./download.js";
 import { TabLMError, throwIfAborted } from "./errors.js";
 import type { Meter } from "./meter.js";
 import {
@@ -23,7 +23,7 @@ import {
   writeText,
   type StoredReader,
 } from "./opfs.js";
-import { exists, openRemote, remoteFiles, remoteLength, type RemoteFile } from "./remote.js";
+import { openRemote, remoteFiles, remoteLength } from "./remote.js";
 import type { SourceDescription } from "./source.js";
 import type { StoredModel, VerifyReport } from "./types.js";
 import type { SourceFile } from "./wasm/simd/tablm.js";
@@ -57,7 +57,6 @@ export interface OpenedModel {
 export type OnArriving = (files: SourceFile[]) => void;
 
 const MANIFEST = "manifest.json";
-const ABSENT = Symbol("absent");
 
 /** The name of a model's folder. */
 function modelId(source: string): string {
@@ -174,7 +173,7 @@ async function totalLength(files: RemoteFile[], signal: AbortSignal): Promise<nu
   return total;
 }
 
-/** Downloads one file into its place. Answers `absent` for an optional file that is not there. */
+/** Downloads one file into its place; `null` for an optional file that is not there. */
 async function storeFile(
   folder: FileSystemDirectoryHandle,
   storedAs: string,
@@ -182,8 +181,7 @@ async function storeFile(
   signal: AbortSignal,
   onBytes: (loadedBytes: number, totalBytes: number | null) => void,
   onArriving: (file: SourceFile) => void,
-): Promise<Downloaded | typeof ABSENT> {
-  if (file.optional && !(await exists(file.url, signal))) return ABSENT;
+): Promise<Downloaded | null> {
   const handle = await openForWriting(folder, storedAs);
   let needed: number | null = null;
   let arriving: Arriving | undefined;
@@ -205,10 +203,11 @@ async function storeFile(
       arriving = new Arriving(file.name, needed, handle);
       onArriving(arriving);
     };
-    const downloaded = await downloadFile(file.name, file.url, sink, { signal, onHead, onBytes });
+    const downloaded = await downloadFile(file, sink, { signal, onHead, onBytes });
     arriving?.end();
     handle.flush();
     handle.close();
+    if (!downloaded) await remove(folder, storedAs);
     return downloaded;
   } catch (error) {
     arriving?.end();
@@ -237,7 +236,10 @@ async function fillFolder(
   meter.report("download", source.name, 0, null);
   const manifest: Manifest = { version: 1, source: source.url, complete: false, files: [] };
   const files = await remoteFiles(source, signal);
-  const tally = new Tally(meter, files.length === 1 ? null : await totalLength(files, signal));
+  const total = files.length === 1 ? null : await totalLength(files, signal);
+  const keptBytes = earlier?.files.reduce((sum, file) => sum + file.sizeBytes, 0) ?? 0;
+  await checkRoom(source.name, total === null ? null : total - keptBytes);
+  const tally = new Tally(meter, total);
   for (const [index, file] of files.entries()) {
     throwIfAborted(signal);
     const storedAs = `${index}.bin`;
@@ -259,7 +261,7 @@ async function fillFolder(
       (loadedBytes, totalBytes) => tally.progress(file.name, loadedBytes, totalBytes, files.length === 1),
       (last) => isLast && onArriving([...others, last]),
     );
-    if (downloaded === ABSENT) continue;
+    if (!downloaded) continue;
     tally.finish(downloaded.sizeBytes);
     manifest.files.push({ name: file.name, storedAs, ...downloaded });
     await writeText(folder, MANIFEST, JSON.stringify(manifest));
@@ -267,12 +269,12 @@ async function fillFolder(
   await writeText(folder, MANIFEST, JSON.stringify({ ...manifest, complete: true }));
 }
 
-/** A file as a Blob, which the browser may keep on disk. */
-async function fileToMemory(file: RemoteFile, signal: AbortSignal, onBytes: DownloadOptions["onBytes"]): Promise<StoredReader> {
+/** A file as a Blob, which the browser may keep on disk; `null` for an optional one that is not there. */
+async function fileToMemory(file: RemoteFile, signal: AbortSignal, onBytes: DownloadOptions["onBytes"]): Promise<StoredReader | null> {
   const pieces: BlobPart[] = [];
   const sink: Sink = { write: (piece) => void pieces.push(piece as Uint8Array<ArrayBuffer>) };
-  await downloadFile(file.name, file.url, sink, { signal, onBytes });
-  return blobReader(file.name, new Blob(pieces));
+  const downloaded = await downloadFile(file, sink, { signal, onBytes });
+  return downloaded && blobReader(file.name, new Blob(pieces));
 }
 
 /** Every file, where nothing can be stored. */
@@ -281,8 +283,8 @@ async function downloadToMemory(source: SourceDescription, signal: AbortSignal, 
   const tally = new Tally(meter, files.length === 1 ? null : await totalLength(files, signal));
   const inMemory: { name: string; reader: StoredReader }[] = [];
   for (const file of files) {
-    if (file.optional && !(await exists(file.url, signal))) continue;
     const reader = await fileToMemory(file, signal, (loaded, total) => tally.progress(file.name, loaded, total, files.length === 1));
+    if (!reader) continue;
     tally.finish(reader.sizeBytes);
     inMemory.push({ name: file.name, reader });
   }
@@ -329,10 +331,10 @@ export async function peekModel(source: SourceDescription, signal: AbortSignal):
   if (stored) return stored;
   const files: SourceFile[] = [];
   for (const file of await remoteFiles(source, signal)) {
-    if (file.optional && !(await exists(file.url, signal))) continue;
     // Of texts a part is of no use, and servers compress them.
     const isText = /\.(json|jinja)$/.test(file.name);
-    files.push(isText ? { name: file.name, ...(await fileToMemory(file, signal, () => undefined)) } : await openRemote(file, signal));
+    const found = await (isText ? fileToMemory(file, signal, () => undefined) : openRemote(file, signal));
+    if (found) files.push({ ...found, name: file.name });
   }
   const missingBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
   return { files, missingBytes, stored: false, close: () => undefined, discard: async () => undefined };

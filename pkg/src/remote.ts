@@ -1,19 +1,12 @@
 /** Which files a remote source has, and reading pieces of them where they are. */
 
-import { isHtml, promisedLength, request } from "./download.js";
-import { TabLMError } from "./errors.js";
-import type { SourceDescription } from "./source.js";
+import { promisedLength, request, requestOptional, type RemoteFile } from "./download.js";
+import { TabLMError, throwIfAborted } from "./errors.js";
+import { PART, partPath, type SourceDescription } from "./source.js";
 import type { SourceFile } from "./wasm/simd/tablm.js";
 
-/** One file to fetch. */
-export interface RemoteFile {
-  name: string;
-  url: string;
-  /** Absence is no error. */
-  optional: boolean;
-}
-
 const INDEX = "model.safetensors.index.json";
+/** Most files of weights. */
 const MAX_SHARDS = 1000;
 const MAX_INDEX_BYTES = 64 << 20;
 
@@ -26,34 +19,22 @@ const FOLDER_FILES: readonly Omit<RemoteFile, "url">[] = [
   { name: "chat_template.jinja", optional: true },
 ];
 
-/** A file of the folder, keeping the query (tokens of signed URLs). */
-function inFolder(folder: string, name: string): string {
+/** A file below the folder, keeping the query (tokens of signed URLs). */
+function inFolder(folder: string, path: string): string {
   const url = new URL(folder);
-  url.pathname += encodeURIComponent(name);
+  url.pathname += path.split("/").map(encodeURIComponent).join("/");
   return url.href;
 }
 
-/** A response for an optional file, or `null` where the server has none. */
-async function requestOptional(url: string, init: RequestInit): Promise<Response | null> {
-  try {
-    const response = await request(url, init);
-    // Servers of single-page sites answer everything unknown with their page.
-    if (!isHtml(response)) return response;
-    await response.body?.cancel();
-    return null;
-  } catch (error) {
-    if (error instanceof TabLMError && /found status (401|403|404|410)\b/.test(error.message)) return null;
-    throw error;
-  }
+/** A path below a folder; `null` for what is no path, leads elsewhere or names no safetensors. */
+function pathBelow(path: unknown): string | null {
+  const segments = typeof path === "string" ? path.split("/").filter((segment) => segment !== ".") : [];
+  const isRight = segments.every((segment) => /^[\w.-]{1,200}$/.test(segment) && segment !== "..");
+  return isRight && segments.at(-1)?.endsWith(".safetensors") ? segments.join("/") : null;
 }
 
-/** Whether an optional file is there. */
-export async function exists(url: string, signal: AbortSignal): Promise<boolean> {
-  return (await requestOptional(url, { method: "HEAD", signal })) !== null;
-}
-
-/** The shard names of an index, each once; names that would leave the folder are refused. */
-export function shardNames(url: string, text: string): string[] {
+/** The paths of an index' shards, each once; ones that would leave the folder are refused. */
+export function shardPaths(url: string, text: string): string[] {
   let map: unknown;
   try {
     map = (JSON.parse(text) as { weight_map?: unknown }).weight_map;
@@ -61,37 +42,57 @@ export function shardNames(url: string, text: string): string[] {
     throw new TabLMError("malformed", `${url}: not JSON (${(error as Error).message})`);
   }
   if (typeof map !== "object" || map === null) throw new TabLMError("malformed", `${url}: weight_map: expected an object`);
-  const names = [...new Set(Object.values(map))];
-  if (names.length === 0 || names.length > MAX_SHARDS) {
-    throw new TabLMError("malformed", `${url}: weight_map: found ${names.length} files, expected 1 to ${MAX_SHARDS}`);
+  const paths = new Set<string>();
+  for (const path of new Set<unknown>(Object.values(map))) {
+    const below = pathBelow(path);
+    if (below === null) {
+      throw new TabLMError("malformed", `${url}: weight_map: found ${JSON.stringify(path)?.slice(0, 80)}, expected a .safetensors file below the folder`);
+    }
+    paths.add(below);
+    if (paths.size > MAX_SHARDS) break;
   }
-  return names.map((name: unknown) => {
-    if (typeof name === "string" && /^[\w.-]{1,200}\.safetensors$/.test(name)) return name;
-    throw new TabLMError("malformed", `${url}: weight_map: found ${JSON.stringify(name)?.slice(0, 80)}, expected a .safetensors file name`);
+  if (paths.size > 0 && paths.size <= MAX_SHARDS) return [...paths];
+  throw new TabLMError("malformed", `${url}: weight_map: found ${paths.size === 0 ? 0 : "more"} files, expected 1 to ${MAX_SHARDS}`);
+}
+
+/** The one file behind a URL, or all its parts. */
+function filesOf(source: { url: string; name: string }): RemoteFile[] {
+  const count = Number(PART.exec(source.name)?.[2] ?? 1);
+  if (count < 1 || count > MAX_SHARDS) throw new TabLMError("malformed", `${source.url}: found ${count} parts in its name, expected 1 to ${MAX_SHARDS}`);
+  return Array.from({ length: count }, (_, index) => {
+    const url = new URL(source.url);
+    url.pathname = partPath(url.pathname, index + 1);
+    return { name: partPath(source.name, index + 1), url: url.href, optional: false };
   });
 }
 
 /** Every file of a remote source, in the order they are fetched. */
 export async function remoteFiles(source: SourceDescription, signal: AbortSignal): Promise<RemoteFile[]> {
   if (source.kind === "files") return [];
-  if (source.kind === "file-url") return [{ name: source.name, url: source.url, optional: false }];
+  if (source.kind === "file-url") return filesOf(source);
   const files = FOLDER_FILES.map((file) => ({ ...file, url: inFolder(source.url, file.name) }));
   const indexUrl = inFolder(source.url, INDEX);
-  const index = await requestOptional(indexUrl, { signal });
+  const index = await requestOptional(indexUrl, signal);
   if (!index) return [...files, { name: "model.safetensors", url: inFolder(source.url, "model.safetensors"), optional: false }];
   if ((promisedLength(index) ?? 0) > MAX_INDEX_BYTES) throw new TabLMError("malformed", `${indexUrl}: larger than ${MAX_INDEX_BYTES} bytes`);
-  const shards = shardNames(indexUrl, await index.text());
+  const shards = shardPaths(indexUrl, await index.text());
   return [
     ...files,
     { name: INDEX, url: indexUrl, optional: false },
-    ...shards.map((name) => ({ name, url: inFolder(source.url, name), optional: false })),
+    ...shards.map((path) => ({ name: path.slice(path.lastIndexOf("/") + 1), url: inFolder(source.url, path), optional: false })),
   ];
 }
 
-/** The length of a remote file, from a request for its head; `null` where the server does not say. */
+/** The length of a remote file, without its body; `null` where the server does not say. */
 export async function remoteLength(url: string, signal: AbortSignal): Promise<number | null> {
-  const response = await request(url, { method: "HEAD", signal });
-  return promisedLength(response);
+  const response = await request(url, { method: "HEAD", signal }).catch(() => {
+    throwIfAborted(signal);
+    // Some servers refuse to say the head alone, and so do URLs that are signed for GET.
+    return request(url, { signal });
+  });
+  const length = promisedLength(response);
+  await response.body?.cancel();
+  return length;
 }
 
 /** A remote file read in pieces by range requests: for headers alone. */

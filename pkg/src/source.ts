@@ -1,4 +1,4 @@
-/** What a source names: one file behind a URL, a folder behind a URL, or files in hand. */
+/** What a source names: a file behind a URL, maybe in parts, a folder behind a URL, or files in hand. */
 
 import { TabLMError } from "./errors.js";
 import type { ModelSource } from "./types.js";
@@ -8,6 +8,9 @@ export type SourceDescription =
   | { kind: "file-url"; url: string; name: string }
   | { kind: "folder-url"; url: string; name: string }
   | { kind: "files"; files: File[]; name: string };
+
+/** How the parts of a GGUF file end: which one of how many. */
+export const PART = /-(\d{5})-of-(\d{5})\.gguf$/i;
 
 const HUB = "https://huggingface.co/";
 const NONSENSE = "a URL, hf:owner/repo[@revision][/file] or a File";
@@ -23,6 +26,11 @@ function onHub(source: string, hub: string): string {
   if (!match || source.includes("..")) throw invalid(`found ${source}, expected hf:owner/repo[@revision][/file]`);
   const [, owner, repository, revision = "main", file = ""] = match;
   return `${hub.endsWith("/") ? hub : `${hub}/`}${owner}/${repository}/resolve/${revision}/${file}`;
+}
+
+/** The path of another part. */
+export function partPath(path: string, number: number): string {
+  return path.replace(/\d{5}(-of-\d{5}\.gguf)$/i, `${String(number).padStart(5, "0")}$1`);
 }
 
 function lastSegment(path: string): string {
@@ -45,6 +53,8 @@ function describeUrl(text: string, base: string | undefined): SourceDescription 
     throw invalid(`found the scheme ${url.protocol}, expected http: or https: (pass a File for local data)`);
   }
   url.hash = "";
+  // Any part stands for all, and so does the first.
+  if (PART.test(url.pathname)) url.pathname = partPath(url.pathname, 1);
   const name = lastSegment(url.pathname);
   if (/\.gguf$/i.test(url.pathname)) return { kind: "file-url", url: url.href, name };
   if (/\.safetensors(\.index\.json)?$/i.test(url.pathname)) {

@@ -370,10 +370,8 @@ fn plan(
 /// A tensor that the plan does not use would change the model's meaning: refuse it.
 fn check_all_used(checkpoint: &Checkpoint, architecture: &str, resources: &Resources<'_>) -> Result<()> {
     let used: std::collections::HashSet<&str> = resources.tensors().collect();
-    // Derived from the configuration and saved by old versions of transformers.
-    let ignored = |name: &str| name.ends_with(".rotary_emb.inv_freq");
     let unused = checkpoint.tensors.keys().map(String::as_str);
-    let unused: Vec<_> = unused.filter(|name| !used.contains(name) && !ignored(name)).collect();
+    let unused: Vec<_> = unused.filter(|name| !used.contains(name)).collect();
     if unused.is_empty() {
         return Ok(());
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::error::{Code, Error, Result};
 use crate::plan::TensorShapes;
-use crate::weights::{Checkpoint, Container};
+use crate::weights::{Checkpoint, Container, folder};
 
 /// More layers than any model has; a plan's indices have room for them.
 const MAX_LAYERS: usize = 1024;
@@ -190,7 +190,7 @@ impl<'a> ConfigSource<'a> {
             Container::Safetensors(folder) => match pointer(&folder.config, hugging_face) {
                 None => return Ok(None),
                 Some(value) => {
-                    let number = value.as_f64();
+                    let number = folder::number(value);
                     let number = number.ok_or_else(|| self.malformed(hugging_face, value, "a number"))?;
                     (hugging_face.to_owned(), Some(number))
                 }

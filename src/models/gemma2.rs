@@ -25,6 +25,10 @@ names! {
 const LARGEST: u32 = 46;
 
 pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
+    let local = "rope_parameters.sliding_attention";
+    if source.has(local) {
+        return Err(source.unsupported(local, "positions of their own", "the same in all layers"));
+    }
     let mut model = Gemma::read(source, LARGEST, "rope_parameters", 10_000.0)?;
     // GGUF files of early converters do not state what all of these models have.
     let (scores, logits) = if source.is_gguf() { (Some(50.0), Some(30.0)) } else { (None, None) };

@@ -15,10 +15,8 @@ const LARGEST: u32 = 62;
 pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     let mut model = Gemma::read(source, LARGEST, "rope_parameters.full_attention", 1_000_000.0)?;
     model.head_norms = true;
-    let theta = match source.number("rope.freq_base_swa", "rope_local_base_freq")? {
-        Some(theta) => Some(theta),
-        None => source.number("rope.freq_base_swa", "rope_parameters.sliding_attention.rope_theta")?,
-    };
+    let theta = source.spelling(&["rope_parameters.sliding_attention.rope_theta", "rope_local_base_freq"]);
+    let theta = source.number("rope.freq_base_swa", theta)?;
     let scaling = "rope_parameters.sliding_attention.rope_type";
     if !source.is_gguf() {
         source.check_choice("", scaling, &["default"])?;

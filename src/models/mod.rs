@@ -50,40 +50,68 @@ pub struct Registration {
     pub gguf: &'static str,
     /// `architectures[0]` in `config.json`.
     pub hugging_face: &'static [&'static str],
+    /// `model_type` there, which decides where the other is not said.
+    pub model_type: &'static str,
     read: Reader,
 }
 
 /// Every architecture.
 pub const ARCHITECTURES: &[Registration] = &[
-    Registration { gguf: "gemma2", hugging_face: &["Gemma2ForCausalLM"], read: gemma2::read },
-    Registration { gguf: "gemma3", hugging_face: &["Gemma3ForCausalLM"], read: gemma3::read },
-    Registration { gguf: "llama", hugging_face: &["LlamaForCausalLM"], read: llama::read },
-    Registration { gguf: "nemotron_h", hugging_face: &["NemotronHForCausalLM"], read: nemotron_h::read },
-    Registration { gguf: "phi2", hugging_face: &["PhiForCausalLM"], read: phi2::read },
-    Registration { gguf: "qwen2", hugging_face: &["Qwen2ForCausalLM"], read: qwen2::read },
+    Registration {
+        gguf: "gemma2",
+        hugging_face: &["Gemma2ForCausalLM"],
+        model_type: "gemma2",
+        read: gemma2::read,
+    },
+    Registration {
+        gguf: "gemma3",
+        hugging_face: &["Gemma3ForCausalLM"],
+        model_type: "gemma3_text",
+        read: gemma3::read,
+    },
+    Registration {
+        gguf: "llama",
+        hugging_face: &["LlamaForCausalLM"],
+        model_type: "llama",
+        read: llama::read,
+    },
+    Registration {
+        gguf: "nemotron_h",
+        hugging_face: &["NemotronHForCausalLM"],
+        model_type: "nemotron_h",
+        read: nemotron_h::read,
+    },
+    Registration { gguf: "phi2", hugging_face: &["PhiForCausalLM"], model_type: "phi", read: phi2::read },
+    Registration {
+        gguf: "qwen2",
+        hugging_face: &["Qwen2ForCausalLM"],
+        model_type: "qwen2",
+        read: qwen2::read,
+    },
 ];
 
 /// The model of a checkpoint; `unknown-architecture` names the known ones.
 pub fn read(checkpoint: &Checkpoint) -> Result<(&'static str, Box<dyn Architecture>)> {
     let file = &checkpoint.name;
-    let (field, found) = match &checkpoint.container {
+    type Names = fn(&'static Registration) -> &'static [&'static str];
+    let (field, found, names): (_, _, Names) = match &checkpoint.container {
         Container::Gguf(metadata) => {
-            let found = metadata.str("general.architecture")?.unwrap_or_default();
-            ("general.architecture", found.to_owned())
+            let found = metadata.str("general.architecture")?;
+            ("general.architecture", found, |known| std::slice::from_ref(&known.gguf))
         }
         Container::Safetensors(folder) => {
-            let found = folder.config.pointer("/architectures/0").and_then(|name| name.as_str());
-            ("config.json: architectures", found.unwrap_or_default().to_owned())
+            let text = |path| folder.config.pointer(path).and_then(|name| name.as_str());
+            match text("/architectures/0") {
+                Some(found) => ("config.json: architectures", Some(found), |known| known.hugging_face),
+                None => ("config.json: model_type", text("/model_type"), |known| {
+                    std::slice::from_ref(&known.model_type)
+                }),
+            }
         }
     };
-    let is_gguf = matches!(checkpoint.container, Container::Gguf(_));
-    let known = |known: &&Registration| {
-        if is_gguf { known.gguf == found } else { known.hugging_face.contains(&found.as_str()) }
-    };
-    let Some(registration) = ARCHITECTURES.iter().find(known) else {
-        let names =
-            ARCHITECTURES.iter().map(|known| if is_gguf { known.gguf } else { known.hugging_face[0] });
-        let names: Vec<_> = names.collect();
+    let found = found.unwrap_or_default();
+    let Some(registration) = ARCHITECTURES.iter().find(|known| names(known).contains(&found)) else {
+        let names: Vec<_> = ARCHITECTURES.iter().flat_map(|known| names(known).first()).copied().collect();
         let message = format!("{file}: {field}: found {found:?}, known are {}", names.join(", "));
         return Err(Error::new(Code::UnknownArchitecture, message));
     };

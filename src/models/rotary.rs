@@ -39,19 +39,18 @@ pub(super) struct Rotary {
 }
 
 impl Rotary {
-    /// What the configuration says. transformers 5 keeps it in `group`, earlier versions in
-    /// `rope_theta` and `rope_scaling`.
+    /// What the configuration says. transformers 5 keeps it in `group`, or there apart for each kind of
+    /// layers, earlier versions in `rope_theta` and `rope_scaling`.
     pub(super) fn read(
         source: &ConfigSource<'_>,
         head_dim: u32,
         group: &str,
         default_theta: f64,
     ) -> Result<Self> {
+        let full = format!("{group}.full_attention");
+        let group = if source.has(&full) { &full } else { group };
         let rotary_dim = rotary_dim(source, head_dim, group)?;
-        let theta = match source.number("rope.freq_base", "rope_theta")? {
-            Some(theta) => Some(theta),
-            None => source.number("rope.freq_base", &format!("{group}.rope_theta"))?,
-        };
+        let theta = grouped(source, "rope.freq_base", group, "rope_theta")?;
         let divisors = has_divisors(source, rotary_dim)?;
         let group = if source.has("rope_scaling") { "rope_scaling" } else { group };
         let scaling = read_scaling(source, group)?;
@@ -94,16 +93,19 @@ impl Rotary {
     }
 }
 
+/// A number of the group, else one outside: the order in which transformers looks.
+fn grouped(source: &ConfigSource<'_>, gguf: &str, group: &str, name: &str) -> Result<Option<f64>> {
+    let inner = format!("{group}.{name}");
+    source.number(gguf, if source.has(&inner) { &inner } else { name })
+}
+
 /// Elements of a head that turn: a count in GGUF, a share of the head in `config.json`.
 fn rotary_dim(source: &ConfigSource<'_>, head_dim: u32, group: &str) -> Result<u32> {
     let (gguf, name) = ("rope.dimension_count", "partial_rotary_factor");
     let found = if source.is_gguf() {
         source.count(gguf, name)?
     } else {
-        let share = match source.number(gguf, name)? {
-            Some(share) => Some(share),
-            None => source.number(gguf, &format!("{group}.{name}"))?,
-        };
+        let share = grouped(source, gguf, group, name)?;
         share.map(|share| (share * f64::from(head_dim)) as u32)
     };
     let rotary_dim = found.unwrap_or(head_dim);

@@ -137,7 +137,7 @@ impl<'de> Deserialize<'de> for Merge {
 }
 
 pub(super) fn read(file: &str, json: &[u8], config: Option<&Value>) -> Result<Tokenizer> {
-    let parsed: File = serde_json::from_slice(json).map_err(|error| {
+    let parsed: File = crate::weights::json::parse(json).map_err(|error| {
         Error::malformed(file, "JSON", format!("{error}, expected a Hugging Face tokenizer"))
     })?;
     check_model(file, &parsed.model)?;

@@ -1,13 +1,15 @@
 //! Files on disk, for the native command line and tests.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::error::{Code, Error, Result};
 use crate::weights::folder;
+use crate::weights::parts::PartName;
 use crate::weights::source::{ByteSource, LocalFuture, past_the_end};
 
 /// A file on disk, open.
@@ -53,35 +55,72 @@ impl ByteSource for DiskSource {
     }
 }
 
-/// The files of the model at `path`: one file, or those of a safetensors folder.
+/// The files of the model at `path`: one file with the parts that lie beside it, or those of a folder.
 /// `invalid-request` when nothing is there, `network` when it cannot be read.
 pub fn open_path(path: &Path) -> Result<Vec<Rc<dyn ByteSource>>> {
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if !metadata.is_dir() {
-        return Ok(vec![Rc::new(DiskSource::open(path)?)]);
+        let part = path.file_name().and_then(|name| name.to_str()).and_then(PartName::of);
+        let Some((part, folder)) = part.zip(path.parent()) else { return open_all([path.to_owned()]) };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let is_beside = |name: &str| PartName::of(name).is_some_and(|other| other.is_beside(&part));
+        return open_all(named(folder, is_beside)?);
     }
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(|error| unreadable(path, &error))? {
-        let name = entry.map_err(|error| unreadable(path, &error))?.file_name();
-        if name.to_str().is_some_and(folder::is_part) {
-            names.push(name);
-        }
+    let mut paths = named(path, folder::is_part)?;
+    if !paths.iter().any(|path| path.to_string_lossy().ends_with(folder::SAFETENSORS)) {
+        let is_gguf = |name: &str| name.to_ascii_lowercase().ends_with(".gguf");
+        let ggufs = named(path, is_gguf)?;
+        paths = if ggufs.is_empty() { paths } else { ggufs };
     }
-    if names.is_empty() {
+    paths.extend(shards_below(path)?);
+    if paths.is_empty() {
         return Err(Error::invalid_request(
             "model",
             format!(
-                "{}: folder without model files, expected config.json, *.safetensors and tokenizer.json",
+                "{}: folder without model files, expected config.json, *.safetensors and tokenizer.json, or a .gguf",
                 path.display()
             ),
         ));
     }
-    // The same order everywhere, whatever the file system gives.
-    names.sort();
-    let open = |name: &std::ffi::OsString| -> Result<Rc<dyn ByteSource>> {
-        Ok(Rc::new(DiskSource::open(&path.join(name))?))
-    };
-    names.iter().map(open).collect()
+    open_all(paths)
+}
+
+/// The files of a folder whose names `is_wanted`, in the same order everywhere, whatever the file
+/// system gives.
+fn named(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
+        let name = entry.map_err(|error| unreadable(folder, &error))?.file_name();
+        if name.to_str().is_some_and(&is_wanted) {
+            paths.push(folder.join(name));
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Shards that a folder's index puts into folders below it, as far as they are there.
+fn shards_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let path = folder.join(folder::INDEX);
+    let is_readable = std::fs::metadata(&path).is_ok_and(|found| found.len() <= folder::INDEX_BYTES_MAX);
+    if !is_readable {
+        return Ok(Vec::new());
+    }
+    let index = std::fs::read(&path).map_err(|error| unreadable(&path, &error))?;
+    // What is wrong with it is said when it is read as a part of the model.
+    let map = folder::shard_paths(&index).unwrap_or_default();
+    let below: BTreeSet<Vec<&str>> = map
+        .values()
+        .filter_map(|path| folder::segments(path))
+        .filter(|segments| segments.len() > 1)
+        .collect();
+    let paths = below.into_iter().map(|segments| folder.join(segments.iter().collect::<PathBuf>()));
+    Ok(paths.filter(|path| path.is_file()).collect())
+}
+
+fn open_all(paths: impl IntoIterator<Item = PathBuf>) -> Result<Vec<Rc<dyn ByteSource>>> {
+    let open = |path: PathBuf| -> Result<Rc<dyn ByteSource>> { Ok(Rc::new(DiskSource::open(&path)?)) };
+    paths.into_iter().map(open).collect()
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {

@@ -8,14 +8,16 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::weights::safetensors::{Stored, read_header};
 use crate::weights::source::{ByteSource, read_whole};
-use crate::weights::{Checkpoint, Container, joined, shortened, sniff};
+use crate::weights::{Checkpoint, Container, joined, json, shortened, sniff};
+
+pub use crate::weights::json::number;
 
 /// The model's configuration.
 pub const CONFIG: &str = "config.json";
 /// How files of weights end.
 pub(super) const SAFETENSORS: &str = ".safetensors";
 /// Which shard holds which tensor.
-const INDEX: &str = "model.safetensors.index.json";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
 /// The file of weights where there is one.
 const SINGLE: &str = "model.safetensors";
 const GENERATION_CONFIG: &str = "generation_config.json";
@@ -29,13 +31,12 @@ pub const TEXT_FILES: [&str; 4] = [GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFI
 /// Largest configuration, tokenizer, index: several times the largest that are in use.
 const CONFIG_BYTES_MAX: u64 = 16 << 20;
 const TOKENIZER_BYTES_MAX: u64 = 128 << 20;
-const INDEX_BYTES_MAX: u64 = 64 << 20;
+pub(super) const INDEX_BYTES_MAX: u64 = 64 << 20;
 
 /// What a safetensors folder says besides its tensors.
 #[derive(Debug)]
 pub struct Folder {
-    /// `config.json`, an object. The numbers JSON lacks stand as the strings `"Infinity"`,
-    /// `"-Infinity"` and `"NaN"` (see [`number`]).
+    /// `config.json`, an object; see [`number`] for numbers that JSON lacks.
     pub config: Value,
     /// `generation_config.json`, an object.
     pub generation_config: Option<Value>,
@@ -46,17 +47,6 @@ pub struct Folder {
     /// The chat template: `chat_template.jinja`, else the one in `tokenizer_config.json` (of
     /// several the one named `default`, else the first).
     pub chat_template: Option<String>,
-}
-
-/// A number of a configuration, the ones JSON lacks included.
-pub fn number(value: &Value) -> Option<f64> {
-    match value.as_str() {
-        Some("Infinity") => Some(f64::INFINITY),
-        Some("-Infinity") => Some(f64::NEG_INFINITY),
-        Some("NaN") => Some(f64::NAN),
-        Some(_) => None,
-        None => value.as_f64(),
-    }
 }
 
 /// Whether a file of that name belongs to a model folder.
@@ -84,23 +74,30 @@ pub(super) async fn open(files: Vec<Rc<dyn ByteSource>>) -> Result<Checkpoint> {
     Ok(Checkpoint { name, container: Container::Safetensors(Box::new(folder)), tensors, files })
 }
 
-/// The tensors of all files of weights, as they are stored.
+/// The tensors of all files of weights, as they are stored. Of one that several files hold, the
+/// index says which is meant.
 async fn stored(files: &[Rc<dyn ByteSource>]) -> Result<BTreeMap<String, Stored>> {
     let index = match files.iter().find(|file| file.name() == INDEX) {
-        Some(source) => Some(shards(source).await?),
+        Some(source) => Some(shards(source).await?).filter(|index| !is_stale(files, index)),
         None => None,
     };
     let mut tensors: BTreeMap<String, Stored> = BTreeMap::new();
     for number in weight_files(files, index.as_ref())? {
+        let file = files[number].name();
         for tensor in read_header(&files[number], number).await? {
-            if let Some(twin) = tensors.get(&tensor.name) {
+            let twin = tensors.get(&tensor.name).map(|twin| files[twin.file].name());
+            let named = index.as_ref().and_then(|index| index.get(&tensor.name));
+            if let Some(twin) = twin.filter(|_| named.is_none()) {
+                let field = format!("tensor {}", tensor.name);
                 return Err(Error::malformed(
-                    files[number].name(),
-                    &format!("tensor {}", tensor.name),
-                    format!("is in {} too", files[twin.file].name()),
+                    file,
+                    &field,
+                    format!("is in {twin} too, and no index decides"),
                 ));
             }
-            tensors.insert(tensor.name.clone(), tensor);
+            if twin.is_none() || named.is_some_and(|named| named == file) {
+                tensors.insert(tensor.name.clone(), tensor);
+            }
         }
     }
     for (name, shard) in index.iter().flatten() {
@@ -115,6 +112,12 @@ async fn stored(files: &[Rc<dyn ByteSource>]) -> Result<BTreeMap<String, Stored>
         }
     }
     Ok(tensors)
+}
+
+/// Whether an index was left behind by a model that was saved again in one file.
+fn is_stale(files: &[Rc<dyn ByteSource>], index: &BTreeMap<String, String>) -> bool {
+    let is_there = |name: &str| files.iter().any(|file| file.name() == name);
+    is_there(SINGLE) && !index.values().all(|shard| is_there(shard))
 }
 
 /// Which files hold weights, as indices into `files`.
@@ -143,18 +146,44 @@ fn weight_files(
     }
 }
 
-/// The index: which shard holds which tensor.
+/// The index: which shard holds which tensor, by the shard's name without folders.
 async fn shards(source: &Rc<dyn ByteSource>) -> Result<BTreeMap<String, String>> {
+    let bytes = read_whole(&**source, INDEX_BYTES_MAX).await?;
+    let paths = shard_paths(&bytes).map_err(|error| not_json(source, &bytes, &error))?;
+    if paths.is_empty() {
+        return Err(Error::malformed(source.name(), "weight_map", "empty, expected tensors"));
+    }
+    let mut names: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for path in paths.values() {
+        let bad = |found: String, expected: &str| {
+            Error::malformed(source.name(), "weight_map", format!("found {found}, expected {expected}"))
+        };
+        let segments = segments(path).ok_or_else(|| bad(shortened(path), "a file below the folder"))?;
+        let name = segments.last().copied().unwrap_or_default();
+        if names.get(name).is_some_and(|other| *other != segments) {
+            return Err(bad(format!("{} in two folders", shortened(name)), "files of different names"));
+        }
+        names.insert(name.to_owned(), segments);
+    }
+    let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    Ok(paths.iter().map(|(tensor, path)| (tensor.clone(), name(path))).collect())
+}
+
+/// What an index says: paths of shards by their tensors' names.
+pub(super) fn shard_paths(index: &[u8]) -> serde_json::Result<BTreeMap<String, String>> {
     #[derive(serde::Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let bytes = read_whole(&**source, INDEX_BYTES_MAX).await?;
-    let index: Index = serde_json::from_slice(&bytes).map_err(|error| not_json(source, &bytes, &error))?;
-    if index.weight_map.is_empty() {
-        return Err(Error::malformed(source.name(), "weight_map", "empty, expected tensors"));
-    }
-    Ok(index.weight_map)
+    json::parse::<Index>(index).map(|index| index.weight_map)
+}
+
+/// The folders and the name of a path; `None` where it may lead out of the model's folder.
+pub(super) fn segments(path: &str) -> Option<Vec<&str>> {
+    let segments: Vec<&str> = path.split('/').filter(|segment| *segment != ".").collect();
+    let leads_out =
+        |segment: &&str| segment.is_empty() || *segment == ".." || segment.contains(['\\', ':', '\0']);
+    (!segments.is_empty() && !segments.iter().any(leads_out)).then_some(segments)
 }
 
 fn missing(files: &[Rc<dyn ByteSource>], name: &str) -> Error {
@@ -189,11 +218,10 @@ async fn optional_object(source: Option<&Rc<dyn ByteSource>>) -> Result<Option<V
     }
 }
 
-/// A JSON object, in which the numbers `Infinity`, `-Infinity` and `NaN` may occur.
+/// A JSON object.
 async fn object(source: &Rc<dyn ByteSource>) -> Result<Value> {
     let bytes = read_whole(&**source, CONFIG_BYTES_MAX).await?;
-    let strict = quote_non_finite(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes));
-    match serde_json::from_slice(&strict) {
+    match json::parse(&bytes) {
         Ok(value @ Value::Object(_)) => Ok(value),
         Ok(_) => Err(Error::malformed(source.name(), "JSON", "expected an object")),
         Err(error) => Err(not_json(source, &bytes, &error)),
@@ -214,33 +242,4 @@ fn not_json(source: &Rc<dyn ByteSource>, bytes: &[u8], error: &serde_json::Error
         return Error::malformed(source.name(), "JSON", error);
     }
     Error::malformed(source.name(), "JSON", format!("{}, expected JSON", sniff::describe(head)))
-}
-
-/// Python writes numbers that JSON lacks as bare words; here they become strings.
-fn quote_non_finite(json: &[u8]) -> Vec<u8> {
-    const WORDS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
-    let mut strict = Vec::with_capacity(json.len());
-    let (mut at, mut in_string) = (0, false);
-    while let Some(&byte) = json.get(at) {
-        let word = WORDS.iter().find(|word| !in_string && json[at..].starts_with(word));
-        let length = match (word, byte) {
-            (Some(word), _) => {
-                strict.push(b'"');
-                strict.extend_from_slice(word);
-                strict.push(b'"');
-                at += word.len();
-                continue;
-            }
-            (None, b'\\') if in_string => 2,
-            (None, b'"') => {
-                in_string = !in_string;
-                1
-            }
-            (None, _) => 1,
-        };
-        let end = json.len().min(at + length);
-        strict.extend_from_slice(&json[at..end]);
-        at = end;
-    }
-    strict
 }

@@ -11,7 +11,7 @@ use crate::error::{Code, Error, Result};
 use crate::formats::Format;
 use crate::weights::metadata::{Array, Kind, Metadata, Scalar, Value, decode};
 use crate::weights::source::ByteSource;
-use crate::weights::{Claim, TENSORS_MAX, Tensor, check_overlaps, fused, shortened, sniff};
+use crate::weights::{Claim, TENSORS_MAX, Tensor, check_overlaps, shortened, sniff, spare};
 
 /// First piece that is read.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -32,12 +32,18 @@ const ALIGNMENT_DEFAULT: u64 = 32;
 /// Largest alignment that makes sense.
 const ALIGNMENT_MAX: u64 = 1 << 20;
 
+/// What the beginning of a file says.
+pub(super) struct Header {
+    pub(super) metadata: Metadata,
+    /// Tensors by name, but for those without elements.
+    pub(super) tensors: BTreeMap<String, Tensor>,
+    /// Tensors that are listed.
+    pub(super) tensor_count: u64,
+}
+
 /// Reads the header of `source`, which is file `index` of its checkpoint. Errors: `malformed`,
 /// `unsupported-format`, and whatever the source reports.
-pub async fn read_header(
-    source: &Rc<dyn ByteSource>,
-    index: usize,
-) -> Result<(Metadata, BTreeMap<String, Tensor>)> {
+pub(super) async fn read_header(source: &Rc<dyn ByteSource>, index: usize) -> Result<Header> {
     let (file, size) = (source.name(), source.size_bytes());
     let mut bytes = Vec::new();
     let mut want = PIECE_BYTES.min(size);
@@ -92,28 +98,17 @@ struct Entry {
     offset: u64,
 }
 
-fn parse_header(
-    file: &str,
-    size: u64,
-    index: usize,
-    bytes: &[u8],
-) -> Parse<(Metadata, BTreeMap<String, Tensor>)> {
+fn parse_header(file: &str, size: u64, index: usize, bytes: &[u8]) -> Parse<Header> {
     let mut reader = Reader { file, size, bytes, at: 0 };
     reader.version()?;
     let tensor_count = reader.count("tensor count", TENSORS_MAX, 8 + 4 + 8 + 4 + 8)?;
     let key_count = reader.count("key count", KEYS_MAX, 8 + 4 + 1)?;
     let values = reader.values(key_count)?;
     let metadata = Metadata { file: file.to_owned(), values };
-    if let Some(parts) = metadata.u64("split.count")?.filter(|&parts| parts > 1) {
-        return Err(Stop::Bad(Error::new(
-            Code::UnsupportedFormat,
-            format!("{file}: split.count: found {parts} parts, expected a model in one file"),
-        )));
-    }
     let alignment = alignment(&metadata)?;
     let mut entries = Vec::new();
     for number in 0..tensor_count {
-        entries.push(reader.entry(number, tensor_count, alignment)?);
+        entries.extend(reader.entry(number, tensor_count, alignment)?);
     }
     let data_start = reader.at.next_multiple_of(alignment);
     let mut tensors = BTreeMap::new();
@@ -129,8 +124,8 @@ fn parse_header(
         end: tensor.offset + tensor.size_bytes,
     });
     check_overlaps(file, claims.collect())?;
-    fused::split(&metadata, &mut tensors)?;
-    Ok((metadata, tensors))
+    tensors.retain(|name, _| !spare::is_spare(name));
+    Ok(Header { metadata, tensors, tensor_count })
 }
 
 /// The alignment of tensor data: a power of two.
@@ -316,8 +311,8 @@ impl<'a> Reader<'a> {
         Ok(Array { kind, count: elements, bytes, ends })
     }
 
-    /// One line of the tensor list.
-    fn entry(&mut self, number: u64, count: u64, alignment: u64) -> Parse<Entry> {
+    /// One line of the tensor list; `None` for a tensor without elements.
+    fn entry(&mut self, number: u64, count: u64, alignment: u64) -> Parse<Option<Entry>> {
         let name = self.name(format_args!("tensor {} of {count}", number + 1))?;
         let field = format!("tensor {name}");
         let axes = self.u32(format_args!("{field}: axes"))?;
@@ -327,28 +322,28 @@ impl<'a> Reader<'a> {
         let mut shape = Vec::new();
         for axis in 0..axes {
             let length = self.u64(format_args!("{field}: axis {axis}"))?;
-            match usize::try_from(length) {
-                Ok(length) if length > 0 => shape.push(length),
-                _ => {
-                    let message = format!("axis {axis} has length {length}, expected at least 1");
-                    return Err(self.bad(field, message));
-                }
-            }
+            let fitting = usize::try_from(length);
+            shape.push(fitting.map_err(|_| {
+                self.bad(&field, format_args!("axis {axis} has length {length}, which is too long"))
+            })?);
         }
         // The file lists the innermost axis first.
         shape.reverse();
         let number = self.u32(format_args!("{field}: format"))?;
+        let offset = self.u64(format_args!("{field}: offset"))?;
+        if shape.contains(&0) {
+            return Ok(None);
+        }
         let Some(format) = Format::from_gguf_type(number) else {
             return Err(Stop::Bad(unsupported(self.file, &field, number)));
         };
         let size_bytes = size_bytes(format, &shape)
             .map_err(|error| self.bad(&field, format_args!("shape {shape:?}: {}", error.message())))?;
-        let offset = self.u64(format_args!("{field}: offset"))?;
         if !offset.is_multiple_of(alignment) {
             let message = format!("offset {offset}, expected a multiple of {alignment}");
             return Err(self.bad(field, message));
         }
-        Ok(Entry { name, format, shape, size_bytes, offset })
+        Ok(Some(Entry { name, format, shape, size_bytes, offset }))
     }
 }
 

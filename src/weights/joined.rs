@@ -6,8 +6,7 @@
 //! - MLX: `x.weight`, packed into words, beside `x.scales` and `x.biases`, one number for each group.
 //!   `config.json` says how many bits and weights in a group, in all modules or in some.
 //!
-//! `x.input_scale`, `k_proj.k_scale` and `v_proj.v_scale` say how activations and the key/value
-//! cache are rounded to eight bits. Here both are f32 and nothing is rounded: these are dropped.
+//! Scales of activations and of the key/value cache are not among the tensors here ([`super::spare`]).
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -23,9 +22,6 @@ use crate::weights::gguf::size_bytes;
 use crate::weights::safetensors::Stored;
 use crate::weights::source::ByteSource;
 use crate::weights::{Checkpoint, Tensor, shortened};
-
-/// Scales of the key/value cache.
-const CACHE_SCALES: [&str; 2] = [".k_proj.k_scale", ".v_proj.v_scale"];
 
 /// How the rows of a tensor are put together, span by span. A span is what has scales of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,10 +95,14 @@ pub(super) fn join(
     files: &[Rc<dyn ByteSource>],
     config: &Value,
 ) -> Result<BTreeMap<String, Tensor>> {
+    let mut pieces = Pieces { stored, files, mlx: config.get("quantization") };
+    if is_symmetric(config) {
+        // Zeros, which some versions of compressed-tensors write all the same.
+        pieces.stored.retain(|name, _| !name.ends_with(".weight_zero_point"));
+    }
     let is_quantised = |tensor: &&Stored| matches!(tensor.dtype, Dtype::F8_E4M3 | Dtype::U32);
     let quantised: Vec<String> =
-        stored.values().filter(is_quantised).map(|tensor| tensor.name.clone()).collect();
-    let mut pieces = Pieces { stored, files, mlx: config.get("quantization") };
+        pieces.stored.values().filter(is_quantised).map(|tensor| tensor.name.clone()).collect();
     let mut tensors = BTreeMap::new();
     for name in quantised {
         if let Some(weight) = pieces.stored.remove(&name) {
@@ -111,9 +111,7 @@ pub(super) fn join(
         }
     }
     for (name, tensor) in std::mem::take(&mut pieces.stored) {
-        if !CACHE_SCALES.iter().any(|end| name.ends_with(end)) {
-            tensors.insert(name, pieces.alone(tensor)?);
-        }
+        tensors.insert(name, pieces.alone(tensor)?);
     }
     Ok(tensors)
 }
@@ -199,9 +197,6 @@ impl Pieces<'_> {
     /// An FP8 matrix with its scale.
     fn fp8(&mut self, stored: Stored) -> Result<Tensor> {
         let scale = self.scales(&stored, &format!("{}_scale", stored.name))?;
-        if let Some(module) = stored.name.strip_suffix("weight") {
-            self.stored.remove(&format!("{module}input_scale"));
-        }
         let shape = stored.shape.clone();
         let mut weight = self.tensor(stored, Format::F8_E4M3, shape)?;
         let (found, rows) = (scale.weights(), weight.rows());
@@ -252,6 +247,12 @@ impl Pieces<'_> {
         let joined = Joined { scales: vec![scales, biases], spans, span_bytes, widened: false };
         Ok(Tensor { joined: Some(joined), ..self.tensor(stored, format, shape)? })
     }
+}
+
+/// Whether all weights that compressed-tensors rounded were rounded around zero, as floats are.
+fn is_symmetric(config: &Value) -> bool {
+    let groups = config.pointer("/quantization_config/config_groups").and_then(Value::as_object);
+    groups.is_some_and(|groups| groups.values().all(|group| group["weights"]["symmetric"] != false))
 }
 
 /// Bits and weights of a group, checked, of a module, for which there may be others than for all.

@@ -1,9 +1,9 @@
 //! Model files: bytes in, named tensors out.
 //!
 //! Reading order: [`source`] (where bytes come from), [`gguf`] and [`safetensors`] (the two
-//! containers), [`metadata`] and [`folder`] (what they say besides tensors), `joined` (weights
-//! whose scales are tensors of their own), and here [`Checkpoint`], which is what the rest of the
-//! crate sees. Everything in a file is hostile:
+//! containers), `parts` (a GGUF file in several), [`metadata`] and [`folder`] (what they say besides
+//! tensors), `joined` (weights whose scales are tensors of their own), and here [`Checkpoint`],
+//! which is what the rest of the crate sees. Everything in a file is hostile:
 //! counts and lengths are checked against the file's size before anything is allocated by them.
 
 use std::collections::BTreeMap;
@@ -18,11 +18,14 @@ pub mod folder;
 mod fused;
 pub mod gguf;
 mod joined;
+pub(crate) mod json;
 pub mod metadata;
+mod parts;
 pub mod quantise;
 pub mod safetensors;
 mod sniff;
 pub mod source;
+mod spare;
 
 pub use folder::Folder;
 pub use joined::Joined;
@@ -76,7 +79,7 @@ impl Tensor {
 /// What the model says besides its tensors, by the kind of file it came in.
 #[derive(Debug)]
 pub enum Container {
-    /// One GGUF file: its keys and values.
+    /// A GGUF file, or several that hold one model: its keys and values.
     Gguf(Metadata),
     /// A folder of `config.json`, `*.safetensors` and the tokenizer's files.
     Safetensors(Box<Folder>),
@@ -95,7 +98,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads the headers of a GGUF file, or of the files of a safetensors folder. Weights are not
+    /// Reads the headers of a GGUF file or its parts, or of the files of a safetensors folder. Weights are not
     /// touched: this succeeds on a file that is cut off after its header, so that it can be
     /// inspected (see [`Checkpoint::check_complete`]). Errors: `malformed`, `unsupported-format`,
     /// `invalid-request` (no or the wrong files), and whatever the sources report.
@@ -107,12 +110,12 @@ impl Checkpoint {
         if files.len() > 1 && files.iter().any(is_folder) {
             return folder::open(files).await;
         }
-        let mut candidates: Vec<usize> = if files.len() == 1 {
+        let candidates: Vec<usize> = if files.len() == 1 {
             vec![0]
         } else {
             (0..files.len()).filter(|&i| is_gguf(&files[i])).collect()
         };
-        let Some(index) = candidates.pop() else {
+        if candidates.is_empty() {
             let names: Vec<&str> = files.iter().take(8).map(|file| file.name()).collect();
             return Err(Error::invalid_request(
                 "model",
@@ -122,16 +125,8 @@ impl Checkpoint {
                     names.join(", ")
                 ),
             ));
-        };
-        if !candidates.is_empty() {
-            return Err(Error::invalid_request(
-                "model",
-                format!("{} .gguf files, expected one", candidates.len() + 1),
-            ));
         }
-        let (metadata, tensors) = gguf::read_header(&files[index], index).await?;
-        let name = files[index].name().to_owned();
-        Ok(Checkpoint { name, container: Container::Gguf(metadata), tensors, files })
+        parts::open(files, candidates).await
     }
 
     /// Checks that every tensor lies inside its file; `malformed` names the first that does not.

@@ -15,7 +15,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::error::{Error, Result};
 use crate::weights::source::ByteSource;
-use crate::weights::{TENSORS_MAX, joined, shortened, sniff};
+use crate::weights::{TENSORS_MAX, joined, shortened, sniff, spare};
 
 /// Longest header, as in the reference implementation.
 const HEADER_BYTES_MAX: u64 = 100_000_000;
@@ -37,8 +37,8 @@ pub(super) struct Stored {
 }
 
 /// Reads the header of `source`, which is file `index` of its checkpoint, and gives the tensors
-/// in the order of the file. Buffers of I64 and BOOL, which old exports carry beside the weights,
-/// are left out. Errors: `malformed`, `unsupported-format`, and whatever the source reports.
+/// in the order of the file. What carries no weights is left out: empty tensors, buffers of I64 and
+/// BOOL, which old exports have, and what nobody needs ([`spare`]). Errors: `malformed`, `unsupported-format`, and whatever the source reports.
 pub(super) async fn read_header(source: &Rc<dyn ByteSource>, index: usize) -> Result<Vec<Stored>> {
     let (file, size) = (source.name(), source.size_bytes());
     let head_bytes = size.min(sniff::HEAD_BYTES);
@@ -86,7 +86,8 @@ fn parse_header(file: &str, index: usize, json: &[u8]) -> Result<Vec<Stored>> {
         let dtype: Result<Dtype, NameError> = Dtype::deserialize(StrDeserializer::new(&entry.dtype));
         let dtype = dtype.map_err(|_| joined::unsupported(file, &name, &shortened(&entry.dtype)))?;
         entry.check_size(dtype).map_err(&bad)?;
-        if !matches!(dtype, Dtype::I64 | Dtype::BOOL) {
+        let is_empty = entry.shape.contains(&0);
+        if !is_empty && !matches!(dtype, Dtype::I64 | Dtype::BOOL) && !spare::is_spare(&name) {
             let offset = data_start.checked_add(start).filter(|_| data_start.checked_add(end).is_some());
             let offset = offset.ok_or_else(|| bad(format!("ends at byte {end}, outside any file")))?;
             let shape = entry.axes().map_err(&bad)?;

@@ -74,9 +74,9 @@ def copy_metadata(reader, writer, file_type):
         writer.add_key_value(key, value, field.types[0], sub_type)
 
 
-def write_gguf(path, architecture, fill, tensors):
+def write_gguf(path, architecture, fill, tensors, tensors_per_part=0):
     """`tensors`: (name, array as stored, type)."""
-    writer = GGUFWriter(path, architecture)
+    writer = GGUFWriter(path, architecture, split_max_tensors=tensors_per_part)
     fill(writer)
     for name, data, kind in tensors:
         writer.add_tensor(name, data, raw_dtype=kind)

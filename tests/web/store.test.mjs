@@ -2,10 +2,11 @@
 
 import assert from "node:assert/strict";
 import { createReadStream, existsSync, readFileSync, statSync } from "node:fs";
+import { basename } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { headerPolicy } from "../../www/csp.mjs";
-import { derived, fileRoute, modelName, modelPath, openHarness, openOrigin } from "./support.mjs";
+import { derived, fileRoute, modelName, modelPath, openHarness, openOrigin, tiny } from "./support.mjs";
 
 const MODEL = `/models/${modelName}`;
 const sizeBytes = statSync(modelPath).size;
@@ -15,6 +16,18 @@ const answer = (status, headers, body) => (request, response) => {
   response.writeHead(status, headers);
   response.end(request.method === "HEAD" ? undefined : body);
 };
+
+/** A model in three files, by the package gguf. */
+const PARTS = [1, 2, 3].map((number) => tiny(`phi-parameters-0000${number}-of-00003.gguf`));
+const partsBytes = PARTS.reduce((sum, path) => sum + statSync(path).size, 0);
+
+/** Routes to a tiny folder, of whose files a server says only what `head` answers. */
+function folderRoutes(folder, head, more = {}) {
+  const names = ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors"];
+  const files = Object.fromEntries(names.map((name) => [name, fileRoute(tiny(`llama-tied/${name}`))]));
+  const guarded = (route) => (request, response) => (request.method === "HEAD" ? head : route)(request, response);
+  return Object.fromEntries(Object.entries({ ...files, ...more }).map(([name, route]) => [`${folder}/${name}`, guarded(route)]));
+}
 
 /** A good file at a speed that leaves time to abort. */
 function slow(request, response) {
@@ -40,6 +53,11 @@ const routes = {
     response.write(start, () => response.destroy());
   },
   "/slow.gguf": slow,
+  ...Object.fromEntries(PARTS.map((path) => [`/parts/${basename(path)}`, fileRoute(path)])),
+  [`/gone/${basename(PARTS[0])}`]: fileRoute(PARTS[0]),
+  ...folderRoutes("/signed", answer(403, {}, ""), { "chat_template.jinja": answer(200, {}, "hello"), "tokenizer_config.json": answer(410, {}, "") }),
+  ...folderRoutes("/no-head", answer(405, {}, "")),
+  ...folderRoutes("/secret", answer(200, {}, ""), { "chat_template.jinja": answer(403, {}, "") }),
   // A browser, or a private window, that has no file system of its own.
   "/elsewhere/worker.js": answer(200, { "Content-Type": "text/javascript" }, `
     import "/tablm/worker.js";
@@ -81,6 +99,9 @@ describe("downloads", () => {
     ["a folder without a tokenizer", "/folder", "network", /tokenizer\.json: found status 404/],
     ["a folder of web pages", "/html-folder/", "malformed", /config\.json: found a web page/],
     ["an index that leaves its folder", "/index-folder/", "malformed", /weight_map: found "\.\.\/\.\.\/secret\.safetensors"/],
+    ["more parts than a model has", "/parts/m-00001-of-99999.gguf", "malformed", /found 99999 parts in its name, expected 1 to 1000/],
+    ["a missing part", `/gone/${basename(PARTS[2])}`, "network", /00002-of-00003\.gguf: found status 404/],
+    ["a file that may not be read", "/secret/", "network", /chat_template\.jinja: found status 403/],
     ["a single safetensors file", "/folder/model.safetensors", "invalid-request", /expected the URL of its folder/],
     ["another scheme", "file:///etc/passwd", "invalid-request", /found the scheme file:/],
     ["a hub name with too little", "hf:owner", "invalid-request", /expected hf:owner/],
@@ -189,6 +210,50 @@ describe("downloads", () => {
     assert.equal(results[1], "malformed");
   });
 
+  test("loads a model in parts, from the URL of any, and keeps all", async () => {
+    const [first, second] = PARTS.map((path) => `/parts/${basename(path)}`);
+    const found = await harness.run(async ({ TabLM }, [first, second]) => {
+      const remote = await TabLM.estimate(second);
+      const loaded = await window.tryLoad(second);
+      const kept = (await TabLM.models.list()).find(({ source }) => source.endsWith(first));
+      return { remote, loaded, kept, stored: await TabLM.estimate(first) };
+    }, [first, second]);
+    assert.equal(found.loaded.code, "none", found.loaded.message);
+    assert.deepEqual([found.remote.download_bytes, found.remote.stored], [partsBytes, false]);
+    assert.deepEqual([found.stored.download_bytes, found.stored.stored], [0, true]);
+    assert.equal(found.stored.parameters, found.remote.parameters);
+    assert.deepEqual(found.kept.files.map(({ name }) => name), PARTS.map((path) => basename(path)));
+    assert.ok(found.kept.complete);
+    const asked = () => harness.server.requests.filter(({ url }) => url.startsWith("/parts/")).length;
+    const before = asked();
+    assert.equal((await tryLoad(first)).code, "none");
+    assert.equal(asked(), before);
+  });
+
+  test("loads the Files of a model in parts, in any order", async () => {
+    const results = await harness.run(async (_, urls) => {
+      const files = await Promise.all(urls.map(async (url) => new File([await (await fetch(url)).blob()], url.split("/").at(-1))));
+      return [await window.tryLoad([files[2], files[0], files[1]]), await window.tryLoad([files[0], files[2]])];
+    }, PARTS.map((path) => `/parts/${basename(path)}`));
+    assert.equal(results[0].code, "none", results[0].message);
+    assert.deepEqual([results[1].code, /00002-of-00003\.gguf.*not there, found 2 of 3/.test(results[1].message)], ["malformed", true], results[1].message);
+  });
+
+  test("asks for files themselves where a server does not say their heads alone", async () => {
+    for (const [folder, names] of [["/signed/", ["chat_template.jinja", "generation_config.json"]], ["/no-head/", ["generation_config.json"]]]) {
+      const found = await harness.run(async ({ TabLM }, folder) => {
+        const estimate = await TabLM.estimate(folder);
+        const loaded = await window.tryLoad(folder);
+        const kept = (await TabLM.models.list()).find(({ source }) => source.endsWith(folder));
+        return { loaded, bytes: estimate.download_bytes, kept };
+      }, folder);
+      assert.equal(found.loaded.code, "none", found.loaded.message);
+      const kept = found.kept.files.map(({ name }) => name).sort();
+      assert.deepEqual(kept, [...names, "config.json", "model.safetensors", "tokenizer.json"].sort());
+      assert.equal(found.bytes, found.kept.sizeBytes);
+    }
+  });
+
   test("says storage-full with numbers", async () => {
     const session = await harness.browser.context.newCDPSession(harness.page);
     const override = { origin: harness.server.address, quotaSize: 50 * 2 ** 20 };
@@ -220,9 +285,11 @@ describe("downloads", () => {
 // Two origins of our own stand where the hub's two are: like them, the first sends texts
 // compressed and hands weights on to the second, which knows ranges.
 describe("the hub", () => {
-  const FILES = { "/some/gguf/resolve/main/tiny.gguf": "tiny-Q4_K-256.gguf" };
+  const FILES = { "/some/gguf/resolve/main/tiny.gguf": "tiny-Q4_K-256.gguf", "/compressed.gguf": "tiny-Q4_K-256.gguf" };
+  const PARTS_FOLDER = "/some/parts/resolve/main/Q8/";
   const FOLDER = "/some/folder/resolve/v1/";
-  const fileOf = (path) => derived(FILES[path] ?? path.replace(FOLDER, "SmolLM2-135M-Instruct-BF16/"));
+  const derivedFile = (path) => derived(FILES[path] ?? path.replace(FOLDER, "SmolLM2-135M-Instruct-BF16/"));
+  const fileOf = (path) => (path.startsWith(PARTS_FOLDER) ? tiny(basename(path)) : derivedFile(path));
   const asked = [];
   let hub, storage, harness;
 
@@ -234,7 +301,11 @@ describe("the hub", () => {
   function answerAsHub(request, response, path) {
     asked.push(`${request.method} ${path}`);
     if (!existsSync(fileOf(path))) response.writeHead(404).end();
-    else if (/\.(gguf|safetensors)$/.test(path)) response.writeHead(302, { Location: `${storage.address}${path}?signed=1` }).end();
+    else if (path === "/compressed.gguf") {
+      const file = gzipSync(readFileSync(fileOf(path)));
+      response.writeHead(200, { "Content-Type": "application/octet-stream", "Content-Encoding": "gzip", "Content-Length": file.length });
+      response.end(request.method === "HEAD" ? undefined : file);
+    } else if (/\.(gguf|safetensors)$/.test(path)) response.writeHead(302, { Location: `${storage.address}${path}?signed=1` }).end();
     else {
       const text = gzipSync(readFileSync(fileOf(path)));
       response.writeHead(200, { "Content-Type": "text/plain", "Content-Encoding": "gzip", "Content-Length": text.length });
@@ -273,6 +344,30 @@ describe("the hub", () => {
     assert.ok(estimate.download_bytes > 269e6, `found ${estimate.download_bytes}`);
     const weights = asked.filter((request) => request.endsWith(".safetensors"));
     assert.ok(weights.length > 0 && weights.length < 10, `found ${weights.length} requests`);
+  });
+
+  test("gives a model in parts", async () => {
+    const load = async ({ TabLM }, { source, hubUrl }) => {
+      const model = await TabLM.load(source, { hubUrl });
+      await model.dispose();
+      const kept = (await TabLM.models.list()).find((model) => model.source.includes("/parts/"));
+      return { architecture: model.info.architecture, bytes: kept.sizeBytes, complete: kept.complete };
+    };
+    const found = await run("hf:some/parts/Q8/phi-parameters-00001-of-00003.gguf", load);
+    assert.deepEqual(found, { architecture: "phi2", bytes: partsBytes, complete: true });
+  });
+
+  // Another origin's answer does not tell that it was compressed, only how long it was then.
+  test("gives a file that is compressed on the way", async () => {
+    const load = async ({ TabLM }, url) => {
+      const totals = [];
+      const model = await TabLM.load(url, { onProgress: ({ phase, loadedBytes, totalBytes }) => phase === "download" && totals.push([loadedBytes, totalBytes]) });
+      await model.dispose();
+      const { sizeBytes } = (await TabLM.models.list()).find(({ source }) => source.endsWith("/compressed.gguf"));
+      return { sizeBytes, isRight: totals.every(([loaded, total]) => total === null || loaded <= total) };
+    };
+    const found = await harness.run(load, `${hub.address}/compressed.gguf`);
+    assert.deepEqual(found, { sizeBytes: statSync(fileOf("/compressed.gguf")).size, isRight: true });
   });
 
   test("says what to name where a repository is no folder", async () => {

@@ -179,6 +179,9 @@ export const cacheRoute = (path) => ({ [`/cache/${path}`]: fileRoute(join(cache,
 /** The path of what tests/data/make_models.py made. */
 export const derived = (name) => join(cache, "derived", "1", name);
 
+/** The path of what tests/data/tiny/make_tiny.py made. */
+export const tiny = (name) => join(cache, "derived", "tiny", name);
+
 /** Routes to such files: `/derived/NAME` for a file, `/derived/NAME/…` for the files of a folder. */
 export function derivedRoutes(names) {
   const routes = {};

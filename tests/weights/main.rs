@@ -11,9 +11,11 @@ mod common {
     pub mod safetensors;
 }
 mod folder;
+mod found;
 mod gguf;
 mod gguf_wrong;
 mod joined;
+mod parts;
 mod real;
 
 use std::rc::Rc;

@@ -120,6 +120,8 @@ fn paths_that_lead_nowhere_are_named() {
     std::fs::write(folder.join("empty.gguf"), b"").unwrap();
     refused(open(&folder.join("empty.gguf")), Code::Malformed, &["empty.gguf: magic: the file is empty"]);
     std::fs::write(folder.join("config.json"), b"{}").unwrap();
-    refused(open(&folder), Code::Malformed, &["config.json"]);
+    refused(open(&folder), Code::Malformed, &["empty.gguf: magic"]);
+    std::fs::write(folder.join("model.safetensors"), b"{}").unwrap();
+    refused(open(&folder), Code::Malformed, &["tokenizer.json"]);
     std::fs::remove_dir_all(&folder).unwrap();
 }

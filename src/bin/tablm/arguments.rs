@@ -54,7 +54,7 @@ pub(crate) enum Switch {
 
 #[derive(Args)]
 pub(crate) struct Model {
-    /// A .gguf file or a safetensors folder.
+    /// A .gguf file, one of several parts or their folder, or a safetensors folder.
     #[arg(long)]
     pub(crate) model: PathBuf,
     /// Where to run.
@@ -169,7 +169,7 @@ pub(crate) struct Perplexity {
 
 #[derive(Args)]
 pub(crate) struct Tokenize {
-    /// A .gguf file or a safetensors folder.
+    /// A .gguf file, one of several parts or their folder, or a safetensors folder.
     #[arg(long)]
     pub(crate) model: PathBuf,
     /// The text.
@@ -179,7 +179,7 @@ pub(crate) struct Tokenize {
 
 #[derive(Args)]
 pub(crate) struct Detokenize {
-    /// A .gguf file or a safetensors folder.
+    /// A .gguf file, one of several parts or their folder, or a safetensors folder.
     #[arg(long)]
     pub(crate) model: PathBuf,
     /// Token ids, separated by commas.
@@ -189,7 +189,7 @@ pub(crate) struct Detokenize {
 
 #[derive(Args)]
 pub(crate) struct Inspect {
-    /// A .gguf file or a safetensors folder.
+    /// A .gguf file, one of several parts or their folder, or a safetensors folder.
     pub(crate) path: PathBuf,
     /// Positions to have room for.
     #[arg(long)]

@@ -80,7 +80,9 @@ def write_twin(path, family, spec, weights, vocabulary):
     found = tensors(family, config, weights, layer_count)
     if spec.get("fused"):
         found = fuse(found)
-    write_gguf(path, gguf.MODEL_ARCH_NAMES[ARCHITECTURES[family]], fill, [(name, values, Type.F32) for name, values in found])
+    stored = [(name, values, Type.F32) for name, values in found]
+    for tensors_per_part in {0, spec.get("tensors_per_part", 0)}:
+        write_gguf(path, gguf.MODEL_ARCH_NAMES[ARCHITECTURES[family]], fill, stored, tensors_per_part)
 
 
 def make(folder):

@@ -7,6 +7,7 @@ query widths other than the hidden size. A spec names its architecture and confi
 - `prefix`: what the tensors of a nemotron_h checkpoint begin with,
 - `stored`: tensors, by the end of their names, that the folder holds in BF16,
 - `fused`: that the GGUF file holds queries, keys and values in one tensor, as early converters wrote,
+- `tensors_per_part`: that there is the GGUF file in parts too, with so many tensors in each,
 - `twin`: why there is no GGUF file of the same weights, where GGUF cannot say what the folder says.
 """
 
@@ -302,7 +303,7 @@ GEMMA3 = [
 # ---------------------------------------------------------------- phi
 
 
-def phi(name, hidden, heads, layers, fused=False, **config):
+def phi(name, hidden, heads, layers, fused=False, tensors_per_part=0, **config):
     config = {
         "architectures": ["PhiForCausalLM"],
         "attention_dropout": 0.0,
@@ -325,13 +326,13 @@ def phi(name, hidden, heads, layers, fused=False, **config):
         "vocab_size": 300,
         **config,
     }
-    return {"name": name, "config": config, "fused": fused}
+    return {"name": name, "config": config, "fused": fused, "tensors_per_part": tensors_per_part}
 
 
 PHI = [
     # As microsoft/phi-2: 32 of 80 dimensions turn; here 8 of 20.
     phi("phi-partial", 80, 4, 3, num_key_value_heads=4, partial_rotary_factor=0.4, rope_scaling=None, rope_theta=10000.0, torch_dtype="float32"),
-    phi("phi-parameters", 64, 2, 2, fused=True, num_key_value_heads=None, rope_parameters={"partial_rotary_factor": 0.5, "rope_theta": 10000.0, "rope_type": "default"}, dtype="float32"),
+    phi("phi-parameters", 64, 2, 2, fused=True, tensors_per_part=9, num_key_value_heads=None, rope_parameters={"partial_rotary_factor": 0.5, "rope_theta": 10000.0, "rope_type": "default"}, dtype="float32"),
 ]
 
 FAMILIES = {"nemotron_h": NEMOTRON_H, "llama": LLAMA, "qwen2": QWEN2, "gemma2": GEMMA2, "gemma3": GEMMA3, "phi": PHI}
