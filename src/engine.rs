@@ -16,6 +16,7 @@ mod perplexity;
 mod prepare;
 mod profile;
 mod quantise;
+mod request;
 mod shared;
 mod verdict;
 

@@ -2,9 +2,14 @@
 //!
 //! The codes are the same strings in Rust, on the command line and in JavaScript.
 //! Messages start lower-case, end without a full stop, and name the file, the field,
-//! the value found and the value that would be right.
+//! the value found and the value that would be right. Whatever they quote from a file or a request,
+//! they are one line of bounded length that cannot steer a terminal.
 
+use std::borrow::Cow;
 use std::fmt;
+
+/// Bounds a message: a file may have names of any length.
+const MESSAGE_CHARS_MAX: usize = 16 << 10;
 
 /// What the caller can do about an error. The kebab-case [`Code::as_str`] is stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,13 +109,40 @@ pub struct Error {
     message: String,
 }
 
+/// Whether a character steers a terminal or turns the direction of the text around it.
+pub fn is_steering(letter: char) -> bool {
+    let turns = matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    letter.is_control() || turns
+}
+
+/// A text from a file or a request, for people: in one line, with escapes such as `\u{1b}` for
+/// [steering](is_steering) characters.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_steering) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match is_steering(letter) {
+            true => shown.extend(letter.escape_default()),
+            false => shown.push(letter),
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// The result of everything that can fail here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error with that code and message.
+    /// An error with that code and message, which is cut where it is too long and [`visible`].
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
+            message.truncate(end);
+            message.push('…');
+        }
+        Self { code, message: visible(&message).into_owned() }
     }
 
     /// `malformed`, naming file and field.

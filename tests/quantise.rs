@@ -190,6 +190,184 @@ fn what_cannot_be_quantised_leaves_nothing_behind() {
     assert_eq!(left.filter(|name| name.starts_with("fp8-refused")).count(), 0);
 }
 
+/// Names in a folder that begin so.
+fn names(place: &Path, beginning: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(place).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with(beginning)).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn the_output_is_checked_before_anything_is_written() {
+    use std::os::unix::fs::symlink;
+    let place = folder("outputs");
+    std::fs::create_dir(&place).unwrap();
+    let input = tiny("fp8", "outputs/in");
+    let refused = |output: &Path, words: &[&str]| {
+        let found = json_of(&quantise(&input, output, &["--format", "T4"]));
+        assert_eq!(found["error"]["code"], "invalid-request", "{found}");
+        let message = found["error"]["message"].as_str().unwrap();
+        words.iter().for_each(|word| assert!(message.contains(word), "{word:?} is not in {message:?}"));
+    };
+    std::fs::create_dir(place.join("empty")).unwrap();
+    for (link, target) in [("to-empty", "empty"), ("to-nothing", "nothing"), ("to-input", "in")] {
+        symlink(place.join(target), place.join(link)).unwrap();
+        refused(&place.join(link), &["output", link, "a symbolic link"]);
+        refused(&place.join(format!("{link}/")), &["output", "a symbolic link"]);
+    }
+    std::fs::write(place.join("file"), "mine").unwrap();
+    refused(&place.join("file"), &["something already"]);
+    refused(&input, &["something already"]);
+    refused(&input.join("out"), &["in the folder that is read"]);
+    refused(&place.join("to-input/out"), &["in the folder that is read"]);
+    refused(&place.join("no/such/folder"), &["output", "No such file"]);
+    refused(&place.join(".."), &["not a name"]);
+    assert_eq!(names(&place, "").len(), 6, "{:?}", names(&place, ""));
+    assert_eq!(std::fs::read(place.join("file")).unwrap(), b"mine");
+    // An empty folder is taken.
+    assert!(quantise(&input, &place.join("empty"), &["--format", "T4"]).status.success());
+    assert_eq!(names(&place, "empty"), ["empty"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_links_elsewhere_is_not_copied() {
+    use std::os::unix::fs::symlink;
+    let place = folder("links");
+    std::fs::create_dir(&place).unwrap();
+    std::fs::write(place.join("secret"), "of somebody").unwrap();
+    let (input, output) = (tiny("fp8", "links/in"), place.join("out"));
+    symlink(place.join("secret"), input.join("chat_template.jinja")).unwrap();
+    let found = json_of(&quantise(&input, &output, &["--format", "T4"]));
+    assert_eq!(found["error"]["code"], "invalid-request", "{found}");
+    let message = found["error"]["message"].as_str().unwrap();
+    assert!(message.contains("chat_template.jinja") && message.contains("link"), "{message}");
+    assert!(names(&place, "out").is_empty());
+    // As the cache of the hub keeps files.
+    let revision = place.join("models--a--b/snapshots/0");
+    let blobs = place.join("models--a--b/blobs");
+    std::fs::create_dir_all(&revision).unwrap();
+    std::fs::create_dir(&blobs).unwrap();
+    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+        std::fs::copy(input.join(name), blobs.join(name)).unwrap();
+        symlink(format!("../../blobs/{name}"), revision.join(name)).unwrap();
+    }
+    assert!(quantise(&revision, &output, &["--format", "T4"]).status.success());
+    assert!(output.join("tokenizer.json").symlink_metadata().unwrap().is_file());
+}
+
+/// A folder whose weights, zeros that take no room, take seconds to quantise.
+#[cfg(unix)]
+fn long(name: &str) -> PathBuf {
+    use std::io::Write;
+    let path = tiny("fp8", name);
+    let mut config: Value =
+        serde_json::from_slice(&std::fs::read(path.join("config.json")).unwrap()).unwrap();
+    config.as_object_mut().unwrap().remove("quantization_config");
+    config["vocab_size"] = json!(1 << 18);
+    config["tie_word_embeddings"] = json!(true);
+    config["num_hidden_layers"] = json!(1);
+    std::fs::write(path.join("config.json"), config.to_string()).unwrap();
+    let count = |field: &str| config[field].as_u64().unwrap();
+    let (hidden, ffn) = (count("hidden_size"), count("intermediate_size"));
+    let head_dim = config["head_dim"].as_u64().unwrap_or(hidden / count("num_attention_heads"));
+    let (q, kv) = (count("num_attention_heads") * head_dim, count("num_key_value_heads") * head_dim);
+    let (mut header, mut offset) = (serde_json::Map::new(), 0);
+    let mut add = |name: &str, shape: &[u64]| {
+        let end = offset + 4 * shape.iter().product::<u64>();
+        header
+            .insert(name.to_owned(), json!({"dtype": "F32", "shape": shape, "data_offsets": [offset, end]}));
+        offset = end;
+    };
+    add("model.embed_tokens.weight", &[1 << 18, hidden]);
+    add("model.norm.weight", &[hidden]);
+    for (part, shape) in [
+        ("input_layernorm", vec![hidden]),
+        ("post_attention_layernorm", vec![hidden]),
+        ("self_attn.q_proj", vec![q, hidden]),
+        ("self_attn.k_proj", vec![kv, hidden]),
+        ("self_attn.v_proj", vec![kv, hidden]),
+        ("self_attn.o_proj", vec![hidden, q]),
+        ("mlp.gate_proj", vec![ffn, hidden]),
+        ("mlp.up_proj", vec![ffn, hidden]),
+        ("mlp.down_proj", vec![hidden, ffn]),
+    ] {
+        add(&format!("model.layers.0.{part}.weight"), &shape);
+    }
+    let header = Value::Object(header).to_string();
+    let mut file = std::fs::File::create(path.join("model.safetensors")).unwrap();
+    file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
+    file.write_all(header.as_bytes()).unwrap();
+    file.set_len(8 + header.len() as u64 + offset).unwrap();
+    path
+}
+
+/// Begins to quantise, and sends a signal when there are weights.
+#[cfg(unix)]
+fn interrupt(input: &Path, output: &Path, signal: &str) -> Output {
+    use std::process::Stdio;
+    use std::time::{Duration, Instant};
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tablm"));
+    command.arg("quantise").arg(input).arg(output).args(["--format", "T4", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let place = output.parent().unwrap();
+    let name = output.file_name().unwrap().to_str().unwrap();
+    let partial = place.join(format!("{name}.partial-{}", child.id())).join("model.safetensors");
+    let started = Instant::now();
+    while !partial.exists() {
+        assert!(child.try_wait().unwrap().is_none() && started.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    output
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_leaves_nothing_behind_and_what_was_killed_is_tidied_up() {
+    let place = folder("signals");
+    std::fs::create_dir(&place).unwrap();
+    let (input, output) = (long("signals/in"), place.join("out"));
+    for signal in ["TERM", "INT"] {
+        let stopped = interrupt(&input, &output, signal);
+        assert_eq!(json_of(&stopped)["error"]["code"], "aborted", "{signal}: {stopped:?}");
+        assert_eq!(names(&place, "out"), [""; 0], "{signal}");
+    }
+    interrupt(&input, &output, "KILL");
+    assert_eq!(names(&place, "out.partial-").len(), 1);
+    // Not ours: no lock, or another name.
+    for other in ["out.partial-1", "out.partial-x", "out.partial-"] {
+        std::fs::create_dir(place.join(other)).unwrap();
+    }
+    assert!(quantise(&tiny("fp8", "signals/small"), &output, &["--format", "T4"]).status.success());
+    let mut left = names(&place, "out");
+    left.sort();
+    assert_eq!(left, ["out", "out.partial-", "out.partial-1", "out.partial-x"]);
+    assert!(!output.join(".lock").exists());
+}
+
+/// A disk without room, as a limit of a file's size has it.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_said_and_leaves_nothing_behind() {
+    let place = folder("full");
+    std::fs::create_dir(&place).unwrap();
+    let input = long("full/in");
+    let command = format!(
+        "trap '' XFSZ; ulimit -f 1000; exec {} quantise {} {} --format T4 --json",
+        env!("CARGO_BIN_EXE_tablm"),
+        input.display(),
+        place.join("out").display()
+    );
+    let found = json_of(&Command::new("bash").args(["-c", &command]).output().unwrap());
+    assert_eq!(found["error"]["code"], "storage-full", "{found}");
+    assert!(names(&place, "out").is_empty());
+}
+
 #[test]
 fn options_name_the_format() {
     let options = serde_json::from_value::<LoadOptions>(json!({"quantise": "T4", "device": "cpu"})).unwrap();

@@ -59,6 +59,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("clap", &["src/bin/"]),
     ("pollster", &["src/bin/"]),
     ("num_cpus", &["src/bin/"]),
+    ("signal_hook", &["src/bin/"]),
     ("rayon", &["src/cpu/threads.rs", "src/bin/"]),
     // Calls of functions for instructions that the processor was asked for, and one such instruction.
     ("unsafe", &["src/cpu/dotprod.rs", "src/cpu/variant.rs"]),

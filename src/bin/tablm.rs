@@ -22,13 +22,14 @@ mod bench;
 #[path = "tablm/quantise.rs"]
 mod quantise;
 #[cfg(not(target_arch = "wasm32"))]
+#[path = "tablm/terminal.rs"]
+mod terminal;
+#[cfg(not(target_arch = "wasm32"))]
 #[path = "tablm/verdicts.rs"]
 mod verdicts;
 #[cfg(not(target_arch = "wasm32"))]
 mod native {
-    use std::fmt::Arguments;
-    use std::io::{BufRead, Write};
-    use std::path::Path;
+    use std::io::{BufRead, IsTerminal};
     use std::process::ExitCode;
     use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -41,10 +42,11 @@ mod native {
     };
     use super::bench::bench;
     use super::quantise::quantise;
+    use super::terminal::{log, read_json, read_text, say, say_json, show, shown};
     use super::verdicts;
     use tablm::cpu::{CpuVariant, Threads};
     use tablm::engine::{Completion, DeviceChoice, Engine, GenerateRequest, LoadOptions, Prompt, estimate};
-    use tablm::error::{Code, Error, Result};
+    use tablm::error::{Code, Error, Result, visible};
     use tablm::kernels::{Tile, Variant};
     use tablm::text::answer::Delta;
     use tablm::text::sampler::SamplerOptions;
@@ -56,20 +58,25 @@ mod native {
             Ok(cli) => pollster::block_on(run(cli)),
             Err(usage) if usage.use_stderr() => {
                 let message = usage.to_string();
-                Err(Error::new(Code::InvalidRequest, message.trim_start_matches("error: ").trim_end()))
+                let message = shown(message.trim_start_matches("error: ").trim_end(), true);
+                return failed(Code::InvalidRequest, &message, wants_json);
             }
             Err(help) => {
                 show(&help.to_string());
                 return ExitCode::SUCCESS;
             }
         };
-        let Err(error) = done else { return ExitCode::SUCCESS };
-        eprintln!("error: {error}");
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(error.code(), error.message(), wants_json),
+        }
+    }
+
+    fn failed(code: Code, message: &str, wants_json: bool) -> ExitCode {
+        let code = code.as_str();
+        eprintln!("error: {code}: {message}");
         if wants_json {
-            say(format_args!(
-                "{}",
-                json!({"error": {"code": error.code().as_str(), "message": error.message()}})
-            ));
+            say_json(&json!({"error": {"code": code, "message": message}}));
         }
         ExitCode::FAILURE
     }
@@ -107,6 +114,7 @@ mod native {
             cpu_variant,
             verdicts: verdicts::read(),
             threads: threads(model.threads.map_or_else(num_cpus::get_physical, usize::from))?.into(),
+            cpu_bytes: available_bytes(),
             ..LoadOptions::default()
         };
         let engine = Engine::load(open_path(&model.model)?, &options, &mut |_| {}).await?;
@@ -114,11 +122,18 @@ mod native {
             verdicts::keep(text);
         }
         let info = engine.info();
-        eprintln!("{} on {} ({:.0} ms)", info.model, info.device.adapter, info.load_ms);
+        eprintln!("{} on {} ({:.0} ms)", visible(&info.model), info.device.adapter, info.load_ms);
         if let Some(reason) = info.fallback_reason {
             eprintln!("running on the CPU: {reason}");
         }
         Ok(engine)
+    }
+
+    /// Bytes that this machine has left, where it says so: what needs more is refused, with what would fit.
+    fn available_bytes() -> Option<u64> {
+        let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
     }
 
     /// Threads for the CPU executor; for one none is started.
@@ -154,16 +169,6 @@ mod native {
         tile.map(Some).ok_or_else(|| {
             Error::invalid_request("TABLM_TILE", format!("found {name:?}, expected one of {names}"))
         })
-    }
-
-    pub(super) fn read_text(path: &Path) -> Result<String> {
-        std::fs::read_to_string(path)
-            .map_err(|error| Error::new(Code::InvalidRequest, format!("{}: {error}", path.display())))
-    }
-
-    fn read_json(path: &Path) -> Result<Value> {
-        serde_json::from_str(&read_text(path)?)
-            .map_err(|error| Error::malformed(&path.display().to_string(), "JSON", error))
     }
 
     fn sampling(arguments: &Sampling) -> SamplerOptions {
@@ -202,19 +207,22 @@ mod native {
             stop: arguments.stop.clone(),
             ignore_stop_tokens: false,
         };
+        // What is wrong with the request is said before the model is read.
+        let first = request(prompt.clone().unwrap_or(Prompt::Tokens(Vec::new())));
+        first.check()?;
         let mut engine = load(&arguments.model, false).await?;
-        let Some(prompt) = prompt else {
+        if prompt.is_none() {
             return interactive(&mut engine, |messages| request(chat(messages))).await;
-        };
+        }
         let completion = engine
-            .generate(&request(prompt), |delta| {
+            .generate(&first, |delta| {
                 if !json {
                     show_delta(delta)
                 }
             })
             .await?;
         if json {
-            say(format_args!("{}", generated(&engine, &completion)));
+            say_json(&generated(&engine, &completion));
         } else {
             say(format_args!(""));
             report(&completion);
@@ -222,28 +230,11 @@ mod native {
         Ok(())
     }
 
-    /// Writes a line of output. Who reads it may have gone, as `head` does: that is no panic.
-    pub(super) fn say(line: Arguments<'_>) {
-        if writeln!(std::io::stdout(), "{line}").is_err() {
-            std::process::exit(1);
-        }
-    }
-
-    /// Writes a piece of an answer, at once.
-    fn show(piece: &str) {
-        let mut stdout = std::io::stdout();
-        if write!(stdout, "{piece}").and_then(|()| stdout.flush()).is_err() {
-            std::process::exit(1);
-        }
-    }
-
     /// Shows what came of an answer: its text and its calls, and its reasoning as a log.
     fn show_delta(delta: &Delta) {
-        eprint!("{}", delta.reasoning);
+        log(&delta.reasoning);
         show(&delta.text);
-        for call in &delta.tool_calls {
-            say(format_args!("{}", json!(call)));
-        }
+        delta.tool_calls.iter().for_each(|call| say_json(&json!(call)));
     }
 
     fn report(completion: &Completion) {
@@ -305,7 +296,7 @@ mod native {
         let rows: Vec<&[f32]> = logits.chunks(engine.info().vocabulary_size as usize).collect();
         if json {
             let value = if arguments.all { json!(rows) } else { json!(rows.last()) };
-            say(format_args!("{}", json!({"logits": value})));
+            say_json(&json!({"logits": value}));
             return Ok(());
         }
         for row in rows {
@@ -323,7 +314,7 @@ mod native {
         let ids = engine.text().raw_ids(&text)?;
         let (mean, count) = engine.mean_nll(&ids).await?;
         if json {
-            say(format_args!("{}", json!({"perplexity": mean.exp(), "tokens": count, "nll": mean})));
+            say_json(&json!({"perplexity": mean.exp(), "tokens": count, "nll": mean}));
         } else {
             say(format_args!("perplexity {:.4} over {count} tokens", mean.exp()));
         }
@@ -334,7 +325,7 @@ mod native {
         let ids =
             tablm::engine::ModelText::open(open_path(&arguments.model)?).await?.raw_ids(&arguments.text)?;
         let output = json!({"token_ids": ids});
-        say(format_args!("{}", if json { output } else { output["token_ids"].clone() }));
+        say_json(if json { &output } else { &output["token_ids"] });
         Ok(())
     }
 
@@ -342,9 +333,9 @@ mod native {
         let text = tablm::engine::ModelText::open(open_path(&arguments.model)?).await?;
         let text = text.tokenizer.decode(&arguments.tokens, false);
         if json {
-            say(format_args!("{}", json!({"text": text})));
+            say_json(&json!({"text": text}));
         } else {
-            say(format_args!("{text}"));
+            say(format_args!("{}", shown(&text, std::io::stdout().is_terminal())));
         }
         Ok(())
     }
@@ -358,14 +349,17 @@ mod native {
         };
         let estimate = estimate(open_path(&arguments.path)?, &options, None).await?;
         if json {
-            say(format_args!("{}", json!(estimate)));
+            say_json(&json!(estimate));
             return Ok(());
         }
         say(format_args!("{}: {} parameters", estimate.architecture, estimate.parameters));
         for tensor in &estimate.tensors {
             say(format_args!(
                 "{:>6} {:>12} {:?} {}",
-                tensor.format, tensor.size_bytes, tensor.shape, tensor.name
+                tensor.format,
+                tensor.size_bytes,
+                tensor.shape,
+                visible(&tensor.name)
             ));
         }
         let memory = estimate.memory;

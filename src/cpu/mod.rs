@@ -122,7 +122,7 @@ pub struct CpuExecutor {
     heads: Heads,
     threads: Threads,
     /// Per plan, the slot of each scratch buffer.
-    slots: Vec<Vec<u16>>,
+    slots: Vec<Vec<u32>>,
     tokens: Option<Buffer>,
     state: Vec<usize>,
     /// The shared buffers that are caches.

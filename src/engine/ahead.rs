@@ -13,7 +13,7 @@ use super::executor::Executor;
 use super::{Engine, GenerateRequest, STEP_PLAN, plan_for};
 use crate::error::{Error, Result};
 use crate::kernels::{Buffer, Picked, Rows, Sampling, Step};
-use crate::text::sampler::SamplerOptions;
+use crate::text::sampler::{SamplerOptions, bad_logit, nothing_left};
 
 /// Steps submitted before the token of an earlier one is known here, unless asked for others.
 pub(super) const RUN_AHEAD: usize = 2;
@@ -90,11 +90,8 @@ impl Engine {
             gpu.forget_picks();
         }
         match picked.flags {
-            Picked::BAD_LOGIT => {
-                let token = picked.token;
-                Err(Error::internal(format!("sampling: logit {token} is infinite or no number")))
-            }
-            Picked::NOTHING_LEFT => Err(Error::internal("sampling: every logit is -infinity")),
+            Picked::BAD_LOGIT => Err(bad_logit(picked.token)),
+            Picked::NOTHING_LEFT => Err(nothing_left()),
             _ => Ok(picked.token),
         }
     }
@@ -108,7 +105,7 @@ fn sampling(options: &SamplerOptions, stop_ids: &[u32], vocabulary_size: u32) ->
     stops.iter_mut().zip(stop_ids).for_each(|(stop, id)| *stop = *id);
     Sampling {
         // So that what is divided by it is a number; nothing but the greatest is left anyway.
-        temperature: if options.temperature == 0.0 { 0.0 } else { options.temperature.max(1e-20) },
+        temperature: if options.takes_best() { 0.0 } else { options.temperature.max(1e-20) },
         top_k,
         top_p: options.top_p,
         min_distance: options.min_p.ln().max(f32::MIN),

@@ -48,6 +48,18 @@ pub struct GenerateRequest {
     pub ignore_stop_tokens: bool,
 }
 
+impl GenerateRequest {
+    /// Checks what can be checked without a model; `invalid-request` names the field.
+    pub fn check(&self) -> Result<()> {
+        self.sampling.check()?;
+        StopStrings::new(&self.stop)?;
+        match self.max_tokens {
+            Some(0) => Err(Error::invalid_request("max_tokens", "found 0, expected at least 1")),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What [`Engine::next`] has to tell.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
@@ -155,6 +167,7 @@ impl Engine {
     /// request itself (`invalid-request`, `context-full`) come from here.
     pub fn begin(&mut self, request: &GenerateRequest) -> Result<()> {
         self.running = None;
+        request.check()?;
         // The GPU is further than the past, which can be cut or has to be read again.
         self.is_torn |= self.executor.forget_picks() > 0 && self.is_recurrent;
         let started = Instant::now();
@@ -168,9 +181,6 @@ impl Engine {
             Prompt::Raw(text) => self.text.raw_ids(text)?,
             Prompt::Tokens(ids) => ids.clone(),
         };
-        if request.max_tokens == Some(0) {
-            return Err(Error::invalid_request("max_tokens", "found 0, expected at least 1"));
-        }
         self.check_tokens(&prompt)?;
         let mut sampler = Sampler::new(request.sampling.clone())?;
         sampler.accept_prompt(&prompt);

@@ -32,6 +32,8 @@ const DEFAULT_CONTEXT: u32 = 4096;
 const DEFAULT_CHUNK: u32 = 64;
 const CPU_CHUNK: u32 = 128;
 const CPU_CHUNK_PARAMETERS: u64 = 1_000_000_000;
+/// Words of a chunk's widest rows together, so that a wide model takes fewer rows at a time.
+const CHUNK_WORDS: u32 = 1 << 24;
 
 /// Index of the plan for one row, and of the one for a chunk of a prompt.
 pub(super) const STEP_PLAN: usize = 0;
@@ -43,9 +45,10 @@ pub(super) const CHUNK_PLAN: usize = 1;
 pub struct LoadOptions {
     /// Which executor to use.
     pub device: DeviceChoice,
-    /// Positions to have room for; by default at most 4096 and what the model allows.
+    /// Positions to have room for; by default at most 4096 and what the model allows, and fewer where
+    /// these would take far more memory than the weights.
     pub context_length: Option<u32>,
-    /// Rows of a prompt per step; by default 64, for a small model on the CPU 128.
+    /// The most rows of a prompt per step; by default 64, for a small model on the CPU 128.
     pub chunk: Option<u32>,
     /// What to turn matrices into where that makes them smaller.
     pub quantise: Option<Target>,
@@ -183,21 +186,32 @@ impl<'a> Planned<'a> {
         max_binding_bytes: u64,
     ) -> Result<Self> {
         let (architecture, model) = models::read(checkpoint)?;
-        let shape = model.shape();
-        let context_length = context_length(options, &shape)?;
-        let chunk = options.chunk.unwrap_or(DEFAULT_CHUNK).min(context_length);
-        if chunk == 0 {
-            return Err(Error::invalid_request("chunk", "found 0, expected at least 1"));
+        let wanted = context_length(options, &model.shape())?;
+        let model = (architecture, &*model);
+        let planned = Self::at(checkpoint, model, options, max_binding_bytes, wanted)?;
+        match planned.proportionate_context(checkpoint, options)? {
+            length if length < wanted => Self::at(checkpoint, model, options, max_binding_bytes, length),
+            _ => Ok(planned),
         }
+    }
+
+    /// Plans a model for a context.
+    fn at(
+        checkpoint: &'a Checkpoint,
+        (architecture, model): (&'static str, &dyn Architecture),
+        options: &LoadOptions,
+        max_binding_bytes: u64,
+        context_length: u32,
+    ) -> Result<Self> {
+        let shape = model.shape();
         let mut resources = Resources::new(checkpoint, max_binding_bytes)
             .quantise(options.quantise.map(Target::format))
             .cache_in(kv_format(options, checkpoint));
-        let mut plans = Vec::new();
-        for (capacity, all_logits) in [(1, false), (chunk, options.all_logits)] {
-            plans.push(plan(model.as_ref(), &mut resources, capacity, context_length, all_logits));
-            // Weights are the same for both: a problem is there after the first.
-            resources.check_complete(&checkpoint.name)?;
-        }
+        let step = plan(model, &mut resources, 1, context_length, false);
+        // Weights are the same for both plans: a problem is there after the first.
+        resources.check_complete(&checkpoint.name)?;
+        let chunk = chunk(options, &step)?.min(context_length);
+        let mut plans = vec![step, plan(model, &mut resources, chunk, context_length, options.all_logits)];
         stack(&mut plans, &mut resources);
         let (variant, tile) = (options.variant.unwrap_or_default(), options.tile.unwrap_or_default());
         for plan in &mut plans {
@@ -209,6 +223,7 @@ impl<'a> Planned<'a> {
             plans = plans.into_iter().map(|plan| fuse(plan, &mut resources)).collect();
             tail.follow(&mut plans);
         }
+        resources.check_complete(&checkpoint.name)?;
         check_all_used(checkpoint, architecture, &resources)?;
         let slots = assign_slots(&plans.iter().chain([&tail.plan]).collect::<Vec<_>>());
         let staging = plans.iter().map(|plan| plan.logits.words(plan.capacity));
@@ -343,6 +358,18 @@ fn context_length(options: &LoadOptions, shape: &Shape) -> Result<u32> {
     }
 }
 
+/// Rows of a prompt per step, for a model whose plan for one row is this.
+fn chunk(options: &LoadOptions, step: &Plan) -> Result<u32> {
+    let wanted = options.chunk.unwrap_or(DEFAULT_CHUNK);
+    if wanted == 0 {
+        return Err(Error::invalid_request("chunk", "found 0, expected at least 1"));
+    }
+    let rows = step.scratch.iter().filter(|rows| rows.rows == Rows::Step);
+    let logits = options.all_logits.then_some(step.logits.stride);
+    let widest = rows.map(|rows| rows.stride).chain(logits).max().unwrap_or(1);
+    Ok(wanted.min((CHUNK_WORDS / widest).max(1)))
+}
+
 /// Who loads weights in f32 wants to see their effect and no other.
 fn kv_format(options: &LoadOptions, checkpoint: &Checkpoint) -> CacheFormat {
     let default = match options.quantise {
@@ -396,6 +423,19 @@ async fn vector(checkpoint: &Checkpoint, name: &str) -> Result<Vec<f32>> {
     Ok(values)
 }
 
+/// The divisors of rotary frequencies; `malformed` where an angle would be no number.
+async fn divisors(checkpoint: &Checkpoint, name: &str) -> Result<Vec<f32>> {
+    const LEAST: f32 = 1e-3;
+    let divisors = vector(checkpoint, name).await?;
+    match divisors.iter().find(|divisor| !(LEAST..).contains(*divisor)) {
+        Some(bad) => {
+            let message = format!("found {bad}, expected divisors of at least {LEAST}");
+            Err(Error::malformed(&checkpoint.name, name, message))
+        }
+        None => Ok(divisors),
+    }
+}
+
 /// Fills a shared buffer with what it holds from the start; returns the bytes read for it.
 async fn upload_shared(
     checkpoint: &Checkpoint,
@@ -416,7 +456,7 @@ async fn upload_shared(
         }
         SharedRole::RotaryTable(table) => {
             let divisors = match &table.divisors {
-                Some(name) => Some(vector(checkpoint, name).await?),
+                Some(name) => Some(divisors(checkpoint, name).await?),
                 None => None,
             };
             let mut position = 0;

@@ -4,16 +4,21 @@ use serde::Serialize;
 
 use super::load::{LoadOptions, Planned};
 use crate::cpu::{heap_bytes, matrix_bytes};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::gpu::{AdapterReport, MAX_PICKS, buffer_bytes};
 use crate::kernels::{Picked, Step};
-use crate::plan::{MatrixInfo, SharedRole};
+use crate::plan::{MatrixInfo, SharedRole, StateKind};
 use crate::weights::Checkpoint;
 
 /// What 32 bits can address: the most that a tab has for a model on the CPU.
 const ADDRESSABLE_BYTES: u64 = 1 << 32;
 /// What of it a load needs besides what it keeps: pieces of the file, and rows of a prompt between kernels.
 const IN_PASSING_BYTES: u64 = 64 << 20;
+
+/// What a model may take of memory for each byte of its weights, and besides. Real ones take far less: weights are
+/// padded, widened from 16 bits to 32, and joined by the state of 4096 positions.
+const BYTES_PER_STORED_BYTE: u64 = 4;
+const BYTES_BESIDE: u64 = 512 << 20;
 
 /// Bytes by what they are for.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -124,6 +129,35 @@ impl Planned<'_> {
             "{}: {name} needs a buffer of {needed} bytes at a context of {length}, this GPU allows {allowed}; {advice}",
             checkpoint.name
         ))
+    }
+
+    /// The context, or a shorter one where it is not asked for and would take memory out of all proportion to
+    /// the weights; `unsupported-format` where everything else does. So a small file, whatever numbers it
+    /// states, is no large model.
+    pub(super) fn proportionate_context(
+        &self,
+        checkpoint: &Checkpoint,
+        options: &LoadOptions,
+    ) -> Result<u32> {
+        let stored =
+            checkpoint.tensors.values().fold(0, |sum: u64, tensor| sum.saturating_add(tensor.size_bytes));
+        let allowed = stored.saturating_mul(BYTES_PER_STORED_BYTE).saturating_add(BYTES_BESIDE);
+        let by_position = self.resources.shared().iter().filter(|buffer| {
+            matches!(buffer.role, SharedRole::State(StateKind::Positions(_)) | SharedRole::RotaryTable(_))
+        });
+        let by_position: u64 = by_position.map(|buffer| buffer.words * 4).sum();
+        let taken = self.memory().sum().max(self.cpu_memory()?.sum()) - by_position;
+        if taken > allowed {
+            let message = format!(
+                "{}: would take {taken} bytes of memory, expected at most {allowed} of a model with {stored} bytes of weights",
+                checkpoint.name
+            );
+            return Err(Error::new(Code::UnsupportedFormat, message));
+        }
+        let position = by_position.div_ceil(self.context_length.into()).max(1);
+        let fitting = u32::try_from((allowed - taken) / position).unwrap_or(u32::MAX).max(1);
+        let is_asked_for = options.context_length.is_some();
+        Ok(if is_asked_for { self.context_length } else { self.context_length.min(fitting) })
     }
 
     /// Whether the CPU can have this.

@@ -31,7 +31,7 @@ pub struct GpuExecutor {
     matrices: Vec<Vec<Part>>,
     shared: Vec<wgpu::Buffer>,
     slots: Vec<wgpu::Buffer>,
-    slot_of: Vec<Vec<u16>>,
+    slot_of: Vec<Vec<u32>>,
     step: wgpu::Buffer,
     staging: wgpu::Buffer,
     state: Vec<usize>,
@@ -133,7 +133,7 @@ impl GpuExecutor {
 
     fn buffer(&self, plan: usize, buffer: Buffer) -> &wgpu::Buffer {
         match buffer {
-            Buffer::Scratch(index) => &self.slots[usize::from(self.slot_of[plan][usize::from(index)])],
+            Buffer::Scratch(index) => &self.slots[self.slot_of[plan][usize::from(index)] as usize],
             Buffer::Shared(index) => &self.shared[usize::from(index)],
         }
     }

@@ -24,6 +24,8 @@ pub struct AttentionShape {
 }
 
 impl AttentionShape {
+    /// The most heads.
+    pub const MAX_HEADS: u32 = 1 << 12;
     /// The widest head that the shader's workgroup memory holds.
     pub const MAX_HEAD_DIM: u32 = 256;
 

@@ -32,7 +32,7 @@ pub struct CpuMemory {
     /// Memory that scratch buffers share over time.
     pub slots: Vec<Vec<f32>>,
     /// The slot of each scratch buffer of the running plan.
-    pub slot_of: Vec<u16>,
+    pub slot_of: Vec<u32>,
     /// Shared buffers, by index.
     pub shared: Vec<Vec<f32>>,
     /// Matrices, by index.
@@ -41,7 +41,7 @@ pub struct CpuMemory {
 
 impl CpuMemory {
     fn slot(&self, scratch: u16) -> usize {
-        usize::from(self.slot_of[usize::from(scratch)])
+        self.slot_of[usize::from(scratch)] as usize
     }
 
     /// The words of a buffer.

@@ -6,10 +6,15 @@ use serde_json::Value;
 
 use crate::error::{Code, Error, Result};
 use crate::plan::TensorShapes;
-use crate::weights::{Checkpoint, Container, folder};
+use crate::weights::{Checkpoint, Container, folder, metadata};
 
 /// More layers than any model has; a plan's indices have room for them.
 const MAX_LAYERS: usize = 1024;
+/// More numbers than any model has in a row: of activations, of a matrix, of logits. So that no
+/// arithmetic on sizes that are checked overflows, in 32 bits either.
+const MAX_WIDTH: u64 = 1 << 20;
+/// What of a value is quoted.
+const QUOTED_CHARS_MAX: usize = 200;
 
 /// A tensor's two names; `{}` stands for the layer's index.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +98,7 @@ impl<'a> ConfigSource<'a> {
     /// A count that leaves room for arithmetic.
     fn small(&self, field: &str, count: u64) -> Result<u32> {
         let small = u32::try_from(count).ok().filter(|count| *count < 1 << 30);
-        small.ok_or_else(|| self.malformed(field, count, "at most 2^30"))
+        small.ok_or_else(|| self.malformed(field, count, "less than 2^30"))
     }
 
     /// A positive count that must be there.
@@ -103,6 +108,21 @@ impl<'a> ConfigSource<'a> {
             None => Err(self.malformed(field, "nothing", "a count")),
             Some(0) => Err(self.malformed(field, 0, "at least 1")),
             Some(count) => Ok(count),
+        }
+    }
+
+    /// A required count of numbers in a row.
+    pub fn required_width(&self, gguf: &str, hugging_face: &str) -> Result<u32> {
+        let width = self.required_count(gguf, hugging_face)?;
+        let field = if self.is_gguf() { &self.key(gguf) } else { hugging_face };
+        self.check_width(field, width.into())
+    }
+
+    /// How many numbers a row has as a field says, or several together.
+    pub fn check_width(&self, field: &str, width: u64) -> Result<u32> {
+        match u32::try_from(width) {
+            Ok(small) if (1..=MAX_WIDTH).contains(&width) => Ok(small),
+            _ => Err(self.malformed(field, width, &format!("1 to {MAX_WIDTH} numbers in a row"))),
         }
     }
 
@@ -128,7 +148,16 @@ impl<'a> ConfigSource<'a> {
     pub fn layer_counts(&self, gguf: &str, hugging_face: &str, layer_count: u32) -> Result<Vec<u32>> {
         let key = self.key(gguf);
         let (field, found) = match &self.checkpoint.container {
-            Container::Gguf(metadata) => (key.as_str(), metadata.u64s_or_scalar(&key)?),
+            Container::Gguf(metadata) => {
+                // Looked at before it is decoded, to eight bytes an element.
+                if let Some(metadata::Value::Array(list)) = metadata.get(&key)
+                    && list.len() > MAX_LAYERS
+                {
+                    let expected = format!("one count, or one for each of {layer_count} layers");
+                    return Err(self.malformed(&key, format!("{} counts", list.len()), &expected));
+                }
+                (key.as_str(), metadata.u64s_or_scalar(&key)?)
+            }
             Container::Safetensors(folder) => {
                 let whole = |value: &Value| {
                     value.as_u64().ok_or_else(|| self.malformed(hugging_face, value, "whole numbers"))
@@ -171,16 +200,23 @@ impl<'a> ConfigSource<'a> {
 
     /// Tokens of the vocabulary; GGUF states them by its token list, if not by a key.
     pub fn vocabulary_size(&self) -> Result<u32> {
-        if let Some(count) = self.count("vocab_size", "vocab_size")? {
-            return Ok(count);
-        }
-        match self.list_length("tokenizer.ggml.tokens")? {
-            Some(count) => Ok(count as u32),
-            None => self.required_count("vocab_size", "vocab_size"),
+        const LIST: &str = "tokenizer.ggml.tokens";
+        match (self.count("vocab_size", "vocab_size")?, self.list_length(LIST)?) {
+            (None, Some(length)) => self.check_width(LIST, length as u64),
+            _ => self.required_width("vocab_size", "vocab_size"),
         }
     }
 
-    /// A finite number.
+    /// What keeps a norm's root away from zero.
+    pub fn epsilon(&self, gguf: &str, hugging_face: &str) -> Result<f32> {
+        let epsilon = self.number(gguf, hugging_face)?.unwrap_or(1e-5);
+        if epsilon > 1.0 || (epsilon as f32) < f32::MIN_POSITIVE {
+            return Err(self.malformed(hugging_face, epsilon, "a positive number up to 1"));
+        }
+        Ok(epsilon as f32)
+    }
+
+    /// A number that is finite in single precision too.
     pub fn number(&self, gguf: &str, hugging_face: &str) -> Result<Option<f64>> {
         let (field, found) = match &self.checkpoint.container {
             Container::Gguf(metadata) => {
@@ -197,7 +233,8 @@ impl<'a> ConfigSource<'a> {
             },
         };
         let finite = |number: f64| {
-            if number.is_finite() { Ok(number) } else { Err(self.malformed(&field, number, "finite")) }
+            let is_finite = (number as f32).is_finite();
+            if is_finite { Ok(number) } else { Err(self.malformed(&field, number, "a finite number")) }
         };
         found.map(finite).transpose()
     }
@@ -264,6 +301,11 @@ impl<'a> ConfigSource<'a> {
 
     fn error(&self, code: Code, field: &str, found: impl Display, expected: &str) -> Error {
         let file = &self.checkpoint.name;
+        let mut found = found.to_string();
+        if let Some((end, _)) = found.char_indices().nth(QUOTED_CHARS_MAX) {
+            found.truncate(end);
+            found.push('…');
+        }
         let place = if self.is_gguf() { "" } else { "config.json: " };
         Error::new(code, format!("{file}: {place}{field}: found {found}, expected {expected}"))
     }

@@ -51,8 +51,7 @@ impl Decoder {
     /// whether the output matrix is the embedding matrix.
     pub(super) fn read(source: &ConfigSource<'_>, tied: bool) -> Result<Self> {
         let is_gguf = source.is_gguf();
-        let hidden = source.required_count("embedding_length", "hidden_size")?;
-        let epsilon = source.number("attention.layer_norm_rms_epsilon", "rms_norm_eps")?.unwrap_or(1e-5);
+        let hidden = source.required_width("embedding_length", "hidden_size")?;
         let max_context_length = source.required_count("context_length", "max_position_embeddings")?;
         let may_be_tied = is_gguf || source.flag("tie_word_embeddings")?.unwrap_or(tied);
         let layer_count = source.layer_count()?;
@@ -60,9 +59,9 @@ impl Decoder {
             is_gguf,
             shape: Shape { vocabulary_size: source.vocabulary_size()?, max_context_length, layer_count },
             hidden,
-            intermediate: source.required_count("feed_forward_length", "intermediate_size")?,
+            intermediate: source.required_width("feed_forward_length", "intermediate_size")?,
             attention: attention_shape(source, hidden)?,
-            epsilon: epsilon as f32,
+            epsilon: source.epsilon("attention.layer_norm_rms_epsilon", "rms_norm_eps")?,
             biases: Biases::default(),
             norm_transform: Transform::None,
             tied: !source.has_tensor(&OUTPUT.of(is_gguf, 0)) && may_be_tied,
@@ -212,9 +211,10 @@ pub(super) fn checked_attention(
         let expected = format!("the keys' length, {head_dim}");
         return Err(source.unsupported("attention.value_length", value_dim, &expected));
     }
-    let width = u64::from(heads) * u64::from(head_dim);
-    if width > 1 << 24 {
-        return Err(source.malformed("attention heads", width, "at most 2^24 elements in a row"));
+    if heads > AttentionShape::MAX_HEADS {
+        let expected = format!("at most {}", AttentionShape::MAX_HEADS);
+        return Err(source.unsupported("attention heads", heads, &expected));
     }
+    source.check_width("elements of all attention heads", u64::from(heads) * u64::from(head_dim))?;
     Ok(AttentionShape::new(heads, kv_heads, head_dim))
 }

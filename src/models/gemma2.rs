@@ -72,7 +72,8 @@ impl Gemma {
         let scalar = if !source.is_gguf() {
             source.required_count("", "query_pre_attn_scalar")?
         } else if decoder.shape.layer_count == largest {
-            decoder.hidden / head_count
+            let share = decoder.hidden / head_count;
+            source.check_width("elements of a row for each attention head", share.into())?
         } else {
             head_dim
         };
@@ -179,7 +180,10 @@ impl Architecture for Gemma {
 fn cap(source: &ConfigSource<'_>, field: &str) -> Result<Option<f32>> {
     match source.number(field, field)? {
         None => Ok(None),
-        Some(cap) if cap < 0.0 => Err(source.malformed(field, cap, "a positive number")),
-        Some(cap) => Ok((cap > 0.0).then_some(cap as f32)),
+        Some(0.0) => Ok(None),
+        Some(cap) if (cap as f32) < f32::MIN_POSITIVE => {
+            Err(source.malformed(field, cap, "a positive number"))
+        }
+        Some(cap) => Ok(Some(cap as f32)),
     }
 }

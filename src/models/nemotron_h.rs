@@ -61,7 +61,7 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     let is_gguf = source.is_gguf();
     let layers = if is_gguf { layers_of_gguf(source)? } else { layers_of_config(source)? };
     let epsilon = source.spelling(&["layer_norm_epsilon", "rms_norm_eps", "norm_eps"]);
-    let epsilon = source.number("attention.layer_norm_rms_epsilon", epsilon)?.unwrap_or(1e-5);
+    let epsilon = source.epsilon("attention.layer_norm_rms_epsilon", epsilon)?;
     let may_be_tied = is_gguf || source.flag("tie_word_embeddings")? == Some(true);
     Ok(Box::new(NemotronH {
         is_gguf,
@@ -71,10 +71,10 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
             max_context_length: source.required_count("context_length", "max_position_embeddings")?,
             layer_count: layers.len() as u32,
         },
-        hidden: source.required_count("embedding_length", "hidden_size")?,
+        hidden: source.required_width("embedding_length", "hidden_size")?,
         layers,
         scan: read_scan(source)?,
-        epsilon: epsilon as f32,
+        epsilon,
         tied: !source.has_tensor(&OUTPUT.of(is_gguf, 0)) && may_be_tied,
     }))
 }
@@ -115,7 +115,10 @@ fn layers_of_gguf(source: &ConfigSource<'_>) -> Result<Vec<Layer>> {
     let layers = kv_head_counts.into_iter().zip(intermediates).map(|counts| match counts {
         (0, 0) => Ok(Layer::Mamba),
         (kv_head_count, 0) => Ok(Layer::Attention(read_attention(source, kv_head_count)?)),
-        (_, intermediate) => Ok(Layer::FeedForward { intermediate }),
+        (_, intermediate) => {
+            let intermediate = source.check_width("feed_forward_length", intermediate.into())?;
+            Ok(Layer::FeedForward { intermediate })
+        }
     });
     layers.collect()
 }
@@ -125,6 +128,7 @@ fn layers_of_config(source: &ConfigSource<'_>) -> Result<Vec<Layer>> {
     let field = source.spelling(&["layers_block_type", "layer_types", "hybrid_override_pattern"]);
     let kinds: Vec<&str> = if field == "hybrid_override_pattern" {
         let pattern = source.text("", field)?.unwrap_or_default();
+        source.check_layer_count(field, pattern.chars().count())?;
         pattern.split("").filter(|letter| !letter.is_empty()).collect()
     } else {
         source.texts(field)?.unwrap_or_default()
@@ -144,8 +148,10 @@ fn layers_of_config(source: &ConfigSource<'_>) -> Result<Vec<Layer>> {
     let layers = kinds.iter().zip(intermediates).map(|(kind, intermediate)| match *kind {
         "M" | "mamba" | "linear_attention" => Ok(Layer::Mamba),
         "*" | "attention" | "full_attention" => Ok(Layer::Attention(read_attention(source, kv_head_count)?)),
-        "-" | "mlp" if intermediate > 0 => Ok(Layer::FeedForward { intermediate }),
-        "-" | "mlp" => Err(source.malformed("intermediate_size", 0, "at least 1")),
+        "-" | "mlp" => {
+            let intermediate = source.check_width("intermediate_size", intermediate.into())?;
+            Ok(Layer::FeedForward { intermediate })
+        }
         other => Err(source.unsupported(field, other, "layers of mamba, attention or mlp")),
     });
     layers.collect()
@@ -194,6 +200,8 @@ fn read_scan(source: &ConfigSource<'_>) -> Result<ScanShape> {
             return Err(source.unsupported(field, found, &format!("at most {most}")));
         }
     }
+    source.check_width("Mamba input projection", shape.projected().into())?;
+    source.check_width("Mamba convolution", shape.convolved_width().into())?;
     Ok(shape)
 }
 

@@ -33,8 +33,7 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
         return Err(source.unsupported("qk_layernorm", true, "false"));
     }
     let mut decoder = Decoder::read(source, false)?;
-    let epsilon = source.number("attention.layer_norm_epsilon", "layer_norm_eps")?;
-    decoder.epsilon = epsilon.unwrap_or(1e-5) as f32;
+    decoder.epsilon = source.epsilon("attention.layer_norm_epsilon", "layer_norm_eps")?;
     decoder.biases = Biases { qkv: true, attention_output: true, feed_forward: true };
     let rotary = Rotary::read(source, decoder.attention.head_dim, "rope_parameters", 10_000.0)?;
     Ok(Box::new(Phi { decoder, rotary }))

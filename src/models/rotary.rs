@@ -6,6 +6,8 @@ use crate::kernels::{Pairing, RotaryTable};
 use crate::layers::RotaryPositions;
 use crate::plan::PlanBuilder;
 
+/// The least number that scales frequencies, so that angles are finite; models have 1 and more.
+const MIN_SCALING: f64 = 1e-3;
 /// GGUF's divisors of the rotary frequencies, where the model scales them.
 const DIVISORS: &str = "rope_freqs.weight";
 
@@ -125,9 +127,12 @@ fn read_scaling(source: &ConfigSource<'_>, group: &str) -> Result<Scaling> {
     };
     let number = |gguf: &str, name: &str| {
         let found = source.number(gguf, &field(name))?;
-        match found.filter(|number| *number > 0.0) {
+        match found.filter(|number| *number >= MIN_SCALING) {
             Some(number) => Ok(number),
-            None => Err(source.malformed(&field(name), format!("{found:?}"), "a positive number")),
+            None => {
+                let expected = format!("a number of at least {MIN_SCALING}");
+                Err(source.malformed(&field(name), format!("{found:?}"), &expected))
+            }
         }
     };
     match kind {

@@ -220,7 +220,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
 
     fn scratch(&mut self, rows: Rows, width: u32) -> Activation {
         let stride = Activation::stride_of(width);
-        let buffer = Buffer::Scratch(self.scratch.len() as u16);
+        let buffer = Buffer::Scratch(self.resources.index(self.scratch.len()));
         let activation = Activation { buffer, rows, width, stride };
         self.scratch.push(activation);
         activation

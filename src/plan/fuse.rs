@@ -167,7 +167,7 @@ impl Fusion<'_, '_> {
         if !are_inputs || same_weights || !Prologue::can_norm(x.width, parts) {
             return None;
         }
-        let buffer = Buffer::Scratch(self.plan.scratch.len() as u16);
+        let buffer = Buffer::Scratch(self.resources.index(self.plan.scratch.len()));
         let sums = self.weigh(&x, weight, parts, buffer)?;
         let weighted = x.with_sums(buffer, sums);
         self.plan.scratch.push(weighted);
@@ -251,7 +251,7 @@ impl Fusion<'_, '_> {
 
     /// A buffer for a binding that is not used.
     fn nothing(&mut self) -> Activation {
-        let buffer = Buffer::Scratch(self.plan.scratch.len() as u16);
+        let buffer = Buffer::Scratch(self.resources.index(self.plan.scratch.len()));
         let nothing = Activation { buffer, rows: Rows::One, width: 1, stride: Activation::stride_of(1) };
         self.plan.scratch.push(nothing);
         nothing

@@ -16,7 +16,7 @@ pub struct Slots {
     /// Words of each slot.
     pub words: Vec<u64>,
     /// Per plan, the slot of each scratch buffer.
-    pub of: Vec<Vec<u16>>,
+    pub of: Vec<Vec<u32>>,
 }
 
 /// The slot of the logits.
@@ -33,7 +33,7 @@ pub fn assign_slots(plans: &[&Plan]) -> Slots {
     slots
 }
 
-fn assign(plan: &Plan, words: &mut Vec<u64>, tails: &mut Vec<u32>) -> Vec<u16> {
+fn assign(plan: &Plan, words: &mut Vec<u64>, tails: &mut Vec<u32>) -> Vec<u32> {
     let (first_use, last_use) = lifetimes(plan);
     let tail = |x: &Activation| if x.width == x.stride { 0 } else { x.width };
     // The index of the kernel after which a slot is free again.
@@ -47,7 +47,7 @@ fn assign(plan: &Plan, words: &mut Vec<u64>, tails: &mut Vec<u32>) -> Vec<u16> {
             tails[*slot] == tail(&plan.scratch[buffer])
                 && busy_until[*slot].is_none_or(|until| until < first_use[buffer])
         };
-        let is_logits = Buffer::Scratch(buffer as u16) == plan.logits.buffer;
+        let is_logits = matches!(plan.logits.buffer, Buffer::Scratch(index) if usize::from(index) == buffer);
         let slot = if is_logits { Some(LOGITS) } else { (0..words.len()).find(free) };
         let slot = slot.unwrap_or_else(|| {
             words.push(0);
@@ -57,7 +57,7 @@ fn assign(plan: &Plan, words: &mut Vec<u64>, tails: &mut Vec<u32>) -> Vec<u16> {
         });
         words[slot] = words[slot].max(plan.scratch[buffer].words(plan.capacity));
         busy_until[slot] = busy_until[slot].max(Some(last_use[buffer]));
-        assigned[buffer] = slot as u16;
+        assigned[buffer] = slot as u32;
     }
     assigned
 }

@@ -3,12 +3,19 @@
 //! A model asks for what it needs while it writes its plan, by name and shape. What the file
 //! lacks or has in another shape is collected here, so that one error names all of it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::error::{Code, Error, Result};
 use crate::formats::Format;
 use crate::kernels::{Buffer, Cache, CacheFormat, CacheRows, MatrixPart, RotaryTable};
 
 /// Missing tensors that an error names; a file of another model lacks hundreds.
 const MAX_NAMED: usize = 64;
+/// Parts of a matrix. What would need more has parts that no binding holds, as a check before the
+/// upload finds.
+const MAX_PARTS: u16 = 256;
+/// Axes of a tensor's shape that are quoted.
+const MAX_QUOTED_AXES: usize = 8;
 
 /// Names, formats and shapes of a checkpoint's tensors: all that planning needs to know of it.
 pub trait TensorShapes {
@@ -43,18 +50,19 @@ impl MatrixInfo {
     }
 
     /// How many parts there are.
-    pub fn part_count(&self) -> usize {
-        self.rows.div_ceil(self.rows_per_part) as usize
+    pub fn part_count(&self) -> u16 {
+        // Of at most `MAX_PARTS`: no cast cuts.
+        self.rows.div_ceil(self.rows_per_part) as u16
     }
 
     /// First row and row count of a part.
-    pub fn part_rows(&self, part: usize) -> (u32, u32) {
-        let first = part as u32 * self.rows_per_part;
+    pub fn part_rows(&self, part: u16) -> (u32, u32) {
+        let first = u32::from(part) * self.rows_per_part;
         (first, self.rows_per_part.min(self.rows - first))
     }
 
     /// Bytes of each plane of a part, on the GPU.
-    pub fn plane_bytes(&self, part: usize) -> Vec<u64> {
+    pub fn plane_bytes(&self, part: u16) -> Vec<u64> {
         let rows = u64::from(self.part_rows(part).1);
         let row_bytes = self.format.rules().plane_row_bytes(self.columns as usize);
         row_bytes.into_iter().map(|bytes| bytes as u64 * rows).collect()
@@ -157,17 +165,32 @@ pub struct Resources<'a> {
     cache_format: CacheFormat,
     max_binding_bytes: u64,
     matrices: Vec<MatrixInfo>,
+    /// Indices of matrices by the names they were asked for.
+    matrix_of: BTreeMap<String, u16>,
     shared: Vec<SharedBuffer>,
+    /// Indices of shared buffers by name, which a few may have in common.
+    shared_of: BTreeMap<String, Vec<u16>>,
     problems: Vec<String>,
+    /// Whether there were more of something than indices.
+    is_full: bool,
 }
 
 impl<'a> Resources<'a> {
     /// None yet. Matrices will be split so that no plane of a part exceeds `max_binding_bytes`;
     /// caches are in f32.
     pub fn new(shapes: &'a dyn TensorShapes, max_binding_bytes: u64) -> Self {
-        let (matrices, shared, problems) = (Vec::new(), Vec::new(), Vec::new());
-        let (quantise, cache_format) = (None, CacheFormat::F32);
-        Self { shapes, quantise, cache_format, max_binding_bytes, matrices, shared, problems }
+        Self {
+            shapes,
+            quantise: None,
+            cache_format: CacheFormat::F32,
+            max_binding_bytes,
+            matrices: Vec::new(),
+            matrix_of: BTreeMap::new(),
+            shared: Vec::new(),
+            shared_of: BTreeMap::new(),
+            problems: Vec::new(),
+            is_full: false,
+        }
     }
 
     /// Turns the matrices that will be asked for into this format where that makes them smaller.
@@ -205,7 +228,7 @@ impl<'a> Resources<'a> {
         let part = |part| {
             let (first_row, rows) = info.part_rows(part);
             let (format, columns) = (info.format, info.columns);
-            MatrixPart { matrix: matrix.0, part: part as u16, format, above: 0, first_row, rows, columns }
+            MatrixPart { matrix: matrix.0, part, format, above: 0, first_row, rows, columns }
         };
         (0..info.part_count()).map(part).collect()
     }
@@ -214,16 +237,16 @@ impl<'a> Resources<'a> {
     /// now, and how many rows are above it there.
     pub(super) fn stack(&mut self, stacks: &[Vec<u16>]) -> Vec<(u16, u32)> {
         let mut places = vec![(0, 0); self.matrices.len()];
-        let alone = |index: &u16| !stacks.iter().any(|stack| stack[1..].contains(index));
-        let tops: Vec<u16> = (0..self.matrices.len() as u16).filter(alone).collect();
+        let below: BTreeSet<u16> = stacks.iter().flat_map(|stack| &stack[1..]).copied().collect();
+        let stacks: BTreeMap<u16, &[u16]> = stacks.iter().map(|stack| (stack[0], &stack[1..])).collect();
+        let tops = (0..=u16::MAX).take(self.matrices.len()).filter(|index| !below.contains(index));
         let mut matrices = Vec::new();
-        for top in tops {
+        for (place, top) in (0..=u16::MAX).zip(tops) {
             let mut stacked = self.matrices[usize::from(top)].clone();
-            places[usize::from(top)] = (matrices.len() as u16, 0);
-            let stack = stacks.iter().find(|stack| stack[0] == top);
-            for index in stack.iter().flat_map(|stack| &stack[1..]) {
+            places[usize::from(top)] = (place, 0);
+            for index in stacks.get(&top).into_iter().copied().flatten() {
                 let below = &self.matrices[usize::from(*index)];
-                places[usize::from(*index)] = (matrices.len() as u16, stacked.rows);
+                places[usize::from(*index)] = (place, stacked.rows);
                 stacked.tensors.extend(below.tensors.iter().cloned());
                 stacked.rows += below.rows;
                 stacked.rows_per_part = stacked.rows;
@@ -236,17 +259,31 @@ impl<'a> Resources<'a> {
 
     /// The matrix of that tensor name and shape `[rows, columns]`.
     pub fn weight_matrix(&mut self, tensor: &str, rows: u32, columns: u32) -> Matrix {
-        if let Some(index) = self.matrices.iter().position(|matrix| matrix.name() == tensor) {
-            return Matrix(index as u16);
+        if let Some(index) = self.matrix_of.get(tensor) {
+            return Matrix(*index);
         }
-        let stored = self.check(tensor, &[rows as usize, columns as usize]);
-        let format = stored.held_as(self.quantise, columns as usize);
-        // Whole tiles of a matrix product, so that only the last part has an edge.
-        let fitting = self.fitting_rows(format, columns);
-        let rows_per_part = if fitting >= rows { rows } else { (fitting / 64 * 64).max(1) };
+        let (format, rows_per_part) = match self.check(tensor, &[rows as usize, columns as usize]) {
+            Some(stored) => {
+                let format = stored.held_as(self.quantise, columns as usize);
+                (format, self.rows_per_part(format, rows, columns))
+            }
+            // Of a size that nothing but a number in the file has said.
+            None => (Format::F32, rows),
+        };
         let tensors = vec![(tensor.to_owned(), rows)];
+        let index = self.index(self.matrices.len());
+        self.matrix_of.insert(tensor.to_owned(), index);
         self.matrices.push(MatrixInfo { tensors, format, rows, columns, rows_per_part });
-        Matrix((self.matrices.len() - 1) as u16)
+        Matrix(index)
+    }
+
+    /// Rows of every part but the last of a matrix.
+    fn rows_per_part(&self, format: Format, rows: u32, columns: u32) -> u32 {
+        match self.fitting_rows(format, columns) {
+            fitting if fitting >= rows => rows,
+            // Whole tiles of a matrix product, so that only the last part has an edge.
+            fitting => (fitting / 64 * 64).max(rows.div_ceil(MAX_PARTS.into())),
+        }
     }
 
     /// Rows of a matrix whose planes one binding can hold.
@@ -265,16 +302,15 @@ impl<'a> Resources<'a> {
         let words = parts.iter().fold(0, |sum: u64, part| sum.saturating_add(part.words()));
         let name = parts.iter().map(|part| part.tensor.as_str()).collect::<Vec<_>>().join(", ");
         let role = SharedRole::Vector(parts);
-        if let Some(index) = self.shared.iter().position(|buffer| buffer.role == role) {
-            return Buffer::Shared(index as u16);
+        if let Some(found) = self.find(&name, |buffer| buffer.role == role) {
+            return found;
         }
         if let SharedRole::Vector(parts) = &role {
             for part in parts {
                 self.check_part(part);
             }
         }
-        self.shared.push(SharedBuffer { name, words, role });
-        Buffer::Shared((self.shared.len() - 1) as u16)
+        self.add(SharedBuffer { name, words, role })
     }
 
     /// Vectors one after another, as f32.
@@ -291,11 +327,9 @@ impl<'a> Resources<'a> {
     /// The table of rotary positions, made at load from what `table` says.
     pub fn rotary_table(&mut self, table: RotaryTable) -> Buffer {
         let (words, role) = (table.words(), SharedRole::RotaryTable(table));
-        if let Some(index) = self.shared.iter().position(|buffer| buffer.role == role) {
-            return Buffer::Shared(index as u16);
-        }
-        self.shared.push(SharedBuffer { name: "rotary positions".to_owned(), words, role });
-        Buffer::Shared((self.shared.len() - 1) as u16)
+        let name = "rotary positions";
+        let found = self.find(name, |buffer| buffer.role == role);
+        found.unwrap_or_else(|| self.add(SharedBuffer { name: name.to_owned(), words, role }))
     }
 
     /// Keys or values of a layer, a row of that width for each position.
@@ -357,6 +391,10 @@ impl<'a> Resources<'a> {
 
     /// `missing-tensors`, naming everything that was asked for and is not there as asked.
     pub fn check_complete(&self, file: &str) -> Result<()> {
+        if self.is_full {
+            let message = format!("{file}: a plan of more than {} buffers", u16::MAX);
+            return Err(Error::new(Code::UnsupportedFormat, message));
+        }
         if self.problems.is_empty() {
             return Ok(());
         }
@@ -366,16 +404,29 @@ impl<'a> Resources<'a> {
         Err(Error::new(Code::MissingTensors, format!("{file}: {named}{more}")))
     }
 
-    fn find(&self, name: &str) -> Option<Buffer> {
-        self.shared.iter().position(|buffer| buffer.name == name).map(|index| Buffer::Shared(index as u16))
+    /// The index of what comes after so many; where indices end, [`Resources::check_complete`] says so.
+    pub(super) fn index(&mut self, count: usize) -> u16 {
+        u16::try_from(count).unwrap_or_else(|_| {
+            self.is_full = true;
+            u16::MAX
+        })
+    }
+
+    fn find(&self, name: &str, is_wanted: impl Fn(&SharedBuffer) -> bool) -> Option<Buffer> {
+        let mut named = self.shared_of.get(name)?.iter();
+        named.find(|index| is_wanted(&self.shared[usize::from(**index)])).map(|index| Buffer::Shared(*index))
     }
 
     fn get_or_add(&mut self, name: &str, words: u64, role: SharedRole) -> Buffer {
-        if let Some(buffer) = self.find(name) {
-            return buffer;
-        }
-        self.shared.push(SharedBuffer { name: name.to_owned(), words, role });
-        Buffer::Shared((self.shared.len() - 1) as u16)
+        let found = self.find(name, |_| true);
+        found.unwrap_or_else(|| self.add(SharedBuffer { name: name.to_owned(), words, role }))
+    }
+
+    fn add(&mut self, buffer: SharedBuffer) -> Buffer {
+        let index = self.index(self.shared.len());
+        self.shared_of.entry(buffer.name.clone()).or_default().push(index);
+        self.shared.push(buffer);
+        Buffer::Shared(index)
     }
 
     /// Notes a problem if the tensor is not there with that shape, but for axes of length 1:
@@ -389,19 +440,19 @@ impl<'a> Resources<'a> {
         }
     }
 
-    /// The tensor's format; notes a problem if it is not there with that shape.
-    fn check(&mut self, tensor: &str, shape: &[usize]) -> Format {
+    /// The tensor's format; none, and a problem is noted, if it is not there with that shape.
+    fn check(&mut self, tensor: &str, shape: &[usize]) -> Option<Format> {
         match self.shapes.tensor(tensor) {
-            None => {
-                self.problems.push(format!("{tensor} is missing, expected shape {shape:?}"));
-                Format::F32
+            None => self.problems.push(format!("{tensor} is missing, expected shape {shape:?}")),
+            Some((format, found)) if found == shape => return Some(format),
+            Some((_, found)) if found.len() > MAX_QUOTED_AXES => {
+                let axes = found.len();
+                self.problems.push(format!("{tensor} has {axes} axes, expected shape {shape:?}"));
             }
-            Some((format, found)) => {
-                if found != shape {
-                    self.problems.push(format!("{tensor} has shape {found:?}, expected {shape:?}"));
-                }
-                format
+            Some((_, found)) => {
+                self.problems.push(format!("{tensor} has shape {found:?}, expected {shape:?}"));
             }
         }
+        None
     }
 }

@@ -4,8 +4,10 @@
 //! Kernels that take one tensor's rows know how many are above it. What several kernels use stays
 //! alone, as the embedding may be, and what would not fit one binding.
 
+use std::collections::BTreeMap;
+
 use super::{Plan, Resources};
-use crate::kernels::{Activation, Kernel, Matmul, MatrixPart, Matvec};
+use crate::kernels::{Activation, Buffer, Kernel, Matmul, MatrixPart, Matvec};
 
 /// Stacks the matrices of a model's plans, which all have the same products.
 pub fn stack(plans: &mut [Plan], resources: &mut Resources<'_>) {
@@ -21,10 +23,11 @@ pub fn stack(plans: &mut [Plan], resources: &mut Resources<'_>) {
 /// Matrices to stack, from the top.
 fn stacks(plan: &Plan, resources: &Resources<'_>) -> Vec<Vec<u16>> {
     let is_whole = |part: &MatrixPart| part.rows == resources.matrix(part.matrix).rows;
-    let is_used_once = |part: &MatrixPart| {
-        let parts = plan.kernels.iter().filter_map(|planned| planned.kernel.matrix());
-        parts.filter(|other| other.matrix == part.matrix).count() == 1
-    };
+    let mut uses: BTreeMap<u16, usize> = BTreeMap::new();
+    for part in plan.kernels.iter().filter_map(|planned| planned.kernel.matrix()) {
+        *uses.entry(part.matrix).or_default() += 1;
+    }
+    let is_used_once = |part: &MatrixPart| uses.get(&part.matrix) == Some(&1);
     let products = plan.kernels.iter().filter_map(|planned| match &planned.kernel {
         Kernel::Matmul(Matmul { product, .. }) | Kernel::Matvec(Matvec { product, .. }) => {
             Some((product.x, product.matrix))
@@ -32,14 +35,17 @@ fn stacks(plan: &Plan, resources: &Resources<'_>) -> Vec<Vec<u16>> {
         _ => None,
     });
     let mut stacks: Vec<(Activation, Vec<MatrixPart>)> = Vec::new();
+    // Where the stacks begin that read a buffer.
+    let mut firsts: BTreeMap<Buffer, usize> = BTreeMap::new();
     for (x, part) in products.filter(|(_, part)| is_whole(part) && is_used_once(part)) {
+        let first = *firsts.entry(x.buffer).or_insert(stacks.len());
         let matches = |(other, parts): &&mut (Activation, Vec<MatrixPart>)| {
             let rows = parts.iter().map(|part| part.rows).sum::<u32>() + part.rows;
             *other == x
                 && parts[0].format == part.format
                 && rows <= resources.fitting_rows(part.format, part.columns)
         };
-        match stacks.iter_mut().find(matches) {
+        match stacks[first..].iter_mut().find(matches) {
             Some((_, parts)) => parts.push(part),
             None => stacks.push((x, vec![part])),
         }

@@ -8,29 +8,35 @@
 //! tokens are as good.
 
 use std::collections::HashMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::noise::gumbel;
 
-/// How a token is chosen.
+/// Most tokens of a bias.
+const MAX_BIASES: usize = 1024;
+
+/// How a token is chosen. Ranges are OpenAI's where OpenAI has them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplerOptions {
-    /// 0 takes the most likely token; higher is more varied. 0 to 100, default 1.
+    /// 0 takes the most likely token; higher is more varied. 0 to 2, default 1.
     pub temperature: f32,
-    /// Only the so many most likely tokens; 0, the default, for all.
+    /// Only the so many most likely tokens; 0, the default, for all. At most 2^31 - 1.
     pub top_k: u32,
-    /// Only the most likely tokens that reach this probability together. Above 0 to 1, default 1.
+    /// Only the most likely tokens that reach this probability together; 0 takes the most likely one. 0 to 1,
+    /// default 1.
     pub top_p: f32,
     /// Only tokens at least this fraction as likely as the most likely. 0 to 1, default 0.
     pub min_p: f32,
     /// Divides the logits of tokens that occurred when positive, multiplies them when negative.
-    /// Above 0 to 100, default 1.
+    /// 0.01 to 10, default 1.
     pub repetition_penalty: f32,
-    /// Taken off a logit for each time its token was generated. -100 to 100, default 0.
+    /// Taken off a logit for each time its token was generated. -2 to 2, default 0.
     pub frequency_penalty: f32,
-    /// Taken off a logit once if its token was generated. -100 to 100, default 0.
+    /// Taken off a logit once if its token was generated. -2 to 2, default 0.
     pub presence_penalty: f32,
-    /// Added to the logits of single tokens. Each -100 to 100, where -100 means never.
+    /// Added to the logits of at most 1024 single tokens. Each -100 to 100, where -100 means never.
     pub logit_bias: Vec<(u32, f32)>,
     /// Which noise draws are made with, default 0.
     pub seed: u64,
@@ -49,6 +55,38 @@ impl Default for SamplerOptions {
             logit_bias: Vec::new(),
             seed: 0,
         }
+    }
+}
+
+impl SamplerOptions {
+    /// Checks the ranges, for every way in which a request comes; `invalid-request` names the field.
+    pub fn check(&self) -> Result<()> {
+        let ranges = [
+            ("temperature", self.temperature, 0.0..=2.0),
+            ("top_p", self.top_p, 0.0..=1.0),
+            ("min_p", self.min_p, 0.0..=1.0),
+            ("repetition_penalty", self.repetition_penalty, 0.01..=10.0),
+            ("frequency_penalty", self.frequency_penalty, -2.0..=2.0),
+            ("presence_penalty", self.presence_penalty, -2.0..=2.0),
+        ];
+        for (field, value, range) in ranges {
+            in_range(field, value, range)?;
+        }
+        if self.top_k > i32::MAX.cast_unsigned() {
+            let message = format!("found {}, expected 0 to {}", self.top_k, i32::MAX);
+            return Err(Error::invalid_request("top_k", message));
+        }
+        if self.logit_bias.len() > MAX_BIASES {
+            let message = format!("found {} tokens, expected at most {MAX_BIASES}", self.logit_bias.len());
+            return Err(Error::invalid_request("logit_bias", message));
+        }
+        let mut biases = self.logit_bias.iter();
+        biases.try_for_each(|(token, bias)| in_range(&format!("logit_bias.{token}"), *bias, -100.0..=100.0))
+    }
+
+    /// Whether the most likely token is taken, without a draw.
+    pub fn takes_best(&self) -> bool {
+        self.temperature == 0.0 || self.top_p == 0.0
     }
 }
 
@@ -82,20 +120,7 @@ pub struct Sampler {
 impl Sampler {
     /// A sampler; a value outside its range is `invalid-request`, naming the field.
     pub fn new(options: SamplerOptions) -> Result<Self> {
-        let SamplerOptions { temperature, top_p, min_p, .. } = options;
-        in_range("temperature", temperature, (0.0..=100.0).contains(&temperature), "0 to 100")?;
-        in_range("top_p", top_p, top_p > 0.0 && top_p <= 1.0, "above 0, at most 1")?;
-        in_range("min_p", min_p, (0.0..=1.0).contains(&min_p), "0 to 1")?;
-        let penalty = options.repetition_penalty;
-        in_range("repetition_penalty", penalty, penalty > 0.0 && penalty <= 100.0, "above 0, at most 100")?;
-        let limits = -100.0..=100.0;
-        let penalty = options.frequency_penalty;
-        in_range("frequency_penalty", penalty, limits.contains(&penalty), "-100 to 100")?;
-        let penalty = options.presence_penalty;
-        in_range("presence_penalty", penalty, limits.contains(&penalty), "-100 to 100")?;
-        for &(_, bias) in &options.logit_bias {
-            in_range("logit_bias", bias, limits.contains(&bias), "-100 to 100")?;
-        }
+        options.check()?;
         Ok(Self { options, seen: HashMap::new(), adjusted: Vec::new(), candidates: Vec::new() })
     }
 
@@ -113,12 +138,12 @@ impl Sampler {
     }
 
     /// Chooses the token of a position from one logit per id. Of equal ones the lowest id comes
-    /// first. A logit of -infinity is never chosen; `internal` when one is not a number or
+    /// first. A logit of -infinity is never chosen; `malformed` when one is not a number or
     /// +infinity, or when none can be chosen. The token is not remembered: see [`Sampler::accept`].
     pub fn sample(&mut self, logits: &[f32], position: u32) -> Result<Sampled> {
         let greatest = greatest(logits)?;
         self.adjust(logits);
-        let token = if self.options.temperature == 0.0 { self.best()? } else { self.draw(position)? };
+        let token = if self.options.takes_best() { self.best()? } else { self.draw(position)? };
         let logit = logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
         let logprob = f64::from(logit) - log_sum_exp(logits, greatest);
         Ok(Sampled { token, logprob: logprob as f32 })
@@ -236,23 +261,35 @@ fn cut_to_mass(
     }
 }
 
-fn in_range(field: &str, value: f32, fits: bool, range: &str) -> Result<()> {
-    if fits {
+fn in_range(field: &str, value: f32, range: RangeInclusive<f32>) -> Result<()> {
+    if range.contains(&value) {
         return Ok(());
     }
-    Err(Error::invalid_request(field, format!("{value}, expected {range}")))
+    let (least, most) = range.into_inner();
+    Err(Error::invalid_request(field, format!("found {value}, expected {least} to {most}")))
 }
 
-fn nothing_left() -> Error {
-    Error::internal("sampling: every logit is -infinity, expected at least one that can be chosen")
+/// The error where a model, or the bias of a request, leaves no token.
+pub fn nothing_left() -> Error {
+    no_numbers("every logit is -infinity, expected at least one that can be chosen")
 }
 
-/// The greatest logit; `internal` if one is no number, or none is finite.
+/// The error where a logit of a model is none.
+pub fn bad_logit(token: impl Display) -> Error {
+    no_numbers(format!("logit {token} is infinite or no number, expected a finite number"))
+}
+
+/// What weights of a file give is not this engine's doing.
+fn no_numbers(message: impl Display) -> Error {
+    Error::new(Code::Malformed, format!("model: {message}"))
+}
+
+/// The greatest logit; `malformed` if one is no number, or none is finite.
 fn greatest(logits: &[f32]) -> Result<f32> {
     let mut greatest = f32::NEG_INFINITY;
     for (token, &logit) in logits.iter().enumerate() {
         if logit.is_nan() || logit == f32::INFINITY {
-            return Err(Error::internal(format!("sampling: logit {token} is {logit}, expected a number")));
+            return Err(bad_logit(token));
         }
         greatest = greatest.max(logit);
     }

@@ -2,10 +2,10 @@
 
 use crate::error::{Error, Result};
 
-/// Most stop strings in one request.
-const MAX_STRINGS: usize = 64;
-/// Most bytes of one stop string.
-const MAX_BYTES: usize = 4096;
+/// Most stop strings in one request: four times OpenAI's.
+const MAX_STRINGS: usize = 16;
+/// Most characters of one stop string.
+const MAX_CHARS: usize = 1024;
 
 /// Watches a text for the strings that end it.
 #[derive(Debug, Clone, Default)]
@@ -25,16 +25,19 @@ pub struct StopPiece {
 }
 
 impl StopStrings {
-    /// A watch for `strings`; `invalid-request` when one is empty or longer than 4096 bytes, or
-    /// when there are more than 64.
+    /// A watch for `strings`; `invalid-request` when one is empty or longer than 1024 characters, or
+    /// when there are more than 16.
     pub fn new(strings: &[String]) -> Result<Self> {
         if strings.len() > MAX_STRINGS {
-            let message = format!("{} strings, expected at most {MAX_STRINGS}", strings.len());
+            let message = format!("found {} strings, expected at most {MAX_STRINGS}", strings.len());
             return Err(Error::invalid_request("stop", message));
         }
-        if let Some(bad) = strings.iter().find(|string| string.is_empty() || string.len() > MAX_BYTES) {
-            let message = format!("a string of {} bytes, expected 1 to {MAX_BYTES}", bad.len());
-            return Err(Error::invalid_request("stop", message));
+        for (index, string) in strings.iter().enumerate() {
+            let length = string.chars().count();
+            if !(1..=MAX_CHARS).contains(&length) {
+                let message = format!("found {length} characters, expected 1 to {MAX_CHARS}");
+                return Err(Error::invalid_request(&format!("stop[{index}]"), message));
+            }
         }
         Ok(Self { strings: strings.to_vec(), held: String::new(), stopped: None })
     }

@@ -6,7 +6,6 @@
 #![allow(unreachable_pub, reason = "wasm-bindgen exports public items only")]
 
 mod host;
-mod request;
 mod source;
 
 use std::cell::RefCell;
@@ -20,7 +19,9 @@ use wasm_bindgen_futures::future_to_promise;
 
 use host::Host;
 
-use crate::engine::{Engine, Event, LoadOptions, Prepared, estimate as estimate_model, prepare, probe_gpu};
+use crate::engine::{
+    Engine, Event, GenerateRequest, LoadOptions, Prepared, estimate as estimate_model, prepare, probe_gpu,
+};
 use crate::error::{Code, Error, Result};
 use crate::text::answer::Delta;
 
@@ -132,7 +133,8 @@ impl WebEngine {
 
     /// Starts a request, given as JSON.
     pub fn begin(&self, request: &str) -> Result<(), JsValue> {
-        self.with(|engine| engine.begin(&request::parse(request)?))
+        let seed = (js_sys::Math::random() * 9e15) as u64;
+        self.with(|engine| engine.begin(&GenerateRequest::from_json(request, seed)?))
     }
 
     /// JSON: the next token, or the end.

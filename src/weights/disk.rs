@@ -20,10 +20,10 @@ pub struct DiskSource {
 }
 
 impl DiskSource {
-    /// Opens the file; `invalid-request` when it is not there, `network` when it cannot be read.
+    /// Opens the file as [`open_file`] does.
     pub fn open(path: &Path) -> Result<DiskSource> {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+        let file = open_file(path)?;
         let size_bytes = file.metadata().map_err(|error| unreadable(path, &error))?.len();
         Ok(DiskSource { name, size_bytes, file: RefCell::new(file) })
     }
@@ -53,6 +53,18 @@ impl ByteSource for DiskSource {
     fn read(&self, offset: u64, length: usize) -> LocalFuture<'_, Result<Vec<u8>>> {
         Box::pin(std::future::ready(self.read_now(offset, length)))
     }
+}
+
+/// Opens a regular file to be read: anything else may block, or have no end. `invalid-request` when there is
+/// none, `network` when it cannot be read.
+pub fn open_file(path: &Path) -> Result<File> {
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    if !metadata.is_file() {
+        let found = if metadata.is_dir() { "a folder" } else { "a pipe, socket or device" };
+        let message = format!("{}: found {found}, expected a regular file", path.display());
+        return Err(Error::new(Code::InvalidRequest, message));
+    }
+    File::open(path).map_err(|error| unreadable(path, &error))
 }
 
 /// The files of the model at `path`: one file with the parts that lie beside it, or those of a folder.
@@ -125,7 +137,7 @@ fn open_all(paths: impl IntoIterator<Item = PathBuf>) -> Result<Vec<Rc<dyn ByteS
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     if error.kind() == ErrorKind::NotFound {
-        return Error::invalid_request("model", format!("{}: no such file or folder", path.display()));
+        return Error::new(Code::InvalidRequest, format!("{}: no such file or folder", path.display()));
     }
     Error::new(Code::Network, format!("{}: {error}", path.display()))
 }

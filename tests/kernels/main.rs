@@ -134,7 +134,7 @@ impl<'a> Case<'a> {
     ) -> (CpuExecutor, GpuExecutor) {
         // A slot for each: what the test fills is there before the first kernel.
         let words = plan.scratch.iter().map(|activation| activation.words(plan.capacity)).collect();
-        let slots = Slots { words, of: vec![(0..plan.scratch.len() as u16).collect()] };
+        let slots = Slots { words, of: vec![(0..plan.scratch.len() as u32).collect()] };
         let mut cpu = CpuExecutor::new(resources, slots.clone(), CpuVariant::Exact).unwrap();
         let mut on_gpu = GpuExecutor::new(gpu.clone(), resources, slots, 16).await.unwrap();
         on_gpu.prepare(plan).await.unwrap();

@@ -148,7 +148,7 @@ fn the_largest_matrices_are_split_into_parts_that_fit() {
         let parts = resources.parts(matrix);
         assert_eq!(parts.len(), part_count, "{format:?}");
         let mut next_row = 0;
-        for (index, part) in parts.iter().enumerate() {
+        for (index, part) in (0..).zip(&parts) {
             assert_eq!(part.first_row, next_row, "{format:?}");
             next_row += part.rows;
             assert!(info.plane_bytes(index).iter().all(|bytes| *bytes <= GUARANTEED), "{format:?}");

@@ -135,9 +135,14 @@ fn which_stop_string_ends_a_text_does_not_depend_on_the_pieces() {
 
 #[test]
 fn stop_strings_are_checked() {
-    for strings in [vec![String::new()], vec!["x".repeat(5000)], vec!["a".to_owned(); 65]] {
+    for (strings, field) in [
+        (vec![String::new()], "stop[0]: found 0"),
+        (vec!["a".to_owned(), "x".repeat(1025)], "stop[1]: found 1025"),
+        (vec!["a".to_owned(); 17], "stop: found 17"),
+    ] {
         let error = StopStrings::new(&strings).expect_err("bad stop strings");
         assert_eq!(error.code().as_str(), "invalid-request");
-        assert!(error.message().starts_with("stop: "), "{error}");
+        assert!(error.message().starts_with(field), "{error}");
     }
+    StopStrings::new(&vec!["é".repeat(1024); 16]).expect("the most that there may be");
 }

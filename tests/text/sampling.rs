@@ -87,7 +87,7 @@ fn draws_follow_the_promised_distribution() {
     let all = [
         base.clone(),
         SamplerOptions { temperature: 0.3, ..base.clone() },
-        SamplerOptions { temperature: 2.5, ..base.clone() },
+        SamplerOptions { temperature: 2.0, ..base.clone() },
         SamplerOptions { top_k: 1, ..base.clone() },
         SamplerOptions { top_k: 5, temperature: 1.7, ..base.clone() },
         SamplerOptions { top_p: 0.8, ..base.clone() },
@@ -180,16 +180,20 @@ fn options_out_of_range_are_named() {
     let base = SamplerOptions::default;
     let cases = [
         ("temperature", SamplerOptions { temperature: -0.1, ..base() }),
+        ("temperature", SamplerOptions { temperature: 2.01, ..base() }),
         ("temperature", SamplerOptions { temperature: f32::NAN, ..base() }),
         ("temperature", SamplerOptions { temperature: f32::INFINITY, ..base() }),
-        ("top_p", SamplerOptions { top_p: 0.0, ..base() }),
+        ("top_p", SamplerOptions { top_p: -0.1, ..base() }),
         ("top_p", SamplerOptions { top_p: 1.5, ..base() }),
+        ("top_k", SamplerOptions { top_k: 1 << 31, ..base() }),
         ("min_p", SamplerOptions { min_p: -1.0, ..base() }),
         ("min_p", SamplerOptions { min_p: f32::NAN, ..base() }),
         ("repetition_penalty", SamplerOptions { repetition_penalty: 0.0, ..base() }),
-        ("frequency_penalty", SamplerOptions { frequency_penalty: 101.0, ..base() }),
+        ("repetition_penalty", SamplerOptions { repetition_penalty: 10.5, ..base() }),
+        ("frequency_penalty", SamplerOptions { frequency_penalty: 2.5, ..base() }),
         ("presence_penalty", SamplerOptions { presence_penalty: f32::NEG_INFINITY, ..base() }),
-        ("logit_bias", SamplerOptions { logit_bias: vec![(0, 1.0), (1, 200.0)], ..base() }),
+        ("logit_bias.1", SamplerOptions { logit_bias: vec![(0, 1.0), (1, 200.0)], ..base() }),
+        ("logit_bias", SamplerOptions { logit_bias: vec![(0, 1.0); 1025], ..base() }),
     ];
     for (field, options) in cases {
         let error = Sampler::new(options).expect_err(field);
@@ -201,16 +205,26 @@ fn options_out_of_range_are_named() {
     }
 }
 
+/// As OpenAI has it: a mass of nothing leaves the most likely token.
+#[test]
+fn a_top_p_of_zero_takes_the_best() {
+    let options = SamplerOptions { top_p: 0.0, seed: 3, ..SamplerOptions::default() };
+    let logits = [0.5, 2.0, 2.0, -1.0];
+    for position in 0..50 {
+        assert_eq!(sampler(options.clone()).sample(&logits, position).expect("a token").token, 1);
+    }
+}
+
 #[test]
 fn logits_that_are_no_numbers_are_an_error() {
     for options in [greedy(), SamplerOptions::default()] {
         let mut sampler = sampler(options);
         for logits in [&[][..], &[f32::NAN, 1.0], &[1.0, f32::INFINITY], &[f32::NEG_INFINITY; 3]] {
-            assert_eq!(sampler.sample(logits, 0).expect_err("bad logits").code().as_str(), "internal");
+            assert_eq!(sampler.sample(logits, 0).expect_err("bad logits").code().as_str(), "malformed");
         }
     }
     let mut banned = sampler(SamplerOptions { logit_bias: vec![(0, -100.0)], ..SamplerOptions::default() });
-    assert_eq!(banned.sample(&[1.0], 0).expect_err("nothing left").code().as_str(), "internal");
+    assert_eq!(banned.sample(&[1.0], 0).expect_err("nothing left").code().as_str(), "malformed");
     let extreme = [f32::MAX, f32::MIN, 0.0];
     for options in
         [greedy(), SamplerOptions { top_p: 0.5, min_p: 0.5, top_k: 2, ..SamplerOptions::default() }]

@@ -91,13 +91,13 @@ fn target(name: &str) -> Result<Target, String> {
 
 #[derive(Args)]
 pub(crate) struct Sampling {
-    /// 0 always picks the likeliest token.
+    /// 0 always picks the likeliest token; at most 2.
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) temperature: Option<f32>,
     /// Keep the K likeliest tokens.
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) top_k: Option<u32>,
-    /// Keep the likeliest tokens that have this probability together.
+    /// Keep the likeliest tokens that have this probability together; 0 always picks the likeliest.
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) top_p: Option<f32>,
     /// Keep tokens at least this likely, relative to the likeliest.
@@ -127,10 +127,10 @@ pub(crate) struct Generate {
     /// Text to continue as it is.
     #[arg(long, allow_hyphen_values = true, conflicts_with = "messages")]
     pub(crate) raw_prompt: Option<String>,
-    /// A JSON file with messages in OpenAI's form.
+    /// A JSON file with messages in OpenAI's form; - reads standard input.
     #[arg(long)]
     pub(crate) messages: Option<PathBuf>,
-    /// A JSON file with the tools that the model may call, in OpenAI's form.
+    /// A JSON file with the tools that the model may call, in OpenAI's form; - reads standard input.
     #[arg(long, conflicts_with = "raw_prompt")]
     pub(crate) tools: Option<PathBuf>,
     /// Whether to reason before the answer, where the model can do both.
@@ -162,7 +162,7 @@ pub(crate) struct Logits {
 pub(crate) struct Perplexity {
     #[command(flatten)]
     pub(crate) model: Model,
-    /// A text file.
+    /// A text file; - reads standard input.
     #[arg(long)]
     pub(crate) text: PathBuf,
 }

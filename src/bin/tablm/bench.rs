@@ -3,7 +3,8 @@
 use serde_json::{Map, json};
 
 use super::arguments::Bench;
-use super::native::{load, say};
+use super::native::load;
+use super::terminal::{say, say_json};
 use tablm::engine::{Engine, GenerateRequest, Profile, ProfileRequest, Prompt, Reading, Timings};
 use tablm::error::Result;
 use tablm::kernels::Step;
@@ -25,8 +26,9 @@ pub(super) async fn bench(arguments: &Bench, json: bool) -> Result<()> {
         return profile(&mut engine, arguments, json).await;
     }
     let vocabulary = engine.info().vocabulary_size;
-    // Any tokens do; the same ones in every run.
-    let ids = (0..arguments.prompt_tokens as u32).map(|i| i.wrapping_mul(7919) % vocabulary);
+    // Any tokens do; the same ones in every run. One more than there is room for is enough to be refused.
+    let count = arguments.prompt_tokens.min(engine.info().context_length as usize + 1);
+    let ids = (0..count as u32).map(|i| i.wrapping_mul(7919) % vocabulary);
     let request = GenerateRequest {
         prompt: Prompt::Tokens(ids.collect()),
         max_tokens: Some(arguments.generate_tokens),
@@ -63,7 +65,7 @@ pub(super) async fn bench(arguments: &Bench, json: bool) -> Result<()> {
         "reading": reading,
     });
     if json {
-        say(format_args!("{output}"));
+        say_json(&output);
     } else {
         say(format_args!("prefill {:.2} tokens/s", output["timings"]["prefill_tokens_per_s"]));
         say(format_args!("decode  {:.2} tokens/s", output["timings"]["decode_tokens_per_s"]));
@@ -91,7 +93,7 @@ async fn profile(engine: &mut Engine, arguments: &Bench, json: bool) -> Result<(
         let info = engine.info();
         let output =
             json!({"profile": profile, "device": info.device, "memory": info.memory, "step": info.step});
-        say(format_args!("{output}"));
+        say_json(&output);
     } else {
         show(&profile);
     }

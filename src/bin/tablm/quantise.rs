@@ -1,47 +1,90 @@
 //! `tablm quantise`: a folder that is there whole or not at all.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
+use signal_hook::consts::TERM_SIGNALS;
+use signal_hook::flag;
 
 use super::arguments::{Model, Quantise};
-use super::native::{load, read_text, say};
+use super::native::load;
+use super::terminal::{read_text, say, say_json};
 use tablm::engine::Engine;
-use tablm::error::{Code, Error, Result};
-use tablm::weights::disk::open_path;
+use tablm::error::{Code, Error, Result, visible};
+use tablm::weights::disk::{open_file, open_path};
+
+/// Held by who writes an unfinished folder: one whose lock nobody holds was left behind.
+const LOCK: &str = ".lock";
+/// Follows the name of the folder that it becomes, before the writer's process id.
+const PARTIAL: &str = ".partial-";
 
 pub(super) async fn quantise(arguments: &Quantise, json: bool) -> Result<()> {
     let text = arguments.text.as_deref().map(read_text).transpose()?;
-    let folder = NewFolder::begin(&arguments.output)?;
-    let mut open: Option<(String, File)> = None;
-    let report =
-        tablm::engine::quantise(open_path(&arguments.input)?, arguments.format, &mut |name, bytes| {
-            let file = match &mut open {
-                Some((current, file)) if current == name => file,
-                other => &mut other.insert((name.to_owned(), folder.create(name)?)).1,
-            };
-            file.write_all(bytes).map_err(|error| folder.failed(&error))
-        })
-        .await?;
-    drop(open);
+    let files = open_path(&arguments.input)?;
+    check_links(&arguments.input, files.iter().map(|file| file.name()))?;
+    let is_stopped = stop_by_signal()?;
+    let mut folder = NewFolder::begin(&arguments.input, &arguments.output)?;
+    let report = tablm::engine::quantise(files, arguments.format, &mut |name, bytes| {
+        if is_stopped.load(Ordering::Relaxed) {
+            return Err(Error::new(Code::Aborted, "stopped by a signal, nothing is written"));
+        }
+        folder.write(name, bytes)
+    })
+    .await?;
     folder.finish()?;
+    // Nothing is left to tidy up: from now on a signal ends this at once.
+    is_stopped.store(true, Ordering::Relaxed);
     let mut output = json!(report);
     if let Some(text) = text {
         output["perplexity"] = perplexities(arguments, &text).await?;
     }
     if json {
-        say(format_args!("{output}"));
+        say_json(&output);
         return Ok(());
     }
     for tensor in &report.tensors {
         let (from, to, error) = (tensor.from, tensor.format, tensor.relative_rms_error);
-        say(format_args!("{from:>6} {to:>6} {:>12} {error:.5} {}", tensor.size_bytes, tensor.name));
+        let name = visible(&tensor.name);
+        say(format_args!("{from:>6} {to:>6} {:>12} {error:.5} {name}", tensor.size_bytes));
     }
     say(format_args!("{} bytes of weights, before {}", report.size_bytes, report.from_bytes));
     if output["perplexity"].is_object() {
         say(format_args!("perplexity {}", output["perplexity"]));
+    }
+    Ok(())
+}
+
+/// Whether a signal has asked for an end. The second one ends the program where it is.
+fn stop_by_signal() -> Result<Arc<AtomicBool>> {
+    let is_stopped = Arc::new(AtomicBool::new(false));
+    for signal in TERM_SIGNALS {
+        let ended = flag::register_conditional_shutdown(*signal, 128 + signal, is_stopped.clone());
+        let registered = ended.and_then(|_| flag::register(*signal, is_stopped.clone()));
+        registered.map_err(|error| Error::internal(format!("signal {signal}: {error}")))?;
+    }
+    Ok(is_stopped)
+}
+
+/// Refuses a folder of which a small file, which would be copied, is a link to somewhere else: what it names may
+/// be secret. The links of the hub's cache, from `snapshots/REVISION` to `blobs`, stay in one model.
+fn check_links<'a>(input: &Path, names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let failed = |error| Error::new(Code::InvalidRequest, format!("input: {}: {error}", input.display()));
+    let folder = fs::canonicalize(input).map_err(failed)?;
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    let snapshots = folder.parent().filter(|snapshots| snapshots.ends_with("snapshots"));
+    let blobs = snapshots.and_then(Path::parent).map(|model| model.join("blobs"));
+    for name in names.filter(|name| !name.ends_with(".safetensors")) {
+        let target = fs::canonicalize(folder.join(name)).map_err(failed)?;
+        if !target.starts_with(&folder) && !blobs.as_ref().is_some_and(|blobs| target.starts_with(blobs)) {
+            let message = format!("{name}: found a link to a file elsewhere, expected a file of the folder");
+            return Err(Error::invalid_request("input", message));
+        }
     }
     Ok(())
 }
@@ -77,47 +120,74 @@ struct NewFolder {
     /// Where it is made, beside its place.
     partial: PathBuf,
     wanted: PathBuf,
+    /// Locked as long as it is open.
+    lock: File,
+    /// The file that is being written, and its name.
+    open: Option<(String, File)>,
 }
 
 impl NewFolder {
-    /// `invalid-request` when there is something already.
-    fn begin(wanted: &Path) -> Result<Self> {
-        let taken = match fs::read_dir(wanted) {
-            Ok(mut entries) => entries.next().is_some(),
-            Err(_) => wanted.exists(),
+    /// `invalid-request` when there is something already, or when it would be a part of the input.
+    fn begin(input: &Path, wanted: &Path) -> Result<Self> {
+        let refused = |what: &str| {
+            let message = format!("{}: {what}, expected a folder that is new or empty", wanted.display());
+            Error::invalid_request("output", message)
         };
-        let message =
-            |what: &str| format!("{}: {what}, expected a folder that is new or empty", wanted.display());
-        if taken {
-            return Err(Error::invalid_request("output", message("there is something already")));
+        let failed = |error| failed(wanted, &error);
+        let name = wanted.file_name().ok_or_else(|| refused("not a name"))?;
+        // A trailing slash would follow a link.
+        let parent = wanted.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let place = fs::canonicalize(parent.unwrap_or(Path::new("."))).map_err(failed)?;
+        let wanted = place.join(name);
+        match fs::symlink_metadata(&wanted) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+            Ok(found) if found.is_symlink() => return Err(refused("a symbolic link")),
+            Ok(found) if found.is_dir() && fs::read_dir(&wanted).map_err(failed)?.next().is_none() => {}
+            Ok(_) => return Err(refused("there is something already")),
         }
-        let Some(name) = wanted.file_name() else {
-            return Err(Error::invalid_request("output", message("not a name")));
-        };
-        let mut partial = name.to_owned();
-        partial.push(format!(".partial-{}", std::process::id()));
-        let folder = Self { partial: wanted.with_file_name(partial), wanted: wanted.to_owned() };
-        fs::create_dir(&folder.partial).map_err(|error| folder.failed(&error))?;
-        Ok(folder)
+        if fs::canonicalize(input).is_ok_and(|input| place.starts_with(input)) {
+            return Err(refused("in the folder that is read"));
+        }
+        let mut prefix = name.to_owned();
+        prefix.push(PARTIAL);
+        let prefix = prefix.to_string_lossy().into_owned();
+        remove_left_behind(&place, &prefix);
+        let partial = place.join(format!("{prefix}{}", std::process::id()));
+        fs::create_dir(&partial).map_err(failed)?;
+        let lock = File::create_new(partial.join(LOCK)).map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        Ok(Self { partial, wanted, lock, open: None })
     }
 
-    fn create(&self, name: &str) -> Result<File> {
-        File::create_new(self.partial.join(name)).map_err(|error| self.failed(&error))
+    /// Writes the next bytes of a file; files come one after another.
+    fn write(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        if self.open.as_ref().is_none_or(|(open, _)| open != name) {
+            self.close()?;
+            let file = File::create_new(self.partial.join(name));
+            self.open = Some((name.to_owned(), file.map_err(|error| failed(&self.wanted, &error))?));
+        }
+        let written = self.open.as_mut().map_or(Ok(()), |(_, file)| file.write_all(bytes));
+        written.map_err(|error| failed(&self.wanted, &error))
     }
 
-    fn failed(&self, error: &std::io::Error) -> Error {
-        let code = match error.kind() {
-            std::io::ErrorKind::StorageFull => Code::StorageFull,
-            _ => Code::InvalidRequest,
-        };
-        Error::new(code, format!("output: {}: {error}", self.wanted.display()))
+    /// Waits until the disk has the file that was written last.
+    fn close(&mut self) -> Result<()> {
+        let synced = self.open.take().map_or(Ok(()), |(_, file)| file.sync_all());
+        synced.map_err(|error| failed(&self.wanted, &error))
     }
 
-    fn finish(self) -> Result<()> {
+    /// Gives the folder its name, when the disk has all of it.
+    fn finish(mut self) -> Result<()> {
+        self.close()?;
+        let failed = |error| failed(&self.wanted, &error);
+        fs::remove_file(self.partial.join(LOCK)).map_err(failed)?;
+        sync_folder(&self.partial).map_err(failed)?;
         if self.wanted.exists() {
-            fs::remove_dir(&self.wanted).map_err(|error| self.failed(&error))?;
+            fs::remove_dir(&self.wanted).map_err(failed)?;
         }
-        fs::rename(&self.partial, &self.wanted).map_err(|error| self.failed(&error))
+        fs::rename(&self.partial, &self.wanted).map_err(failed)?;
+        self.wanted.parent().map_or(Ok(()), sync_folder).map_err(failed)
     }
 }
 
@@ -125,6 +195,33 @@ impl Drop for NewFolder {
     /// What did not become a model is not left behind.
     fn drop(&mut self) {
         // After `finish` there is nothing; of a failure to tidy up the first error is the one to tell.
-        let _ = fs::remove_dir_all(&self.partial);
+        let _ = (self.lock.unlock(), fs::remove_dir_all(&self.partial));
     }
+}
+
+/// Has the disk keep the names in a folder, where folders can be opened.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    File::open(path).map_or(Ok(()), |folder| folder.sync_all())
+}
+
+/// Removes what an earlier run for the same folder could not: one that was killed, not one that still writes.
+fn remove_left_behind(place: &Path, prefix: &str) {
+    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let id = name.strip_prefix(prefix).filter(|id| !id.is_empty());
+        let is_ours = id.is_some_and(|id| id.bytes().all(|byte| byte.is_ascii_digit()))
+            && entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_ours && open_file(&entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok()) {
+            // What cannot be removed is in nobody's way.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn failed(wanted: &Path, error: &std::io::Error) -> Error {
+    let code = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Code::StorageFull,
+        _ => Code::InvalidRequest,
+    };
+    Error::new(code, format!("output: {}: {error}", wanted.display()))
 }

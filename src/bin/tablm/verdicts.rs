@@ -1,9 +1,12 @@
 //! What was measured of this machine's adapters, kept in the user's cache.
 
+use std::io::Read;
 use std::path::PathBuf;
 
+use tablm::weights::disk::open_file;
+
 /// The engine keeps far less: a longer file is none of its own.
-const BYTES_MAX: usize = 1 << 16;
+const BYTES_MAX: u64 = 1 << 16;
 
 fn path() -> Option<PathBuf> {
     let own = std::env::var_os("TABLM_CACHE").filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -13,8 +16,10 @@ fn path() -> Option<PathBuf> {
 
 /// What is kept, empty at first; none where nothing can be.
 pub(crate) fn read() -> Option<String> {
-    let text = std::fs::read_to_string(path()?).unwrap_or_default();
-    Some(if text.len() <= BYTES_MAX { text } else { String::new() })
+    let mut text = String::new();
+    let file = open_file(&path()?);
+    let read = file.is_ok_and(|file| file.take(BYTES_MAX + 1).read_to_string(&mut text).is_ok());
+    Some(if read && text.len() as u64 <= BYTES_MAX { text } else { String::new() })
 }
 
 /// Keeps what a load measured. If it cannot be, the next load measures again.

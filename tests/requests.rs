@@ -1,0 +1,110 @@
+//! A request as the package sends it: what it may hold, and what is said of what it may not.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use serde_json::{Value, json};
+use tablm::engine::{GenerateRequest, Prompt};
+use tablm::error::{Code, Error};
+
+/// A request with that field.
+fn read(field: &str, value: Value) -> Result<GenerateRequest, Error> {
+    let mut request = json!({"messages": [{"role": "user", "content": "Hi"}]});
+    request[field] = value;
+    GenerateRequest::from_json(&request.to_string(), 7)
+}
+
+#[test]
+fn ranges_are_openais() {
+    let bounds = [
+        ("temperature", 0.0, 2.0),
+        ("top_p", 0.0, 1.0),
+        ("min_p", 0.0, 1.0),
+        ("repetition_penalty", 0.01, 10.0),
+        ("frequency_penalty", -2.0, 2.0),
+        ("presence_penalty", -2.0, 2.0),
+    ];
+    for (field, least, most) in bounds {
+        for value in [least, most] {
+            assert!(read(field, json!(value)).is_ok(), "{field}: {value}");
+        }
+        for value in [least - 0.005, most + 0.005, -1e30, 1e300] {
+            refused(field, json!(value), field);
+        }
+    }
+    for (field, least, most) in [("top_k", 0, i32::MAX), ("max_completion_tokens", 1, i32::MAX)] {
+        for value in [least, most] {
+            assert!(read(field, json!(value)).is_ok(), "{field}: {value}");
+        }
+        for value in [json!(least - 1), json!(i64::from(most) + 1), json!(1.5), json!(u64::MAX)] {
+            refused(field, value, field);
+        }
+    }
+    let request = read("max_completion_tokens", json!(5)).unwrap();
+    assert_eq!((request.max_tokens, request.sampling.temperature, request.sampling.seed), (Some(5), 1.0, 7));
+    for (seed, expected) in [(json!(3), 3), (json!(-1), u64::MAX), (json!(u64::MAX), u64::MAX)] {
+        assert_eq!(read("seed", seed).unwrap().sampling.seed, expected);
+    }
+}
+
+/// Checks that it is refused with that field, what was found and what is right.
+fn refused(field: &str, value: Value, named: &str) {
+    let error = read(field, value.clone()).err().unwrap_or_else(|| panic!("{field}: {value} is accepted"));
+    assert_eq!(error.code(), Code::InvalidRequest, "{error}");
+    let message = error.message();
+    assert!(message.starts_with(&format!("{named}: found ")) && message.len() < 300, "{message}");
+    assert!(message.contains("expected") || message.contains("unknown field"), "{message}");
+}
+
+#[test]
+fn what_is_of_another_type_is_named() {
+    let numbers = ["temperature", "top_p", "min_p", "repetition_penalty", "frequency_penalty"];
+    let wholes = ["presence_penalty", "top_k", "seed", "max_completion_tokens"];
+    for field in numbers.into_iter().chain(wholes) {
+        for value in [json!("1"), json!([1]), json!({}), json!(true), json!("x".repeat(100_000))] {
+            refused(field, value, field);
+        }
+        assert!(read(field, Value::Null).is_ok(), "{field}: null");
+    }
+    refused("seed", json!(0.5), "seed");
+    refused("thinking", json!("on"), "thinking");
+    refused("messages", Value::Null, "messages");
+    refused("surprise", json!(1), "surprise");
+    for (stop, named) in [
+        (json!(1), "stop"),
+        (json!([1]), "stop[0]"),
+        (json!(""), "stop[0]"),
+        (json!(["a", "b".repeat(1025)]), "stop[1]"),
+        (json!(vec!["a"; 17]), "stop"),
+    ] {
+        refused("stop", stop, named);
+    }
+    for (stop, expected) in
+        [(json!("a"), vec!["a"]), (json!(["a", "b"]), vec!["a", "b"]), (json!([]), vec![])]
+    {
+        assert_eq!(read("stop", stop).unwrap().stop, expected);
+    }
+    let many: Value = (0..1025).map(|token| (token.to_string(), json!(1))).collect();
+    for (bias, named) in [
+        (json!([1]), "logit_bias"),
+        (json!({"x": 1}), "logit_bias"),
+        (json!({"-1": 1}), "logit_bias"),
+        (json!({"+1": 1}), "logit_bias"),
+        (json!({"": 1}), "logit_bias"),
+        (json!({"4294967296": 1}), "logit_bias"),
+        (json!({"5": 101}), "logit_bias.5"),
+        (json!({"5": "1"}), "logit_bias.5"),
+        (many, "logit_bias"),
+    ] {
+        refused("logit_bias", bias, named);
+    }
+    assert_eq!(read("logit_bias", json!({"5": -100, "6": 100})).unwrap().sampling.logit_bias.len(), 2);
+}
+
+#[test]
+fn what_is_no_request_is_refused() {
+    for text in ["", "[]", "1", "{", "{\"messages\": []} x"] {
+        let error = GenerateRequest::from_json(text, 0).err().unwrap_or_else(|| panic!("{text}"));
+        assert_eq!(error.code(), Code::InvalidRequest, "{error}");
+    }
+    let prompt = read("thinking", json!(true)).unwrap().prompt;
+    assert!(matches!(prompt, Prompt::Chat { thinking: Some(true), tools: None, .. }), "{prompt:?}");
+}
