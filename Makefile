@@ -1,13 +1,14 @@
-# Four commands; each installs what it lacks and does nothing twice.
+# Five commands; each installs what it lacks and does nothing twice.
 #   make demo   build, fetch the default model, serve the chat page (PORT=8080, NO_SERVE=1 to stop before serving)
 #   make test   every check and test; the last line is `N passed, N failed` (ALLOW_NO_GPU=1 without an adapter)
+#   make proof  what takes long, last line as above (ONLY=name for a step, SECONDS=600 for each fuzz target)
 #   make bench  the benchmark table, also as target/bench.json (ONLY=prefix for a part)
 #   make build  target/release/tablm, pkg/dist/, www/dist/
 
 SHELL := /bin/bash
 PORT ?= 8080
 
-.PHONY: demo test bench build
+.PHONY: demo test proof bench build
 .NOTPARALLEL:
 
 demo:
@@ -21,6 +22,9 @@ endif
 
 test:
 	@node .ci/test.mjs
+
+proof:
+	@FUZZ_SECONDS="$(SECONDS)" node .ci/test.mjs --proof $(ONLY)
 
 bench:
 	@.ci/setup.sh rust wasm-std wasm-bindgen npm model vocabularies text python chromium vulkan

@@ -16,13 +16,6 @@ fail() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# sha256_is FILE HASH
-sha256_is() {
-    local found
-    if have sha256sum; then found=$(sha256sum "$1" | cut -d' ' -f1); else found=$(shasum -a 256 "$1" | cut -d' ' -f1); fi
-    [ "$found" = "$2" ]
-}
-
 # as_root COMMAND…: directly as root, through sudo where that needs no password, else not at all.
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; elif have sudo && sudo -n true 2>/dev/null; then sudo -n "$@"; else return 1; fi

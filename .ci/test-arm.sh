@@ -22,4 +22,4 @@ if ! compgen -G "$SYSROOT/lib/rustlib/$TARGET/lib/libstd-*.rlib" >/dev/null &&
 fi
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu"
-cargo test --release --target $TARGET "${STD[@]}" --config profile.release.debug=0 --lib --test cpu -- "$@"
+cargo test --release --locked --target $TARGET "${STD[@]}" --config profile.release.debug=0 --lib --test cpu -- "$@"

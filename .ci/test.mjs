@@ -1,6 +1,6 @@
 // Every check and test, one step after another; the last line sums them up.
 // A step that runs a test runner counts that runner's tests, any other step counts as one.
-// `node .ci/test.mjs NAME…` runs only the steps whose names begin so.
+// `node .ci/test.mjs NAME…` runs only the steps whose names begin so; `--proof` takes the slow proofs instead.
 
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -26,25 +26,45 @@ const FULL_SIZE = [
   ["minitron_width", "--layers", "0,4", "--vocabulary", "1024"],
 ];
 
-const steps = () => [
-  { name: "setup", run: [".ci/setup.sh", "rust", "wasm-std", "wasm-bindgen", "npm", "model", "gemma", "vocabularies", "python", "chromium", "vulkan"], needed: true },
-  { name: "format", run: ["cargo", "fmt", "--check"] },
-  { name: "clippy", run: ["cargo", "clippy", "--quiet", "--release", "--locked", "--all-targets", "--", "-D", "warnings"] },
-  { name: "clippy-wasm", run: ["cargo", "clippy", "--quiet", "--release", "--locked", "--target", "wasm32-unknown-unknown", "--lib", "--", "-D", "warnings"] },
-  { name: "doc", run: ["cargo", "doc", "--quiet", "--release", "--locked", "--no-deps"], env: { RUSTDOCFLAGS: "-D warnings" } },
+/** What both need: everything that is fetched, and what is made of it. */
+const SETUP = ["rust", "wasm-std", "wasm-bindgen", "npm", "model", "gemma", "vocabularies", "python", "chromium", "vulkan"];
+const setup = (...more) => ({ name: "setup", run: [".ci/setup.sh", ...SETUP, ...more], needed: true });
+const models = () => [
   { name: "derived-models", run: [PYTHON, "tests/data/make_models.py"], when: "tests/data/make_models.py" },
   { name: "tiny-models", run: [PYTHON, "tests/data/tiny/make_tiny.py"] },
   { name: "vocabularies", run: [PYTHON, "tests/data/text/make_vocabularies.py"] },
   ...FULL_SIZE.map((parameters) => ({ name: "full-size-models", run: [PYTHON, "tests/data/make_full_size.py", ...parameters] })),
-  { name: "rust", run: ["cargo", "test", "--release", "--locked", "--no-fail-fast"], count: countCargo },
-  { name: "build", run: [".ci/build.sh", "native", "package", "page"], needed: true },
+];
+const build = () => ({ name: "build", run: [".ci/build.sh", "native", "package", "page"], needed: true });
+const CARGO_TEST = ["cargo", "test", "--release", "--locked", "--no-fail-fast"];
+
+const tests = () => [
+  setup(),
+  { name: "format", run: ["cargo", "fmt", "--check"] },
+  { name: "clippy", run: ["cargo", "clippy", "--quiet", "--release", "--locked", "--all-targets", "--", "-D", "warnings"] },
+  { name: "clippy-wasm", run: ["cargo", "clippy", "--quiet", "--release", "--locked", "--target", "wasm32-unknown-unknown", "--lib", "--", "-D", "warnings"] },
+  { name: "doc", run: ["cargo", "doc", "--quiet", "--release", "--locked", "--no-deps"], env: { RUSTDOCFLAGS: "-D warnings" } },
+  ...models(),
+  { name: "rust", run: CARGO_TEST, count: countCargo },
+  { name: "wasm", run: ["node", "tests/wasm/run.mjs"], count: countCargo },
+  build(),
   { name: "typescript-package", run: [TSC, "--noEmit", "--project", "pkg"] },
   { name: "typescript-page", run: [TSC, "--noEmit", "--project", "www"] },
   { name: "download-size", check: checkDownloadSize },
-  { name: "fuzz", run: ["bash", "tests/fuzz/run.sh"], when: "tests/fuzz/run.sh" },
+  { name: "supply", run: nodeTest("tests/supply"), count: countNode },
+  { name: "fuzz", run: ["bash", "tests/fuzz/run.sh"], count: countFuzz },
   { name: "bench", run: nodeTest("tests/bench"), count: countNode },
   { name: "package", run: nodeTest("tests/package"), count: countNode, when: "tests/package" },
   { name: "web", run: nodeTest("tests/web"), count: countNode },
+];
+
+/** What takes long: every one a test with a bound. FUZZ_SECONDS is for each target. */
+const proofs = () => [
+  setup("llama-cpp"),
+  ...models(),
+  build(),
+  { name: "node", run: nodeTest("tests/proof"), count: countNode },
+  { name: "fuzz", run: ["bash", "tests/fuzz/run.sh", process.env.FUZZ_SECONDS || "600"], count: countFuzz },
 ];
 
 /** The test files of a folder, one after another: two cores, and browsers to share them. */
@@ -67,6 +87,12 @@ function countCargo(output) {
 function countNode(output) {
   const number = (word) => Number(output.match(new RegExp(`^(?:ℹ|#) ${word} (\\d+)$`, "m"))?.[1] ?? 0);
   return { passed: number("pass"), failed: number("fail") + number("cancelled") };
+}
+
+/** The fuzz script's line for each target. */
+function countFuzz(output) {
+  const count = (pattern) => output.match(pattern)?.length ?? 0;
+  return { passed: count(/^fuzz: \w+ for \d+ s$/gm), failed: count(/^fuzz: \w+ failed/gm) };
 }
 
 /** Bytes of some files of the package as they are sent. */
@@ -116,10 +142,12 @@ async function runStep(step) {
 }
 
 async function main() {
-  const wanted = process.argv.slice(2);
+  const parameters = process.argv.slice(2);
+  const wanted = parameters.filter((name) => name !== "--proof");
+  const steps = parameters.includes("--proof") ? proofs() : tests();
   const total = { passed: 0, failed: 0 };
   const summary = [];
-  for (const step of steps()) {
+  for (const step of steps) {
     if (wanted.length > 0 && !wanted.some((name) => step.name.startsWith(name))) continue;
     if (step.when && !existsSync(step.when)) continue;
     console.log(`\n== ${step.name}`);

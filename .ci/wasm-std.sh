@@ -57,10 +57,11 @@ build_std() {
     local work="$TOOLS/wasm-std-build" deps
     rm -rf "$work" && mkdir -p "$work/src"
     printf '[package]\nname = "empty_for_std"\nversion = "0.0.0"\nedition = "2024"\n\n[workspace]\n' >"$work/Cargo.toml"
+    printf 'version = 4\n\n[[package]]\nname = "empty_for_std"\nversion = "0.0.0"\n' >"$work/Cargo.lock"
     echo '#![no_std]' >"$work/src/lib.rs"
     # Bitcode in the rlibs, or fat link-time optimisation fails later.
     (cd "$work" && RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Cembed-bitcode=yes CARGO_TARGET_DIR="$work/target" \
-        env -u CARGO_ENCODED_RUSTFLAGS cargo build --quiet --release --target $TARGET \
+        env -u CARGO_ENCODED_RUSTFLAGS cargo build --quiet --release --locked --target $TARGET \
         -Zbuild-std=std,panic_abort,panic_unwind,proc_macro,test)
     deps="$work/target/$TARGET/release/deps"
     rm -f "$deps"/libempty_for_std-*.rlib

@@ -3,13 +3,14 @@
 
 import { build } from "esbuild";
 import { spawnSync } from "node:child_process";
-import { copyFileSync } from "node:fs";
+import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { NOTICES, bundled, crates, notices } from "../.ci/notices.mjs";
 
 const here = import.meta.dirname;
 const path = (...parts) => join(here, ...parts);
 
-await build({
+const { metafile } = await build({
   entryPoints: [path("src/index.ts"), path("src/worker.ts")],
   outdir: path("dist"),
   bundle: true,
@@ -20,6 +21,7 @@ await build({
   // The glue finds its wasm by its own URL, so it must stay a file of its own.
   external: ["./wasm/*"],
   logLevel: "warning",
+  metafile: true,
 });
 
 const tsc = spawnSync(path("node_modules/.bin/tsc"), ["--project", here, "--emitDeclarationOnly", "--outDir", path("dist")], {
@@ -28,3 +30,4 @@ const tsc = spawnSync(path("node_modules/.bin/tsc"), ["--project", here, "--emit
 if (tsc.status !== 0) process.exit(1);
 
 for (const file of ["LICENSE-MIT", "LICENSE-APACHE", "NOTICE"]) copyFileSync(path("..", file), path(file));
+writeFileSync(path("dist", NOTICES), notices("Built into the package", [...bundled(metafile), ...crates()]));

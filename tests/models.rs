@@ -1,5 +1,6 @@
 //! Every architecture, tiny and random: the same logits on both executors, in every weight
 //! format, and what its configuration may and may not say.
+#![cfg_attr(target_arch = "wasm32", feature(custom_test_frameworks, test), test_runner(common::wasm::keep))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -364,7 +365,7 @@ fn configurations_that_are_refused() {
 #[test]
 fn nemotron_h_in_other_words() {
     let path = cache::tiny("nemotron_h-g8x1");
-    let read = |name: &str| std::fs::read(path.join(name)).unwrap();
+    let read = |name: &str| common::files::read(path.join(name));
     let folder = Folder::new(read("model.safetensors")).with("tokenizer.json", &read("tokenizer.json"));
     let text = String::from_utf8(read("config.json")).unwrap();
     let found = |folder: &Folder, text: &str| {

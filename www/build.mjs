@@ -6,6 +6,7 @@ import { copyFileSync, cpSync, existsSync, linkSync, mkdirSync, readdirSync, rea
 import { createRequire } from "node:module";
 import { homedir } from "node:os";
 import { join, relative } from "node:path";
+import { NOTICES, bundled, notices } from "../.ci/notices.mjs";
 import { isolation, metaPolicy } from "./csp.mjs";
 
 const here = import.meta.dirname;
@@ -66,13 +67,15 @@ mkdirSync(dist, { recursive: true });
 rmSync(join(dist, "tablm"), { recursive: true, force: true });
 cpSync(join(root, "pkg", "dist"), join(dist, "tablm"), {
   recursive: true,
-  filter: (path) => !path.endsWith(".d.ts"),
+  filter: (path) => !path.endsWith(".d.ts") && !path.endsWith(NOTICES),
 });
 for (const file of STATIC) copyFileSync(join(here, file), join(dist, file));
 writeFileSync(join(dist, "index.html"), readFileSync(join(here, "index.html"), "utf8").replace("%CSP%", metaPolicy));
-await build({ ...common, entryPoints: [join(here, "main.ts")], outfile: join(dist, "main.js"), plugins: [packageAsPublished] });
+const { metafile } = await build({ ...common, entryPoints: [join(here, "main.ts")], outfile: join(dist, "main.js"), metafile: true, plugins: [packageAsPublished] });
+const ofPackage = readFileSync(join(root, "pkg", "dist", NOTICES), "utf8");
+writeFileSync(join(dist, NOTICES), `${notices("Built into the page", bundled(metafile))}\n${ofPackage}`);
 
-const files = listFiles(dist).filter((file) => !file.startsWith("models/") && file !== "sw.js");
+const files = listFiles(dist).filter((file) => !file.startsWith("models/") && file !== "sw.js" && file !== NOTICES);
 const isOf = (build) => (file) => file.startsWith(`${WASM}/${build}/`);
 const names = readdirSync(join(dist, WASM));
 const builds = Object.fromEntries(names.map((build) => [build, files.filter(isOf(build))]));

@@ -84,7 +84,8 @@ fn round_block(inputs: &mut [f32; UNIT]) -> InputBlock {
     }
     let mut block = InputBlock { quads: [0; UNIT / 4], scale, sums: [0; 2] };
     for (sum, half) in block.sums.iter_mut().zip(quants.chunks_exact(UNIT / 2)) {
-        *sum = half.iter().sum();
+        // Of inputs that are no numbers nothing is right, but the sum must not stop the program.
+        *sum = half.iter().fold(0, |sum, quant| sum.wrapping_add(*quant));
     }
     for (quad, quants) in block.quads.iter_mut().zip(quants.chunks_exact(4)) {
         *quad = i32::from_le_bytes([quants[0] as u8, quants[1] as u8, quants[2] as u8, quants[3] as u8]);

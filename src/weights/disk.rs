@@ -114,7 +114,7 @@ fn named(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>
 /// Shards that a folder's index puts into folders below it, as far as they are there.
 fn shards_below(folder: &Path) -> Result<Vec<PathBuf>> {
     let path = folder.join(folder::INDEX);
-    let is_readable = std::fs::metadata(&path).is_ok_and(|found| found.len() <= folder::INDEX_BYTES_MAX);
+    let is_readable = std::fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() <= folder::INDEX_BYTES_MAX);
     if !is_readable {
         return Ok(Vec::new());
     }

@@ -53,7 +53,7 @@ export async function onnxModel(name) {
   const folder = join(CACHE, "onnx");
   if (!existsSync(join(folder, name))) {
     const files = [join(here, "requirements.txt"), join(CACHE, "python", ".bench-installed")];
-    const parameters = ["-m", "pip", "install", "--quiet", "--require-hashes", "--requirement", files[0]];
+    const parameters = ["-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", "--requirement", files[0]];
     await install("the Python packages of tests/bench/requirements.txt", files, PYTHON, parameters);
     const unfinished = join(folder, `${name}.new`);
     rmSync(unfinished, { recursive: true, force: true });

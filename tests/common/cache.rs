@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use super::files::{is_there, variable};
+
 /// The folder of `TABLM_CACHE`, or its default.
 pub fn folder() -> PathBuf {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/tablm");
-    std::env::var_os("TABLM_CACHE").map_or_else(home, PathBuf::from)
+    let home = || PathBuf::from(variable("HOME").unwrap_or_default()).join(".cache/tablm");
+    variable("TABLM_CACHE").map_or_else(home, PathBuf::from)
 }
 
 /// SmolLM2-135M-Instruct as downloaded, Q4_1.
@@ -36,7 +38,7 @@ pub fn vocabulary(name: &str) -> PathBuf {
 
 fn present(path: PathBuf) -> PathBuf {
     assert!(
-        path.exists(),
+        is_there(&path),
         "{} is not there: run `make test` once, which fetches and makes it",
         path.display()
     );

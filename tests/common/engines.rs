@@ -5,7 +5,6 @@ use std::path::Path;
 use tablm::cpu::CpuVariant;
 use tablm::engine::{DeviceChoice, Engine, GenerateRequest, LoadOptions, Prompt};
 use tablm::text::sampler::SamplerOptions;
-use tablm::weights::disk::open_path;
 
 /// The executors to test: both, or only the CPU where `ALLOW_NO_GPU=1` and there is no adapter.
 pub(crate) async fn devices() -> Vec<DeviceChoice> {
@@ -18,8 +17,7 @@ pub(crate) async fn devices() -> Vec<DeviceChoice> {
 /// On the CPU by the kernels' meaning, unless asked for another way: most tests compare with it.
 pub(crate) async fn load(path: &Path, mut options: LoadOptions) -> Engine {
     options.cpu_variant.get_or_insert(CpuVariant::Exact);
-    let files = open_path(path).unwrap_or_else(|error| panic!("{error}"));
-    let engine = Engine::load(files, &options, &mut |_| {}).await;
+    let engine = Engine::load(super::files::open(path), &options, &mut |_| {}).await;
     engine.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 

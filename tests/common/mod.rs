@@ -11,9 +11,12 @@
 pub(crate) mod adapter;
 pub(crate) mod cache;
 pub(crate) mod engines;
+pub(crate) mod files;
 pub(crate) mod gguf;
 pub(crate) mod nemotron_h;
 pub(crate) mod random;
 pub(crate) mod safetensors;
+#[cfg(target_arch = "wasm32")]
+pub(crate) mod wasm;
 
 pub(crate) use adapter::gpu;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs every fuzz target for SECONDS (default 5) from its corpus: `run.sh [SECONDS [TARGET…]]`.
-# Fails on a crash, a hang or too much memory; the input that did it is kept and named.
+# Fails on a crash, a hang or too much memory, of all or for each byte of the input (src/bounds.rs); the input
+# that did it is kept and named.
 #
 # The flags are those of `cargo fuzz run --sanitizer none`: with coverage counters but without a
 # sanitizer a stable compiler does, and cargo-fuzz need not be there. What is found stays out of

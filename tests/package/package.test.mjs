@@ -26,17 +26,17 @@ before(() => {
   const report = JSON.parse(pack.stdout);
   packed = Array.isArray(report) ? report[0] : Object.values(report)[0];
   writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "customer", private: true, type: "module" }));
-  const install = run("npm", ["install", "--offline", "--no-audit", "--no-fund", "--loglevel=error", join(folder, packed.filename)]);
+  const install = run("npm", ["install", "--ignore-scripts", "--offline", "--no-audit", "--no-fund", "--loglevel=error", join(folder, packed.filename)]);
   assert.equal(install.status, 0, install.output);
 });
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 test("holds what it needs and nothing else", () => {
   const files = packed.files.map((file) => file.path);
-  for (const file of ["dist/index.js", "dist/index.d.ts", "dist/worker.js", ...BUILDS.flatMap((build) => [`dist/wasm/${build}/tablm.js`, `dist/wasm/${build}/tablm_bg.wasm`]), "README.md", "LICENSE-MIT", "LICENSE-APACHE", "NOTICE", "package.json"]) {
+  for (const file of ["dist/index.js", "dist/index.d.ts", "dist/worker.js", ...BUILDS.flatMap((build) => [`dist/wasm/${build}/tablm.js`, `dist/wasm/${build}/tablm_bg.wasm`]), "dist/THIRD_PARTY_NOTICES.txt", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "NOTICE", "package.json"]) {
     assert.ok(files.includes(file), `${file} is missing`);
   }
-  assert.deepEqual(files.filter((file) => !/^(dist\/.*\.(js|d\.ts|wasm)|README\.md|LICENSE-\w+|NOTICE|package\.json)$/.test(file)), []);
+  assert.deepEqual(files.filter((file) => !/^(dist\/.*\.(js|d\.ts|wasm)|dist\/THIRD_PARTY_NOTICES\.txt|README\.md|LICENSE-\w+|NOTICE|package\.json)$/.test(file)), []);
   const manifest = JSON.parse(readFileSync(join(folder, "node_modules/tablm/package.json"), "utf8"));
   assert.equal(manifest.sideEffects, false);
   assert.equal(Object.keys(manifest.exports["."])[0], "types");

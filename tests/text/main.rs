@@ -1,5 +1,6 @@
 //! Text: tokenizers against their reference implementations, chat templates against Jinja,
 //! streaming, stop strings and sampling. Fixtures and the scripts that made them: `data/text`.
+#![cfg_attr(target_arch = "wasm32", feature(custom_test_frameworks, test), test_runner(wasm::keep))]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod answer_cases;
@@ -9,18 +10,23 @@ mod answers;
 mod cache;
 mod chat;
 mod decoding;
+#[path = "../common/files.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with test files that use other parts")]
+mod files;
 mod hostile;
 mod sampling;
 mod template_limits;
 mod tokenizers;
 mod vocabularies;
+#[cfg(target_arch = "wasm32")]
+#[path = "../common/wasm.rs"]
+mod wasm;
 
 use serde_json::Value;
 
 /// A fixture of `tests/data/text`.
 fn fixture(name: &str) -> Vec<u8> {
-    let path = format!("{}/tests/data/text/{name}", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    files::read(format!("{}/tests/data/text/{name}", env!("CARGO_MANIFEST_DIR")))
 }
 
 /// A fixture that is JSON.

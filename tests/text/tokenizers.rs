@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tablm::text::{GgufVocabulary, Tokenizer};
-use tablm::weights::{Checkpoint, Container, disk};
+use tablm::weights::{Checkpoint, Container};
 
-use super::{Random, cache, fixture, ids, json, text};
+use super::{Random, cache, files, fixture, ids, json, text};
 
 /// The default model's headers.
 pub(crate) fn default_model() -> Checkpoint {
@@ -14,8 +14,7 @@ pub(crate) fn default_model() -> Checkpoint {
 }
 
 pub(crate) fn open(path: &Path) -> Checkpoint {
-    let files = disk::open_path(path).unwrap_or_else(|error| panic!("{error}"));
-    pollster::block_on(Checkpoint::open(files)).unwrap_or_else(|error| panic!("{error}"))
+    pollster::block_on(Checkpoint::open(files::open(path))).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn smollm2() -> Tokenizer {

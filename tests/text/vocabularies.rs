@@ -1,7 +1,7 @@
 //! Full-size vocabularies on texts of every kind: the ids of the reference implementations, all.
 
 use super::tokenizers::{from_gguf, open};
-use super::{cache, ids, json, text};
+use super::{cache, files, ids, json, text};
 use tablm::text::Tokenizer;
 
 /// FNV-1a over ids, as tests/data/text/make_corpus.py has it.
@@ -42,7 +42,7 @@ fn tekken_gives_the_ids_of_mistral_common() {
 
 #[test]
 fn tekken_s_tokenizer_json_gives_the_same_ids() {
-    let json = std::fs::read(cache::vocabulary("tekken.json")).expect("tekken.json");
+    let json = files::read(cache::vocabulary("tekken.json"));
     let tokenizer = Tokenizer::from_json("tekken.json", &json, None).expect("tekken.json");
     gives_the_ids_of("tekken", &tokenizer);
 }

@@ -187,9 +187,14 @@ fn tensors_are_checked() {
         assert!(open("m.gguf", empty.bytes()).unwrap().tensors.keys().eq(["a"]));
     }
     says(&with(|b| b.axes = vec![31, 1]), &["tensor b: shape [1, 31]", "whole Q4_0 blocks of 32"]);
-    says(&with(|b| b.axes = vec![32, 1 << 40, 1 << 40]), &["tensor b: shape", "too many weights"]);
-    says(&with(|b| b.axes = vec![u64::MAX - 31]), &["tensor b: shape", "too many weights"]);
-    says(&with(|b| b.axes = vec![1 << 62, 4]), &["tensor b: shape", "too many weights"]);
+    // What an address space of 32 bits cannot count is refused by its axis.
+    let (what, why) = match cfg!(target_pointer_width = "32") {
+        true => ("axis", "expected 1 to 4294967295"),
+        false => ("shape", "too many weights"),
+    };
+    says(&with(|b| b.axes = vec![32, 1 << 40, 1 << 40]), &["tensor b: ", what, why]);
+    says(&with(|b| b.axes = vec![u64::MAX - 31]), &["tensor b: ", what, why]);
+    says(&with(|b| b.axes = vec![1 << 62, 4]), &["tensor b: ", what, why]);
     says(&with(|b| b.offset = Some(33)), &["tensor b: offset 33, expected a multiple of 32"]);
     says(&with(|b| b.offset = Some(0)), &["tensor a: starts at byte", "inside tensor b"]);
     says(&with(|b| b.offset = Some(u64::MAX - 31)), &["tensor b", "outside any file"]);

@@ -11,6 +11,7 @@ use tablm::weights::Checkpoint;
 
 use crate::common::adapter::gpu;
 use crate::common::cache::tiny as tiny_of_transformers;
+use crate::common::files;
 use crate::common::gguf::f32_bytes;
 use crate::common::safetensors::{Folder, file, raw_file};
 use crate::real::{checksum, values};
@@ -19,8 +20,8 @@ use crate::{open_all, refused};
 /// A tiny llama of tests/data/make_quantised.py, and what its tensors are worth.
 fn tiny(name: &str) -> (Folder, Value) {
     let path = format!("{}/tests/data/folders/{name}", env!("CARGO_MANIFEST_DIR"));
-    let weights = std::fs::read(format!("{path}.safetensors")).unwrap();
-    let known = std::fs::read(format!("{path}.json")).unwrap();
+    let weights = files::read(format!("{path}.safetensors"));
+    let known = files::read(format!("{path}.json"));
     let known: Value = serde_json::from_slice(&known).unwrap();
     let tokenizer = include_bytes!("../data/text/small_tokenizer.json");
     let folder = Folder::new(weights)
@@ -264,7 +265,7 @@ fn mlx_parts_that_do_not_fit_are_named() {
 #[test]
 fn convolutions_may_have_their_channels_last() {
     let path = tiny_of_transformers("nemotron_h-attention_first");
-    let read = |name: &str| std::fs::read(path.join(name)).unwrap();
+    let read = |name: &str| files::read(path.join(name));
     let weights = read("model.safetensors");
     let folder = Folder::new(weights.clone())
         .with("config.json", &read("config.json"))

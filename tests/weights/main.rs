@@ -1,4 +1,5 @@
 //! Model files: what is read from right ones, and what is said about wrong ones.
+#![cfg_attr(target_arch = "wasm32", feature(custom_test_frameworks, test), test_runner(common::wasm::keep))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it fails")]
 
 /// What several test programs share, as far as it is needed here.
@@ -7,9 +8,14 @@
 mod common {
     pub mod adapter;
     pub mod cache;
+    pub mod files;
     pub mod gguf;
     pub mod safetensors;
+    #[cfg(target_arch = "wasm32")]
+    pub mod wasm;
 }
+#[cfg(not(target_arch = "wasm32"))]
+mod disk;
 mod folder;
 mod found;
 mod gguf;

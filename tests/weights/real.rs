@@ -2,15 +2,14 @@
 
 use std::path::Path;
 
+use tablm::Result;
 use tablm::formats::Format;
-use tablm::weights::{Checkpoint, Container, disk};
-use tablm::{Code, Result};
+use tablm::weights::{Checkpoint, Container};
 
-use crate::common::cache;
-use crate::refused;
+use crate::common::{cache, files};
 
-fn open(path: &Path) -> Result<Checkpoint> {
-    pollster::block_on(Checkpoint::open(disk::open_path(path)?))
+pub(crate) fn open(path: &Path) -> Result<Checkpoint> {
+    pollster::block_on(Checkpoint::open(files::files_of(path)?))
 }
 
 /// The values of some rows of a tensor.
@@ -97,7 +96,7 @@ pub(crate) fn checksum(values: &[f32]) -> String {
 
 #[test]
 fn every_tensor_of_every_file_has_the_values_of_the_independent_implementation() {
-    let said = std::fs::read(cache::derived("values.json")).unwrap();
+    let said = files::read(cache::derived("values.json"));
     let said: serde_json::Value = serde_json::from_slice(&said).unwrap();
     let files = said.as_object().unwrap();
     assert_eq!(files.len(), 4 + 2 * 6);
@@ -109,19 +108,4 @@ fn every_tensor_of_every_file_has_the_values_of_the_independent_implementation()
             assert_eq!(sums[name.as_str()], found, "{file}: {name}");
         }
     }
-}
-
-#[test]
-fn paths_that_lead_nowhere_are_named() {
-    let folder = std::env::temp_dir().join(format!("tablm-weights-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    refused(open(&folder), Code::InvalidRequest, &["folder without model files"]);
-    refused(open(&folder.join("no.gguf")), Code::InvalidRequest, &["no.gguf: no such file"]);
-    std::fs::write(folder.join("empty.gguf"), b"").unwrap();
-    refused(open(&folder.join("empty.gguf")), Code::Malformed, &["empty.gguf: magic: the file is empty"]);
-    std::fs::write(folder.join("config.json"), b"{}").unwrap();
-    refused(open(&folder), Code::Malformed, &["empty.gguf: magic"]);
-    std::fs::write(folder.join("model.safetensors"), b"{}").unwrap();
-    refused(open(&folder), Code::Malformed, &["tokenizer.json"]);
-    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tablm_fuzz::weights::{Checkpoint, Container, folder};
-use tablm_fuzz::{check, file, ready};
+use tablm::weights::{Checkpoint, Container, folder};
+use tablm_fuzz::{bounds, check, file, ready};
 
 const NAMES: [&str; 4] =
     ["config.json", "generation_config.json", "tokenizer_config.json", "model.safetensors.index.json"];
@@ -12,7 +12,7 @@ const NAMES: [&str; 4] =
 const WEIGHTS: &[u8] =
     b"\x38\0\0\0\0\0\0\0{\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}   \0\0\0\0\0\0\0\0";
 
-fuzz_target!(|bytes: &[u8]| {
+fn run(bytes: &[u8]) {
     let parts = bytes.split(|&byte| byte == 0);
     let mut files: Vec<_> = NAMES.iter().zip(parts).map(|(name, part)| file(name, part)).collect();
     files.push(file("tokenizer.json", b"{}"));
@@ -26,4 +26,6 @@ fuzz_target!(|bytes: &[u8]| {
     for value in read.config.as_object().expect("an object").values() {
         let _ = folder::number(value);
     }
-});
+}
+
+fuzz_target!(|bytes: &[u8]| bounds::within(bytes.len(), 16 << 20, 256, || run(bytes)));

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tablm_fuzz::weights::{Checkpoint, Container, Metadata};
-use tablm_fuzz::{check, file, ready};
+use tablm::weights::{Checkpoint, Container, Metadata};
+use tablm_fuzz::{bounds, check, file, ready};
 
 fn ask_everything(metadata: &Metadata) {
     for key in metadata.keys() {
@@ -13,7 +13,7 @@ fn ask_everything(metadata: &Metadata) {
     }
 }
 
-fuzz_target!(|bytes: &[u8]| {
+fn run(bytes: &[u8]) {
     let checkpoint = match ready(Checkpoint::open(vec![file("m.gguf", bytes)])) {
         Ok(checkpoint) => checkpoint,
         Err(error) => return check(&error),
@@ -32,4 +32,6 @@ fuzz_target!(|bytes: &[u8]| {
         tensor.format.dequantise(tensor.columns(), &stored, &mut values).expect("whole rows");
     }
     let _ = checkpoint.parameters();
-});
+}
+
+fuzz_target!(|bytes: &[u8]| bounds::within(bytes.len(), 16 << 20, 256, || run(bytes)));

@@ -3,10 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tablm_fuzz::weights::Checkpoint;
-use tablm_fuzz::{check, file, ready};
+use tablm::weights::Checkpoint;
+use tablm_fuzz::{bounds, check, file, ready};
 
-fuzz_target!(|bytes: &[u8]| {
+fn run(bytes: &[u8]) {
     let config = br#"{"quantization": {"group_size": 32, "bits": 4, "m": {"group_size": 64, "bits": 8}}}"#;
     let files =
         vec![file("config.json", config), file("tokenizer.json", b"{}"), file("model.safetensors", bytes)];
@@ -35,4 +35,6 @@ fuzz_target!(|bytes: &[u8]| {
         let mut values = vec![0.0; tensor.weights() as usize];
         tensor.format.dequantise(tensor.columns(), &stored, &mut values).expect("whole rows");
     }
-});
+}
+
+fuzz_target!(|bytes: &[u8]| bounds::within(bytes.len(), 16 << 20, 256, || run(bytes)));

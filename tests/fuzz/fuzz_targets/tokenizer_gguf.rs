@@ -1,13 +1,30 @@
-//! A GGUF vocabulary of any content. The input is lines: names, then tokens with their type and
-//! score in front, an empty line, merges.
+//! A GGUF vocabulary put together from the parts that there are, or, after a first byte `#`, of any content: lines
+//! of names, then tokens with their type and score in front, an empty line, merges.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tablm_fuzz::check;
-use tablm_fuzz::text::{GgufVocabulary, Tokenizer};
+use tablm::text::{GgufVocabulary, Tokenizer};
+use tablm_fuzz::{Unstructured, bounds, check, tokenizer_parts};
 
-fuzz_target!(|bytes: &[u8]| {
-    let source = String::from_utf8_lossy(bytes);
+fn run(parts: GgufVocabulary, own: &str) {
+    let size = parts.tokens.len();
+    let tokenizer = match Tokenizer::from_gguf(parts) {
+        Ok(tokenizer) => tokenizer,
+        Err(error) => return check(&error),
+    };
+    for text in [own, " it's 12345 naïve 東京 🗼\n\n  x"] {
+        for ids in [tokenizer.encode(text), tokenizer.encode_plain(text)] {
+            let ids = match ids {
+                Ok(ids) => ids,
+                Err(error) => return check(&error),
+            };
+            assert!(ids.iter().all(|&id| (id as usize) < size));
+            tokenizer.decode(&ids, false);
+        }
+    }
+}
+
+fn lines(source: &str) {
     let mut lines = source.split('\n');
     let (model, pre) = lines.next().unwrap_or("").split_once(' ').unwrap_or(("gpt2", "gpt-2"));
     let (mut tokens, mut types, mut scores) = (Vec::new(), Vec::new(), Vec::new());
@@ -29,15 +46,33 @@ fuzz_target!(|bytes: &[u8]| {
         unk: Some(0).filter(|_| !tokens.is_empty()),
         ..GgufVocabulary::default()
     };
-    let tokenizer = match Tokenizer::from_gguf(parts) {
-        Ok(tokenizer) => tokenizer,
-        Err(error) => return check(&error),
+    run(parts, source);
+}
+
+fn whole(input: &mut Unstructured) -> Option<()> {
+    let known = tokenizer_parts::gguf(input).ok()?;
+    let tokens: Vec<&str> = known.tokens.iter().map(String::as_str).collect();
+    let merges: Vec<&str> = known.merges.iter().map(String::as_str).collect();
+    let parts = GgufVocabulary {
+        file: "m.gguf",
+        model: known.model,
+        pre: input.ratio(7, 8).ok()?.then_some(known.pre),
+        tokens: &tokens,
+        scores: input.ratio(7, 8).ok()?.then_some(&known.scores),
+        token_types: input.ratio(7, 8).ok()?.then_some(&known.types),
+        merges: input.ratio(7, 8).ok()?.then_some(&merges),
+        unk: Some(input.int_in_range(0..=300).ok()?),
+        ..GgufVocabulary::default()
     };
-    for text in [source.as_ref(), " it's 12345 naïve 東京 🗼\n\n  x"] {
-        for ids in [tokenizer.encode(text), tokenizer.encode_plain(text)] {
-            let ids = ids.unwrap_or_else(|error| panic!("{text:?}: {error}"));
-            assert!(ids.iter().all(|&id| (id as usize) < tokens.len()));
-            tokenizer.decode(&ids, false);
+    run(parts, &known.tokens.concat());
+    Some(())
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    bounds::within(bytes.len(), 16 << 20, 256, || match bytes.split_first() {
+        Some((b'#', rest)) => lines(&String::from_utf8_lossy(rest)),
+        _ => {
+            whole(&mut Unstructured::new(bytes));
         }
-    }
+    });
 });

@@ -1,22 +1,22 @@
-//! A `tokenizer.json` of any bytes: read, and used on texts that go every way.
+//! A `tokenizer.json` of any bytes, or put together from the parts that there are: read, and used on texts that go
+//! every way.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tablm_fuzz::check;
-use tablm_fuzz::text::{Decoder, Tokenizer};
+use tablm::Result;
+use tablm::text::{Decoder, Tokenizer};
+use tablm_fuzz::{Unstructured, bounds, check, tiny_folder, tokenizer_parts};
 
 const TEXTS: [&str; 4] =
     ["", " abcab<s>c?\n\n  12345 it's", "naïve 東京 🗼 e\u{301} \0\u{2581}x", "<s><s> a"];
 
-fuzz_target!(|bytes: &[u8]| {
-    let tokenizer = match Tokenizer::from_json("tokenizer.json", bytes, None) {
-        Ok(tokenizer) => tokenizer,
-        Err(error) => return check(&error),
-    };
+fn run(bytes: &[u8]) -> Result<()> {
+    let tokenizer = Tokenizer::from_json("tokenizer.json", bytes, None).inspect_err(check)?;
     let own: String = String::from_utf8_lossy(bytes).chars().rev().take(200).collect();
-    for text in TEXTS.into_iter().chain([own.as_str()]) {
+    let long = "ab é東".repeat(200);
+    for text in TEXTS.into_iter().chain([own.as_str(), &long]) {
         for ids in [tokenizer.encode(text), tokenizer.encode_plain(text)] {
-            let ids = ids.unwrap_or_else(|error| panic!("{text:?}: {error}"));
+            let ids = ids.inspect_err(check)?;
             assert!(ids.iter().all(|&id| (id as usize) < tokenizer.vocabulary_size()));
             let mut decoder = Decoder::new(&tokenizer);
             let pieces: String = ids.iter().map(|&id| decoder.push(&tokenizer, id)).collect();
@@ -24,4 +24,17 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     let _ = (tokenizer.bos_token(), tokenizer.eos_token(), tokenizer.prefix(), tokenizer.eos_ids());
+    Ok(())
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    bounds::within(bytes.len(), 16 << 20, 256, || match bytes.first() {
+        // libFuzzer begins with nothing.
+        None => run(tiny_folder::tokenizer().to_string().as_bytes()).expect("a sound tokenizer"),
+        Some(b'{') => drop(run(bytes)),
+        Some(_) => {
+            let Ok(json) = tokenizer_parts::json(&mut Unstructured::new(bytes)) else { return };
+            let _ = run(json.to_string().as_bytes());
+        }
+    });
 });

@@ -1,25 +1,29 @@
-//! The parts of the crate that read what others wrote, without the executors and their
-//! dependencies: the same files, compiled once more with coverage counters.
+//! What fuzz targets share.
 
-#[path = "../../../src/error.rs"]
-pub mod error;
-#[path = "../../../src/formats/mod.rs"]
-pub mod formats;
-#[path = "../../../src/noise.rs"]
-pub mod noise;
-#[path = "../../../src/text/mod.rs"]
-pub mod text;
-#[path = "../../../src/weights/mod.rs"]
-pub mod weights;
+/// Writers of whole models, which tests have too.
+#[path = "../../common"]
+pub mod written {
+    pub mod gguf;
+    pub mod nemotron_h;
+    pub mod safetensors;
+}
 
-pub use error::{Code, Error, Result};
+pub mod bounds;
+pub mod load;
+pub mod tiny_folder;
+pub mod tiny_gguf;
+pub mod tokenizer_parts;
+
+pub use libfuzzer_sys::arbitrary::Unstructured;
+pub use tablm::text;
 
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use weights::source::{ByteSource, MemorySource};
+use tablm::weights::source::{ByteSource, MemorySource};
+use tablm::{Code, Error};
 
 /// A file in memory.
 pub fn file(name: &str, bytes: &[u8]) -> Rc<dyn ByteSource> {
@@ -34,8 +38,51 @@ pub fn ready<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
+/// The chat template of models that are sound.
+pub const TEMPLATE: &str =
+    "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}";
+
 /// Checks what holds for every error: a code that blames the input, and a message with something in it.
 pub fn check(error: &Error) {
     assert!(!error.message().is_empty());
     assert_ne!(error.code(), Code::Internal, "{error}");
+}
+
+/// A number as files get them wrong: small, beside a power of two, or too large for some type.
+pub fn odd_number(input: &mut Unstructured) -> libfuzzer_sys::arbitrary::Result<u64> {
+    let small = u64::from(input.arbitrary::<u8>()?);
+    Ok(match input.int_in_range(0..=5)? {
+        0 | 1 => small,
+        2 => 1 << (small % 64),
+        3 => (1_u64 << (small % 64)).wrapping_sub(1),
+        4 => (1_u64 << (small % 64)).wrapping_add(1),
+        _ => input.arbitrary()?,
+    })
+}
+
+/// A short text: of the input, or of the kind that files have.
+pub fn odd_text(input: &mut Unstructured) -> libfuzzer_sys::arbitrary::Result<String> {
+    const TEXTS: [&str; 16] = [
+        "",
+        "a",
+        "ab",
+        " ",
+        "Ġ",
+        "▁",
+        "<s>",
+        "</s>",
+        "<|im_end|>",
+        "<0x41>",
+        "é",
+        "e\u{301}",
+        "東",
+        "🗼",
+        "\0",
+        "\n\n",
+    ];
+    Ok(match input.int_in_range(0..=3)? {
+        0 => input.arbitrary::<&str>()?.chars().take(64).collect(),
+        1 => TEXTS.iter().take(input.choose_index(TEXTS.len())? + 1).copied().collect(),
+        _ => (*input.choose(&TEXTS)?).to_owned(),
+    })
 }

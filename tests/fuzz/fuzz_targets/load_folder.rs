@@ -1,0 +1,19 @@
+//! A safetensors folder that is sound but for a few changes: inspected, planned, loaded on the CPU, two tokens.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tablm_fuzz::{Unstructured, bounds, load, tiny_folder};
+
+fn run(bytes: &[u8]) {
+    // libFuzzer begins with nothing.
+    if bytes.is_empty() {
+        for kind in tiny_folder::KINDS {
+            load::go(tiny_folder::sound_folder(kind).sources())
+                .unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+        }
+    } else if let Ok(folder) = tiny_folder::folder(&mut Unstructured::new(bytes)) {
+        let _ = load::go(folder.sources());
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| bounds::within(bytes.len(), 64 << 20, 64, || run(bytes)));

@@ -1,0 +1,22 @@
+//! A GGUF model that is sound but for a few changes, or any bytes: inspected, planned, loaded on the CPU, two
+//! tokens.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tablm_fuzz::{Unstructured, bounds, file, load, tiny_gguf};
+
+fn run(bytes: &[u8]) {
+    // libFuzzer begins with nothing.
+    if bytes.is_empty() {
+        for (index, model) in tiny_gguf::models().iter().enumerate() {
+            load::go(vec![file("m.gguf", &model.bytes())])
+                .unwrap_or_else(|error| panic!("model {index}: {error}"));
+        }
+    } else if bytes.starts_with(b"GGUF") {
+        let _ = load::go(vec![file("m.gguf", bytes)]);
+    } else if let Ok(model) = tiny_gguf::bytes(&mut Unstructured::new(bytes)) {
+        let _ = load::go(vec![file("m.gguf", &model)]);
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| bounds::within(bytes.len(), 64 << 20, 64, || run(bytes)));
