@@ -100,6 +100,8 @@ pub struct Info {
     /// Why it does not run on the GPU although that was asked for first.
     #[serde(rename = "fallbackReason", skip_serializing_if = "Option::is_none")]
     pub fallback_reason: Option<String>,
+    /// What the files leave open or contradict, and what was taken instead.
+    pub warnings: Vec<String>,
     /// Bytes by what they are for.
     pub memory: Memory,
     /// What the last step cost.
@@ -374,6 +376,7 @@ impl Engine {
             tools: self.text.calls_tools(),
             device: Device { predicted: self.predicted.clone(), ..self.executor.device() },
             fallback_reason: self.fallback_reason.clone(),
+            warnings: self.text.warnings().to_vec(),
             memory: Memory {
                 peak_gpu_bytes: self.executor.gpu_bytes(),
                 peak_cpu_bytes: self.executor.cpu_bytes(),

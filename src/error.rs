@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// Bounds a message: a file may have names of any length.
-const MESSAGE_CHARS_MAX: usize = 16 << 10;
+const MESSAGE_CHARS_MAX: usize = 8 << 10;
 
 /// What the caller can do about an error. The kebab-case [`Code::as_str`] is stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,18 +131,24 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// A text, or its beginning where it has more characters.
+pub(crate) fn cut(mut text: String, chars_max: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(chars_max) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 /// The result of everything that can fail here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// An error with that code and message, which is cut where it is too long and [`visible`].
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
-            message.truncate(end);
-            message.push('…');
-        }
-        Self { code, message: visible(&message).into_owned() }
+        // Escapes are longer than what they stand for.
+        let message = visible(&cut(message.into(), MESSAGE_CHARS_MAX)).into_owned();
+        Self { code, message: cut(message, MESSAGE_CHARS_MAX) }
     }
 
     /// `malformed`, naming file and field.

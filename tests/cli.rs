@@ -83,7 +83,8 @@ fn generate_has_the_keys_of_the_contract_and_repeats_itself() {
             "timings",
             "device",
             "memory",
-            "step"
+            "step",
+            "warnings"
         ]
     );
     assert_eq!(

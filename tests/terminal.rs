@@ -61,10 +61,12 @@ fn names_of_a_file_cannot_steer_a_terminal() {
     let extra = |name: &str| tiny().tensor(name, Format::F32, &[1], f32_bytes([0.0]));
     let architecture =
         |name: &str| tiny().without_key("general.architecture").str("general.architecture", name);
+    let cut = extra(&"\u{1b}".repeat(60_000)).bytes();
     let models = [
         write(&folder, "tensor.gguf", &extra(EVIL).bytes()),
         write(&folder, "architecture.gguf", &architecture(EVIL).bytes()),
         write(&folder, "long.gguf", &architecture(&EVIL.repeat(5000)).bytes()),
+        write(&folder, "cut.gguf", &cut[..cut.len() - 32]),
         write(&folder, EVIL, b"GGUF"),
         write(
             &folder,
@@ -81,7 +83,7 @@ fn names_of_a_file_cannot_steer_a_terminal() {
                 let output = tablm(&[arguments, json].concat());
                 let text = [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat();
                 assert!(!text.contains(STEERING), "{arguments:?}: {text:?}");
-                assert!(text.len() < 100_000 && !text.contains("\nerror: x"), "{arguments:?}: {text:?}");
+                assert!(text.len() < 40_000 && !text.contains("\nerror: x"), "{arguments:?}: {text:?}");
                 if !json.is_empty() {
                     serde_json::from_slice::<Value>(&output.stdout).unwrap();
                 }
@@ -129,10 +131,10 @@ fn answers_cannot_steer_a_terminal() {
 
 #[test]
 fn messages_are_one_line_of_bounded_length() {
-    let error = Error::new(Code::Malformed, format!("{EVIL}{}", "x".repeat(100_000)));
+    let error = Error::new(Code::Malformed, format!("{EVIL}{}", "\u{1b}".repeat(100_000)));
     assert!(!error.to_string().contains(STEERING) && !error.message().contains('\n'), "{error}");
     assert!(error.message().starts_with("\\u{1b}]0;PWNED\\u{7}") && error.message().ends_with('…'));
-    assert!(error.message().len() < 20_000);
+    assert!(error.message().len() < 9_000);
     assert_eq!(visible("naïve 東京 🗼"), "naïve 東京 🗼");
     assert_eq!(visible("a\tb\nc"), "a\\tb\\nc");
 }

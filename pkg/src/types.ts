@@ -140,6 +140,8 @@ export interface ModelInfo {
   /** Whether it can be given `tools`. */
   tools: boolean;
   device: DeviceInfo;
+  /** What the files leave open or contradict, and what was taken instead: for people to read. */
+  warnings: string[];
   /** How keys and values are kept. */
   kvFormat: KvFormat;
   /** The build that runs. */

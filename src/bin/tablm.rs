@@ -30,6 +30,7 @@ mod verdicts;
 #[cfg(not(target_arch = "wasm32"))]
 mod native {
     use std::io::{BufRead, IsTerminal};
+    use std::path::Path;
     use std::process::ExitCode;
     use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -45,7 +46,9 @@ mod native {
     use super::terminal::{log, read_json, read_text, say, say_json, show, shown};
     use super::verdicts;
     use tablm::cpu::{CpuVariant, Threads};
-    use tablm::engine::{Completion, DeviceChoice, Engine, GenerateRequest, LoadOptions, Prompt, estimate};
+    use tablm::engine::{
+        Completion, DeviceChoice, Engine, GenerateRequest, LoadOptions, ModelText, Prompt, estimate,
+    };
     use tablm::error::{Code, Error, Result, visible};
     use tablm::kernels::{Tile, Variant};
     use tablm::text::answer::Delta;
@@ -126,6 +129,7 @@ mod native {
         if let Some(reason) = info.fallback_reason {
             eprintln!("running on the CPU: {reason}");
         }
+        warn(&info.warnings);
         Ok(engine)
     }
 
@@ -268,6 +272,7 @@ mod native {
             "device": info.device,
             "memory": info.memory,
             "step": info.step,
+            "warnings": info.warnings,
         })
     }
 
@@ -321,21 +326,32 @@ mod native {
         Ok(())
     }
 
+    fn warn(warnings: &[String]) {
+        warnings.iter().for_each(|warning| eprintln!("warning: {}", visible(warning)));
+    }
+
+    /// Opens a model for its text alone.
+    async fn open_text(model: &Path) -> Result<ModelText> {
+        let text = ModelText::open(open_path(model)?).await?;
+        warn(text.warnings());
+        Ok(text)
+    }
+
     async fn tokenize(arguments: &Tokenize, json: bool) -> Result<()> {
-        let ids =
-            tablm::engine::ModelText::open(open_path(&arguments.model)?).await?.raw_ids(&arguments.text)?;
-        let output = json!({"token_ids": ids});
-        say_json(if json { &output } else { &output["token_ids"] });
+        let text = open_text(&arguments.model).await?;
+        let ids = json!(text.raw_ids(&arguments.text)?);
+        let output = json!({"token_ids": ids, "warnings": text.warnings()});
+        say_json(if json { &output } else { &ids });
         Ok(())
     }
 
     async fn detokenize(arguments: &Detokenize, json: bool) -> Result<()> {
-        let text = tablm::engine::ModelText::open(open_path(&arguments.model)?).await?;
-        let text = text.tokenizer.decode(&arguments.tokens, false);
+        let text = open_text(&arguments.model).await?;
+        let decoded = text.tokenizer.decode(&arguments.tokens, false)?;
         if json {
-            say_json(&json!({"text": text}));
+            say_json(&json!({"text": decoded, "warnings": text.warnings()}));
         } else {
-            say(format_args!("{}", shown(&text, std::io::stdout().is_terminal())));
+            say(format_args!("{}", shown(&decoded, std::io::stdout().is_terminal())));
         }
         Ok(())
     }

@@ -73,12 +73,19 @@ impl ModelText {
         let template = template.map(compile);
         let mut stop_ids = tokenizer.eos_ids().to_vec();
         stop_ids.extend(configured_stop_ids(checkpoint));
+        stop_ids.sort_unstable();
+        stop_ids.dedup();
         Ok(Self { tokenizer, template, style, takes_tools, stop_ids, file })
     }
 
     /// Opens a model for its text alone.
     pub async fn open(files: Vec<Rc<dyn ByteSource>>) -> Result<Self> {
         Self::of(&Checkpoint::open(files).await?, None)
+    }
+
+    /// What the files leave open or contradict, and what was taken instead.
+    pub fn warnings(&self) -> &[String] {
+        self.tokenizer.warnings()
     }
 
     /// The tokens that end an answer.

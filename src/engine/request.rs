@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{GenerateRequest, Prompt};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, cut};
 use crate::text::sampler::SamplerOptions;
 
 /// What of a value is quoted.
@@ -126,10 +126,6 @@ fn number(field: &str, value: &Value) -> Result<f32> {
 }
 
 fn wrong(field: &str, found: &Value, expected: &str) -> Error {
-    let mut found = found.to_string();
-    if let Some((end, _)) = found.char_indices().nth(QUOTED_CHARS_MAX) {
-        found.truncate(end);
-        found.push('…');
-    }
+    let found = cut(found.to_string(), QUOTED_CHARS_MAX);
     Error::invalid_request(field, format!("found {found}, expected {expected}"))
 }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use serde_json::Value;
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, cut};
 use crate::plan::TensorShapes;
 use crate::weights::{Checkpoint, Container, folder, metadata};
 
@@ -301,11 +301,7 @@ impl<'a> ConfigSource<'a> {
 
     fn error(&self, code: Code, field: &str, found: impl Display, expected: &str) -> Error {
         let file = &self.checkpoint.name;
-        let mut found = found.to_string();
-        if let Some((end, _)) = found.char_indices().nth(QUOTED_CHARS_MAX) {
-            found.truncate(end);
-            found.push('…');
-        }
+        let found = cut(found.to_string(), QUOTED_CHARS_MAX);
         let place = if self.is_gguf() { "" } else { "config.json: " };
         Error::new(code, format!("{file}: {place}{field}: found {found}, expected {expected}"))
     }

@@ -10,7 +10,10 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use super::vocabulary::Vocabulary;
+use crate::error::{Error, Result};
 
+/// Most bytes of one word: 56 bytes of memory each while it is merged.
+const MAX_WORD_BYTES: usize = 1 << 22;
 /// No token: a character that the vocabulary does not hold, or the end of a chain.
 const NONE: u32 = u32::MAX;
 
@@ -41,8 +44,9 @@ pub(super) struct Bpe {
     pub(super) ignore_merges: bool,
     /// The tokens that stand for single bytes, for characters the vocabulary does not hold.
     pub(super) byte_fallback: Option<Box<[u32; 256]>>,
-    /// The token for anything else; without one it is left out.
-    pub(super) unknown: Option<u32>,
+    /// The token for anything else; without one it is left out. An error where the file names one
+    /// that it does not have, which harms only texts that need it.
+    pub(super) unknown: Result<Option<u32>>,
     /// A run of unknown characters gives one token instead of one each.
     pub(super) fuse_unknown: bool,
 }
@@ -68,13 +72,23 @@ pub(super) struct Scratch {
 }
 
 impl Bpe {
-    /// Appends the tokens of `word`, whose length must fit 31 bits.
-    pub(super) fn encode(&self, table: &Vocabulary, word: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
+    /// Appends the tokens of `word`.
+    pub(super) fn encode(
+        &self,
+        table: &Vocabulary,
+        word: &str,
+        scratch: &mut Scratch,
+        out: &mut Vec<u32>,
+    ) -> Result<()> {
         if self.ignore_merges
             && let Some(id) = table.find(word.as_bytes())
         {
             out.push(id);
-            return;
+            return Ok(());
+        }
+        if word.len() > MAX_WORD_BYTES {
+            let message = format!("a word of {} bytes, expected at most {MAX_WORD_BYTES}", word.len());
+            return Err(Error::invalid_request("text", message));
         }
         self.cut(word, &mut scratch.symbols);
         let text = word.as_bytes();
@@ -85,7 +99,7 @@ impl Bpe {
         while let Some(Reverse((_, left, middle, end, product))) = scratch.queue.pop() {
             self.join(table, text, scratch, left, (middle, end), product);
         }
-        self.emit(text, &scratch.symbols, out);
+        self.emit(text, &scratch.symbols, out)
     }
 
     /// The symbols a word starts from.
@@ -158,33 +172,46 @@ impl Bpe {
         self.offer(table, text, &scratch.symbols, left, &mut scratch.queue);
     }
 
-    fn emit(&self, text: &[u8], symbols: &[Symbol], out: &mut Vec<u32>) {
+    fn emit(&self, text: &[u8], symbols: &[Symbol], out: &mut Vec<u32>) -> Result<()> {
         let mut at = 0;
         let mut after_unknown = false;
         while let Some(symbol) = symbols.get(at as usize) {
             if symbol.id == NONE {
                 let bytes = text.get(symbol.start as usize..symbol.end as usize).unwrap_or(&[]);
-                after_unknown = self.emit_unknown(bytes, after_unknown, out);
+                after_unknown = self.emit_unknown(bytes, after_unknown, out)?;
             } else {
                 out.push(symbol.id);
                 after_unknown = false;
             }
             at = symbol.next;
         }
+        Ok(())
     }
 
     /// Tokens for a character that is none; true when it gave the unknown token.
-    fn emit_unknown(&self, bytes: &[u8], after_unknown: bool, out: &mut Vec<u32>) -> bool {
+    fn emit_unknown(&self, bytes: &[u8], after_unknown: bool, out: &mut Vec<u32>) -> Result<bool> {
         if let Some(ids) = &self.byte_fallback
             && bytes.iter().all(|&byte| ids[byte as usize] != NONE)
         {
             out.extend(bytes.iter().map(|&byte| ids[byte as usize]));
-            return false;
+            return Ok(false);
         }
+        let unknown = self.unknown.clone()?;
         if !(after_unknown && self.fuse_unknown) {
-            out.extend(self.unknown);
+            out.extend(unknown);
         }
-        self.unknown.is_some()
+        Ok(unknown.is_some())
+    }
+
+    /// Whether a text may be cut before each `mark` that follows something else, and gives the same
+    /// tokens: no token reaches over such a place, nor does a run of unknown characters.
+    pub(super) fn cuts_before(&self, table: &Vocabulary, mark: char) -> bool {
+        let is_symbol = matches!(&self.atoms, Atoms::Characters(ids) if ids.contains_key(&mark));
+        is_symbol
+            && match &self.merges {
+                Merges::Ranked(ranks) => table.start_at(mark, ranks.values().map(|&(_, product)| product)),
+                Merges::Scored(_) => table.start_at(mark, table.normal().iter().copied()),
+            }
     }
 }
 

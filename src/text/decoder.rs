@@ -4,6 +4,7 @@
 //! U+FFFD. What comes out, put together, is what decoding everything at once gives.
 
 use super::tokenizer::Tokenizer;
+use super::vocabulary::strip_start;
 
 /// A text that is being generated.
 #[derive(Debug, Clone)]
@@ -15,19 +16,21 @@ pub struct Decoder {
     shown: Vec<u32>,
     /// How many characters may still be dropped from the start.
     strip: Option<(char, usize)>,
+    /// Whether no token of the text has come yet.
+    is_first: bool,
 }
 
 impl Decoder {
     /// A decoder for a text of its own; control tokens are left out. SentencePiece-style
     /// vocabularies put a space before the first word, which is dropped here.
     pub fn new(tokenizer: &Tokenizer) -> Self {
-        let strip = tokenizer.table.decode.strip_start;
-        Self { pending: Vec::new(), with_special: false, shown: Vec::new(), strip }
+        let strip = tokenizer.table.strip_start();
+        Self { pending: Vec::new(), with_special: false, shown: Vec::new(), strip, is_first: true }
     }
 
     /// A decoder for the continuation of a text: a space at its start stays.
     pub fn continuing() -> Self {
-        Self { pending: Vec::new(), with_special: false, shown: Vec::new(), strip: None }
+        Self { pending: Vec::new(), with_special: false, shown: Vec::new(), strip: None, is_first: false }
     }
 
     /// The same, showing control tokens as they are written.
@@ -46,8 +49,10 @@ impl Decoder {
 
     /// Adds a token; gives the text that is certain now, often empty.
     pub fn push(&mut self, tokenizer: &Tokenizer, id: u32) -> String {
-        let bytes = tokenizer.token_bytes(id, self.with_special || self.shown.contains(&id));
-        self.pending.extend_from_slice(&bytes);
+        if tokenizer.is_shown(id, self.with_special || self.shown.contains(&id)) {
+            self.pending.extend_from_slice(&tokenizer.table.bytes(id, self.is_first));
+            self.is_first = false;
+        }
         let (text, used) = complete_text(&self.pending);
         self.pending.drain(..used);
         self.stripped(text)
@@ -65,8 +70,8 @@ impl Decoder {
         if text.is_empty() {
             return text;
         }
-        let found = text.chars().take(count).take_while(|&character| character == mark).count();
-        let rest = text.get(found * mark.len_utf8()..).unwrap_or("").to_owned();
+        let rest = strip_start(&text, mark, count).to_owned();
+        let found = (text.len() - rest.len()) / mark.len_utf8();
         self.strip = if rest.is_empty() && found < count { Some((mark, count - found)) } else { None };
         rest
     }

@@ -1,21 +1,25 @@
 //! Text to token ids and back, prompts from messages, and the choice of the next token.
 //!
 //! Reading order: [`tokenizer`] (what the rest of the crate calls), `tokenizer_gguf` and
-//! `tokenizer_json` (the two files it is built from), `vocabulary`, `added`, `split` and `bpe`
-//! (its four parts), [`decoder`] and [`stop`] (ids to text while they arrive), [`chat`] with
-//! `template_compile`, `template_guard`, `template_operators` and `template_builtins`, and [`tools`]
+//! `tokenizer_json` (the two files it is built from), `vocabulary`, `added`, `split` with `cuts`, and `bpe`
+//! (its four parts), `turns` (tokens that end one), [`decoder`] and [`stop`] (ids to text while they arrive),
+//! [`chat`] with `template_compile`, `template_guard`, `template_operators` and `template_builtins`, and [`tools`]
 //! (messages to a prompt), [`answer`] (text to reasoning, text and calls, which `calls`
 //! finds), [`sampler`] (logits to a token). Nothing here knows an executor.
 
 mod added;
 pub mod answer;
+mod bounded;
 mod bpe;
 mod calls;
 pub mod chat;
 mod chat_functions;
+mod cuts;
 pub mod decoder;
+mod decoding;
 pub mod sampler;
 mod split;
+mod stated;
 pub mod stop;
 mod template_builtins;
 mod template_compile;
@@ -25,6 +29,7 @@ pub mod tokenizer;
 mod tokenizer_gguf;
 mod tokenizer_json;
 pub mod tools;
+mod turns;
 mod vocabulary;
 
 pub use answer::{AnswerParser, AnswerStyle, Delta, FunctionCall, ThinkingSwitch, ToolCall};

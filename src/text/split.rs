@@ -11,41 +11,39 @@ use serde_json::Value;
 use tokenizers::SplitDelimiterBehavior;
 use tokenizers::normalizers::metaspace::{MetaspaceNormalizer, PrependBehavior};
 use tokenizers::normalizers::prepend::Prepend;
-use tokenizers::normalizers::replace::Replace;
+use tokenizers::normalizers::replace::{Replace, ReplacePattern};
 use tokenizers::normalizers::strip::Strip;
 use tokenizers::normalizers::unicode::{NFC, NFD, NFKC, NFKD};
 use tokenizers::normalizers::utils::Lowercase;
 use tokenizers::pipeline::{
-    PipelineNormalizer, PipelinePreTokenizer, PreTokenizer, PreTokenizerScratch, Span, normalize_all,
+    Normalizer, PipelineNormalizer, PipelinePreTokenizer, PreTokenizer, PreTokenizerScratch, Span,
 };
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::punctuation::Punctuation;
-use tokenizers::pre_tokenizers::sequence::PipelineSequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::pre_tokenizers::whitespace::{Whitespace, WhitespaceSplit};
-use tokenizers::utils::{Grammar, byte_level::GPT2_REGEX_STR};
+use tokenizers::utils::byte_level::GPT2_REGEX_STR;
 
+use super::cuts::{Cut, pattern, sequence};
 use crate::error::{Code, Error, Result};
 
 /// Most nested or listed components of one kind in a file.
 const MAX_COMPONENTS: usize = 16;
-/// How much longer normalisation may make a text, all steps together.
-const MAX_GROWTH: usize = 64;
-
-/// The split pattern of GPT-4 and Llama 3: up to three digits together.
-const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// The same with single digits: Qwen.
-const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// GPT-4o and Llama 4: letters by case.
-const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// Mistral: letters by case, single digits, no contractions.
-const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// How many times as long the replacements of a file may make a text, all together, and most bytes
+/// that it may put before one.
+pub(super) const MAX_GROWTH: usize = 64;
+/// Most bytes of one text as the vocabulary spells it.
+const MAX_SPELLED_BYTES: usize = 3 << 23;
 
 /// Normalisation and cut of one tokenizer.
 #[derive(Debug)]
 pub(super) struct Splitter {
     normalizers: Vec<PipelineNormalizer>,
+    /// What is done to each part between added tokens before it is cut: spaces become a mark.
+    escape: Option<MetaspaceNormalizer>,
     pre_tokenizer: PipelinePreTokenizer,
+    /// The cut of a GGUF file, which may do more than the crate's splitter.
+    cut: Option<Cut>,
     /// The vocabulary is spelt in the byte-level alphabet.
     pub(super) byte_level: bool,
     /// A space is put before a text that starts without one.
@@ -59,81 +57,17 @@ pub(super) struct SplitScratch {
     spans: Vec<Span>,
 }
 
-/// What the name of a GGUF pre-tokenizer stands for.
-pub(super) struct NamedSplit {
-    pub(super) splitter: Splitter,
-    pub(super) ignore_merges: bool,
-    /// Whether such files start a text with the begin token when they do not say.
-    pub(super) add_bos: bool,
-}
-
-const GPT2_NAMES: &[&str] = &[
-    "default",
-    "gpt-2",
-    "gpt2",
-    "phi-2",
-    "jina-es",
-    "jina-de",
-    "gigachat",
-    "roberta-bpe",
-    "mpt",
-    "olmo",
-    "jais",
-    "trillion",
-    "granite-docling",
-    "exaone4",
-];
-const DIGIT_NAMES: &[&str] =
-    &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"];
-const LLAMA3_NAMES: &[&str] =
-    &["llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "midm-2.0", "lfm2"];
-const LLAMA3_MERGED_NAMES: &[&str] = &["dbrx", "smaug-bpe", "chatglm-bpe", "glm4"];
-const QWEN2_NAMES: &[&str] = &["qwen2", "stablelm2", "deepseek-r1-qwen", "hunyuan", "megrez"];
-const GPT4O_NAMES: &[&str] = &["gpt-4o", "llama4"];
-// `pixtral` is what converters call Tekken's vocabulary when no begin token is put before a text:
-// Nemotron 3's files say so. ARCHITECTURE.md has why it is not cut as llama.cpp cuts it.
-const TEKKEN_NAMES: &[&str] = &["tekken", "pixtral"];
-
 impl Splitter {
-    /// The splitter a GGUF file names in `tokenizer.ggml.pre`; an unknown name is
-    /// `unsupported-format`.
-    pub(super) fn named(file: &str, field: &str, name: &str) -> Result<NamedSplit> {
-        let digits = || PipelinePreTokenizer::Digits(Digits::new(true));
-        let known = |names: &[&str]| names.contains(&name);
-        let (steps, ignore_merges, add_bos) = if known(GPT2_NAMES) {
-            (vec![pattern(file, field, GPT2_REGEX_STR)?], false, false)
-        } else if known(DIGIT_NAMES) {
-            (vec![digits(), pattern(file, field, GPT2_REGEX_STR)?], false, false)
-        } else if known(LLAMA3_NAMES) {
-            (vec![pattern(file, field, LLAMA3)?], true, true)
-        } else if known(LLAMA3_MERGED_NAMES) {
-            (vec![pattern(file, field, LLAMA3)?], false, false)
-        } else if known(QWEN2_NAMES) {
-            (vec![pattern(file, field, QWEN2)?], false, false)
-        } else if known(GPT4O_NAMES) {
-            (vec![pattern(file, field, GPT4O)?], false, false)
-        } else if known(TEKKEN_NAMES) {
-            (vec![pattern(file, field, TEKKEN)?], true, true)
-        } else {
-            let names = [
-                GPT2_NAMES,
-                DIGIT_NAMES,
-                LLAMA3_NAMES,
-                LLAMA3_MERGED_NAMES,
-                QWEN2_NAMES,
-                GPT4O_NAMES,
-                TEKKEN_NAMES,
-            ];
-            let message = format!("pre-tokenizer `{name}`, expected one of {}", names.concat().join(", "));
-            return Err(unsupported(file, field, message));
-        };
-        let splitter = Self {
+    /// The splitter for a cut that a GGUF file names in `field`.
+    pub(super) fn named(file: &str, field: &str, cut: Cut) -> Result<Self> {
+        Ok(Self {
             normalizers: Vec::new(),
-            pre_tokenizer: sequence(steps),
+            escape: None,
+            pre_tokenizer: cut.splitter(file, field)?,
+            cut: Some(cut),
             byte_level: true,
             prefix_space: false,
-        };
-        Ok(NamedSplit { splitter, ignore_merges, add_bos })
+        })
     }
 
     /// The escape of SentencePiece: spaces become `▁`, and with `prefix` one is put in front.
@@ -144,7 +78,14 @@ impl Splitter {
         }
         normalizers.push(replace(file, "tokenizer.ggml.model", " ", "▁")?);
         let pre_tokenizer = PipelinePreTokenizer::None;
-        Ok(Self { normalizers, pre_tokenizer, byte_level: false, prefix_space: false })
+        Ok(Self {
+            normalizers,
+            escape: None,
+            pre_tokenizer,
+            cut: None,
+            byte_level: false,
+            prefix_space: false,
+        })
     }
 
     /// From the `normalizer` and `pre_tokenizer` of a `tokenizer.json`; a component or pattern
@@ -154,7 +95,8 @@ impl Splitter {
         normalizer: Option<&Value>,
         pre_tokenizer: Option<&Value>,
     ) -> Result<Self> {
-        let mut reader = Reader { file, normalizers: Vec::new(), byte_level: false, prefix_space: false };
+        let mut reader =
+            Reader { file, normalizers: Vec::new(), escape: None, byte_level: false, prefix_space: false };
         if let Some(value) = normalizer {
             reader.normalizer(value, 0)?;
         }
@@ -162,38 +104,126 @@ impl Splitter {
         if let Some(value) = pre_tokenizer {
             reader.pre_tokenizer(value, 0, &mut steps)?;
         }
-        let Reader { normalizers, byte_level, prefix_space, .. } = reader;
+        let Reader { normalizers, escape, byte_level, prefix_space, .. } = reader;
         if prefix_space && steps.len() > 1 {
             let message = "ByteLevel with add_prefix_space after another step";
             return Err(unsupported(file, "pre_tokenizer", message));
         }
-        Ok(Self { normalizers, pre_tokenizer: sequence(steps), byte_level, prefix_space })
+        Ok(Self { normalizers, escape, pre_tokenizer: sequence(steps), cut: None, byte_level, prefix_space })
     }
 
-    /// The text as the vocabulary spells it; `offset` is where it starts in the whole.
-    pub(super) fn normalise<'a>(&self, text: &'a str, offset: usize) -> Result<Cow<'a, str>> {
-        let text = normalize_all(&self.normalizers, text, offset)
+    /// The text in the form in which added tokens are looked for. `invalid-request` when it would
+    /// become too long.
+    pub(super) fn normalise<'a>(&self, text: &'a str) -> Result<Cow<'a, str>> {
+        let mut text = Cow::Borrowed(text);
+        for step in &self.normalizers {
+            if text.len().saturating_mul(growth(step)) > 4 * MAX_SPELLED_BYTES {
+                check_length(usize::MAX)?;
+            }
+            text = match text {
+                Cow::Borrowed(text) => step.normalize(text, 0),
+                Cow::Owned(text) => step.normalize(&text, 0).map(|text| Cow::Owned(text.into_owned())),
+            }
             .map_err(|error| Error::internal(format!("normalising a text: {error}")))?;
-        if self.prefix_space && !text.starts_with(char::is_whitespace) {
-            return Ok(Cow::Owned(format!(" {text}")));
+            check_length(text.len())?;
         }
         Ok(text)
     }
 
-    /// The words of a normalised text, in order.
-    pub(super) fn words(&self, text: &str, scratch: &mut SplitScratch) -> Result<Vec<Range<usize>>> {
+    /// A part of a normalised text as the vocabulary spells it; `offset` is where it starts in the
+    /// whole, or anything but zero where that is not the start.
+    pub(super) fn spell<'a>(&self, text: &'a str, offset: usize) -> Result<Cow<'a, str>> {
+        if let Some(escape) = &self.escape {
+            return escape
+                .normalize(text, offset)
+                .map_err(|error| Error::internal(format!("escaping a text: {error}")));
+        }
+        if self.prefix_space && !text.starts_with(' ') {
+            return Ok(Cow::Owned(format!(" {text}")));
+        }
+        Ok(Cow::Borrowed(text))
+    }
+
+    /// Whether a text is merged as a whole, or cut at most before marks.
+    pub(super) fn keeps_whole(&self) -> bool {
+        matches!(self.pre_tokenizer, PipelinePreTokenizer::None)
+    }
+
+    /// Gives the words of a spelled text, in order.
+    pub(super) fn words(
+        &self,
+        text: &str,
+        scratch: &mut SplitScratch,
+        mut give: impl FnMut(Range<usize>) -> Result<()>,
+    ) -> Result<()> {
+        let Some((cut, is_punctuation)) = self.cut.and_then(|cut| Some((cut, cut.punctuation()?))) else {
+            return self.pre_tokenize(text, 0, scratch, give);
+        };
+        let mut start = 0;
+        let mut words = Vec::new();
+        while let Some(rest) = text.get(start..).filter(|rest| !rest.is_empty()) {
+            let is_run = rest.starts_with(is_punctuation);
+            let end = start + rest.find(|c| is_punctuation(c) != is_run).unwrap_or(rest.len());
+            if is_run {
+                give(start..end)?;
+            } else if let Some(run) = text.get(start..end) {
+                self.pre_tokenize(run, start, scratch, |word| {
+                    cut.thirds(text, word, &mut words);
+                    words.drain(..).try_for_each(&mut give)
+                })?;
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    fn pre_tokenize(
+        &self,
+        text: &str,
+        offset: usize,
+        scratch: &mut SplitScratch,
+        mut give: impl FnMut(Range<usize>) -> Result<()>,
+    ) -> Result<()> {
+        if self.keeps_whole() {
+            return give(offset..offset + text.len());
+        }
         scratch.spans.clear();
         self.pre_tokenizer
             .pre_tokenize(text, &mut scratch.inner, &mut scratch.spans)
             .map_err(|error| Error::internal(format!("splitting a text: {error}")))?;
-        Ok(scratch.spans.iter().map(|span| span.start as usize..span.end as usize).collect())
+        let mut spans = scratch.spans.iter();
+        spans.try_for_each(|span| give(offset + span.start as usize..offset + span.end as usize))
     }
+}
+
+/// How many times as long a step may make a text at most.
+fn growth(step: &PipelineNormalizer) -> usize {
+    match step {
+        PipelineNormalizer::Replace(step) => match step.pattern() {
+            ReplacePattern::String(from) => step.content.len().div_ceil(from.len().max(1)).max(1),
+            ReplacePattern::Regex(_) => step.content.len().max(1),
+        },
+        PipelineNormalizer::NFKC(_) | PipelineNormalizer::NFKD(_) => 11,
+        PipelineNormalizer::NFC(_) | PipelineNormalizer::NFD(_) => 3,
+        PipelineNormalizer::Lowercase(_) => 2,
+        _ => 1,
+    }
+}
+
+/// Refuses a text that is too long once it is spelled.
+pub(super) fn check_length(found: usize) -> Result<()> {
+    if found <= MAX_SPELLED_BYTES {
+        return Ok(());
+    }
+    let message = format!("too long once normalised, expected at most {MAX_SPELLED_BYTES} bytes");
+    Err(Error::invalid_request("text", message))
 }
 
 /// What has been read of a file's components so far.
 struct Reader<'a> {
     file: &'a str,
     normalizers: Vec<PipelineNormalizer>,
+    escape: Option<MetaspaceNormalizer>,
     byte_level: bool,
     prefix_space: bool,
 }
@@ -243,15 +273,23 @@ impl Reader<'_> {
         self.check_growth(field)
     }
 
-    /// Refuses a chain of replacements that would multiply a text.
+    /// Refuses a chain of steps that would multiply a text.
     fn check_growth(&self, field: &str) -> Result<()> {
-        let growth = self.normalizers.iter().fold(1usize, |growth, step| match step {
-            PipelineNormalizer::Replace(step) => growth.saturating_mul(step.content.len().max(1)),
-            PipelineNormalizer::NFKC(_) | PipelineNormalizer::NFKD(_) => growth.saturating_mul(2),
-            _ => growth,
-        });
-        if growth > MAX_GROWTH {
-            let message = format!("may make a text {growth} times as long, expected at most {MAX_GROWTH}");
+        let replaced = self.normalizers.iter().filter(|step| matches!(step, PipelineNormalizer::Replace(_)));
+        let times = replaced.fold(1usize, |times, step| times.saturating_mul(growth(step)));
+        let put_before: usize = self
+            .normalizers
+            .iter()
+            .map(|step| match step {
+                PipelineNormalizer::Prepend(step) => step.prepend.len(),
+                _ => 0,
+            })
+            .sum();
+        if times.max(put_before) > MAX_GROWTH {
+            let message = format!(
+                "may make a text {times} times as long and puts {put_before} bytes before it, expected at \
+                 most {MAX_GROWTH} of each"
+            );
             return Err(unsupported(self.file, field, message));
         }
         Ok(())
@@ -356,7 +394,7 @@ impl Reader<'_> {
                 return Err(Error::malformed(self.file, field, message));
             }
         };
-        self.normalizers.push(PipelineNormalizer::Metaspace(MetaspaceNormalizer::new(mark, prepend, false)));
+        self.escape = Some(MetaspaceNormalizer::new(mark, prepend, false));
         if flag(value, "split").unwrap_or(true) {
             let before = SplitDelimiterBehavior::MergedWithNext;
             let split = Split::native(SplitPattern::String(replacement.to_owned()), before, false)
@@ -391,25 +429,6 @@ impl Reader<'_> {
     }
 }
 
-/// A splitter for a known pattern.
-fn pattern(file: &str, field: &str, regex: &str) -> Result<PipelinePreTokenizer> {
-    let source = SplitPattern::Regex(regex.to_owned());
-    let split = Split::native(source, SplitDelimiterBehavior::Isolated, false)
-        .map_err(|error| unsupported(file, field, format!("split pattern: {error}")))?;
-    match split.grammar() {
-        // The crate's splitter for this family knows one digit and three, whatever the pattern says.
-        Some(Grammar::Cl100k { digit_cap }) if digit_cap != 1 && digit_cap != 3 => {}
-        Some(_) => return Ok(PipelinePreTokenizer::Split(split)),
-        None => {}
-    }
-    let regex: String = regex.chars().take(200).collect();
-    Err(unsupported(
-        file,
-        field,
-        format!("split pattern `{regex}`, expected that of GPT-2, Llama 3, Qwen 2, GPT-4o, Tekken or Kimi"),
-    ))
-}
-
 fn replace(file: &str, field: &str, from: &str, to: &str) -> Result<PipelineNormalizer> {
     if from.is_empty() {
         return Err(Error::malformed(file, field, "Replace with an empty pattern"));
@@ -417,14 +436,6 @@ fn replace(file: &str, field: &str, from: &str, to: &str) -> Result<PipelineNorm
     let step =
         Replace::new(from, to).map_err(|error| unsupported(file, field, format!("Replace: {error}")))?;
     Ok(PipelineNormalizer::Replace(step))
-}
-
-fn sequence(mut steps: Vec<PipelinePreTokenizer>) -> PipelinePreTokenizer {
-    match steps.len() {
-        0 => PipelinePreTokenizer::None,
-        1 => steps.remove(0),
-        _ => PipelinePreTokenizer::Sequence(PipelineSequence::new(steps)),
-    }
 }
 
 /// Refuses a text that is put into every other text if it is long.

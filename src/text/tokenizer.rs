@@ -6,36 +6,26 @@
 //! the file, stop the program on tables no sound file has, and know a word by 32 bits of a hash.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use serde_json::Value;
 
 use super::added::{AddedToken, AddedTokens, Segment};
 use super::bpe::{Bpe, Scratch};
 use super::decoder::Decoder;
-use super::split::{SplitScratch, Splitter};
+use super::split::{SplitScratch, Splitter, check_length};
 use super::tokenizer_gguf::{self, GgufVocabulary};
 use super::tokenizer_json;
 use super::vocabulary::{Kind, Vocabulary};
 use crate::error::{Error, Result};
 use crate::weights::Metadata;
 
-/// Most bytes of text in one call: far past every context, and safe for 32-bit offsets.
-const MAX_TEXT_BYTES: usize = 1 << 27;
-
-/// How a control token that ends a turn is written in the vocabularies that have one.
-const TURN_ENDS: &[&str] = &[
-    "<|eot_id|>",
-    "<|im_end|>",
-    "</s>",
-    "<|end|>",
-    "<|eom_id|>",
-    "<end_of_turn>",
-    "<|endoftext|>",
-    "<|end_of_text|>",
-    "<EOT>",
-    "<|return|>",
-    "<|call|>",
-];
+/// Most bytes of text in one call: several times what the longest context holds.
+const MAX_TEXT_BYTES: usize = 1 << 24;
+/// Most bytes that ids become at once.
+const MAX_DECODED_BYTES: usize = 1 << 27;
+/// What SentencePiece-style vocabularies write for a space.
+const SPACE_MARK: char = '▁';
 
 /// Text to token ids and back.
 #[derive(Debug)]
@@ -46,6 +36,9 @@ pub struct Tokenizer {
     pub(super) raw_added: AddedTokens,
     pub(super) normalised_added: AddedTokens,
     pub(super) special: SpecialIds,
+    /// Whether what is merged as a whole may be cut before marks of spaces.
+    cuts_before_mark: bool,
+    warnings: Vec<String>,
 }
 
 /// The ids a file gives a role.
@@ -88,26 +81,26 @@ impl Tokenizer {
         bpe: Bpe,
         splitter: Splitter,
         added: Vec<AddedToken>,
-        mut special: SpecialIds,
+        special: SpecialIds,
+        warnings: Vec<String>,
     ) -> Result<Self> {
-        let (mut normalised, raw): (Vec<_>, Vec<_>) = added.into_iter().partition(|token| token.normalized);
-        for token in &mut normalised {
-            // In the middle of a text, so that nothing is put in front of it.
-            token.text = splitter.normalise(&token.text, 1)?.into_owned();
-        }
+        let (normalised, raw) = added.into_iter().partition(|token| token.normalised.is_some());
         let (raw_added, normalised_added) = (AddedTokens::new(raw), AddedTokens::new(normalised));
-        let ends = TURN_ENDS.iter().filter_map(|text| raw_added.find(text)).filter(|token| token.special);
-        let named = special.eos.into_iter().chain(ends.map(|token| token.id));
-        special.ends.extend(named);
-        special.ends.sort_unstable();
-        special.ends.dedup();
-        Ok(Self { table, bpe, splitter, raw_added, normalised_added, special })
+        let cuts_before_mark = splitter.keeps_whole() && bpe.cuts_before(&table, SPACE_MARK);
+        Ok(Self { table, bpe, splitter, raw_added, normalised_added, special, cuts_before_mark, warnings })
+    }
+
+    /// What the file leaves open or contradicts, and what was taken instead.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The ids of `text`, in which special tokens are recognised: for rendered templates.
     /// Nothing is put before or after; see [`Tokenizer::prefix`].
     ///
-    /// `invalid-request` when the text is longer than 128 MiB.
+    /// `invalid-request` when the text is longer than 16 MiB, or becomes longer than 24 when it is
+    /// normalised, or has a word that is longer than 4; `malformed` when it needs a token that the file
+    /// names and lacks.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         self.encode_with(text, true)
     }
@@ -123,52 +116,73 @@ impl Tokenizer {
             return Err(Error::invalid_request("text", message));
         }
         let mut ids = Vec::with_capacity(text.len() / 3);
-        let mut scratch = (SplitScratch::default(), Scratch::default());
-        for segment in self.raw_added.segments(text, with_special) {
-            match segment {
-                Segment::Token(id) => ids.push(id),
+        let mut scratch = EncodeScratch::default();
+        self.raw_added.segments(text, with_special, |segment| {
+            let range = match segment {
+                Segment::Token(id) => return Ok(ids.push(id)),
+                Segment::Text(range) => range,
+            };
+            let (offset, normalised) = (range.start, self.splitter.normalise(part(text, range)?)?);
+            self.normalised_added.segments(&normalised, with_special, |segment| match segment {
+                Segment::Token(id) => Ok(ids.push(id)),
                 Segment::Text(range) => {
-                    let normalised = self.splitter.normalise(&text[range.clone()], range.start)?;
-                    for segment in self.normalised_added.segments(&normalised, with_special) {
-                        match segment {
-                            Segment::Token(id) => ids.push(id),
-                            Segment::Text(range) => self.merge(&normalised[range], &mut scratch, &mut ids)?,
-                        }
-                    }
+                    let offset = offset + range.start;
+                    let spelled = self.splitter.spell(part(&normalised, range)?, offset)?;
+                    scratch.spelled_bytes += spelled.len();
+                    check_length(scratch.spelled_bytes)?;
+                    self.merge(&spelled, &mut scratch, &mut ids)
                 }
-            }
-        }
+            })
+        })?;
         Ok(ids)
     }
 
-    fn merge(&self, text: &str, scratch: &mut (SplitScratch, Scratch), ids: &mut Vec<u32>) -> Result<()> {
-        for word in self.splitter.words(text, &mut scratch.0)? {
-            let word = text
-                .get(word)
-                .ok_or_else(|| Error::internal("a word does not end between two characters"))?;
-            self.bpe.encode(&self.table, word, &mut scratch.1, ids);
+    fn merge(&self, text: &str, scratch: &mut EncodeScratch, ids: &mut Vec<u32>) -> Result<()> {
+        let EncodeScratch { split, merge, .. } = scratch;
+        if !self.cuts_before_mark {
+            let mut encode = |word| self.bpe.encode(&self.table, part(text, word)?, merge, ids);
+            return self.splitter.words(text, split, &mut encode);
+        }
+        let mut rest = text;
+        while !rest.is_empty() {
+            let marks = rest.len() - rest.trim_start_matches(SPACE_MARK).len();
+            let (_, after) = rest.split_at(marks);
+            let (word, next) = rest.split_at(marks + after.find(SPACE_MARK).unwrap_or(after.len()));
+            self.bpe.encode(&self.table, word, merge, ids)?;
+            rest = next;
         }
         Ok(())
     }
 
     /// The text of `ids`; control tokens are left out with `skip_special`, and shown as they are
-    /// written otherwise. Bytes that are not UTF-8 become U+FFFD.
-    pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
+    /// written otherwise. Bytes that are not UTF-8 become U+FFFD. `invalid-request` when the text is
+    /// longer than 128 MiB.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
         let mut decoder = Decoder::new(self).with_special(!skip_special);
         let mut text = String::new();
         for &id in ids {
             text.push_str(&decoder.push(self, id));
+            if text.len() > MAX_DECODED_BYTES {
+                let message = format!("become more than {MAX_DECODED_BYTES} bytes of text");
+                return Err(Error::invalid_request("tokens", message));
+            }
         }
-        text + &decoder.finish()
+        Ok(text + &decoder.finish())
     }
 
     /// The bytes that `id` adds to a text, before anything is stripped from its start; the text
     /// of a control token with `with_special`, else nothing. Empty for ids without a token.
     pub fn token_bytes(&self, id: u32, with_special: bool) -> Cow<'_, [u8]> {
-        if !with_special && self.is_special(id) {
-            return Cow::Borrowed(&[]);
+        if self.is_shown(id, with_special) { self.table.bytes(id, false) } else { Cow::Borrowed(&[]) }
+    }
+
+    /// Whether `id` is a token that is part of a text.
+    pub(super) fn is_shown(&self, id: u32, with_special: bool) -> bool {
+        match self.table.kind(id) {
+            Kind::Absent => false,
+            Kind::Control => with_special,
+            Kind::Normal | Kind::Byte(_) | Kind::Added => true,
         }
-        self.table.bytes(id)
     }
 
     /// How many ids there are, gaps included: the highest id plus one.
@@ -223,8 +237,8 @@ impl Tokenizer {
         self.special.pad
     }
 
-    /// The ids after which a generation stops, in ascending order: the end token and every
-    /// control token known to end a turn. `generation_config.json` may name more.
+    /// The ids after which a generation stops, in ascending order: the end tokens that the file names,
+    /// and every token known to end a turn. `generation_config.json` may name more.
     pub fn eos_ids(&self) -> &[u32] {
         &self.special.ends
     }
@@ -240,6 +254,21 @@ impl Tokenizer {
     }
 
     fn written(&self, id: Option<u32>) -> Cow<'_, str> {
-        id.map_or(Cow::Borrowed(""), |id| String::from_utf8_lossy(self.table.text(id)))
+        let Some(id) = id else { return Cow::Borrowed("") };
+        let added = self.raw_added.with_id(id).or_else(|| self.normalised_added.with_id(id));
+        added.map_or_else(|| String::from_utf8_lossy(self.table.text(id)), |token| (&*token.text).into())
     }
+}
+
+/// Working memory of one call.
+#[derive(Default)]
+struct EncodeScratch {
+    split: SplitScratch,
+    merge: Scratch,
+    /// Bytes that were merged so far.
+    spelled_bytes: usize,
+}
+
+fn part(text: &str, range: Range<usize>) -> Result<&str> {
+    text.get(range).ok_or_else(|| Error::internal("a part of a text does not end between two characters"))
 }

@@ -2,29 +2,42 @@
 //!
 //! `gpt2` is byte-level with a list of merges, cut as `tokenizer.ggml.pre` names; `llama` is
 //! SentencePiece-style: spaces escaped as `▁`, neighbours joined by the score of what they make,
-//! single bytes as the way out. What a file leaves out is taken as llama.cpp takes it.
+//! single bytes as the way out. What a file leaves out is taken as llama.cpp takes it, and so are
+//! tokens that end a turn, whatever type the file gives them.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::added::AddedToken;
+use super::added::{AddedToken, check_size};
 use super::bpe::{Atoms, Bpe, Merges, byte_table, has_bytes};
-use super::split::{NamedSplit, Splitter, unsupported};
+use super::cuts::{self, Named};
+use super::split::{Splitter, unsupported};
 use super::tokenizer::{SpecialIds, Tokenizer};
-use super::vocabulary::{ByteAlphabet, DecodeRule, Entry, Kind, Vocabulary, parse_byte_token};
+use super::turns::TurnEnds;
+use super::vocabulary::{
+    ByteAlphabet, DecodeRule, DecodeStep, Entry, Kind, MAX_TOKENS, Vocabulary, parse_byte_token,
+};
 use crate::error::{Error, Result};
 use crate::weights::Metadata;
+use crate::weights::metadata::Value;
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
 const TYPES: &str = "tokenizer.ggml.token_type";
 const SCORES: &str = "tokenizer.ggml.scores";
 const MERGES: &str = "tokenizer.ggml.merges";
+const PRE: &str = "tokenizer.ggml.pre";
+/// Most merges: a vocabulary of the most tokens, each made in four ways.
+pub(super) const MAX_MERGES: usize = 4 * MAX_TOKENS;
+/// Most bytes of a token that is found by its score: what is joined is compared with tokens whole.
+const MAX_SCORED_BYTES: usize = 1 << 10;
 
 /// The vocabulary as a GGUF file carries it: the metadata keys `tokenizer.ggml.*`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct GgufVocabulary<'a> {
     /// The file's name, for messages.
     pub file: &'a str,
+    /// `general.architecture`, which may tell what a file without `pre` means.
+    pub architecture: Option<&'a str>,
     /// `model`: `gpt2` or `llama`.
     pub model: &'a str,
     /// `pre`: the name of the pre-tokenizer, for `gpt2`.
@@ -43,6 +56,8 @@ pub struct GgufVocabulary<'a> {
     pub eos: Option<u32>,
     /// `eot_token_id`: the end of a turn.
     pub eot: Option<u32>,
+    /// `eom_token_id`: the end of a message.
+    pub eom: Option<u32>,
     /// `unknown_token_id`.
     pub unk: Option<u32>,
     /// `padding_token_id`.
@@ -59,27 +74,21 @@ pub struct GgufVocabulary<'a> {
 pub(super) fn read_metadata(metadata: &Metadata) -> Result<Tokenizer> {
     let missing = |key: &str| Error::malformed(metadata.file(), key, "missing, expected a vocabulary");
     let model = metadata.str("tokenizer.ggml.model")?.ok_or_else(|| missing("tokenizer.ggml.model"))?;
+    check_counts(metadata)?;
     let tokens = metadata.strings(TOKENS)?.ok_or_else(|| missing(TOKENS))?;
     let (scores, token_types) = (metadata.f32s(SCORES)?, metadata.i64s(TYPES)?);
     let merges = metadata.strings(MERGES)?;
+    // An id past 32 bits is outside of every vocabulary.
     let id = |name: &str| -> Result<Option<u32>> {
-        let key = format!("tokenizer.ggml.{name}_token_id");
-        let narrow = |id: u64| {
-            u32::try_from(id).map_err(|_| {
-                Error::malformed(
-                    metadata.file(),
-                    &key,
-                    format!("{id}, expected less than the {} tokens", tokens.len()),
-                )
-            })
-        };
-        metadata.u64(&key)?.map(narrow).transpose()
+        let id = metadata.u64(&format!("tokenizer.ggml.{name}_token_id"))?;
+        Ok(id.map(|id| u32::try_from(id).unwrap_or(u32::MAX)))
     };
     let flag = |name: &str| metadata.bool(&format!("tokenizer.ggml.{name}"));
     read(&GgufVocabulary {
         file: metadata.file(),
+        architecture: metadata.str("general.architecture").unwrap_or(None),
         model,
-        pre: metadata.str("tokenizer.ggml.pre")?,
+        pre: metadata.str(PRE)?,
         tokens: &tokens,
         scores: scores.as_deref(),
         token_types: token_types.as_deref(),
@@ -87,6 +96,7 @@ pub(super) fn read_metadata(metadata: &Metadata) -> Result<Tokenizer> {
         bos: id("bos")?,
         eos: id("eos")?,
         eot: id("eot")?,
+        eom: id("eom")?,
         unk: id("unknown")?,
         pad: id("padding")?,
         add_bos: flag("add_bos_token")?,
@@ -96,47 +106,53 @@ pub(super) fn read_metadata(metadata: &Metadata) -> Result<Tokenizer> {
 }
 
 pub(super) fn read(parts: &GgufVocabulary<'_>) -> Result<Tokenizer> {
-    check_lengths(parts)?;
+    let count = parts.tokens.len();
+    let counts = [
+        (TOKENS, Some(count)),
+        (TYPES, parts.token_types.map(<[i64]>::len)),
+        (SCORES, parts.scores.map(<[f32]>::len)),
+        (MERGES, parts.merges.map(<[&str]>::len)),
+    ];
+    counts.into_iter().try_for_each(|(key, found)| check_count(parts.file, key, found, count))?;
     match parts.model {
         "gpt2" => read_byte_level(parts),
         "llama" => read_sentencepiece(parts),
         other => {
-            let message = format!("`{other}`, expected gpt2 or llama");
+            let message = format!("`{}`, expected gpt2 or llama", shown(other));
             Err(unsupported(parts.file, "tokenizer.ggml.model", message))
         }
     }
 }
 
-fn check_lengths(parts: &GgufVocabulary<'_>) -> Result<()> {
-    let expected = parts.tokens.len();
-    let counts = [(TYPES, parts.token_types.map(<[i64]>::len)), (SCORES, parts.scores.map(<[f32]>::len))];
-    for (field, count) in counts {
-        if let Some(found) = count.filter(|&found| found != expected) {
-            let message = format!("{found} entries, expected one for each of the {expected} tokens");
-            return Err(Error::malformed(parts.file, field, message));
-        }
-    }
-    let ids = [
-        ("bos_token_id", parts.bos),
-        ("eos_token_id", parts.eos),
-        ("eot_token_id", parts.eot),
-        ("unknown_token_id", parts.unk),
-        ("padding_token_id", parts.pad),
-    ];
-    for (field, id) in ids {
-        if let Some(id) = id.filter(|&id| id as usize >= expected) {
-            let message = format!("{id}, expected less than the {expected} tokens");
-            return Err(Error::malformed(parts.file, &format!("tokenizer.ggml.{field}"), message));
-        }
-    }
-    Ok(())
+/// Refuses arrays that are too long or do not match, before anything is read from them.
+fn check_counts(metadata: &Metadata) -> Result<()> {
+    let count = |key: &str| match metadata.get(key) {
+        Some(Value::Array(array)) => Some(array.len()),
+        _ => None,
+    };
+    let Some(tokens) = count(TOKENS) else { return Ok(()) };
+    let mut keys = [TOKENS, TYPES, SCORES, MERGES].into_iter();
+    keys.try_for_each(|key| check_count(metadata.file(), key, count(key), tokens))
+}
+
+fn check_count(file: &str, key: &str, found: Option<usize>, tokens: usize) -> Result<()> {
+    let Some(found) = found else { return Ok(()) };
+    let expected = match key {
+        TOKENS if found > MAX_TOKENS => format!("at most {MAX_TOKENS}"),
+        MERGES if found > MAX_MERGES => format!("at most {MAX_MERGES}"),
+        TYPES | SCORES if found != tokens => format!("one for each of the {tokens} tokens"),
+        _ => return Ok(()),
+    };
+    Err(Error::malformed(file, key, format!("{found} entries, expected {expected}")))
 }
 
 fn read_byte_level(parts: &GgufVocabulary<'_>) -> Result<Tokenizer> {
-    let named = Splitter::named(parts.file, "tokenizer.ggml.pre", parts.pre.unwrap_or("default"))?;
-    let NamedSplit { splitter, ignore_merges, add_bos } = named;
+    let mut warnings = Vec::new();
+    let Named { cut, ignore_merges, add_bos, .. } = named_cut(parts, &mut warnings)?;
+    let splitter = Splitter::named(parts.file, PRE, cut)?;
     let alphabet = ByteAlphabet::new();
-    let table = token_table(parts, |text, kind| match kind {
+    let ends = TurnEnds::of(parts.tokens.iter().map(|text| text.as_bytes()));
+    let table = token_table(parts, &ends, |text, kind| match kind {
         Kind::Normal => alphabet.decode(text),
         _ => Cow::Borrowed(text.as_bytes()),
     })?;
@@ -147,10 +163,26 @@ fn read_byte_level(parts: &GgufVocabulary<'_>) -> Result<Tokenizer> {
         merges: Merges::Ranked(merges),
         ignore_merges,
         byte_fallback: None,
-        unknown: None,
+        unknown: Ok(None),
         fuse_unknown: false,
     };
-    Tokenizer::assemble(table, bpe, splitter, added_tokens(parts), special_ids(parts, add_bos)?)
+    let special = special_ids(parts, &ends, add_bos, &mut warnings)?;
+    Tokenizer::assemble(table, bpe, splitter, added_tokens(parts, &ends)?, special, warnings)
+}
+
+/// What the file's `pre` stands for, or what is taken where it says nothing.
+fn named_cut(parts: &GgufVocabulary<'_>, warnings: &mut Vec<String>) -> Result<Named> {
+    let known = parts.architecture.and_then(cuts::of_architecture);
+    let name = parts.pre.or(known).unwrap_or("default");
+    if name == "default" {
+        let found = if parts.pre.is_some() { "is `default`" } else { "is missing" };
+        warnings.push(format!(
+            "{}: {PRE} {found}: text is cut as llama.cpp cuts it then, which may not be how the model was \
+             trained, and answers may be worse for it; a file converted anew names its cut",
+            parts.file
+        ));
+    }
+    cuts::of_name(parts.file, PRE, name)
 }
 
 fn ranked_merges(parts: &GgufVocabulary<'_>) -> Result<HashMap<(u32, u32), (u32, u32)>> {
@@ -162,6 +194,7 @@ fn ranked_merges(parts: &GgufVocabulary<'_>) -> Result<HashMap<(u32, u32), (u32,
         ));
     };
     let ids: HashMap<&str, u32> = parts.tokens.iter().copied().zip(0..).collect();
+    let mut joined = String::new();
     let mut ranks = HashMap::with_capacity(merges.len());
     for (rank, merge) in merges.iter().enumerate() {
         // A token may be a single space, so the space between is not the first character.
@@ -171,25 +204,29 @@ fn ranked_merges(parts: &GgufVocabulary<'_>) -> Result<HashMap<(u32, u32), (u32,
             let message = format!("merge {rank} `{}`, expected two tokens", shown(merge));
             return Err(Error::malformed(parts.file, MERGES, message));
         };
-        let entry = merge_entry(&ids, left, right)
+        let entry = merge_entry(|text| ids.get(text).copied(), left, right, &mut joined)
             .map_err(|missing| unknown_in_merge(parts.file, MERGES, rank, &missing))?;
         ranks.entry(entry.0).or_insert((rank as u32, entry.1));
     }
     Ok(ranks)
 }
 
-/// The ids of a merge and of what it makes; the text that is no token otherwise.
+/// The ids of a merge and of what it makes; the text that is no token otherwise. `joined` is room.
 pub(super) fn merge_entry(
-    ids: &HashMap<&str, u32>,
+    id: impl Fn(&str) -> Option<u32>,
     left: &str,
     right: &str,
+    joined: &mut String,
 ) -> Result<((u32, u32), u32), String> {
-    let id = |text: &str| match ids.get(text) {
-        Some(&id) if !text.is_empty() => Ok(id),
+    let id = |text: &str| match id(text) {
+        Some(id) if !text.is_empty() => Ok(id),
         _ => Err(text.to_owned()),
     };
     let pair = (id(left)?, id(right)?);
-    Ok((pair, id(&format!("{left}{right}"))?))
+    joined.clear();
+    joined.push_str(left);
+    joined.push_str(right);
+    Ok((pair, id(joined)?))
 }
 
 /// `malformed`: a merge names a text that is no token.
@@ -209,12 +246,19 @@ fn read_sentencepiece(parts: &GgufVocabulary<'_>) -> Result<Tokenizer> {
     if let Some(id) = scores.iter().position(|score| score.is_nan()) {
         return Err(Error::malformed(parts.file, SCORES, format!("score {id} is not a number")));
     }
-    let mut table = token_table(parts, |text, _| Cow::Borrowed(text.as_bytes()))?;
+    let ends = TurnEnds::of(parts.tokens.iter().map(|text| text.as_bytes()));
+    let table = token_table(parts, &ends, |text, _| Cow::Borrowed(text.as_bytes()))?;
+    if let Some(&id) = table.normal().iter().find(|&&id| table.text(id).len() > MAX_SCORED_BYTES) {
+        let found = table.text(id).len();
+        let message = format!("token {id} has {found} bytes, expected at most {MAX_SCORED_BYTES}");
+        return Err(Error::malformed(parts.file, TOKENS, message));
+    }
     let prefix = parts.add_space_prefix.unwrap_or(true);
-    table.decode = DecodeRule {
-        replacements: vec![("▁".to_owned(), " ".to_owned())],
+    let rule = DecodeRule {
+        steps: vec![DecodeStep::Replace("▁".to_owned(), " ".to_owned())],
         strip_start: prefix.then_some((' ', 1)),
     };
+    let table = table.decoding(parts.file, TOKENS, rule)?;
     let tokens = || parts.tokens.iter().zip(0u32..);
     let characters = tokens().filter_map(|(text, id)| {
         let mut characters = text.chars();
@@ -225,18 +269,18 @@ fn read_sentencepiece(parts: &GgufVocabulary<'_>) -> Result<Tokenizer> {
         Kind::Byte(byte) => Some((byte, id)),
         _ => None,
     }));
-    let unknown =
-        parts.unk.or_else(|| tokens().find(|(_, id)| token_type(parts, *id) == 2).map(|(_, id)| id));
+    let mut warnings = Vec::new();
+    let special = special_ids(parts, &ends, true, &mut warnings)?;
     let bpe = Bpe {
         atoms: Atoms::Characters(characters.collect()),
         merges: Merges::Scored(score_ranks(scores)),
         ignore_merges: false,
         byte_fallback: has_bytes(&bytes).then_some(bytes),
-        unknown,
+        unknown: Ok(special.unknown),
         fuse_unknown: true,
     };
     let splitter = Splitter::sentencepiece(parts.file, prefix)?;
-    Tokenizer::assemble(table, bpe, splitter, added_tokens(parts), special_ids(parts, true)?)
+    Tokenizer::assemble(table, bpe, splitter, added_tokens(parts, &ends)?, special, warnings)
 }
 
 /// Ranks by score, best first; equal scores share a rank.
@@ -260,21 +304,31 @@ fn score_ranks(scores: &[f32]) -> Vec<u32> {
 
 fn token_table<'a>(
     parts: &GgufVocabulary<'a>,
+    ends: &TurnEnds,
     bytes: impl Fn(&'a str, Kind) -> Cow<'a, [u8]>,
 ) -> Result<Vocabulary> {
     let entries = parts.tokens.iter().zip(0u32..).map(|(&text, id)| {
-        let kind = token_kind(parts, text, id)?;
+        let kind = token_kind(parts, ends, text, id)?;
         Ok(Entry { id, text: bytes(text, kind), kind })
     });
     Vocabulary::new(parts.file, TOKENS, entries.collect::<Result<Vec<_>>>()?)
 }
 
-fn token_type(parts: &GgufVocabulary<'_>, id: u32) -> i64 {
-    parts.token_types.and_then(|types| types.get(id as usize)).copied().unwrap_or(1)
+/// The type of a token: the file's, but that what ends a turn is control, and what only looks like it
+/// is none.
+fn token_type(parts: &GgufVocabulary<'_>, ends: &TurnEnds, id: u32) -> i64 {
+    if ends.ids.contains(&id) {
+        return 3;
+    }
+    match parts.token_types.and_then(|types| types.get(id as usize)).copied().unwrap_or(1) {
+        2 | 3 if ends.shown == Some(id) => 4,
+        2 | 3 if ends.ordinary == Some(id) => 1,
+        found => found,
+    }
 }
 
-fn token_kind(parts: &GgufVocabulary<'_>, text: &str, id: u32) -> Result<Kind> {
-    Ok(match token_type(parts, id) {
+fn token_kind(parts: &GgufVocabulary<'_>, ends: &TurnEnds, text: &str, id: u32) -> Result<Kind> {
+    Ok(match token_type(parts, ends, id) {
         1 if parts.token_types.is_none() && parts.model == "llama" => {
             parse_byte_token(text).map_or(Kind::Normal, Kind::Byte)
         }
@@ -297,36 +351,56 @@ fn token_kind(parts: &GgufVocabulary<'_>, text: &str, id: u32) -> Result<Kind> {
 }
 
 /// Control and user-defined tokens.
-fn added_tokens(parts: &GgufVocabulary<'_>) -> Vec<AddedToken> {
+fn added_tokens(parts: &GgufVocabulary<'_>, ends: &TurnEnds) -> Result<Vec<AddedToken>> {
     let tokens = parts.tokens.iter().zip(0u32..);
     let added = tokens.filter_map(|(text, id)| {
-        let special = match token_type(parts, id) {
+        let special = match token_type(parts, ends, id) {
             2 | 3 => true,
             4 => false,
             _ => return None,
         };
         Some(AddedToken { id, text: (*text).to_owned(), special, ..AddedToken::default() })
     });
-    added.collect()
+    let added: Vec<AddedToken> = added.collect();
+    check_size(parts.file, TOKENS, &added)?;
+    Ok(added)
 }
 
-fn special_ids(parts: &GgufVocabulary<'_>, default_bos: bool) -> Result<SpecialIds> {
-    let wanted = |wish: Option<bool>, default: bool, field: &str, id: Option<u32>| match (wish, id) {
-        (Some(true), None) => {
-            let message = "true, but the file names no such token";
-            Err(Error::malformed(parts.file, &format!("tokenizer.ggml.{field}"), message))
+/// The roles that the file gives ids. One outside the vocabulary counts as absent, unless the file
+/// says to use it; for absent ones llama.cpp's defaults are taken, where they can be meant.
+fn special_ids(
+    parts: &GgufVocabulary<'_>,
+    ends: &TurnEnds,
+    default_bos: bool,
+    warnings: &mut Vec<String>,
+) -> Result<SpecialIds> {
+    let known = |id: Option<u32>| id.filter(|&id| (id as usize) < parts.tokens.len());
+    let default = |id: u32| known(Some(id)).filter(|_| parts.model == "llama");
+    let bos = known(parts.bos).or(default(1));
+    let eos = known(parts.eos).or(default(2));
+    let mut wanted = |wish: Option<bool>, default: bool, name: &str, stated: Option<u32>, id: Option<u32>| {
+        match (wish.unwrap_or(default), id, stated) {
+            (true, None, Some(stated)) if wish.is_some() => {
+                let message =
+                    format!("{stated}, expected less than the {} tokens, for it is to be added", parts.tokens.len());
+                return Err(Error::malformed(parts.file, &format!("tokenizer.ggml.{name}_token_id"), message));
+            }
+            (true, None, None) if wish.is_some() => warnings.push(format!(
+                "{}: tokenizer.ggml.add_{name}_token is true, but the file names no such token: none is added",
+                parts.file
+            )),
+            (true, Some(id), _) => return Ok(vec![id]),
+            _ => {}
         }
-        (wish, id) => Ok(if wish.unwrap_or(default) { id.into_iter().collect() } else { Vec::new() }),
+        Ok(Vec::new())
     };
-    Ok(SpecialIds {
-        bos: parts.bos,
-        eos: parts.eos,
-        unknown: parts.unk,
-        pad: parts.pad,
-        ends: parts.eot.into_iter().collect(),
-        prefix: wanted(parts.add_bos, default_bos, "add_bos_token", parts.bos)?,
-        suffix: wanted(parts.add_eos, false, "add_eos_token", parts.eos)?,
-    })
+    let prefix = wanted(parts.add_bos, default_bos, "bos", parts.bos, bos)?;
+    let suffix = wanted(parts.add_eos, false, "eos", parts.eos, eos)?;
+    let ends = ends.with([eos, known(parts.eot), known(parts.eom)].into_iter().flatten());
+    let stated = (0..parts.tokens.len() as u32)
+        .find(|&id| parts.token_types.and_then(|types| types.get(id as usize)) == Some(&2));
+    let unknown = known(parts.unk).or(stated).or(default(0));
+    Ok(SpecialIds { bos, eos, unknown, pad: known(parts.pad), ends, prefix, suffix })
 }
 
 /// A text cut short for a message.

@@ -7,49 +7,40 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::added::AddedToken;
-use super::bpe::{Atoms, Bpe, Merges, byte_table};
-use super::split::{Splitter, flag, kind, members, unsupported};
+use super::added::{AddedToken, check_size};
+use super::bounded::{AtMost, Small};
+use super::bpe::{Atoms, Bpe, byte_table};
+use super::split::{Splitter, kind, members, unsupported};
+use super::stated::AddedJson;
 use super::tokenizer::{SpecialIds, Tokenizer};
-use super::tokenizer_gguf::{merge_entry, shown, unknown_in_merge};
+use super::tokenizer_gguf::{MAX_MERGES, merge_entry, shown, unknown_in_merge};
+use super::turns::TurnEnds;
 use super::vocabulary::{
-    ByteAlphabet, DecodeRule, Entry, Kind, MAX_TOKENS, Vocabulary, byte_characters, parse_byte_token,
+    ByteAlphabet, Entry, Kind, MAX_TOKEN_BYTES, MAX_TOKENS, Vocabulary, byte_characters, parse_byte_token,
 };
+use super::{bpe, decoding, stated};
 use crate::error::{Error, Result};
+
+/// Most ids before a text and after one.
+const MAX_SURROUNDING: usize = 64;
 
 #[derive(Deserialize)]
 struct File {
     #[serde(default)]
-    added_tokens: Option<Vec<AddedJson>>,
+    added_tokens: Option<AtMost<AddedJson, MAX_TOKENS>>,
     #[serde(default)]
-    normalizer: Option<Value>,
+    normalizer: Option<Small>,
     #[serde(default)]
-    pre_tokenizer: Option<Value>,
+    pre_tokenizer: Option<Small>,
     #[serde(default)]
-    post_processor: Option<Value>,
+    post_processor: Option<Small>,
     #[serde(default)]
-    decoder: Option<Value>,
+    decoder: Option<Small>,
     model: Model,
-}
-
-#[derive(Deserialize)]
-struct AddedJson {
-    id: u32,
-    content: String,
-    #[serde(default)]
-    single_word: bool,
-    #[serde(default)]
-    lstrip: bool,
-    #[serde(default)]
-    rstrip: bool,
-    #[serde(default)]
-    normalized: bool,
-    #[serde(default)]
-    special: bool,
 }
 
 #[derive(Deserialize)]
@@ -59,7 +50,7 @@ struct Model {
     #[serde(default)]
     vocab: Vocab,
     #[serde(default)]
-    merges: Option<Vec<Merge>>,
+    merges: Option<Merges>,
     #[serde(default)]
     dropout: Option<f64>,
     #[serde(default)]
@@ -94,6 +85,9 @@ impl<'de> Deserialize<'de> for Vocab {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Vocab, A::Error> {
                 let mut tokens = Vec::new();
                 while let Some(entry) = map.next_entry()? {
+                    if tokens.len() == MAX_TOKENS {
+                        return Err(A::Error::custom(format!("more than {MAX_TOKENS} tokens")));
+                    }
                     tokens.push(entry);
                 }
                 Ok(Vocab { tokens, is_list: false })
@@ -107,32 +101,105 @@ impl<'de> Deserialize<'de> for Vocab {
     }
 }
 
-/// A merge: `["a", "b"]`, or `"a b"` in older files.
-struct Merge(String, String);
+/// Merges, each `["a", "b"]`, or `"a b"` in older files: texts one after another, and where the two
+/// of each end.
+#[derive(Default)]
+struct Merges {
+    texts: String,
+    ends: Vec<(u32, u32)>,
+}
 
-impl<'de> Deserialize<'de> for Merge {
+impl Merges {
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let text = |start: u32, end: u32| self.texts.get(start as usize..end as usize).unwrap_or("");
+        let mut start = 0;
+        self.ends.iter().map(move |&(middle, end)| {
+            let pair = (text(start, middle), text(middle, end));
+            start = end;
+            pair
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Merges {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         struct Reader;
         impl<'de> Visitor<'de> for Reader {
-            type Value = Merge;
+            type Value = Merges;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("two tokens")
+                write!(f, "a list of at most {MAX_MERGES} merges")
             }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<Merge, E> {
-                let invalid = || E::invalid_value(serde::de::Unexpected::Str(text), &self);
-                let (left, right) = text.split_once(' ').ok_or_else(invalid)?;
-                Ok(Merge(left.to_owned(), right.to_owned()))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Merge, A::Error> {
-                let left = list.next_element()?.ok_or_else(|| serde::de::Error::invalid_length(0, &self))?;
-                let right = list.next_element()?.ok_or_else(|| serde::de::Error::invalid_length(1, &self))?;
-                if list.next_element::<IgnoredAny>()?.is_some() {
-                    return Err(serde::de::Error::invalid_length(3, &self));
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Merges, A::Error> {
+                let mut merges = Merges::default();
+                while list.next_element_seed(OneMerge(&mut merges))?.is_some() {
+                    if merges.ends.len() > MAX_MERGES {
+                        return Err(A::Error::invalid_length(merges.ends.len(), &self));
+                    }
                 }
-                Ok(Merge(left, right))
+                Ok(merges)
             }
         }
-        deserializer.deserialize_any(Reader)
+        deserializer.deserialize_seq(Reader)
+    }
+}
+
+/// Where the next merge goes.
+struct OneMerge<'a>(&'a mut Merges);
+
+impl<'de> DeserializeSeed<'de> for OneMerge<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OneMerge<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("two tokens")
+    }
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<(), E> {
+        let invalid = || E::invalid_value(serde::de::Unexpected::Str(text), &self);
+        let (left, right) = text.split_once(' ').ok_or_else(invalid)?;
+        self.0.texts.push_str(left);
+        let middle = self.0.texts.len() as u32;
+        self.0.texts.push_str(right);
+        self.0.ends.push((middle, self.0.texts.len() as u32));
+        Ok(())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<(), A::Error> {
+        let mut ends = [0; 2];
+        for (index, end) in ends.iter_mut().enumerate() {
+            let text = list.next_element_seed(Append(&mut self.0.texts))?;
+            text.ok_or_else(|| A::Error::custom(format!("a merge of {index} tokens, expected two")))?;
+            *end = self.0.texts.len() as u32;
+        }
+        if list.next_element::<IgnoredAny>()?.is_some() {
+            return Err(A::Error::custom("a merge of three tokens or more, expected two"));
+        }
+        self.0.ends.push((ends[0], ends[1]));
+        Ok(())
+    }
+}
+
+/// Where a text goes.
+struct Append<'a>(&'a mut String);
+
+impl<'de> DeserializeSeed<'de> for Append<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Append<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a token")
+    }
+    fn visit_str<E>(self, text: &str) -> std::result::Result<(), E> {
+        self.0.push_str(text);
+        Ok(())
     }
 }
 
@@ -140,27 +207,47 @@ pub(super) fn read(file: &str, json: &[u8], config: Option<&Value>) -> Result<To
     let parsed: File = crate::weights::json::parse(json).map_err(|error| {
         Error::malformed(file, "JSON", format!("{error}, expected a Hugging Face tokenizer"))
     })?;
+    let [normalizer, pre_tokenizer, post_processor, decoder] =
+        [parsed.normalizer, parsed.pre_tokenizer, parsed.post_processor, parsed.decoder]
+            .map(|part| part.map(|part| part.0).filter(|part| !part.is_null()));
     check_model(file, &parsed.model)?;
-    let splitter = Splitter::from_json(file, parsed.normalizer.as_ref(), parsed.pre_tokenizer.as_ref())?;
-    let added = parsed.added_tokens.unwrap_or_default();
-    check_ids(file, &parsed.model.vocab.tokens, &added)?;
-    let ids: HashMap<&str, u32> =
-        parsed.model.vocab.tokens.iter().map(|(text, id)| (text.as_str(), *id)).collect();
+    let splitter = Splitter::from_json(file, normalizer.as_ref(), pre_tokenizer.as_ref())?;
+    let added = parsed.added_tokens.map(|list| list.0).unwrap_or_default();
+    let added = stated::complete(added, &parsed.model.vocab.tokens, config);
+    let added = added_tokens(file, added, &splitter)?;
+    let ids = Ids::read(file, &parsed.model.vocab.tokens, &added)?;
     let bpe = merging(file, &parsed.model, &ids, splitter.byte_level)?;
-    let special = special_ids(file, &parsed.model, &ids, &added, parsed.post_processor.as_ref(), config)?;
+    let special = special_ids(file, &parsed.model, &ids, post_processor.as_ref(), config)?;
     drop(ids);
-    let mut table = token_table(file, parsed.model.vocab.tokens, &added, &splitter, &bpe)?;
-    table.decode = decode_rule(file, parsed.decoder.as_ref(), splitter.byte_level)?;
-    let added = added.into_iter().map(|token| AddedToken {
-        id: token.id,
-        text: token.content,
-        special: token.special,
-        normalized: token.normalized,
-        single_word: token.single_word,
-        lstrip: token.lstrip,
-        rstrip: token.rstrip,
-    });
-    Tokenizer::assemble(table, bpe, splitter, added.collect(), special)
+    let table = token_table(file, parsed.model.vocab.tokens, &added, &splitter, &bpe)?;
+    let rule = decoding::rule(file, decoder.as_ref(), splitter.byte_level)?;
+    let table = table.decoding(file, "decoder", rule)?;
+    Tokenizer::assemble(table, bpe, splitter, added, special, Vec::new())
+}
+
+fn added_tokens(file: &str, added: Vec<AddedJson>, splitter: &Splitter) -> Result<Vec<AddedToken>> {
+    let token = |token: AddedJson| {
+        let normalised =
+            if token.normalized { Some(splitter.normalise(&token.content)?.into_owned()) } else { None };
+        Ok(AddedToken {
+            id: token.id,
+            text: token.content,
+            normalised,
+            special: token.special,
+            single_word: token.single_word,
+            lstrip: token.lstrip,
+            rstrip: token.rstrip,
+        })
+    };
+    let field = "added_tokens";
+    if let Some(long) = added.iter().find(|token| token.content.len() > MAX_TOKEN_BYTES) {
+        let (id, found) = (long.id, long.content.len());
+        let message = format!("token {id} has {found} bytes, expected at most {MAX_TOKEN_BYTES}");
+        return Err(Error::malformed(file, field, message));
+    }
+    let added = added.into_iter().map(token).collect::<Result<Vec<_>>>()?;
+    check_size(file, field, &added)?;
+    Ok(added)
 }
 
 fn check_model(file: &str, model: &Model) -> Result<()> {
@@ -183,62 +270,100 @@ fn check_model(file: &str, model: &Model) -> Result<()> {
     Ok(())
 }
 
-/// Refuses ids past the limit and a text or id that stands for two tokens.
-fn check_ids(file: &str, tokens: &[(String, u32)], added: &[AddedJson]) -> Result<()> {
-    let all = tokens.iter().map(|(text, id)| (text, *id, "model.vocab"));
-    let added = added.iter().map(|token| (&token.content, token.id, "added_tokens"));
-    let mut texts = HashMap::with_capacity(tokens.len());
-    let mut ids: HashMap<u32, &String> = HashMap::with_capacity(tokens.len());
-    for (text, id, field) in all.chain(added) {
-        if id as usize >= MAX_TOKENS {
-            let message = format!("token `{}` has the id {id}, expected less than {MAX_TOKENS}", shown(text));
-            return Err(Error::malformed(file, field, message));
-        }
-        // An added token may repeat one of the vocabulary, under the same id.
-        let other = texts.insert(text, (id, field)).filter(|&before| before.0 != id || before.1 == field);
-        if let Some((other, _)) = other {
-            let message = format!("token `{}` has the ids {other} and {id}, expected one", shown(text));
-            return Err(Error::malformed(file, field, message));
-        }
-        if let Some(other) = ids.insert(id, text).filter(|&other| other != text) {
-            let message = format!("id {id} is `{}` and `{}`, expected one token", shown(other), shown(text));
-            return Err(Error::malformed(file, field, message));
-        }
-    }
-    Ok(())
+/// Which text has which id.
+struct Ids<'a> {
+    /// The id of each text, and whether it is in the vocabulary or only added.
+    of_text: HashMap<&'a str, (u32, bool)>,
+    /// The text of each id.
+    texts: Vec<Option<&'a str>>,
 }
 
-fn merging(file: &str, model: &Model, ids: &HashMap<&str, u32>, byte_level: bool) -> Result<Bpe> {
-    let mut ranks = HashMap::with_capacity(model.merges.as_ref().map_or(0, Vec::len));
-    for (rank, Merge(left, right)) in model.merges.iter().flatten().enumerate() {
-        let (pair, product) = merge_entry(ids, left, right)
+impl<'a> Ids<'a> {
+    /// Refuses ids past the limit and a text or id that stands for two tokens.
+    fn read(file: &str, tokens: &'a [(String, u32)], added: &'a [AddedToken]) -> Result<Self> {
+        let all = tokens.iter().map(|(text, id)| (text.as_str(), *id, true));
+        let added = added.iter().map(|token| (token.text.as_str(), token.id, false));
+        let mut ids = Self { of_text: HashMap::with_capacity(tokens.len()), texts: Vec::new() };
+        for (text, id, is_model) in all.chain(added) {
+            let field = if is_model { "model.vocab" } else { "added_tokens" };
+            let malformed = |message| Err(Error::malformed(file, field, message));
+            if id as usize >= MAX_TOKENS {
+                let token = shown(text);
+                return malformed(format!(
+                    "token `{token}` has the id {id}, expected less than {MAX_TOKENS}"
+                ));
+            }
+            // An added token may repeat one of the vocabulary, under the same id.
+            let before = ids.of_text.insert(text, (id, is_model));
+            let other = before.filter(|&(other, was_model)| other != id || was_model == is_model);
+            if let Some((other, _)) = other {
+                return malformed(format!(
+                    "token `{}` has the ids {other} and {id}, expected one",
+                    shown(text)
+                ));
+            }
+            if before.is_some() {
+                ids.of_text.insert(text, (id, true));
+            }
+            if ids.texts.len() <= id as usize {
+                ids.texts.resize(id as usize + 1, None);
+            }
+            let slot = ids.texts.get_mut(id as usize);
+            if let Some(other) = slot.and_then(|slot| slot.replace(text)).filter(|&other| other != text) {
+                let (other, text) = (shown(other), shown(text));
+                return malformed(format!("id {id} is `{other}` and `{text}`, expected one token"));
+            }
+        }
+        Ok(ids)
+    }
+
+    fn of(&self, text: &str) -> Option<u32> {
+        self.of_text.get(text).map(|&(id, _)| id)
+    }
+
+    /// The id of a text of the vocabulary that is merged.
+    fn of_model(&self, text: &str) -> Option<u32> {
+        self.of_text.get(text).filter(|&&(_, is_model)| is_model).map(|&(id, _)| id)
+    }
+
+    fn has(&self, id: u32) -> bool {
+        matches!(self.texts.get(id as usize), Some(Some(_)))
+    }
+}
+
+fn merging(file: &str, model: &Model, ids: &Ids<'_>, byte_level: bool) -> Result<Bpe> {
+    let mut ranks = HashMap::with_capacity(model.merges.as_ref().map_or(0, |merges| merges.ends.len()));
+    let mut joined = String::new();
+    for (rank, (left, right)) in model.merges.iter().flat_map(Merges::pairs).enumerate() {
+        let (pair, product) = merge_entry(|text| ids.of_model(text), left, right, &mut joined)
             .map_err(|missing| unknown_in_merge(file, "model.merges", rank, &missing))?;
         ranks.insert(pair, (rank as u32, product));
     }
     let unknown = match &model.unk_token {
-        Some(text) => Some(*ids.get(text.as_str()).ok_or_else(|| {
-            Error::malformed(file, "model.unk_token", format!("`{}` is not in the vocabulary", shown(text)))
-        })?),
-        None => None,
+        Some(text) => ids.of_model(text).map(Some).ok_or_else(|| {
+            let message = format!("`{}` is not in the vocabulary, and a text needs it", shown(text));
+            Error::malformed(file, "model.unk_token", message)
+        }),
+        None => Ok(None),
     };
     let atoms = if byte_level {
         let bytes = (0..=255u8).zip(byte_characters());
-        let id = |character: char| ids.get(character.encode_utf8(&mut [0; 4]) as &str).copied();
+        let id = |character: char| ids.of_model(character.encode_utf8(&mut [0; 4]));
         Atoms::Bytes(byte_table(bytes.filter_map(|(byte, character)| Some((byte, id(character)?)))))
     } else {
-        let single = ids.iter().filter_map(|(text, &id)| {
+        let single = model.vocab.tokens.iter().filter_map(|(text, id)| {
             let mut characters = text.chars();
-            characters.next().filter(|_| characters.next().is_none()).map(|character| (character, id))
+            characters.next().filter(|_| characters.next().is_none()).map(|character| (character, *id))
         });
         Atoms::Characters(single.collect())
     };
     let fallback = (!byte_level && model.byte_fallback.unwrap_or(false)).then(|| {
-        let bytes = ids.iter().filter_map(|(text, &id)| Some((parse_byte_token(text)?, id)));
+        let bytes = model.vocab.tokens.iter().filter_map(|(text, id)| Some((parse_byte_token(text)?, *id)));
         byte_table(bytes)
     });
     Ok(Bpe {
         atoms,
-        merges: Merges::Ranked(ranks),
+        merges: bpe::Merges::Ranked(ranks),
         ignore_merges: model.ignore_merges.unwrap_or(false),
         byte_fallback: fallback,
         unknown,
@@ -249,98 +374,26 @@ fn merging(file: &str, model: &Model, ids: &HashMap<&str, u32>, byte_level: bool
 fn token_table(
     file: &str,
     tokens: Vec<(String, u32)>,
-    added: &[AddedJson],
+    added: &[AddedToken],
     splitter: &Splitter,
     bpe: &Bpe,
 ) -> Result<Vocabulary> {
     let alphabet = ByteAlphabet::new();
+    // Added tokens too are taken for bytes where they can be: decoders see no difference.
+    let bytes =
+        |text| if splitter.byte_level { alphabet.decode(text) } else { Cow::Borrowed(text.as_bytes()) };
     let added_ids: HashSet<u32> = added.iter().map(|token| token.id).collect();
     let mut entries = Vec::with_capacity(tokens.len() + added.len());
     for token in added {
         let kind = if token.special { Kind::Control } else { Kind::Added };
-        entries.push(Entry { id: token.id, text: Cow::Borrowed(token.content.as_bytes()), kind });
+        entries.push(Entry { id: token.id, text: bytes(token.form()), kind });
     }
     for (text, id) in tokens.iter().filter(|(_, id)| !added_ids.contains(id)) {
         let byte = bpe.byte_fallback.as_ref().and_then(|_| parse_byte_token(text));
         let kind = byte.map_or(Kind::Normal, Kind::Byte);
-        let bytes = if splitter.byte_level { alphabet.decode(text) } else { Cow::Borrowed(text.as_bytes()) };
-        entries.push(Entry { id: *id, text: bytes, kind });
+        entries.push(Entry { id: *id, text: bytes(text), kind });
     }
     Vocabulary::new(file, "model.vocab", entries)
-}
-
-/// How ids become text, from the `decoder`.
-fn decode_rule(file: &str, decoder: Option<&Value>, byte_level: bool) -> Result<DecodeRule> {
-    let mut rule = DecodeRule::default();
-    match decoder {
-        Some(value) if !value.is_null() => read_decoder(file, value, 0, byte_level, &mut rule)?,
-        _ if byte_level => {}
-        _ => {
-            return Err(unsupported(
-                file,
-                "decoder",
-                "none, expected one for a vocabulary that is not byte-level",
-            ));
-        }
-    }
-    Ok(rule)
-}
-
-fn read_decoder(
-    file: &str,
-    value: &Value,
-    depth: usize,
-    byte_level: bool,
-    rule: &mut DecodeRule,
-) -> Result<()> {
-    let field = "decoder";
-    let text = |value: Option<&Value>| {
-        let text = value.and_then(Value::as_str).map(str::to_owned);
-        text.ok_or_else(|| Error::malformed(file, field, format!("`{}` lacks a text", kind(value_of(value)))))
-    };
-    match kind(value) {
-        "Sequence" if depth < 8 => {
-            for member in members(value, "decoders") {
-                read_decoder(file, member, depth + 1, byte_level, rule)?;
-            }
-        }
-        "ByteLevel" if byte_level => {}
-        // Bytes are put together and joined here whatever the file says.
-        "ByteFallback" | "Fuse" => {}
-        "Replace" if !byte_level && rule.replacements.len() < 16 => {
-            let from = text(value.get("pattern").and_then(|pattern| pattern.get("String")))?;
-            let to = text(value.get("content"))?;
-            if from.is_empty() || to.len() > 64 {
-                return Err(unsupported(file, field, "Replace of nothing, or by more than 64 bytes"));
-            }
-            rule.replacements.push((from, to));
-        }
-        "Strip" => {
-            let mark = text(value.get("content"))?.chars().next();
-            let count = value.get("start").and_then(Value::as_u64).unwrap_or(0);
-            if value.get("stop").and_then(Value::as_u64).unwrap_or(0) != 0 {
-                return Err(unsupported(file, field, "Strip at the end, expected only at the start"));
-            }
-            rule.strip_start = mark.map(|mark| (mark, count.min(64) as usize));
-        }
-        "Metaspace" if !byte_level => {
-            let mark = value.get("replacement").and_then(Value::as_str).unwrap_or("▁");
-            let never = value.get("prepend_scheme").and_then(Value::as_str) == Some("never")
-                || flag(value, "add_prefix_space") == Some(false);
-            rule.replacements.push((mark.to_owned(), " ".to_owned()));
-            rule.strip_start = (!never).then_some((' ', 1));
-        }
-        other => {
-            let known = "Sequence, ByteLevel, ByteFallback, Fuse, Replace, Strip, Metaspace";
-            return Err(unsupported(file, field, format!("`{}`, expected one of {known}", shown(other))));
-        }
-    }
-    Ok(())
-}
-
-/// A value for a message, where there may be none.
-fn value_of(value: Option<&Value>) -> &Value {
-    value.unwrap_or(&Value::Null)
 }
 
 /// Roles of ids: from the post-processor (what surrounds a text) and `tokenizer_config.json`
@@ -348,34 +401,30 @@ fn value_of(value: Option<&Value>) -> &Value {
 fn special_ids(
     file: &str,
     model: &Model,
-    ids: &HashMap<&str, u32>,
-    added: &[AddedJson],
+    ids: &Ids<'_>,
     post_processor: Option<&Value>,
     config: Option<&Value>,
 ) -> Result<SpecialIds> {
-    let id_of = |text: &str| {
-        let found = added.iter().find(|token| token.content == text).map(|token| token.id);
-        found.or_else(|| ids.get(text).copied())
-    };
     let role = |key: &str| {
         let value = config.and_then(|config| config.get(key))?;
         let text = value.as_str().or_else(|| value.get("content").and_then(Value::as_str))?;
-        id_of(text)
+        ids.of(text)
     };
-    let known = |id: &u32| added.iter().any(|token| token.id == *id) || ids.values().any(|found| found == id);
     let (mut prefix, mut suffix) = (Vec::new(), Vec::new());
     if let Some(value) = post_processor {
         read_template(file, value, 0, &mut prefix, &mut suffix)?;
     }
-    if let Some(id) = prefix.iter().chain(&suffix).find(|id| !known(id)) {
+    if let Some(id) = prefix.iter().chain(&suffix).find(|id| !ids.has(**id)) {
         return Err(Error::malformed(file, "post_processor", format!("id {id} is not in the vocabulary")));
     }
+    let eos = role("eos_token");
+    let texts = ids.texts.iter().map(|text| text.unwrap_or("").as_bytes());
     let mut special = SpecialIds {
         bos: role("bos_token"),
-        eos: role("eos_token"),
-        unknown: role("unk_token").or_else(|| model.unk_token.as_deref().and_then(id_of)),
+        eos,
+        unknown: role("unk_token").or_else(|| model.unk_token.as_deref().and_then(|text| ids.of(text))),
         pad: role("pad_token"),
-        ends: Vec::new(),
+        ends: TurnEnds::of(texts).with(eos.into_iter()),
         prefix,
         suffix,
     };
@@ -432,6 +481,10 @@ fn read_template(
                     let id =
                         id.ok_or_else(|| Error::malformed(file, field, format!("`{name}` has a bad id")))?;
                     if after { suffix.push(id) } else { prefix.push(id) }
+                }
+                if prefix.len().max(suffix.len()) > MAX_SURROUNDING {
+                    let message = format!("more than {MAX_SURROUNDING} ids before or after a text");
+                    return Err(unsupported(file, field, message));
                 }
             }
             Ok(())

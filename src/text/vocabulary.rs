@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use super::split::{MAX_GROWTH, unsupported};
 use crate::error::{Error, Result};
 
 /// Most ids a vocabulary may span; the largest known ones have about 260,000.
@@ -30,13 +31,57 @@ pub(super) enum Kind {
     Control,
 }
 
-/// How the texts of a SentencePiece-style vocabulary become bytes.
+/// How the texts of a vocabulary that is not byte-level become bytes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct DecodeRule {
-    /// `(from, to)` in order, as `▁` to a space.
-    pub(super) replacements: Vec<(String, String)>,
+    /// What happens to each token, in order.
+    pub(super) steps: Vec<DecodeStep>,
     /// At the start of a text, drop up to so many of this character.
     pub(super) strip_start: Option<(char, usize)>,
+}
+
+/// What happens to a token on its way to text.
+#[derive(Debug, Clone)]
+pub(super) enum DecodeStep {
+    /// The first becomes the second, as `▁` a space.
+    Replace(String, String),
+    /// Up to so many of this character are dropped from its start.
+    StripStart(char, usize),
+    /// The mark becomes a space; in the first token of a text, if so wanted, nothing.
+    Mark { mark: String, none_in_first: bool },
+}
+
+impl DecodeRule {
+    /// A token's text after all steps.
+    fn apply(&self, text: &[u8], is_first: bool) -> Vec<u8> {
+        let mut text = String::from_utf8_lossy(text).into_owned();
+        for step in &self.steps {
+            text = match step {
+                DecodeStep::Replace(from, to) => text.replace(from, to),
+                DecodeStep::StripStart(mark, most) => strip_start(&text, *mark, *most).to_owned(),
+                DecodeStep::Mark { mark, none_in_first } => {
+                    text.replace(mark, if is_first && *none_in_first { "" } else { " " })
+                }
+            };
+        }
+        text.into_bytes()
+    }
+
+    /// How many times as long the steps may make a token.
+    fn growth(&self) -> usize {
+        self.steps.iter().fold(1, |times, step| match step {
+            DecodeStep::Replace(from, to) => {
+                times.saturating_mul(to.len().div_ceil(from.len().max(1)).max(1))
+            }
+            DecodeStep::StripStart(..) | DecodeStep::Mark { .. } => times,
+        })
+    }
+}
+
+/// `text` without up to `most` of `mark` at its start.
+pub(super) fn strip_start(text: &str, mark: char, most: usize) -> &str {
+    let found = text.chars().take(most).take_while(|&character| character == mark).count();
+    text.get(found * mark.len_utf8()..).unwrap_or("")
 }
 
 /// One token on its way into the table.
@@ -55,7 +100,7 @@ pub(super) struct Vocabulary {
     kinds: Vec<Kind>,
     /// Ids of normal tokens, ordered by text.
     sorted: Vec<u32>,
-    pub(super) decode: DecodeRule,
+    decode: DecodeRule,
 }
 
 impl Vocabulary {
@@ -114,6 +159,39 @@ impl Vocabulary {
         Ok(())
     }
 
+    /// The same table, decoding by `rule`; `unsupported-format` when that makes a token longer than
+    /// one may be.
+    pub(super) fn decoding(mut self, file: &str, field: &str, rule: DecodeRule) -> Result<Self> {
+        let growth = rule.growth();
+        let longest = (0..self.size() as u32).map(|id| self.text(id).len()).max().unwrap_or(0);
+        if growth > 1 && (growth > MAX_GROWTH || longest.saturating_mul(growth) > MAX_TOKEN_BYTES) {
+            let message = format!(
+                "may make a token {growth} times as long, expected at most {MAX_GROWTH} times and \
+                 {MAX_TOKEN_BYTES} bytes"
+            );
+            return Err(unsupported(file, field, message));
+        }
+        self.decode = rule;
+        Ok(self)
+    }
+
+    /// What is dropped from the start of a text: up to so many of a character.
+    pub(super) fn strip_start(&self) -> Option<(char, usize)> {
+        self.decode.strip_start
+    }
+
+    /// Whether none of these tokens holds `mark` after something else: then what is merged into
+    /// them may be cut before each mark, or run of marks.
+    pub(super) fn start_at(&self, mark: char, mut ids: impl Iterator<Item = u32>) -> bool {
+        let is_inside = |text: &str| text.trim_start_matches(mark).contains(mark);
+        ids.all(|id| str::from_utf8(self.text(id)).is_ok_and(|text| !is_inside(text)))
+    }
+
+    /// Ids of normal tokens, ordered by text.
+    pub(super) fn normal(&self) -> &[u32] {
+        &self.sorted
+    }
+
     /// One more than the highest id.
     pub(super) fn size(&self) -> usize {
         self.kinds.len()
@@ -138,17 +216,11 @@ impl Vocabulary {
         self.sorted.get(at).copied().filter(|&id| self.text(id) == text)
     }
 
-    /// The bytes that `id` adds to a text.
-    pub(super) fn bytes(&self, id: u32) -> Cow<'_, [u8]> {
+    /// The bytes that `id` adds to a text, of which it may be the first token.
+    pub(super) fn bytes(&self, id: u32, is_first: bool) -> Cow<'_, [u8]> {
         match self.kind(id) {
             Kind::Byte(byte) => Cow::Owned(vec![byte]),
-            Kind::Normal if !self.decode.replacements.is_empty() => {
-                let mut text = String::from_utf8_lossy(self.text(id)).into_owned();
-                for (from, to) in &self.decode.replacements {
-                    text = text.replace(from, to);
-                }
-                Cow::Owned(text.into_bytes())
-            }
+            _ if !self.decode.steps.is_empty() => Cow::Owned(self.decode.apply(self.text(id), is_first)),
             _ => Cow::Borrowed(self.text(id)),
         }
     }

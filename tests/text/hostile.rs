@@ -48,7 +48,6 @@ const CASES: &[Case] = &[
     (|file| file["model"]["merges"] = json!([["", "a"]]), "malformed", "merge 0 needs ``"),
     (|file| file["model"]["merges"] = json!(["ab"]), "malformed", "JSON"),
     (|file| file["model"]["merges"] = json!([["a", "b", "c"]]), "malformed", "JSON"),
-    (|file| file["model"]["unk_token"] = json!("?"), "malformed", "model.unk_token: `?`"),
     (|file| file["model"]["dropout"] = json!(0.1), "unsupported-format", "model.dropout"),
     (
         |file| file["model"]["end_of_word_suffix"] = json!("</w>"),
@@ -118,6 +117,53 @@ fn a_bad_tokenizer_json_is_refused_by_name() {
     }
 }
 
+/// Reference: `tokenizers` reads such a file, and fails on a text only when it needs the token.
+#[test]
+fn an_unknown_token_that_is_missing_harms_only_texts_that_need_it() {
+    for text in ["", "?"] {
+        let tokenizer = read(&changed(|file| file["model"]["unk_token"] = json!(text))).expect("a tokenizer");
+        assert_eq!(tokenizer.encode("abcab<s>c").expect("ids"), [4, 3, 5, 2]);
+        let error = tokenizer.encode("ab?").expect_err("a text that needs it");
+        assert_eq!(error.code().as_str(), "malformed");
+        assert!(error.message().starts_with("tokenizer.json: model.unk_token: `"), "{error}");
+    }
+}
+
+#[test]
+fn ids_outside_the_vocabulary_that_nobody_needs_count_as_absent() {
+    let sound = GgufVocabulary {
+        file: "m.gguf",
+        model: "gpt2",
+        pre: Some("llama-bpe"),
+        tokens: &["a", "b", "ab", "<s>", "</s>"],
+        merges: Some(&["a b"]),
+        token_types: Some(&[1, 1, 1, 3, 3]),
+        ..GgufVocabulary::default()
+    };
+    let bad = Some(5);
+    let files = [
+        GgufVocabulary { pad: bad, unk: bad, ..sound },
+        GgufVocabulary { bos: bad, eos: Some(u32::MAX), eot: bad, eom: bad, ..sound },
+        GgufVocabulary { add_bos: Some(true), add_eos: Some(true), ..sound },
+    ];
+    for file in files {
+        let tokenizer = Tokenizer::from_gguf(file).expect("a vocabulary");
+        assert_eq!(tokenizer.encode("ab</s>").expect("ids"), [2, 4]);
+        assert_eq!((tokenizer.bos_id(), tokenizer.pad_id(), tokenizer.unknown_id()), (None, None, None));
+        assert_eq!(
+            (tokenizer.prefix(), tokenizer.suffix(), tokenizer.eos_ids()),
+            (&[][..], &[][..], &[4][..])
+        );
+        let warned = tokenizer.warnings().iter().filter(|warning| warning.contains("add_"));
+        assert_eq!(warned.count(), if file.add_bos.is_some() { 2 } else { 0 });
+    }
+    // SentencePiece's own numbers, as llama.cpp takes them.
+    let scores = [0.0; 5];
+    let llama = GgufVocabulary { model: "llama", pre: None, scores: Some(&scores), bos: bad, ..sound };
+    let tokenizer = Tokenizer::from_gguf(llama).expect("a vocabulary");
+    assert_eq!((tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.unknown_id()), (Some(1), Some(2), Some(0)));
+}
+
 #[test]
 fn chains_that_would_multiply_a_text_are_refused() {
     let step = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaa"});
@@ -169,7 +215,7 @@ fn a_damaged_file_never_stops_the_program() {
         }
         if let Ok(tokenizer) = Tokenizer::from_json("tokenizer.json", &bytes, None) {
             let ids = tokenizer.encode(&random.text(200)).expect("ids");
-            tokenizer.decode(&ids, false);
+            tokenizer.decode(&ids, false).expect("text");
         }
     }
 }
@@ -209,9 +255,8 @@ fn a_bad_gguf_vocabulary_is_refused_by_name() {
         (GgufVocabulary { merges: Some(&["b a"]), ..sound }, "malformed", "needs `ba`"),
         (GgufVocabulary { merges: Some(&[""]), ..sound }, "malformed", "merge 0"),
         (GgufVocabulary { merges: Some(&["é"]), ..sound }, "malformed", "merge 0"),
-        (GgufVocabulary { bos: Some(4), ..sound }, "malformed", "bos_token_id: 4"),
-        (GgufVocabulary { eot: Some(u32::MAX), ..sound }, "malformed", "eot_token_id"),
-        (GgufVocabulary { add_bos: Some(true), ..sound }, "malformed", "add_bos_token"),
+        (GgufVocabulary { bos: Some(4), add_bos: Some(true), ..sound }, "malformed", "bos_token_id: 4"),
+        (GgufVocabulary { eos: Some(9), add_eos: Some(true), ..sound }, "malformed", "eos_token_id: 9"),
         (GgufVocabulary { scores: None, ..llama }, "malformed", "scores: missing"),
         (GgufVocabulary { scores: Some(&[0.0]), ..llama }, "malformed", "scores: 1 entries"),
         (GgufVocabulary { scores: Some(&[0.0, 0.0, f32::NAN, 0.0]), ..llama }, "malformed", "score 2"),

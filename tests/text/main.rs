@@ -3,6 +3,7 @@
 #![cfg_attr(target_arch = "wasm32", feature(custom_test_frameworks, test), test_runner(wasm::keep))]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod added;
 mod answer_cases;
 mod answers;
 #[path = "../common/cache.rs"]

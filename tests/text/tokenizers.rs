@@ -69,8 +69,8 @@ fn gives_the_golden_ids(tokenizer: &Tokenizer) {
     for prompt in golden["prompts"].as_array().expect("prompts") {
         let source = text(&prompt["prompt_text"]);
         assert_eq!(tokenizer.encode(source).expect(source), ids(&prompt["prompt_ids"]), "{source:?}");
-        assert_eq!(tokenizer.decode(&ids(&prompt["prompt_ids"]), false), source);
-        let answer = tokenizer.decode(&ids(&prompt["gen_ids"]), true);
+        assert_eq!(tokenizer.decode(&ids(&prompt["prompt_ids"]), false).expect("text"), source);
+        let answer = tokenizer.decode(&ids(&prompt["gen_ids"]), true).expect("text");
         assert_eq!(answer, text(&prompt["gen_text"]), "{}", prompt["id"]);
     }
     let paragraph = text(&golden["paragraph"]["text"]);
@@ -87,7 +87,7 @@ fn any_text_comes_back_from_a_byte_level_vocabulary() {
         let mut source = random.text(if round % 50 == 0 { 3000 } else { 60 });
         source.retain(|character| character as u32 >= 0x20 && (character as u32) < 0x40000);
         let ids = tokenizer.encode_plain(&source).expect(&source);
-        assert_eq!(tokenizer.decode(&ids, true), source);
+        assert_eq!(tokenizer.decode(&ids, true).expect("text"), source);
     }
 }
 
@@ -106,7 +106,7 @@ fn a_tokenizer_json_gives_the_ids_of_hugging_face() {
         let found = tokenizer.encode(source).expect(source);
         assert_eq!(found, ids(&case["ids"]), "{source:?}");
         assert_eq!(tokenizer.encode_plain(source).expect(source), ids(&case["plain_ids"]), "{source:?}");
-        assert_eq!(tokenizer.decode(&found, true), text(&case["decoded"]), "{source:?}");
+        assert_eq!(tokenizer.decode(&found, true).expect("text"), text(&case["decoded"]), "{source:?}");
     }
     let config = json!({"bos_token": "<|im_start|>", "add_bos_token": false});
     let without =
@@ -167,23 +167,109 @@ fn every_named_split_gives_the_ids_of_its_pattern() {
     assert!(error.message().contains("klingon") && error.message().contains("llama-bpe"), "{error}");
 }
 
-/// Nemotron's file names `<|im_end|>` alone, and its answers end with `</s>` as well.
-#[test]
-fn every_token_that_ends_a_turn_ends_an_answer() {
-    let tokens =
-        ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|eom_id|>", "<|eot_id|>", "</s", "a", "b"];
+/// What ends a turn in a vocabulary of such tokens, all of this type.
+fn turn_ends(tokens: &[&str], kind: i64, eos: Option<u32>) -> (Tokenizer, Vec<u32>) {
     let vocabulary = GgufVocabulary {
         file: "turns.gguf",
         model: "gpt2",
-        pre: Some("default"),
-        tokens: &tokens,
-        token_types: Some(&[2, 3, 3, 3, 3, 3, 1, 1, 1, 1]),
+        pre: Some("gpt-2"),
+        tokens,
+        token_types: Some(&vec![kind; tokens.len()]),
         merges: Some(&[]),
-        eos: Some(4),
-        eot: Some(9),
+        eos,
         ..GgufVocabulary::default()
     };
-    assert_eq!(Tokenizer::from_gguf(vocabulary).expect("a vocabulary").eos_ids(), [2, 4, 5, 9]);
+    let tokenizer = Tokenizer::from_gguf(vocabulary).expect("a vocabulary");
+    let ends = tokenizer.eos_ids().to_vec();
+    (tokenizer, ends)
+}
+
+/// llama.cpp's list: files give these tokens every type.
+#[test]
+fn every_token_that_ends_a_turn_ends_an_answer() {
+    let tokens = [
+        "a",
+        "<|im_end|>",
+        "<|eot_id|>",
+        "<|end|>",
+        "<end_of_turn>",
+        "<|endoftext|>",
+        "<|eom_id|>",
+        "<|end_of_text|>",
+        "<turn|>",
+        "<eos>",
+        "</s>",
+        "<EOT>",
+        "[EOT]",
+        "<｜end▁of▁sentence｜>",
+        "</s",
+    ];
+    for kind in [1, 3, 4] {
+        let (tokenizer, ends) = turn_ends(&tokens, kind, None);
+        assert_eq!(ends, (1..14).collect::<Vec<_>>(), "type {kind}");
+        assert!(ends.iter().all(|&id| tokenizer.is_special(id)));
+        assert_eq!(tokenizer.encode("<|im_end|>").expect("ids"), [1]);
+    }
+    // gpt-oss and Solar Open end messages with one, and Gemma 4 has one for HTML.
+    let harmony = ["a", "<|return|>", "<|call|>", "<|end|>"];
+    let (tokenizer, ends) = turn_ends(&harmony, 3, Some(1));
+    assert_eq!((ends, tokenizer.is_special(3)), (vec![1, 2], false));
+    assert_eq!(turn_ends(&["<|end|>", "<|flush|>", "<|calls|>"], 3, None).1, [1, 2]);
+    assert_eq!(turn_ends(&["<|end|>", "<|return|>"], 3, None).1, [0, 1]);
+    assert_eq!(turn_ends(&["</s>", "<|tool_response>", "<turn|>"], 3, Some(2)).1, [1, 2]);
+}
+
+#[test]
+fn the_ids_that_a_file_names_end_an_answer() {
+    let vocabulary = GgufVocabulary {
+        file: "turns.gguf",
+        model: "gpt2",
+        pre: Some("gpt-2"),
+        tokens: &["a", "b", "c", "d"],
+        merges: Some(&[]),
+        eos: Some(3),
+        eot: Some(1),
+        eom: Some(2),
+        ..GgufVocabulary::default()
+    };
+    assert_eq!(Tokenizer::from_gguf(vocabulary).expect("a vocabulary").eos_ids(), [1, 2, 3]);
+}
+
+#[test]
+fn a_folder_s_turn_ends_count_whatever_flags_they_have() {
+    let mut file = json("small_tokenizer.json");
+    let added = file["added_tokens"].as_array_mut().expect("added tokens");
+    let end = added.iter_mut().find(|token| token["content"] == "<|im_end|>").expect("an end");
+    end["special"] = false.into();
+    let id = end["id"].as_u64().expect("an id") as u32;
+    file["model"]["vocab"]["<end_of_turn>"] = 5000.into();
+    let tokenizer = Tokenizer::from_json("t", file.to_string().as_bytes(), None).expect("a tokenizer");
+    assert!(tokenizer.eos_ids().contains(&id) && tokenizer.eos_ids().contains(&5000));
+}
+
+/// What transformers does with a configuration that knows more than tokenizer.json.
+#[test]
+fn added_tokens_are_taken_from_wherever_they_are_stated() {
+    let mut file = json("small_tokenizer.json");
+    file["added_tokens"] = json!([]);
+    file["post_processor"] = Value::Null;
+    let start = file["model"]["vocab"]["<|im_start|>"].as_u64().expect("an id") as u32;
+    let end = file["model"]["vocab"]["<|im_end|>"].as_u64().expect("an id") as u32;
+    let bytes = file.to_string().into_bytes();
+    let encode = |config: Value| {
+        let tokenizer = Tokenizer::from_json("t", &bytes, Some(&config)).expect("a tokenizer");
+        tokenizer.encode("<|im_start|><|im_end|>").expect("ids")
+    };
+    assert!(encode(json!({})).len() > 4);
+    let object = json!({"content": "<|im_end|>", "special": true, "normalized": false});
+    let listed = json!({(start.to_string()): {"content": "<|im_start|>", "special": true}});
+    for config in [
+        json!({"bos_token": "<|im_start|>", "eos_token": object.clone(), "pad_token": "<|im_end|>"}),
+        json!({"additional_special_tokens": ["<|im_start|>", object.clone(), "not in the vocabulary"]}),
+        json!({"added_tokens_decoder": listed, "extra_special_tokens": {"end_token": "<|im_end|>"}}),
+    ] {
+        assert_eq!(encode(config.clone()), [start, end], "{config}");
+    }
 }
 
 #[test]
@@ -223,7 +309,7 @@ fn scores_give_the_ids_of_sentencepiece() {
         // before each part between added tokens, as llama.cpp and Hugging Face do.
         if !source.contains("<tool>") {
             assert_eq!(found, ids(&case["ids"]), "{source:?}");
-            assert_eq!(with_prefix.decode(&found, true), text(&case["decoded"]), "{source:?}");
+            assert_eq!(with_prefix.decode(&found, true).expect("text"), text(&case["decoded"]), "{source:?}");
         } else {
             assert_eq!(found, ids(&case["json_ids"]), "{source:?}");
         }
@@ -244,6 +330,6 @@ fn a_llama_tokenizer_json_gives_the_ids_of_hugging_face() {
         let source = text(&case["text"]);
         let found = tokenizer.encode(source).expect(source);
         assert_eq!(found, ids(&case["json_ids"]), "{source:?}");
-        assert_eq!(tokenizer.decode(&found, true), text(&case["json_decoded"]), "{source:?}");
+        assert_eq!(tokenizer.decode(&found, true).expect("text"), text(&case["json_decoded"]), "{source:?}");
     }
 }

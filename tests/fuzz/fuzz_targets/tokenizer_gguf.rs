@@ -19,7 +19,7 @@ fn run(parts: GgufVocabulary, own: &str) {
                 Err(error) => return check(&error),
             };
             assert!(ids.iter().all(|&id| (id as usize) < size));
-            tokenizer.decode(&ids, false);
+            assert!(tokenizer.decode(&ids, false).is_ok());
         }
     }
 }
