@@ -2,7 +2,7 @@
 // service worker with the list of what it keeps, and the default model.
 
 import { createHash } from "node:crypto";
-import { copyFileSync, cpSync, existsSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { homedir } from "node:os";
 import { join, relative } from "node:path";
@@ -11,13 +11,13 @@ import { isolation, metaPolicy } from "./csp.mjs";
 
 const here = import.meta.dirname;
 const root = join(here, "..");
-const dist = join(here, "dist");
 const { build } = createRequire(join(root, "pkg", "package.json"))("esbuild");
 
 const MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf";
 /** The engine's builds, of which a browser needs one. */
 const WASM = "tablm/wasm";
-const STATIC = ["style.css", "icon.svg", "manifest.webmanifest"];
+/** Files that browsers know by their names, beside `index.html` and `sw.js`. */
+const LASTING = ["icon.svg", "manifest.webmanifest"];
 
 /** The package is not bundled: the page imports the very files that are published. */
 const packageAsPublished = {
@@ -47,8 +47,53 @@ function listFiles(folder) {
     .sort();
 }
 
+const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
+
+/**
+ * Builds the site into a folder, in which nothing but models stays. What a page consists of is in a folder
+ * named by what it holds, so that no version ever meets a file of another, in whatever cache that is.
+ */
+export async function buildSite({ out, packageFolder = join(root, "pkg", "dist") }) {
+  mkdirSync(out, { recursive: true });
+  for (const name of readdirSync(out)) if (name !== "models") rmSync(join(out, name), { recursive: true });
+  const unnamed = join(out, "unnamed");
+  cpSync(packageFolder, join(unnamed, "tablm"), { recursive: true, filter: (path) => !path.endsWith(".d.ts") && !path.endsWith(NOTICES) });
+  copyFileSync(join(here, "style.css"), join(unnamed, "style.css"));
+  const main = { entryPoints: [join(here, "main.ts")], outfile: join(unnamed, "main.js"), metafile: true };
+  const { metafile } = await build({ ...common, ...main, plugins: [packageAsPublished] });
+  const ofPackage = readFileSync(join(packageFolder, NOTICES), "utf8");
+  writeFileSync(join(out, NOTICES), `${notices("Built into the page", bundled(metafile))}\n${ofPackage}`);
+
+  const index = readFileSync(join(here, "index.html"), "utf8").replace("%CSP%", metaPolicy);
+  for (const file of LASTING) copyFileSync(join(here, file), join(out, file));
+  const hashes = Object.fromEntries(listFiles(unnamed).map((file) => [file, sha256(readFileSync(join(unnamed, file)))]));
+  const lasting = Object.fromEntries(LASTING.map((file) => [file, sha256(readFileSync(join(out, file)))]));
+  const folder = sha256(JSON.stringify([hashes, lasting, index])).slice(0, 16);
+  renameSync(unnamed, join(out, folder));
+  writeFileSync(join(out, "index.html"), index.replaceAll("%FOLDER%", folder));
+
+  const files = Object.entries(hashes);
+  const pick = (isWanted) => Object.fromEntries(files.filter(([file]) => isWanted(file)).map(([file, hash]) => [`${folder}/${file}`, hash]));
+  const names = readdirSync(join(out, folder, WASM));
+  const define = {
+    FOLDER: folder,
+    SHELL: pick((file) => !file.startsWith(`${WASM}/`)),
+    BUILDS: Object.fromEntries(names.map((name) => [name, pick((file) => file.startsWith(`${WASM}/${name}/`))])),
+    // The page last: from then on it is of this version. It names its folder, which says more than a hash.
+    LASTING: { ...lasting, "index.html": "" },
+    ISOLATION: isolation,
+  };
+  await build({
+    ...common,
+    format: "iife",
+    entryPoints: [join(here, "sw.ts")],
+    outfile: join(out, "sw.js"),
+    define: Object.fromEntries(Object.entries(define).map(([name, value]) => [name, JSON.stringify(value)])),
+  });
+}
+
 /** The default model beside the page: a hard link where the file system allows, else a copy. */
-function placeModel() {
+function placeModel(dist) {
   const cache = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
   const from = join(cache, "models", MODEL);
   const to = join(dist, "models", MODEL);
@@ -63,31 +108,8 @@ function placeModel() {
   }
 }
 
-mkdirSync(dist, { recursive: true });
-rmSync(join(dist, "tablm"), { recursive: true, force: true });
-cpSync(join(root, "pkg", "dist"), join(dist, "tablm"), {
-  recursive: true,
-  filter: (path) => !path.endsWith(".d.ts") && !path.endsWith(NOTICES),
-});
-for (const file of STATIC) copyFileSync(join(here, file), join(dist, file));
-writeFileSync(join(dist, "index.html"), readFileSync(join(here, "index.html"), "utf8").replace("%CSP%", metaPolicy));
-const { metafile } = await build({ ...common, entryPoints: [join(here, "main.ts")], outfile: join(dist, "main.js"), metafile: true, plugins: [packageAsPublished] });
-const ofPackage = readFileSync(join(root, "pkg", "dist", NOTICES), "utf8");
-writeFileSync(join(dist, NOTICES), `${notices("Built into the page", bundled(metafile))}\n${ofPackage}`);
-
-const files = listFiles(dist).filter((file) => !file.startsWith("models/") && file !== "sw.js" && file !== NOTICES);
-const isOf = (build) => (file) => file.startsWith(`${WASM}/${build}/`);
-const names = readdirSync(join(dist, WASM));
-const builds = Object.fromEntries(names.map((build) => [build, files.filter(isOf(build))]));
-const shell = files.filter((file) => !file.startsWith(`${WASM}/`));
-const hash = createHash("sha256");
-for (const file of files) hash.update(file).update("\0").update(readFileSync(join(dist, file)));
-const version = hash.digest("hex").slice(0, 16);
-await build({
-  ...common,
-  format: "iife",
-  entryPoints: [join(here, "sw.ts")],
-  outfile: join(dist, "sw.js"),
-  define: { SHELL: JSON.stringify(shell), BUILDS: JSON.stringify(builds), VERSION: JSON.stringify(version), ISOLATION: JSON.stringify(isolation) },
-});
-placeModel();
+if (process.argv[1] === import.meta.filename) {
+  const out = join(here, "dist");
+  await buildSite({ out });
+  placeModel(out);
+}

@@ -302,9 +302,11 @@ function connect(): void {
   });
 }
 
-/** Keeps the engine's build that runs here for visits without a network. */
+/** Keeps the engine's build that runs here for visits without a network, of this version and of the next. */
 function keepOffline(build: string): void {
-  void navigator.serviceWorker?.ready.then(({ active }) => active?.postMessage({ build }));
+  void navigator.serviceWorker?.ready.then(({ active, waiting, installing }) => {
+    for (const worker of [active, waiting, installing]) worker?.postMessage({ build });
+  });
 }
 
 /** Keeps the page itself for visits without a network. */

@@ -1,6 +1,7 @@
 // The demo's server: the static site of dist/ on the loopback address, with ranges, types and
 // the policies. `node www/serve.mjs --port 8080`.
 
+import { readdirSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -10,11 +11,12 @@ import { headerPolicy, isolation } from "./csp.mjs";
 const here = import.meta.dirname;
 const sirv = createRequire(join(here, "..", "pkg", "package.json"))("sirv");
 
+/** The name of the folder that a version of the page is in. */
+const VERSION = /^[0-9a-f]{16}$/;
+
 function setHeaders(response, path) {
   response.setHeader("X-Content-Type-Options", "nosniff");
   response.setHeader("Referrer-Policy", "no-referrer");
-  // Names carry no hash, so every file is asked for again; the service worker keeps versions.
-  response.setHeader("Cache-Control", "no-cache");
   if (path.endsWith(".gguf")) response.setHeader("Content-Type", "application/octet-stream");
 }
 
@@ -25,12 +27,18 @@ function setHeaders(response, path) {
  */
 export function serve({ folder = join(here, "dist"), port = 8080, policy = headerPolicy, isolated = true, before } = {}) {
   const files = sirv(folder, { etag: true, setHeaders });
+  const version = readdirSync(folder).find((name) => VERSION.test(name));
   const server = createServer((request, response) => {
     if (before?.(request, response)) return;
     if (policy) response.setHeader("Content-Security-Policy", policy);
     if (isolated) for (const [name, value] of Object.entries(isolation)) response.setHeader(name, value);
+    // What is in a version's folder never changes.
+    const keeping = VERSION.test(request.url.split("/")[1]) ? "max-age=31536000, immutable" : "no-cache";
+    response.setHeader("Cache-Control", keeping);
+    // The package, for consoles and tests, which know of no version.
+    if (version && request.url.startsWith("/tablm/")) request.url = `/${version}${request.url}`;
     files(request, response, () => {
-      response.writeHead(404, { "Content-Type": "text/plain; charset=utf-8" });
+      response.writeHead(404, { "Cache-Control": "no-cache", "Content-Type": "text/plain; charset=utf-8" });
       response.end("not found\n");
     });
   });

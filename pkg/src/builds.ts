@@ -3,9 +3,6 @@
 import type { Build } from "./types.js";
 import type * as Boundary from "./wasm/simd/tablm.js";
 
-/** Each runs in fewer browsers than the one before, and faster. Their names are folders of `wasm/`. */
-const BUILDS: readonly Build[] = ["simd", "relaxed", "threads"];
-
 /** Where the wasm of builds is, if not beside the package. */
 export type WasmUrls = Partial<Record<Build, string>>;
 
@@ -35,9 +32,8 @@ const SHARED_PAGES = 64;
 /** And at most, from all that addresses reach: some browsers reserve that at once, and may not have it. */
 const SHARED_PAGES_MAX: readonly number[] = [65536, 32768, 16384];
 
-/** Memory that workers may share, or nothing where there can be none. */
-function sharedMemory(): WebAssembly.Memory | undefined {
-  if (!globalThis.crossOriginIsolated) return undefined;
+/** Memory that workers may share. */
+function sharedMemory(): WebAssembly.Memory {
   for (const maximum of SHARED_PAGES_MAX) {
     try {
       return new WebAssembly.Memory({ initial: SHARED_PAGES, maximum, shared: true });
@@ -45,7 +41,7 @@ function sharedMemory(): WebAssembly.Memory | undefined {
       // Less, then.
     }
   }
-  return undefined;
+  throw new RangeError(`the browser has no ${SHARED_PAGES_MAX.at(-1)} pages of memory that workers may share`);
 }
 
 /** An engine that was started. */
@@ -55,16 +51,39 @@ export interface StartedEngine {
   boundary: typeof Boundary;
 }
 
-/** The best build that this browser runs, of those that `urls` has where it names any; started. */
-export async function startEngine(urls: WasmUrls | null, withThreads: boolean): Promise<StartedEngine> {
-  const isRelaxed = WebAssembly.validate(RELAXED_DOT);
-  const shared = withThreads && isRelaxed ? sharedMemory() : undefined;
-  const runs: Record<Build, boolean> = { simd: true, relaxed: isRelaxed, threads: shared !== undefined };
-  const build = BUILDS.findLast((build) => runs[build] && (urls === null || urls[build] !== undefined)) ?? "simd";
+/** The builds that this browser runs, best first. */
+function runnable(withThreads: boolean): Build[] {
+  const single: Build[] = WebAssembly.validate(RELAXED_DOT) ? ["relaxed", "simd"] : ["simd"];
+  if (!globalThis.crossOriginIsolated || single[0] === "simd") return single;
+  // With one thread it is as good as another, should it be the only one that can be had.
+  return withThreads ? ["threads", ...single] : [...single, "threads"];
+}
+
+async function startBuild(build: Build, url: string | URL): Promise<StartedEngine> {
   const boundary = await glue[build]();
-  const options = { module_or_path: urls?.[build] ?? wasm[build](), ...(build === "threads" && { memory: shared }) };
-  const { memory } = await boundary.default(options);
+  const { memory } = await boundary.default({ module_or_path: url, ...(build === "threads" && { memory: sharedMemory() }) });
   return { build, memory, boundary };
+}
+
+/**
+ * The best build that this browser runs and that can be had, started: of those that `urls` names if there is
+ * one, else of the package's own. Without a network that is one which an earlier visit ran.
+ */
+export async function startEngine(urls: WasmUrls | null, withThreads: boolean): Promise<StartedEngine> {
+  const builds = runnable(withThreads);
+  const named = builds.flatMap((build) => (urls?.[build] === undefined ? [] : [[build, urls[build]] as const]));
+  const choices = [...named, ...builds.map((build) => [build, wasm[build]()] as const)];
+  const problems: unknown[] = [];
+  for (const [build, url] of choices) {
+    try {
+      const started = await startBuild(build, url);
+      if (problems.length > 0) console.warn(`tablm: runs the build ${build}, as better ones could not be had:`, ...problems);
+      return started;
+    } catch (error) {
+      problems.push(error);
+    }
+  }
+  throw problems[0];
 }
 
 /** The engine of another worker, in its memory, for a thread of its. */

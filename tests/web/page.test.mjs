@@ -41,7 +41,10 @@ describe("the page with an adapter", () => {
     view = await openPage(browser.context, `${server.address}/?${settings}&device=${allowNoGpu ? "cpu" : "webgpu"}`);
     await waitUntilReady(view.page);
     await view.page.evaluate(() => navigator.serviceWorker.ready);
-    await view.page.waitForFunction((build) => caches.match(`tablm/wasm/${build}/tablm_bg.wasm`), BUILD);
+    await view.page.waitForFunction(async (build) => {
+      const kept = await Promise.all((await caches.keys()).map(async (name) => (await caches.open(name)).keys()));
+      return kept.flat().some(({ url }) => url.endsWith(`tablm/wasm/${build}/tablm_bg.wasm`));
+    }, BUILD);
   });
   after(async () => {
     await browser?.close();
