@@ -11,12 +11,15 @@ const MAX_SHARDS = 1000;
 const MAX_INDEX_BYTES = 64 << 20;
 
 /** The text files of a folder; the weights come after them. */
-const FOLDER_FILES: readonly Omit<RemoteFile, "url">[] = [
+const FOLDER_FILES: readonly (Omit<RemoteFile, "url"> & { path?: string })[] = [
   { name: "config.json", optional: false },
   { name: "tokenizer.json", optional: false },
   { name: "tokenizer_config.json", optional: true },
   { name: "generation_config.json", optional: true },
+  { name: "special_tokens_map.json", optional: true },
   { name: "chat_template.jinja", optional: true },
+  { name: "chat_template.json", optional: true },
+  { name: "tool_use.jinja", path: "additional_chat_templates/tool_use.jinja", optional: true },
 ];
 
 /** A file below the folder, keeping the query (tokens of signed URLs). */
@@ -70,7 +73,7 @@ function filesOf(source: { url: string; name: string }): RemoteFile[] {
 export async function remoteFiles(source: SourceDescription, signal: AbortSignal): Promise<RemoteFile[]> {
   if (source.kind === "files") return [];
   if (source.kind === "file-url") return filesOf(source);
-  const files = FOLDER_FILES.map((file) => ({ ...file, url: inFolder(source.url, file.name) }));
+  const files = FOLDER_FILES.map(({ path, ...file }) => ({ ...file, url: inFolder(source.url, path ?? file.name) }));
   const indexUrl = inFolder(source.url, INDEX);
   const index = await requestOptional(indexUrl, signal);
   if (!index) return [...files, { name: "model.safetensors", url: inFolder(source.url, "model.safetensors"), optional: false }];

@@ -8,11 +8,13 @@ use web_time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
 use crate::text::answer::{AnswerParser, AnswerStyle, ThinkingSwitch};
-use crate::text::chat::{ChatTemplate, CivilTime, RenderOptions, flatten_text_parts};
+use crate::text::chat::{ChatTemplate, CivilTime, RenderOptions};
+use crate::text::messages::message_forms;
 use crate::text::tokenizer::Tokenizer;
-use crate::text::tools::{Tools, read_call_arguments};
+use crate::text::tools::Tools;
+use crate::text::{keeps_null_content, tools_variable};
 use crate::weights::source::ByteSource;
-use crate::weights::{Checkpoint, Container};
+use crate::weights::{Checkpoint, Container, Metadata};
 
 /// Whether a model reasons before it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -36,14 +38,27 @@ pub(super) struct Chat {
     pub(super) marks: Vec<u32>,
 }
 
+/// A chat template and what it shows about the model.
+struct Template {
+    /// One that cannot be used is an error only for a chat.
+    compiled: Result<ChatTemplate>,
+    style: AnswerStyle,
+    /// The variable it takes tools by.
+    tools: Option<&'static str>,
+    keeps_null: bool,
+}
+
 /// What turns text into a model's tokens and back.
 pub struct ModelText {
     /// Text to ids.
     pub tokenizer: Tokenizer,
-    /// A template that cannot be used is an error only for a chat.
-    template: Option<Result<ChatTemplate>>,
+    template: Option<Template>,
+    /// For chats with tools, where there is one of its own.
+    tool_template: Option<Template>,
+    /// How a model without a template answers.
     style: AnswerStyle,
-    takes_tools: bool,
+    /// `bos_token` and the like.
+    special_tokens: Map<String, Value>,
     stop_ids: Vec<u32>,
     file: String,
 }
@@ -52,30 +67,35 @@ impl ModelText {
     /// Reads it from a checkpoint's metadata or side files, but for the template if one is given.
     pub fn of(checkpoint: &Checkpoint, chat_template: Option<&str>) -> Result<Self> {
         let file = checkpoint.name.clone();
-        let (tokenizer, template, name) = match &checkpoint.container {
+        let (tokenizer, sources, special_tokens, name) = match &checkpoint.container {
             Container::Gguf(metadata) => {
-                let template = metadata.str("tokenizer.chat_template")?.map(str::to_owned);
-                (Tokenizer::from_metadata(metadata)?, template, metadata.str("general.name")?)
+                let tokenizer = Tokenizer::from_metadata(metadata)?;
+                let name = metadata.str("general.name")?;
+                (tokenizer, gguf_templates(metadata)?, gguf_special_tokens(metadata)?, name)
             }
             Container::Safetensors(folder) => {
                 let config = folder.tokenizer_config.as_ref();
                 let tokenizer = Tokenizer::from_json("tokenizer.json", &folder.tokenizer_json, config)?;
-                (tokenizer, folder.chat_template.clone(), None)
+                let sources = (folder.chat_template.clone(), folder.tool_template.clone());
+                (tokenizer, sources, config.map(named_special_tokens).unwrap_or_default(), None)
             }
         };
-        let template = chat_template.map(str::to_owned).or(template);
-        let source = template.as_deref().unwrap_or("");
-        let style = AnswerStyle::of(source, name.unwrap_or(&file), tokenizer.id_of("<think>").is_some());
-        let takes_tools = source.contains("tools");
-        let compile = |source: String| {
-            ChatTemplate::new(&file, &source, &tokenizer.bos_token(), &tokenizer.eos_token())
+        let sources = chat_template.map_or(sources, |given| (Some(given.to_owned()), None));
+        let name = name.unwrap_or(&file);
+        let has_think = tokenizer.id_of("<think>").is_some();
+        let read = |source: String| Template {
+            style: AnswerStyle::of(&source, name, has_think),
+            tools: tools_variable(&source),
+            keeps_null: keeps_null_content(&source),
+            compiled: ChatTemplate::new(&file, &source, &tokenizer.bos_token(), &tokenizer.eos_token()),
         };
-        let template = template.map(compile);
+        let (template, tool_template) = (sources.0.map(read), sources.1.map(read));
+        let style = AnswerStyle::of("", name, has_think);
         let mut stop_ids = tokenizer.eos_ids().to_vec();
         stop_ids.extend(configured_stop_ids(checkpoint));
         stop_ids.sort_unstable();
         stop_ids.dedup();
-        Ok(Self { tokenizer, template, style, takes_tools, stop_ids, file })
+        Ok(Self { tokenizer, template, tool_template, style, special_tokens, stop_ids, file })
     }
 
     /// Opens a model for its text alone.
@@ -86,6 +106,17 @@ impl ModelText {
     /// What the files leave open or contradict, and what was taken instead.
     pub fn warnings(&self) -> &[String] {
         self.tokenizer.warnings()
+    }
+
+    /// The template for a chat: one of them is for all where the other is not there.
+    fn template(&self, with_tools: bool) -> Option<&Template> {
+        let (first, second) = (&self.template, &self.tool_template);
+        let (first, second) = if with_tools { (second, first) } else { (first, second) };
+        first.as_ref().or(second.as_ref())
+    }
+
+    fn style(&self, with_tools: bool) -> AnswerStyle {
+        self.template(with_tools).map_or(self.style, |template| template.style)
     }
 
     /// The tokens that end an answer.
@@ -100,7 +131,8 @@ impl ModelText {
 
     /// Whether the model reasons before it answers.
     pub fn thinking(&self) -> Thinking {
-        match (self.style.reasons, self.style.switch) {
+        let style = self.style(false);
+        match (style.reasons, style.switch) {
             (_, Some(_)) => Thinking::Optional,
             (true, None) => Thinking::Always,
             (false, None) => Thinking::Never,
@@ -109,7 +141,8 @@ impl ModelText {
 
     /// Whether it can be given tools and its calls are understood.
     pub fn calls_tools(&self) -> bool {
-        self.takes_tools && self.style.calls.is_some()
+        let template = self.template(true);
+        template.is_some_and(|template| template.tools.is_some() && template.style.calls.is_some())
     }
 
     /// Renders a chat. No token is put before it: a template writes its own begin token, and
@@ -121,18 +154,24 @@ impl ModelText {
         thinking: Option<bool>,
         variables: &Map<String, Value>,
     ) -> Result<Chat> {
-        let template = self.template.as_ref().ok_or_else(|| ChatTemplate::missing(&self.file))?;
-        let template = template.as_ref().map_err(Clone::clone)?;
         let tools = tools.cloned().map(Tools::new).transpose()?.filter(|tools| !tools.is_empty());
-        if tools.is_some() && !self.takes_tools {
+        let template = self.template(tools.is_some()).ok_or_else(|| ChatTemplate::missing(&self.file))?;
+        let compiled = template.compiled.as_ref().map_err(Clone::clone)?;
+        if tools.is_some() && template.tools.is_none() {
             let message = format!("the chat template of {} has no place for them", self.file);
             return Err(Error::invalid_request("tools", message));
         }
         let (mut messages, mut variables) = (messages.clone(), variables.clone());
-        flatten_text_parts(&mut messages);
-        read_call_arguments(&mut messages)?;
         if let Some(on) = thinking {
-            self.switch_thinking(on, &mut messages, &mut variables)?;
+            self.switch_thinking(template.style, on, &mut messages, &mut variables)?;
+        }
+        // What a request says counts more than what the checkpoint does.
+        for (name, token) in &self.special_tokens {
+            variables.entry(name).or_insert_with(|| token.clone());
+        }
+        let other_name = template.tools.filter(|name| *name != "tools");
+        if let (Some(tools), Some(name)) = (&tools, other_name) {
+            variables.insert(name.to_owned(), tools.list().clone());
         }
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let options = RenderOptions {
@@ -141,28 +180,29 @@ impl ModelText {
             extra: Some(&variables),
             now: Some(CivilTime::from_unix(seconds as i64)),
         };
-        let prompt = template.render(&messages, &options)?;
+        let prompt = render_first(compiled, &message_forms(&messages, template.keeps_null)?, &options)?;
         let ids = self.tokenizer.encode(&prompt)?;
-        let marks = self.style.marks(tools.is_some()).into_iter();
+        let marks = template.style.marks(tools.is_some()).into_iter();
         let marks = marks.filter_map(|mark| self.tokenizer.id_of(mark)).collect();
-        let parser = AnswerParser::new(self.style, &prompt, tools, ids.len() as u64);
+        let parser = AnswerParser::new(template.style, &prompt, tools, ids.len() as u64);
         Ok(Chat { ids, parser, marks })
     }
 
     fn switch_thinking(
         &self,
+        style: AnswerStyle,
         on: bool,
         messages: &mut Value,
         variables: &mut Map<String, Value>,
     ) -> Result<()> {
-        match self.style.switch {
+        match style.switch {
             Some(ThinkingSwitch::Variable) => {
                 variables.insert("enable_thinking".to_owned(), Value::Bool(on));
             }
             Some(ThinkingSwitch::System(for_on, for_off)) => {
                 add_to_system_message(messages, if on { for_on } else { for_off });
             }
-            None if on == self.style.reasons => {}
+            None if on == style.reasons => {}
             None => {
                 let found = if on { "does not reason before it answers" } else { "always reasons" };
                 return Err(Error::invalid_request("thinking", format!("{} {found}", self.file)));
@@ -177,6 +217,81 @@ impl ModelText {
         ids.extend(self.tokenizer.encode(text)?);
         Ok(ids)
     }
+}
+
+/// The prompt by the first of the forms of messages that the template takes; where it takes none,
+/// what it says to the first.
+fn render_first(template: &ChatTemplate, forms: &[Value], options: &RenderOptions<'_>) -> Result<String> {
+    let mut refused = None;
+    for messages in forms {
+        match template.render(messages, options) {
+            Ok(prompt) => return Ok(prompt),
+            Err(error) => _ = refused.get_or_insert(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| Error::internal("no messages to render")))
+}
+
+/// The templates of a GGUF file: for a chat, and for one with tools.
+fn gguf_templates(metadata: &Metadata) -> Result<(Option<String>, Option<String>)> {
+    const KEY: &str = "tokenizer.chat_template";
+    let named = |name: &str| metadata.str(&format!("{KEY}.{name}"));
+    let mut plain = metadata.str(KEY)?.or(named("default")?);
+    let tools = named("tool_use")?;
+    if plain.is_none() && tools.is_none() && metadata.get("tokenizer.chat_templates").is_some() {
+        let names = metadata.strings("tokenizer.chat_templates")?.unwrap_or_default();
+        plain = names.first().map(|name| named(name)).transpose()?.flatten();
+    }
+    Ok((plain.map(str::to_owned), tools.map(str::to_owned)))
+}
+
+/// The special tokens of a GGUF file besides those that begin and end a text, by the names that
+/// templates have for them. An id that no token has counts as absent.
+fn gguf_special_tokens(metadata: &Metadata) -> Result<Map<String, Value>> {
+    const NAMES: [(&str, &str); 10] = [
+        ("unknown", "unk_token"),
+        ("seperator", "sep_token"),
+        ("separator", "sep_token"),
+        ("padding", "pad_token"),
+        ("cls", "cls_token"),
+        ("mask", "mask_token"),
+        ("eot", "eot_token"),
+        ("eom", "eom_token"),
+        ("image", "image_token"),
+        ("audio", "audio_token"),
+    ];
+    let tokens = metadata.strings("tokenizer.ggml.tokens")?.unwrap_or_default();
+    let mut found = Map::new();
+    for (key, name) in NAMES {
+        let Ok(Some(id)) = metadata.u64(&format!("tokenizer.ggml.{key}_token_id")) else { continue };
+        if let Some(token) = usize::try_from(id).ok().and_then(|id| tokens.get(id)) {
+            found.insert(name.to_owned(), Value::from(*token));
+        }
+    }
+    Ok(found)
+}
+
+/// The special tokens of a tokenizer's configuration, each a text or an object with `content`:
+/// all that are named `…_token`, and the further ones, with names or in a list.
+fn named_special_tokens(config: &Value) -> Map<String, Value> {
+    let text = |token: &Value| token.as_str().or_else(|| token.get("content")?.as_str()).map(Value::from);
+    let named = |tokens: &Map<String, Value>, all: bool| {
+        let is_named = |name: &String| all || name.ends_with("_token");
+        let wanted = tokens.iter().filter(|(name, _)| is_named(name));
+        wanted.filter_map(|(name, token)| Some((name.clone(), text(token)?))).collect::<Vec<_>>()
+    };
+    let mut found: Map<String, Value> =
+        config.as_object().map(|config| named(config, false)).unwrap_or_default().into_iter().collect();
+    for key in ["model_specific_special_tokens", "extra_special_tokens", "additional_special_tokens"] {
+        match config.get(key) {
+            Some(Value::Object(tokens)) => found.extend(named(tokens, true)),
+            Some(Value::Array(tokens)) => {
+                found.insert(key.to_owned(), tokens.iter().filter_map(text).collect());
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 /// Puts a line before the system message, or makes one of it.

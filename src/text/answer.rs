@@ -121,6 +121,14 @@ enum State {
     /// Nothing but white space yet: the reasoning may begin.
     Begin,
     Reasoning,
+    /// What looks like a call stands in the reasoning: one if the reasoning is never closed.
+    CallInReasoning {
+        scanner: Scanner,
+        /// Whether the scanner found it whole.
+        whole: bool,
+        /// How far the end of the reasoning was looked for.
+        searched: usize,
+    },
     /// `first`: nothing but white space yet, so that a bare call may begin.
     Text {
         first: bool,
@@ -192,6 +200,9 @@ impl AnswerParser {
 
     /// Ends the answer; gives what was held back.
     pub fn finish(&mut self) -> Delta {
+        if matches!(self.state, State::CallInReasoning { .. }) {
+            return self.finish_in_reasoning();
+        }
         let mut delta = Delta::default();
         let rest = std::mem::take(&mut self.held);
         let state = std::mem::replace(&mut self.state, State::Text { first: false });
@@ -206,11 +217,23 @@ impl AnswerParser {
         delta
     }
 
+    /// Ends an answer that never closed its reasoning: the calls in it are calls.
+    fn finish_in_reasoning(&mut self) -> Delta {
+        self.state = State::Text { first: false };
+        // What stands around a call is parted as it is in a text.
+        self.has_text |= self.gap == Gap::Keep;
+        let mut delta = self.push("");
+        delta.extend(self.finish());
+        delta.reasoning = std::mem::take(&mut delta.text);
+        delta
+    }
+
     /// Reads on as far as one state goes; whether there may be more to read.
     fn step(&mut self, delta: &mut Delta) -> bool {
         match &mut self.state {
             State::Begin => self.step_begin(),
             State::Reasoning => self.step_reasoning(delta),
+            State::CallInReasoning { .. } => self.step_call_in_reasoning(delta),
             State::Text { first } => {
                 let first = std::mem::replace(first, false);
                 self.step_text(first, delta)
@@ -252,19 +275,69 @@ impl AnswerParser {
     }
 
     fn step_reasoning(&mut self, delta: &mut Delta) -> bool {
-        let (end, ends) = match find_mark(&self.held[self.at..], &[THINK_END]) {
-            Found::At(end, _) => (end, true),
-            Found::Maybe(end) => (end, false),
-            Found::Nowhere => (self.held.len() - self.at, false),
+        let calls = self.style.calls.filter(|_| self.tools.is_some());
+        let openings = calls.map_or(&[][..], CallStyle::opening_marks);
+        let marks: Vec<&'static str> = [THINK_END].iter().chain(openings).copied().collect();
+        let (end, mark) = match find_mark(&self.held[self.at..], &marks) {
+            Found::At(end, mark) => (end, Some(mark)),
+            Found::Maybe(end) => (end, None),
+            Found::Nowhere => (self.held.len() - self.at, None),
         };
         let text = self.take(end);
         self.flow(&text, &mut delta.reasoning);
-        if ends {
-            self.at += THINK_END.len();
-            self.drop_space(Gap::Drop);
-            self.state = State::Text { first: true };
+        match (mark, calls) {
+            (Some(THINK_END), _) => self.end_reasoning(),
+            (Some(mark), Some(calls)) => {
+                let scanner = calls.scanner(mark);
+                self.state = State::CallInReasoning { scanner, whole: false, searched: 0 };
+            }
+            _ => return false,
         }
-        ends
+        true
+    }
+
+    fn end_reasoning(&mut self) {
+        self.at += THINK_END.len();
+        self.drop_space(Gap::Drop);
+        self.state = State::Text { first: true };
+    }
+
+    /// Holds back what looks like a call until the reasoning ends after it, or the answer does.
+    fn step_call_in_reasoning(&mut self, delta: &mut Delta) -> bool {
+        let State::CallInReasoning { scanner, whole, searched } = &mut self.state else { return false };
+        let Some(tools) = &self.tools else { return false };
+        let held = &self.held[self.at..];
+        let broken = match scanner {
+            scanner if !*whole => match scanner.advance(held, tools) {
+                Scan::More => None,
+                Scan::Calls(..) => {
+                    *whole = true;
+                    None
+                }
+                Scan::Broken(end) => Some(end),
+            },
+            _ => None,
+        };
+        let read = held.get(*searched..broken.unwrap_or(held.len())).unwrap_or("");
+        let (end, ends) = match (find_mark(read, &[THINK_END]), broken) {
+            (Found::At(end, _), _) => (*searched + end, true),
+            (_, Some(end)) => (end, false),
+            (Found::Maybe(end), None) => {
+                *searched += end;
+                return false;
+            }
+            (Found::Nowhere, None) => {
+                *searched = held.len();
+                return false;
+            }
+        };
+        self.state = State::Reasoning;
+        let text = self.take(end);
+        self.flow(&text, &mut delta.reasoning);
+        if ends {
+            self.end_reasoning();
+        }
+        true
     }
 
     fn step_text(&mut self, first: bool, delta: &mut Delta) -> bool {

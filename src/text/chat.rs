@@ -8,6 +8,7 @@
 //! controls, Python's string and mapping methods, `raise_exception`, `strftime_now`, a `tojson`
 //! that writes as Python does, and the `generation` block, which marks text for training only.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use minijinja::machinery::{Instructions, eval, make_string_output};
@@ -78,7 +79,7 @@ impl ChatTemplate {
         environment.set_recursion_limit(MAX_RECURSION);
         add_operators(&mut environment);
         add_builtins(&mut environment);
-        let (file, source) = (file.to_owned(), without_generation_blocks(source));
+        let (file, source) = (file.to_owned(), without_generation_blocks(&with_line_feeds(source)));
         let (bos_token, eos_token) = (bos_token.to_owned(), eos_token.to_owned());
         let template = Self { file, source, environment, bos_token, eos_token };
         template.compile()?;
@@ -147,18 +148,6 @@ impl ChatTemplate {
     pub fn missing(file: &str) -> Error {
         let message = format!("{file} has no chat template, expected a raw prompt instead");
         Error::invalid_request("messages", message)
-    }
-
-    /// The template among the forms `chat_template` takes in `tokenizer_config.json`: a text, or
-    /// a list of `{name, template}`, of which `tool_use` is for a chat with tools.
-    pub fn pick_source(chat_template: &Value, with_tools: bool) -> Option<&str> {
-        let named = |name: &str| {
-            let list = chat_template.as_array()?;
-            let entry = list.iter().find(|entry| entry.get("name").and_then(Value::as_str) == Some(name))?;
-            entry.get("template").and_then(Value::as_str)
-        };
-        let for_tools = if with_tools { named("tool_use") } else { None };
-        chat_template.as_str().or(for_tools).or_else(|| named("default"))
     }
 }
 
@@ -263,7 +252,16 @@ fn shortened(text: String) -> String {
     format!("{} … {}", part(0..head), part(tail..text.len()))
 }
 
-/// `{% generation %}` marks the assistant's text for training; here it is a block like any other.
+/// The source with every end of a line as Jinja sees it, in texts too.
+fn with_line_feeds(source: &str) -> Cow<'_, str> {
+    match source.contains('\r') {
+        true => Cow::Owned(source.replace("\r\n", "\n").replace('\r', "\n")),
+        false => Cow::Borrowed(source),
+    }
+}
+
+/// `{% generation %}` marks the assistant's text for training; here it is a block like any other,
+/// with variables of its own.
 fn without_generation_blocks(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
@@ -276,8 +274,8 @@ fn without_generation_blocks(source: &str) -> String {
         let marks: &[char] = &['-', '+'];
         let name = inside.trim_start_matches(marks).trim_end_matches(marks).trim();
         let inside = match name {
-            "generation" => inside.replacen("generation", "if true", 1),
-            "endgeneration" => inside.replacen("endgeneration", "endif", 1),
+            "generation" => inside.replacen("generation", "with", 1),
+            "endgeneration" => inside.replacen("endgeneration", "endwith", 1),
             _ => inside.to_owned(),
         };
         out.push_str("{%");

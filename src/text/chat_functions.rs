@@ -3,10 +3,11 @@
 
 use std::fmt::{self, Write};
 
-use minijinja::filters::{format as any_format, indent as any_indent};
-use minijinja::value::{Kwargs, Rest, StringInput, ValueKind, ValueOrKwargs};
+use minijinja::filters::format as any_format;
+use minijinja::value::{Rest, StringInput, ValueKind, ValueOrKwargs};
 use minijinja::{Error, ErrorKind, State, Value};
-use minijinja_contrib::pycompat::unknown_method_callback;
+
+use super::chat_methods::arguments;
 
 /// How deep a value may nest that is written as JSON.
 const MAX_DEPTH: usize = 128;
@@ -35,19 +36,6 @@ pub(super) fn raise_exception(message: String) -> Result<Value, Error> {
     Err(error.with_source(RaisedException(message)))
 }
 
-/// Python's methods of texts, mappings and lists.
-pub(super) fn method(
-    state: &mut State<'_, '_>,
-    value: &Value,
-    name: &str,
-    args: &[Value],
-) -> Result<Value, Error> {
-    if let (Some(text), "format") = (value.as_str(), name) {
-        check_format(text)?;
-    }
-    unknown_method_callback(state, value, name, args)
-}
-
 /// The `format` filter.
 pub(super) fn format(
     state: &mut State<'_, '_>,
@@ -63,20 +51,31 @@ pub(super) fn format(
     any_format(state, text, args)
 }
 
-/// The `indent` filter.
-pub(super) fn indent(
-    text: StringInput<'_>,
-    width: Option<usize>,
-    first: Option<bool>,
-    blank: Option<bool>,
-    options: Kwargs,
-) -> Result<Value, Error> {
-    let found = width.or(options.get("width")?).unwrap_or(0);
-    if found > MAX_WIDTH {
-        let message = format!("a width of {found}, expected at most {MAX_WIDTH}");
+/// The `indent` filter, whose width may be the text itself that stands before each line.
+pub(super) fn indent(text: StringInput<'_>, args: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+    let [width, first, blank] = arguments(&args.into_values(), ["width", "first", "blank"], 0)?;
+    let width = match width {
+        Some(width) if width.as_str().is_some() => width.to_string(),
+        width => {
+            let count = width.map_or(Ok(4), usize::try_from)?;
+            " ".repeat(count.min(MAX_WIDTH + 1))
+        }
+    };
+    if width.len() > MAX_WIDTH {
+        let message = format!("a width of more than {MAX_WIDTH}, expected at most as much");
         return Err(Error::new(ErrorKind::InvalidOperation, message));
     }
-    any_indent(text, width, first, blank, options)
+    let is_set = |flag: Option<Value>| flag.is_some_and(|flag| flag.is_true());
+    let (first, blank) = (is_set(first), is_set(blank));
+    let mut out = String::with_capacity(text.as_str().len());
+    // The last line stays without a break, whether there is text in it or not.
+    for (number, line) in text.as_str().split('\n').enumerate() {
+        let begins = if number == 0 { first } else { blank || !line.is_empty() };
+        out.push_str(if number == 0 { "" } else { "\n" });
+        out.push_str(if begins { &width } else { "" });
+        out.push_str(line);
+    }
+    Ok(text.preserve_safety(out))
 }
 
 /// The `iterable` test as Python has it: none is not, what is undefined is.
@@ -89,7 +88,7 @@ pub(super) fn is_iterable(value: &Value) -> bool {
 }
 
 /// Refuses formats with widths of more than three digits.
-fn check_format(text: &str) -> Result<(), Error> {
+pub(super) fn check_format(text: &str) -> Result<(), Error> {
     let mut digits = 0;
     for character in text.chars() {
         digits = if character.is_ascii_digit() { digits + 1 } else { 0 };
@@ -103,24 +102,21 @@ fn check_format(text: &str) -> Result<(), Error> {
 
 /// The `tojson` filter: Python's `json.dumps` with `ensure_ascii=False`, and its arguments
 /// `indent`, `separators`, `sort_keys`, `ensure_ascii`.
-pub(super) fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
-    let indent: Option<usize> = match options.get::<Option<Value>>("indent")? {
-        None => None,
-        Some(value) if value.is_none() => None,
-        Some(value) => Some(usize::try_from(value)?.min(MAX_INDENT)),
-    };
-    let separators = match options.get::<Option<Value>>("separators")? {
-        Some(pair) if !pair.is_none() => {
+pub(super) fn to_json(value: &Value, args: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+    let names = ["ensure_ascii", "indent", "separators", "sort_keys"];
+    let [ensure_ascii, indent, separators, sort_keys] = arguments(&args.into_values(), names, 0)?;
+    let indent = indent.map(usize::try_from).transpose()?.map(|indent| indent.min(MAX_INDENT));
+    let separators = match separators {
+        Some(pair) => {
             let text = |index| pair.get_item_by_index(index).map(|text| text.to_string());
             (text(0)?, text(1)?)
         }
         // Python writes no space at the end of an indented line.
-        _ => (if indent.is_some() { "," } else { ", " }.to_owned(), ": ".to_owned()),
+        None => (if indent.is_some() { "," } else { ", " }.to_owned(), ": ".to_owned()),
     };
-    let flag = |name| options.get::<Option<bool>>(name).map(Option::unwrap_or_default);
-    let writer =
-        JsonWriter { indent, separators, sort_keys: flag("sort_keys")?, ensure_ascii: flag("ensure_ascii")? };
-    options.assert_all_used()?;
+    let is_set = |flag: Option<Value>| flag.is_some_and(|flag| flag.is_true());
+    let (sort_keys, ensure_ascii) = (is_set(sort_keys), is_set(ensure_ascii));
+    let writer = JsonWriter { indent, separators, sort_keys, ensure_ascii };
     let mut out = String::new();
     writer.value(value, 0, &mut out)?;
     check_length(&out)?;
@@ -249,7 +245,7 @@ fn escape(character: char, out: &mut String) {
 }
 
 /// A number as Python writes it in JSON.
-fn number(value: &Value) -> String {
+pub(super) fn number(value: &Value) -> String {
     if value.is_integer() {
         return value.to_string();
     }

@@ -9,9 +9,9 @@ use minijinja::functions::{self, Function};
 use minijinja::value::{FunctionArgs, FunctionResult, Kwargs, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value, filters, tests};
 
-use super::chat_functions;
 use super::template_guard::{ITEM_BYTES, Meter, items, refused};
 use super::template_operators::{compare, contain};
+use super::{chat_filters, chat_functions, chat_methods};
 
 /// How much longer sorting takes than looking at everything once.
 const SORT_STEPS: u64 = 24;
@@ -98,26 +98,30 @@ fn add_filters(environment: &mut Environment<'_>) {
         };
     }
     add! {
-        flat: "default" = filters::default, "d" = filters::default, "abs" = filters::abs,
+        flat: "default" = chat_filters::default, "d" = chat_filters::default, "abs" = filters::abs,
             "round" = filters::round, "bool" = filters::bool;
-        shallow: "length" = filters::length, "count" = filters::length, "first" = filters::first,
-            "last" = filters::last, "int" = filters::int, "float" = filters::float,
-            "safe" = filters::safe, "list" = filters::list, "reverse" = filters::reverse,
-            "items" = filters::items;
+        shallow: "length" = chat_filters::length, "count" = chat_filters::length,
+            "first" = chat_filters::first, "last" = chat_filters::last, "int" = chat_filters::int,
+            "float" = chat_filters::float, "safe" = filters::safe, "list" = filters::list,
+            "reverse" = filters::reverse, "items" = chat_filters::items,
+            "batch" = chat_filters::batch, "slice" = chat_filters::slice;
         keyed: "attr" = filters::attr;
         cased: "upper" = filters::upper, "lower" = filters::lower, "title" = filters::title,
             "capitalize" = filters::capitalize;
-        trimmed: "trim" = filters::trim;
-        replaced: "replace" = filters::replace;
+        trimmed: "trim" = chat_filters::trim;
+        replaced: "replace" = chat_filters::replaced;
         joined: "join" = filters::join;
         // Not Jinja's, but templates for other engines have it.
         divided: "split" = filters::split;
-        written: "string" = filters::string, "tojson" = chat_functions::to_json;
+        written: "string" = chat_filters::string, "tojson" = chat_functions::to_json,
+            "wordcount" = chat_filters::word_count, "truncate" = chat_filters::truncate;
+        padded: "center" = chat_filters::center;
         spaced: "indent" = chat_functions::indent, "pprint" = filters::pprint;
-        escaped: "escape" = filters::escape, "e" = filters::escape;
+        escaped: "escape" = chat_filters::escape, "e" = chat_filters::escape,
+            "forceescape" = chat_filters::force_escape;
         formatted: "format" = chat_functions::format;
-        sorted: "sort" = filters::sort, "unique" = filters::unique, "groupby" = filters::groupby,
-            "dictsort" = filters::dictsort, "min" = filters::min, "max" = filters::max;
+        sorted: "sort" = chat_filters::sort, "unique" = chat_filters::unique,
+            "groupby" = filters::groupby, "dictsort" = chat_filters::dictsort, "min" = filters::min, "max" = filters::max;
         each: "map" = filters::map, "select" = filters::select, "reject" = filters::reject,
             "selectattr" = filters::selectattr, "rejectattr" = filters::rejectattr;
         summed: "sum" = filters::sum;
@@ -135,7 +139,7 @@ fn add_tests(environment: &mut Environment<'_>) {
             "safe" = tests::is_safe, "escaped" = tests::is_safe, "boolean" = tests::is_boolean,
             "odd" = tests::is_odd, "even" = tests::is_even, "number" = tests::is_number,
             "integer" = tests::is_integer, "int" = tests::is_integer, "float" = tests::is_float,
-            "string" = tests::is_string, "sequence" = tests::is_sequence, "mapping" = tests::is_mapping,
+            "string" = tests::is_string, "sequence" = chat_filters::is_sequence, "callable" = chat_filters::is_callable, "mapping" = tests::is_mapping,
             "true" = tests::is_true, "false" = tests::is_false, "filter" = tests::is_filter,
             "test" = tests::is_test;
         shallow: "iterable" = chat_functions::is_iterable, "lower" = tests::is_lower,
@@ -176,7 +180,7 @@ fn method(state: &mut State<'_, '_>, value: &Value, name: &str, args: &[Value]) 
     Meter::around(
         state,
         |meter| charge(meter, &values),
-        |state| chat_functions::method(state, value, name, args),
+        |state| chat_methods::method(state, value, name, args),
     )
 }
 

@@ -9,6 +9,7 @@ use minijinja::machinery::{CodeGenerator, Instruction, Instructions, Token, pars
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Error as TemplateError, Value};
 
+use super::chat_operators::mapping_method;
 use super::template_operators::operator;
 
 /// Most tokens of a template; real ones have up to 2,000.
@@ -185,7 +186,12 @@ enum Guard {
 fn guard(instruction: &Instruction<'_>) -> Result<Guard, &'static str> {
     let arguments = |count: usize| u16::try_from(count).map_err(|_| "a literal with more than 65535 values");
     Ok(match instruction {
-        Instruction::Add => Guard::Both(operator::ADD, operator::SETTLE),
+        Instruction::Add => Guard::Instead(operator::ADD, 2),
+        Instruction::Rem => Guard::Instead(operator::REMAINDER, 2),
+        Instruction::GetAttr(name) => match mapping_method(name) {
+            Some(operator) => Guard::Instead(operator, 1),
+            None => Guard::No,
+        },
         Instruction::Mul => Guard::Both(operator::MULTIPLY, operator::SETTLE),
         Instruction::Eq
         | Instruction::Ne
@@ -228,13 +234,11 @@ fn guard(instruction: &Instruction<'_>) -> Result<Guard, &'static str> {
         Instruction::Sub
         | Instruction::Div
         | Instruction::IntDiv
-        | Instruction::Rem
         | Instruction::Pow
         | Instruction::Neg
         | Instruction::Not
         | Instruction::StoreLocal(_)
         | Instruction::Lookup(_)
-        | Instruction::GetAttr(_)
         | Instruction::LoadConst(_)
         | Instruction::BuildKwargs(_)
         | Instruction::PushWith

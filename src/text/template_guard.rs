@@ -10,6 +10,9 @@ use std::sync::Arc;
 use minijinja::value::{DynObject, ValueKind};
 use minijinja::{AutoEscape, Error, ErrorKind, Output, State, Value, escape_formatter};
 
+use super::chat_filters::is_float;
+use super::chat_functions::number;
+
 /// Most steps of one rendering, each about a value looked at or [`SCANNED`] bytes of text.
 const MAX_STEPS: u64 = 16_000_000;
 /// Most bytes of values in one rendering: of lists, mappings and short texts all that were made,
@@ -214,7 +217,11 @@ impl Meter {
     pub(super) fn write(&mut self, value: &Value, out: &mut dyn Write) -> Result<u64, Error> {
         let before = std::mem::take(&mut self.written);
         let mut metered = Metered { meter: self, out };
-        if write!(metered, "{value}").is_err() {
+        let written = match is_float(value) {
+            true => metered.write_str(&number(value)),
+            false => write!(metered, "{value}"),
+        };
+        if written.is_err() {
             self.check()?;
             return Err(Error::from(ErrorKind::WriteFailure));
         }

@@ -3,6 +3,7 @@
 use minijinja::value::{Kwargs, Rest, Tuple, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
+use super::chat_operators::{MAPPING_METHODS, method_or_item, remainder, sum};
 use super::template_guard::{COPIED, ITEM_BYTES, Meter, PAIR_BYTES, items, refused, write};
 
 /// Names of the filters that stand in for operators. No template can write them as
@@ -20,6 +21,7 @@ pub(super) mod operator {
     pub(in crate::text) const MAP: &str = "{}";
     pub(in crate::text) const MULTIPLY: &str = "*";
     pub(in crate::text) const NEST: &str = "[,]";
+    pub(in crate::text) const REMAINDER: &str = "%";
     pub(in crate::text) const SET: &str = ".=";
     pub(in crate::text) const SETTLE: &str = "=";
     pub(in crate::text) const SLICE: &str = "[:]";
@@ -31,6 +33,11 @@ type Operator = fn(&mut Meter, Vec<Value>) -> Result<Value, Error>;
 /// Adds the operators and the writer.
 pub(super) fn add_operators(environment: &mut Environment<'_>) {
     environment.set_formatter(write);
+    // Formats by a filter that accounts for itself.
+    environment.add_filter(operator::REMAINDER, remainder);
+    for (operator, name) in MAPPING_METHODS {
+        environment.add_filter(operator, move |value: &Value| method_or_item(value, name));
+    }
     let operators: [(&'static str, Operator); 15] = [
         (operator::ADD, add),
         (operator::ARGUMENTS, arguments),
@@ -79,12 +86,15 @@ fn exactly<const N: usize>(values: &[Value]) -> Result<&[Value; N], Error> {
 fn add(meter: &mut Meter, values: Vec<Value>) -> Result<Value, Error> {
     let length = values.iter().map(items).fold(0, u64::saturating_add);
     if values.iter().all(|value| value.as_str().is_some()) {
-        meter.room(length)?;
+        // An escaped character has up to six.
+        let is_escaped = values.iter().any(Value::is_safe);
+        meter.room(if is_escaped { length.saturating_mul(6) } else { length })?;
     } else {
         meter.steps(length)?;
         meter.room(length.saturating_mul(ITEM_BYTES))?;
     }
-    give_back(values)
+    let [left, right] = exactly(&values)?;
+    meter.settle(sum(left, right)?)
 }
 
 /// `*`: a text or list that is repeated, or numbers.

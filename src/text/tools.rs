@@ -1,6 +1,8 @@
 //! The tools of a request: that they are what OpenAI's API calls tools, what type an argument
 //! has, and how calls made earlier are handed to a template.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
@@ -18,6 +20,7 @@ impl Tools {
             Err(Error::invalid_request(field, format!("found {found}, expected {expected}")))
         };
         let Some(list) = tools.as_array() else { return refuse("tools", &tools, "a list") };
+        let mut names = HashSet::new();
         for (index, tool) in list.iter().enumerate() {
             let field = format!("tools[{index}]");
             if tool["type"] != "function" {
@@ -28,7 +31,7 @@ impl Tools {
             if name.as_str().is_none_or(str::is_empty) {
                 return refuse(&format!("{field}.name"), name, "a name");
             }
-            if list.iter().take(index).any(|other| other["function"]["name"] == *name) {
+            if !names.insert(name.as_str()) {
                 return refuse(&format!("{field}.name"), name, "a name that no other tool has");
             }
             let absent = |key: &str| function.get(key).is_none_or(Value::is_null);

@@ -79,6 +79,10 @@ pub fn open_path(path: &Path) -> Result<Vec<Rc<dyn ByteSource>>> {
         return open_all(named(folder, is_beside)?);
     }
     let mut paths = named(path, folder::is_part)?;
+    let tool_template = path.join(folder::NAMED_TEMPLATES).join(folder::TOOL_TEMPLATE);
+    if tool_template.is_file() && !path.join(folder::TOOL_TEMPLATE).is_file() {
+        paths.push(tool_template);
+    }
     if !paths.iter().any(|path| path.to_string_lossy().ends_with(folder::SAFETENSORS)) {
         let is_gguf = |name: &str| name.to_ascii_lowercase().ends_with(".gguf");
         let ggufs = named(path, is_gguf)?;

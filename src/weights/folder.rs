@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::weights::safetensors::{Stored, read_header};
@@ -23,10 +23,24 @@ const SINGLE: &str = "model.safetensors";
 const GENERATION_CONFIG: &str = "generation_config.json";
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 const CHAT_TEMPLATE: &str = "chat_template.jinja";
+/// Where processors have it.
+const CHAT_TEMPLATE_JSON: &str = "chat_template.json";
+/// The folder of the other templates, and the one for a chat with tools.
+pub(super) const NAMED_TEMPLATES: &str = "additional_chat_templates";
+pub(super) const TOOL_TEMPLATE: &str = "tool_use.jinja";
 
 /// What a folder holds beside configuration and weights, and keeps whatever becomes of those.
-pub const TEXT_FILES: [&str; 4] = [GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG, CHAT_TEMPLATE];
+pub const TEXT_FILES: [&str; 7] = [
+    GENERATION_CONFIG,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    SPECIAL_TOKENS,
+    CHAT_TEMPLATE,
+    CHAT_TEMPLATE_JSON,
+    TOOL_TEMPLATE,
+];
 
 /// Largest configuration, tokenizer, index: several times the largest that are in use.
 const CONFIG_BYTES_MAX: u64 = 16 << 20;
@@ -42,11 +56,13 @@ pub struct Folder {
     pub generation_config: Option<Value>,
     /// `tokenizer.json` as it is.
     pub tokenizer_json: Vec<u8>,
-    /// `tokenizer_config.json`, an object.
+    /// `tokenizer_config.json`, an object, with the special tokens of `special_tokens_map.json`.
     pub tokenizer_config: Option<Value>,
     /// The chat template: `chat_template.jinja`, else the one in `tokenizer_config.json` (of
-    /// several the one named `default`, else the first).
+    /// several the one named `default`, else the first), else the one in `chat_template.json`.
     pub chat_template: Option<String>,
+    /// The one named `tool_use`, for a chat with tools.
+    pub tool_template: Option<String>,
 }
 
 /// Whether a file of that name belongs to a model folder.
@@ -61,16 +77,17 @@ pub(super) async fn open(files: Vec<Rc<dyn ByteSource>>) -> Result<Checkpoint> {
     let config = object(need(CONFIG)?).await?;
     let generation_config = optional_object(find(GENERATION_CONFIG)).await?;
     let tokenizer_json = read_whole(&**need(TOKENIZER)?, TOKENIZER_BYTES_MAX).await?;
-    let tokenizer_config = optional_object(find(TOKENIZER_CONFIG)).await?;
-    let chat_template = match find(CHAT_TEMPLATE) {
-        Some(source) => Some(text(source, read_whole(&**source, CONFIG_BYTES_MAX).await?)?),
-        None => tokenizer_config.as_ref().map(chat_template).transpose()?.flatten(),
-    };
+    let mut tokenizer_config = optional_object(find(TOKENIZER_CONFIG)).await?;
+    if let Some(Value::Object(tokens)) = optional_object(find(SPECIAL_TOKENS)).await? {
+        add_special_tokens(tokenizer_config.get_or_insert_with(|| Value::Object(Map::new())), tokens);
+    }
+    let (chat_template, tool_template) = chat_templates(&files, tokenizer_config.as_ref()).await?;
     let tensors = joined::join(stored(&files).await?, &files, &config)?;
     let name = config.get("_name_or_path").and_then(Value::as_str).unwrap_or("");
     let name = name.trim_end_matches('/').rsplit('/').next().filter(|name| !name.is_empty());
     let name = name.unwrap_or("model").to_owned();
-    let folder = Folder { config, generation_config, tokenizer_json, tokenizer_config, chat_template };
+    let folder =
+        Folder { config, generation_config, tokenizer_json, tokenizer_config, chat_template, tool_template };
     Ok(Checkpoint { name, container: Container::Safetensors(Box::new(folder)), tensors, files })
 }
 
@@ -191,23 +208,75 @@ fn missing(files: &[Rc<dyn ByteSource>], name: &str) -> Error {
     Error::malformed(&shortened(name), "file", format!("not there, found only {}", present.join(", ")))
 }
 
-/// The template in a tokenizer's configuration.
-fn chat_template(tokenizer_config: &Value) -> Result<Option<String>> {
+/// Adds what a configuration does not say. Without `added_tokens_decoder` it is the older of the
+/// two, and the map decides.
+fn add_special_tokens(tokenizer_config: &mut Value, tokens: Map<String, Value>) {
+    let is_older = tokenizer_config.get("added_tokens_decoder").is_none();
+    let Some(config) = tokenizer_config.as_object_mut() else { return };
+    for (name, token) in tokens {
+        let is_new = config.get(&name).is_none_or(Value::is_null);
+        if !token.is_null() && (is_new || is_older) {
+            config.insert(name, token);
+        }
+    }
+}
+
+/// The templates for a chat, and for one with tools: files come before what configurations say.
+async fn chat_templates(
+    files: &[Rc<dyn ByteSource>],
+    tokenizer_config: Option<&Value>,
+) -> Result<(Option<String>, Option<String>)> {
+    let find = |name: &str| files.iter().find(|file| file.name() == name);
+    let plain = optional_text(find(CHAT_TEMPLATE)).await?;
+    let for_tools = optional_text(find(TOOL_TEMPLATE)).await?;
+    if plain.is_some() {
+        return Ok((plain, for_tools));
+    }
+    let of = |file: &str, config: Option<&Value>| {
+        let stated = config.and_then(|config| config.get("chat_template"));
+        stated.map(|stated| named_templates(file, stated)).transpose().map(Option::unwrap_or_default)
+    };
+    let mut named = of(TOKENIZER_CONFIG, tokenizer_config)?;
+    if named.is_empty() {
+        named = of(CHAT_TEMPLATE_JSON, optional_object(find(CHAT_TEMPLATE_JSON)).await?.as_ref())?;
+    }
+    let take = |wanted: &dyn Fn(&str) -> bool| {
+        named.iter().find(|(name, _)| wanted(name)).map(|(_, template)| template.clone())
+    };
+    let plain = take(&|name| name == "default").or_else(|| take(&|name| name != "tool_use"));
+    Ok((plain, for_tools.or_else(|| take(&|name| name == "tool_use"))))
+}
+
+/// The templates in a configuration with their names: one text, a list of `{name, template}`, or
+/// a mapping.
+fn named_templates(file: &str, stated: &Value) -> Result<Vec<(String, String)>> {
     let bad = |found: &str| {
         let message = format!("found {found}, expected text or a list of named templates");
-        Error::malformed(TOKENIZER_CONFIG, "chat_template", message)
+        Err(Error::malformed(file, "chat_template", message))
     };
-    match tokenizer_config.get("chat_template") {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(template)) => Ok(Some(template.clone())),
-        Some(Value::Array(list)) => {
-            let default = list.iter().find(|item| item["name"] == "default").or(list.first());
-            let Some(item) = default else { return Ok(None) };
-            let template = item.get("template").and_then(Value::as_str);
-            template.map(|template| Some(template.to_owned())).ok_or_else(|| bad("a list without templates"))
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let named: Vec<(String, String)> = match stated {
+        Value::Null => return Ok(Vec::new()),
+        Value::String(template) => vec![("default".to_owned(), template.clone())],
+        Value::Array(list) => {
+            let entry =
+                |item: &Value| Some((text(&item["name"]).unwrap_or_default(), text(&item["template"])?));
+            list.iter().filter_map(entry).collect()
         }
-        Some(Value::Object(_)) => Err(bad("an object")),
-        Some(Value::Bool(_) | Value::Number(_)) => Err(bad("a number or bool")),
+        Value::Object(map) => {
+            map.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect()
+        }
+        Value::Bool(_) | Value::Number(_) => return bad("a number or bool"),
+    };
+    let is_empty =
+        stated.as_array().is_some_and(Vec::is_empty) || stated.as_object().is_some_and(Map::is_empty);
+    if named.is_empty() && !is_empty { bad("a list or mapping without templates") } else { Ok(named) }
+}
+
+async fn optional_text(source: Option<&Rc<dyn ByteSource>>) -> Result<Option<String>> {
+    match source {
+        Some(source) => text(source, read_whole(&**source, CONFIG_BYTES_MAX).await?).map(Some),
+        None => Ok(None),
     }
 }
 

@@ -97,6 +97,43 @@ fn answers_are_taken_apart_however_they_arrive() {
     assert!(count >= 200, "{count} cases");
 }
 
+#[test]
+fn calls_in_reasoning_that_is_never_closed_are_calls() {
+    const ELEMENTS: &str = "<tool_call>\n<function=now>\n</function>\n</tool_call>";
+    const JSON: &str = "<tool_call>{\"name\": \"now\"}</tool_call>";
+    let mut random = Random(4);
+    // The answer, its reasoning, its text, and how many calls it makes.
+    let cases = |call: &str| {
+        [
+            (format!("I look.\n{call}"), "I look.".to_owned(), "", 1),
+            (call.to_owned(), String::new(), "", 1),
+            (format!("{call}\n{call}\n"), String::new(), "", 2),
+            (format!("a\n{call}\nb {call} c\n"), "a\nb c\n".to_owned(), "", 2),
+            (format!("a\n{call}\n</think>\n\nNo."), format!("a\n{call}"), "No.", 0),
+            (format!("a {call} b</think>{call}"), format!("a {call} b"), "", 1),
+            (format!("a <tool_call> b {call}"), "a <tool_call> b".to_owned(), "", 1),
+            (format!("a <tool_call> b</think>c"), "a <tool_call> b".to_owned(), "c", 0),
+            (call[..call.len() - 20].to_owned(), call[..call.len() - 20].to_owned(), "", 0),
+            (format!("{}</think>c", &call[..call.len() - 20]), call[..call.len() - 20].to_owned(), "c", 0),
+        ]
+    };
+    for (style, call) in [(CallStyle::Elements, ELEMENTS), (CallStyle::TaggedJson, JSON)] {
+        for (answer, reasoning, text, count) in cases(call) {
+            for (prompt, input) in [("<think>\n", answer.clone()), ("", format!("<think>{answer}"))] {
+                let found = parse_in_every_way(Some(style), prompt, &input, &mut random);
+                let about = format!("{style:?}, after {prompt:?}: {input:?}");
+                assert_eq!((&*found.reasoning, &*found.text), (&*reasoning, text), "{about}");
+                assert_eq!(calls_of(&found), vec![("now", "{}"); count], "{about}");
+            }
+        }
+    }
+    // Without tools nothing is a call.
+    let mut parser = AnswerParser::new(style(Some(CallStyle::Elements)), "<think>", None, 0);
+    let mut found = parser.push(ELEMENTS);
+    found.extend(parser.finish());
+    assert_eq!((&*found.reasoning, found.tool_calls.len()), (ELEMENTS, 0));
+}
+
 /// Nothing but white space and marks may go, and only whole calls.
 fn check_nothing_lost(text: &str, found: &Delta, about: &str) {
     let solid = |text: &str| text.split_whitespace().collect::<String>();
@@ -192,7 +229,10 @@ fn huge_answers_take_no_more_than_their_length() {
     for calls in answer_cases::STYLES {
         for opening in openings {
             for text in [opening.repeat(20_000), format!("<tool_call>{opening}{long}")] {
-                assert_eq!(parse(calls, "", characters(&text)), parse(calls, "", [text.as_str()]));
+                for prompt in ["", "<think>"] {
+                    let whole = parse(calls, prompt, [text.as_str()]);
+                    assert_eq!(parse(calls, prompt, characters(&text)), whole);
+                }
             }
         }
     }

@@ -116,6 +116,70 @@ fn the_small_files_are_read() {
 }
 
 #[test]
+fn named_templates_are_found_wherever_they_are_stated() {
+    let folder = Folder::new(weights());
+    let templates = |folder: &Folder| {
+        let read = read(folder);
+        (read.chat_template, read.tool_template)
+    };
+    let some = |plain: &str, tools: &str| (Some(plain.to_owned()), Some(tools.to_owned()));
+    let config = |template: Value| json!({ "chat_template": template }).to_string();
+    let list = json!([{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]);
+    let map = json!({"default": "d", "tool_use": "t"});
+    for stated in [&list, &map] {
+        for file in ["tokenizer_config.json", "chat_template.json"] {
+            let stated = folder.clone().with(file, config(stated.clone()).as_bytes());
+            assert_eq!(templates(&stated), some("d", "t"), "{file}");
+        }
+    }
+    let only = config(json!([{"name": "tool_use", "template": "t"}]));
+    let only = folder.clone().with("tokenizer_config.json", only.as_bytes());
+    assert_eq!(templates(&only), (None, Some("t".to_owned())));
+    // Files come first, each for what it is.
+    let stated = folder.clone().with("tokenizer_config.json", config(list).as_bytes());
+    let file = stated.clone().with("tool_use.jinja", b"T");
+    assert_eq!(templates(&file), some("d", "T"));
+    assert_eq!(templates(&file.with("chat_template.jinja", b"D")), some("D", "T"));
+    let plain = stated.with("chat_template.jinja", b"D");
+    assert_eq!(templates(&plain), (Some("D".to_owned()), None));
+    let both = folder.with("chat_template.json", config(json!("p")).as_bytes());
+    assert_eq!(templates(&both), (Some("p".to_owned()), None));
+    let both = both.with("tokenizer_config.json", config(json!("c")).as_bytes());
+    assert_eq!(templates(&both), (Some("c".to_owned()), None));
+}
+
+#[test]
+fn a_folder_on_disk_has_its_templates_in_another() {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("named-templates");
+    let templates = path.join("additional_chat_templates");
+    std::fs::create_dir_all(&templates).unwrap();
+    std::fs::write(path.join("config.json"), "{}").unwrap();
+    std::fs::write(templates.join("tool_use.jinja"), "t").unwrap();
+    std::fs::write(templates.join("config.json"), "another").unwrap();
+    let files = tablm::weights::disk::open_path(&path).unwrap();
+    let names: Vec<&str> = files.iter().map(|file| file.name()).collect();
+    assert_eq!(names, ["config.json", "tool_use.jinja"]);
+}
+
+#[test]
+fn special_tokens_come_from_their_map_too() {
+    let folder = Folder::new(weights());
+    let map =
+        json!({"eos_token": {"content": "<e>", "lstrip": false}, "pad_token": "<p>", "bos_token": null});
+    let with = |config: Value| {
+        let folder = folder.clone().with("special_tokens_map.json", map.to_string().as_bytes());
+        read(&folder.with("tokenizer_config.json", config.to_string().as_bytes())).tokenizer_config
+    };
+    let older = with(json!({"eos_token": "<x>", "bos_token": "<b>"})).expect("a configuration");
+    assert_eq!(older["eos_token"]["content"], "<e>");
+    assert_eq!((&older["pad_token"], &older["bos_token"]), (&json!("<p>"), &json!("<b>")));
+    let newer = with(json!({"eos_token": "<x>", "added_tokens_decoder": {}})).expect("a configuration");
+    assert_eq!((&newer["eos_token"], &newer["pad_token"]), (&json!("<x>"), &json!("<p>")));
+    let alone = read(&folder.clone().with("special_tokens_map.json", map.to_string().as_bytes()));
+    assert_eq!(alone.tokenizer_config.expect("made of the map")["pad_token"], "<p>");
+}
+
+#[test]
 fn numbers_that_json_lacks_are_accepted() {
     let config =
         br#"{"a": [0.0, Infinity], "b": -Infinity, "c": NaN, "d": "say \"Infinity\", NaN", "e\\": 1}"#;

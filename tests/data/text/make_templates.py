@@ -10,36 +10,7 @@ import datetime
 import json
 import pathlib
 
-import jinja2
-from jinja2.ext import Extension, loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-NOW = datetime.datetime(2026, 3, 7, 15, 4, 9)
-
-
-class Generation(Extension):
-    """The block that marks the assistant's text; its body is rendered as it is."""
-
-    tags = {"generation"}
-
-    def parse(self, parser):
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
-        return jinja2.nodes.Scope(body, lineno=line)
-
-
-def tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def raise_exception(message):
-    raise jinja2.exceptions.TemplateError(message)
-
-
-environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
-environment.filters["tojson"] = tojson
-environment.globals["raise_exception"] = raise_exception
-environment.globals["strftime_now"] = NOW.strftime
+from jinja_environment import NOW, environment, outcome
 
 WEATHER = {"type": "function", "function": {
     "name": "get_weather", "description": " The weather at a place, <now> & here. ",
@@ -82,19 +53,10 @@ OPTIONS = [
 here = pathlib.Path(__file__).parent
 cases = []
 for path in sorted((here / "templates").glob("*.jinja")):
-    template = environment.from_string(path.read_text(encoding="utf-8"))
+    template = environment.from_string(path.read_bytes().decode("utf-8"))
     for chat, messages in CHATS.items():
         for index, options in enumerate(OPTIONS):
-            variables = {"bos_token": "<s>", "eos_token": "</s>", **options.get("extra", {})}
-            case = {"template": path.name, "chat": chat, "options": index}
-            try:
-                case["text"] = template.render(messages=messages, tools=options.get("tools"), documents=None, add_generation_prompt=options["add_generation_prompt"], **variables)
-            except jinja2.exceptions.UndefinedError as error:
-                case["failed"] = str(error)
-            except jinja2.exceptions.TemplateError as error:
-                case["raised"] = str(error)
-            except TypeError as error:
-                case["failed"] = str(error)
+            case = {"template": path.name, "chat": chat, "options": index, **outcome(template, messages, options)}
             cases.append(case)
 out = {"now": int(NOW.replace(tzinfo=datetime.timezone.utc).timestamp()), "chats": CHATS, "options": OPTIONS, "cases": cases}
 dates = []

@@ -1,0 +1,33 @@
+// llama.cpp's own collection of chat templates renders as Jinja2 renders it. `.ci/setup.sh llama-cpp
+// python` fetches both; the comparison is that of tests/text/chat.rs.
+
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+
+const CACHE = process.env.TABLM_CACHE ?? join(homedir(), ".cache/tablm");
+const TEST = "chat::templates_give_what_jinja_gives";
+
+test("llama.cpp's chat templates render as Jinja2 renders them", () => {
+  const folder = mkdtempSync(join(tmpdir(), "tablm-"));
+  try {
+    const run = (command, parameters, env) => {
+      const options = { encoding: "utf8", timeout: 900_000, env: { ...process.env, ...env } };
+      const { status, stdout, stderr } = spawnSync(command, parameters, options);
+      assert.equal(status, 0, `${stdout}${stderr}`.slice(-4000));
+      return stdout;
+    };
+    const collection = join(folder, "collection.json");
+    const templates = join(CACHE, "llama.cpp/0.3.36/templates");
+    run(join(CACHE, "python/bin/python"), ["tests/proof/templates.py", templates, collection]);
+    const parameters = ["test", "--release", "--locked", "--test", "text", "--", "--nocapture", TEST];
+    const found = run("cargo", parameters, { TABLM_TEMPLATES: collection });
+    const [, count, different] = /(\d+) prompts are compared, (\d+) cases differ/.exec(found);
+    assert.ok(Number(count) > 4000 && Number(different) === 0, found.slice(-4000));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
