@@ -35,6 +35,7 @@ export function hideLoading(): void {
 /** Shows one report. */
 export function showProgress(name: string, progress: Progress): void {
   const { phase, loadedBytes, totalBytes, bytesPerSecond, etaSeconds } = progress;
+  card.hidden = false;
   title.textContent = phase === "download" || phase === "verify" ? `${TITLES[phase]} ${name}` : TITLES[phase];
   card.dataset["phase"] = phase;
   if (totalBytes) {

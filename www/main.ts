@@ -4,11 +4,12 @@ import { TabLM, TabLMError, type ChatMessage, type Model, type ModelSource, type
 import { DEFAULT_MODEL } from "./catalogue.js";
 import { bytes, speed } from "./format.js";
 import { hideLoading, showLoading, showProgress } from "./loading.js";
+import { askAboutLink } from "./link_dialog.js";
 import { connectModels, loadOptions } from "./models_dialog.js";
 import { describeProblem } from "./problems.js";
 import { connectProfile } from "./profile_dialog.js";
 import { connectSettings } from "./settings_dialog.js";
-import { keepSettings, readAddress, readSettings } from "./settings.js";
+import { agreeToModel, keepSettings, readAddress, readSettings } from "./settings.js";
 import { nameOf } from "./source.js";
 import { runTool, TOOLS } from "./tools.js";
 import { addUserMessage, AnswerView, clearMessages, element, scrollToEnd } from "./view.js";
@@ -21,6 +22,8 @@ const MAX_CALL_ROUNDS = 4;
 const SMALL_PARAMETERS = 1e9;
 
 type State = "loading" | "ready" | "answering" | "failed";
+
+await askAboutLink();
 
 const address = readAddress();
 
@@ -131,7 +134,10 @@ function useModel(chosen: ModelSource): void {
   element("device").hidden = true;
   element("switches").hidden = true;
   // Files are in hand only as long as the page is open.
-  if (typeof source === "string") keepSettings({ model: source === DEFAULT_MODEL ? null : source });
+  if (typeof source === "string") {
+    keepSettings({ model: source === DEFAULT_MODEL ? null : source });
+    agreeToModel(source);
+  }
   void loadModel().catch(() => undefined);
 }
 
@@ -154,6 +160,16 @@ function waitForModel(signal: AbortSignal): Promise<Model> {
 /** Streams one answer into its view. Answers the line to put below it, and what it calls. */
 async function stream(view: AnswerView, signal: AbortSignal): Promise<{ note: string; calls: ToolCall[] }> {
   const loaded = await waitForModel(signal);
+  const mine = model;
+  try {
+    return await streamFrom(loaded, view, signal);
+  } finally {
+    // It is shown where the model had to be loaded anew, into another worker.
+    if (mine === model) hideLoading();
+  }
+}
+
+async function streamFrom(loaded: Model, view: AnswerView, signal: AbortSignal): Promise<{ note: string; calls: ToolCall[] }> {
   const { system, temperature, maxTokens } = readSettings();
   const history: ChatMessage[] = system.trim() ? [{ role: "system", content: system.trim() }, ...messages] : messages;
   const request = {
@@ -176,6 +192,7 @@ async function stream(view: AnswerView, signal: AbortSignal): Promise<{ note: st
     if (delta.reasoning_content) view.think(delta.reasoning_content);
     if (delta.content) view.add(delta.content);
     if (delta.content || delta.reasoning_content) {
+      if (pieces === 0) hideLoading();
       pieces += 1;
       firstAt ||= performance.now();
       const seconds = (performance.now() - firstAt) / 1000;
@@ -189,6 +206,7 @@ async function stream(view: AnswerView, signal: AbortSignal): Promise<{ note: st
   return { note: "", calls };
 }
 
+/** The answer becomes a part of the conversation; nothing of it, however strange, keeps it from being shown. */
 function finishAnswer(view: AnswerView, note: string, calls: ToolCall[] = []): void {
   if (view.text || calls.length > 0) {
     messages.push({
@@ -203,8 +221,10 @@ function finishAnswer(view: AnswerView, note: string, calls: ToolCall[] = []): v
     view.addCall(call.function.name, call.function.arguments, content);
     messages.push({ role: "tool", tool_call_id: call.id, content });
   }
-  view.finish(note);
-  element("announcer").textContent = view.plainText;
+  const mine = conversation;
+  void view.finish(note).then(() => {
+    if (mine === conversation) element("announcer").textContent = view.plainText;
+  });
 }
 
 /** Answers the last message; a model that calls tools goes on with what they gave. */

@@ -2,7 +2,7 @@
 
 import { TabLM, type StoredModel } from "tablm";
 import { bytes } from "./format.js";
-import { keepSettings, readSettings } from "./settings.js";
+import { keepSettings, readSettings, type Settings } from "./settings.js";
 import { element } from "./view.js";
 
 const dialog = element<HTMLDialogElement>("settings");
@@ -14,6 +14,8 @@ const stored = element("stored");
 const remove = element<HTMLButtonElement>("delete-stored");
 
 let list: StoredModel[] = [];
+/** The settings when the dialog was opened. */
+let settings: Settings;
 
 function showTemperature(): void {
   const value = temperature.valueAsNumber;
@@ -28,7 +30,7 @@ async function showStored(): Promise<void> {
 }
 
 function open(): void {
-  const settings = readSettings();
+  settings = readSettings();
   system.value = settings.system;
   temperature.valueAsNumber = settings.temperature;
   maxTokens.valueAsNumber = settings.maxTokens;
@@ -45,11 +47,12 @@ export function connectSettings(): void {
     if (event.target === dialog) dialog.close();
   });
   dialog.addEventListener("close", () => {
-    const tokens = maxTokens.valueAsNumber;
+    const tokens = Math.floor(maxTokens.valueAsNumber);
+    // What a link brought is not the visitor's own for having been looked at.
     keepSettings({
-      system: system.value,
-      temperature: temperature.valueAsNumber,
-      maxTokens: tokens >= 1 && tokens <= 4096 ? Math.floor(tokens) : readSettings().maxTokens,
+      ...(system.value !== settings.system && { system: system.value }),
+      ...(temperature.valueAsNumber !== settings.temperature && { temperature: temperature.valueAsNumber }),
+      ...(tokens >= 1 && tokens <= 4096 && tokens !== settings.maxTokens && { maxTokens: tokens }),
     });
   });
   remove.addEventListener("click", () => {

@@ -1,13 +1,22 @@
 /** What a visitor typed, as a source of a model; or why it is none, in words that help. */
 
-import type { ModelSource } from "tablm";
+import { TabLM, type ModelSource } from "tablm";
 
 const HUB_PAGE = /^(?:https?:\/\/)?(?:www\.)?(?:huggingface\.co|hf\.co)\/(.+)$/i;
 const EXAMPLE = "hf:owner/repository/file.gguf";
 
+/** A part of an address as it reads. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 /** The hub's address in its short form: of a repository, or of a file in it as its page shows it. */
 function fromHubPage(path: string): string {
-  const [owner, repository, kind, revision, ...file] = path.replace(/[?#].*$/, "").split("/").filter(Boolean);
+  const [owner, repository, kind, revision, ...file] = path.replace(/[?#].*$/, "").split("/").filter(Boolean).map(decoded);
   if (!owner || !repository || owner === "datasets" || owner === "spaces") throw new Error(`That page of the hub is no model. Expected ${EXAMPLE}`);
   const isFile = (kind === "blob" || kind === "resolve" || kind === "tree") && revision;
   const at = isFile && revision !== "main" ? `@${revision}` : "";
@@ -21,10 +30,14 @@ export function readSource(typed: string): string {
   const page = HUB_PAGE.exec(text);
   if (page?.[1]) return fromHubPage(page[1]);
   if (text.startsWith("hf:")) {
-    if (/^hf:[\w.-]+\/[\w.-]+(@[\w.-]+)?(\/[\w./-]+)?$/.test(text)) return text;
-    throw new Error(`“${text}” is not of the form ${EXAMPLE}.`);
+    try {
+      TabLM.resolve(text);
+      return text;
+    } catch {
+      throw new Error(`“${text}” is not of the form ${EXAMPLE}.`);
+    }
   }
-  if (/^[\w.-]+\/[\w.-]+(\/[\w./-]+\.gguf)?$/.test(text) && !text.startsWith("models/")) return `hf:${text}`;
+  if (/^[\w.-]+\/[\w.-]+(\/.+\.gguf)?$/.test(text) && !text.startsWith("models/")) return `hf:${text}`;
   if (/\s/.test(text) || !/[/.]/.test(text)) throw new Error(`“${text}” is no address. Expected ${EXAMPLE}, or the address of a model’s page on the hub.`);
   let url: URL;
   try {

@@ -20,8 +20,8 @@ export const TOOLS: readonly Tool[] = [
 /** Runs a call. What goes wrong is told to the model, which may then call again. */
 export function runTool({ function: { name, arguments: json } }: ToolCall): string {
   if (name !== "clock") return `There is no tool ${name}.`;
-  const { time_zone: zone } = JSON.parse(json) as { time_zone?: unknown };
   try {
+    const zone = (JSON.parse(json) as { time_zone?: unknown } | null)?.time_zone;
     const timeZone = typeof zone === "string" && zone !== "" ? zone : undefined;
     return new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "long", timeZone }).format(new Date());
   } catch (error) {

@@ -1,6 +1,7 @@
 /** The conversation as elements: messages, their footers, and staying at the end while text arrives. */
 
-import { MarkdownView } from "./markdown.js";
+import { FRAME_CHARACTERS, MarkdownView } from "./markdown.js";
+import { PlainView } from "./plain.js";
 
 /** The element of that id; its absence is a mistake in index.html. */
 export function element<T extends HTMLElement = HTMLElement>(id: string): T {
@@ -10,6 +11,11 @@ export function element<T extends HTMLElement = HTMLElement>(id: string): T {
 }
 
 const FOLLOW_PX = 80;
+/** Of a frame, for text that arrives. What remains of it at the end of an answer is mostly little. */
+const FRAME_MS = 12;
+const LAST_FRAME_MS = 50;
+/** More than anybody wants read out. */
+const ANNOUNCED_CHARACTERS = 20_000;
 const scroller = element("scroller");
 const list = element<HTMLOListElement>("messages");
 
@@ -39,7 +45,7 @@ function addMessage(role: "user" | "assistant", speaker: string): HTMLElement {
 /** Shows what the visitor wrote, as it was written. */
 export function addUserMessage(text: string): void {
   const body = addMessage("user", "You").querySelector(".body");
-  if (body) body.textContent = text;
+  if (body) new PlainView(body as HTMLElement).add(text);
   scrollToEnd();
 }
 
@@ -62,12 +68,14 @@ export class AnswerView {
   #item: HTMLElement;
   #reasoning: HTMLDetailsElement;
   #summary: HTMLElement;
-  #thought: HTMLElement;
+  #thought: PlainView;
   #thoughts = "";
+  #shownThoughts = 0;
   #body: HTMLElement;
   #markdown: MarkdownView;
   #text = "";
   #frame = 0;
+  #noteShown: () => void = () => undefined;
 
   constructor() {
     this.#item = addMessage("assistant", "TabLM");
@@ -75,7 +83,8 @@ export class AnswerView {
     this.#item.setAttribute("aria-busy", "true");
     this.#body = this.#item.querySelector<HTMLElement>(".body") ?? this.#item;
     this.#markdown = new MarkdownView(this.#body);
-    [this.#reasoning, this.#summary, this.#thought] = folded("reasoning");
+    const [reasoning, summary, thought] = folded("reasoning");
+    [this.#reasoning, this.#summary, this.#thought] = [reasoning, summary, new PlainView(thought)];
     this.#reasoning.hidden = true;
     this.#summary.textContent = "Thinking";
     this.#body.before(this.#reasoning);
@@ -92,16 +101,17 @@ export class AnswerView {
     return this.#thoughts;
   }
 
-  /** Adds a piece of the answer; at most one rendering for each frame. */
+  /** Adds a piece of the answer; at most one rendering for each frame, and more frames for much text. */
   add(piece: string): void {
     this.#text += piece;
-    this.#frame ||= requestAnimationFrame(() => this.#render());
+    this.#markdown.add(piece);
+    this.#frame ||= requestAnimationFrame(() => this.#render(FRAME_MS));
   }
 
   /** Adds a piece of what it thinks before the answer. */
   think(piece: string): void {
     this.#thoughts += piece;
-    this.#frame ||= requestAnimationFrame(() => this.#render());
+    this.#frame ||= requestAnimationFrame(() => this.#render(FRAME_MS));
   }
 
   /** Shows a call and what it gave. */
@@ -114,15 +124,16 @@ export class AnswerView {
     if (follow) scrollToEnd();
   }
 
-  /** Ends the answer with a line about it, and offers to copy it. */
-  finish(note: string): void {
-    this.#render();
+  /** Ends the answer with a line about it, and offers to copy it. The promise is kept once all of it is shown. */
+  finish(note: string): Promise<void> {
+    const shown = new Promise<void>((resolve) => (this.#noteShown = resolve));
+    this.#render(LAST_FRAME_MS);
     this.#summary.textContent = "Thoughts";
     this.#item.classList.remove("growing");
     this.#item.removeAttribute("aria-busy");
     // The answer as the model wrote it, for copying.
     this.#item.dataset["answer"] = this.#text;
-    if (!note && !this.#text) return;
+    if (!note && !this.#text) return shown;
     const footer = document.createElement("p");
     footer.className = "footer";
     if (this.#text) footer.append(this.#copyButton());
@@ -130,6 +141,7 @@ export class AnswerView {
     const follow = atEnd();
     this.#item.append(footer);
     if (follow) scrollToEnd();
+    return shown;
   }
 
   /** Takes the answer away again. */
@@ -140,17 +152,22 @@ export class AnswerView {
 
   /** The answer as it reads, for screen readers. */
   get plainText(): string {
-    return this.#body.innerText;
+    return this.#text.length > ANNOUNCED_CHARACTERS ? this.#text.slice(0, ANNOUNCED_CHARACTERS) : this.#body.innerText;
   }
 
-  #render(): void {
+  /** Shows what was added, for about so long; the next frame goes on. */
+  #render(milliseconds: number): void {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
     const follow = atEnd();
     this.#reasoning.hidden = this.#thoughts === "";
-    this.#thought.textContent = this.#thoughts;
+    const thoughts = this.#thoughts.slice(this.#shownThoughts, this.#shownThoughts + FRAME_CHARACTERS);
+    this.#thought.add(thoughts);
+    this.#shownThoughts += thoughts.length;
     if (this.#text) this.#summary.textContent = "Thoughts";
-    this.#markdown.show(this.#text);
+    const isAnswerShown = this.#markdown.advance(milliseconds);
+    if (isAnswerShown && this.#shownThoughts === this.#thoughts.length) this.#noteShown();
+    else this.#frame = requestAnimationFrame(() => this.#render(FRAME_MS));
     if (follow) scrollToEnd();
   }
 

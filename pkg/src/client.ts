@@ -1,7 +1,7 @@
 /** The page's side of one worker: calls with results, progress, tokens and aborts. */
 
 import type { WasmUrls } from "./builds.js";
-import { TabLMError, toTabLMError } from "./errors.js";
+import { TabLMError, throwIfAborted, toTabLMError } from "./errors.js";
 import type { AboutCall, Call, EngineDelta, FromWorker, MethodName, Methods, RunningEngine, ToWorker } from "./protocol.js";
 import type { AssetOptions, Progress } from "./types.js";
 
@@ -10,7 +10,12 @@ export interface CallEvents {
   onProgress?: (progress: Progress) => void;
   onToken?: (delta: EngineDelta) => void;
   signal?: AbortSignal | undefined;
+  /** How long the worker may take to stop after an abort, before it is ended. */
+  graceMs?: number;
 }
+
+/** Long enough to tidy up what a load had half stored. */
+const ABORT_GRACE_MS = 2000;
 
 interface PendingCall {
   events: CallEvents;
@@ -57,19 +62,29 @@ export class Client {
 
   /**
    * Calls a method. When the signal fires the worker is told; the promise settles once the
-   * worker has really stopped.
+   * worker has really stopped. One that computes without end hears nothing, so it is ended, and with it
+   * all that it holds.
    */
   call<Name extends MethodName>(method: Name, params: Methods[Name]["params"], events: CallEvents = {}): Promise<Methods[Name]["result"]> {
     if (this.#ended) return Promise.reject(this.#ended);
     const callId = this.#nextCallId++;
-    const abort = (): void => this.#post({ type: "abort", callId });
+    const { graceMs = ABORT_GRACE_MS } = events;
+    let watchdog: ReturnType<typeof setTimeout> | undefined;
+    const abort = (): void => {
+      this.#post({ type: "abort", callId });
+      const text = `aborted by the caller; the worker did not stop within ${graceMs / 1000} s and was ended`;
+      watchdog = setTimeout(() => this.end(new TabLMError("aborted", text)), graceMs);
+    };
     const result = new Promise<unknown>((resolve, reject) => {
       this.#pending.set(callId, { events, resolve, reject });
       this.#post({ type: "call", callId, method, params } as ToWorker & Call);
       if (events.signal?.aborted) abort();
       else events.signal?.addEventListener("abort", abort, { once: true });
     });
-    return result.finally(() => events.signal?.removeEventListener("abort", abort)) as Promise<Methods[Name]["result"]>;
+    return result.finally(() => {
+      clearTimeout(watchdog);
+      events.signal?.removeEventListener("abort", abort);
+    }) as Promise<Methods[Name]["result"]>;
   }
 
   /** Ends the workers; every waiting call is rejected with `reason`. */
@@ -132,19 +147,17 @@ export class Client {
   }
 }
 
-/** Runs one call on a worker of its own. */
+/** Runs one call on a worker of its own; `aborted` as soon as the signal fires. */
 export async function callOnce<Name extends MethodName>(
   method: Name,
   params: Methods[Name]["params"],
   assets: AssetOptions,
   events: CallEvents = {},
 ): Promise<Methods[Name]["result"]> {
+  throwIfAborted(events.signal);
   const client = new Client(assets);
-  try {
-    return await client.call(method, params, events);
-  } finally {
-    client.end(new TabLMError("disposed", "the worker was ended"));
-  }
+  const called = client.call(method, params, events);
+  return orAborted(called.finally(() => client.end(new TabLMError("disposed", "the worker was ended"))), events.signal);
 }
 
 /** `promise`, or `aborted` as soon as the signal fires. */

@@ -38,6 +38,8 @@ export interface DownloadOptions {
 }
 
 const GGUF_MAGIC = "GGUF";
+/** Of the files beside the weights; the largest tokenizers have half of it. */
+const MAX_TEXT_BYTES = 64 << 20;
 
 /** A server's answer, whatever it is; `network` where there is none. */
 async function ask(url: string, init: RequestInit): Promise<Response> {
@@ -101,14 +103,22 @@ function checkStart(name: string, url: string, start: Uint8Array): void {
   }
 }
 
-/** Collects the first bytes of a stream until there are enough to check. */
+/** Refuses a text that has no end, or none near. */
+function checkLength(url: string, sizeBytes: number): void {
+  if (sizeBytes > MAX_TEXT_BYTES) throw new TabLMError("malformed", `${url}: found more than ${MAX_TEXT_BYTES} bytes, expected a text of fewer`);
+}
+
+/** Collects the first bytes of a stream until there are enough to check, and counts those of a text. */
 class StartCheck {
   #start = new Uint8Array(0);
   #done = false;
+  #sizeBytes = 0;
 
   constructor(private name: string, private url: string) {}
 
   add(piece: Uint8Array, isLast: boolean): void {
+    this.#sizeBytes += piece.length;
+    if (/\.(json|jinja)$/i.test(this.name)) checkLength(this.url, this.#sizeBytes);
     if (this.#done) return;
     const joined = new Uint8Array(Math.min(16, this.#start.length + piece.length));
     joined.set(this.#start);
@@ -181,6 +191,19 @@ export async function downloadFile({ name, url, optional }: RemoteFile, sink: Si
     throw new TabLMError("network", `${url}: found ${loadedBytes} bytes, expected ${sizeBytes}`);
   }
   return { sizeBytes: loadedBytes, sha256: bytesToHex(hash.digest()) };
+}
+
+/** The whole of a text. */
+export async function readAll(url: string, { body }: Response, signal: AbortSignal): Promise<string> {
+  const decoder = new TextDecoder();
+  let [text, sizeBytes] = ["", 0];
+  if (body) {
+    await pump(body, url, signal, (piece) => {
+      checkLength(url, (sizeBytes += piece.length));
+      text += decoder.decode(piece, { stream: true });
+    });
+  }
+  return text + decoder.decode();
 }
 
 /** The sha256 of a stored file, read in pieces. */

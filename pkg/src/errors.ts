@@ -46,6 +46,11 @@ function isErrorCode(value: unknown): value is ErrorCode {
   return typeof value === "string" && (errorCodes as readonly string[]).includes(value);
 }
 
+/** Whether it was thrown on purpose: by us, or by the engine as one of its errors. */
+export function hasCode(value: unknown): value is { code: ErrorCode } {
+  return isErrorCode((value as { code?: unknown } | null)?.code);
+}
+
 /**
  * Any thrown thing as a TabLMError. Errors of the engine carry a `code`; what the platform
  * throws is told apart by name; everything else is a defect of ours.
@@ -53,11 +58,14 @@ function isErrorCode(value: unknown): value is ErrorCode {
 export function toTabLMError(value: unknown): TabLMError {
   if (value instanceof TabLMError) return value;
   const message = value instanceof Error ? value.message : String(value);
-  const code = (value as { code?: unknown } | null)?.code;
-  if (isErrorCode(code)) return new TabLMError(code, message, { cause: value });
+  if (hasCode(value)) return new TabLMError(value.code, message, { cause: value });
   const name = (value as { name?: unknown } | null)?.name;
   if (name === "AbortError") return new TabLMError("aborted", "aborted by the caller", { cause: value });
   if (name === "QuotaExceededError") return new TabLMError("storage-full", message, { cause: value });
+  // Of JavaScript's memory, or of the wasm's when it is to start; each browser has words of its own.
+  if (/^(Range|Internal)Error$/.test(String(name)) && /memory|allocat/i.test(message)) {
+    return new TabLMError("out-of-memory", message, { cause: value });
+  }
   return new TabLMError("internal", message, { cause: value });
 }
 

@@ -4,16 +4,17 @@
  * Importing this does nothing; everything starts with a call of `TabLM`.
  */
 
-import { callOnce, Client, orAborted } from "./client.js";
+import { callOnce, Client, orAborted, type CallEvents } from "./client.js";
 import { TabLMError, throwIfAborted, toTabLMError } from "./errors.js";
-import { Model } from "./model.js";
+import { Model, type Loaded } from "./model.js";
 import type { EngineOptions } from "./protocol.js";
 import { describeSource } from "./source.js";
 import type {
-  AssetOptions,
+  CallOptions,
   Capabilities,
   Estimate,
   EstimateOptions,
+  HubOptions,
   LoadOptions,
   ModelSource,
   Progress,
@@ -24,9 +25,6 @@ import type {
 export { errorCodes, TabLMError, type ErrorCode } from "./errors.js";
 export type { ChatCompletions, Model } from "./model.js";
 export type * from "./types.js";
-
-/** How long a worker may take to tidy up after an abort before it is ended. */
-const ABORT_GRACE_MS = 2000;
 
 /** The values of the options that are names. */
 const NAMES = {
@@ -74,51 +72,58 @@ function engineOptions({ contextLength, threads, chatTemplate, ...named }: Engin
   return options;
 }
 
+/** What a call tells the page, of a method's options. */
+function events({ signal, onProgress }: CallOptions & { onProgress?: (progress: Progress) => void }): CallEvents {
+  return { signal, ...(onProgress && { onProgress }) };
+}
+
 /** Loads a model into a worker of its own. */
 async function load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
   const params = { source: describeSource(source, options.hubUrl), options: engineOptions(options) };
-  const { signal, onProgress } = options;
-  throwIfAborted(signal);
-  const client = new Client(options);
-  const loading = client.call("load", params, { signal, ...(onProgress && { onProgress }) });
-  try {
-    return new Model(client, await orAborted(loading, signal));
-  } catch (error) {
-    const end = (): void => client.end(new TabLMError("disposed", "the model was not loaded"));
-    // After an abort the worker removes what it had half stored; then it ends.
-    const timer = setTimeout(end, ABORT_GRACE_MS);
-    loading
-      .catch(() => undefined)
-      .finally(() => {
-        clearTimeout(timer);
-        end();
-      });
-    throw toTabLMError(error);
-  }
+  const start = async (signal: AbortSignal | undefined): Promise<Loaded> => {
+    throwIfAborted(signal);
+    const client = new Client(options);
+    const loading = client.call("load", params, { ...events(options), signal });
+    try {
+      return { client, info: await orAborted(loading, signal) };
+    } catch (error) {
+      // After an abort the worker removes what it had half stored; then it ends.
+      const end = (): void => client.end(new TabLMError("disposed", "the model was not loaded"));
+      loading.then(end, end);
+      throw toTabLMError(error);
+    }
+  };
+  return new Model(start, await start(options.signal));
 }
 
 /** What this browser offers: adapter, features, limits, storage. Downloads no model. */
-function capabilities(options: AssetOptions = {}): Promise<Capabilities> {
-  return callOnce("capabilities", null, options);
+function capabilities(options: CallOptions = {}): Promise<Capabilities> {
+  return callOnce("capabilities", null, options, events(options));
 }
 
 /** What a model will take, from its headers alone. */
 async function estimate(source: ModelSource, options: EstimateOptions = {}): Promise<Estimate> {
   const params = { source: describeSource(source, options.hubUrl), options: engineOptions(options) };
-  throwIfAborted(options.signal);
-  return orAborted(callOnce("estimate", params, options, { signal: options.signal }), options.signal);
+  return callOnce("estimate", params, options, events(options));
 }
 
 /** What is stored in this origin. */
 const models = {
   /** Every stored model, whole or begun. */
-  list: (options: AssetOptions = {}): Promise<StoredModel[]> => callOnce("listModels", null, options),
+  list: (options: CallOptions = {}): Promise<StoredModel[]> => callOnce("listModels", null, options, events(options)),
   /** Deletes a stored model; answers whether there was one. */
-  delete: (id: string, options: AssetOptions = {}): Promise<boolean> => callOnce("deleteModel", { id }, options),
+  delete: (id: string, options: CallOptions = {}): Promise<boolean> => callOnce("deleteModel", { id }, options, events(options)),
   /** Reads a stored model again and compares its hashes. */
-  verify: (id: string, options: AssetOptions & { onProgress?: (progress: Progress) => void } = {}): Promise<VerifyReport> =>
-    callOnce("verifyModel", { id }, options, { ...(options.onProgress && { onProgress: options.onProgress }) }),
+  verify: (id: string, options: CallOptions & { onProgress?: (progress: Progress) => void } = {}): Promise<VerifyReport> =>
+    callOnce("verifyModel", { id }, options, events(options)),
 };
 
+/** The address that a source names, a folder's with a slash at its end; nothing is fetched. Throws `invalid-request`. */
+function resolve(source: string | URL, { hubUrl }: HubOptions = {}): string {
+  const description = describeSource(source, hubUrl);
+  if (description.kind === "files") throw new TabLMError("invalid-request", "source: found files, expected an address");
+  return description.url;
+}
+
 /** The entry point. */
-export const TabLM = { load, capabilities, estimate, models } as const;
+export const TabLM = { load, capabilities, estimate, resolve, models } as const;

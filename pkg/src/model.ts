@@ -4,7 +4,7 @@
 import { orAborted, type Client } from "./client.js";
 import { TabLMError, throwIfAborted, toTabLMError } from "./errors.js";
 import type { EngineDelta, GenerationEnd } from "./protocol.js";
-import { checkRequest, type CheckedRequest, type EngineRequest } from "./request.js";
+import { checkRequest, type CheckedRequest } from "./request.js";
 import { Stream } from "./stream.js";
 import type {
   ChatCompletion,
@@ -28,6 +28,14 @@ export interface ChatCompletions {
 }
 
 const DISPOSE_TIMEOUT_MS = 1000;
+/** A piece of a prompt that a slow processor computes is worth waiting for: a new worker loads the model anew. */
+const ABORT_GRACE_MS = 10_000;
+
+/** A worker that holds the model. */
+export interface Loaded {
+  client: Client;
+  info: ModelInfo;
+}
 
 function disposed(): TabLMError {
   return new TabLMError("disposed", "the model was disposed of");
@@ -41,15 +49,19 @@ function timeout(ms: number): Promise<void> {
 export class Model {
   /** OpenAI's entry point. */
   readonly chat: { readonly completions: ChatCompletions };
+  #load: (signal: AbortSignal) => Promise<Loaded>;
   #client: Client;
   #info: ModelInfo;
+  /** What became of earlier workers. */
+  #warnings: string[] = [];
   /** Settles when the last request in the queue has. */
   #tail: Promise<unknown> = Promise.resolve();
   #disposing = new AbortController();
   #disposal: Promise<void> | undefined;
 
-  /** Made by `TabLM.load`. */
-  constructor(client: Client, info: ModelInfo) {
+  /** Made by `TabLM.load`; `load` does it again for a new worker. */
+  constructor(load: (signal: AbortSignal) => Promise<Loaded>, { client, info }: Loaded) {
+    this.#load = load;
     this.#client = client;
     this.#info = info;
     const create = ((request: ChatRequest, options?: RequestOptions) => this.#create(request, options)) as ChatCompletions["create"];
@@ -58,7 +70,9 @@ export class Model {
 
   /** Architecture, device and memory, as of the last request. */
   get info(): ModelInfo {
-    return this.#info;
+    if (this.#warnings.length === 0) return this.#info;
+    const own = (this.#info["warnings"] ?? []) as string[];
+    return { ...this.#info, warnings: [...own, ...this.#warnings] };
   }
 
   /**
@@ -67,7 +81,7 @@ export class Model {
    */
   async profile(): Promise<Profile> {
     if (this.#disposing.signal.aborted) throw disposed();
-    const turn = this.#tail.then(() => this.#client.call("profile", null));
+    const turn = this.#tail.then(async () => (await this.#worker(this.#disposing.signal)).call("profile", null));
     this.#tail = turn.catch(() => undefined);
     return orAborted(turn, this.#disposing.signal).catch((error: unknown) => {
       throw this.#disposing.signal.aborted ? disposed() : toTabLMError(error);
@@ -82,6 +96,17 @@ export class Model {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
+  }
+
+  /** The worker; in place of one that was ended a new one, with the model loaded into it. */
+  async #worker(signal: AbortSignal): Promise<Client> {
+    const { ended } = this.#client;
+    if (ended) {
+      const { client, info } = await this.#load(signal);
+      [this.#client, this.#info] = [client, info];
+      this.#warnings.push(`${ended.code}: ${ended.message}; the model was loaded anew`);
+    }
+    return this.#client;
   }
 
   async #dispose(): Promise<void> {
@@ -161,13 +186,15 @@ export class Model {
 
   /**
    * Runs a request when its turn comes. The caller is answered the moment its signal fires;
-   * the next request waits until the worker has really stopped.
+   * the next request waits until the worker has really stopped, or is replaced.
    */
-  #run(request: EngineRequest, caller: AbortSignal | undefined, onDelta: (delta: EngineDelta) => void): Promise<GenerationEnd> {
+  #run(request: string, caller: AbortSignal | undefined, onDelta: (delta: EngineDelta) => void): Promise<GenerationEnd> {
     const signal = caller ? anySignal([caller, this.#disposing.signal]) : this.#disposing.signal;
     const turn = this.#tail.then(async () => {
       throwIfAborted(signal);
-      const end = await this.#client.call("generate", { request }, { signal, onToken: (delta) => !signal.aborted && onDelta(delta) });
+      const onToken = (delta: EngineDelta): void => void (signal.aborted || onDelta(delta));
+      const worker = await this.#worker(signal);
+      const end = await worker.call("generate", { request }, { signal, onToken, graceMs: ABORT_GRACE_MS });
       this.#info = end.info;
       if (end.finish_reason === "abort") throw new TabLMError("aborted", "aborted by the caller");
       return end;

@@ -2,7 +2,6 @@
 
 import type { WasmUrls } from "./builds.js";
 import type { PlainError } from "./errors.js";
-import type { EngineRequest } from "./request.js";
 import type { SourceDescription } from "./source.js";
 import type {
   Capabilities,
@@ -58,7 +57,8 @@ export interface Methods {
   load: { params: { source: SourceDescription; options: EngineOptions }; result: ModelInfo };
   estimate: { params: { source: SourceDescription; options: EngineOptions }; result: Estimate };
   capabilities: { params: null; result: Capabilities };
-  generate: { params: { request: EngineRequest }; result: GenerationEnd };
+  /** `request` is JSON. */
+  generate: { params: { request: string }; result: GenerationEnd };
   profile: { params: null; result: Profile };
   dispose: { params: null; result: null };
   listModels: { params: null; result: StoredModel[] };

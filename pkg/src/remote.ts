@@ -1,6 +1,6 @@
 /** Which files a remote source has, and reading pieces of them where they are. */
 
-import { promisedLength, request, requestOptional, type RemoteFile } from "./download.js";
+import { promisedLength, readAll, request, requestOptional, type RemoteFile } from "./download.js";
 import { TabLMError, throwIfAborted } from "./errors.js";
 import { PART, partPath, type SourceDescription } from "./source.js";
 import type { SourceFile } from "./wasm/simd/tablm.js";
@@ -8,7 +8,6 @@ import type { SourceFile } from "./wasm/simd/tablm.js";
 const INDEX = "model.safetensors.index.json";
 /** Most files of weights. */
 const MAX_SHARDS = 1000;
-const MAX_INDEX_BYTES = 64 << 20;
 
 /** The text files of a folder; the weights come after them. */
 const FOLDER_FILES: readonly (Omit<RemoteFile, "url"> & { path?: string })[] = [
@@ -77,8 +76,7 @@ export async function remoteFiles(source: SourceDescription, signal: AbortSignal
   const indexUrl = inFolder(source.url, INDEX);
   const index = await requestOptional(indexUrl, signal);
   if (!index) return [...files, { name: "model.safetensors", url: inFolder(source.url, "model.safetensors"), optional: false }];
-  if ((promisedLength(index) ?? 0) > MAX_INDEX_BYTES) throw new TabLMError("malformed", `${indexUrl}: larger than ${MAX_INDEX_BYTES} bytes`);
-  const shards = shardPaths(indexUrl, await index.text());
+  const shards = shardPaths(indexUrl, await readAll(indexUrl, index, signal));
   return [
     ...files,
     { name: INDEX, url: indexUrl, optional: false },

@@ -1,6 +1,6 @@
 /**
- * What a chat request may hold: everything is checked here, nothing is ignored in silence.
- * The result is the JSON the engine reads.
+ * A chat request, put into the engine's words. Here is checked what is needed for that: which fields there are,
+ * and the shape of messages. Ranges and the rest are the engine's to check; nothing is ignored in silence.
  */
 
 import { TabLMError } from "./errors.js";
@@ -15,34 +15,27 @@ export interface EngineMessage {
   tool_call_id?: string;
 }
 
+/** Fields that the engine reads, and checks, as they are. */
+const ENGINE_FIELDS = [
+  "temperature", "top_p", "top_k", "min_p", "seed", "frequency_penalty", "presence_penalty", "repetition_penalty", "stop", "logit_bias",
+] as const;
+
 /** A request as the engine reads it: absent means the checkpoint's own default. */
-export interface EngineRequest {
+type EngineRequest = {
   messages: EngineMessage[];
   tools?: Tool[];
   thinking?: boolean;
-  temperature?: number;
-  top_p?: number;
-  top_k?: number;
-  min_p?: number;
-  max_completion_tokens?: number;
-  stop?: string[];
-  seed?: number;
-  frequency_penalty?: number;
-  presence_penalty?: number;
-  repetition_penalty?: number;
-  logit_bias?: Record<string, number>;
-}
+  max_completion_tokens?: unknown;
+} & { [Name in (typeof ENGINE_FIELDS)[number]]?: unknown };
 
 /** A checked request. */
 export interface CheckedRequest {
-  engine: EngineRequest;
+  /** JSON, for the engine. */
+  engine: string;
   stream: boolean;
   model: string | null;
 }
 
-const MAX_STOPS = 16;
-const MAX_STOP_LENGTH = 1024;
-const MAX_BIASES = 1024;
 const MAX_MESSAGES = 4096;
 
 /** Fields of OpenAI's API that this engine does not have yet. */
@@ -50,27 +43,12 @@ const NOT_YET = new Set([
   "functions", "function_call", "response_format", "logprobs", "top_logprobs", "audio", "modalities", "prediction", "web_search_options", "grammar",
 ]);
 
-interface NumberField {
-  name: "temperature" | "top_p" | "top_k" | "min_p" | "seed" | "frequency_penalty" | "presence_penalty" | "repetition_penalty";
-  min: number;
-  max: number;
-  integer?: boolean;
-}
+/** Fields of OpenAI's API that are for a service with accounts, caches and parallel answers. They change nothing here. */
+const WITHOUT_EFFECT = ["user", "store", "metadata", "service_tier", "prompt_cache_key", "safety_identifier", "parallel_tool_calls"];
 
-const NUMBER_FIELDS: readonly NumberField[] = [
-  { name: "temperature", min: 0, max: 2 },
-  { name: "top_p", min: 0, max: 1 },
-  { name: "top_k", min: 0, max: 2 ** 31 - 1, integer: true },
-  { name: "min_p", min: 0, max: 1 },
-  { name: "seed", min: 0, max: Number.MAX_SAFE_INTEGER, integer: true },
-  { name: "frequency_penalty", min: -2, max: 2 },
-  { name: "presence_penalty", min: -2, max: 2 },
-  { name: "repetition_penalty", min: 0.01, max: 10 },
-];
-
-const OTHER_FIELDS = new Set([
-  "messages", "model", "stream", "stream_options", "max_completion_tokens", "max_tokens", "stop", "logit_bias", "n",
-  "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort",
+const KNOWN = new Set<string>([
+  ...ENGINE_FIELDS, ...WITHOUT_EFFECT,
+  "messages", "model", "stream", "stream_options", "max_completion_tokens", "max_tokens", "n", "tools", "tool_choice", "reasoning_effort",
 ]);
 
 function invalid(field: string, message: string): TabLMError {
@@ -92,10 +70,18 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function checkNumber(field: string, value: unknown, { min, max, integer }: Omit<NumberField, "name">): number {
-  const right = typeof value === "number" && value >= min && value <= max && (!integer || Number.isInteger(value));
-  if (!right) throw invalid(field, `found ${show(value)}, expected ${integer ? "an integer" : "a number"} from ${min} to ${max}`);
-  return value;
+/** JSON of a field. What it cannot hold, or would turn into nothing, is refused. */
+function toJson(field: string, value: unknown): string {
+  const check = (_: string, part: unknown): unknown => {
+    const right = typeof part === "number" ? Number.isFinite(part) : !["bigint", "function", "symbol"].includes(typeof part);
+    if (!right) throw invalid(field, `found ${String(part)}, which JSON cannot hold`);
+    return part;
+  };
+  try {
+    return JSON.stringify(value, check);
+  } catch (error) {
+    throw error instanceof TabLMError ? error : invalid(field, (error as Error).message);
+  }
 }
 
 function checkContent(field: string, content: unknown): string {
@@ -166,9 +152,6 @@ function checkTools(request: Record<string, unknown>): Tool[] | undefined {
   if (choice !== "auto" && choice !== "none") {
     throw invalid("tool_choice", `found ${show(choice)}, expected "auto" or "none": a call cannot be demanded yet`);
   }
-  if ((request["parallel_tool_calls"] ?? true) !== true) {
-    throw invalid("parallel_tool_calls", `found ${show(request["parallel_tool_calls"])}, expected true: calls cannot be limited yet`);
-  }
   return choice === "none" || tools.length === 0 ? undefined : tools;
 }
 
@@ -186,47 +169,23 @@ function checkMessages(value: unknown): EngineMessage[] {
   return value.map((message: unknown, index) => checkMessage(`messages[${index}]`, message));
 }
 
-function checkStop(value: unknown): string[] {
-  const stops: unknown[] = Array.isArray(value) ? value : [value];
-  if (stops.length > MAX_STOPS) throw invalid("stop", `found ${stops.length} strings, expected at most ${MAX_STOPS}`);
-  return stops.map((stop, index) => {
-    if (typeof stop !== "string" || stop.length === 0 || stop.length > MAX_STOP_LENGTH) {
-      throw invalid(`stop[${index}]`, `found ${show(stop)}, expected a string of 1 to ${MAX_STOP_LENGTH} characters`);
-    }
-    return stop;
-  });
-}
-
-function checkLogitBias(value: unknown): Record<string, number> {
-  if (!isRecord(value)) throw invalid("logit_bias", `found ${show(value)}, expected an object from token id to number`);
-  const entries = Object.entries(value);
-  if (entries.length > MAX_BIASES) throw invalid("logit_bias", `found ${entries.length} entries, expected at most ${MAX_BIASES}`);
-  for (const [token, bias] of entries) {
-    if (!/^\d{1,9}$/.test(token)) throw invalid("logit_bias", `found key ${show(token)}, expected a token id`);
-    checkNumber(`logit_bias.${token}`, bias, { min: -100, max: 100 });
-  }
-  return value as Record<string, number>;
-}
-
 /** Refuses what is unknown, and what is known but not there yet. */
 function checkFieldNames(request: Record<string, unknown>): void {
-  const known = new Set<string>([...OTHER_FIELDS, ...NUMBER_FIELDS.map((field) => field.name)]);
   for (const [name, value] of Object.entries(request)) {
-    if (known.has(name) || value === undefined || value === null) continue;
+    if (KNOWN.has(name) || value === undefined || value === null) continue;
     // Asking for nothing is no request.
     if (NOT_YET.has(name) && (value === false || (Array.isArray(value) && value.length === 0))) continue;
     throw invalid(name, NOT_YET.has(name) ? "not supported yet" : "unknown field");
   }
 }
 
-function checkMaxTokens(request: Record<string, unknown>): number | undefined {
-  const rule = { min: 1, max: 2 ** 31 - 1, integer: true };
+/** The most tokens of an answer, by either name. */
+function checkMaxTokens(request: Record<string, unknown>): unknown {
   const [value, older] = [request["max_completion_tokens"] ?? undefined, request["max_tokens"] ?? undefined];
   if (value !== undefined && older !== undefined && value !== older) {
     throw invalid("max_tokens", `found ${show(older)} beside max_completion_tokens ${show(value)}, expected one of them`);
   }
-  if (value !== undefined) return checkNumber("max_completion_tokens", value, rule);
-  return older === undefined ? undefined : checkNumber("max_tokens", older, rule);
+  return value ?? older;
 }
 
 /** Checks a request and puts it into the engine's words. Throws `invalid-request` naming the field. */
@@ -235,17 +194,14 @@ export function checkRequest(request: unknown): CheckedRequest {
   checkFieldNames(request);
   const given = (name: string): unknown => request[name] ?? undefined;
   const engine: EngineRequest = { messages: checkMessages(request["messages"]) };
-  for (const field of NUMBER_FIELDS) {
-    const value = given(field.name);
-    if (value !== undefined) engine[field.name] = checkNumber(field.name, value, field);
+  for (const field of ENGINE_FIELDS) {
+    if (given(field) !== undefined) engine[field] = request[field];
   }
   const maxTokens = checkMaxTokens(request);
   if (maxTokens !== undefined) engine.max_completion_tokens = maxTokens;
   const tools = checkTools(request);
   if (tools) engine.tools = tools;
   if (given("reasoning_effort") !== undefined) engine.thinking = checkThinking(request["reasoning_effort"]);
-  if (given("stop") !== undefined) engine.stop = checkStop(request["stop"]);
-  if (given("logit_bias") !== undefined) engine.logit_bias = checkLogitBias(request["logit_bias"]);
 
   const n = given("n");
   if (n !== undefined && n !== 1) throw invalid("n", `found ${show(n)}, expected 1`);
@@ -257,5 +213,6 @@ export function checkRequest(request: unknown): CheckedRequest {
   if (streamOptions !== undefined && !(stream && isRecord(streamOptions))) {
     throw invalid("stream_options", `found ${show(streamOptions)}, expected an object beside stream: true`);
   }
-  return { engine, stream, model: (model as string | undefined) ?? null };
+  const fields = Object.entries(engine).map(([field, value]) => `${JSON.stringify(field)}:${toJson(field, value)}`);
+  return { engine: `{${fields.join()}}`, stream, model: (model as string | undefined) ?? null };
 }

@@ -14,18 +14,21 @@ export const PART = /-(\d{5})-of-(\d{5})\.gguf$/i;
 
 const HUB = "https://huggingface.co/";
 const NONSENSE = "a URL, hf:owner/repo[@revision][/file] or a File";
-const HUB_FORM = /^hf:([\w.-]+)\/([\w.-]+?)(?:@([\w.-]+))?(?:\/([\w./-]+))?$/;
+const HUB_FORM = /^hf:([\w.-]+)\/([\w.-]+?)(?:@([\w.-]+))?(?:\/(.+))?$/su;
 
 function invalid(message: string): TabLMError {
   return new TabLMError("invalid-request", `source: ${message}`);
 }
 
-/** `hf:owner/repo[@revision][/file]` as a URL; a folder's ends with a slash. */
+/** `hf:owner/repo[@revision][/file]` as a URL; a folder's ends with a slash. The file is named as it is, not encoded. */
 function onHub(source: string, hub: string): string {
   const match = HUB_FORM.exec(source);
-  if (!match || source.includes("..")) throw invalid(`found ${source}, expected hf:owner/repo[@revision][/file]`);
-  const [, owner, repository, revision = "main", file = ""] = match;
-  return `${hub.endsWith("/") ? hub : `${hub}/`}${owner}/${repository}/resolve/${revision}/${file}`;
+  const [, owner = "", repository = "", revision = "main", file = ""] = match ?? [];
+  const path = [owner, repository, "resolve", revision, ...file.split("/")];
+  if (!match || path.some((part) => part === "." || part === "..") || /\p{Cs}/u.test(file)) {
+    throw invalid(`found ${source.slice(0, 200)}, expected hf:owner/repo[@revision][/file]`);
+  }
+  return `${hub.endsWith("/") ? hub : `${hub}/`}${path.map(encodeURIComponent).join("/")}`;
 }
 
 /** The path of another part. */

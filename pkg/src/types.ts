@@ -56,10 +56,14 @@ export interface AssetOptions {
   wasmUrl?: string | URL | Partial<Record<Build, string | URL>>;
 }
 
-/** Options of `TabLM.load`. */
-export interface LoadOptions extends AssetOptions, HubOptions {
-  onProgress?: (progress: Progress) => void;
+/** Options of every call that has a worker of its own, which is ended where it does not stop. */
+export interface CallOptions extends AssetOptions {
   signal?: AbortSignal;
+}
+
+/** Options of `TabLM.load`. */
+export interface LoadOptions extends CallOptions, HubOptions {
+  onProgress?: (progress: Progress) => void;
   /** Positions the state is made for; at most what the model was trained for. */
   contextLength?: number;
   device?: DeviceChoice;
@@ -80,8 +84,7 @@ export interface LoadOptions extends AssetOptions, HubOptions {
 }
 
 /** Options of `TabLM.estimate`. */
-export interface EstimateOptions extends AssetOptions, HubOptions {
-  signal?: AbortSignal;
+export interface EstimateOptions extends CallOptions, HubOptions {
   contextLength?: number;
   device?: DeviceChoice;
   quantise?: QuantiseFormat;
@@ -337,6 +340,14 @@ export interface ChatRequest {
   reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | null;
   /** Only 1. */
   n?: 1 | null;
+  /** These are taken as OpenAI takes them, and change nothing: there are no accounts, and models call as they do. */
+  parallel_tool_calls?: boolean | null;
+  user?: string | null;
+  store?: boolean | null;
+  metadata?: Readonly<Record<string, string>> | null;
+  service_tier?: string | null;
+  prompt_cache_key?: string | null;
+  safety_identifier?: string | null;
 }
 
 /** A request whose answer is streamed. */

@@ -2,13 +2,12 @@
 
 import { adapterHints } from "./adapter.js";
 import { joinEngine, startEngine, type StartedEngine, type WasmUrls } from "./builds.js";
-import { TabLMError, throwIfAborted, toPlainError, toTabLMError } from "./errors.js";
+import { hasCode, TabLMError, throwIfAborted, toPlainError, toTabLMError } from "./errors.js";
 import { Meter } from "./meter.js";
 import { deleteModel, listModels, openModel, peekModel, verifyModel, type OpenedModel } from "./model_store.js";
 import { modelsFolder, storageEstimate } from "./opfs.js";
 import { compileAhead, compileAtMost, forgetPipelines, noteDevices } from "./pipelines.js";
 import type { Call, EngineDelta, EngineOptions, FromWorker, GenerationEnd, RunningEngine, ToWorker } from "./protocol.js";
-import type { EngineRequest } from "./request.js";
 import type { SourceDescription } from "./source.js";
 import type { Capabilities, Estimate, ModelInfo, Profile, Progress, ProgressPhase } from "./types.js";
 import { keepVerdicts, readVerdicts } from "./verdicts.js";
@@ -60,7 +59,8 @@ function defaultThreads(): number {
 function wasm(): Promise<StartedEngine> {
   wasmModule ??= startEngine(wasmUrls, threads > 1).catch((error: unknown) => {
     wasmModule = undefined;
-    throw new TabLMError("network", `the wasm module could not be loaded: ${(error as Error).message}`, { cause: error });
+    const code = toTabLMError(error).code === "out-of-memory" ? "out-of-memory" : "network";
+    throw new TabLMError(code, `the wasm module could not be loaded: ${(error as Error).message}`, { cause: error });
   });
   return wasmModule;
 }
@@ -77,13 +77,19 @@ function nextTask(): Promise<void> {
   });
 }
 
-/** Runs something of the engine's; a trap is remembered. */
+/**
+ * Runs something of the engine's; a trap is remembered. That is whatever is no error of ours: besides wasm's own
+ * also an exhausted stack, which is a RangeError or, in Firefox, an InternalError, and leaves locks taken.
+ */
 async function guarded<T>(job: () => T | Promise<T>): Promise<T> {
   if (trapped !== undefined) throw new TabLMError("internal", `the engine stopped earlier (${trapped}); load the model again`);
   try {
     return await job();
   } catch (error) {
-    if (error instanceof WebAssembly.RuntimeError) trapped = error.message;
+    // First without a call, for which there may be no stack.
+    const before = trapped;
+    trapped = "its stack is exhausted";
+    trapped = hasCode(error) ? before : String((error as Error | null)?.message ?? error);
     throw error;
   }
 }
@@ -206,10 +212,10 @@ async function loadOpened(
   }
 }
 
-async function generate(request: EngineRequest, signal: AbortSignal, onDelta: (delta: EngineDelta) => void): Promise<GenerationEnd> {
+async function generate(request: string, signal: AbortSignal, onDelta: (delta: EngineDelta) => void): Promise<GenerationEnd> {
   const current = engine;
   if (!current) throw new TabLMError("disposed", "no model is loaded");
-  await guarded(() => current.begin(JSON.stringify(request)));
+  await guarded(() => current.begin(request));
   for (let stopped = false; ; ) {
     if (signal.aborted && !stopped) {
       stopped = true;
@@ -299,6 +305,5 @@ scope.addEventListener("message", ({ data }) => {
   else if (data.type === "abort") running.get(data.callId)?.abort();
   else if (data.type === "threadsStarted") noteThreadsStarted();
   // As an error of this worker's, not of a promise, the page hears of it.
-  else if (data.type === "lend") lend(data).catch(reportError);
-  else void run(data, data.callId);
+  else (data.type === "lend" ? lend(data) : run(data, data.callId)).catch(reportError);
 });

@@ -35,14 +35,17 @@ after(async () => {
   await server?.close();
 });
 
-/** The HTML that a growing text leaves, shown one character more at a time. */
-const show = (text) =>
-  view.page.evaluate(async (whole) => {
+/** The HTML that a growing text leaves, shown so many characters more at a time. */
+const show = (text, step = 1) =>
+  view.page.evaluate(async ([whole, step]) => {
     const { MarkdownView } = await import("/markdown.js");
     const holder = document.createElement("div");
     document.body.append(holder);
     const markdown = new MarkdownView(holder);
-    for (let end = 1; end <= whole.length; end += 1) markdown.show(whole.slice(0, end));
+    for (let start = 0; start < whole.length; start += step) {
+      markdown.add(whole.slice(start, start + step));
+      markdown.advance(Infinity);
+    }
     const elements = [...holder.querySelectorAll("*")];
     return {
       html: holder.innerHTML,
@@ -51,7 +54,7 @@ const show = (text) =>
       links: [...holder.querySelectorAll("a")].map((link) => link.getAttribute("href")),
       hit: window.hit === true,
     };
-  }, text);
+  }, [text, step]);
 
 const ATTACKS = [
   '<img src=x onerror="window.hit=true">',
@@ -80,7 +83,30 @@ for (const attack of ATTACKS) {
   });
 }
 
-test("growing text gives what whole text gives", async () => {
+/** Texts whose end may change what comes before it. */
+const GROWING = [
+  "1. one\n\n2. two\n\n   more of two\n\n3. three\n\nend",
+  "- a\n- b\n\n\n- c\n\n* d\n\n-- no item\n\n1) e\n",
+  "- a\n\n  ```js\n  b\n\n  c\n  ```\n\n- d\n    - e\n\n      f\n",
+  "a\n#b\nc\n***d***\n\n***\n\n# e\nf\n# \ng",
+  "a\n-\n\nb\n- c\n\nd\n===\ne\n--- \nf",
+  "before\n| a | b |\n|---|--:|\n| 1 | 2 |\nx\n\n| c |\n\n|d|\n|-|\n",
+  "> a\nb\n\n> c\n> - d\n>\n> e\n\nf",
+  "[r]: https://example.com/r\n\n[r] and [text][r]\n\n\n[s]: <https://example.com/s>\n[s]",
+  "    code\n\n\n    more\n\nno code\n\n\ta\n",
+  "```\na\n``\n~~~\n```\nb\n~~~~md\n```\n~~~\n~~~~\nend",
+  "<div>\na\n\n<b>c</b>\n\n<!-- d\n\ne -->\nf",
+  "a\r\nb\r\n\r\n- c\r\n- d\r\n",
+  "`a` **b *c* d** ~~e~~ https://example.com f@example.com\\\nnew  \nline ![g](https://example.com/g)",
+];
+for (const text of GROWING) {
+  test(`growing text gives what whole text gives: ${JSON.stringify(text).slice(0, 40)}`, async () => {
+    const whole = await show(text, text.length);
+    for (const step of [1, 2, 7]) assert.equal((await show(text, step)).html, whole.html, `${step} characters at a time`);
+  });
+}
+
+test("growing text has the elements of its Markdown", async () => {
   const text = "# Title\n\nSome *text* with `code`.\n\n- one\n- two\n  - inner\n\n1. first\n2. second\n\n```js\nlet a = 1 < 2;\n```\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n> quote\n\nend **bold**";
   const { html, names } = await show(text);
   for (const name of ["h1", "em", "code", "ul", "ol", "pre", "table", "blockquote", "strong"]) assert.ok(names.includes(name), `no ${name} in ${html}`);

@@ -1,10 +1,11 @@
-// What a request may hold: every wrong field is refused by name, nothing is ignored.
-// The checks are the package's own and need no browser.
+// What a request may hold, as far as the package checks it before the engine: every wrong field is refused by
+// name, nothing is ignored but what has no effect anywhere here. No browser is needed. And what sources name.
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { before, test } from "node:test";
+import { inspect } from "node:util";
 import { root } from "./support.mjs";
 
 const { build } = createRequire(join(root, "pkg", "package.json"))("esbuild");
@@ -17,6 +18,11 @@ before(async () => {
   const { outputFiles } = await build({ entryPoints: [join(root, "pkg/src/request.ts")], bundle: true, format: "esm", write: false });
   ({ checkRequest } = await import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`));
 });
+
+async function entryPoint() {
+  const { outputFiles } = await build({ entryPoints: [join(root, "pkg/src/index.ts")], bundle: true, format: "esm", write: false });
+  return (await import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`)).TabLM;
+}
 
 const REFUSED = [
   ["messages", {}],
@@ -36,31 +42,18 @@ const REFUSED = [
   ["tools", { messages, tools: "f" }],
   ["tool_choice", { messages, tools: [tool], tool_choice: "required" }],
   ["tool_choice", { messages, tools: [tool], tool_choice: { type: "function", function: { name: "f" } } }],
-  ["parallel_tool_calls", { messages, tools: [tool], parallel_tool_calls: false }],
   ["functions", { messages, functions: [tool.function] }],
   ["response_format", { messages, response_format: { type: "json_object" } }],
   ["logprobs", { messages, logprobs: true }],
   ["top_logprobs", { messages, top_logprobs: 2 }],
   ["reasoning_effort", { messages, reasoning_effort: "some" }],
   ["temprature", { messages, temprature: 1 }],
-  ["temperature", { messages, temperature: -1 }],
   ["temperature", { messages, temperature: NaN }],
-  ["temperature", { messages, temperature: "1" }],
-  ["top_p", { messages, top_p: 1.5 }],
-  ["top_k", { messages, top_k: 2.5 }],
-  ["min_p", { messages, min_p: 2 }],
-  ["max_completion_tokens", { messages, max_completion_tokens: 0 }],
-  ["max_tokens", { messages, max_tokens: 1e12 }],
-  ["max_tokens", { messages, max_tokens: 5, max_completion_tokens: 6 }],
-  ["seed", { messages, seed: 0.5 }],
-  ["stop[0]", { messages, stop: "" }],
-  ["stop", { messages, stop: Array(17).fill("x") }],
-  ["frequency_penalty", { messages, frequency_penalty: 3 }],
   ["presence_penalty", { messages, presence_penalty: Infinity }],
-  ["repetition_penalty", { messages, repetition_penalty: 0 }],
-  ["logit_bias", { messages, logit_bias: { the: 1 } }],
-  ["logit_bias.5", { messages, logit_bias: { 5: 101 } }],
-  ["logit_bias", { messages, logit_bias: [1] }],
+  ["seed", { messages, seed: 5n }],
+  ["logit_bias", { messages, logit_bias: { 5: NaN } }],
+  ["stop", { messages, stop: [() => "x"] }],
+  ["max_tokens", { messages, max_tokens: 5, max_completion_tokens: 6 }],
   ["n", { messages, n: 2 }],
   ["stream", { messages, stream: "yes" }],
   ["stream_options", { messages, stream_options: { include_usage: true } }],
@@ -68,7 +61,7 @@ const REFUSED = [
   ["request", null],
 ];
 for (const [field, request] of REFUSED) {
-  test(`refuses ${JSON.stringify(request)?.slice(0, 70)}`, () => {
+  test(`refuses ${inspect(request, { depth: 6, breakLength: Infinity, compact: true }).slice(0, 90)}`, () => {
     assert.throws(
       () => checkRequest(request),
       (error) => error.code === "invalid-request" && error.message.startsWith(`${field}: `),
@@ -76,8 +69,36 @@ for (const [field, request] of REFUSED) {
   });
 }
 
+/** A request as the engine gets it. */
+const read = (request) => {
+  const { engine, ...rest } = checkRequest(request);
+  return { engine: JSON.parse(engine), ...rest };
+};
+
+test("leaves ranges to the engine, and its fields as they are", () => {
+  const fields = {
+    temperature: -1, top_p: 0, top_k: 2.5, min_p: "1", seed: -5, frequency_penalty: 3, presence_penalty: 1e300,
+    repetition_penalty: 0, stop: ["", 5], logit_bias: { the: 1 }, max_completion_tokens: 0,
+  };
+  assert.deepEqual(read({ messages, ...fields }).engine, { messages, ...fields });
+});
+
+test("takes what has no effect here", () => {
+  const fields = {
+    user: "a", store: true, metadata: { a: "b" }, service_tier: "auto", prompt_cache_key: "c", safety_identifier: "d", parallel_tool_calls: false,
+  };
+  assert.deepEqual(read({ messages, ...fields }).engine, { messages });
+});
+
+test("refuses a field that refers to itself", () => {
+  const schema = { type: "object" };
+  schema.properties = schema;
+  const request = { messages, tools: [{ type: "function", function: { name: "f", parameters: schema } }] };
+  assert.throws(() => checkRequest(request), { code: "invalid-request", message: /^tools: / });
+});
+
 test("puts a request into the engine's words", () => {
-  const { engine, stream, model } = checkRequest({
+  const { engine, stream, model } = read({
     messages: [{ role: "developer", content: [{ type: "text", text: "a" }, { type: "text", text: "b" }] }, ...messages],
     model: "any",
     stream: true,
@@ -95,7 +116,7 @@ test("puts a request into the engine's words", () => {
     messages: [{ role: "system", content: "ab" }, ...messages],
     temperature: 0,
     max_completion_tokens: 5,
-    stop: ["x"],
+    stop: "x",
     logit_bias: { 5: -100 },
   });
   assert.deepEqual([stream, model], [true, "any"]);
@@ -104,7 +125,7 @@ test("puts a request into the engine's words", () => {
 test("hands tools and calls on, and an effort as on or off", () => {
   const answered = { role: "assistant", content: null, reasoning_content: "hm", tool_calls: [call], refusal: null };
   const history = [...messages, answered, { role: "tool", tool_call_id: "abc", content: [{ type: "text", text: "5" }] }];
-  const { engine } = checkRequest({ messages: history, tools: [tool], tool_choice: "auto", parallel_tool_calls: true, reasoning_effort: "low" });
+  const { engine } = read({ messages: history, tools: [tool], tool_choice: "auto", parallel_tool_calls: true, reasoning_effort: "low" });
   assert.deepEqual(engine, {
     messages: [
       ...messages,
@@ -114,12 +135,36 @@ test("hands tools and calls on, and an effort as on or off", () => {
     tools: [tool],
     thinking: true,
   });
-  assert.deepEqual(checkRequest({ messages, tools: [tool], tool_choice: "none", reasoning_effort: "none" }).engine, { messages, thinking: false });
+  assert.deepEqual(read({ messages, tools: [tool], tool_choice: "none", reasoning_effort: "none" }).engine, { messages, thinking: false });
+});
+
+/** Files of the hub, by their names. */
+const HUB_FILES = [
+  ["a.gguf", "a.gguf"],
+  ["of two/a..b v1.gguf", "of%20two/a..b%20v1.gguf"],
+  ["a+b (1) 100%.gguf", "a%2Bb%20(1)%20100%25.gguf"],
+  ["a%20b#c?d&e=f;g.gguf", "a%2520b%23c%3Fd%26e%3Df%3Bg.gguf"],
+  ["größe/模型 😀.gguf", "gr%C3%B6%C3%9Fe/%E6%A8%A1%E5%9E%8B%20%F0%9F%98%80.gguf"],
+  ["folder/", "folder/"],
+];
+
+test("names files of the hub as they are", async () => {
+  const TabLM = await entryPoint();
+  for (const [name, path] of HUB_FILES) {
+    assert.equal(TabLM.resolve(`hf:owner/repo/${name}`), `https://huggingface.co/owner/repo/resolve/main/${path}`);
+    assert.equal(TabLM.resolve(`hf:owner/repo@v1/${name}`, { hubUrl: "http://localhost/hub" }), `http://localhost/hub/owner/repo/resolve/v1/${path}`);
+  }
+  assert.equal(TabLM.resolve("hf:owner/repo"), "https://huggingface.co/owner/repo/resolve/main/");
+  for (const name of ["../a.gguf", "a/../b.gguf", "./a.gguf", "\ud800.gguf"]) {
+    assert.throws(() => TabLM.resolve(`hf:owner/repo/${name}`), { code: "invalid-request" }, name);
+  }
+  for (const source of ["hf:../repo/a.gguf", "hf:owner/..", "hf:owner/repo@../a.gguf", "hf:owner"]) {
+    assert.throws(() => TabLM.resolve(source), { code: "invalid-request" }, source);
+  }
 });
 
 test("refuses formats and variants that there are not", async () => {
-  const { outputFiles } = await build({ entryPoints: [join(root, "pkg/src/index.ts")], bundle: true, format: "esm", write: false });
-  const { TabLM } = await import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`);
+  const TabLM = await entryPoint();
   for (const call of [TabLM.load, TabLM.estimate]) {
     const refused = call("https://example.com/tiny.gguf", { quantise: "q4" });
     await assert.rejects(refused, { code: "invalid-request", message: "quantise: found q4, expected T4 or Q8_0" });

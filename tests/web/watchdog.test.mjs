@@ -1,0 +1,215 @@
+// A worker that does not stop is ended and replaced, one whose engine trapped says so, and nothing that a server
+// sends without end is read for ever. The workers are the published ones, kept busy at a message.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { isolation } from "../../www/csp.mjs";
+import { modelThatSays } from "./model_that_says.mjs";
+import { chat, openBrowser, openHarness, openPage, openServer, waitUntilReady } from "./support.mjs";
+
+/** After its first message, the method with that word in its parameters computes without end. */
+const busy = (worker) => `
+  addEventListener("message", ({ data }) => {
+    if (data.type === "call" && (JSON.stringify(data.params) ?? "").includes("forever")) for (;;);
+    if (data.type === "call" && data.method === new URL(import.meta.url).searchParams.get("busy")) for (;;);
+  });
+  import "${worker}";
+`;
+
+/** Comes before the worker: a request with "deep N" has no more of the stack than N calls of a function take. */
+const DEEP = `
+  const { addEventListener: add } = globalThis;
+  globalThis.addEventListener = (type, listener) => add(type, (event) => {
+    const deep = /deep (\\d+)/.exec(JSON.stringify(event.data?.params) ?? "");
+    if (type !== "message" || !deep) return listener(event);
+    let room = Number(deep[1]);
+    const descend = () => {
+      try {
+        descend();
+      } catch (error) {
+        room -= 1;
+        if (room !== 0) throw error;
+        listener(event);
+      }
+    };
+    descend();
+  });
+`;
+
+/** A template that takes more of the stack than the package does. */
+const RECURSIVE = "{% macro down(n) %}{% if n > 0 %}{{ down(n - 1) }}{% else %}a{% endif %}{% endmacro %}{{ down(12) }}";
+
+const script = (text) => (request, response) => response.writeHead(200, { "Content-Type": "text/javascript", ...isolation }).end(text);
+const model = (text, template) => (request, response) => {
+  const bytes = modelThatSays(text, template);
+  response.writeHead(200, { "Content-Length": bytes.length }).end(request.method === "HEAD" ? undefined : bytes);
+};
+
+/** A JSON file that has no end. */
+function endless(request, response) {
+  response.writeHead(200, { "Content-Type": "application/json" });
+  if (request.method === "HEAD") return response.end();
+  const spaces = Buffer.alloc(1 << 20, " ");
+  const more = () => {
+    while (!response.destroyed && response.write(spaces));
+  };
+  response.on("drain", more);
+  response.write("{");
+  more();
+}
+
+const gone = (request, response) => response.writeHead(404).end();
+
+describe("a worker", () => {
+  let harness;
+  before(async () => {
+    const folder = { "model.safetensors.index.json": gone, "config.json": endless };
+    const index = { "model.safetensors.index.json": endless };
+    const inFolder = (name, files) => Object.fromEntries(Object.entries(files).map(([file, route]) => [`/${name}/${file}`, route]));
+    const routes = { "/busy.js": script(busy("/tablm/worker.js")), "/deep.js": script('import "/first.js"; import "/tablm/worker.js";'), "/first.js": script(DEEP), "/hi.gguf": model("Hi "), "/recursive.gguf": model("Hi ", RECURSIVE), ...inFolder("folder", folder), ...inFolder("index", index) };
+    harness = await openHarness({ adapter: false, routes });
+    await harness.run(() => {
+      window.ask = async (model, content, options) => {
+        try {
+          const answer = await model.chat.completions.create({ messages: [{ role: "user", content }], temperature: 0, max_completion_tokens: 2 }, options);
+          return answer.choices[0].message.content;
+        } catch ({ code, message }) {
+          return `${code}: ${message}`;
+        }
+      };
+    });
+  });
+  after(() => harness?.close());
+
+  /** Waits until so many workers are left. */
+  async function expectWorkers(count, ms) {
+    const end = Date.now() + ms;
+    while (harness.page.workers().length !== count) {
+      assert.ok(Date.now() < end, `found ${harness.page.workers().length} workers, expected ${count}`);
+      await harness.page.waitForTimeout(50);
+    }
+  }
+
+  test("that does not stop answering is replaced, and the model goes on", async (t) => {
+    const found = await harness.run(async ({ TabLM }) => {
+      const model = (window.model = await TabLM.load("/hi.gguf", { workerUrl: "/busy.js" }));
+      const answers = [await window.ask(model, "a")];
+      const start = performance.now();
+      answers.push(await window.ask(model, "forever", { signal: AbortSignal.timeout(200) }));
+      const times = [performance.now() - start];
+      // One that waits for the busy one, and is aborted too, leaves the others alone.
+      const impatient = window.ask(model, "b", { signal: AbortSignal.timeout(100) });
+      answers.push(await window.ask(model, "c"), await impatient, await window.ask(model, "d"));
+      times.push(performance.now() - start);
+      return { answers, times, warnings: model.info.warnings };
+    });
+    t.diagnostic(found.times.map((ms) => `${ms.toFixed(0)} ms`).join(", "));
+    const aborted = "aborted: aborted by the caller";
+    assert.deepEqual(found.answers, ["Hi Hi ", aborted, "Hi Hi ", aborted, "Hi Hi "]);
+    assert.ok(found.times[0] < 1500 && found.times[1] < 20_000, `${found.times}`);
+    assert.deepEqual(found.warnings, ["aborted: aborted by the caller; the worker did not stop within 10 s and was ended; the model was loaded anew"]);
+    await expectWorkers(1, 2000);
+  });
+
+  test("that does not stop is ended by dispose, and not replaced", async () => {
+    const found = await harness.run(async () => {
+      const start = performance.now();
+      const busy = window.ask(window.model, "forever");
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await window.model.dispose();
+      return { busy: await busy, later: await window.ask(window.model, "a"), ms: performance.now() - start };
+    });
+    assert.match(found.busy, /^disposed: /);
+    assert.match(found.later, /^disposed: /);
+    assert.ok(found.ms < 3000, `${found.ms}`);
+    await expectWorkers(0, 2000);
+  });
+
+  for (const [method, call] of Object.entries({
+    load: (tablm, options) => tablm.TabLM.load("/hi.gguf", options),
+    estimate: (tablm, options) => tablm.TabLM.estimate("/hi.gguf", options),
+    capabilities: (tablm, options) => tablm.TabLM.capabilities(options),
+    listModels: (tablm, options) => tablm.TabLM.models.list(options),
+    verifyModel: (tablm, options) => tablm.TabLM.models.verify("0123456789abcdef", options),
+    deleteModel: (tablm, options) => tablm.TabLM.models.delete("0123456789abcdef", options),
+  })) {
+    test(`that does not stop is ended: ${method}`, async () => {
+      const found = await harness.run(`async (tablm, method) => {
+        const start = performance.now();
+        const { code } = await (${call})(tablm, { workerUrl: "/busy.js?busy=" + method, signal: AbortSignal.timeout(200) }).catch((error) => error);
+        return { code, ms: performance.now() - start };
+      }`, method);
+      assert.equal(found.code, "aborted");
+      assert.ok(found.ms < 1500, `${found.ms}`);
+      await expectWorkers(0, 5000);
+    });
+  }
+
+  test("whose stack is exhausted has trapped, and says so from then on", async (t) => {
+    const pairs = await harness.run(async ({ TabLM }) => {
+      const pairs = [];
+      for (let room = 8; room <= 4096; room *= 1.5) {
+        const model = await TabLM.load("/recursive.gguf", { workerUrl: "/deep.js", threads: 1 });
+        // So that all is compiled, which takes more of the stack than to run it.
+        await window.ask(model, "a");
+        pairs.push([await window.ask(model, `deep ${Math.round(room)}`), await window.ask(model, "b")]);
+        await model.dispose();
+      }
+      return pairs;
+    });
+    t.diagnostic(JSON.stringify(pairs));
+    // Short of it in the engine, that has trapped; elsewhere the worker itself may fail, and the next request has another.
+    const stopped = /^internal: the engine stopped earlier \(.+\); load the model again$/;
+    assert.ok(pairs.some(([deep, next]) => deep === "internal: Maximum call stack size exceeded" && stopped.test(next)), "the engine was never short of stack");
+    for (const [deep, next] of pairs) {
+      assert.match(deep, /^(Hi Hi |internal: .*Maximum call stack size exceeded)$/);
+      assert.ok(next === "Hi Hi " || stopped.test(next), next);
+    }
+  });
+
+  for (const name of ["folder", "index"]) {
+    test(`refuses files without an end: ${name}`, async () => {
+      const found = await harness.run(async ({ TabLM }, name) => {
+        const errors = [];
+        for (const call of [TabLM.estimate, TabLM.load]) errors.push(await call(`/${name}`).catch(({ code, message }) => `${code}: ${message}`));
+        return errors;
+      }, name);
+      for (const error of found) assert.match(String(error), /^malformed: \S+\.json: found more than 67108864 bytes/);
+      await expectWorkers(0, 3000);
+    });
+  }
+});
+
+test("the chat page goes on after an answer that did not stop", async (t) => {
+  const server = await openServer({
+    before(request, response) {
+      const routes = { "/hi.gguf": model("Hi "), "/tablm/worker.js": script(busy("/tablm/worker.js?published")) };
+      routes[request.url]?.(request, response);
+      return request.url in routes;
+    },
+  });
+  // Which would answer for both workers with the one.
+  const browser = await openBrowser({ adapter: false, serviceWorkers: "block" });
+  try {
+    const { page, expectQuiet } = await openPage(browser.context, `${server.address}/?model=/hi.gguf&max_tokens=3`);
+    await page.click("#link button[value=use]");
+    await waitUntilReady(page);
+    await page.fill("#prompt", "Go on forever");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("body[data-state=answering]");
+    await page.waitForTimeout(300);
+    await page.click("#stop");
+    await page.waitForSelector("body[data-state=ready]", { timeout: 2000 });
+    await page.click("#new-chat");
+    const start = Date.now();
+    assert.equal((await chat(page, "a")).text, "Hi Hi Hi ");
+    t.diagnostic(`${Date.now() - start} ms until the next answer`);
+    await page.waitForSelector("body[data-state=ready]");
+    assert.equal(await page.isVisible("#loading"), false);
+    assert.equal((await chat(page, "b")).text, "Hi Hi Hi ");
+    expectQuiet();
+  } finally {
+    await browser.close();
+    await server.close();
+  }
+});
