@@ -63,6 +63,7 @@ const proofs = () => [
   setup("llama-cpp"),
   ...models(),
   build(),
+  { name: "rust", run: [...CARGO_TEST, "--test", "golden"], env: { TABLM_PROOF: "1" }, count: countCargo },
   { name: "node", run: nodeTest("tests/proof"), count: countNode },
   { name: "fuzz", run: ["bash", "tests/fuzz/run.sh", process.env.FUZZ_SECONDS || "600"], count: countFuzz },
 ];

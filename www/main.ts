@@ -23,6 +23,7 @@ const SMALL_PARAMETERS = 1e9;
 
 type State = "loading" | "ready" | "answering" | "failed";
 
+registerServiceWorker();
 await askAboutLink();
 
 const address = readAddress();
@@ -339,5 +340,4 @@ connect();
 connectSettings();
 connectProfile(() => model);
 connectModels(useModel);
-registerServiceWorker();
 loadModel().catch(() => undefined);

@@ -337,11 +337,20 @@ mod native {
         Ok(text)
     }
 
+    /// An object of one result, and of warnings if there are any.
+    fn with_warnings(key: &str, result: Value, warnings: &[String]) -> Value {
+        let mut object = json!({key: result});
+        if !warnings.is_empty() {
+            object["warnings"] = json!(warnings);
+        }
+        object
+    }
+
     async fn tokenize(arguments: &Tokenize, json: bool) -> Result<()> {
         let text = open_text(&arguments.model).await?;
         let ids = json!(text.raw_ids(&arguments.text)?);
-        let output = json!({"token_ids": ids, "warnings": text.warnings()});
-        say_json(if json { &output } else { &ids });
+        let output = if json { with_warnings("token_ids", ids, text.warnings()) } else { ids };
+        say_json(&output);
         Ok(())
     }
 
@@ -349,7 +358,7 @@ mod native {
         let text = open_text(&arguments.model).await?;
         let decoded = text.tokenizer.decode(&arguments.tokens, false)?;
         if json {
-            say_json(&json!({"text": decoded, "warnings": text.warnings()}));
+            say_json(&with_warnings("text", decoded.into(), text.warnings()));
         } else {
             say(format_args!("{}", shown(&decoded, std::io::stdout().is_terminal())));
         }

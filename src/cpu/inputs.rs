@@ -79,13 +79,13 @@ fn round_block(inputs: &mut [f32; UNIT]) -> InputBlock {
     let mut quants = [0i32; UNIT];
     for (quant, input) in quants.iter_mut().zip(inputs) {
         let shifted = *input * over + ROUNDER;
-        *quant = shifted.to_bits() as i32 - ROUNDER.to_bits() as i32;
+        // A byte also of what is no number: nothing is right then, but no sum of them is too large.
+        *quant = i32::from(shifted.to_bits().wrapping_sub(ROUNDER.to_bits()) as i8);
         *input -= (shifted - ROUNDER) * scale;
     }
     let mut block = InputBlock { quads: [0; UNIT / 4], scale, sums: [0; 2] };
     for (sum, half) in block.sums.iter_mut().zip(quants.chunks_exact(UNIT / 2)) {
-        // Of inputs that are no numbers nothing is right, but the sum must not stop the program.
-        *sum = half.iter().fold(0, |sum, quant| sum.wrapping_add(*quant));
+        *sum = half.iter().sum();
     }
     for (quad, quants) in block.quads.iter_mut().zip(quants.chunks_exact(4)) {
         *quad = i32::from_le_bytes([quants[0] as u8, quants[1] as u8, quants[2] as u8, quants[3] as u8]);

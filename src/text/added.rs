@@ -9,8 +9,7 @@
 
 use std::ops::Range;
 
-use tokenizers::pre_tokenizers::whitespace::is_word_char;
-
+use super::cuts::is_in_word;
 use crate::error::{Error, Result};
 
 /// Most bytes of all such tokens together; each takes 13 bytes of memory.
@@ -45,8 +44,7 @@ impl AddedToken {
 }
 
 /// Refuses more added tokens than there is memory for.
-pub(super) fn check_size(file: &str, field: &str, tokens: &[AddedToken]) -> Result<()> {
-    let found: usize = tokens.iter().map(|token| token.form().len()).sum();
+pub(super) fn check_size(file: &str, field: &str, found: usize) -> Result<()> {
     if found <= MAX_ADDED_BYTES {
         return Ok(());
     }
@@ -142,7 +140,7 @@ impl AddedTokens {
 fn stands_alone(text: &str, at: &Range<usize>) -> bool {
     let before = text.get(..at.start).and_then(|part| part.chars().next_back());
     let after = text.get(at.end..).and_then(|part| part.chars().next());
-    !before.is_some_and(is_word_char) && !after.is_some_and(is_word_char)
+    !before.is_some_and(is_in_word) && !after.is_some_and(is_in_word)
 }
 
 /// Texts spelled backwards. Nodes stand by depth, so that the children of one lie side by side.

@@ -247,7 +247,9 @@ fn shortened(text: String) -> String {
         return text;
     }
     let (head, tail) = (MAX_DETAIL_BYTES * 3 / 4, text.len() - MAX_DETAIL_BYTES / 4);
-    let (head, tail) = (text.floor_char_boundary(head), text.ceil_char_boundary(tail));
+    let is_cut = |at: &usize| text.is_char_boundary(*at);
+    let head = (0..=head).rev().find(is_cut).unwrap_or(0);
+    let tail = (tail..text.len()).find(is_cut).unwrap_or(text.len());
     let part = |range| text.get(range).unwrap_or_default();
     format!("{} … {}", part(0..head), part(tail..text.len()))
 }

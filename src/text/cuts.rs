@@ -3,13 +3,13 @@
 
 use std::ops::Range;
 
+use bitcannon::classify::{classify, in_mask, mask};
 use tokenizers::SplitDelimiterBehavior;
 use tokenizers::pipeline::PipelinePreTokenizer;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::PipelineSequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::utils::{DEEPSEEK_PATTERNS, Grammar, byte_level::GPT2_REGEX_STR};
-use unicode_categories::UnicodeCategories;
 
 use super::split::unsupported;
 use crate::error::Result;
@@ -164,8 +164,8 @@ impl Cut {
     /// Whether a run of this character is a word by itself, cut before anything else.
     pub(super) fn punctuation(self) -> Option<fn(char) -> bool> {
         match self {
-            Cut::Default => Some(|c| c.is_punctuation() || "$+<=>^~|".contains(c)),
-            Cut::Falcon => Some(|c| c.is_punctuation() || "$+<=>^~|`".contains(c)),
+            Cut::Default => Some(|character| character != '`' && is_of(character, mask::PUNCT)),
+            Cut::Falcon => Some(|character| is_of(character, mask::PUNCT)),
             _ => None,
         }
     }
@@ -189,6 +189,17 @@ impl Cut {
             words.push(done..word.end);
         }
     }
+}
+
+/// Whether a character is part of a word, in the sense of `\w`.
+pub(super) fn is_in_word(character: char) -> bool {
+    is_of(character, mask::WORD)
+}
+
+fn is_of(character: char, classes: u16) -> bool {
+    let mut tags = [0; 4];
+    classify(character.encode_utf8(&mut [0; 4]).as_bytes(), &mut tags);
+    in_mask(tags[0], classes)
 }
 
 fn native(file: &str, field: &str, regex: &str) -> Result<Split> {

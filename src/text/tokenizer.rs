@@ -119,12 +119,18 @@ impl Tokenizer {
         let mut scratch = EncodeScratch::default();
         self.raw_added.segments(text, with_special, |segment| {
             let range = match segment {
-                Segment::Token(id) => return Ok(ids.push(id)),
+                Segment::Token(id) => {
+                    ids.push(id);
+                    return Ok(());
+                }
                 Segment::Text(range) => range,
             };
             let (offset, normalised) = (range.start, self.splitter.normalise(part(text, range)?)?);
             self.normalised_added.segments(&normalised, with_special, |segment| match segment {
-                Segment::Token(id) => Ok(ids.push(id)),
+                Segment::Token(id) => {
+                    ids.push(id);
+                    Ok(())
+                }
                 Segment::Text(range) => {
                     let offset = offset + range.start;
                     let spelled = self.splitter.spell(part(&normalised, range)?, offset)?;

@@ -362,7 +362,7 @@ fn added_tokens(parts: &GgufVocabulary<'_>, ends: &TurnEnds) -> Result<Vec<Added
         Some(AddedToken { id, text: (*text).to_owned(), special, ..AddedToken::default() })
     });
     let added: Vec<AddedToken> = added.collect();
-    check_size(parts.file, TOKENS, &added)?;
+    check_size(parts.file, TOKENS, added.iter().map(|token| token.text.len()).sum())?;
     Ok(added)
 }
 

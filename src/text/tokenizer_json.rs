@@ -226,28 +226,22 @@ pub(super) fn read(file: &str, json: &[u8], config: Option<&Value>) -> Result<To
 }
 
 fn added_tokens(file: &str, added: Vec<AddedJson>, splitter: &Splitter) -> Result<Vec<AddedToken>> {
-    let token = |token: AddedJson| {
-        let normalised =
-            if token.normalized { Some(splitter.normalise(&token.content)?.into_owned()) } else { None };
-        Ok(AddedToken {
-            id: token.id,
-            text: token.content,
-            normalised,
-            special: token.special,
-            single_word: token.single_word,
-            lstrip: token.lstrip,
-            rstrip: token.rstrip,
-        })
-    };
     let field = "added_tokens";
-    if let Some(long) = added.iter().find(|token| token.content.len() > MAX_TOKEN_BYTES) {
-        let (id, found) = (long.id, long.content.len());
-        let message = format!("token {id} has {found} bytes, expected at most {MAX_TOKEN_BYTES}");
-        return Err(Error::malformed(file, field, message));
+    let mut tokens = Vec::with_capacity(added.len());
+    let mut size_bytes = 0;
+    for AddedJson { id, content, single_word, lstrip, rstrip, normalized, special } in added {
+        let found = content.len();
+        if found > MAX_TOKEN_BYTES {
+            let message = format!("token {id} has {found} bytes, expected at most {MAX_TOKEN_BYTES}");
+            return Err(Error::malformed(file, field, message));
+        }
+        let normalised = if normalized { Some(splitter.normalise(&content)?.into_owned()) } else { None };
+        let token = AddedToken { id, text: content, normalised, special, single_word, lstrip, rstrip };
+        size_bytes += token.form().len();
+        check_size(file, field, size_bytes)?;
+        tokens.push(token);
     }
-    let added = added.into_iter().map(token).collect::<Result<Vec<_>>>()?;
-    check_size(file, field, &added)?;
-    Ok(added)
+    Ok(tokens)
 }
 
 fn check_model(file: &str, model: &Model) -> Result<()> {

@@ -12,6 +12,9 @@ use crate::weights::folder;
 use crate::weights::parts::PartName;
 use crate::weights::source::{ByteSource, LocalFuture, past_the_end};
 
+/// The folder below a model's in which templates with names are.
+const NAMED_TEMPLATES: &str = "additional_chat_templates";
+
 /// A file on disk, open.
 pub struct DiskSource {
     name: String,
@@ -79,7 +82,7 @@ pub fn open_path(path: &Path) -> Result<Vec<Rc<dyn ByteSource>>> {
         return open_all(named(folder, is_beside)?);
     }
     let mut paths = named(path, folder::is_part)?;
-    let tool_template = path.join(folder::NAMED_TEMPLATES).join(folder::TOOL_TEMPLATE);
+    let tool_template = path.join(NAMED_TEMPLATES).join(folder::TOOL_TEMPLATE);
     if tool_template.is_file() && !path.join(folder::TOOL_TEMPLATE).is_file() {
         paths.push(tool_template);
     }
@@ -118,7 +121,8 @@ fn named(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>
 /// Shards that a folder's index puts into folders below it, as far as they are there.
 fn shards_below(folder: &Path) -> Result<Vec<PathBuf>> {
     let path = folder.join(folder::INDEX);
-    let is_readable = std::fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() <= folder::INDEX_BYTES_MAX);
+    let is_readable =
+        std::fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() <= folder::INDEX_BYTES_MAX);
     if !is_readable {
         return Ok(Vec::new());
     }

@@ -27,8 +27,7 @@ const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 const CHAT_TEMPLATE: &str = "chat_template.jinja";
 /// Where processors have it.
 const CHAT_TEMPLATE_JSON: &str = "chat_template.json";
-/// The folder of the other templates, and the one for a chat with tools.
-pub(super) const NAMED_TEMPLATES: &str = "additional_chat_templates";
+/// The template for a chat with tools, where it has a file of its own.
 pub(super) const TOOL_TEMPLATE: &str = "tool_use.jinja";
 
 /// What a folder holds beside configuration and weights, and keeps whatever becomes of those.

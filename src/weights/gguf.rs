@@ -324,7 +324,10 @@ impl<'a> Reader<'a> {
             let length = self.u64(format_args!("{field}: axis {axis}"))?;
             let fitting = usize::try_from(length);
             shape.push(fitting.map_err(|_| {
-                self.bad(&field, format_args!("axis {axis} has length {length}, expected at most {}", usize::MAX))
+                self.bad(
+                    &field,
+                    format_args!("axis {axis} has length {length}, expected at most {}", usize::MAX),
+                )
             })?);
         }
         // The file lists the innermost axis first.

@@ -112,7 +112,7 @@ fn calls_in_reasoning_that_is_never_closed_are_calls() {
             (format!("a\n{call}\n</think>\n\nNo."), format!("a\n{call}"), "No.", 0),
             (format!("a {call} b</think>{call}"), format!("a {call} b"), "", 1),
             (format!("a <tool_call> b {call}"), "a <tool_call> b".to_owned(), "", 1),
-            (format!("a <tool_call> b</think>c"), "a <tool_call> b".to_owned(), "c", 0),
+            ("a <tool_call> b</think>c".to_owned(), "a <tool_call> b".to_owned(), "c", 0),
             (call[..call.len() - 20].to_owned(), call[..call.len() - 20].to_owned(), "", 0),
             (format!("{}</think>c", &call[..call.len() - 20]), call[..call.len() - 20].to_owned(), "c", 0),
         ]

@@ -4,6 +4,8 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod added;
+#[path = "../common/allocations.rs"]
+mod allocations;
 mod answer_cases;
 mod answers;
 #[path = "../common/cache.rs"]
@@ -15,7 +17,9 @@ mod decoding;
 #[allow(dead_code, unreachable_pub, reason = "shared with test files that use other parts")]
 mod files;
 mod hostile;
+mod multiplied;
 mod sampling;
+mod template_cases;
 mod template_limits;
 mod tokenizers;
 mod vocabularies;

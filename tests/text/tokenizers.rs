@@ -167,6 +167,41 @@ fn every_named_split_gives_the_ids_of_its_pattern() {
     assert!(error.message().contains("klingon") && error.message().contains("llama-bpe"), "{error}");
 }
 
+#[test]
+fn a_file_that_names_no_split_is_warned_of_unless_there_is_only_one() {
+    let SmallVocabulary { tokens, types, merges } = small_vocabulary();
+    let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+    let merges: Vec<&str> = merges.iter().map(String::as_str).collect();
+    let golden = json("byte_level.json");
+    let cases = [
+        (Some("llama"), None, "default", true),
+        (None, None, "default", true),
+        (Some("llama"), Some("default"), "default", true),
+        (Some("qwen2"), None, "qwen2", false),
+        (Some("phi2"), None, "gpt-2", false),
+        (Some("llama"), Some("llama-bpe"), "llama-bpe", false),
+    ];
+    for (architecture, pre, cut, is_warned) in cases {
+        let tokenizer = Tokenizer::from_gguf(GgufVocabulary {
+            file: "small.gguf",
+            architecture,
+            model: "gpt2",
+            pre,
+            tokens: &tokens,
+            token_types: Some(&types),
+            merges: Some(&merges),
+            ..GgufVocabulary::default()
+        })
+        .expect("a vocabulary");
+        let warned = tokenizer.warnings().iter().any(|warning| warning.contains("tokenizer.ggml.pre"));
+        assert_eq!(warned, is_warned, "{architecture:?} {pre:?}");
+        for case in golden["splits"][cut].as_array().expect("cases") {
+            let source = text(&case["text"]);
+            assert_eq!(tokenizer.encode(source).expect(source), ids(&case["ids"]), "{cut}: {source:?}");
+        }
+    }
+}
+
 /// What ends a turn in a vocabulary of such tokens, all of this type.
 fn turn_ends(tokens: &[&str], kind: i64, eos: Option<u32>) -> (Tokenizer, Vec<u32>) {
     let vocabulary = GgufVocabulary {

@@ -150,6 +150,7 @@ describe("the page without an adapter", () => {
 
   test("shows where the time goes, behind Alt+P", async () => {
     const { page, expectQuiet } = await openPage(browser.context, `${server.address}/?model=/hub/some/one/resolve/main/tiny.gguf`);
+    await page.click("#link button[value=use]");
     await waitUntilReady(page);
     await page.keyboard.press("Alt+p");
     await page.waitForSelector("#profile-steps table");
@@ -163,6 +164,7 @@ describe("the page without an adapter", () => {
 
   test("offers models, asking about those that are looked at, and takes any other", async () => {
     const { page } = await openPage(browser.context, `${server.address}/?hub=/hub/&${settings}`);
+    await page.click("#link button[value=use]");
     await waitUntilReady(page);
     const count = server.requests.length;
     await page.click("#open-models");
@@ -190,6 +192,7 @@ describe("the page without an adapter", () => {
 
   test("folds thoughts and calls away, and answers with what the clock said", async () => {
     const { page, expectQuiet } = await openPage(browser.context, `${server.address}/?model=/calling.gguf&context=512&temperature=0&max_tokens=32`);
+    await page.click("#link button[value=use]");
     await waitUntilReady(page);
     assert.equal(await page.isChecked("#thinking"), true);
     await chat(page, "clock in EST?");

@@ -149,19 +149,6 @@ fn named_templates_are_found_wherever_they_are_stated() {
 }
 
 #[test]
-fn a_folder_on_disk_has_its_templates_in_another() {
-    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("named-templates");
-    let templates = path.join("additional_chat_templates");
-    std::fs::create_dir_all(&templates).unwrap();
-    std::fs::write(path.join("config.json"), "{}").unwrap();
-    std::fs::write(templates.join("tool_use.jinja"), "t").unwrap();
-    std::fs::write(templates.join("config.json"), "another").unwrap();
-    let files = tablm::weights::disk::open_path(&path).unwrap();
-    let names: Vec<&str> = files.iter().map(|file| file.name()).collect();
-    assert_eq!(names, ["config.json", "tool_use.jinja"]);
-}
-
-#[test]
 fn special_tokens_come_from_their_map_too() {
     let folder = Folder::new(weights());
     let map =

@@ -189,7 +189,7 @@ fn tensors_are_checked() {
     says(&with(|b| b.axes = vec![31, 1]), &["tensor b: shape [1, 31]", "whole Q4_0 blocks of 32"]);
     // What an address space of 32 bits cannot count is refused by its axis.
     let (what, why) = match cfg!(target_pointer_width = "32") {
-        true => ("axis", "expected 1 to 4294967295"),
+        true => ("axis", "expected at most 4294967295"),
         false => ("shape", "too many weights"),
     };
     says(&with(|b| b.axes = vec![32, 1 << 40, 1 << 40]), &["tensor b: ", what, why]);

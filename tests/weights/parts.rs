@@ -1,24 +1,21 @@
 //! A GGUF model in several files, right and wrong.
 
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use tablm::engine::{DeviceChoice, Engine, LoadOptions, estimate};
 use tablm::formats::Format;
+use tablm::weights::Checkpoint;
 use tablm::weights::source::{ByteSource, MemorySource};
-use tablm::weights::{Checkpoint, disk};
 use tablm::{Code, Error};
 
-use crate::common::cache;
 use crate::common::gguf::{Gguf, kind, tiny_llama};
-use crate::real::values;
 use crate::{open_all, refused};
 
 const BAD: Code = Code::Malformed;
 
 /// Files by their names.
 #[derive(Clone)]
-struct Files(Vec<(String, Gguf)>);
+pub(crate) struct Files(pub(crate) Vec<(String, Gguf)>);
 
 /// With what every part says of the whole.
 fn numbered(file: Gguf, number: u16, count: u16, tensors: i32) -> Gguf {
@@ -31,7 +28,7 @@ fn numbered(file: Gguf, number: u16, count: u16, tensors: i32) -> Gguf {
 }
 
 /// A model in three parts: the first has no tensors, as `gguf-split --no-tensor-first-split` makes it.
-fn parts() -> Files {
+pub(crate) fn parts() -> Files {
     let whole = tiny_llama(64, Format::Q4_0);
     let count = whole.tensors.len();
     let mut files = Vec::new();
@@ -158,69 +155,4 @@ fn a_count_of_parts_that_lies_takes_no_time() {
     Files(vec![("m-00007-of-00009.gguf".to_owned(), file())]).open().unwrap();
     Files(vec![("m.gguf".to_owned(), numbered(file(), 0, 1, 20))]).open().unwrap();
     Files(vec![("m.gguf".to_owned(), file().u32("split.count", 0))]).open().unwrap();
-}
-
-/// A new folder that is gone when the test is over.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("tablm-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn write(&self, files: &Files) {
-        for (name, file) in &files.0 {
-            std::fs::write(self.0.join(name), file.bytes()).unwrap();
-        }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn open(path: &Path) -> tablm::Result<Checkpoint> {
-    pollster::block_on(Checkpoint::open(disk::open_path(path)?))
-}
-
-#[test]
-fn parts_on_disk_are_found_from_any_of_them() {
-    let folder = Folder::new("parts");
-    folder.write(&parts());
-    let count = tiny_llama(64, Format::Q4_0).tensors.len();
-    for name in ["", "tiny-00001-of-00003.gguf", "tiny-00003-of-00003.gguf"] {
-        assert_eq!(open(&folder.0.join(name)).unwrap().tensors.len(), count, "{name}");
-    }
-    // Another model beside it does not matter to a part, and to a folder it does.
-    let mut other = parts();
-    for (name, _) in &mut other.0 {
-        *name = name.replace("tiny", "other");
-    }
-    folder.write(&other);
-    assert_eq!(open(&folder.0.join("tiny-00002-of-00003.gguf")).unwrap().tensors.len(), count);
-    refused(open(&folder.0), BAD, &["a part of another model"]);
-    std::fs::remove_file(folder.0.join("tiny-00002-of-00003.gguf")).unwrap();
-    refused(
-        open(&folder.0.join("tiny-00001-of-00003.gguf")),
-        BAD,
-        &["tiny-00002-of-00003.gguf", "not there"],
-    );
-    refused(open(&folder.0.join("tiny-00002-of-00003.gguf")), Code::InvalidRequest, &["no such file"]);
-}
-
-/// By the package gguf, with queries, keys and values in one tensor whose sizes another part says.
-#[test]
-fn the_parts_of_another_implementation_are_its_whole() {
-    let whole = open(&cache::tiny("phi-parameters.gguf")).unwrap();
-    let parts = open(&cache::tiny("phi-parameters-00001-of-00003.gguf")).unwrap();
-    assert_eq!(parts.files.len(), 3);
-    assert!(whole.tensors.keys().eq(parts.tensors.keys()));
-    for (name, tensor) in &whole.tensors {
-        let rows = tensor.rows();
-        assert_eq!(values(&whole, name, 0, rows), values(&parts, name, 0, rows), "{name}");
-    }
 }

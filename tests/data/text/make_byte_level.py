@@ -22,9 +22,20 @@ TEKKEN = rf"{HEAD}{UPPER}*{LOWER}+|{HEAD}{UPPER}+{LOWER}*|\p{{N}}|{TAIL}"
 GPT4O = rf"{HEAD}{UPPER}*{LOWER}+{CONTRACTION}|{HEAD}{UPPER}+{LOWER}*{CONTRACTION}|\p{{N}}{{1,3}}|{TAIL}"
 
 
-def by_regex(pattern):
-    return [pre_tokenizers.Split(Regex(pattern), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+def by_regex(*patterns):
+    return [*(pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in patterns), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
 
+
+# What llama.cpp has for these (llama-vocab.cpp, version 0.3.36 of PyPI llama-cpp-python).
+GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+DEFAULT = [r"[\p{P}\$\+<=>\^~\|]+", GPT2_PATTERN, r"\p{N}+", r"[0-9][0-9][0-9]"]
+FALCON = [r"[\p{P}\$\+<=>\^~\|`]+", GPT2_PATTERN, r"[0-9][0-9][0-9]"]
+DEEPSEEK3 = [
+    r"\p{N}{1,3}",
+    "[一-龥぀-ゟ゠-ヿ]+",
+    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+]
+MINICPM5 = [r"\p{N}{1,3}", LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}+")]
 
 GPT2 = pre_tokenizers.ByteLevel(add_prefix_space=False)
 SPLITS = {
@@ -34,6 +45,11 @@ SPLITS = {
     "qwen2": (by_regex(LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")), False),
     "tekken": (by_regex(TEKKEN), True),
     "gpt-4o": (by_regex(GPT4O), False),
+    "glm4": (by_regex(LLAMA3), True),
+    "minicpm5": (by_regex(*MINICPM5), True),
+    "deepseek-v3": (by_regex(*DEEPSEEK3), False),
+    "falcon": (by_regex(*FALCON), False),
+    "default": (by_regex(*DEFAULT), False),
 }
 
 fields = gguf.GGUFReader(sys.argv[1]).fields
