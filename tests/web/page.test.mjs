@@ -105,7 +105,7 @@ describe("the page with an adapter", () => {
 
 const TINY = "tiny-Q4_K-256.gguf";
 /** Makes the model think and call, and answer once it has been told the time. */
-const CALLING = `{# tools #}{% for z in ['CET', 'UTC'] %}Q: clock in {{z}}?
+const CALLING = `{% if tools %}{% endif %}{% for z in ['CET', 'UTC'] %}Q: clock in {{z}}?
 <think>{{z}}</think>
 <tool_call>{"name":"clock","arguments":{"time_zone":"{{z}}"}}</tool_call>
 A: 12:00
