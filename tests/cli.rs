@@ -364,3 +364,22 @@ fn templates_that_loop_or_fail_are_refused() {
     call(&with("syntax.gguf", "{% for %}"), "malformed", &["chat_template"]);
     call(&file("untemplated.gguf", &tiny().bytes()), "invalid-request", &["template"]);
 }
+
+/// A file that does not say how text is cut.
+#[test]
+fn what_a_file_leaves_open_is_a_warning_on_stderr_and_in_json() {
+    let mut model = tiny();
+    model.keys.retain(|(key, _)| key != b"tokenizer.ggml.pre");
+    let path = file("no_pre.gguf", &model.bytes());
+    for arguments in [
+        &["tokenize", "--model", text(&path), "--text", "ab 12"][..],
+        &["detokenize", "--model", text(&path), "--tokens", "5,6"],
+        &[&["generate", "--model", text(&path), "--raw-prompt", "ab"], GENERATE].concat(),
+    ] {
+        let output = tablm(&[arguments, &["--json"]].concat());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(errors.contains("warning: no_pre.gguf: tokenizer.ggml.pre is missing"), "{errors}");
+        let object: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(object["warnings"].as_array().unwrap().len(), 1, "{object}");
+    }
+}

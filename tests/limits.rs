@@ -1,13 +1,15 @@
 //! What a model file states, whatever it is: reading, planning and loading end soon and in little memory, by an
 //! answer or a clear error. Every count and number of every architecture is changed, in both kinds of files.
+#![cfg_attr(target_arch = "wasm32", feature(custom_test_frameworks, test), test_runner(common::wasm::keep))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::cache;
+use common::files::read;
 use common::gguf::{Gguf, array, f32_bytes, kind, string, tiny_llama};
 use common::nemotron_h::tiny_nemotron_h;
 use serde_json::{Value, json};
@@ -17,6 +19,7 @@ use tablm::formats::Format;
 use tablm::kernels::Kernel;
 use tablm::text::sampler::SamplerOptions;
 use tablm::weights::source::{ByteSource, MemorySource};
+use web_time::Instant;
 
 /// The tiny models of tests/data/tiny that are changed: one of each architecture.
 const MODELS: [&str; 6] =
@@ -43,7 +46,13 @@ const COUNTS: [i128; 14] = [
 ];
 const NUMBERS: [f64; 11] = [0.0, -0.0, 1.0, -1.0, 0.5, 1e-45, 1e-300, 1e38, 1e300, f64::INFINITY, f64::NAN];
 
-/// The most memory that this process has had at a time, where the system says so.
+/// The most memory that this program has had at a time, in KiB; none where the system does not say.
+#[cfg(target_arch = "wasm32")]
+fn peak_kib() -> u64 {
+    64 * core::arch::wasm32::memory_size(0) as u64
+}
+
+#[cfg(not(target_arch = "wasm32"))]
 fn peak_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -173,7 +182,7 @@ fn gguf_values(own: &[u8]) -> Vec<Vec<u8>> {
 #[test]
 fn every_number_of_every_gguf_architecture_may_be_wrong() {
     for name in MODELS {
-        let parts = Parts::of(&std::fs::read(cache::tiny(&format!("{name}.gguf"))).unwrap());
+        let parts = Parts::of(&read(cache::tiny(&format!("{name}.gguf"))));
         let as_it_is = vec![("m.gguf".to_owned(), parts.with(usize::MAX, &[]))];
         assert!(try_all(name, &as_it_is), "{name} as it is");
         let (mut tried, mut ran) = (0, 0);
@@ -183,7 +192,7 @@ fn every_number_of_every_gguf_architecture_may_be_wrong() {
             }
             for value in gguf_values(own) {
                 let files = vec![("m.gguf".to_owned(), parts.with(index, &value))];
-                ran += u32::from(try_all(
+                ran += usize::from(try_all(
                     &format!("{name}: {key}: {:x?}", &value[..value.len().min(40)]),
                     &files,
                 ));
@@ -230,7 +239,7 @@ fn json_texts() -> Vec<String> {
 #[test]
 fn every_number_of_every_config_may_be_wrong() {
     for name in MODELS {
-        let read = |file: &str| std::fs::read(cache::tiny(name).join(file)).unwrap();
+        let read = |file: &str| read(cache::tiny(name).join(file));
         let files = |config: String| -> Files {
             let own = ["model.safetensors", "tokenizer.json"].map(|file| (file.to_owned(), read(file)));
             let config = config.replace("\"Infinity\"", "Infinity").into_bytes();
@@ -243,12 +252,12 @@ fn every_number_of_every_config_may_be_wrong() {
         let mut paths = Vec::new();
         numbers_in(&config, "", &mut paths);
         let (mut tried, mut ran) = (0, 0);
-        for path in paths {
+        for path in &paths {
             for text in json_texts() {
                 let mut changed = config.clone();
-                *changed.pointer_mut(&path).unwrap() = json!("HERE");
+                *changed.pointer_mut(path).unwrap() = json!("HERE");
                 let changed = changed.to_string().replace("\"HERE\"", &text);
-                ran += u32::from(try_all(&format!("{name}: {path}: {text}"), &files(changed)));
+                ran += usize::from(try_all(&format!("{name}: {path}: {text}"), &files(changed)));
                 tried += 1;
             }
         }
@@ -335,6 +344,8 @@ fn the_most_layers_are_planned_soon() {
     assert!(more.message().contains("block_count: found 1025, expected 1 to 1024"), "{more}");
 }
 
+/// Needs a 64-bit address space: the matrix takes 512 GiB.
+#[cfg(not(target_arch = "wasm32"))]
 #[test]
 fn a_matrix_of_any_shape_has_few_parts() {
     // Rows of 2 MiB, of which a binding holds 64, and 2^18 of them.

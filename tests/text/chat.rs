@@ -103,6 +103,59 @@ fn a_long_chat_is_not_mistaken_for_one_without_end() {
     }
 }
 
+/// 400 messages of 1 KB with reasoning and calls, and 64 tools of 1 KB.
+#[test]
+fn a_large_chat_with_tools_is_within_the_budget() {
+    let words = "The quick brown fox; ".repeat(48);
+    let call =
+        json!({"id": "call00001", "type": "function", "function": {"name": "f", "arguments": {"x": words}}});
+    let turn = |number: usize| match number % 4 {
+        0 => json!({"role": "user", "content": words}),
+        1 => json!({"role": "assistant", "content": "", "reasoning_content": words, "tool_calls": [call]}),
+        2 => json!({"role": "tool", "name": "f", "tool_call_id": "call00001", "content": words}),
+        _ => json!({"role": "assistant", "content": words}),
+    };
+    let messages: Value = (0..400).map(turn).collect();
+    let properties: Value = (0..12)
+        .map(|number| (format!("p{number}"), json!({"type": "string", "description": &words[..64]})))
+        .collect();
+    let function = |number: usize| {
+        json!({"name": format!("f{number}"), "description": words,
+               "parameters": {"type": "object", "properties": properties, "required": ["p1"]}})
+    };
+    let tools: Value =
+        (0..64).map(|number| json!({"type": "function", "function": function(number)})).collect();
+    let options =
+        RenderOptions { tools: Some(&tools), add_generation_prompt: true, ..RenderOptions::default() };
+    let collection = std::env::var_os("TABLM_TEMPLATES").map_or_else(Vec::new, |path| {
+        let golden: Value =
+            serde_json::from_slice(&std::fs::read(path).expect("a collection")).expect("JSON");
+        let templates = golden["templates"].as_object().expect("templates");
+        templates.iter().map(|(name, source)| (name.clone(), text(source).to_owned())).collect()
+    });
+    let own = ["gemma", "llama31", "mistral", "nemotron", "qwen2"].map(|name| {
+        (name.to_owned(), String::from_utf8(fixture(&format!("templates/{name}.jinja"))).expect(name))
+    });
+    let mut rendered = Vec::new();
+    for (name, source) in own.into_iter().chain(collection) {
+        match template(&source).render(&messages, &options) {
+            Ok(prompt) => rendered.push((name, prompt.len())),
+            // A template may refuse a chat that does not alternate, say, or fail as it does in Jinja.
+            Err(error) => {
+                let bounds = ["more than", "deeper than", "at most"];
+                let is_bound = bounds.iter().any(|bound| error.message().contains(bound));
+                assert!(!is_bound, "{name}: {error}");
+            }
+        }
+    }
+    for name in ["llama31", "nemotron", "qwen2"] {
+        assert!(
+            rendered.iter().any(|(own, length)| own == name && *length > 200_000),
+            "{name}: {rendered:?}"
+        );
+    }
+}
+
 #[test]
 fn dates_are_python_s() {
     for case in json("templates.json")["dates"].as_array().expect("dates") {

@@ -6,7 +6,7 @@ import { closeSync, mkdirSync, openSync, readSync, readdirSync, readFileSync, st
 import { homedir } from "node:os";
 import { basename, join } from "node:path";
 
-const PROGRAMS = ["text", "weights", "models"];
+const PROGRAMS = ["text", "weights", "models", "limits"];
 const TARGET = "wasm32-unknown-unknown";
 const root = join(import.meta.dirname, "..", "..");
 const targetFolder = join(process.env.CARGO_TARGET_DIR || join(root, "target"), "wasm-tests");
