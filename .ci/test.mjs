@@ -27,23 +27,81 @@ const FULL_SIZE = [
 ];
 
 /** What both need: everything that is fetched, and what is made of it. */
-const SETUP = ["rust", "wasm-std", "wasm-bindgen", "npm", "model", "gemma", "vocabularies", "python", "chromium", "vulkan"];
-const setup = (...more) => ({ name: "setup", run: [".ci/setup.sh", ...SETUP, ...more], needed: true });
+const SETUP = [
+  "rust",
+  "wasm-std",
+  "wasm-bindgen",
+  "npm",
+  "model",
+  "gemma",
+  "vocabularies",
+  "python",
+  "chromium",
+  "vulkan",
+];
+const setup = (...more) => ({
+  name: "setup",
+  run: [".ci/setup.sh", ...SETUP, ...more],
+  needed: true,
+});
 const models = () => [
-  { name: "derived-models", run: [PYTHON, "tests/data/make_models.py"], when: "tests/data/make_models.py" },
+  {
+    name: "derived-models",
+    run: [PYTHON, "tests/data/make_models.py"],
+    when: "tests/data/make_models.py",
+  },
   { name: "tiny-models", run: [PYTHON, "tests/data/tiny/make_tiny.py"] },
   { name: "vocabularies", run: [PYTHON, "tests/data/text/make_vocabularies.py"] },
-  ...FULL_SIZE.map((parameters) => ({ name: "full-size-models", run: [PYTHON, "tests/data/make_full_size.py", ...parameters] })),
+  ...FULL_SIZE.map((parameters) => ({
+    name: "full-size-models",
+    run: [PYTHON, "tests/data/make_full_size.py", ...parameters],
+  })),
 ];
-const build = () => ({ name: "build", run: [".ci/build.sh", "native", "package", "page"], needed: true });
+const build = () => ({
+  name: "build",
+  run: [".ci/build.sh", "native", "package", "page"],
+  needed: true,
+});
 const CARGO_TEST = ["cargo", "test", "--release", "--locked", "--no-fail-fast"];
 
 const tests = () => [
   setup(),
   { name: "format", run: ["cargo", "fmt", "--check"] },
-  { name: "clippy", run: ["cargo", "clippy", "--quiet", "--release", "--locked", "--all-targets", "--", "-D", "warnings"] },
-  { name: "clippy-wasm", run: ["cargo", "clippy", "--quiet", "--release", "--locked", "--target", "wasm32-unknown-unknown", "--lib", "--", "-D", "warnings"] },
-  { name: "doc", run: ["cargo", "doc", "--quiet", "--release", "--locked", "--no-deps"], env: { RUSTDOCFLAGS: "-D warnings" } },
+  {
+    name: "clippy",
+    run: [
+      "cargo",
+      "clippy",
+      "--quiet",
+      "--release",
+      "--locked",
+      "--all-targets",
+      "--",
+      "-D",
+      "warnings",
+    ],
+  },
+  {
+    name: "clippy-wasm",
+    run: [
+      "cargo",
+      "clippy",
+      "--quiet",
+      "--release",
+      "--locked",
+      "--target",
+      "wasm32-unknown-unknown",
+      "--lib",
+      "--",
+      "-D",
+      "warnings",
+    ],
+  },
+  {
+    name: "doc",
+    run: ["cargo", "doc", "--quiet", "--release", "--locked", "--no-deps"],
+    env: { RUSTDOCFLAGS: "-D warnings" },
+  },
   ...models(),
   { name: "rust", run: CARGO_TEST, count: countCargo },
   { name: "wasm", run: ["node", "tests/wasm/run.mjs"], count: countCargo },
@@ -63,15 +121,32 @@ const proofs = () => [
   setup("llama-cpp"),
   ...models(),
   build(),
-  { name: "rust", run: [...CARGO_TEST, "--test", "golden"], env: { TABLM_PROOF: "1" }, count: countCargo },
+  {
+    name: "rust",
+    run: [...CARGO_TEST, "--test", "golden"],
+    env: { TABLM_PROOF: "1" },
+    count: countCargo,
+  },
   { name: "node", run: nodeTest("tests/proof"), count: countNode },
-  { name: "fuzz", run: ["bash", "tests/fuzz/run.sh", process.env.FUZZ_SECONDS || "600"], count: countFuzz },
+  {
+    name: "fuzz",
+    run: ["bash", "tests/fuzz/run.sh", process.env.FUZZ_SECONDS || "600"],
+    count: countFuzz,
+  },
 ];
 
 /** The test files of a folder, one after another: two cores, and browsers to share them. */
 function nodeTest(folder) {
-  const files = existsSync(folder) ? readdirSync(folder).filter((file) => file.endsWith(".test.mjs")) : [];
-  return ["node", "--test", "--test-concurrency=1", "--test-reporter=spec", ...files.map((file) => join(folder, file))];
+  const files = existsSync(folder)
+    ? readdirSync(folder).filter((file) => file.endsWith(".test.mjs"))
+    : [];
+  return [
+    "node",
+    "--test",
+    "--test-concurrency=1",
+    "--test-reporter=spec",
+    ...files.map((file) => join(folder, file)),
+  ];
 }
 
 /** cargo test prints one `test result:` line for each binary. */
@@ -86,8 +161,9 @@ function countCargo(output) {
 
 /** node:test's closing summary. */
 function countNode(output) {
-  const number = (word) => Number(output.match(new RegExp(`^(?:ℹ|#) ${word} (\\d+)$`, "m"))?.[1] ?? 0);
-  return { passed: number("pass"), failed: number("fail") + number("cancelled") };
+  const number = (word) =>
+    Number(output.match(new RegExp(`^(?:ℹ|#) ${word} (\\d+)$`, "m"))?.[1] ?? 0);
+  return { passed: number("pass"), failed: number("fail") + number("canceled") };
 }
 
 /** The fuzz script's line for each target. */
@@ -107,9 +183,13 @@ function sentBytes(files) {
 }
 
 function checkDownloadSize() {
-  const builds = readdirSync(BUILDS).map((build) => sentBytes([`wasm/${build}/tablm.js`, `wasm/${build}/tablm_bg.wasm`]));
+  const builds = readdirSync(BUILDS).map((build) =>
+    sentBytes([`wasm/${build}/tablm.js`, `wasm/${build}/tablm_bg.wasm`]),
+  );
   const total = sentBytes(DOWNLOAD) + Math.max(...builds);
-  console.log(`together, with the largest build, ${total.toLocaleString("en")} bytes, at most ${DOWNLOAD_LIMIT_BYTES.toLocaleString("en")}`);
+  console.log(
+    `together, with the largest build, ${total.toLocaleString("en")} bytes, at most ${DOWNLOAD_LIMIT_BYTES.toLocaleString("en")}`,
+  );
   return total <= DOWNLOAD_LIMIT_BYTES;
 }
 
@@ -121,7 +201,10 @@ function runCommand([command, ...parameters], env) {
       stdio: ["ignore", "pipe", "pipe"],
     });
     let output = "";
-    for (const [stream, target] of [[child.stdout, process.stdout], [child.stderr, process.stderr]]) {
+    for (const [stream, target] of [
+      [child.stdout, process.stdout],
+      [child.stderr, process.stderr],
+    ]) {
       stream.setEncoding("utf8");
       stream.on("data", (text) => {
         output += text;
@@ -161,7 +244,9 @@ async function main() {
       counts = { passed: 0, failed: 1 };
     }
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
-    summary.push(`${step.name.padEnd(20)} ${seconds.padStart(7)} s  ${counts.passed} passed, ${counts.failed} failed`);
+    summary.push(
+      `${step.name.padEnd(20)} ${seconds.padStart(7)} s  ${counts.passed} passed, ${counts.failed} failed`,
+    );
     console.log(`-- ${summary.at(-1)}`);
     total.passed += counts.passed;
     total.failed += counts.failed;

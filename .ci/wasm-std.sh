@@ -59,7 +59,7 @@ build_std() {
     printf '[package]\nname = "empty_for_std"\nversion = "0.0.0"\nedition = "2024"\n\n[workspace]\n' >"$work/Cargo.toml"
     printf 'version = 4\n\n[[package]]\nname = "empty_for_std"\nversion = "0.0.0"\n' >"$work/Cargo.lock"
     echo '#![no_std]' >"$work/src/lib.rs"
-    # Bitcode in the rlibs, or fat link-time optimisation fails later.
+    # Bitcode in the rlibs, or fat link-time optimization fails later.
     (cd "$work" && RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Cembed-bitcode=yes CARGO_TARGET_DIR="$work/target" \
         env -u CARGO_ENCODED_RUSTFLAGS cargo build --quiet --release --locked --target $TARGET \
         -Zbuild-std=std,panic_abort,panic_unwind,proc_macro,test)

@@ -24,10 +24,18 @@ const { metafile } = await build({
   metafile: true,
 });
 
-const tsc = spawnSync(path("node_modules/.bin/tsc"), ["--project", here, "--emitDeclarationOnly", "--outDir", path("dist")], {
-  stdio: "inherit",
-});
+const tsc = spawnSync(
+  path("node_modules/.bin/tsc"),
+  ["--project", here, "--emitDeclarationOnly", "--outDir", path("dist")],
+  {
+    stdio: "inherit",
+  },
+);
 if (tsc.status !== 0) process.exit(1);
 
-for (const file of ["LICENSE-MIT", "LICENSE-APACHE", "NOTICE"]) copyFileSync(path("..", file), path(file));
-writeFileSync(path("dist", NOTICES), notices("Built into the package", [...bundled(metafile), ...crates()]));
+for (const file of ["LICENSE-MIT", "LICENSE-APACHE", "NOTICE"])
+  copyFileSync(path("..", file), path(file));
+writeFileSync(
+  path("dist", NOTICES),
+  notices("Built into the package", [...bundled(metafile), ...crates()]),
+);

@@ -15,7 +15,7 @@ mod model_text;
 mod perplexity;
 mod prepare;
 mod profile;
-mod quantise;
+mod quantize;
 mod request;
 mod shared;
 mod verdict;
@@ -31,14 +31,14 @@ use generate::Running;
 use load::{CHUNK_PLAN, Planned, STEP_PLAN};
 
 pub use choice::{DeviceChoice, Prediction, PromptPrediction, VariantTime};
-pub use first_difference::{Difference, first_difference, normalised_error};
+pub use first_difference::{Difference, first_difference, normalized_error};
 pub use generate::{Completion, Event, GenerateRequest, Prompt, Timings, Usage, log_probability};
 pub use load::{CompileAhead, LoadOptions, PlannedStep, Progress};
 pub use memory::Memory;
 pub use model_text::{ModelText, Thinking};
 pub use prepare::{Prepared, prepare};
 pub use profile::{KernelProfile, Profile, ProfileRequest, Reading, StepProfile};
-pub use quantise::{QuantiseReport, QuantisedTensor, quantise};
+pub use quantize::{QuantizeReport, QuantizedTensor, quantize};
 
 pub use crate::cpu::{StartThreads, Threads, lend_thread};
 use crate::error::{Code, Error, Result};
@@ -448,7 +448,8 @@ impl Engine {
             return Err(Error::invalid_request("tokens", "found none, expected at least one"));
         }
         if let Some(token) = tokens.iter().find(|token| **token >= self.vocabulary_size) {
-            let message = format!("found {token}, the vocabulary ends at {}", self.vocabulary_size - 1);
+            let message =
+                format!("found {token}, the vocabulary ends at {}", self.vocabulary_size - 1);
             return Err(Error::invalid_request("tokens", message));
         }
         if tokens.len() > self.context_length as usize {
@@ -464,7 +465,9 @@ impl Engine {
         let index = plan_for(tokens);
         let step = Step { position: self.past.len() as u32, rows: tokens.len() as u32 };
         let plan = &self.plans[index];
-        debug_assert!(step.rows <= plan.capacity && step.position + step.rows <= self.context_length);
+        debug_assert!(
+            step.rows <= plan.capacity && step.position + step.rows <= self.context_length
+        );
         self.is_torn = true;
         let logits = self.executor.run(index, plan, step, tokens, wanted).await?;
         self.is_torn = false;

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// Bounds a message: a file may have names of any length.
-const MESSAGE_CHARS_MAX: usize = 8 << 10;
+const MAX_MESSAGE_CHARS: usize = 8 << 10;
 
 /// What the caller can do about an error. The kebab-case [`Code::as_str`] is stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -147,8 +147,8 @@ impl Error {
     /// An error with that code and message, which is cut where it is too long and [`visible`].
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         // Escapes are longer than what they stand for.
-        let message = visible(&cut(message.into(), MESSAGE_CHARS_MAX)).into_owned();
-        Self { code, message: cut(message, MESSAGE_CHARS_MAX) }
+        let message = visible(&cut(message.into(), MAX_MESSAGE_CHARS)).into_owned();
+        Self { code, message: cut(message, MAX_MESSAGE_CHARS) }
     }
 
     /// `malformed`, naming file and field.

@@ -17,7 +17,8 @@ pub fn gumbel(seed: u64, position: u32, id: u32) -> f64 {
 
 /// Jarzynski & Olano, Hash Functions for GPU Rendering (2020): four numbers for four.
 fn pcg4d(numbers: [u32; 4]) -> [u32; 4] {
-    let mut mixed = numbers.map(|number| number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    let mut mixed =
+        numbers.map(|number| number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
     mix(&mut mixed);
     mixed = mixed.map(|number| number ^ (number >> 16));
     mix(&mut mixed);

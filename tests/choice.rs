@@ -56,7 +56,8 @@ fn auto_shares_an_answer_where_that_is_worth_it() {
         if !devices().await.contains(&DeviceChoice::Gpu) {
             return;
         }
-        let adapter = AdapterHints { kind: Some("integrated".to_owned()), ..AdapterHints::default() };
+        let adapter =
+            AdapterHints { kind: Some("integrated".to_owned()), ..AdapterHints::default() };
         let with = |text: String| LoadOptions {
             verdicts: Some(text),
             adapter: adapter.clone(),
@@ -85,15 +86,28 @@ fn auto_shares_an_answer_where_that_is_worth_it() {
             let verdict = kept.as_object_mut().unwrap().values_mut().next().unwrap();
             verdict["cpu_ms_per_gb"] = json!(1e6);
             verdict["rates"] = json!([{"variant": "together", "ms_per_gb": 2e6}]);
-            verdict["prompt"] = json!({"gpu_ms_per_gb": gpu, "cpu_ms_per_gb": cpu, "state_ms_per_gb": state});
+            verdict["prompt"] =
+                json!({"gpu_ms_per_gb": gpu, "cpu_ms_per_gb": cpu, "state_ms_per_gb": state});
             let (info, text) = chosen(with(kept.to_string())).await;
-            assert_eq!((info.device.backend.as_str(), text), (backend, None), "{gpu} {cpu} {state}");
-            assert_eq!(info.fallback_reason.is_some(), backend == "cpu", "{:?}", info.fallback_reason);
+            assert_eq!(
+                (info.device.backend.as_str(), text),
+                (backend, None),
+                "{gpu} {cpu} {state}"
+            );
+            assert_eq!(
+                info.fallback_reason.is_some(),
+                backend == "cpu",
+                "{:?}",
+                info.fallback_reason
+            );
             assert!(info.device.predicted.unwrap().prompt.is_some());
         }
         let verdict = kept.as_object_mut().unwrap().values_mut().next().unwrap();
         verdict["prompt"] = Value::Null;
-        assert!(chosen(with(kept.to_string())).await.1.is_some(), "a verdict without a prompt is no answer");
+        assert!(
+            chosen(with(kept.to_string())).await.1.is_some(),
+            "a verdict without a prompt is no answer"
+        );
     });
 }
 
@@ -103,7 +117,8 @@ fn verdicts_are_kept_and_used_while_they_fit() {
         if !devices().await.contains(&DeviceChoice::Gpu) {
             return;
         }
-        let with = |text: &str| LoadOptions { verdicts: Some(text.to_owned()), ..LoadOptions::default() };
+        let with =
+            |text: &str| LoadOptions { verdicts: Some(text.to_owned()), ..LoadOptions::default() };
         let (measured, text) = chosen(with("")).await;
         let predicted = measured.device.predicted.unwrap();
         println!("{predicted:?}");
@@ -120,7 +135,11 @@ fn verdicts_are_kept_and_used_while_they_fit() {
         let absurd = verdict.clone();
         let (used, text) = chosen(with(&kept.to_string())).await;
         assert_eq!((used.device.backend.as_str(), text), ("gpu", None));
-        assert!(used.kernels.iter().any(|kernel| kernel == "matvec Q4_0 alone"), "{:?}", used.kernels);
+        assert!(
+            used.kernels.iter().any(|kernel| kernel == "matvec Q4_0 alone"),
+            "{:?}",
+            used.kernels
+        );
         let predicted = used.device.predicted.unwrap();
         assert!(predicted.cached && predicted.variants.len() == 2, "{predicted:?}");
         assert!(predicted.cpu_token_ms.unwrap() > 1e5 * predicted.gpu_token_ms, "{predicted:?}");
@@ -150,8 +169,13 @@ fn verdicts_are_kept_and_used_while_they_fit() {
 
         // Who asks for both gets them, and nothing is measured.
         let (device, variant) = (DeviceChoice::Gpu, Some(Variant::Wide));
-        let (forced, text) = chosen(LoadOptions { device, variant, ..with(&kept.to_string()) }).await;
-        assert!(forced.kernels.iter().any(|kernel| kernel == "matvec Q4_0 wide"), "{:?}", forced.kernels);
+        let (forced, text) =
+            chosen(LoadOptions { device, variant, ..with(&kept.to_string()) }).await;
+        assert!(
+            forced.kernels.iter().any(|kernel| kernel == "matvec Q4_0 wide"),
+            "{:?}",
+            forced.kernels
+        );
         assert_eq!((forced.device.predicted.is_none(), text), (true, None));
     });
 }

@@ -58,7 +58,8 @@ fn keys(value: &Value) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
-const GENERATE: &[&str] = &["--temperature", "0", "--max-tokens", "5", "--backend", "cpu", "--context", "64"];
+const GENERATE: &[&str] =
+    &["--temperature", "0", "--max-tokens", "5", "--backend", "cpu", "--context", "64"];
 
 fn generate(model: &str, more: &[&str]) -> Vec<String> {
     let all = [&["generate", "--model", model], GENERATE, more].concat();
@@ -99,7 +100,8 @@ fn generate_has_the_keys_of_the_contract_and_repeats_itself() {
         ]
     );
     assert_eq!(keys(&first["device"]), ["backend", "adapter", "features", "threads"]);
-    let memory = ["weights_bytes", "state_bytes", "scratch_bytes", "peak_gpu_bytes", "peak_cpu_bytes"];
+    let memory =
+        ["weights_bytes", "state_bytes", "scratch_bytes", "peak_gpu_bytes", "peak_cpu_bytes"];
     assert_eq!(keys(&first["memory"]), memory);
     let step = [
         "dispatches",
@@ -122,8 +124,17 @@ fn generate_has_the_keys_of_the_contract_and_repeats_itself() {
 fn sampling_is_repeatable_and_stops_where_told() {
     let model = cache::smollm2();
     let arguments = |more: &[&str]| -> Value {
-        let base =
-            ["generate", "--model", text(&model), "--backend", "cpu", "--context", "64", "--max-tokens", "6"];
+        let base = [
+            "generate",
+            "--model",
+            text(&model),
+            "--backend",
+            "cpu",
+            "--context",
+            "64",
+            "--max-tokens",
+            "6",
+        ];
         json_of(&[&base, more].concat())
     };
     let seeded = arguments(&["--raw-prompt", "One two", "--temperature", "1.5", "--seed", "3"]);
@@ -156,7 +167,8 @@ fn logits_perplexity_and_tokens() {
     let (perplexity, nll) = (found["perplexity"].as_f64().unwrap(), found["nll"].as_f64().unwrap());
     assert!((perplexity - nll.exp()).abs() < 1e-9 && (1.0..100.0).contains(&perplexity), "{found}");
     let ids = json_of(&["tokenize", "--model", text(&model), "--text", "naïve 東京 🗼"]);
-    let ids: Vec<String> = ids["token_ids"].as_array().unwrap().iter().map(Value::to_string).collect();
+    let ids: Vec<String> =
+        ids["token_ids"].as_array().unwrap().iter().map(Value::to_string).collect();
     let back = json_of(&["detokenize", "--model", text(&model), "--tokens", &ids.join(",")]);
     assert_eq!(back, json!({"text": "naïve 東京 🗼"}));
 }
@@ -170,7 +182,10 @@ fn inspect_needs_the_header_only_and_predicts_the_memory() {
     let from_header = json_of(&["inspect", text(&cut), "--context", "512"]);
     assert_eq!(whole["tensors"], from_header["tensors"]);
     assert_eq!(whole["memory"], from_header["memory"]);
-    assert_eq!((&whole["architecture"], &whole["parameters"]), (&json!("llama"), &json!(134_515_008)));
+    assert_eq!(
+        (&whole["architecture"], &whole["parameters"]),
+        (&json!("llama"), &json!(134_515_008))
+    );
     assert_eq!(whole["tensors"].as_array().unwrap().len(), 272);
     assert_eq!(keys(&whole["tensors"][0]), ["name", "format", "shape", "size_bytes"]);
     if std::env::var("ALLOW_NO_GPU").as_deref() == Ok("1") {
@@ -178,7 +193,8 @@ fn inspect_needs_the_header_only_and_predicts_the_memory() {
     }
     let arguments = ["generate", "--model", text(&model), "--context", "512", "--backend", "gpu"];
     let ran = json_of(&[&arguments[..], &["--raw-prompt", "a", "--max-tokens", "1"]].concat());
-    let (predicted, measured) = (&whole["memory"]["peak_gpu_bytes"], &ran["memory"]["peak_gpu_bytes"]);
+    let (predicted, measured) =
+        (&whole["memory"]["peak_gpu_bytes"], &ran["memory"]["peak_gpu_bytes"]);
     let ratio = predicted.as_f64().unwrap() / measured.as_f64().unwrap();
     assert!((ratio - 1.0).abs() < 0.02, "predicted {predicted}, measured {measured}");
 }
@@ -188,7 +204,8 @@ fn bench_reports_medians_and_spread() {
     let model = file("bench.gguf", &tiny().bytes());
     let arguments = ["bench", "--model", text(&model), "--backend", "cpu", "--context", "64"];
     let found = json_of(
-        &[&arguments[..], &["--prompt-tokens", "9", "--generate-tokens", "4", "--repeat", "3"]].concat(),
+        &[&arguments[..], &["--prompt-tokens", "9", "--generate-tokens", "4", "--repeat", "3"]]
+            .concat(),
     );
     assert_eq!(keys(&found), ["timings", "spread", "device", "memory", "step", "reading"]);
     assert!(found["timings"]["decode_tokens_per_s"].as_f64().unwrap() > 0.0);
@@ -210,7 +227,10 @@ fn an_interactive_chat_remembers_and_ends() {
     child.stdin.take().unwrap().write_all(b"Hello\nAnd again\n\n").unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
-    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().filter(|line| !line.is_empty()).count(), 2);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).lines().filter(|line| !line.is_empty()).count(),
+        2
+    );
     let log = String::from_utf8_lossy(&output.stderr);
     assert_eq!(log.matches("generated at").count(), 2, "{log}");
 }
@@ -231,7 +251,8 @@ fn calling_model() -> PathBuf {
 fn reasoning_and_calls_are_told_from_the_text() {
     let (model, plain) = (calling_model(), cache::smollm2());
     let parameters = json!({"type": "object", "properties": {"at": {"type": "string"}}});
-    let tools = json!([{"type": "function", "function": {"name": "time", "parameters": parameters}}]);
+    let tools =
+        json!([{"type": "function", "function": {"name": "time", "parameters": parameters}}]);
     let call = json!({"name": "time", "arguments": "{\"at\": \"Oslo\"}"});
     let messages = json!([
         {"role": "user", "content": "time in Oslo?"},
@@ -241,23 +262,43 @@ fn reasoning_and_calls_are_told_from_the_text() {
     ]);
     let tools = file("tools.json", tools.to_string().as_bytes());
     let messages = file("calls.json", messages.to_string().as_bytes());
-    let base =
-        ["generate", "--model", text(&model), "--backend", "cpu", "--context", "256", "--temperature", "0"];
+    let base = [
+        "generate",
+        "--model",
+        text(&model),
+        "--backend",
+        "cpu",
+        "--context",
+        "256",
+        "--temperature",
+        "0",
+    ];
     let request = ["--messages", text(&messages), "--tools", text(&tools), "--thinking", "on"];
     let answer = json_of(&[&base[..], &request, &["--stop", "A:", "--max-tokens", "60"]].concat());
     assert_eq!((&answer["text"], &answer["reasoning"]), (&json!(""), &json!("Rome")));
     let call = &answer["tool_calls"][0];
     assert_eq!(keys(call), ["id", "type", "function"]);
     assert_eq!(call["function"], json!({"name": "time", "arguments": "{\"at\":\"Rome\"}"}));
-    assert_eq!((&answer["tool_calls"][1], &answer["finish_reason"]), (&Value::Null, &json!("tool_calls")));
+    assert_eq!(
+        (&answer["tool_calls"][1], &answer["finish_reason"]),
+        (&Value::Null, &json!("tool_calls"))
+    );
 
     let refuse = |model: &Path, more: &[&str], words: &[&str]| {
         let base = ["generate", "--model", text(model), "--backend", "cpu", "--context", "64"];
         refused(&[&base[..], more].concat(), "invalid-request", words);
     };
     refuse(&plain, &["--prompt", "a", "--tools", text(&tools)], &["tools", "SmolLM2", "no place"]);
-    refuse(&plain, &["--prompt", "a", "--thinking", "on"], &["thinking", "SmolLM2", "does not reason"]);
-    refuse(&model, &["--prompt", "a", "--tools", text(&messages)], &["tools[0].type", "null", "function"]);
+    refuse(
+        &plain,
+        &["--prompt", "a", "--thinking", "on"],
+        &["thinking", "SmolLM2", "does not reason"],
+    );
+    refuse(
+        &model,
+        &["--prompt", "a", "--tools", text(&messages)],
+        &["tools[0].type", "null", "function"],
+    );
     refuse(&model, &["--raw-prompt", "a", "--tools", text(&tools)], &["--raw-prompt", "--tools"]);
 }
 
@@ -291,7 +332,12 @@ fn load_refused(name: &str, bytes: &[u8], code: &str, words: &[&str]) {
 fn broken_files_are_refused() {
     let good = tiny().bytes();
     load_refused("empty.gguf", b"", "malformed", &["the file is empty"]);
-    load_refused("page.gguf", b"<!DOCTYPE html><html><body>404</body></html>", "malformed", &["HTML"]);
+    load_refused(
+        "page.gguf",
+        b"<!DOCTYPE html><html><body>404</body></html>",
+        "malformed",
+        &["HTML"],
+    );
     load_refused("noise.gguf", b"not a model at all, just some words", "malformed", &["GGUF"]);
     load_refused("short.gguf", &good[..good.len() - 1], "malformed", &["tensor"]);
     load_refused("header.gguf", &good[..100], "malformed", &[]);
@@ -305,14 +351,24 @@ fn models_that_do_not_fit_their_architecture_are_refused() {
     let words = ["blk.0.attn_q.weight", "blk.1.ffn_down.weight", "missing"];
     load_refused("missing.gguf", &missing.bytes(), "missing-tensors", &words);
     let shape = tiny().change("blk.0.attn_k.weight", |tensor| tensor.axes.reverse());
-    load_refused("shape.gguf", &shape.bytes(), "missing-tensors", &["blk.0.attn_k.weight", "expected"]);
+    load_refused(
+        "shape.gguf",
+        &shape.bytes(),
+        "missing-tensors",
+        &["blk.0.attn_k.weight", "expected"],
+    );
     let unused = tiny().tensor("blk.0.attn_q.extra", Format::F32, &[64], vec![0; 256]);
     load_refused("unused.gguf", &unused.bytes(), "unsupported-format", &["blk.0.attn_q.extra"]);
     let infinite = tiny().change("blk.1.attn_v.weight", |tensor| {
         // The scale of a Q8_0 block is its first two bytes: 0x7e00 is NaN.
         tensor.data[..2].copy_from_slice(&[0x00, 0x7e]);
     });
-    load_refused("nan.gguf", &infinite.bytes(), "malformed", &["blk.1.attn_v.weight", "row 0", "NaN"]);
+    load_refused(
+        "nan.gguf",
+        &infinite.bytes(),
+        "malformed",
+        &["blk.1.attn_v.weight", "row 0", "NaN"],
+    );
 }
 
 #[test]
@@ -347,15 +403,21 @@ fn requests_that_cannot_be_are_refused() {
 
 #[test]
 fn templates_that_loop_or_fail_are_refused() {
-    let with =
-        |name: &str, template: &str| file(name, &tiny().str("tokenizer.chat_template", template).bytes());
+    let with = |name: &str, template: &str| {
+        file(name, &tiny().str("tokenizer.chat_template", template).bytes())
+    };
     let call = |path: &Path, code: &str, words: &[&str]| {
         let arguments = ["generate", "--model", text(path), "--backend", "cpu", "--prompt", "hi"];
         refused(&arguments, code, words);
     };
-    let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a * b }}{% endfor %}{% endfor %}";
+    let endless =
+        "{% for a in range(9999) %}{% for b in range(9999) %}{{ a * b }}{% endfor %}{% endfor %}";
     call(&with("loops.gguf", endless), "malformed", &["chat_template"]);
-    call(&with("fails.gguf", "{{ messages[99].content.upper() }}"), "malformed", &["chat_template"]);
+    call(
+        &with("fails.gguf", "{{ messages[99].content.upper() }}"),
+        "malformed",
+        &["chat_template"],
+    );
     call(
         &with("raises.gguf", "{{ raise_exception('roles must alternate') }}"),
         "invalid-request",

@@ -8,7 +8,7 @@ mod random;
 
 use random::Random;
 use tablm::cpu::{CpuExecutor, CpuVariant, Threads, lend_thread};
-use tablm::engine::normalised_error;
+use tablm::engine::normalized_error;
 use tablm::formats::{Format, UNIT};
 use tablm::kernels::{Activation, Rows, Step};
 use tablm::plan::{Plan, PlanBuilder, Resources, TensorShapes, assign_slots};
@@ -24,7 +24,9 @@ impl TensorShapes for Tensor {
 
 /// Every way but the meaning itself.
 fn variants() -> impl Iterator<Item = CpuVariant> {
-    CpuVariant::ALL.into_iter().filter(|variant| *variant != CpuVariant::Exact && variant.is_available())
+    CpuVariant::ALL
+        .into_iter()
+        .filter(|variant| *variant != CpuVariant::Exact && variant.is_available())
 }
 
 /// Columns that a format can have: around a unit for floats, whole blocks for the others.
@@ -72,7 +74,13 @@ impl<'a> Case<'a> {
         self.run_on(&Threads::default(), variant, inputs, rows)
     }
 
-    fn run_on(&self, threads: &Threads, variant: CpuVariant, inputs: &[f32], rows: u32) -> Vec<f32> {
+    fn run_on(
+        &self,
+        threads: &Threads,
+        variant: CpuVariant,
+        inputs: &[f32],
+        rows: u32,
+    ) -> Vec<f32> {
         let slots = assign_slots(&[&self.plan]);
         let mut cpu = CpuExecutor::new(&self.resources, slots, variant).unwrap().with(threads);
         let matrix = &self.resources.matrices()[0];
@@ -85,7 +93,9 @@ impl<'a> Case<'a> {
         cpu.write(self.x.buffer, inputs);
         cpu.run(0, &self.plan, 0..1, Step { position: 0, rows });
         let words = cpu.read(self.y.buffer);
-        (0..rows).flat_map(|row| words[self.y.start(row)..][..self.y.width as usize].to_vec()).collect()
+        (0..rows)
+            .flat_map(|row| words[self.y.start(row)..][..self.y.width as usize].to_vec())
+            .collect()
     }
 }
 
@@ -96,7 +106,11 @@ fn inputs(random: &mut Random, x: Activation, rows: u32, are_whole: bool) -> Vec
         for unit in row[..x.width as usize].chunks_mut(UNIT) {
             let scale = 2f32.powi((random.bits() % 9) as i32 - 4);
             for word in unit.iter_mut() {
-                *word = if are_whole { (random.uniform() * 127.0).round() * scale } else { random.normal() };
+                *word = if are_whole {
+                    (random.uniform() * 127.0).round() * scale
+                } else {
+                    random.normal()
+                };
             }
             if are_whole {
                 unit[0] = 127.0 * scale;
@@ -110,10 +124,9 @@ fn inputs(random: &mut Random, x: Activation, rows: u32, are_whole: bool) -> Vec
 fn products() {
     let mut random = Random::new(5);
     for format in Format::ALL {
-        for (columns, (outputs, rows)) in columns(format)
-            .into_iter()
-            .flat_map(|columns| [(1, 16), (3, 5), (16, 8), (33, 13), (50, 1)].map(|shape| (columns, shape)))
-        {
+        for (columns, (outputs, rows)) in columns(format).into_iter().flat_map(|columns| {
+            [(1, 16), (3, 5), (16, 8), (33, 13), (50, 1)].map(|shape| (columns, shape))
+        }) {
             let tensor = Tensor(format, [outputs, columns]);
             let case = Case::product(&tensor, rows, random.stored(format, outputs, columns));
             for are_whole in [true, false] {
@@ -121,7 +134,7 @@ fn products() {
                 let expected = case.run(CpuVariant::Exact, &inputs, rows);
                 for variant in variants() {
                     let found = case.run(variant, &inputs, rows);
-                    let error = normalised_error(&expected, &found);
+                    let error = normalized_error(&expected, &found);
                     let bound = if are_whole { bound(format) } else { bound(format).max(1e-8) };
                     assert!(
                         error < bound,
@@ -143,7 +156,11 @@ fn lent_threads() {
     let inputs = inputs(&mut random, case.x, 8, false);
     let expected = case.run(CpuVariant::Portable, &inputs, 8);
     let threads = Threads::lent(3).unwrap();
-    assert_eq!(case.run_on(&threads, CpuVariant::Portable, &inputs, 8), expected, "before others are lent");
+    assert_eq!(
+        case.run_on(&threads, CpuVariant::Portable, &inputs, 8),
+        expected,
+        "before others are lent"
+    );
     let lent = [0, 1].map(|_| std::thread::spawn(lend_thread));
     for _ in 0..20 {
         assert_eq!(case.run_on(&threads, CpuVariant::Portable, &inputs, 8), expected);
@@ -159,8 +176,11 @@ fn lent_threads() {
 #[test]
 fn products_of_golden_blocks() {
     for format in Format::ALL.into_iter().filter(|format| format.rules().integers().is_some()) {
-        let path =
-            format!("{}/tests/data/formats/{}.bin", env!("CARGO_MANIFEST_DIR"), format.name().to_lowercase());
+        let path = format!(
+            "{}/tests/data/formats/{}.bin",
+            env!("CARGO_MANIFEST_DIR"),
+            format.name().to_lowercase()
+        );
         let bytes = std::fs::read(&path).expect(&path);
         let blocks = u32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize;
         let rules = format.rules();
@@ -172,7 +192,7 @@ fn products_of_golden_blocks() {
         let expected = case.run(CpuVariant::Exact, &inputs, 16);
         for variant in variants() {
             let found = case.run(variant, &inputs, 16);
-            let error = normalised_error(&expected, &found);
+            let error = normalized_error(&expected, &found);
             assert!(
                 error < bound(format),
                 "{} {format:?}: {error:e}, {found:?}, {expected:?}",
@@ -204,7 +224,7 @@ fn embedded_rows() {
         };
         let expected = rows(CpuVariant::Exact);
         for variant in variants() {
-            let error = normalised_error(&expected, &rows(variant));
+            let error = normalized_error(&expected, &rows(variant));
             assert!(error < bound(format), "{} {format:?}: {error:e}", variant.name());
         }
     }

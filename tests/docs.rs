@@ -11,7 +11,8 @@ use tablm::formats::Format;
 use tablm::models::ARCHITECTURES;
 
 /// Documents, with the folder that their paths start from.
-const DOCUMENTS: &[&str] = &["README.md", "ARCHITECTURE.md", "pkg/README.md", "shaders/formats/README.md"];
+const DOCUMENTS: &[&str] =
+    &["README.md", "ARCHITECTURE.md", "pkg/README.md", "shaders/formats/README.md"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -65,7 +66,9 @@ fn formats_are_those_of_the_registry() {
         let in_gguf = format.gguf_type().is_some();
         let in_safetensors = !in_gguf || Format::from_safetensors_dtype(format.name()).is_some();
         let yes = |is: bool| if is { "yes" } else { "" };
-        [format.name(), &bits.to_string(), yes(in_gguf), yes(in_safetensors)].map(str::to_owned).to_vec()
+        [format.name(), &bits.to_string(), yes(in_gguf), yes(in_safetensors)]
+            .map(str::to_owned)
+            .to_vec()
     });
     assert_eq!(documented, known, "README.md, and src/formats/mod.rs");
 }
@@ -76,11 +79,13 @@ fn commands_are_those_of_the_command_line() {
     let help = String::from_utf8(output.stdout).unwrap();
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let commands = commands.take_while(|line| line.starts_with("  "));
-    let commands = commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    let commands =
+        commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
     let known: Vec<_> = commands.map(str::to_owned).collect();
     assert!(known.len() > 3, "{help}");
     let rows = table(&read("README.md"), "call");
-    let documented = rows.iter().map(|row| row[0].trim_start_matches("`tablm ").split(' ').next().unwrap());
+    let documented =
+        rows.iter().map(|row| row[0].trim_start_matches("`tablm ").split(' ').next().unwrap());
     assert_eq!(documented.collect::<Vec<_>>(), known, "README.md, and tablm --help");
 }
 
@@ -90,12 +95,15 @@ fn options_in_documents_exist() {
     for command in table(&read("README.md"), "call") {
         let call = quoted(&command[0]).remove(0);
         let name = call.split(' ').nth(1).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_tablm")).args([name, "--help"]).output().unwrap();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_tablm")).args([name, "--help"]).output().unwrap();
         let help = String::from_utf8(output.stdout).unwrap();
         for word in call.split(' ').filter(|word| word.starts_with("--")) {
             assert!(help.contains(&format!("{word} ")), "{call}: {word} is not in {help}");
         }
-        known.extend(help.split_whitespace().filter(|word| word.starts_with("--")).map(str::to_owned));
+        known.extend(
+            help.split_whitespace().filter(|word| word.starts_with("--")).map(str::to_owned),
+        );
     }
     let section = read("README.md");
     let section = section.split("## Command line").nth(1).unwrap().split("\n## ").next().unwrap();
@@ -112,13 +120,15 @@ fn targets_are_those_of_the_makefile() {
     let makefile = read("Makefile");
     let known = makefile.lines().find_map(|line| line.strip_prefix(".PHONY: ")).unwrap();
     let rows = table(&read("README.md"), "target");
-    let documented: Vec<_> = rows.iter().map(|row| row[0].trim_matches('`').replace("make ", "")).collect();
+    let documented: Vec<_> =
+        rows.iter().map(|row| row[0].trim_matches('`').replace("make ", "")).collect();
     assert_eq!(documented, known.split(' ').collect::<Vec<_>>(), "README.md, and the Makefile");
 }
 
 /// What looks like a path of the repository: folders and a known ending, or a folder.
 fn is_path(text: &str) -> bool {
-    let plain = text.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-/".contains(letter));
+    let plain =
+        text.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-/".contains(letter));
     let endings = [".rs", ".wgsl", ".md", ".mjs", ".ts", ".sh", ".toml", ".py", ".html"];
     let built = ["dist/", "target/", "node_modules"].iter().any(|folder| text.contains(folder));
     plain
@@ -136,7 +146,8 @@ fn paths_in_documents_exist() {
         let is_there = |path: &str| root().join(path).exists() || folder.join(path).exists();
         let paths = quoted(&text).into_iter().filter(|text| is_path(text));
         let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        let links = links.filter(|link| !link.contains("://") && !link.starts_with('#')).map(str::to_owned);
+        let links =
+            links.filter(|link| !link.contains("://") && !link.starts_with('#')).map(str::to_owned);
         let paths = paths.chain(links).filter(|path| !is_there(path));
         missing.extend(paths.map(|path| format!("{document}: {path}")));
     }
@@ -175,8 +186,10 @@ fn the_map_shows_what_is_there() {
             let name = Path::new(&path).file_stem().unwrap().to_string_lossy();
             let parent = Path::new(&path).parent().unwrap().to_string_lossy();
             // One file for each kernel and format; the folder's line says so for all.
-            let is_listed = ["src/kernels", "src/formats", "shaders", "shaders/formats"].contains(&&*parent);
-            let is_shown = shown.contains(&path) || name == "mod" || (is_listed && shown.contains(&*parent));
+            let is_listed =
+                ["src/kernels", "src/formats", "shaders", "shaders/formats"].contains(&&*parent);
+            let is_shown =
+                shown.contains(&path) || name == "mod" || (is_listed && shown.contains(&*parent));
             assert!(is_shown, "{path} is not on the map of ARCHITECTURE.md");
         }
     }
@@ -188,7 +201,10 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         if path.is_dir() {
             paths.extend(sources(&path));
-        } else if path.extension().is_some_and(|end| ["rs", "wgsl"].iter().any(|known| end == *known)) {
+        } else if path
+            .extension()
+            .is_some_and(|end| ["rs", "wgsl"].iter().any(|known| end == *known))
+        {
             paths.push(path);
         }
     }

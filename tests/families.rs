@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use common::cache;
 use common::engines::{devices, greedy, load};
 use tablm::cpu::CpuVariant;
-use tablm::engine::{DeviceChoice, Engine, LoadOptions, Prompt, normalised_error};
+use tablm::engine::{DeviceChoice, Engine, LoadOptions, Prompt, normalized_error};
 use tablm::kernels::{CacheFormat, Tile, Variant};
-use tablm::weights::quantise::Target;
+use tablm::weights::quantize::Target;
 
 /// Lengths of the prompts, as in specs.py: around a chunk, and eight chunks and one more.
 const LENGTHS: [u32; 7] = [1, 2, 63, 64, 65, 200, 513];
@@ -46,7 +46,10 @@ fn ids(value: &Value) -> Vec<u32> {
 fn check_weights(manifest: &Value, entry: &Value) {
     let name = entry["name"].as_str().unwrap();
     let found = &manifest["files"][format!("{name}/model.safetensors")]["sha256"];
-    assert_eq!(found, &entry["weights_sha256"], "{name} is not the model of the reference: make both again");
+    assert_eq!(
+        found, &entry["weights_sha256"],
+        "{name} is not the model of the reference: make both again"
+    );
 }
 
 fn references(family: &str) -> Vec<Reference> {
@@ -54,14 +57,17 @@ fn references(family: &str) -> Vec<Reference> {
     let manifest = std::fs::read(cache::tiny("manifest.json")).unwrap();
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     let bytes = data(&format!("{family}.f32"));
-    let mut numbers = bytes.chunks_exact(4).map(|number| f32::from_le_bytes(number.try_into().unwrap()));
+    let mut numbers =
+        bytes.chunks_exact(4).map(|number| f32::from_le_bytes(number.try_into().unwrap()));
     let read = |entry: &Value| {
         check_weights(&manifest, entry);
         let vocabulary_size = entry["vocab_size"].as_u64().unwrap() as u32;
         Reference {
             name: entry["name"].as_str().unwrap().to_owned(),
             vocabulary_size,
-            logits: LENGTHS.map(|_| numbers.by_ref().take(vocabulary_size as usize).collect()).to_vec(),
+            logits: LENGTHS
+                .map(|_| numbers.by_ref().take(vocabulary_size as usize).collect())
+                .to_vec(),
             greedy: ids(&entry["greedy"]),
             llama_cpp: entry["llamacpp"].get("ids").map(ids),
             has_twin: entry["twin"].is_null(),
@@ -95,7 +101,10 @@ impl Reference {
                 let largest = expected.iter().fold(0.0f32, |most, logit| most.max(logit.abs()));
                 let errors = found.iter().zip(expected).map(|(a, b)| (a - b).abs() / largest);
                 let error = errors.fold(0.0, f32::max);
-                assert!(found.len() == expected.len() && found.iter().all(|logit| logit.is_finite()), "{at}");
+                assert!(
+                    found.len() == expected.len() && found.iter().all(|logit| logit.is_finite()),
+                    "{at}"
+                );
                 assert!(error < TOLERANCE, "{at}: {length} tokens: logits differ by {error:e}");
                 worst = worst.max(error);
             }
@@ -107,8 +116,9 @@ impl Reference {
     async fn check_unfused(&self, fused: &mut Engine, at: &str, path: &Path, device: DeviceChoice) {
         let mut unfused = open(path, device, true).await;
         let prompt = self.prompt(GREEDY_PROMPT);
-        let (fused, unfused) = (fused.logits(&prompt).await.unwrap(), unfused.logits(&prompt).await.unwrap());
-        let error = normalised_error(&unfused, &fused);
+        let (fused, unfused) =
+            (fused.logits(&prompt).await.unwrap(), unfused.logits(&prompt).await.unwrap());
+        let error = normalized_error(&unfused, &fused);
         assert!(error < 1e-10, "{at}: fused and not: {error:e}");
     }
 
@@ -147,11 +157,13 @@ fn check(family: &str) {
         let devices = devices().await;
         for model in references(family) {
             for &device in &devices {
-                let thorough = if device == DeviceChoice::Gpu { model.folder() } else { model.twin() };
+                let thorough =
+                    if device == DeviceChoice::Gpu { model.folder() } else { model.twin() };
                 for path in [model.folder(), model.twin()] {
                     let at = format!("{} on {device:?}", path.file_name().unwrap().display());
                     let mut engine = open(&path, device, false).await;
-                    let lengths: &[u32] = if path == thorough { &LENGTHS } else { &[GREEDY_PROMPT] };
+                    let lengths: &[u32] =
+                        if path == thorough { &LENGTHS } else { &[GREEDY_PROMPT] };
                     let worst = model.check_logits(&mut engine, &at, lengths).await;
                     println!("{at}: logits within {worst:.1e}");
                     if path == thorough {
@@ -176,9 +188,12 @@ fn every_variant_and_tile() {
         let Some(gpu) = common::gpu().await else { return };
         let features = &gpu.report.features;
         let variants = Variant::ALL.into_iter().filter(|it| it.lacks(features).is_none());
-        let tiles: Vec<_> = Tile::ALL.into_iter().filter(|it| it.lacks(features).is_none()).collect();
+        let tiles: Vec<_> =
+            Tile::ALL.into_iter().filter(|it| it.lacks(features).is_none()).collect();
         let forms = variants.zip(tiles.into_iter().cycle());
-        for (family, (variant, tile)) in forms.flat_map(|form| [("llama", form), ("nemotron_h", form)]) {
+        for (family, (variant, tile)) in
+            forms.flat_map(|form| [("llama", form), ("nemotron_h", form)])
+        {
             let model = &references(family)[0];
             let options = LoadOptions {
                 device: DeviceChoice::Gpu,
@@ -188,7 +203,9 @@ fn every_variant_and_tile() {
                 ..LoadOptions::default()
             };
             let mut engine = load(&model.folder(), options).await;
-            model.check_greedy(&mut engine, &format!("{family} {} {}", variant.name(), tile.name())).await;
+            model
+                .check_greedy(&mut engine, &format!("{family} {} {}", variant.name(), tile.name()))
+                .await;
         }
     });
 }
@@ -202,7 +219,9 @@ fn every_variant_of_the_cpu() {
         let variants: Vec<CpuVariant> = variants.collect();
         for family in ["gemma2", "gemma3", "llama", "nemotron_h", "phi", "qwen2"] {
             let model = &references(family)[0];
-            for (quantise, bound) in [(None, 1e-10), (Some(Target::Q8_0), 1e-6), (Some(Target::T4), 1e-4)] {
+            for (quantize, bound) in
+                [(None, 1e-10), (Some(Target::Q8_0), 1e-6), (Some(Target::T4), 1e-4)]
+            {
                 let mut exact = Vec::new();
                 for variant in &variants {
                     let options = LoadOptions {
@@ -210,7 +229,7 @@ fn every_variant_of_the_cpu() {
                         context_length: Some(100),
                         kv_format: Some(CacheFormat::F32),
                         cpu_variant: Some(*variant),
-                        quantise,
+                        quantize,
                         ..LoadOptions::default()
                     };
                     let mut engine = load(&model.folder(), options).await;
@@ -220,9 +239,14 @@ fn every_variant_of_the_cpu() {
                         exact = logits;
                         continue;
                     }
-                    let error = normalised_error(&exact, &logits);
-                    println!("{} {} {quantise:?}: {error:.1e}", model.name, variant.name());
-                    assert!(error < bound, "{} {} {quantise:?}: {error:e}", model.name, variant.name());
+                    let error = normalized_error(&exact, &logits);
+                    println!("{} {} {quantize:?}: {error:.1e}", model.name, variant.name());
+                    assert!(
+                        error < bound,
+                        "{} {} {quantize:?}: {error:e}",
+                        model.name,
+                        variant.name()
+                    );
                 }
             }
         }

@@ -2,7 +2,12 @@
 //!
 //! The blocks come from tests/data/make_format_golden.py. What a GPU makes of the planes is
 //! checked where the kernels are; here a model of each `weights32` in plain Rust reads them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where it fails"
+)]
 
 use half::f16;
 use tablm::Code;
@@ -15,14 +20,19 @@ struct Golden {
 }
 
 fn golden(format: Format) -> Golden {
-    let path =
-        format!("{}/tests/data/formats/{}.bin", env!("CARGO_MANIFEST_DIR"), format.name().to_lowercase());
+    let path = format!(
+        "{}/tests/data/formats/{}.bin",
+        env!("CARGO_MANIFEST_DIR"),
+        format.name().to_lowercase()
+    );
     let bytes = std::fs::read(&path).expect(&path);
     let rules = format.rules();
     let blocks = u32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize;
-    let (stored, values) = bytes[4..].split_at(rules.row_header_bytes() + blocks * rules.block_bytes());
+    let (stored, values) =
+        bytes[4..].split_at(rules.row_header_bytes() + blocks * rules.block_bytes());
     assert_eq!(values.len(), blocks * rules.block_weights() * 4, "{path}");
-    let values = values.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let values =
+        values.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
     Golden { stored: stored.to_vec(), values }
 }
 
@@ -31,9 +41,13 @@ fn values_are_those_of_the_independent_implementation_to_the_bit() {
     for format in Format::ALL {
         let golden = golden(format);
         let mut values = vec![f32::NAN; golden.values.len()];
-        format.rules().dequantise_row(&golden.stored, &mut values);
+        format.rules().dequantize_row(&golden.stored, &mut values);
         for (index, (ours, theirs)) in values.iter().zip(&golden.values).enumerate() {
-            assert_eq!(ours.to_bits(), theirs.to_bits(), "{format:?} weight {index}: {ours} and {theirs}");
+            assert_eq!(
+                ours.to_bits(),
+                theirs.to_bits(),
+                "{format:?} weight {index}: {ours} and {theirs}"
+            );
         }
     }
 }
@@ -119,11 +133,18 @@ fn scaled(quads: [[f32; 4]; 8], value: impl Fn(usize, f32) -> f32) -> Vec<f32> {
 
 /// Bits, weights of a group, and how scales are stored: 0 in F16, 1 in BF16, 2 in F32.
 fn mlx_numbers(format: Format) -> [usize; 3] {
-    let numbers: Vec<usize> = format.rules().constants().iter().map(|(_, value)| *value as usize).collect();
+    let numbers: Vec<usize> =
+        format.rules().constants().iter().map(|(_, value)| *value as usize).collect();
     numbers.try_into().unwrap()
 }
 
-fn mlx_weights32(format: Format, columns: usize, planes: &[Plane], row: usize, unit: usize) -> Vec<f32> {
+fn mlx_weights32(
+    format: Format,
+    columns: usize,
+    planes: &[Plane],
+    row: usize,
+    unit: usize,
+) -> Vec<f32> {
     let [mlx_bits, group, scales] = mlx_numbers(format);
     let (at, group) = (row * columns / UNIT + unit, row * columns / group + UNIT * unit / group);
     let pairs = &planes[1].0;
@@ -140,19 +161,28 @@ fn mlx_weights32(format: Format, columns: usize, planes: &[Plane], row: usize, u
 }
 
 /// What `weights32` of the format's shader computes.
-fn weights32(format: Format, columns: usize, planes: &[Plane], row: usize, unit: usize) -> Vec<f32> {
+fn weights32(
+    format: Format,
+    columns: usize,
+    planes: &[Plane],
+    row: usize,
+    unit: usize,
+) -> Vec<f32> {
     let units = columns.div_ceil(UNIT);
     let at = row * units + unit;
     let half_of = |base: usize, index: usize| half(planes[1].0[base + index / 2], index % 2);
     match format {
         Format::F32 => planes[0].0[32 * at..][..32].iter().map(|&w| f32::from_bits(w)).collect(),
         Format::F16 => (0..32).map(|i| half(planes[0].0[16 * at + i / 2], i % 2)).collect(),
-        Format::BF16 => {
-            (0..32).map(|i| f32::from_bits(planes[0].0[16 * at + i / 2] >> (16 * (i % 2)) << 16)).collect()
-        }
+        Format::BF16 => (0..32)
+            .map(|i| f32::from_bits(planes[0].0[16 * at + i / 2] >> (16 * (i % 2)) << 16))
+            .collect(),
         Format::F8_E4M3 => {
             let scale = f32::from_bits(planes[1].0[row]);
-            planes[0].0[8 * at..][..8].iter().flat_map(|w| w.to_le_bytes().map(|b| scale * f8(b))).collect()
+            planes[0].0[8 * at..][..8]
+                .iter()
+                .flat_map(|w| w.to_le_bytes().map(|b| scale * f8(b)))
+                .collect()
         }
         Format::Q8_0 => {
             let scale = half_of(row * units.div_ceil(2), unit);
@@ -164,11 +194,14 @@ fn weights32(format: Format, columns: usize, planes: &[Plane], row: usize, unit:
             scaled(quads(&planes[0], at, |_| 0), |_, q| scale * (q - 8.0))
         }
         Format::T4 => {
-            let head = planes[1].0[row * units.div_ceil(2) + unit / 2] >> (16 * (unit % 2)) & 0xffff;
+            let head =
+                planes[1].0[row * units.div_ceil(2) + unit / 2] >> (16 * (unit % 2)) & 0xffff;
             let scale = 2f32.powi((head >> 11) as i32 - 24) * (1.0 + (head >> 8 & 7) as f32 / 8.0);
             let (bend, shift) = ((head & 7) as f32 / 256.0, (head >> 3 & 31) as f32 / 4.0 - 4.0);
             let u = |q: f32| q - 7.5;
-            scaled(quads(&planes[0], at, |_| 0), |_, q| scale * (u(q) + bend * u(q).powi(3) + shift))
+            scaled(quads(&planes[0], at, |_| 0), |_, q| {
+                scale * (u(q) + bend * u(q).powi(3) + shift)
+            })
         }
         Format::Q4_1 => {
             let (scale, minimum) = (half(planes[1].0[at], 0), half(planes[1].0[at], 1));
@@ -218,7 +251,8 @@ fn golden_rows(format: Format, columns: usize) -> Vec<u8> {
     let mut blocks = blocks.chunks_exact(rules.block_bytes()).cycle();
     let a_row = columns / rules.block_weights();
     let rows = (golden.values.len() / columns).clamp(3, 5);
-    let row = |_| [header.to_vec(), blocks.by_ref().take(a_row).flatten().copied().collect()].concat();
+    let row =
+        |_| [header.to_vec(), blocks.by_ref().take(a_row).flatten().copied().collect()].concat();
     (0..rows).flat_map(row).collect()
 }
 
@@ -230,16 +264,24 @@ fn planes_hold_the_same_numbers() {
             let rows = stored.len() / format.row_bytes(columns).unwrap();
             let planes = planes(format, columns, rows, &stored);
             let mut expected = vec![0.0; rows * columns];
-            format.dequantise(columns, &stored, &mut expected).unwrap();
+            format.dequantize(columns, &stored, &mut expected).unwrap();
             for row in 0..rows {
                 let units = (0..columns.div_ceil(UNIT))
                     .flat_map(|unit| weights32(format, columns, &planes, row, unit));
                 let found: Vec<f32> = units.collect();
                 let (real, padding) = found.split_at(columns);
-                let same =
-                    real.iter().zip(&expected[row * columns..]).position(|(a, b)| a.to_bits() != b.to_bits());
-                assert_eq!(same, None, "{format:?}, {columns} columns, row {row}: first differing weight");
-                assert!(padding.iter().all(|&weight| weight == 0.0), "{format:?}, {columns} columns");
+                let same = real
+                    .iter()
+                    .zip(&expected[row * columns..])
+                    .position(|(a, b)| a.to_bits() != b.to_bits());
+                assert_eq!(
+                    same, None,
+                    "{format:?}, {columns} columns, row {row}: first differing weight"
+                );
+                assert!(
+                    padding.iter().all(|&weight| weight == 0.0),
+                    "{format:?}, {columns} columns"
+                );
             }
         }
     }
@@ -290,7 +332,11 @@ fn scales_that_are_not_numbers_are_found() {
         let set = |at: usize, bad: &[u8]| {
             let mut stored = stored.clone();
             stored[2 * row_bytes + at..][..bad.len()].copy_from_slice(bad);
-            assert_eq!(format.first_non_finite_row(columns, &stored).unwrap(), Some(2), "{format:?} {at}");
+            assert_eq!(
+                format.first_non_finite_row(columns, &stored).unwrap(),
+                Some(2),
+                "{format:?} {at}"
+            );
         };
         for at in scales_at(format) {
             bad.iter().for_each(|bad| set(header + size + at, bad));
@@ -305,8 +351,13 @@ fn scales_that_are_not_numbers_are_found() {
 fn rows_are_whole_blocks() {
     for format in Format::ALL {
         let (weights, bytes) = (format.rules().block_weights(), format.rules().block_bytes());
-        assert_eq!(format.row_bytes(3 * weights).unwrap(), format.rules().row_header_bytes() + 3 * bytes);
-        for wrong in [0, weights + weights / 2].into_iter().filter(|wrong| *wrong == 0 || weights > 1) {
+        assert_eq!(
+            format.row_bytes(3 * weights).unwrap(),
+            format.rules().row_header_bytes() + 3 * bytes
+        );
+        for wrong in
+            [0, weights + weights / 2].into_iter().filter(|wrong| *wrong == 0 || weights > 1)
+        {
             let error = format.row_bytes(wrong).unwrap_err();
             assert_eq!(error.code(), Code::Malformed);
             assert!(error.message().contains(format.name()), "{error}");

@@ -13,13 +13,14 @@ use common::gguf::tiny_llama;
 use common::{cache, gpu};
 use tablm::cpu::{CpuVariant, Threads};
 use tablm::engine::{
-    DeviceChoice, Engine, Estimate, LoadOptions, Memory, Progress, Prompt, estimate, normalised_error,
+    DeviceChoice, Engine, Estimate, LoadOptions, Memory, Progress, Prompt, estimate,
+    normalized_error,
 };
 use tablm::error::Code;
 use tablm::formats::Format;
 use tablm::gpu::{AdapterHints, AdapterReport, Gpu};
 use tablm::weights::disk::open_path;
-use tablm::weights::quantise::Target;
+use tablm::weights::quantize::Target;
 use tablm::weights::source::{ByteSource, MemorySource};
 
 /// Name, tensors, their bytes and weights, and bytes of state at a context of 4096.
@@ -71,20 +72,20 @@ fn headers_tell_every_byte() {
 /// own weight format, of a model of Llama's layers at most seven a layer and five.
 #[test]
 fn a_token_takes_few_kernels() {
-    let kernels = |name: &str, quantise, unfused| {
-        let options = LoadOptions { quantise, unfused, ..LoadOptions::default() };
+    let kernels = |name: &str, quantize, unfused| {
+        let options = LoadOptions { quantize, unfused, ..LoadOptions::default() };
         let files = open_path(&full_size(&format!("{name}.header.gguf"))).unwrap();
         pollster::block_on(estimate(files, &options, None)).unwrap().step.dispatches
     };
-    for (name, quantise, most) in [
+    for (name, quantize, most) in [
         ("nemotron4b", Some(Target::T4), 120),
         ("nemotron4b", None, 125),
         ("minitron_width", None, 7 * 32 + 5),
     ] {
-        let [fused, unfused] = [false, true].map(|unfused| kernels(name, quantise, unfused));
-        println!("{name} as {quantise:?}: {fused} kernels, {unfused} unfused");
-        assert!(fused <= most, "{name} as {quantise:?}: {fused} kernels, expected at most {most}");
-        assert!(unfused > 2 * fused, "{name} as {quantise:?}: {unfused} kernels unfused");
+        let [fused, unfused] = [false, true].map(|unfused| kernels(name, quantize, unfused));
+        println!("{name} as {quantize:?}: {fused} kernels, {unfused} unfused");
+        assert!(fused <= most, "{name} as {quantize:?}: {fused} kernels, expected at most {most}");
+        assert!(unfused > 2 * fused, "{name} as {quantize:?}: {unfused} kernels unfused");
     }
 }
 
@@ -95,21 +96,27 @@ fn cuts_answer_alike_and_take_what_was_promised() {
         let file = format!("{name}.gguf");
         let mut expected: Option<(Vec<f32>, Vec<u32>)> = None;
         for device in pollster::block_on(devices()) {
-            let options = LoadOptions { device, context_length: Some(128), ..LoadOptions::default() };
+            let options =
+                LoadOptions { device, context_length: Some(128), ..LoadOptions::default() };
             pollster::block_on(async {
                 let mut engine = load(&full_size(&file), options).await;
                 let logits = engine.logits(&tokens).await.unwrap();
                 let request = greedy(Prompt::Tokens(tokens.clone()), 4);
                 let ids = engine.generate(&request, |_| {}).await.unwrap().token_ids;
-                let (cpu_logits, cpu_ids) = expected.get_or_insert_with(|| (logits.clone(), ids.clone()));
-                let error = normalised_error(cpu_logits, &logits);
+                let (cpu_logits, cpu_ids) =
+                    expected.get_or_insert_with(|| (logits.clone(), ids.clone()));
+                let error = normalized_error(cpu_logits, &logits);
                 // Where numbers differ by a bit of f32's, keys may round to the next half.
                 assert!(error < 1e-7, "{name} on {device:?}: {error:e}");
                 assert_eq!(ids, *cpu_ids, "{name} on {device:?}");
                 if device == DeviceChoice::Gpu {
                     let report = Gpu::probe(&AdapterHints::default()).await.unwrap();
                     let promised = promised(&file, 128, Some(&report)).memory;
-                    assert_eq!(engine.info().memory.peak_gpu_bytes, promised.peak_gpu_bytes, "{name}");
+                    assert_eq!(
+                        engine.info().memory.peak_gpu_bytes,
+                        promised.peak_gpu_bytes,
+                        "{name}"
+                    );
                 }
             });
         }
@@ -160,13 +167,17 @@ fn a_gpu_that_is_too_small_says_so_before_anything_is_read() {
             ..LoadOptions::default()
         };
         let mut phases = Vec::new();
-        let loaded = Engine::load(endless(), &options, &mut |progress| phases.push(progress.phase)).await;
+        let loaded =
+            Engine::load(endless(), &options, &mut |progress| phases.push(progress.phase)).await;
         let error = loaded.err().expect("an error");
         assert_eq!(error.code(), Code::GpuTooSmall, "{error}");
         // A row of keys is 32 numbers in half precision.
-        for words in
-            ["endless.gguf", "buffer of 34359738368 bytes", "a context of 536870912", "this GPU allows"]
-        {
+        for words in [
+            "endless.gguf",
+            "buffer of 34359738368 bytes",
+            "a context of 536870912",
+            "this GPU allows",
+        ] {
             assert!(error.message().contains(words), "{words:?} is not in {error}");
         }
         assert_eq!(phases, Vec::<&str>::new());
@@ -185,7 +196,8 @@ fn estimates_say_why_not_and_what_would_fit() {
         max_binding_bytes,
     };
     let ask = |context_length, adapter: &AdapterReport| {
-        let options = LoadOptions { context_length: Some(context_length), ..LoadOptions::default() };
+        let options =
+            LoadOptions { context_length: Some(context_length), ..LoadOptions::default() };
         pollster::block_on(estimate(endless(), &options, Some(adapter))).unwrap()
     };
     // 64 bytes a position.
@@ -203,8 +215,9 @@ fn estimates_say_why_not_and_what_would_fit() {
 
 #[test]
 fn the_cpu_takes_what_was_promised() {
-    let formats = [Format::Q4_K, Format::Q5_0, Format::Q6_K, Format::F16].map(|format| (format, None));
-    for (format, quantise) in formats.into_iter().chain([(Format::F16, Some(Target::T4))]) {
+    let formats =
+        [Format::Q4_K, Format::Q5_0, Format::Q6_K, Format::F16].map(|format| (format, None));
+    for (format, quantize) in formats.into_iter().chain([(Format::F16, Some(Target::T4))]) {
         for cpu_variant in [CpuVariant::Exact, CpuVariant::best()] {
             let model = || -> Vec<Rc<dyn ByteSource>> {
                 vec![Rc::new(MemorySource::new("tiny.gguf", tiny_llama(256, format).bytes()))]
@@ -212,14 +225,16 @@ fn the_cpu_takes_what_was_promised() {
             let options = LoadOptions {
                 device: DeviceChoice::Cpu,
                 cpu_variant: Some(cpu_variant),
-                quantise,
+                quantize,
                 ..LoadOptions::default()
             };
             pollster::block_on(async {
                 let promised = estimate(model(), &options, None).await.unwrap().cpu_memory;
-                let found = Engine::load(model(), &options, &mut |_| {}).await.unwrap().info().memory;
-                let bytes =
-                    |memory: Memory| [memory.weights_bytes, memory.state_bytes, memory.peak_cpu_bytes];
+                let found =
+                    Engine::load(model(), &options, &mut |_| {}).await.unwrap().info().memory;
+                let bytes = |memory: Memory| {
+                    [memory.weights_bytes, memory.state_bytes, memory.peak_cpu_bytes]
+                };
                 assert_eq!(bytes(promised), bytes(found), "{format:?} {cpu_variant:?}");
                 assert_eq!(found.peak_gpu_bytes, 0);
             });
@@ -232,8 +247,11 @@ fn the_cpu_takes_what_was_promised() {
 fn headers_tell_whether_a_cpu_has_room() {
     let ask = |context_length, cpu_bytes| {
         let cpu_bytes = Some(cpu_bytes);
-        let options =
-            LoadOptions { context_length: Some(context_length), cpu_bytes, ..LoadOptions::default() };
+        let options = LoadOptions {
+            context_length: Some(context_length),
+            cpu_bytes,
+            ..LoadOptions::default()
+        };
         let files = open_path(&full_size("nemotron4b.header.gguf")).unwrap();
         let found = pollster::block_on(estimate(files, &options, None)).unwrap();
         (found.cpu_memory.peak_cpu_bytes, found.cpu_misfit)
@@ -245,7 +263,8 @@ fn headers_tell_whether_a_cpu_has_room() {
     let misfit = misfit.unwrap();
     println!("{misfit}");
     let needed = format!("needs {needed} bytes of memory");
-    for words in ["nemotron4b", &needed, "a context of 262144, there are 4294967296; a context of "] {
+    for words in ["nemotron4b", &needed, "a context of 262144, there are 4294967296; a context of "]
+    {
         assert!(misfit.contains(words), "{words:?} is not in {misfit:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Real weights against the f32 reference, Hugging Face transformers on the dequantised file:
+//! Real weights against the f32 reference, Hugging Face transformers on the dequantized file:
 //! SmolLM2-135M-Instruct (`tests/data/golden/smollm2.json`, `hf_f32`) and Gemma 3 270M
 //! (`tests/data/golden/gemma3.json`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
@@ -11,7 +11,7 @@ use common::cache;
 use common::engines::{devices, greedy, load};
 use common::files::variable;
 use tablm::cpu::CpuVariant;
-use tablm::engine::{DeviceChoice, Engine, LoadOptions, Prompt, log_probability, normalised_error};
+use tablm::engine::{DeviceChoice, Engine, LoadOptions, Prompt, log_probability, normalized_error};
 use tablm::kernels::{CacheFormat, Variant};
 
 /// Whether everything is gone through (`make proof`), and not a part that stands for it.
@@ -69,8 +69,12 @@ async fn check_greedy(
     let expected = ids(&reference["gen_ids"]);
     let found = engine.generate(&greedy(prompt, expected.len()), |_| {}).await.unwrap();
     assert_eq!(found.prompt_token_ids, prompt_ids, "{name}: the prompt's ids");
-    let same =
-        found.token_ids.iter().zip(&expected).take_while(|(found, expected)| found == expected).count();
+    let same = found
+        .token_ids
+        .iter()
+        .zip(&expected)
+        .take_while(|(found, expected)| found == expected)
+        .count();
     if same == expected.len() {
         return;
     }
@@ -115,7 +119,8 @@ fn every_prompt_gives_the_reference_ids() {
     let only: &[&str] = if is_proof() { &[] } else { &["capital", "code"] };
     pollster::block_on(async {
         for device in devices().await {
-            let options = LoadOptions { device, context_length: Some(1024), ..LoadOptions::default() };
+            let options =
+                LoadOptions { device, context_length: Some(1024), ..LoadOptions::default() };
             let mut engine = load(&cache::smollm2(), options).await;
             check_prompts(&mut engine, only, ROUNDED_KEYS).await;
         }
@@ -129,8 +134,12 @@ fn gpu_and_cpu_sharing_an_answer_give_the_reference_ids() {
             return;
         }
         let (device, cpu_variant) = (DeviceChoice::Shared, Some(CpuVariant::best()));
-        let options =
-            LoadOptions { device, cpu_variant, context_length: Some(1024), ..LoadOptions::default() };
+        let options = LoadOptions {
+            device,
+            cpu_variant,
+            context_length: Some(1024),
+            ..LoadOptions::default()
+        };
         let mut engine = load(&cache::smollm2(), options).await;
         check_prompts(&mut engine, &["capital"], ROUNDED_KEYS).await;
     });
@@ -153,12 +162,19 @@ fn perplexity_of_the_paragraph() {
     pollster::block_on(async {
         let golden = golden();
         for device in devices().await {
-            let options =
-                LoadOptions { device, context_length: Some(512), all_logits: true, ..LoadOptions::default() };
+            let options = LoadOptions {
+                device,
+                context_length: Some(512),
+                all_logits: true,
+                ..LoadOptions::default()
+            };
             let mut engine = load(&cache::smollm2(), options).await;
             let (found, expected) = perplexity(&mut engine, &golden).await;
             println!("{device:?}: perplexity {found:.4}, reference {expected}");
-            assert!((found / expected - 1.0).abs() < 1e-3, "{device:?}: {found} instead of {expected}");
+            assert!(
+                (found / expected - 1.0).abs() < 1e-3,
+                "{device:?}: {found} instead of {expected}"
+            );
         }
     });
 }
@@ -183,7 +199,9 @@ fn products_of_whole_numbers_stay_near_the_reference() {
             let tokens = [&prompt[..], &next[..next.len() - 1]].concat();
             let logits = engine.logits(&tokens).await.unwrap();
             let rows = logits.chunks(width).skip(prompt.len() - 1);
-            for ((row, token), expected) in rows.zip(&next).zip(reference["gen_lp"].as_array().unwrap()) {
+            for ((row, token), expected) in
+                rows.zip(&next).zip(reference["gen_lp"].as_array().unwrap())
+            {
                 let found = log_probability(row, *token).unwrap();
                 distances.push((found - expected.as_f64().unwrap()).abs());
             }
@@ -228,7 +246,8 @@ fn variants_that_round_stay_close() {
             let mut engine = load(&cache::smollm2(), options).await;
             let logits = engine.logits(&tokens[..tokens.len() - 1]).await.unwrap();
             let rows = logits.chunks(engine.info().vocabulary_size as usize).zip(&tokens[1..]);
-            let found: Vec<f64> = rows.map(|(row, token)| -log_probability(row, *token).unwrap()).collect();
+            let found: Vec<f64> =
+                rows.map(|(row, token)| -log_probability(row, *token).unwrap()).collect();
             let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
             let off: Vec<f64> = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).collect();
             let perplexity = (mean(&found) - mean(&expected)).exp() - 1.0;
@@ -244,10 +263,12 @@ fn variants_that_round_stay_close() {
 fn safetensors_in_f32_and_bf16() {
     pollster::block_on(async {
         for device in devices().await {
-            let options = LoadOptions { device, context_length: Some(512), ..LoadOptions::default() };
+            let options =
+                LoadOptions { device, context_length: Some(512), ..LoadOptions::default() };
             // All prompts went through these weights and this arithmetic above; here the file is new.
             let only: &[&str] = if is_proof() { &["capital", "code"] } else { &["capital"] };
-            let mut engine = load(&cache::derived("SmolLM2-135M-Instruct-F32"), options.clone()).await;
+            let mut engine =
+                load(&cache::derived("SmolLM2-135M-Instruct-F32"), options.clone()).await;
             check_prompts(&mut engine, only, 2e-3).await;
             drop(engine);
             let mut engine = load(&cache::derived("SmolLM2-135M-Instruct-BF16"), options).await;
@@ -266,22 +287,23 @@ async fn logits_everywhere(path: &std::path::Path, tokens: &[u32]) -> Vec<Vec<f3
     let mut all = Vec::new();
     for device in devices().await {
         let kv_format = Some(CacheFormat::F32);
-        let options = LoadOptions { device, context_length: Some(256), kv_format, ..LoadOptions::default() };
+        let options =
+            LoadOptions { device, context_length: Some(256), kv_format, ..LoadOptions::default() };
         all.push(load(path, options).await.logits(tokens).await.unwrap());
     }
     all
 }
 
 #[test]
-fn requantised_models_agree_on_both_executors() {
+fn requantized_models_agree_on_both_executors() {
     pollster::block_on(async {
         let tokens = &ids(&golden()["paragraph"]["ids"])[..40];
         for format in ["Q8_0", "Q4_0", "Q5_0", "Q5_1"] {
             let path = cache::derived(&format!("SmolLM2-135M-Instruct.{format}.gguf"));
             let all = logits_everywhere(&path, tokens).await;
             for found in &all[1..] {
-                let error = normalised_error(&all[0], found);
-                println!("{format}: normalised error {error:e}");
+                let error = normalized_error(&all[0], found);
+                println!("{format}: normalized error {error:e}");
                 assert!(error < 1e-10, "{format}: {error:e}");
             }
         }
@@ -289,16 +311,19 @@ fn requantised_models_agree_on_both_executors() {
 }
 
 #[test]
-fn tiny_models_match_their_dequantised_twins() {
+fn tiny_models_match_their_dequantized_twins() {
     pollster::block_on(async {
         let tokens: Vec<u32> = (0..70).map(|i| i * 7 % 500).collect();
         for format in ["Q4_K", "Q5_K", "Q6_K"] {
             for width in [256, 512] {
                 let name = format!("tiny-{format}-{width}");
-                let mut all = logits_everywhere(&cache::derived(&format!("{name}.gguf")), &tokens).await;
-                all.extend(logits_everywhere(&cache::derived(&format!("{name}.F32.gguf")), &tokens).await);
+                let mut all =
+                    logits_everywhere(&cache::derived(&format!("{name}.gguf")), &tokens).await;
+                all.extend(
+                    logits_everywhere(&cache::derived(&format!("{name}.F32.gguf")), &tokens).await,
+                );
                 for found in &all[1..] {
-                    let error = normalised_error(&all[0], found);
+                    let error = normalized_error(&all[0], found);
                     assert!(error < 1e-10, "{name}: {error:e}");
                 }
             }
@@ -313,7 +338,8 @@ fn gemma3_continues_as_the_reference() {
     pollster::block_on(async {
         let golden = read("gemma3.json");
         for device in devices().await {
-            let options = LoadOptions { device, context_length: Some(128), ..LoadOptions::default() };
+            let options =
+                LoadOptions { device, context_length: Some(128), ..LoadOptions::default() };
             let mut engine = load(&cache::gemma3(), options).await;
             // In a proof the CPU goes through all prompts; the GPU's arithmetic is the same for each.
             let all = device == DeviceChoice::Cpu && is_proof();

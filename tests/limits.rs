@@ -1,6 +1,10 @@
 //! What a model file states, whatever it is: reading, planning and loading end soon and in little memory, by an
 //! answer or a clear error. Every count and number of every architecture is changed, in both kinds of files.
-#![cfg_attr(target_arch = "wasm32", feature(custom_test_frameworks, test), test_runner(common::wasm::keep))]
+#![cfg_attr(
+    target_arch = "wasm32",
+    feature(custom_test_frameworks, test),
+    test_runner(common::wasm::keep)
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -13,7 +17,9 @@ use common::files::read;
 use common::gguf::{Gguf, array, f32_bytes, kind, string, tiny_llama};
 use common::nemotron_h::tiny_nemotron_h;
 use serde_json::{Value, json};
-use tablm::engine::{DeviceChoice, Engine, Estimate, GenerateRequest, LoadOptions, Prompt, estimate, plans};
+use tablm::engine::{
+    DeviceChoice, Engine, Estimate, GenerateRequest, LoadOptions, Prompt, estimate, plans,
+};
 use tablm::error::{Code, Error};
 use tablm::formats::Format;
 use tablm::kernels::Kernel;
@@ -22,8 +28,14 @@ use tablm::weights::source::{ByteSource, MemorySource};
 use web_time::Instant;
 
 /// The tiny models of tests/data/tiny that are changed: one of each architecture.
-const MODELS: [&str; 6] =
-    ["gemma2-window", "gemma3-pattern", "llama-tied", "nemotron_h-g8x1", "phi-partial", "qwen2-tied"];
+const MODELS: [&str; 6] = [
+    "gemma2-window",
+    "gemma3-pattern",
+    "llama-tied",
+    "nemotron_h-g8x1",
+    "phi-partial",
+    "qwen2-tied",
+];
 const TIME: Duration = Duration::from_secs(10);
 const MEMORY_KIB: u64 = 1 << 20;
 
@@ -44,7 +56,8 @@ const COUNTS: [i128; 14] = [
     1 << 63,
     (1 << 64) - 1,
 ];
-const NUMBERS: [f64; 11] = [0.0, -0.0, 1.0, -1.0, 0.5, 1e-45, 1e-300, 1e38, 1e300, f64::INFINITY, f64::NAN];
+const NUMBERS: [f64; 11] =
+    [0.0, -0.0, 1.0, -1.0, 0.5, 1e-45, 1e-300, 1e38, 1e300, f64::INFINITY, f64::NAN];
 
 /// The most memory that this program has had at a time, in KiB; none where the system does not say.
 #[cfg(target_arch = "wasm32")]
@@ -62,7 +75,10 @@ fn peak_kib() -> u64 {
 type Files = Vec<(String, Vec<u8>)>;
 
 fn sources(files: &Files) -> Vec<Rc<dyn ByteSource>> {
-    files.iter().map(|(name, bytes)| Rc::new(MemorySource::new(name, bytes.clone())) as Rc<_>).collect()
+    files
+        .iter()
+        .map(|(name, bytes)| Rc::new(MemorySource::new(name, bytes.clone())) as Rc<_>)
+        .collect()
 }
 
 fn headers_of(files: &Files) -> Result<Estimate, Error> {
@@ -82,7 +98,11 @@ fn try_all(what: &str, files: &Files) -> bool {
     let result = pollster::block_on(run());
     if let Err(error) = &result {
         assert_ne!(error.code(), Code::Internal, "{what}: {error}");
-        assert!(error.message().len() < 20_000, "{what}: {} bytes of message", error.message().len());
+        assert!(
+            error.message().len() < 20_000,
+            "{what}: {} bytes of message",
+            error.message().len()
+        );
     }
     assert!(started.elapsed() < TIME, "{what}: {:?}", started.elapsed());
     result.is_ok()
@@ -213,7 +233,9 @@ fn numbers_in(value: &Value, path: &str, found: &mut Vec<String>) {
     match value {
         Value::Number(_) => found.push(path.to_owned()),
         Value::Object(fields) => {
-            fields.iter().for_each(|(field, value)| numbers_in(value, &format!("{path}/{field}"), found));
+            fields
+                .iter()
+                .for_each(|(field, value)| numbers_in(value, &format!("{path}/{field}"), found));
         }
         Value::Array(list) => {
             list.iter()
@@ -241,12 +263,14 @@ fn every_number_of_every_config_may_be_wrong() {
     for name in MODELS {
         let read = |file: &str| read(cache::tiny(name).join(file));
         let files = |config: String| -> Files {
-            let own = ["model.safetensors", "tokenizer.json"].map(|file| (file.to_owned(), read(file)));
+            let own =
+                ["model.safetensors", "tokenizer.json"].map(|file| (file.to_owned(), read(file)));
             let config = config.replace("\"Infinity\"", "Infinity").into_bytes();
             own.into_iter().chain([("config.json".to_owned(), config)]).collect()
         };
         // What JSON lacks is kept as a text meanwhile.
-        let config = String::from_utf8(read("config.json")).unwrap().replace("Infinity", "\"Infinity\"");
+        let config =
+            String::from_utf8(read("config.json")).unwrap().replace("Infinity", "\"Infinity\"");
         let config: Value = serde_json::from_str(&config).unwrap();
         assert!(try_all(name, &files(config.to_string())), "{name} as it is");
         let mut paths = Vec::new();
@@ -271,10 +295,17 @@ fn every_number_of_every_config_may_be_wrong() {
 // ---------------------------------------------------------------- sizes that agree
 
 /// A llama of such sizes whose tensors have the shapes that follow; `layers` layers, no weights behind the header.
-fn llama_header(layers: u32, hidden: usize, heads: [usize; 3], ffn: usize, vocabulary: usize) -> Gguf {
+fn llama_header(
+    layers: u32,
+    hidden: usize,
+    heads: [usize; 3],
+    ffn: usize,
+    vocabulary: usize,
+) -> Gguf {
     let [head_count, kv_heads, head_dim] = heads;
     let mut model = tiny_llama(64, Format::F16);
-    let keep = ["block_count", "embedding_length", "feed_forward_length", "head_count", "head_count_kv"];
+    let keep =
+        ["block_count", "embedding_length", "feed_forward_length", "head_count", "head_count_kv"];
     for key in keep.iter().chain(&["vocab_size", "rope.dimension_count", "context_length"]) {
         model.keys.retain(|(own, _)| !own.starts_with(b"llama.") || !own.ends_with(key.as_bytes()));
     }
@@ -288,7 +319,8 @@ fn llama_header(layers: u32, hidden: usize, heads: [usize; 3], ffn: usize, vocab
         .u32("llama.attention.key_length", head_dim as u32)
         .u32("llama.vocab_size", vocabulary as u32)
         .u32("llama.context_length", (1 << 30) - 1);
-    let (q, kv, f16) = (head_count * head_dim, kv_heads * head_dim, Format::F16.gguf_type().unwrap());
+    let (q, kv, f16) =
+        (head_count * head_dim, kv_heads * head_dim, Format::F16.gguf_type().unwrap());
     let mut offset = 0;
     let mut add = |name: String, shape: &[usize]| {
         let axes: Vec<u64> = shape.iter().rev().map(|axis| *axis as u64).collect();
@@ -382,8 +414,14 @@ fn a_small_file_is_no_large_model() {
     // A state that no sequence of a model of that size has.
     let mut model = tiny_nemotron_h(&"M".repeat(40));
     let [heads, head_dim, groups, state] = [1 << 11, 128, 1, 256];
-    for key in ["time_step_rank", "inner_size", "group_count", "state_size", "vocab_size", "embedding_length"]
-    {
+    for key in [
+        "time_step_rank",
+        "inner_size",
+        "group_count",
+        "state_size",
+        "vocab_size",
+        "embedding_length",
+    ] {
         model.keys.retain(|(own, _)| !own.ends_with(key.as_bytes()));
     }
     model = model
@@ -393,11 +431,15 @@ fn a_small_file_is_no_large_model() {
         .u32("nemotron_h.ssm.inner_size", heads * head_dim)
         .u32("nemotron_h.ssm.group_count", groups)
         .u32("nemotron_h.ssm.state_size", state);
-    let (inner, channels) = (u64::from(heads * head_dim), u64::from(heads * head_dim + 2 * groups * state));
+    let (inner, channels) =
+        (u64::from(heads * head_dim), u64::from(heads * head_dim + 2 * groups * state));
     let mut offset = 0;
     for tensor in &mut model.tensors {
         let name = String::from_utf8(tensor.name.clone()).unwrap();
-        tensor.axes = match name.rsplit_once('.').map_or(&*name, |_| name.split('.').rev().nth(1).unwrap()) {
+        tensor.axes = match name
+            .rsplit_once('.')
+            .map_or(&*name, |_| name.split('.').rev().nth(1).unwrap())
+        {
             "ssm_in" => vec![1, inner + channels + u64::from(heads)],
             "ssm_conv1d" if name.ends_with("bias") => vec![channels],
             "ssm_conv1d" => vec![4, channels],
@@ -464,10 +506,17 @@ fn weights_that_give_no_numbers_are_the_files_fault() {
         assert_eq!(error.code(), Code::Malformed, "{error}");
         assert!(error.message().contains("logit"), "{error}");
     }
-    let zero =
-        tiny_llama(64, Format::F32).tensor("rope_freqs.weight", Format::F32, &[8], f32_bytes([0.0; 8]));
+    let zero = tiny_llama(64, Format::F32).tensor(
+        "rope_freqs.weight",
+        Format::F32,
+        &[8],
+        f32_bytes([0.0; 8]),
+    );
     let options = LoadOptions { device: DeviceChoice::Cpu, ..LoadOptions::default() };
     let loaded = pollster::block_on(Engine::load(sources(&file(&zero)), &options, &mut |_| {}));
     let error = loaded.err().expect("an error");
-    assert!(error.code() == Code::Malformed && error.message().contains("rope_freqs.weight"), "{error}");
+    assert!(
+        error.code() == Code::Malformed && error.message().contains("rope_freqs.weight"),
+        "{error}"
+    );
 }

@@ -1,6 +1,10 @@
 //! Every architecture, tiny and random: the same logits on both executors, in every weight
 //! format, and what its configuration may and may not say.
-#![cfg_attr(target_arch = "wasm32", feature(custom_test_frameworks, test), test_runner(common::wasm::keep))]
+#![cfg_attr(
+    target_arch = "wasm32",
+    feature(custom_test_frameworks, test),
+    test_runner(common::wasm::keep)
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -15,7 +19,9 @@ use common::nemotron_h::tiny_nemotron_h;
 use common::safetensors::{Folder, f32_file};
 use serde_json::{Value, json};
 use tablm::cpu::CpuVariant;
-use tablm::engine::{CompileAhead, DeviceChoice, Engine, LoadOptions, estimate, normalised_error, prepare};
+use tablm::engine::{
+    CompileAhead, DeviceChoice, Engine, LoadOptions, estimate, normalized_error, prepare,
+};
 use tablm::error::{Code, Error};
 use tablm::formats::Format;
 use tablm::kernels::CacheFormat;
@@ -43,7 +49,7 @@ async fn agree(name: &str, model: &Gguf) -> Vec<f32> {
     let expected = logits(model, DeviceChoice::Cpu).await;
     assert!(expected.iter().all(|logit| logit.is_finite()) && expected[0] != expected[1], "{name}");
     for device in devices().await {
-        let error = normalised_error(&expected, &logits(model, device).await);
+        let error = normalized_error(&expected, &logits(model, device).await);
         assert!(error < 1e-10, "{name} on {device:?}: {error:e}");
     }
     expected
@@ -99,10 +105,16 @@ fn what_was_prepared_from_headers_is_used() {
             };
             // Weights cut off: they have not arrived.
             let prepared = prepare(source(&whole[..whole.len() - 1000]), &options).await.unwrap();
-            let loaded = Engine::load_prepared(source(&whole), &options, Some(prepared), &mut |_| {}).await;
-            let (mut loaded, mut plain) =
-                (loaded.unwrap(), Engine::load(source(&whole), &options, &mut |_| {}).await.unwrap());
-            assert_eq!(loaded.logits(&[1, 2, 3]).await.unwrap(), plain.logits(&[1, 2, 3]).await.unwrap());
+            let loaded =
+                Engine::load_prepared(source(&whole), &options, Some(prepared), &mut |_| {}).await;
+            let (mut loaded, mut plain) = (
+                loaded.unwrap(),
+                Engine::load(source(&whole), &options, &mut |_| {}).await.unwrap(),
+            );
+            assert_eq!(
+                loaded.logits(&[1, 2, 3]).await.unwrap(),
+                plain.logits(&[1, 2, 3]).await.unwrap()
+            );
             assert_eq!(loaded.info().device.backend, plain.info().device.backend);
         }
     });
@@ -125,12 +137,20 @@ fn llama_with_explicit_head_size_and_untied_output() {
         let mut model = tiny_llama(64, Format::F32).without_key("llama.rope.dimension_count");
         model = model.u32("llama.rope.dimension_count", 32).u32("llama.attention.key_length", 32);
         for layer in 0..2 {
-            for (part, rows, columns) in
-                [("attn_q", 128, 64), ("attn_k", 64, 64), ("attn_v", 64, 64), ("attn_output", 64, 128)]
-            {
+            for (part, rows, columns) in [
+                ("attn_q", 128, 64),
+                ("attn_k", 64, 64),
+                ("attn_v", 64, 64),
+                ("attn_output", 64, 128),
+            ] {
                 let name = format!("blk.{layer}.{part}.weight");
                 let values = (0..rows * columns).map(|i| ((i * 31 % 97) as f32 - 48.0) / 300.0);
-                model = model.without(&name).tensor(&name, Format::F32, &[rows, columns], f32_bytes(values));
+                model = model.without(&name).tensor(
+                    &name,
+                    Format::F32,
+                    &[rows, columns],
+                    f32_bytes(values),
+                );
             }
         }
         let tied = agree("explicit head size", &model).await;
@@ -146,12 +166,21 @@ fn llama_rotary_divisors_are_used_and_checked() {
         let plain = tiny_llama(64, Format::F32);
         let divisors = |values: Vec<f32>| {
             let length = values.len();
-            tiny_llama(64, Format::F32).tensor("rope_freqs.weight", Format::F32, &[length], f32_bytes(values))
+            tiny_llama(64, Format::F32).tensor(
+                "rope_freqs.weight",
+                Format::F32,
+                &[length],
+                f32_bytes(values),
+            )
         };
         let expected = agree("plain", &plain).await;
         assert_eq!(logits(&divisors(vec![1.0; 8]), DeviceChoice::Cpu).await, expected);
         assert_ne!(agree("divided", &divisors(vec![8.0; 8])).await, expected);
-        refused(&divisors(vec![1.0; 6]), Code::Malformed, &["rope_freqs.weight", "found 6", "expected 8"]);
+        refused(
+            &divisors(vec![1.0; 6]),
+            Code::Malformed,
+            &["rope_freqs.weight", "found 6", "expected 8"],
+        );
     });
 }
 
@@ -167,7 +196,11 @@ fn llama_configurations_that_cannot_be() {
     refused(&with("llama.embedding_length", 128), Code::MissingTensors, &["token_embd.weight"]);
     refused(&with("llama.embedding_length", 1 << 30), Code::Malformed, &["embedding_length"]);
     refused(&with("llama.rope.dimension_count", 17), Code::Malformed, &["17", "even"]);
-    refused(&tiny().str("llama.rope.scaling.type", "yarn"), Code::UnsupportedFormat, &["yarn", "llama3"]);
+    refused(
+        &tiny().str("llama.rope.scaling.type", "yarn"),
+        Code::UnsupportedFormat,
+        &["yarn", "llama3"],
+    );
     refused(
         &tiny().f32("llama.rope.scaling.factor", f32::NAN).str("llama.rope.scaling.type", "linear"),
         Code::Malformed,
@@ -188,8 +221,14 @@ fn caches_are_as_small_as_their_format() {
         let model = tiny_llama(64, Format::F32);
         let exact = state_bytes(&model, None).await;
         // A row of keys is 32 numbers.
-        for (format, row_bytes) in [(CacheFormat::F32, 128), (CacheFormat::F16, 64), (CacheFormat::Q8, 36)] {
-            assert_eq!(state_bytes(&model, Some(format)).await, exact / 128 * row_bytes, "{format:?}");
+        for (format, row_bytes) in
+            [(CacheFormat::F32, 128), (CacheFormat::F16, 64), (CacheFormat::Q8, 36)]
+        {
+            assert_eq!(
+                state_bytes(&model, Some(format)).await,
+                exact / 128 * row_bytes,
+                "{format:?}"
+            );
         }
     });
 }
@@ -199,7 +238,10 @@ fn estimates_come_from_headers() {
     pollster::block_on(async {
         let model = tiny_llama(64, Format::Q8_0);
         let found = estimate(files(&model), &LoadOptions::default(), None).await.unwrap();
-        assert_eq!((found.architecture.as_str(), found.fits, found.tensors.len()), ("llama", None, 20));
+        assert_eq!(
+            (found.architecture.as_str(), found.fits, found.tensors.len()),
+            ("llama", None, 20)
+        );
         assert_eq!(found.memory.state_bytes, state_bytes(&model, Some(CacheFormat::F16)).await);
         for device in devices().await {
             let info = load(&model, device).await.unwrap().info();
@@ -226,7 +268,11 @@ fn nemotron_h_files_that_cannot_be() {
     refused(&with("ssm.group_count", 4), Code::Malformed, &["4", "divisor of the 6 heads"]);
     refused(&with("ssm.group_count", 0), Code::Malformed, &["ssm.group_count", "0"]);
     refused(&with("ssm.inner_size", 121), Code::Malformed, &["ssm.inner_size", "121", "6 heads"]);
-    refused(&with("ssm.inner_size", 6 * 300), Code::UnsupportedFormat, &["head size", "300", "256"]);
+    refused(
+        &with("ssm.inner_size", 6 * 300),
+        Code::UnsupportedFormat,
+        &["head size", "300", "256"],
+    );
     refused(&with("ssm.time_step_rank", 0), Code::Malformed, &["ssm.time_step_rank"]);
     refused(&with("ssm.state_size", 257), Code::UnsupportedFormat, &["state size", "257", "256"]);
     refused(&with("ssm.state_size", u32::MAX), Code::Malformed, &["ssm.state_size"]);
@@ -239,8 +285,9 @@ fn nemotron_h_files_that_cannot_be() {
     let heads = heads.u32("nemotron_h.ssm.inner_size", 1 << 20);
     refused(&heads, Code::UnsupportedFormat, &["head count", "1048576"]);
     let counts = array(kind::U32, 3, &[0xff; 12]);
-    let counts =
-        tiny().without_key("nemotron_h.feed_forward_length").raw("nemotron_h.feed_forward_length", counts);
+    let counts = tiny()
+        .without_key("nemotron_h.feed_forward_length")
+        .raw("nemotron_h.feed_forward_length", counts);
     refused(&counts, Code::Malformed, &["feed_forward_length", "4294967295"]);
     refused(&tiny().without("blk.0.ssm_a"), Code::MissingTensors, &["blk.0.ssm_a", "[6]"]);
     let turned = tiny().change("blk.0.ssm_conv1d.weight", |tensor| tensor.axes.reverse());
@@ -261,14 +308,26 @@ fn nemotron_h_refusals() -> Vec<(Value, Code, &'static str)> {
         (json!({"mlp_hidden_act": "silu"}), Unsupported, "mlp_hidden_act: found silu"),
         (json!({"mamba_hidden_act": "gelu"}), Unsupported, "mamba_hidden_act"),
         (json!({"sliding_window": 128}), Unsupported, "sliding_window"),
-        (json!({"time_step_limit": [0.001, "Infinity"]}), Unsupported, "time_step_limit: found [0.001,"),
+        (
+            json!({"time_step_limit": [0.001, "Infinity"]}),
+            Unsupported,
+            "time_step_limit: found [0.001,",
+        ),
         (json!({"time_step_limit": [0.0, 0.1]}), Unsupported, "time_step_limit"),
         (json!({"time_step_limit": [0.0]}), Unsupported, "time_step_limit"),
         (json!({"time_step_limit": 0.1}), Malformed, "time_step_limit"),
-        (json!({"hybrid_override_pattern": "ME*"}), Unsupported, "hybrid_override_pattern: found E"),
+        (
+            json!({"hybrid_override_pattern": "ME*"}),
+            Unsupported,
+            "hybrid_override_pattern: found E",
+        ),
         (json!({"hybrid_override_pattern": ""}), Malformed, "hybrid_override_pattern: found 0"),
         (json!({"hybrid_override_pattern": "M".repeat(40)}), Malformed, "found 40"),
-        (json!({"layers_block_type": ["mamba", "moe"]}), Unsupported, "layers_block_type: found moe"),
+        (
+            json!({"layers_block_type": ["mamba", "moe"]}),
+            Unsupported,
+            "layers_block_type: found moe",
+        ),
         (json!({"layer_types": ["full_attention", 7]}), Malformed, "layer_types"),
         (json!({"num_hidden_layers": 4}), Malformed, "num_hidden_layers: found 4, expected 3"),
         (json!({"intermediate_size": [8, 8]}), Malformed, "intermediate_size: found 2 counts"),
@@ -284,7 +343,8 @@ fn nemotron_h_refusals() -> Vec<(Value, Code, &'static str)> {
 /// Checks that a configuration with each of these changes is refused with that code and word.
 fn refuse_changes(config: &Value, refusals: Vec<(Value, Code, &str)>) {
     let names: Vec<String> = (0..8).map(|i| format!("unused {i}")).collect();
-    let tensors: Vec<_> = names.iter().map(|name| (name.as_str(), [1].as_slice(), vec![0.0])).collect();
+    let tensors: Vec<_> =
+        names.iter().map(|name| (name.as_str(), [1].as_slice(), vec![0.0])).collect();
     let folder = Folder::new(f32_file(&tensors));
     for (changes, code, words) in refusals {
         let mut config = config.clone();
@@ -293,7 +353,11 @@ fn refuse_changes(config: &Value, refusals: Vec<(Value, Code, &str)>) {
         }
         let files = folder.clone().with("config.json", config.to_string().as_bytes()).sources();
         let found = pollster::block_on(estimate(files, &LoadOptions::default(), None));
-        check_error(&found.err().unwrap_or_else(|| panic!("{changes} is accepted")), code, &[words]);
+        check_error(
+            &found.err().unwrap_or_else(|| panic!("{changes} is accepted")),
+            code,
+            &[words],
+        );
     }
 }
 
@@ -324,11 +388,19 @@ fn configurations_that_are_refused() {
         (json!({"hidden_act": "gelu"}), Unsupported, "hidden_act: found gelu"),
         (json!({"rope_scaling": {"rope_type": "yarn"}}), Unsupported, "yarn"),
         (json!({"rope_parameters": {"rope_type": "yarn"}}), Unsupported, "yarn"),
-        (json!({"rope_scaling": {"type": "linear", "factor": 0}}), Malformed, "rope_scaling.factor"),
+        (
+            json!({"rope_scaling": {"type": "linear", "factor": 0}}),
+            Malformed,
+            "rope_scaling.factor",
+        ),
         (json!({"rope_theta": 1}), Malformed, "rope_theta"),
         (json!({"partial_rotary_factor": 0.01}), Malformed, "partial_rotary_factor: found 0"),
         (json!({"head_dim": 18}), Unsupported, "head_dim: found 18"),
-        (json!({"attention_bias": true}), MissingTensors, "layers.0.self_attn.o_proj.bias is missing"),
+        (
+            json!({"attention_bias": true}),
+            MissingTensors,
+            "layers.0.self_attn.o_proj.bias is missing",
+        ),
         (json!({"mlp_bias": true}), MissingTensors, "layers.1.mlp.down_proj.bias is missing"),
         (json!({"tie_word_embeddings": false}), MissingTensors, "lm_head.weight is missing"),
     ];
@@ -341,9 +413,17 @@ fn configurations_that_are_refused() {
     for name in ["Gemma2ForCausalLM", "Gemma3ForCausalLM"] {
         let gemma = vec![
             (json!({"hidden_activation": "gelu"}), Unsupported, "hidden_activation: found gelu"),
-            (json!({"use_bidirectional_attention": true}), Unsupported, "use_bidirectional_attention"),
+            (
+                json!({"use_bidirectional_attention": true}),
+                Unsupported,
+                "use_bidirectional_attention",
+            ),
             (json!({"query_pre_attn_scalar": 0}), Malformed, "query_pre_attn_scalar: found 0"),
-            (json!({"final_logit_softcapping": -1.0}), Malformed, "final_logit_softcapping: found -1"),
+            (
+                json!({"final_logit_softcapping": -1.0}),
+                Malformed,
+                "final_logit_softcapping: found -1",
+            ),
             (json!({"layer_types": ["full_attention"]}), Malformed, "layer_types: found 1"),
             (json!({"layer_types": ["full_attention", "x"]}), Unsupported, "layer_types: found x"),
             (json!({"layer_types": "x"}), Malformed, "layer_types"),
@@ -351,8 +431,12 @@ fn configurations_that_are_refused() {
         ];
         refuse_changes(&config(name), gemma);
     }
-    let scaled = json!({"rope_parameters": {"sliding_attention": {"rope_type": "linear", "factor": 2}}});
-    refuse_changes(&config("Gemma3ForCausalLM"), vec![(scaled, Unsupported, "sliding_attention.rope_type")]);
+    let scaled =
+        json!({"rope_parameters": {"sliding_attention": {"rope_type": "linear", "factor": 2}}});
+    refuse_changes(
+        &config("Gemma3ForCausalLM"),
+        vec![(scaled, Unsupported, "sliding_attention.rope_type")],
+    );
     let phi = vec![
         (json!({"hidden_act": "gelu"}), Unsupported, "hidden_act: found gelu"),
         (json!({"qk_layernorm": true}), Unsupported, "qk_layernorm"),
@@ -366,7 +450,8 @@ fn configurations_that_are_refused() {
 fn nemotron_h_in_other_words() {
     let path = cache::tiny("nemotron_h-g8x1");
     let read = |name: &str| common::files::read(path.join(name));
-    let folder = Folder::new(read("model.safetensors")).with("tokenizer.json", &read("tokenizer.json"));
+    let folder =
+        Folder::new(read("model.safetensors")).with("tokenizer.json", &read("tokenizer.json"));
     let text = String::from_utf8(read("config.json")).unwrap();
     let found = |folder: &Folder, text: &str| {
         let files = folder.clone().with("config.json", text.as_bytes()).sources();
@@ -394,7 +479,8 @@ fn nemotron_h_in_other_words() {
     let mut weights = read("model.safetensors");
     let channels = 8 * 16 + 2 * 8 * 16;
     let (torch, mlx) = (format!("[{channels},1,4]"), format!("[{channels},4,1]"));
-    let places: Vec<_> = weights.windows(torch.len()).map(|window| window == torch.as_bytes()).collect();
+    let places: Vec<_> =
+        weights.windows(torch.len()).map(|window| window == torch.as_bytes()).collect();
     for (place, _) in places.iter().enumerate().filter(|(_, is_shape)| **is_shape) {
         weights[place..][..mlx.len()].copy_from_slice(mlx.as_bytes());
     }

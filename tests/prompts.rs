@@ -24,7 +24,8 @@ fn file(name: &str, bytes: &[u8]) -> PathBuf {
 }
 
 fn tablm(arguments: &[&str]) -> Result<Value, String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_tablm")).args(arguments).arg("--json").output().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_tablm")).args(arguments).arg("--json").output().unwrap();
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     match output.status.success() {
         true => Ok(found),
@@ -44,7 +45,8 @@ fn prompt_of(name: &str, model: &Path, messages: &Value, tools: bool) -> Result<
     let list = file(&format!("{name}-tools.json"), list.to_string().as_bytes());
     let (model, messages, list) =
         (model.to_str().unwrap(), messages.to_str().unwrap(), list.to_str().unwrap());
-    let mut arguments = vec!["generate", "--model", model, "--messages", messages, "--max-tokens", "1"];
+    let mut arguments =
+        vec!["generate", "--model", model, "--messages", messages, "--max-tokens", "1"];
     arguments.extend(["--backend", "cpu"]);
     if tools {
         arguments.extend(["--tools", list]);
@@ -68,23 +70,28 @@ fn a_chat_with_tools_has_its_own_template() {
         )
         .strings("tokenizer.chat_templates", &["tool_use"]);
     assert_eq!(prompt("named", named, &hi(), false).unwrap(), "plain");
-    let named =
-        tiny().str(TEMPLATE, "plain").str("tokenizer.chat_template.tool_use", "{{ tools|length }} tools");
+    let named = tiny()
+        .str(TEMPLATE, "plain")
+        .str("tokenizer.chat_template.tool_use", "{{ tools|length }} tools");
     assert_eq!(prompt("named-tools", named, &hi(), true).unwrap(), "1 tools");
     // Where there is one alone, it is for all.
-    let only =
-        || tiny().str("tokenizer.chat_template.tool_use", "{{ tools|default([], true)|length }} tools");
+    let only = || {
+        tiny().str("tokenizer.chat_template.tool_use", "{{ tools|default([], true)|length }} tools")
+    };
     assert_eq!(prompt("only", only(), &hi(), false).unwrap(), "0 tools");
     assert_eq!(prompt("only-tools", only(), &hi(), true).unwrap(), "1 tools");
-    let other =
-        tiny().str("tokenizer.chat_template.rag", "rag").strings("tokenizer.chat_templates", &["rag"]);
+    let other = tiny()
+        .str("tokenizer.chat_template.rag", "rag")
+        .strings("tokenizer.chat_templates", &["rag"]);
     assert_eq!(prompt("rag", other, &hi(), false).unwrap(), "rag");
 }
 
 #[test]
 fn tools_go_by_the_name_that_the_template_reads() {
     let with = |template: &str| tiny().str(TEMPLATE, template);
-    for (index, name) in ["xml_tools", "python_tools", "functions", "custom_tools"].iter().enumerate() {
+    for (index, name) in
+        ["xml_tools", "python_tools", "functions", "custom_tools"].iter().enumerate()
+    {
         // What stands in texts and comments is not read.
         let template = format!(
             "{{# tools #}}<tools>{{% for t in {name} %}}{{{{ t.function.name }}}}{{{{ 'tools' }}}}{{% endfor %}}"
@@ -111,8 +118,7 @@ fn templates_see_every_special_token() {
             .u32("tokenizer.ggml.mask_token_id", 4_000_000_000)
             .str(TEMPLATE, template)
     };
-    let template =
-        "{{ pad_token|length }} {{ eot_token|length }} {{ bos_token|length }} {{ mask_token is defined }}";
+    let template = "{{ pad_token|length }} {{ eot_token|length }} {{ bos_token|length }} {{ mask_token is defined }}";
     assert_eq!(prompt("special", model(template), &hi(), false).unwrap(), "8 1 12 False");
 }
 
@@ -136,7 +142,10 @@ fn a_folder_states_templates_and_tokens_in_many_files() {
         &json!({"sep_token": {"content": "SEP"}, "pad_token": "old"}).to_string(),
     );
     let names = "{{ pad_token }} {{ image_token }} {{ eoi }} {{ sep_token }} {{ mask_token is defined }} {{ add_bos_token is defined }}";
-    write("chat_template.jinja", &format!("{names}\r\n{{{{ additional_special_tokens|join }}}}\r\n"));
+    write(
+        "chat_template.jinja",
+        &format!("{names}\r\n{{{{ additional_special_tokens|join }}}}\r\n"),
+    );
     write("additional_chat_templates/tool_use.jinja", "{{ tools|length }} tools");
     let plain = prompt_of("stated", &folder, &hi(), false);
     assert_eq!(plain.unwrap(), "PAD IMG END SEP False False\nAB");
@@ -154,10 +163,10 @@ fn calls_without_content_read_as_calls_with_an_empty_one() {
         json!([{"role": "user", "content": "hi"}, message])
     };
     let forms = [Some(json!("")), Some(Value::Null), None];
-    let template =
-        "{% for m in messages %}{{ m.role + ':' + m.content.strip() }}{{ m.name is defined }};{% endfor %}";
+    let template = "{% for m in messages %}{{ m.role + ':' + m.content.strip() }}{{ m.name is defined }};{% endfor %}";
     for (index, content) in forms.iter().cloned().enumerate() {
-        let found = prompt(&format!("null{index}"), tiny().str(TEMPLATE, template), &chat(content), false);
+        let found =
+            prompt(&format!("null{index}"), tiny().str(TEMPLATE, template), &chat(content), false);
         assert_eq!(found.unwrap(), "user:hiFalse;assistant:False;");
     }
     // A template that knows what none is gets it, unless it fails by it.
@@ -176,8 +185,7 @@ fn arguments_come_as_the_template_takes_them() {
             "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": arguments}}]}])
     };
     let text = "{{ '<' + messages[1].tool_calls[0].function.arguments + '>' }}";
-    let object =
-        "{% for k, v in messages[1].tool_calls[0].function.arguments.items() %}{{ k }}={{ v }};{% endfor %}";
+    let object = "{% for k, v in messages[1].tool_calls[0].function.arguments.items() %}{{ k }}={{ v }};{% endfor %}";
     let raises = "{% if messages[1].tool_calls[0].function.arguments is not string %}{{ raise_exception('text') }}{% endif %}ok";
     let given = [json!({"a": 1, "b": [2]}), json!("{\"a\":1,\"b\":[2]}")];
     for (index, (arguments, as_text)) in
@@ -185,12 +193,14 @@ fn arguments_come_as_the_template_takes_them() {
     {
         for (template, expected) in [(text, as_text), (object, "a=1;b=[2];"), (raises, "ok")] {
             let model = tiny().str(TEMPLATE, template);
-            let found = prompt(&format!("arguments{index}"), model, &chat(arguments.clone()), false);
+            let found =
+                prompt(&format!("arguments{index}"), model, &chat(arguments.clone()), false);
             assert_eq!(found.unwrap(), expected);
         }
     }
     // What takes neither says what it said to the usual form.
-    let neither = "{{ raise_exception('is ' ~ (messages[1].tool_calls[0].function.arguments is mapping)) }}";
+    let neither =
+        "{{ raise_exception('is ' ~ (messages[1].tool_calls[0].function.arguments is mapping)) }}";
     let found = prompt("neither", tiny().str(TEMPLATE, neither), &chat(json!({})), false);
     assert_eq!(found.unwrap_err(), "messages: is True");
 }

@@ -39,7 +39,10 @@ fn ranges_are_openais() {
         }
     }
     let request = read("max_completion_tokens", json!(5)).unwrap();
-    assert_eq!((request.max_tokens, request.sampling.temperature, request.sampling.seed), (Some(5), 1.0, 7));
+    assert_eq!(
+        (request.max_tokens, request.sampling.temperature, request.sampling.seed),
+        (Some(5), 1.0, 7)
+    );
     for (seed, expected) in [(json!(3), 3), (json!(-1), u64::MAX), (json!(u64::MAX), u64::MAX)] {
         assert_eq!(read("seed", seed).unwrap().sampling.seed, expected);
     }
@@ -47,7 +50,8 @@ fn ranges_are_openais() {
 
 /// Checks that it is refused with that field, what was found and what is right.
 fn refused(field: &str, value: Value, named: &str) {
-    let error = read(field, value.clone()).err().unwrap_or_else(|| panic!("{field}: {value} is accepted"));
+    let error =
+        read(field, value.clone()).err().unwrap_or_else(|| panic!("{field}: {value} is accepted"));
     assert_eq!(error.code(), Code::InvalidRequest, "{error}");
     let message = error.message();
     assert!(message.starts_with(&format!("{named}: found ")) && message.len() < 300, "{message}");
@@ -96,7 +100,10 @@ fn what_is_of_another_type_is_named() {
     ] {
         refused("logit_bias", bias, named);
     }
-    assert_eq!(read("logit_bias", json!({"5": -100, "6": 100})).unwrap().sampling.logit_bias.len(), 2);
+    assert_eq!(
+        read("logit_bias", json!({"5": -100, "6": 100})).unwrap().sampling.logit_bias.len(),
+        2
+    );
 }
 
 #[test]

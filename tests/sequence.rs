@@ -31,7 +31,13 @@ fn options(device: DeviceChoice) -> LoadOptions {
     // Rounded keys would differ by a bit of theirs where numbers before differ by a bit of f32's.
     let kv_format = Some(CacheFormat::F32);
     let cpu_variant = Some(CpuVariant::Exact);
-    LoadOptions { device, context_length: Some(256), kv_format, cpu_variant, ..LoadOptions::default() }
+    LoadOptions {
+        device,
+        context_length: Some(256),
+        kv_format,
+        cpu_variant,
+        ..LoadOptions::default()
+    }
 }
 
 fn furthest(a: &[f32], b: &[f32]) -> f32 {
@@ -50,7 +56,8 @@ fn chunks_of_any_size_give_the_same_logits() {
                 let mut expected: Option<Vec<f32>> = None;
                 for chunk in [count, 64, 7, 1].into_iter().filter(|chunk| *chunk <= count) {
                     let options = LoadOptions { chunk: Some(chunk), all_logits, ..options(device) };
-                    let found = load(&path, options).await.logits(&tokens[..count as usize]).await.unwrap();
+                    let found =
+                        load(&path, options).await.logits(&tokens[..count as usize]).await.unwrap();
                     let expected = expected.get_or_insert_with(|| found.clone());
                     let distance = furthest(expected, &found);
                     assert!(distance < 1e-4, "{device:?}, chunk {chunk}: {distance} apart");
@@ -87,7 +94,9 @@ fn a_profile_counts_every_kernel_and_leaves_the_engine_as_good_as_new() {
             let expected = engine.logits(&tokens(70)).await.unwrap();
             let before = engine.info();
             let profile = engine.profile_briefly().await.unwrap();
-            let [token, prompt] = &profile.steps[..] else { panic!("{} steps", profile.steps.len()) };
+            let [token, prompt] = &profile.steps[..] else {
+                panic!("{} steps", profile.steps.len())
+            };
             assert_eq!((token.rows, token.position, prompt.rows, prompt.position), (1, 255, 64, 0));
             for step in &profile.steps {
                 let shares: f64 = step.kernels.iter().map(|kernel| kernel.time_share).sum();
@@ -97,7 +106,11 @@ fn a_profile_counts_every_kernel_and_leaves_the_engine_as_good_as_new() {
                 let operations: u64 = step.kernels.iter().map(|kernel| kernel.operations).sum();
                 assert!(operations > u64::from(step.rows) * 100_000, "{device:?}: {operations}");
             }
-            assert_eq!(engine.info().memory.peak_gpu_bytes, before.memory.peak_gpu_bytes, "{device:?}");
+            assert_eq!(
+                engine.info().memory.peak_gpu_bytes,
+                before.memory.peak_gpu_bytes,
+                "{device:?}"
+            );
             assert_eq!(engine.logits(&tokens(70)).await.unwrap(), expected, "{device:?}");
 
             // Only a chunk multiplies matrices, and no step whatever that is.
@@ -109,9 +122,15 @@ fn a_profile_counts_every_kernel_and_leaves_the_engine_as_good_as_new() {
                 kernels: name.to_owned(),
             };
             let found = engine.profile(&only("matmul")).await.unwrap().steps;
-            assert!(found[0].kernels.is_empty() && !found[1].kernels.is_empty(), "{device:?}: {found:?}");
+            assert!(
+                found[0].kernels.is_empty() && !found[1].kernels.is_empty(),
+                "{device:?}: {found:?}"
+            );
             let error = engine.profile(&only("nothing")).await.unwrap_err();
-            assert!(error.message().contains("kernels") && error.message().contains("nothing"), "{error:?}");
+            assert!(
+                error.message().contains("kernels") && error.message().contains("nothing"),
+                "{error:?}"
+            );
         }
     });
 }
@@ -124,7 +143,8 @@ fn a_shared_beginning_is_not_read_again() {
             let fresh = ids(&mut engine, tokens(100)).await;
             engine.reset();
             ids(&mut engine, tokens(90)).await;
-            let completion = engine.generate(&greedy(Prompt::Tokens(tokens(100)), 12), |_| {}).await.unwrap();
+            let completion =
+                engine.generate(&greedy(Prompt::Tokens(tokens(100)), 12), |_| {}).await.unwrap();
             assert_eq!(completion.token_ids, fresh, "{device:?}");
         }
     });
@@ -149,12 +169,20 @@ fn an_aborted_answer_leaves_the_engine_usable() {
                     panic!("expected the end")
                 };
                 assert_eq!(completion.finish_reason, "abort");
-                assert_eq!(ids(&mut engine, tokens(100)).await, expected, "{device:?} after {steps} steps");
+                assert_eq!(
+                    ids(&mut engine, tokens(100)).await,
+                    expected,
+                    "{device:?} after {steps} steps"
+                );
             }
             // A request that is dropped in the middle.
             engine.begin(&greedy(Prompt::Tokens(tokens(60)), 50)).unwrap();
             engine.next().await.unwrap();
-            assert_eq!(ids(&mut engine, tokens(100)).await, expected, "{device:?} after a dropped request");
+            assert_eq!(
+                ids(&mut engine, tokens(100)).await,
+                expected,
+                "{device:?} after a dropped request"
+            );
         }
     });
 }
@@ -164,7 +192,8 @@ fn a_hundred_chats_take_no_more_memory() {
     pollster::block_on(async {
         for device in devices().await {
             let mut engine = load(&cache::derived(TINY), options(device)).await;
-            let held = |engine: &Engine| (engine.info().memory.peak_gpu_bytes, engine.info().pipelines);
+            let held =
+                |engine: &Engine| (engine.info().memory.peak_gpu_bytes, engine.info().pipelines);
             let before = held(&engine);
             for i in 0..100 {
                 ids(&mut engine, tokens(5 + i % 40)).await;
@@ -181,7 +210,8 @@ fn the_context_has_an_end() {
         let error = engine.begin(&greedy(Prompt::Tokens(tokens(257)), 1)).unwrap_err();
         assert_eq!(error.code(), Code::ContextFull);
         assert!(error.message().contains("257") && error.message().contains("256"), "{error}");
-        let completion = engine.generate(&greedy(Prompt::Tokens(tokens(250)), 50), |_| {}).await.unwrap();
+        let completion =
+            engine.generate(&greedy(Prompt::Tokens(tokens(250)), 50), |_| {}).await.unwrap();
         assert_eq!((completion.finish_reason, completion.token_ids.len()), ("length", 7));
     });
 }
@@ -243,8 +273,10 @@ fn a_scan_by_chunks_of_any_size_is_one_by_tokens() {
         let mut expected: Option<Vec<Vec<f32>>> = None;
         for device in devices().await {
             for chunk in [1, 7, 64, 200] {
-                let options = LoadOptions { chunk: Some(chunk), all_logits: true, ..options(device) };
-                let found = logits_and_state(&mut hybrid("M-*M", options).await, &tokens(200)).await;
+                let options =
+                    LoadOptions { chunk: Some(chunk), all_logits: true, ..options(device) };
+                let found =
+                    logits_and_state(&mut hybrid("M-*M", options).await, &tokens(200)).await;
                 let expected = expected.get_or_insert_with(|| found.clone());
                 assert_same(&found, expected, &format!("{device:?}, chunk {chunk}"));
             }
@@ -282,7 +314,9 @@ fn a_hybrid_answers_as_a_new_one_whatever_came_before() {
             let past = [&prompt[..], &answer[..11]].concat();
             let longer = [&past[..], &tokens(20)].concat();
             let other = [&prompt[..30], &[5, 6, 7]].concat();
-            for (next, is_kept) in [(&longer, true), (&other, false), (&past, false), (&prompt, false)] {
+            for (next, is_kept) in
+                [(&longer, true), (&other, false), (&past, false), (&prompt, false)]
+            {
                 engine.reset();
                 let fresh = ids(&mut engine, next.clone()).await;
                 engine.reset();
@@ -290,7 +324,10 @@ fn a_hybrid_answers_as_a_new_one_whatever_came_before() {
                 engine.begin(&greedy(Prompt::Tokens(next.clone()), 12)).unwrap();
                 let first = engine.next().await.unwrap();
                 let expected = if is_kept { past.len() + 16 } else { 16 };
-                assert!(matches!(first, Event::Prefill { done, .. } if done == expected), "{first:?}");
+                assert!(
+                    matches!(first, Event::Prefill { done, .. } if done == expected),
+                    "{first:?}"
+                );
                 let found = loop {
                     if let Event::Done(completion) = engine.next().await.unwrap() {
                         break completion.token_ids;
@@ -347,8 +384,14 @@ async fn tell(engine: &mut Engine, request: &GenerateRequest, abort_after: Optio
 async fn running_ahead(file: &Gguf, device: DeviceChoice, depth: usize) -> Engine {
     let (chunk, context_length, run_ahead) = (Some(16), Some(100), Some(depth));
     let cpu_variant = Some(CpuVariant::Exact);
-    let options =
-        LoadOptions { device, chunk, context_length, run_ahead, cpu_variant, ..LoadOptions::default() };
+    let options = LoadOptions {
+        device,
+        chunk,
+        context_length,
+        run_ahead,
+        cpu_variant,
+        ..LoadOptions::default()
+    };
     let file = MemorySource::new("tiny.gguf", file.clone().bytes());
     Engine::load(vec![Rc::new(file)], &options, &mut |_| {}).await.unwrap()
 }
@@ -362,17 +405,23 @@ fn running_ahead_changes_nothing() {
             return;
         }
         for file in [tiny_llama(64, Format::F32), tiny_nemotron_h("M-*M")] {
-            let length =
-                GenerateRequest { ignore_stop_tokens: true, ..greedy(Prompt::Tokens(tokens(40)), 20) };
+            let length = GenerateRequest {
+                ignore_stop_tokens: true,
+                ..greedy(Prompt::Tokens(tokens(40)), 20)
+            };
             let mut host = running_ahead(&file, DeviceChoice::Cpu, 0).await;
             let answer = host.generate(&length, |_| {}).await.unwrap();
             // One that comes for the first time, with more after it.
-            let end =
-                (5..15).map(|i| answer.token_ids[i]).find(|id| !answer.token_ids[..5].contains(id)).unwrap();
-            let piece: String = answer.text.chars().skip(answer.text.chars().count() / 2).take(2).collect();
+            let end = (5..15)
+                .map(|i| answer.token_ids[i])
+                .find(|id| !answer.token_ids[..5].contains(id))
+                .unwrap();
+            let piece: String =
+                answer.text.chars().skip(answer.text.chars().count() / 2).take(2).collect();
             let file = file.u32("tokenizer.ggml.eot_token_id", end);
             let mut engines = Vec::new();
-            let devices = [DeviceChoice::Cpu, DeviceChoice::Gpu, DeviceChoice::Gpu, DeviceChoice::Shared];
+            let devices =
+                [DeviceChoice::Cpu, DeviceChoice::Gpu, DeviceChoice::Gpu, DeviceChoice::Shared];
             for (device, depth) in devices.into_iter().zip([0, 0, 2, 0]) {
                 engines.push(running_ahead(&file, device, depth).await);
             }
@@ -391,16 +440,31 @@ fn running_ahead_changes_nothing() {
             };
             let cases = [
                 ("length", "length", length.clone(), None),
-                ("end token", "stop", GenerateRequest { ignore_stop_tokens: false, ..length.clone() }, None),
+                (
+                    "end token",
+                    "stop",
+                    GenerateRequest { ignore_stop_tokens: false, ..length.clone() },
+                    None,
+                ),
                 (
                     "end of the context",
                     "length",
                     GenerateRequest { max_tokens: None, ..length.clone() },
                     None,
                 ),
-                ("stop string", "stop", GenerateRequest { stop: vec![piece], ..length.clone() }, None),
+                (
+                    "stop string",
+                    "stop",
+                    GenerateRequest { stop: vec![piece], ..length.clone() },
+                    None,
+                ),
                 ("abort", "abort", length.clone(), Some(7)),
-                ("penalties", "length", GenerateRequest { sampling: penalties, ..length.clone() }, None),
+                (
+                    "penalties",
+                    "length",
+                    GenerateRequest { sampling: penalties, ..length.clone() },
+                    None,
+                ),
                 ("drawn", "length", GenerateRequest { sampling: drawn, ..length.clone() }, None),
             ];
             for (name, reason, request, abort_after) in cases {
@@ -410,7 +474,9 @@ fn running_ahead_changes_nothing() {
                 }
                 let expected = &told[0];
                 assert!(expected.finish_reason == reason && expected.ids.len() > 4, "{name}");
-                for (found, how) in told[1..].iter().zip(["0 steps ahead", "2 steps ahead", "shared"]) {
+                for (found, how) in
+                    told[1..].iter().zip(["0 steps ahead", "2 steps ahead", "shared"])
+                {
                     let what = format!("{name}, {how}");
                     assert_eq!(found.ids, expected.ids, "{what}");
                     assert_eq!(found.text, expected.text, "{what}");
@@ -432,9 +498,11 @@ fn what_changes_hands_stays_as_it_is() {
         }
         for kv_format in CacheFormat::ALL {
             let device = DeviceChoice::Shared;
-            let options = LoadOptions { kv_format: Some(kv_format), chunk: Some(16), ..options(device) };
+            let options =
+                LoadOptions { kv_format: Some(kv_format), chunk: Some(16), ..options(device) };
             let file = MemorySource::new("tiny.gguf", tiny_llama(64, Format::Q4_0).bytes());
-            let mut engine = Engine::load(vec![Rc::new(file)], &options, &mut |_| {}).await.unwrap();
+            let mut engine =
+                Engine::load(vec![Rc::new(file)], &options, &mut |_| {}).await.unwrap();
             let mut before: Vec<Vec<f32>> = Vec::new();
             // By the GPU, the CPU, and the GPU once more; then the last part of it again, by the CPU.
             for (count, kept) in [(40, 0), (41, 40), (60, 41), (50, 49)] {
@@ -442,9 +510,16 @@ fn what_changes_hands_stays_as_it_is() {
                 let state = engine.state().await.unwrap();
                 for (now, before) in state.iter().zip(&before) {
                     let row = now.len() / 256;
-                    assert_eq!(now[..kept * row], before[..kept * row], "{kv_format:?}, {count} tokens");
+                    assert_eq!(
+                        now[..kept * row],
+                        before[..kept * row],
+                        "{kv_format:?}, {count} tokens"
+                    );
                     let new = &now[kept * row..count as usize * row];
-                    assert!(new.iter().any(|number| *number != 0.0), "{kv_format:?}, {count} tokens");
+                    assert!(
+                        new.iter().any(|number| *number != 0.0),
+                        "{kv_format:?}, {count} tokens"
+                    );
                 }
                 before = state;
             }
@@ -465,8 +540,12 @@ fn a_steady_step_costs_one_submission() {
             let request = GenerateRequest { sampling, ..greedy(Prompt::Tokens(tokens(40)), 8) };
             engine.generate(&request, |_| {}).await.unwrap();
             let step = engine.info().step.counters;
-            let found =
-                [step.submits, step.bind_groups_created, step.write_buffer_bytes, step.readback_bytes];
+            let found = [
+                step.submits,
+                step.bind_groups_created,
+                step.write_buffer_bytes,
+                step.readback_bytes,
+            ];
             assert_eq!(found, [1, 0, 0, 16]);
             assert!(step.dispatches > 8 && step.encode_us > 0.0, "{step:?}");
         }

@@ -70,7 +70,8 @@ impl TensorShapes for Shapes {
 fn plan(format: Format, capacity: u32, max_binding_bytes: u64, fused: bool) -> Plan {
     let columns = COLUMNS as usize;
     let matrix = (format, [VOCABULARY as usize, columns]);
-    let shapes = Shapes { matrix, square: [columns; 2], output: [columns, 96 * 80], vector: [columns] };
+    let shapes =
+        Shapes { matrix, square: [columns; 2], output: [columns, 96 * 80], vector: [columns] };
     // A cache format with each weight format, so that every one comes.
     let index = Format::ALL.iter().position(|other| *other == format).unwrap();
     let cache_format = CacheFormat::ALL[index % CacheFormat::ALL.len()];
@@ -143,7 +144,8 @@ fn feed_forward(plan: &mut PlanBuilder<'_, '_>, x: Activation, vector: Buffer) {
         let weight = plan.resources.weight_matrix(&format!("square {name}"), COLUMNS, COLUMNS);
         plan.linear(Linear { weight, bias: Some(vector) }, residual)
     });
-    let [keys, values] = ["wide keys", "wide values"].map(|name| plan.resources.cache(name, 512, CONTEXT));
+    let [keys, values] =
+        ["wide keys", "wide values"].map(|name| plan.resources.cache(name, 512, CONTEXT));
     plan.cache_store(k, keys);
     plan.cache_store(v, values);
     plan.attention(q, keys, values, AttentionShape::new(8, 8, 64));
@@ -151,7 +153,8 @@ fn feed_forward(plan: &mut PlanBuilder<'_, '_>, x: Activation, vector: Buffer) {
 
 /// The scan of Nemotron 3 Nano 4B.
 fn scan(plan: &mut PlanBuilder<'_, '_>) {
-    let shape = ScanShape { head_count: 96, head_dim: 80, group_count: 8, state_size: 128, conv_kernel: 4 };
+    let shape =
+        ScanShape { head_count: 96, head_dim: 80, group_count: 8, state_size: 128, conv_kernel: 4 };
     let projected = plan.input(Rows::Step, shape.projected());
     let buffers = ScanBuffers {
         conv: plan.resources.recurrent_state("conv", 5 * u64::from(shape.channels())),
@@ -172,14 +175,23 @@ fn pipelines() -> Vec<(String, Kernel, u32)> {
     let mut found = Vec::new();
     for format in Format::ALL {
         let all = u64::MAX;
-        for (capacity, max_binding_bytes, fused) in
-            [(1, all, false), (1, all, true), (CHUNK, all, false), (CHUNK, all, true), (1, 16 << 20, false)]
-        {
+        for (capacity, max_binding_bytes, fused) in [
+            (1, all, false),
+            (1, all, true),
+            (CHUNK, all, false),
+            (CHUNK, all, true),
+            (1, 16 << 20, false),
+        ] {
             let plan = plan(format, capacity, max_binding_bytes, fused);
             for kernel in varied(&plan) {
-                let format = kernel.matrix().map_or(String::new(), |matrix| matrix.format.name().to_owned());
-                let name =
-                    format!("{} {:?} {format} {:?}", kernel.name(), kernel.imports(), kernel.constants());
+                let format =
+                    kernel.matrix().map_or(String::new(), |matrix| matrix.format.name().to_owned());
+                let name = format!(
+                    "{} {:?} {format} {:?}",
+                    kernel.name(),
+                    kernel.imports(),
+                    kernel.constants()
+                );
                 if seen.insert(name.clone()) {
                     found.push((name, kernel, capacity));
                 }
@@ -247,7 +259,11 @@ fn storage(name: &str, module: &Module, group: u32) -> BTreeMap<u32, bool> {
                 assert!(found.insert(place.binding, write).is_none(), "{what} is declared twice");
             }
             AddressSpace::Uniform => {
-                assert_eq!((group, place.binding), (0, 0), "{what} is a uniform, only the step may be");
+                assert_eq!(
+                    (group, place.binding),
+                    (0, 0),
+                    "{what} is a uniform, only the step may be"
+                );
                 let size = module.types[variable.ty].inner.size(module.to_ctx());
                 assert_eq!(size as usize, size_of::<Step>(), "{what}: size of the step");
             }
@@ -280,7 +296,10 @@ fn overrides_are_the_constants_of_the_kernel() {
         for (_, constant) in module.overrides.iter() {
             let label = constant.name.clone().unwrap();
             assert!(constant.id.is_none(), "{name}: {label} has a number, expected its name only");
-            assert!(constant.init.is_none(), "{name}: {label} has a default, expected a value from Rust");
+            assert!(
+                constant.init.is_none(),
+                "{name}: {label} has a default, expected a value from Rust"
+            );
             let TypeInner::Scalar(scalar) = module.types[constant.ty].inner else { unreachable!() };
             types.insert(label, scalar.kind);
         }
@@ -291,7 +310,10 @@ fn overrides_are_the_constants_of_the_kernel() {
         assert_eq!(declared, names, "{name}: overrides of the shader, and constants of the kernel");
         for (label, value) in given {
             let whole = value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value);
-            assert!(types[label] != ScalarKind::Uint || whole, "{name}: {label} is a u32, found {value}");
+            assert!(
+                types[label] != ScalarKind::Uint || whole,
+                "{name}: {label} is a u32, found {value}"
+            );
         }
     }
 }
@@ -304,15 +326,24 @@ fn bindings_are_those_of_the_kernel() {
         let expected =
             expected.iter().enumerate().map(|(i, binding)| (i as u32 + 1, binding.write)).collect();
         let activations = storage(&name, &module, 0);
-        assert_eq!(activations, expected, "{name}: bindings of group 0 and whether they are written");
+        assert_eq!(
+            activations, expected,
+            "{name}: bindings of group 0 and whether they are written"
+        );
         let planes = storage(&name, &module, 1);
         let count = kernel.matrix().map_or(0, |matrix| planes_of(matrix.format));
         let expected = (0..count as u32).map(|plane| (plane, false)).collect();
         assert_eq!(planes, expected, "{name}: planes in group 1 and whether they are written");
         let groups = module.global_variables.iter().filter_map(|(_, variable)| variable.binding);
-        assert!(groups.into_iter().all(|place| place.group < 2), "{name}: a binding outside groups 0 and 1");
+        assert!(
+            groups.into_iter().all(|place| place.group < 2),
+            "{name}: a binding outside groups 0 and 1"
+        );
         let total = activations.len() + planes.len();
-        assert!(total <= STORAGE_BUFFERS, "{name}: {total} storage buffers, at most {STORAGE_BUFFERS}");
+        assert!(
+            total <= STORAGE_BUFFERS,
+            "{name}: {total} storage buffers, at most {STORAGE_BUFFERS}"
+        );
     }
 }
 
@@ -326,7 +357,8 @@ fn planes_of(format: Format) -> usize {
 fn planes_are_whole_elements() {
     for format in Format::ALL {
         let (_, text) = Kernel::ALL.iter().find(|(name, _)| *name == "matmul").unwrap();
-        let slots = [("bias", "biases/none"), ("epilogue", "epilogues/store"), ("tile", "tiles/staged")];
+        let slots =
+            [("bias", "biases/none"), ("epilogue", "epilogues/store"), ("tile", "tiles/staged")];
         let text = assemble(text, &slots, Some(format)).unwrap();
         let (module, _) = parse(format.name(), &text, Capabilities::empty());
         let mut layouter = Layouter::default();
@@ -337,12 +369,21 @@ fn planes_are_whole_elements() {
                 panic!("{format:?}: plane {} is not an array", place.binding);
             };
             let kind = module.types[base].inner.scalar_kind();
-            assert!(kind == Some(ScalarKind::Uint) && [4, 16].contains(&stride), "{format:?}: {stride}");
+            assert!(
+                kind == Some(ScalarKind::Uint) && [4, 16].contains(&stride),
+                "{format:?}: {stride}"
+            );
             let label = variable.name.as_deref().unwrap_or_default();
-            assert!(label.starts_with("plane_"), "{format:?}: a plane is called {label:?}, not plane_…");
+            assert!(
+                label.starts_with("plane_"),
+                "{format:?}: a plane is called {label:?}, not plane_…"
+            );
             let block = format.rules().block_weights() as u32;
-            for columns in [1, 33, 512, 576, 768, 4096].map(|columns: u32| columns.next_multiple_of(block)) {
-                let bytes = format.rules().plane_row_bytes(columns as usize)[place.binding as usize];
+            for columns in
+                [1, 33, 512, 576, 768, 4096].map(|columns: u32| columns.next_multiple_of(block))
+            {
+                let bytes =
+                    format.rules().plane_row_bytes(columns as usize)[place.binding as usize];
                 assert_eq!(bytes % stride as usize, 0, "{format:?}: {label} of {columns} columns");
             }
         }
@@ -354,15 +395,24 @@ fn entry_points_stay_within_the_guaranteed_limits() {
     for (name, kernel, capacity) in pipelines() {
         let (module, info) = module(&name, &kernel);
         let (module, _) = with_constants(&name, &kernel, &module, &info);
-        let [entry] = module.entry_points.as_slice() else { panic!("{name}: expected one entry point") };
+        let [entry] = module.entry_points.as_slice() else {
+            panic!("{name}: expected one entry point")
+        };
         assert_eq!(entry.name, "main", "{name}: entry point");
         let invocations: u32 = entry.workgroup_size.iter().product();
-        assert!(invocations <= INVOCATIONS, "{name}: {invocations} invocations, at most {INVOCATIONS}");
+        assert!(
+            invocations <= INVOCATIONS,
+            "{name}: {invocations} invocations, at most {INVOCATIONS}"
+        );
         let mut layouter = Layouter::default();
         layouter.update(module.to_ctx()).unwrap();
-        let shared = module.global_variables.iter().filter(|(_, it)| it.space == AddressSpace::WorkGroup);
+        let shared =
+            module.global_variables.iter().filter(|(_, it)| it.space == AddressSpace::WorkGroup);
         let bytes: u32 = shared.map(|(_, variable)| layouter[variable.ty].size).sum();
-        assert!(bytes <= WORKGROUP_BYTES, "{name}: {bytes} bytes in a workgroup, at most {WORKGROUP_BYTES}");
+        assert!(
+            bytes <= WORKGROUP_BYTES,
+            "{name}: {bytes} bytes in a workgroup, at most {WORKGROUP_BYTES}"
+        );
         let workgroups = kernel.workgroups(Step { position: CONTEXT - capacity, rows: capacity });
         let fits = workgroups.iter().all(|count| *count <= WORKGROUPS);
         assert!(fits, "{name}: {workgroups:?} workgroups, at most {WORKGROUPS} on each axis");
@@ -372,7 +422,8 @@ fn entry_points_stay_within_the_guaranteed_limits() {
 fn shaders(folder: &str) -> BTreeMap<String, String> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("shaders").join(folder);
     let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-    let shaders = files.filter(|path| path.extension().is_some_and(|extension| extension == "wgsl"));
+    let shaders =
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "wgsl"));
     shaders.map(|path| (stem(&path), std::fs::read_to_string(&path).unwrap())).collect()
 }
 
@@ -397,7 +448,9 @@ fn every_file_is_reachable() {
     );
     let mut pieces = BTreeMap::new();
     for folder in PIECES {
-        pieces.extend(shaders(folder).into_iter().map(|(name, text)| (format!("{folder}/{name}"), text)));
+        pieces.extend(
+            shaders(folder).into_iter().map(|(name, text)| (format!("{folder}/{name}"), text)),
+        );
     }
     assert!(pieces.keys().eq(SHADER_PIECES), "pieces in order: {:?}", pieces.keys());
     for (name, text) in &pieces {
@@ -428,7 +481,10 @@ fn files_say_what_they_do() {
     for (name, text) in shaders(".") {
         let opening = opening(&text).to_lowercase();
         for word in ["workgroup", "invocation"] {
-            assert!(opening.contains(word), "{name}.wgsl opens without saying what one {word} computes");
+            assert!(
+                opening.contains(word),
+                "{name}.wgsl opens without saying what one {word} computes"
+            );
         }
         let equation = opening.contains(['=', '←']);
         assert!(equation, "{name}.wgsl opens without its equation");
@@ -443,7 +499,10 @@ fn files_say_what_they_do() {
     }
     for folder in ["formats"].iter().chain(PIECES) {
         for (name, text) in shaders(folder) {
-            assert!(!opening(&text).is_empty(), "{folder}/{name}.wgsl does not open with a comment");
+            assert!(
+                !opening(&text).is_empty(),
+                "{folder}/{name}.wgsl does not open with a comment"
+            );
             assert!(!text.contains("@compute"), "{folder}/{name}.wgsl has an entry point");
         }
     }
@@ -461,8 +520,9 @@ fn files_have_no_directives_but_imports() {
     for folder in [".", "formats"].iter().chain(PIECES) {
         for (name, text) in shaders(folder) {
             for line in text.lines().map(str::trim) {
-                let directive =
-                    ["enable ", "requires ", "diagnostic("].iter().any(|word| line.starts_with(word));
+                let directive = ["enable ", "requires ", "diagnostic("]
+                    .iter()
+                    .any(|word| line.starts_with(word));
                 let other = line.starts_with('#') && !line.starts_with("#import ");
                 assert!(!directive && !other, "{folder}/{name}.wgsl: {line:?}");
             }

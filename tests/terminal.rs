@@ -14,9 +14,11 @@ use serde_json::Value;
 use tablm::error::{Code, Error, visible};
 use tablm::formats::Format;
 
-/// Sets a title, colours, by C0 and by C1; turns text; and begins what looks like an error.
-const EVIL: &str = "\u{1b}]0;PWNED\u{7}\u{1b}[31m\u{9b}31m\u{202e}\u{2066}\u{200f}\u{7f}\nerror: x: y\r";
-const STEERING: [char; 8] = ['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}', '\u{2066}', '\u{200f}', '\u{7f}', '\r'];
+/// Sets a title, colors, by C0 and by C1; turns text; and begins what looks like an error.
+const EVIL: &str =
+    "\u{1b}]0;PWNED\u{7}\u{1b}[31m\u{9b}31m\u{202e}\u{2066}\u{200f}\u{7f}\nerror: x: y\r";
+const STEERING: [char; 8] =
+    ['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}', '\u{2066}', '\u{200f}', '\u{7f}', '\r'];
 
 /// A call that ends soon, whatever happens.
 fn tablm(arguments: &[&str]) -> Output {
@@ -71,7 +73,9 @@ fn names_of_a_file_cannot_steer_a_terminal() {
         write(
             &folder,
             "template.gguf",
-            &tiny().str("tokenizer.chat_template", format!("{{{{ raise_exception('{EVIL}') }}}}")).bytes(),
+            &tiny()
+                .str("tokenizer.chat_template", format!("{{{{ raise_exception('{EVIL}') }}}}"))
+                .bytes(),
         ),
     ];
     for model in &models {
@@ -81,9 +85,13 @@ fn names_of_a_file_cannot_steer_a_terminal() {
                 &["generate", "--model", model, "--prompt", "a", "--backend", "cpu"],
             ] {
                 let output = tablm(&[arguments, json].concat());
-                let text = [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat();
+                let text =
+                    [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat();
                 assert!(!text.contains(STEERING), "{arguments:?}: {text:?}");
-                assert!(text.len() < 40_000 && !text.contains("\nerror: x"), "{arguments:?}: {text:?}");
+                assert!(
+                    text.len() < 40_000 && !text.contains("\nerror: x"),
+                    "{arguments:?}: {text:?}"
+                );
                 if !json.is_empty() {
                     serde_json::from_slice::<Value>(&output.stdout).unwrap();
                 }
@@ -100,10 +108,22 @@ fn tables_escape_names_and_json_keeps_them() {
     // A name that the plan uses, so that the table is shown: the folder's own, which may hold anything.
     let folder = folder("named");
     let model = write(&folder, "\u{1b}[31m\u{9b}\u{202e}.gguf", &tiny().bytes());
-    let output =
-        tablm(&["generate", "--model", &model, "--raw-prompt", "a", "--max-tokens", "1", "--backend", "cpu"]);
+    let output = tablm(&[
+        "generate",
+        "--model",
+        &model,
+        "--raw-prompt",
+        "a",
+        "--max-tokens",
+        "1",
+        "--backend",
+        "cpu",
+    ]);
     let log = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && log.contains("\\u{1b}[31m\\u{9b}\\u{202e}.gguf on "), "{log:?}");
+    assert!(
+        output.status.success() && log.contains("\\u{1b}[31m\\u{9b}\\u{202e}.gguf on "),
+        "{log:?}"
+    );
     // What a model writes is exact where no terminal is, and valid JSON.
     let ids: Vec<String> = EVIL.bytes().map(|byte| (4 + usize::from(byte)).to_string()).collect();
     assert_eq!(byte_letters().len(), 256);
@@ -121,10 +141,16 @@ fn answers_cannot_steer_a_terminal() {
     let folder = folder("answers");
     let model = write(&folder, "m.gguf", &tiny().bytes());
     let ids: Vec<String> = EVIL.bytes().map(|byte| (4 + usize::from(byte)).to_string()).collect();
-    let command =
-        format!("{} detokenize --model {model} --tokens {}", env!("CARGO_BIN_EXE_tablm"), ids.join(","));
-    let output =
-        Command::new("script").args(["-qec", &command, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
+    let command = format!(
+        "{} detokenize --model {model} --tokens {}",
+        env!("CARGO_BIN_EXE_tablm"),
+        ids.join(",")
+    );
+    let output = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n");
     assert!(text.contains("\\u{1b}]0;PWNED") && !text.contains(STEERING), "{text:?}");
 }
@@ -153,9 +179,9 @@ fn only_regular_files_are_read() {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {errors}");
         assert!(errors.starts_with("error: invalid-request: "), "{arguments:?}: {errors}");
-        words
-            .iter()
-            .for_each(|word| assert!(errors.contains(word), "{arguments:?}: {word:?} is not in {errors}"));
+        words.iter().for_each(|word| {
+            assert!(errors.contains(word), "{arguments:?}: {word:?} is not in {errors}")
+        });
     };
     let generate = ["generate", "--model", &model, "--backend", "cpu"];
     for irregular in [&pipe, &socket, "/dev/zero"] {
@@ -166,8 +192,14 @@ fn only_regular_files_are_read() {
         call(&[&generate[..], &["--prompt", "a", "--tools", irregular]].concat(), &words);
         call(&["perplexity", "--model", &model, "--text", irregular], &words);
     }
-    call(&[&generate[..], &["--messages", own]].concat(), &[own, "found a folder, expected a regular file"]);
-    call(&[&generate[..], &["--messages", "nothing.json"]].concat(), &["nothing.json", "no such file"]);
+    call(
+        &[&generate[..], &["--messages", own]].concat(),
+        &[own, "found a folder, expected a regular file"],
+    );
+    call(
+        &[&generate[..], &["--messages", "nothing.json"]].concat(),
+        &["nothing.json", "no such file"],
+    );
     for part in ["config.json", "tokenizer.json", "model.safetensors", "chat_template.jinja"] {
         let inner = folder.join(format!("in-{part}"));
         std::fs::create_dir(&inner).unwrap();
@@ -199,12 +231,25 @@ fn a_wrong_request_is_refused_before_the_model_is_read() {
 #[test]
 fn a_context_without_room_is_refused() {
     let folder = folder("no-room");
-    let model = tiny().without_key("llama.context_length").u32("llama.context_length", (1 << 30) - 1);
+    let model =
+        tiny().without_key("llama.context_length").u32("llama.context_length", (1 << 30) - 1);
     let model = write(&folder, "m.gguf", &model.bytes());
-    let generate =
-        ["generate", "--model", &model, "--raw-prompt", "a", "--max-tokens", "1", "--backend", "cpu"];
+    let generate = [
+        "generate",
+        "--model",
+        &model,
+        "--raw-prompt",
+        "a",
+        "--max-tokens",
+        "1",
+        "--backend",
+        "cpu",
+    ];
     assert!(tablm(&generate).status.success());
     let output = tablm(&[&generate[..], &["--context", "1073741823"]].concat());
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(errors.starts_with("error: out-of-memory: ") && errors.contains("a context of "), "{errors}");
+    assert!(
+        errors.starts_with("error: out-of-memory: ") && errors.contains("a context of "),
+        "{errors}"
+    );
 }

@@ -41,7 +41,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     // Makes up a matrix in the format that the model's have.
     ("src/engine/choice.rs", "formats"),
     // Writes a model file, in which the formats' names stand.
-    ("src/engine/quantise.rs", "formats"),
+    ("src/engine/quantize.rs", "formats"),
 ];
 
 /// Names that only some files of the crate may use.
@@ -63,7 +63,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("rayon", &["src/cpu/threads.rs", "src/bin/"]),
     // Calls of functions for instructions that the processor was asked for, and one such instruction.
     ("unsafe", &["src/cpu/dotprod.rs", "src/cpu/variant.rs"]),
-    ("target_arch", &["src/lib.rs", "src/bin/", "src/cpu/", "src/gpu/", "src/web/", "src/weights/mod.rs"]),
+    (
+        "target_arch",
+        &["src/lib.rs", "src/bin/", "src/cpu/", "src/gpu/", "src/web/", "src/weights/mod.rs"],
+    ),
 ];
 
 /// Parts of `std` that only some files may use: the core does no input or output and has no threads.
@@ -87,9 +90,9 @@ const WORDS: &[&str] = &[
     "helpers",
     "manager",
     "threadgroup",
-    "dequantize",
-    "dequantized",
-    "requantize",
+    "dequantise",
+    "normalise",
+    "quantise",
 ];
 
 /// Libraries' names that have such a word.
@@ -118,7 +121,8 @@ fn root() -> PathBuf {
 /// Paths of all files that are or may become part of the repository, relative to its root.
 fn files() -> Vec<String> {
     let list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
-    let output = Command::new("git").args(list).current_dir(root()).output().expect("git is not there");
+    let output =
+        Command::new("git").args(list).current_dir(root()).output().expect("git is not there");
     assert!(output.status.success(), "git ls-files: {}", String::from_utf8_lossy(&output.stderr));
     let paths = String::from_utf8(output.stdout).unwrap();
     let paths = paths.split('\0').filter(|path| root().join(path).is_file());
@@ -208,7 +212,9 @@ fn functions(tokens: &[Token]) -> Vec<(&str, usize, usize)> {
     for (i, token) in tokens.iter().enumerate() {
         let Some(name) = tokens.get(i + 1).filter(|_| token.text == "fn") else { continue };
         let mut rest = tokens[i..].iter().filter(|other| other.depth == token.depth);
-        if name.text == "(" || rest.by_ref().find(|other| other.text == "{" || other.text == ";").is_none() {
+        if name.text == "("
+            || rest.by_ref().find(|other| other.text == "{" || other.text == ";").is_none()
+        {
             continue;
         }
         if let Some(end) = rest.next().filter(|end| end.text == "}") {
@@ -240,7 +246,10 @@ fn the_checks_see_what_they_should() {
     assert!(!code.iter().any(|token| token.text == "wgpu"));
     assert_eq!(part("src/engine/load.rs"), Some("engine"));
     assert_eq!(words("LayerIdx_num2"), ["layer", "idx", "num2"]);
-    assert_eq!(hosts("see https://example.com/b and http://localhost:80."), ["example.com", "localhost"]);
+    assert_eq!(
+        hosts("see https://example.com/b and http://localhost:80."),
+        ["example.com", "localhost"]
+    );
 }
 
 #[test]
@@ -265,18 +274,22 @@ fn parts_depend_one_way() {
             }
         }
         let upwards = named_in(&tokens, "super").into_iter().filter(|(name, _)| *name == "super");
-        violations.extend(upwards.map(|(_, line)| format!("{path}:{line}: super::super, expected crate::…")));
+        violations.extend(
+            upwards.map(|(_, line)| format!("{path}:{line}: super::super, expected crate::…")),
+        );
     }
     none("dependencies point one way", violations);
 }
 
 #[test]
 fn platforms_and_libraries_stay_in_their_part() {
-    let outside = |path: &str, allowed: &[&str]| !allowed.iter().any(|start| path.starts_with(start));
+    let outside =
+        |path: &str, allowed: &[&str]| !allowed.iter().any(|start| path.starts_with(start));
     let mut violations = Vec::new();
     for (path, tokens) in sources() {
         for (name, allowed) in ONLY_IN {
-            let found = tokens.iter().find(|token| token.text == *name).filter(|_| outside(&path, allowed));
+            let found =
+                tokens.iter().find(|token| token.text == *name).filter(|_| outside(&path, allowed));
             violations.extend(found.map(|token| format!("{path}:{}: {name}", token.line)));
         }
         for (name, line) in named_in(&tokens, "std") {
@@ -319,8 +332,9 @@ fn files_and_functions_are_short_and_introduced() {
         }
         for (name, line, lines) in functions(&tokens(&path, &text)) {
             if lines > LINES_OF_A_FUNCTION {
-                violations
-                    .push(format!("{path}:{line}: {name} has {lines} lines, at most {LINES_OF_A_FUNCTION}"));
+                violations.push(format!(
+                    "{path}:{line}: {name} has {lines} lines, at most {LINES_OF_A_FUNCTION}"
+                ));
             }
         }
     }
@@ -374,9 +388,11 @@ fn one_word_for_one_thing() {
 /// Hosts of the addresses in a text.
 fn hosts(text: &str) -> Vec<&str> {
     let addresses = text.split("://").skip(1).zip(text.split("://"));
-    let addresses = addresses.filter(|(_, before)| before.ends_with("http") || before.ends_with("https"));
+    let addresses =
+        addresses.filter(|(_, before)| before.ends_with("http") || before.ends_with("https"));
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '.' || letter == '-';
-    let hosts = addresses.map(|(after, _)| after.split(|letter| !is_part(letter)).next().unwrap_or_default());
+    let hosts = addresses
+        .map(|(after, _)| after.split(|letter| !is_part(letter)).next().unwrap_or_default());
     hosts.map(|host| host.trim_end_matches('.')).filter(|host| !host.is_empty()).collect()
 }
 
@@ -391,12 +407,14 @@ fn nothing_of_a_developers_machine_is_in_the_repository() {
             let hosts = hosts(line).into_iter().filter(|host| !HOSTS.contains(host));
             violations.extend(hosts.map(|host| format!("{path}:{}: host {host}", i + 1)));
             let inside = |start: &usize| {
-                line[..*start].ends_with(|letter: char| letter.is_alphanumeric() || ".}~*".contains(letter))
+                line[..*start]
+                    .ends_with(|letter: char| letter.is_alphanumeric() || ".}~*".contains(letter))
             };
             let found = folders
                 .iter()
                 .filter(|folder| line.find(folder.as_str()).is_some_and(|start| !inside(&start)));
-            violations.extend(found.map(|folder| format!("{path}:{}: absolute path {folder}", i + 1)));
+            violations
+                .extend(found.map(|folder| format!("{path}:{}: absolute path {folder}", i + 1)));
         }
     }
     none("no absolute paths, no hosts but the known ones", violations);
@@ -415,7 +433,10 @@ fn kernels_formats_and_architectures_have_files_of_their_names() {
     });
     let models = ARCHITECTURES.iter().map(|known| format!("src/models/{}.rs", known.gguf));
     let expected = kernels.chain(shaders).chain(formats).chain(models);
-    none("one file each, of the same name", expected.filter(|path| !root().join(path).is_file()).collect());
+    none(
+        "one file each, of the same name",
+        expected.filter(|path| !root().join(path).is_file()).collect(),
+    );
 }
 
 #[test]

@@ -2,7 +2,19 @@
 // service worker with the list of what it keeps, and the default model.
 
 import { createHash } from "node:crypto";
-import { copyFileSync, cpSync, existsSync, linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { homedir } from "node:os";
 import { join, relative } from "node:path";
@@ -55,30 +67,50 @@ const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
  */
 export async function buildSite({ out, packageFolder = join(root, "pkg", "dist") }) {
   mkdirSync(out, { recursive: true });
-  for (const name of readdirSync(out)) if (name !== "models") rmSync(join(out, name), { recursive: true });
+  for (const name of readdirSync(out))
+    if (name !== "models") rmSync(join(out, name), { recursive: true });
   const unnamed = join(out, "unnamed");
-  cpSync(packageFolder, join(unnamed, "tablm"), { recursive: true, filter: (path) => !path.endsWith(".d.ts") && !path.endsWith(NOTICES) });
+  cpSync(packageFolder, join(unnamed, "tablm"), {
+    recursive: true,
+    filter: (path) => !path.endsWith(".d.ts") && !path.endsWith(NOTICES),
+  });
   copyFileSync(join(here, "style.css"), join(unnamed, "style.css"));
-  const main = { entryPoints: [join(here, "main.ts")], outfile: join(unnamed, "main.js"), metafile: true };
+  const main = {
+    entryPoints: [join(here, "main.ts")],
+    outfile: join(unnamed, "main.js"),
+    metafile: true,
+  };
   const { metafile } = await build({ ...common, ...main, plugins: [packageAsPublished] });
   const ofPackage = readFileSync(join(packageFolder, NOTICES), "utf8");
-  writeFileSync(join(out, NOTICES), `${notices("Built into the page", bundled(metafile))}\n${ofPackage}`);
+  writeFileSync(
+    join(out, NOTICES),
+    `${notices("Built into the page", bundled(metafile))}\n${ofPackage}`,
+  );
 
   const index = readFileSync(join(here, "index.html"), "utf8").replace("%CSP%", metaPolicy);
   for (const file of LASTING) copyFileSync(join(here, file), join(out, file));
-  const hashes = Object.fromEntries(listFiles(unnamed).map((file) => [file, sha256(readFileSync(join(unnamed, file)))]));
-  const lasting = Object.fromEntries(LASTING.map((file) => [file, sha256(readFileSync(join(out, file)))]));
+  const hashes = Object.fromEntries(
+    listFiles(unnamed).map((file) => [file, sha256(readFileSync(join(unnamed, file)))]),
+  );
+  const lasting = Object.fromEntries(
+    LASTING.map((file) => [file, sha256(readFileSync(join(out, file)))]),
+  );
   const folder = sha256(JSON.stringify([hashes, lasting, index])).slice(0, 16);
   renameSync(unnamed, join(out, folder));
   writeFileSync(join(out, "index.html"), index.replaceAll("%FOLDER%", folder));
 
   const files = Object.entries(hashes);
-  const pick = (isWanted) => Object.fromEntries(files.filter(([file]) => isWanted(file)).map(([file, hash]) => [`${folder}/${file}`, hash]));
+  const pick = (isWanted) =>
+    Object.fromEntries(
+      files.filter(([file]) => isWanted(file)).map(([file, hash]) => [`${folder}/${file}`, hash]),
+    );
   const names = readdirSync(join(out, folder, WASM));
   const define = {
     FOLDER: folder,
     SHELL: pick((file) => !file.startsWith(`${WASM}/`)),
-    BUILDS: Object.fromEntries(names.map((name) => [name, pick((file) => file.startsWith(`${WASM}/${name}/`))])),
+    BUILDS: Object.fromEntries(
+      names.map((name) => [name, pick((file) => file.startsWith(`${WASM}/${name}/`))]),
+    ),
     // The page last: from then on it is of this version. It names its folder, which says more than a hash.
     LASTING: { ...lasting, "index.html": "" },
     ISOLATION: isolation,
@@ -88,7 +120,9 @@ export async function buildSite({ out, packageFolder = join(root, "pkg", "dist")
     format: "iife",
     entryPoints: [join(here, "sw.ts")],
     outfile: join(out, "sw.js"),
-    define: Object.fromEntries(Object.entries(define).map(([name, value]) => [name, JSON.stringify(value)])),
+    define: Object.fromEntries(
+      Object.entries(define).map(([name, value]) => [name, JSON.stringify(value)]),
+    ),
   });
 }
 
@@ -97,7 +131,8 @@ function placeModel(dist) {
   const cache = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
   const from = join(cache, "models", MODEL);
   const to = join(dist, "models", MODEL);
-  if (!existsSync(from)) return console.warn(`page: ${from} is missing; the page will find no default model`);
+  if (!existsSync(from))
+    return console.warn(`page: ${from} is missing; the page will find no default model`);
   if (existsSync(to) && statSync(to).size === statSync(from).size) return;
   mkdirSync(join(dist, "models"), { recursive: true });
   rmSync(to, { force: true });

@@ -9,7 +9,7 @@ export interface Entry {
   downloadBytes: number;
   memoryBytes: number;
   /** Its name, and where its text or the page that names it is. */
-  licence: { name: string; url: string };
+  license: { name: string; url: string };
 }
 
 /** Served with the page. */
@@ -25,7 +25,7 @@ export const CATALOGUE: readonly Entry[] = [
     note: "Comes with this page. Quick, and often wrong.",
     downloadBytes: 98_362_432,
     memoryBytes: 310e6,
-    licence: { name: "Apache 2.0", url: "https://www.apache.org/licenses/LICENSE-2.0" },
+    license: { name: "Apache 2.0", url: "https://www.apache.org/licenses/LICENSE-2.0" },
   },
   {
     name: "Gemma 3 270M",
@@ -33,15 +33,19 @@ export const CATALOGUE: readonly Entry[] = [
     note: "Google’s smallest, in many languages.",
     downloadBytes: 291_545_600,
     memoryBytes: 480e6,
-    licence: { name: "Gemma Terms of Use", url: `${HUB}/google/gemma-3-270m-it` },
+    license: { name: "Gemma Terms of Use", url: `${HUB}/google/gemma-3-270m-it` },
   },
   {
     name: "Llama 3.1 Nemotron Nano 4B",
-    source: "hf:lmstudio-community/Llama-3.1-Nemotron-Nano-4B-v1.1-GGUF/Llama-3.1-Nemotron-Nano-4B-v1.1-Q4_K_M.gguf",
+    source:
+      "hf:lmstudio-community/Llama-3.1-Nemotron-Nano-4B-v1.1-GGUF/Llama-3.1-Nemotron-Nano-4B-v1.1-Q4_K_M.gguf",
     note: "Thinks before it answers, if asked to.",
     downloadBytes: 2_778_285_312,
     memoryBytes: 3.9e9,
-    licence: { name: "NVIDIA Open Model License, Llama 3.1 Community License", url: `${HUB}/nvidia/Llama-3.1-Nemotron-Nano-4B-v1.1` },
+    license: {
+      name: "NVIDIA Open Model License, Llama 3.1 Community License",
+      url: `${HUB}/nvidia/Llama-3.1-Nemotron-Nano-4B-v1.1`,
+    },
   },
   {
     name: "Nemotron 3 Nano 4B",
@@ -49,6 +53,9 @@ export const CATALOGUE: readonly Entry[] = [
     note: "The most able of these, in English. Thinks before it answers, and can use tools.",
     downloadBytes: 2_837_072_864,
     memoryBytes: 3.1e9,
-    licence: { name: "NVIDIA Nemotron Open Model License", url: `${HUB}/nvidia/NVIDIA-Nemotron-3-Nano-4B-GGUF` },
+    license: {
+      name: "NVIDIA Nemotron Open Model License",
+      url: `${HUB}/nvidia/NVIDIA-Nemotron-3-Nano-4B-GGUF`,
+    },
   },
 ];

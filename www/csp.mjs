@@ -21,4 +21,7 @@ export const metaPolicy = directives.join("; ");
 export const headerPolicy = [...directives, "frame-ancestors 'none'"].join("; ");
 
 /** For headers alone, of the page and of its workers' scripts. */
-export const isolation = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
+export const isolation = {
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+};

@@ -10,8 +10,11 @@ const dialog = element<HTMLDialogElement>("link");
 
 /** Text with marks in place of what would hide in it, or turn it round; such characters of emoji stay. */
 function visible(text: string): string {
-  const mark = (character: string): string => `⟨U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}⟩`;
-  return text.replace(/[\p{C}\p{Default_Ignorable_Code_Point}]/gu, (character) => (/[\n\t\u200d\ufe0f]/.test(character) ? character : mark(character)));
+  const mark = (character: string): string =>
+    `⟨U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}⟩`;
+  return text.replace(/[\p{C}\p{Default_Ignorable_Code_Point}]/gu, (character) =>
+    /[\n\t\u200d\ufe0f]/.test(character) ? character : mark(character),
+  );
 }
 
 /** Shows an address and whose it is, or hides its part of the dialog. */
@@ -19,7 +22,8 @@ function showAddress(part: "link-model" | "link-hub", address: string | null): v
   element(part).hidden = address === null;
   if (address === null) return;
   const host = URL.canParse(address) ? new URL(address).host : "";
-  element(`${part}-host`).textContent = host === location.host ? `this site, ${host}` : host || "no address that can be read";
+  element(`${part}-host`).textContent =
+    host === location.host ? `this site, ${host}` : host || "no address that can be read";
   element(`${part}-address`).textContent = visible(address);
 }
 

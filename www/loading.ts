@@ -36,7 +36,8 @@ export function hideLoading(): void {
 export function showProgress(name: string, progress: Progress): void {
   const { phase, loadedBytes, totalBytes, bytesPerSecond, etaSeconds } = progress;
   card.hidden = false;
-  title.textContent = phase === "download" || phase === "verify" ? `${TITLES[phase]} ${name}` : TITLES[phase];
+  title.textContent =
+    phase === "download" || phase === "verify" ? `${TITLES[phase]} ${name}` : TITLES[phase];
   card.dataset["phase"] = phase;
   if (totalBytes) {
     const share = Math.min(1, loadedBytes / totalBytes);
@@ -48,8 +49,10 @@ export function showProgress(name: string, progress: Progress): void {
   }
   const inBytes = phase === "download" || phase === "verify" || phase === "upload";
   const parts: string[] = [];
-  if (inBytes && loadedBytes) parts.push(totalBytes ? `${bytes(loadedBytes)} of ${bytes(totalBytes)}` : bytes(loadedBytes));
+  if (inBytes && loadedBytes)
+    parts.push(totalBytes ? `${bytes(loadedBytes)} of ${bytes(totalBytes)}` : bytes(loadedBytes));
   if (inBytes && bytesPerSecond) parts.push(`${bytes(bytesPerSecond)}/s`);
-  if (inBytes && etaSeconds && loadedBytes !== totalBytes) parts.push(`${duration(etaSeconds)} left`);
+  if (inBytes && etaSeconds && loadedBytes !== totalBytes)
+    parts.push(`${duration(etaSeconds)} left`);
   detail.textContent = parts.join(" · ") || "\u00a0";
 }

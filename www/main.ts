@@ -1,6 +1,15 @@
 /** The chat page: loads the model, keeps the conversation, shows what comes. */
 
-import { TabLM, TabLMError, type ChatMessage, type Model, type ModelSource, type Timings, type ToolCall, type Usage } from "tablm";
+import {
+  TabLM,
+  TabLMError,
+  type ChatMessage,
+  type Model,
+  type ModelSource,
+  type Timings,
+  type ToolCall,
+  type Usage,
+} from "tablm";
 import { DEFAULT_MODEL } from "./catalogue.js";
 import { bytes, speed } from "./format.js";
 import { hideLoading, showLoading, showProgress } from "./loading.js";
@@ -71,9 +80,12 @@ function showModel(loaded: Model): void {
   const device = element("device");
   const onGpu = info.device.backend !== "cpu";
   element("model-name").textContent = info.name.replace(/\.gguf$/i, "");
-  element("model-name").title = `${info.architecture}, ${(info.parameters / 1e6).toFixed(0)} million parameters, ${bytes(info.memory.weights_bytes)} of weights`;
+  element("model-name").title =
+    `${info.architecture}, ${(info.parameters / 1e6).toFixed(0)} million parameters, ${bytes(info.memory.weights_bytes)} of weights`;
   const cpu = (info.device.threads ?? 1) > 1 ? `CPU · ${info.device.threads} threads` : "CPU";
-  device.textContent = { gpu: `WebGPU · ${info.device.adapter}`, cpu, shared: "WebGPU + CPU" }[info.device.backend];
+  device.textContent = { gpu: `WebGPU · ${info.device.adapter}`, cpu, shared: "WebGPU + CPU" }[
+    info.device.backend
+  ];
   device.title = `${info.device.adapter}; features: ${info.device.features.join(", ") || "none"}`;
   device.hidden = false;
   element("switches").hidden = info.thinking !== "optional";
@@ -82,11 +94,13 @@ function showModel(loaded: Model): void {
   notice.hidden = onGpu;
   if (onGpu) return;
   const { predicted } = info.device;
-  if (address.device === "cpu") notice.textContent = "The CPU computes the answers, as the address asks.";
+  if (address.device === "cpu")
+    notice.textContent = "The CPU computes the answers, as the address asks.";
   else if (predicted?.cpu_token_ms !== undefined) {
     const [cpu, gpu] = [predicted.cpu_token_ms, predicted.gpu_token_ms].map(Math.round);
     notice.textContent = `The CPU computes the answers: by a short measurement it takes ${cpu} ms for a token, this browser's WebGPU adapter ${gpu} ms.`;
-  } else notice.textContent = "This browser offers no WebGPU adapter, so the CPU computes the answers.";
+  } else
+    notice.textContent = "This browser offers no WebGPU adapter, so the CPU computes the answers.";
 }
 
 /** Loads the model; the same promise for everybody who waits. */
@@ -153,13 +167,20 @@ function describeAnswer(usage: Usage, timings: Timings, atLimit: boolean): strin
 /** The model, or `aborted` when the visitor no longer wants to wait for it. */
 function waitForModel(signal: AbortSignal): Promise<Model> {
   return new Promise((resolve, reject) => {
-    signal.addEventListener("abort", () => reject(new TabLMError("aborted", "aborted by the caller")), { once: true });
+    signal.addEventListener(
+      "abort",
+      () => reject(new TabLMError("aborted", "aborted by the caller")),
+      { once: true },
+    );
     (model ?? loadModel()).then(resolve, reject);
   });
 }
 
 /** Streams one answer into its view. Answers the line to put below it, and what it calls. */
-async function stream(view: AnswerView, signal: AbortSignal): Promise<{ note: string; calls: ToolCall[] }> {
+async function stream(
+  view: AnswerView,
+  signal: AbortSignal,
+): Promise<{ note: string; calls: ToolCall[] }> {
   const loaded = await waitForModel(signal);
   const mine = model;
   try {
@@ -170,16 +191,25 @@ async function stream(view: AnswerView, signal: AbortSignal): Promise<{ note: st
   }
 }
 
-async function streamFrom(loaded: Model, view: AnswerView, signal: AbortSignal): Promise<{ note: string; calls: ToolCall[] }> {
+async function streamFrom(
+  loaded: Model,
+  view: AnswerView,
+  signal: AbortSignal,
+): Promise<{ note: string; calls: ToolCall[] }> {
   const { system, temperature, maxTokens } = readSettings();
-  const history: ChatMessage[] = system.trim() ? [{ role: "system", content: system.trim() }, ...messages] : messages;
+  const history: ChatMessage[] = system.trim()
+    ? [{ role: "system", content: system.trim() }, ...messages]
+    : messages;
   const request = {
     messages: history,
     stream: true as const,
-    ...(loaded.info.thinking === "optional" && { reasoning_effort: thinking.checked ? ("medium" as const) : ("none" as const) }),
+    ...(loaded.info.thinking === "optional" && {
+      reasoning_effort: thinking.checked ? ("medium" as const) : ("none" as const),
+    }),
     ...(loaded.info.tools && { tools: TOOLS }),
     temperature,
-    ...(temperature > 0 && loaded.info.parameters < SMALL_PARAMETERS && { repetition_penalty: 1.1 }),
+    ...(temperature > 0 &&
+      loaded.info.parameters < SMALL_PARAMETERS && { repetition_penalty: 1.1 }),
     max_completion_tokens: maxTokens,
     ...(address.seed !== null && { seed: address.seed }),
   };
@@ -189,7 +219,13 @@ async function streamFrom(loaded: Model, view: AnswerView, signal: AbortSignal):
   const calls: ToolCall[] = [];
   for await (const chunk of await loaded.chat.completions.create(request, { signal })) {
     const { delta, finish_reason } = chunk.choices[0];
-    calls.push(...(delta.tool_calls ?? []).map(({ id, type, function: called }) => ({ id, type, function: called })));
+    calls.push(
+      ...(delta.tool_calls ?? []).map(({ id, type, function: called }) => ({
+        id,
+        type,
+        function: called,
+      })),
+    );
     if (delta.reasoning_content) view.think(delta.reasoning_content);
     if (delta.content) view.add(delta.content);
     if (delta.content || delta.reasoning_content) {
@@ -200,8 +236,12 @@ async function streamFrom(loaded: Model, view: AnswerView, signal: AbortSignal):
       if (pieces > 2) speedLine.textContent = speed((pieces - 1) / seconds);
     }
     if (chunk.usage && chunk.timings) {
-      if (chunk.timings.decode_tokens_per_s > 0) speedLine.textContent = speed(chunk.timings.decode_tokens_per_s);
-      return { note: describeAnswer(chunk.usage, chunk.timings, finish_reason === "length"), calls };
+      if (chunk.timings.decode_tokens_per_s > 0)
+        speedLine.textContent = speed(chunk.timings.decode_tokens_per_s);
+      return {
+        note: describeAnswer(chunk.usage, chunk.timings, finish_reason === "length"),
+        calls,
+      };
     }
   }
   return { note: "", calls };
@@ -243,7 +283,8 @@ async function answer(rounds = MAX_CALL_ROUNDS): Promise<void> {
     if (calls.length > 0 && rounds > 0) return await answer(rounds - 1);
   } catch (error) {
     if (mine !== conversation) return;
-    if (error instanceof TabLMError && error.code === "aborted") return finishAnswer(view, "stopped");
+    if (error instanceof TabLMError && error.code === "aborted")
+      return finishAnswer(view, "stopped");
     if (error instanceof TabLMError && FATAL.includes(error.code)) {
       void model?.then((dead) => dead.dispose()).catch(() => undefined);
       model = undefined;
@@ -303,7 +344,8 @@ function connect(): void {
     submit(prompt.value);
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && answering && !document.querySelector("dialog[open]")) answering.abort();
+    if (event.key === "Escape" && answering && !document.querySelector("dialog[open]"))
+      answering.abort();
   });
   stop.addEventListener("click", () => {
     answering?.abort();
@@ -333,7 +375,9 @@ function keepOffline(build: string): void {
 /** Keeps the page itself for visits without a network. */
 function registerServiceWorker(): void {
   if (!("serviceWorker" in navigator)) return;
-  navigator.serviceWorker.register("sw.js").catch((error: unknown) => console.warn("no offline use:", error));
+  navigator.serviceWorker
+    .register("sw.js")
+    .catch((error: unknown) => console.warn("no offline use:", error));
 }
 
 connect();

@@ -1,20 +1,28 @@
 /**
  * Markdown that arrives in pieces, as DOM. What a model writes is hostile: raw HTML is shown
- * as text, pictures as links, and what is left goes through a sanitiser. It never breaks the page and never
+ * as text, pictures as links, and what is left goes through a sanitizer. It never breaks the page and never
  * holds it up either: what is too long, too deep, too wide or too slow to be read as Markdown is shown as it is.
  */
 
 import DOMPurify from "dompurify";
-import { Lexer, Marked, Tokenizer, type Links, type MarkedToken, type Token, type Tokens } from "marked";
+import {
+  Lexer,
+  Marked,
+  Tokenizer,
+  type Links,
+  type MarkedToken,
+  type Token,
+  type Tokens,
+} from "marked";
 import { PlainView, withoutPiles } from "./plain.js";
 
 /** Quotes, lists and emphasis within each other: more than people write, and few enough for the stack. */
-const DEPTH_MAX = 10;
+const MAX_DEPTH = 10;
 /** Rows are filled up to the columns of the first, which makes a few bytes many cells. */
-const CELLS_MAX = 4096;
+const MAX_CELLS = 4096;
 /** How far Markdown is read. */
-const CHARACTERS_MAX = 128 << 10;
-const ELEMENTS_MAX = 3000;
+const MAX_CHARACTERS = 128 << 10;
+const MAX_ELEMENTS = 3000;
 /** What is added in a frame at most: what the browser takes to lay it out is not known here. */
 export const FRAME_CHARACTERS = 32 << 10;
 /** How much text is added at least before the open block is read again, and which share of the block. */
@@ -24,14 +32,15 @@ const STEP_SHARE = 4;
 const SLOW_MS = 100;
 
 const ESCAPES: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
-const escapeHtml = (text: string): string => text.replace(/[&<>"]/g, (character) => ESCAPES[character] ?? character);
+const escapeHtml = (text: string): string =>
+  text.replace(/[&<>"]/g, (character) => ESCAPES[character] ?? character);
 
 /** What is nested too deeply, or a table with too many cells, is text like any other. */
 class BoundedTokenizer extends Tokenizer {
   #depth = 0;
 
   #nest<T>(read: () => T | undefined): T | undefined {
-    if (this.#depth >= DEPTH_MAX) return undefined;
+    if (this.#depth >= MAX_DEPTH) return undefined;
     this.#depth += 1;
     try {
       return read();
@@ -52,11 +61,18 @@ class BoundedTokenizer extends Tokenizer {
     return this.#nest(() => super.link(source));
   }
 
-  override reflink(source: string, links: Links): Tokens.Link | Tokens.Image | Tokens.Text | undefined {
+  override reflink(
+    source: string,
+    links: Links,
+  ): Tokens.Link | Tokens.Image | Tokens.Text | undefined {
     return this.#nest(() => super.reflink(source, links));
   }
 
-  override emStrong(source: string, masked: string, before?: string): Tokens.Em | Tokens.Strong | undefined {
+  override emStrong(
+    source: string,
+    masked: string,
+    before?: string,
+  ): Tokens.Em | Tokens.Strong | undefined {
     return this.#nest(() => super.emStrong(source, masked, before));
   }
 
@@ -65,8 +81,10 @@ class BoundedTokenizer extends Tokenizer {
   }
 
   override table(source: string): Tokens.Table | undefined {
-    const [header = "", ...rows] = source.slice(0, (source.indexOf("\n\n") + 1 || source.length + 1) - 1).split("\n");
-    return header.split("|").length * rows.length > CELLS_MAX ? undefined : super.table(source);
+    const [header = "", ...rows] = source
+      .slice(0, (source.indexOf("\n\n") + 1 || source.length + 1) - 1)
+      .split("\n");
+    return header.split("|").length * rows.length > MAX_CELLS ? undefined : super.table(source);
   }
 }
 
@@ -82,8 +100,31 @@ const marked = new Marked({
 
 const SANITISE = {
   ALLOWED_TAGS: [
-    "p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "strong", "em", "del", "code", "pre", "blockquote", "ul", "ol",
-    "li", "a", "table", "thead", "tbody", "tr", "th", "td",
+    "p",
+    "br",
+    "hr",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "strong",
+    "em",
+    "del",
+    "code",
+    "pre",
+    "blockquote",
+    "ul",
+    "ol",
+    "li",
+    "a",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
   ],
   ALLOWED_ATTR: ["href", "start", "align"],
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
@@ -112,7 +153,8 @@ interface Block {
 }
 
 const lengthOf = (tokens: Token[]): number => tokens.reduce((sum, { raw }) => sum + raw.length, 0);
-const elementsOf = (blocks: Block[]): number => blocks.reduce((sum, { element }) => sum + 1 + element.getElementsByTagName("*").length, 0);
+const elementsOf = (blocks: Block[]): number =>
+  blocks.reduce((sum, { element }) => sum + 1 + element.getElementsByTagName("*").length, 0);
 
 /**
  * Shows a growing text. Only its end is read again, from where a block begins that may still change; of the
@@ -171,7 +213,9 @@ export class MarkdownView {
       console.warn("an answer is shown as it is:", error);
       return this.#giveUp();
     }
-    const isTooMuch = this.#characters > CHARACTERS_MAX || this.#elementCount + elementsOf(this.#open) > ELEMENTS_MAX;
+    const isTooMuch =
+      this.#characters > MAX_CHARACTERS ||
+      this.#elementCount + elementsOf(this.#open) > MAX_ELEMENTS;
     if (isTooMuch || performance.now() - start > SLOW_MS) this.#giveUp();
   }
 
@@ -199,7 +243,10 @@ export class MarkdownView {
    */
   #settle(tokens: MarkedToken[]): void {
     const last = tokens.findLastIndex((token) => token.type !== "space");
-    const [before, after] = [tokens.slice(0, Math.max(last, 0)), tokens.slice(Math.max(last, 0))].map(lengthOf) as [number, number];
+    const [before, after] = [
+      tokens.slice(0, Math.max(last, 0)),
+      tokens.slice(Math.max(last, 0)),
+    ].map(lengthOf) as [number, number];
     const rest = this.#tail.slice(before);
     // What marked calls raw is not always the text to the letter.
     if (this.#open.length < 2 || rest.length !== after || !rest.trimStart().includes("\n")) return;

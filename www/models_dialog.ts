@@ -17,12 +17,20 @@ const files = element<HTMLInputElement>("own-files");
 /** What a model is loaded with besides its source. */
 export function loadOptions(): { device: DeviceChoice; contextLength?: number; hubUrl?: string } {
   const { device, contextLength, hub } = readAddress();
-  return { device, ...(contextLength !== null && { contextLength }), ...(hub !== null && { hubUrl: hub }) };
+  return {
+    device,
+    ...(contextLength !== null && { contextLength }),
+    ...(hub !== null && { hubUrl: hub }),
+  };
 }
 
 /** A row of facts about a model. */
 function fact(name: string, value: string | Node): { row: HTMLElement; value: HTMLElement } {
-  const [row, term, description] = [document.createElement("div"), document.createElement("dt"), document.createElement("dd")];
+  const [row, term, description] = [
+    document.createElement("div"),
+    document.createElement("dt"),
+    document.createElement("dd"),
+  ];
   term.textContent = name;
   description.append(value);
   row.append(term, description);
@@ -32,26 +40,47 @@ function fact(name: string, value: string | Node): { row: HTMLElement; value: HT
 /** Looks at the model's headers where they are, and says what it takes here. */
 async function measure(entry: Entry, download: HTMLElement, memory: HTMLElement): Promise<void> {
   const found = await TabLM.estimate(entry.source, loadOptions());
-  download.textContent = found.stored ? `none, it is kept in this browser (${bytes(entry.downloadBytes)})` : bytes(found.download_bytes);
+  download.textContent = found.stored
+    ? `none, it is kept in this browser (${bytes(entry.downloadBytes)})`
+    : bytes(found.download_bytes);
   const onGpu = found.fits !== null;
-  const [takes, misfit] = onGpu ? [found.memory.peak_gpu_bytes, found.misfit] : [found.cpu_memory.peak_cpu_bytes, found.cpu_misfit];
+  const [takes, misfit] = onGpu
+    ? [found.memory.peak_gpu_bytes, found.misfit]
+    : [found.cpu_memory.peak_cpu_bytes, found.cpu_misfit];
   const needed = `${bytes(takes)} at ${found.context_length} positions`;
-  memory.textContent = misfit === null ? needed : `${needed}, more than this ${onGpu ? "GPU" : "browser"} allows (${misfit})`;
+  memory.textContent =
+    misfit === null
+      ? needed
+      : `${needed}, more than this ${onGpu ? "GPU" : "browser"} allows (${misfit})`;
   memory.classList.toggle("bad", misfit !== null);
 }
 
 function addEntry(entry: Entry, use: (source: ModelSource) => void): void {
-  const [item, details, summary] = [document.createElement("li"), document.createElement("details"), document.createElement("summary")];
-  const [size, note, facts, button] = [document.createElement("span"), document.createElement("p"), document.createElement("dl"), document.createElement("button")];
-  const licence = document.createElement("a");
-  Object.assign(licence, { href: entry.licence.url, textContent: entry.licence.name, target: "_blank", rel: "noopener noreferrer" });
+  const [item, details, summary] = [
+    document.createElement("li"),
+    document.createElement("details"),
+    document.createElement("summary"),
+  ];
+  const [size, note, facts, button] = [
+    document.createElement("span"),
+    document.createElement("p"),
+    document.createElement("dl"),
+    document.createElement("button"),
+  ];
+  const license = document.createElement("a");
+  Object.assign(license, {
+    href: entry.license.url,
+    textContent: entry.license.name,
+    target: "_blank",
+    rel: "noopener noreferrer",
+  });
   const download = fact("Download", bytes(entry.downloadBytes));
   const memory = fact("Memory", `about ${bytes(entry.memoryBytes)}`);
   size.className = "size";
   size.textContent = bytes(entry.downloadBytes);
   summary.append(entry.name, size);
   note.textContent = entry.note;
-  facts.append(download.row, memory.row, fact("Licence", licence).row);
+  facts.append(download.row, memory.row, fact("License", license).row);
   button.type = "button";
   button.className = "primary";
   button.textContent = "Use this model";

@@ -19,7 +19,7 @@ export class PlainView {
   /** Adds to the text. */
   add(given: string): void {
     const text = withoutPiles(given);
-    for (let start = 0; start < text.length; ) {
+    for (let start = 0; start < text.length;) {
       const room = PlainView.PIECE - (this.#last?.length ?? PlainView.PIECE);
       if (room <= 0) {
         this.#last = this.#newBlock();

@@ -20,6 +20,10 @@ const TITLES: Partial<Record<ErrorCode, string>> = {
 
 /** A title and the details of any error. */
 export function describeProblem(error: unknown): { title: string; detail: string } {
-  if (!(error instanceof TabLMError)) return { title: "Something went wrong.", detail: String(error) };
-  return { title: TITLES[error.code] ?? "Something went wrong in the engine.", detail: `${error.code}: ${error.message}` };
+  if (!(error instanceof TabLMError))
+    return { title: "Something went wrong.", detail: String(error) };
+  return {
+    title: TITLES[error.code] ?? "Something went wrong in the engine.",
+    detail: `${error.code}: ${error.message}`,
+  };
 }

@@ -24,7 +24,11 @@ const COLUMNS: { title: string; detail?: boolean; of: (kernel: KernelProfile) =>
   { title: "Time", of: ({ time_share }) => percent(time_share) },
   { title: "GB/s", detail: true, of: ({ gb_per_s }) => digits(gb_per_s) },
   { title: "Of a copy", of: ({ bandwidth_share }) => percent(bandwidth_share) },
-  { title: "Gop/s", detail: true, of: ({ operations, us }) => (operations > 0 && us > 0 ? digits(operations / us / 1000) : "") },
+  {
+    title: "Gop/s",
+    detail: true,
+    of: ({ operations, us }) => (operations > 0 && us > 0 ? digits(operations / us / 1000) : ""),
+  },
 ];
 
 function row(tag: "th" | "td", texts: string[]): HTMLTableRowElement {
@@ -43,8 +47,20 @@ function table({ rows, position, whole_us, kernels }: StepProfile): HTMLTableEle
   const view = document.createElement("table");
   const what = rows === 1 ? `One token at position ${position}` : `${rows} tokens of a prompt`;
   view.createCaption().textContent = `${what}: ${digits(whole_us / 1000)} ms`;
-  view.createTHead().append(row("th", COLUMNS.map(({ title }) => title)));
-  view.createTBody().append(...kernels.map((kernel) => row("td", COLUMNS.map(({ of }) => of(kernel)))));
+  view.createTHead().append(
+    row(
+      "th",
+      COLUMNS.map(({ title }) => title),
+    ),
+  );
+  view.createTBody().append(
+    ...kernels.map((kernel) =>
+      row(
+        "td",
+        COLUMNS.map(({ of }) => of(kernel)),
+      ),
+    ),
+  );
   return view;
 }
 

@@ -25,26 +25,40 @@ function setHeaders(response, path) {
  * request itself; `policy` is the content security policy, `null` for none; `isolated` whether
  * pages are, for threads.
  */
-export function serve({ folder = join(here, "dist"), port = 8080, policy = headerPolicy, isolated = true, before } = {}) {
+export function serve({
+  folder = join(here, "dist"),
+  port = 8080,
+  policy = headerPolicy,
+  isolated = true,
+  before,
+} = {}) {
   const files = sirv(folder, { etag: true, setHeaders });
   const version = readdirSync(folder).find((name) => VERSION.test(name));
   const server = createServer((request, response) => {
     if (before?.(request, response)) return;
     if (policy) response.setHeader("Content-Security-Policy", policy);
-    if (isolated) for (const [name, value] of Object.entries(isolation)) response.setHeader(name, value);
+    if (isolated)
+      for (const [name, value] of Object.entries(isolation)) response.setHeader(name, value);
     // What is in a version's folder never changes.
-    const keeping = VERSION.test(request.url.split("/")[1]) ? "max-age=31536000, immutable" : "no-cache";
+    const keeping = VERSION.test(request.url.split("/")[1])
+      ? "max-age=31536000, immutable"
+      : "no-cache";
     response.setHeader("Cache-Control", keeping);
     // The package, for consoles and tests, which know of no version.
     if (version && request.url.startsWith("/tablm/")) request.url = `/${version}${request.url}`;
     files(request, response, () => {
-      response.writeHead(404, { "Cache-Control": "no-cache", "Content-Type": "text/plain; charset=utf-8" });
+      response.writeHead(404, {
+        "Cache-Control": "no-cache",
+        "Content-Type": "text/plain; charset=utf-8",
+      });
       response.end("not found\n");
     });
   });
   return new Promise((resolve, reject) => {
     server.on("error", reject);
-    server.listen(port, "127.0.0.1", () => resolve({ server, address: `http://127.0.0.1:${server.address().port}` }));
+    server.listen(port, "127.0.0.1", () =>
+      resolve({ server, address: `http://127.0.0.1:${server.address().port}` }),
+    );
   });
 }
 
@@ -52,14 +66,19 @@ async function main() {
   const index = process.argv.indexOf("--port");
   const port = index < 0 ? 8080 : Number(process.argv[index + 1]);
   if (!Number.isInteger(port) || port < 0 || port > 65535) {
-    console.error(`error: --port: found ${process.argv[index + 1]}, expected a number from 0 to 65535`);
+    console.error(
+      `error: --port: found ${process.argv[index + 1]}, expected a number from 0 to 65535`,
+    );
     process.exit(1);
   }
   try {
     const { address } = await serve({ port });
     console.log(`TabLM is served on ${address} (Ctrl+C stops)`);
   } catch (error) {
-    const inUse = error.code === "EADDRINUSE" ? `port ${port} is taken; choose another: make demo PORT=8081` : error.message;
+    const inUse =
+      error.code === "EADDRINUSE"
+        ? `port ${port} is taken; choose another: make demo PORT=8081`
+        : error.message;
     console.error(`error: ${inUse}`);
     process.exit(1);
   }

@@ -38,15 +38,27 @@ export interface AddressSettings {
 
 const KEY = "tablm-settings";
 // Small models lose their thread at higher temperatures; 0.2 is what the default one's makers recommend.
-const DEFAULTS: Settings = { system: "", temperature: 0.2, maxTokens: 1024, thinking: true, model: null, agreed: [] };
+const DEFAULTS: Settings = {
+  system: "",
+  temperature: 0.2,
+  maxTokens: 1024,
+  thinking: true,
+  model: null,
+  agreed: [],
+};
 /** Of what was agreed to, the latest. */
-const AGREED_MAX = 50;
+const MAX_AGREED = 50;
 const DEVICES: readonly string[] = ["auto", "webgpu", "cpu"];
 
 /** Of the address, what is in force. */
 const address = new URLSearchParams(location.search);
 /** What the address calls a setting. */
-const IN_ADDRESS: Partial<Record<keyof Settings, string>> = { system: "system", temperature: "temperature", maxTokens: "max_tokens", model: "model" };
+const IN_ADDRESS: Partial<Record<keyof Settings, string>> = {
+  system: "system",
+  temperature: "temperature",
+  maxTokens: "max_tokens",
+  model: "model",
+};
 
 function number(text: string | null, min: number, max: number): number | null {
   const value = text === null || text === "" ? NaN : Number(text);
@@ -64,7 +76,9 @@ function readKept(): Partial<Settings> {
       ...(typeof kept.maxTokens === "number" && { maxTokens: kept.maxTokens }),
       ...(typeof kept.thinking === "boolean" && { thinking: kept.thinking }),
       ...(typeof kept.model === "string" && { model: kept.model }),
-      ...(Array.isArray(kept.agreed) && { agreed: kept.agreed.filter((item) => typeof item === "string") }),
+      ...(Array.isArray(kept.agreed) && {
+        agreed: kept.agreed.filter((item) => typeof item === "string"),
+      }),
     };
   } catch {
     return {};
@@ -111,12 +125,15 @@ function link(): Link {
 }
 
 /** As it is noted that the visitor agreed. */
-const notes = (link: Link): string[] => Object.entries(link).flatMap(([name, value]) => (value === null ? [] : [`${name} ${value}`]));
+const notes = (link: Link): string[] =>
+  Object.entries(link).flatMap(([name, value]) => (value === null ? [] : [`${name} ${value}`]));
 
 /** What the link brings, if that is anything the visitor has not chosen, agreed to, or has from the page itself. */
 export function readLink(): Link | null {
   const own = { ...DEFAULTS, ...readKept() };
-  const models = [DEFAULT_MODEL, own.model ?? DEFAULT_MODEL].map((model) => `model ${addressOf(model, null)}`);
+  const models = [DEFAULT_MODEL, own.model ?? DEFAULT_MODEL].map(
+    (model) => `model ${addressOf(model, null)}`,
+  );
   const known = [...own.agreed, ...models, `system ${own.system}`, "system "];
   const brought = link();
   return notes(brought).every((note) => known.includes(note)) ? null : brought;
@@ -124,7 +141,11 @@ export function readLink(): Link | null {
 
 function agree(link: Link): void {
   const added = notes(link);
-  keepSettings({ agreed: [...(readKept().agreed ?? []).filter((note) => !added.includes(note)), ...added].slice(-AGREED_MAX) });
+  keepSettings({
+    agreed: [...(readKept().agreed ?? []).filter((note) => !added.includes(note)), ...added].slice(
+      -MAX_AGREED,
+    ),
+  });
 }
 
 /** Uses what the link brings, and asks about it no more. */
@@ -141,7 +162,11 @@ export function agreeToModel(model: string): void {
 export function refuseLink(): void {
   for (const name of ["model", "hub", "system"]) address.delete(name);
   const rest = address.toString();
-  history.replaceState(history.state, "", `${location.pathname}${rest && `?${rest}`}${location.hash}`);
+  history.replaceState(
+    history.state,
+    "",
+    `${location.pathname}${rest && `?${rest}`}${location.hash}`,
+  );
 }
 
 /** What the address asks for: `?model=…&hub=…&device=cpu&context=1024&seed=1`. */

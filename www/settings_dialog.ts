@@ -25,7 +25,10 @@ function showTemperature(): void {
 async function showStored(): Promise<void> {
   list = await TabLM.models.list().catch(() => []);
   const total = list.reduce((sum, model) => sum + model.sizeBytes, 0);
-  stored.textContent = list.length > 0 ? `Models kept in this browser: ${bytes(total)}.` : "No model is kept in this browser.";
+  stored.textContent =
+    list.length > 0
+      ? `Models kept in this browser: ${bytes(total)}.`
+      : "No model is kept in this browser.";
   remove.hidden = list.length === 0;
 }
 
@@ -51,7 +54,9 @@ export function connectSettings(): void {
     // What a link brought is not the visitor's own for having been looked at.
     keepSettings({
       ...(system.value !== settings.system && { system: system.value }),
-      ...(temperature.valueAsNumber !== settings.temperature && { temperature: temperature.valueAsNumber }),
+      ...(temperature.valueAsNumber !== settings.temperature && {
+        temperature: temperature.valueAsNumber,
+      }),
       ...(tokens >= 1 && tokens <= 4096 && tokens !== settings.maxTokens && { maxTokens: tokens }),
     });
   });

@@ -36,7 +36,10 @@ interface WorkerScope {
   skipWaiting(): Promise<void>;
   addEventListener(type: "install" | "activate", listener: (event: ExtendableEvent) => void): void;
   addEventListener(type: "fetch", listener: (event: FetchEvent) => void): void;
-  addEventListener(type: "message", listener: (event: ExtendableEvent & { data: { build: string } }) => void): void;
+  addEventListener(
+    type: "message",
+    listener: (event: ExtendableEvent & { data: { build: string } }) => void,
+  ): void;
 }
 
 const scope = globalThis as unknown as WorkerScope;
@@ -54,7 +57,8 @@ const IN_FOLDER = /^([0-9a-f]{16})\//;
  * answers them as long as there are any.
  */
 const OLD_CACHE = /^tablm-shell-[0-9a-f]{16}$/;
-const OLD_FILE = /^(index\.html|main\.js|style\.css|icon\.svg|manifest\.webmanifest|tablm\/(index|worker)\.js|tablm\/wasm\/.+)$/;
+const OLD_FILE =
+  /^(index\.html|main\.js|style\.css|icon\.svg|manifest\.webmanifest|tablm\/(index|worker)\.js|tablm\/wasm\/.+)$/;
 
 /** The path of a URL below this deployment's, if it is there. */
 function pathOf(url: string): string | undefined {
@@ -72,7 +76,11 @@ async function isFile(response: Response, file: string, hash: string): Promise<b
 
 /** Fetches a file of this version into the cache: past the browser's own cache, and the host's, if those have another. */
 async function fetchFile(cache: Cache, file: string, hash: string): Promise<void> {
-  const ways = [["", "force-cache"], ["", "reload"], [`?${FOLDER}`, "reload"]] as const;
+  const ways = [
+    ["", "force-cache"],
+    ["", "reload"],
+    [`?${FOLDER}`, "reload"],
+  ] as const;
   for (const [query, mode] of ways) {
     const response = await fetch(ROOT + file + query, { cache: mode });
     if (!response.ok || !(await isFile(response.clone(), file, hash))) continue;
@@ -85,8 +93,14 @@ async function fetchFile(cache: Cache, file: string, hash: string): Promise<void
 
 /** Keeps this version's folder with some of the builds, of which a browser needs one: what is not there yet. */
 async function keepFolder(cache: Cache, builds: string[]): Promise<void> {
-  const files = Object.entries(Object.assign({}, SHELL, ...builds.map((build) => BUILDS[build])) as Record<string, string>);
-  await Promise.all(files.map(async ([file, hash]) => (await cache.match(ROOT + file)) ?? fetchFile(cache, file, hash)));
+  const files = Object.entries(
+    Object.assign({}, SHELL, ...builds.map((build) => BUILDS[build])) as Record<string, string>,
+  );
+  await Promise.all(
+    files.map(
+      async ([file, hash]) => (await cache.match(ROOT + file)) ?? fetchFile(cache, file, hash),
+    ),
+  );
 }
 
 /** The paths of this deployment's that are in a cache. */
@@ -96,7 +110,9 @@ async function pathsIn(cache: Cache): Promise<string[]> {
 }
 
 async function oldCaches(): Promise<Cache[]> {
-  return Promise.all((await caches.keys()).filter((name) => OLD_CACHE.test(name)).map((name) => caches.open(name)));
+  return Promise.all(
+    (await caches.keys()).filter((name) => OLD_CACHE.test(name)).map((name) => caches.open(name)),
+  );
 }
 
 /** A file as an old version kept it. */
@@ -126,7 +142,12 @@ async function install(): Promise<void> {
   const cache = await caches.open(CACHE);
   const isFirst = !(await cache.match(ROOT + INDEX));
   const earlier = (await Promise.all([cache, ...(await oldCaches())].map(pathsIn))).flat();
-  await keepFolder(cache, Object.keys(BUILDS).filter((build) => earlier.some((path) => path.endsWith(`tablm/wasm/${build}/tablm_bg.wasm`))));
+  await keepFolder(
+    cache,
+    Object.keys(BUILDS).filter((build) =>
+      earlier.some((path) => path.endsWith(`tablm/wasm/${build}/tablm_bg.wasm`)),
+    ),
+  );
   for (const [file, hash] of Object.entries(LASTING)) await fetchFile(cache, file, hash);
   if (isFirst) await scope.skipWaiting();
 }
@@ -138,7 +159,8 @@ async function clear(): Promise<void> {
   for (const path of await pathsIn(cache)) {
     const folder = IN_FOLDER.exec(path)?.[1];
     // The page may be of a version still, the worker of which waits.
-    if (folder && folder !== FOLDER && !index?.includes(`${folder}/`)) await cache.delete(ROOT + path);
+    if (folder && folder !== FOLDER && !index?.includes(`${folder}/`))
+      await cache.delete(ROOT + path);
   }
 }
 
@@ -151,7 +173,8 @@ async function fetchSoon(request: Request): Promise<Response> {
 
 async function answer(request: Request, file: string): Promise<Response> {
   const cache = await caches.open(CACHE);
-  const response = (await cache.match(ROOT + file)) ?? (await findOld(file)) ?? (await fetchSoon(request));
+  const response =
+    (await cache.match(ROOT + file)) ?? (await findOld(file)) ?? (await fetchSoon(request));
   if (!response.ok) return response;
   const { body, status, statusText } = response;
   const headers = new Headers(response.headers);
@@ -163,7 +186,9 @@ async function answer(request: Request, file: string): Promise<Response> {
 const { locks } = navigator;
 scope.addEventListener("install", (event) => event.waitUntil(locks.request(CACHE, install)));
 scope.addEventListener("message", (event) => {
-  event.waitUntil(locks.request(CACHE, async () => keepFolder(await caches.open(CACHE), [event.data.build])));
+  event.waitUntil(
+    locks.request(CACHE, async () => keepFolder(await caches.open(CACHE), [event.data.build])),
+  );
 });
 scope.addEventListener("activate", (event) => {
   // Pages wait for this, and must not for the network: what is left is cleared away by the next version.
@@ -176,5 +201,6 @@ scope.addEventListener("fetch", (event) => {
   if (request.method !== "GET" || path === undefined) return;
   if (request.mode === "navigate") event.waitUntil(clearOld());
   const file = path === "" && request.mode === "navigate" ? INDEX : path;
-  if (Object.hasOwn(LASTING, file) || IN_FOLDER.test(file) || OLD_FILE.test(file)) event.respondWith(answer(request, file));
+  if (Object.hasOwn(LASTING, file) || IN_FOLDER.test(file) || OLD_FILE.test(file))
+    event.respondWith(answer(request, file));
 });

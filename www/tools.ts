@@ -11,7 +11,12 @@ export const TOOLS: readonly Tool[] = [
       description: "The present date and time, at a place or where the user is.",
       parameters: {
         type: "object",
-        properties: { time_zone: { type: "string", description: "An IANA time zone such as Europe/Oslo; leave it out for the user's own." } },
+        properties: {
+          time_zone: {
+            type: "string",
+            description: "An IANA time zone such as Europe/Oslo; leave it out for the user's own.",
+          },
+        },
       },
     },
   },
@@ -23,7 +28,11 @@ export function runTool({ function: { name, arguments: json } }: ToolCall): stri
   try {
     const zone = (JSON.parse(json) as { time_zone?: unknown } | null)?.time_zone;
     const timeZone = typeof zone === "string" && zone !== "" ? zone : undefined;
-    return new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "long", timeZone }).format(new Date());
+    return new Intl.DateTimeFormat("en-GB", {
+      dateStyle: "full",
+      timeStyle: "long",
+      timeZone,
+    }).format(new Date());
   } catch (error) {
     return (error as Error).message;
   }

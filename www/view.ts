@@ -56,7 +56,11 @@ export function clearMessages(): void {
 
 /** Something that is shown when asked for. */
 function folded(className: string): [HTMLDetailsElement, HTMLElement, HTMLElement] {
-  const [details, summary, content] = [document.createElement("details"), document.createElement("summary"), document.createElement("div")];
+  const [details, summary, content] = [
+    document.createElement("details"),
+    document.createElement("summary"),
+    document.createElement("div"),
+  ];
   details.className = `folded ${className}`;
   content.className = "content";
   details.append(summary, content);
@@ -152,7 +156,9 @@ export class AnswerView {
 
   /** The answer as it reads, for screen readers. */
   get plainText(): string {
-    return this.#text.length > ANNOUNCED_CHARACTERS ? this.#text.slice(0, ANNOUNCED_CHARACTERS) : this.#body.innerText;
+    return this.#text.length > ANNOUNCED_CHARACTERS
+      ? this.#text.slice(0, ANNOUNCED_CHARACTERS)
+      : this.#body.innerText;
   }
 
   /** Shows what was added, for about so long; the next frame goes on. */
@@ -161,7 +167,10 @@ export class AnswerView {
     this.#frame = 0;
     const follow = atEnd();
     this.#reasoning.hidden = this.#thoughts === "";
-    const thoughts = this.#thoughts.slice(this.#shownThoughts, this.#shownThoughts + FRAME_CHARACTERS);
+    const thoughts = this.#thoughts.slice(
+      this.#shownThoughts,
+      this.#shownThoughts + FRAME_CHARACTERS,
+    );
     this.#thought.add(thoughts);
     this.#shownThoughts += thoughts.length;
     if (this.#text) this.#summary.textContent = "Thoughts";

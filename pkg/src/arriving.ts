@@ -34,7 +34,8 @@ export class Arriving implements SourceFile {
 
   async read(offset: number, length: number): Promise<Uint8Array> {
     const end = Math.min(offset + length, this.sizeBytes);
-    while (!this.#isOver && end > this.#arrivedBytes) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    while (!this.#isOver && end > this.#arrivedBytes)
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
     if (this.#isOver) throw new TabLMError("network", `${this.name}: no longer arriving`);
     const bytes = new Uint8Array(length);
     return bytes.subarray(0, this.handle.read(bytes, { at: offset }));

@@ -30,18 +30,20 @@ const RELAXED_DOT = Uint8Array.of(
 /** Pages of 64 KiB that the build with threads has from the start, some more than it needs. */
 const SHARED_PAGES = 64;
 /** And at most, from all that addresses reach: some browsers reserve that at once, and may not have it. */
-const SHARED_PAGES_MAX: readonly number[] = [65536, 32768, 16384];
+const MAX_SHARED_PAGES: readonly number[] = [65536, 32768, 16384];
 
 /** Memory that workers may share. */
 function sharedMemory(): WebAssembly.Memory {
-  for (const maximum of SHARED_PAGES_MAX) {
+  for (const maximum of MAX_SHARED_PAGES) {
     try {
       return new WebAssembly.Memory({ initial: SHARED_PAGES, maximum, shared: true });
     } catch {
       // Less, then.
     }
   }
-  throw new RangeError(`the browser has no ${SHARED_PAGES_MAX.at(-1)} pages of memory that workers may share`);
+  throw new RangeError(
+    `the browser has no ${MAX_SHARED_PAGES.at(-1)} pages of memory that workers may share`,
+  );
 }
 
 /** An engine that was started. */
@@ -61,7 +63,10 @@ function runnable(withThreads: boolean): Build[] {
 
 async function startBuild(build: Build, url: string | URL): Promise<StartedEngine> {
   const boundary = await glue[build]();
-  const { memory } = await boundary.default({ module_or_path: url, ...(build === "threads" && { memory: sharedMemory() }) });
+  const { memory } = await boundary.default({
+    module_or_path: url,
+    ...(build === "threads" && { memory: sharedMemory() }),
+  });
   return { build, memory, boundary };
 }
 
@@ -69,15 +74,24 @@ async function startBuild(build: Build, url: string | URL): Promise<StartedEngin
  * The best build that this browser runs and that can be had, started: of those that `urls` names if there is
  * one, else of the package's own. Without a network that is one which an earlier visit ran.
  */
-export async function startEngine(urls: WasmUrls | null, withThreads: boolean): Promise<StartedEngine> {
+export async function startEngine(
+  urls: WasmUrls | null,
+  withThreads: boolean,
+): Promise<StartedEngine> {
   const builds = runnable(withThreads);
-  const named = builds.flatMap((build) => (urls?.[build] === undefined ? [] : [[build, urls[build]] as const]));
+  const named = builds.flatMap((build) =>
+    urls?.[build] === undefined ? [] : [[build, urls[build]] as const],
+  );
   const choices = [...named, ...builds.map((build) => [build, wasm[build]()] as const)];
   const problems: unknown[] = [];
   for (const [build, url] of choices) {
     try {
       const started = await startBuild(build, url);
-      if (problems.length > 0) console.warn(`tablm: runs the build ${build}, as better ones could not be had:`, ...problems);
+      if (problems.length > 0)
+        console.warn(
+          `tablm: runs the build ${build}, as better ones could not be had:`,
+          ...problems,
+        );
       return started;
     } catch (error) {
       problems.push(error);
@@ -87,7 +101,10 @@ export async function startEngine(urls: WasmUrls | null, withThreads: boolean): 
 }
 
 /** The engine of another worker, in its memory, for a thread of its. */
-export async function joinEngine(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<typeof Boundary> {
+export async function joinEngine(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+): Promise<typeof Boundary> {
   const boundary = await glue.threads();
   await boundary.default({ module_or_path: module, memory });
   return boundary;

@@ -2,7 +2,16 @@
 
 import type { WasmUrls } from "./builds.js";
 import { TabLMError, throwIfAborted, toTabLMError } from "./errors.js";
-import type { AboutCall, Call, EngineDelta, FromWorker, MethodName, Methods, RunningEngine, ToWorker } from "./protocol.js";
+import type {
+  AboutCall,
+  Call,
+  EngineDelta,
+  FromWorker,
+  MethodName,
+  Methods,
+  RunningEngine,
+  ToWorker,
+} from "./protocol.js";
 import type { AssetOptions, Progress } from "./types.js";
 
 /** What a call may report before its result. */
@@ -26,7 +35,10 @@ interface PendingCall {
 /** Starts the worker. The URL is spelt out here so that bundlers find it. */
 function startWorker({ workerUrl }: AssetOptions): Worker {
   if (typeof Worker === "undefined") {
-    throw new TabLMError("invalid-request", "there is no Worker here: TabLM runs in browsers (importing it elsewhere is fine)");
+    throw new TabLMError(
+      "invalid-request",
+      "there is no Worker here: TabLM runs in browsers (importing it elsewhere is fine)",
+    );
   }
   if (workerUrl !== undefined) return new Worker(workerUrl, { type: "module", name: "tablm" });
   return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "tablm" });
@@ -36,7 +48,9 @@ function startWorker({ workerUrl }: AssetOptions): Worker {
 function wasmUrls({ wasmUrl }: AssetOptions): WasmUrls | null {
   if (wasmUrl === undefined) return null;
   const named = typeof wasmUrl === "string" || wasmUrl instanceof URL ? { simd: wasmUrl } : wasmUrl;
-  return Object.fromEntries(Object.entries(named).map(([build, url]) => [build, new URL(url, document.baseURI).href]));
+  return Object.fromEntries(
+    Object.entries(named).map(([build, url]) => [build, new URL(url, document.baseURI).href]),
+  );
 }
 
 /** One engine's worker, those of its threads, and the calls that wait for it. */
@@ -65,7 +79,11 @@ export class Client {
    * worker has really stopped. One that computes without end hears nothing, so it is ended, and with it
    * all that it holds.
    */
-  call<Name extends MethodName>(method: Name, params: Methods[Name]["params"], events: CallEvents = {}): Promise<Methods[Name]["result"]> {
+  call<Name extends MethodName>(
+    method: Name,
+    params: Methods[Name]["params"],
+    events: CallEvents = {},
+  ): Promise<Methods[Name]["result"]> {
     if (this.#ended) return Promise.reject(this.#ended);
     const callId = this.#nextCallId++;
     const { graceMs = ABORT_GRACE_MS } = events;
@@ -102,7 +120,9 @@ export class Client {
     worker.addEventListener("message", receive);
     worker.addEventListener("error", (event) => {
       event.preventDefault();
-      const text = event.message ? `the worker failed: ${event.message}` : "the worker script could not be loaded";
+      const text = event.message
+        ? `the worker failed: ${event.message}`
+        : "the worker script could not be loaded";
       this.end(new TabLMError(event.message ? "internal" : "network", text));
     });
     return worker;
@@ -143,7 +163,10 @@ export class Client {
     }
     this.#pending.delete(message.callId);
     if (message.type === "result") pending.resolve(message.value);
-    else pending.reject(toTabLMError(Object.assign(new Error(message.error.message), { code: message.error.code })));
+    else
+      pending.reject(
+        toTabLMError(Object.assign(new Error(message.error.message), { code: message.error.code })),
+      );
   }
 }
 
@@ -157,14 +180,18 @@ export async function callOnce<Name extends MethodName>(
   throwIfAborted(events.signal);
   const client = new Client(assets);
   const called = client.call(method, params, events);
-  return orAborted(called.finally(() => client.end(new TabLMError("disposed", "the worker was ended"))), events.signal);
+  return orAborted(
+    called.finally(() => client.end(new TabLMError("disposed", "the worker was ended"))),
+    events.signal,
+  );
 }
 
 /** `promise`, or `aborted` as soon as the signal fires. */
 export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {
-    const abort = (): void => reject(new TabLMError("aborted", "aborted by the caller", { cause: signal.reason }));
+    const abort = (): void =>
+      reject(new TabLMError("aborted", "aborted by the caller", { cause: signal.reason }));
     if (signal.aborted) abort();
     signal.addEventListener("abort", abort, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));

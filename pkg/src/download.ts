@@ -47,7 +47,11 @@ async function ask(url: string, init: RequestInit): Promise<Response> {
     return await fetch(url, init);
   } catch (error) {
     throwIfAborted(init.signal ?? undefined);
-    throw new TabLMError("network", `${url}: no answer from the server (${(error as Error).message})`, { cause: error });
+    throw new TabLMError(
+      "network",
+      `${url}: no answer from the server (${(error as Error).message})`,
+      { cause: error },
+    );
   }
 }
 
@@ -55,7 +59,10 @@ async function ask(url: string, init: RequestInit): Promise<Response> {
 async function checked(url: string, response: Response): Promise<Response> {
   if (response.ok) return response;
   await response.body?.cancel();
-  const hint = response.status === 404 && /\/config\.json(\?|$)/.test(url) ? " (a folder of safetensors has one; where there are .gguf files, name one of them)" : "";
+  const hint =
+    response.status === 404 && /\/config\.json(\?|$)/.test(url)
+      ? " (a folder of safetensors has one; where there are .gguf files, name one of them)"
+      : "";
   throw new TabLMError("network", `${url}: found status ${response.status}, expected 200${hint}`);
 }
 
@@ -70,7 +77,8 @@ export async function request(url: string, init: RequestInit): Promise<Response>
  */
 export async function requestOptional(url: string, signal: AbortSignal): Promise<Response | null> {
   const response = await ask(url, { signal });
-  const isAbsent = response.status === 404 || response.status === 410 || (response.ok && isHtml(response));
+  const isAbsent =
+    response.status === 404 || response.status === 410 || (response.ok && isHtml(response));
   if (!isAbsent) return checked(url, response);
   await response.body?.cancel();
   return null;
@@ -96,7 +104,10 @@ function checkStart(name: string, url: string, start: Uint8Array): void {
   const text = String.fromCharCode(...start.subarray(0, 16));
   if (/\.gguf$/i.test(name)) {
     if (text.slice(0, 4) === GGUF_MAGIC) return;
-    throw new TabLMError("malformed", `${url}: starts with ${JSON.stringify(text)}, expected "${GGUF_MAGIC}"`);
+    throw new TabLMError(
+      "malformed",
+      `${url}: starts with ${JSON.stringify(text)}, expected "${GGUF_MAGIC}"`,
+    );
   }
   if (/\.json$/i.test(name) && text.trimStart().startsWith("<")) {
     throw new TabLMError("malformed", `${url}: starts with ${JSON.stringify(text)}, expected JSON`);
@@ -105,7 +116,11 @@ function checkStart(name: string, url: string, start: Uint8Array): void {
 
 /** Refuses a text that has no end, or none near. */
 function checkLength(url: string, sizeBytes: number): void {
-  if (sizeBytes > MAX_TEXT_BYTES) throw new TabLMError("malformed", `${url}: found more than ${MAX_TEXT_BYTES} bytes, expected a text of fewer`);
+  if (sizeBytes > MAX_TEXT_BYTES)
+    throw new TabLMError(
+      "malformed",
+      `${url}: found more than ${MAX_TEXT_BYTES} bytes, expected a text of fewer`,
+    );
 }
 
 /** Collects the first bytes of a stream until there are enough to check, and counts those of a text. */
@@ -114,7 +129,10 @@ class StartCheck {
   #done = false;
   #sizeBytes = 0;
 
-  constructor(private name: string, private url: string) {}
+  constructor(
+    private name: string,
+    private url: string,
+  ) {}
 
   add(piece: Uint8Array, isLast: boolean): void {
     this.#sizeBytes += piece.length;
@@ -146,7 +164,9 @@ async function pump(
         result = await reader.read();
       } catch (error) {
         throwIfAborted(signal);
-        throw new TabLMError("network", `${url}: the connection broke after ${loadedBytes} bytes`, { cause: error });
+        throw new TabLMError("network", `${url}: the connection broke after ${loadedBytes} bytes`, {
+          cause: error,
+        });
       }
       throwIfAborted(signal);
       if (result.done) return loadedBytes;
@@ -162,13 +182,22 @@ async function pump(
  * Downloads one file into a sink; `null` for an optional one that is absent. Throws `network`, `malformed` (not
  * the kind of file its name says), `aborted`, or what the sink throws.
  */
-export async function downloadFile({ name, url, optional }: RemoteFile, sink: Sink, options: DownloadOptions): Promise<Downloaded | null> {
-  const response = await (optional ? requestOptional(url, options.signal) : request(url, { signal: options.signal }));
+export async function downloadFile(
+  { name, url, optional }: RemoteFile,
+  sink: Sink,
+  options: DownloadOptions,
+): Promise<Downloaded | null> {
+  const response = await (optional
+    ? requestOptional(url, options.signal)
+    : request(url, { signal: options.signal }));
   if (!response) return null;
   const sizeBytes = promisedLength(response);
   if (isHtml(response)) {
     await response.body?.cancel();
-    throw new TabLMError("malformed", `${url}: found a web page (content type text/html), expected ${name}`);
+    throw new TabLMError(
+      "malformed",
+      `${url}: found a web page (content type text/html), expected ${name}`,
+    );
   }
   await options.onHead?.({ sizeBytes });
   if (!response.body) throw new TabLMError("network", `${url}: found no body, expected ${name}`);
@@ -183,7 +212,8 @@ export async function downloadFile({ name, url, optional }: RemoteFile, sink: Si
     seen += piece.length;
     options.onBytes(seen, sizeBytes !== null && seen > sizeBytes ? null : sizeBytes);
   });
-  if (loadedBytes === 0) throw new TabLMError("malformed", `${url}: found 0 bytes, expected ${name}`);
+  if (loadedBytes === 0)
+    throw new TabLMError("malformed", `${url}: found 0 bytes, expected ${name}`);
   start.add(new Uint8Array(0), true);
   // Another origin's file may have been compressed on the way, which its answer need not tell; a connection that
   // breaks is an error before this.
@@ -194,7 +224,11 @@ export async function downloadFile({ name, url, optional }: RemoteFile, sink: Si
 }
 
 /** The whole of a text. */
-export async function readAll(url: string, { body }: Response, signal: AbortSignal): Promise<string> {
+export async function readAll(
+  url: string,
+  { body }: Response,
+  signal: AbortSignal,
+): Promise<string> {
   const decoder = new TextDecoder();
   let [text, sizeBytes] = ["", 0];
   if (body) {

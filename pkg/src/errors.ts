@@ -60,8 +60,10 @@ export function toTabLMError(value: unknown): TabLMError {
   const message = value instanceof Error ? value.message : String(value);
   if (hasCode(value)) return new TabLMError(value.code, message, { cause: value });
   const name = (value as { name?: unknown } | null)?.name;
-  if (name === "AbortError") return new TabLMError("aborted", "aborted by the caller", { cause: value });
-  if (name === "QuotaExceededError") return new TabLMError("storage-full", message, { cause: value });
+  if (name === "AbortError")
+    return new TabLMError("aborted", "aborted by the caller", { cause: value });
+  if (name === "QuotaExceededError")
+    return new TabLMError("storage-full", message, { cause: value });
   // Of JavaScript's memory, or of the wasm's when it is to start; each browser has words of its own.
   if (/^(Range|Internal)Error$/.test(String(name)) && /memory|allocat/i.test(message)) {
     return new TabLMError("out-of-memory", message, { cause: value });
@@ -77,5 +79,6 @@ export function toPlainError(value: unknown): PlainError {
 
 /** Throws `aborted` if the signal has fired. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new TabLMError("aborted", "aborted by the caller", { cause: signal.reason });
+  if (signal?.aborted)
+    throw new TabLMError("aborted", "aborted by the caller", { cause: signal.reason });
 }

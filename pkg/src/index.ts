@@ -29,7 +29,7 @@ export type * from "./types.js";
 /** The values of the options that are names. */
 const NAMES = {
   device: ["auto", "webgpu", "cpu", "shared"],
-  quantise: ["T4", "Q8_0"],
+  quantize: ["T4", "Q8_0"],
   kvFormat: ["f32", "f16", "q8"],
   variant: ["together", "wide", "subgroups", "half", "packed", "alone", "quads", "pairs"],
   tile: ["staged", "registers", "quads", "eights"],
@@ -37,20 +37,31 @@ const NAMES = {
 } as const satisfies { [Name in keyof EngineOptions]?: readonly EngineOptions[Name][] };
 
 /** More threads than processors have that browsers run on. */
-const THREADS_MAX = 64;
+const MAX_THREADS = 64;
 
 /** The options that go to the engine, checked. */
-function engineOptions({ contextLength, threads, chatTemplate, ...named }: EngineOptions): EngineOptions {
+function engineOptions({
+  contextLength,
+  threads,
+  chatTemplate,
+  ...named
+}: EngineOptions): EngineOptions {
   const options: EngineOptions = {};
   if (contextLength !== undefined) {
     if (!Number.isSafeInteger(contextLength) || contextLength < 1) {
-      throw new TabLMError("invalid-request", `contextLength: found ${contextLength}, expected a positive integer`);
+      throw new TabLMError(
+        "invalid-request",
+        `contextLength: found ${contextLength}, expected a positive integer`,
+      );
     }
     options.contextLength = contextLength;
   }
   if (threads !== undefined) {
-    if (!Number.isSafeInteger(threads) || threads < 1 || threads > THREADS_MAX) {
-      throw new TabLMError("invalid-request", `threads: found ${threads}, expected an integer from 1 to ${THREADS_MAX}`);
+    if (!Number.isSafeInteger(threads) || threads < 1 || threads > MAX_THREADS) {
+      throw new TabLMError(
+        "invalid-request",
+        `threads: found ${threads}, expected an integer from 1 to ${MAX_THREADS}`,
+      );
     }
     options.threads = threads;
   }
@@ -59,13 +70,19 @@ function engineOptions({ contextLength, threads, chatTemplate, ...named }: Engin
     if (value === undefined) continue;
     if (!(values as readonly unknown[]).includes(value)) {
       const expected = `${values.slice(0, -1).join(", ")} or ${values.at(-1)}`;
-      throw new TabLMError("invalid-request", `${name}: found ${String(value)}, expected ${expected}`);
+      throw new TabLMError(
+        "invalid-request",
+        `${name}: found ${String(value)}, expected ${expected}`,
+      );
     }
     Object.assign(options, { [name]: value });
   }
   if (chatTemplate !== undefined) {
     if (typeof chatTemplate !== "string") {
-      throw new TabLMError("invalid-request", `chatTemplate: found ${typeof chatTemplate}, expected a string`);
+      throw new TabLMError(
+        "invalid-request",
+        `chatTemplate: found ${typeof chatTemplate}, expected a string`,
+      );
     }
     options.chatTemplate = chatTemplate;
   }
@@ -73,13 +90,19 @@ function engineOptions({ contextLength, threads, chatTemplate, ...named }: Engin
 }
 
 /** What a call tells the page, of a method's options. */
-function events({ signal, onProgress }: CallOptions & { onProgress?: (progress: Progress) => void }): CallEvents {
+function events({
+  signal,
+  onProgress,
+}: CallOptions & { onProgress?: (progress: Progress) => void }): CallEvents {
   return { signal, ...(onProgress && { onProgress }) };
 }
 
 /** Loads a model into a worker of its own. */
 async function load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
-  const params = { source: describeSource(source, options.hubUrl), options: engineOptions(options) };
+  const params = {
+    source: describeSource(source, options.hubUrl),
+    options: engineOptions(options),
+  };
   const start = async (signal: AbortSignal | undefined): Promise<Loaded> => {
     throwIfAborted(signal);
     const client = new Client(options);
@@ -103,25 +126,33 @@ function capabilities(options: CallOptions = {}): Promise<Capabilities> {
 
 /** What a model will take, from its headers alone. */
 async function estimate(source: ModelSource, options: EstimateOptions = {}): Promise<Estimate> {
-  const params = { source: describeSource(source, options.hubUrl), options: engineOptions(options) };
+  const params = {
+    source: describeSource(source, options.hubUrl),
+    options: engineOptions(options),
+  };
   return callOnce("estimate", params, options, events(options));
 }
 
 /** What is stored in this origin. */
 const models = {
   /** Every stored model, whole or begun. */
-  list: (options: CallOptions = {}): Promise<StoredModel[]> => callOnce("listModels", null, options, events(options)),
+  list: (options: CallOptions = {}): Promise<StoredModel[]> =>
+    callOnce("listModels", null, options, events(options)),
   /** Deletes a stored model; answers whether there was one. */
-  delete: (id: string, options: CallOptions = {}): Promise<boolean> => callOnce("deleteModel", { id }, options, events(options)),
+  delete: (id: string, options: CallOptions = {}): Promise<boolean> =>
+    callOnce("deleteModel", { id }, options, events(options)),
   /** Reads a stored model again and compares its hashes. */
-  verify: (id: string, options: CallOptions & { onProgress?: (progress: Progress) => void } = {}): Promise<VerifyReport> =>
-    callOnce("verifyModel", { id }, options, events(options)),
+  verify: (
+    id: string,
+    options: CallOptions & { onProgress?: (progress: Progress) => void } = {},
+  ): Promise<VerifyReport> => callOnce("verifyModel", { id }, options, events(options)),
 };
 
 /** The address that a source names, a folder's with a slash at its end; nothing is fetched. Throws `invalid-request`. */
 function resolve(source: string | URL, { hubUrl }: HubOptions = {}): string {
   const description = describeSource(source, hubUrl);
-  if (description.kind === "files") throw new TabLMError("invalid-request", "source: found files, expected an address");
+  if (description.kind === "files")
+    throw new TabLMError("invalid-request", "source: found files, expected an address");
   return description.url;
 }
 

@@ -29,10 +29,13 @@ export class Meter {
     if (!last && now - this.#lastReport < REPORT_INTERVAL_MS) return;
     this.#lastReport = now;
     this.#samples.push({ time: now, bytes: loadedBytes });
-    while (this.#samples.length > 2 && now - (this.#samples[0]?.time ?? now) > WINDOW_MS) this.#samples.shift();
+    while (this.#samples.length > 2 && now - (this.#samples[0]?.time ?? now) > WINDOW_MS)
+      this.#samples.shift();
     const bytesPerSecond = this.#speed();
     const etaSeconds =
-      bytesPerSecond && totalBytes !== null ? Math.max(0, (totalBytes - loadedBytes) / bytesPerSecond) : null;
+      bytesPerSecond && totalBytes !== null
+        ? Math.max(0, (totalBytes - loadedBytes) / bytesPerSecond)
+        : null;
     this.#send({ phase, loadedBytes, totalBytes, bytesPerSecond, etaSeconds, file });
   }
 

@@ -22,9 +22,15 @@ import type {
 
 /** `chat.completions` in OpenAI's shape. */
 export interface ChatCompletions {
-  create(request: StreamingChatRequest, options?: RequestOptions): Promise<AsyncIterable<ChatCompletionChunk>>;
+  create(
+    request: StreamingChatRequest,
+    options?: RequestOptions,
+  ): Promise<AsyncIterable<ChatCompletionChunk>>;
   create(request: WholeChatRequest, options?: RequestOptions): Promise<ChatCompletion>;
-  create(request: ChatRequest, options?: RequestOptions): Promise<AsyncIterable<ChatCompletionChunk> | ChatCompletion>;
+  create(
+    request: ChatRequest,
+    options?: RequestOptions,
+  ): Promise<AsyncIterable<ChatCompletionChunk> | ChatCompletion>;
 }
 
 const DISPOSE_TIMEOUT_MS = 1000;
@@ -64,7 +70,8 @@ export class Model {
     this.#load = load;
     this.#client = client;
     this.#info = info;
-    const create = ((request: ChatRequest, options?: RequestOptions) => this.#create(request, options)) as ChatCompletions["create"];
+    const create = ((request: ChatRequest, options?: RequestOptions) =>
+      this.#create(request, options)) as ChatCompletions["create"];
     this.chat = { completions: { create } };
   }
 
@@ -81,7 +88,9 @@ export class Model {
    */
   async profile(): Promise<Profile> {
     if (this.#disposing.signal.aborted) throw disposed();
-    const turn = this.#tail.then(async () => (await this.#worker(this.#disposing.signal)).call("profile", null));
+    const turn = this.#tail.then(async () =>
+      (await this.#worker(this.#disposing.signal)).call("profile", null),
+    );
     this.#tail = turn.catch(() => undefined);
     return orAborted(turn, this.#disposing.signal).catch((error: unknown) => {
       throw this.#disposing.signal.aborted ? disposed() : toTabLMError(error);
@@ -117,7 +126,10 @@ export class Model {
     this.#client.end(disposed());
   }
 
-  async #create(request: ChatRequest, options: RequestOptions = {}): Promise<AsyncIterable<ChatCompletionChunk> | ChatCompletion> {
+  async #create(
+    request: ChatRequest,
+    options: RequestOptions = {},
+  ): Promise<AsyncIterable<ChatCompletionChunk> | ChatCompletion> {
     if (this.#disposing.signal.aborted) throw disposed();
     const checked = checkRequest(request);
     throwIfAborted(options.signal);
@@ -126,10 +138,16 @@ export class Model {
       created: Math.floor(Date.now() / 1000),
       model: checked.model ?? this.#info.name,
     };
-    return checked.stream ? this.#stream(head, checked, options) : this.#whole(head, checked, options);
+    return checked.stream
+      ? this.#stream(head, checked, options)
+      : this.#whole(head, checked, options);
   }
 
-  async #whole(head: AnswerHead, checked: CheckedRequest, { signal }: RequestOptions): Promise<ChatCompletion> {
+  async #whole(
+    head: AnswerHead,
+    checked: CheckedRequest,
+    { signal }: RequestOptions,
+  ): Promise<ChatCompletion> {
     let [content, reasoning_content] = ["", ""];
     const tool_calls: ToolCall[] = [];
     const end = await this.#run(checked.engine, signal, (delta) => {
@@ -147,14 +165,20 @@ export class Model {
     return {
       ...head,
       object: "chat.completion",
-      choices: [{ index: 0, message, finish_reason: end.finish_reason as FinishReason, logprobs: null }],
+      choices: [
+        { index: 0, message, finish_reason: end.finish_reason as FinishReason, logprobs: null },
+      ],
       usage: end.usage,
       timings: end.timings,
       token_ids: end.token_ids,
     };
   }
 
-  #stream(head: AnswerHead, checked: CheckedRequest, { signal }: RequestOptions): AsyncIterable<ChatCompletionChunk> {
+  #stream(
+    head: AnswerHead,
+    checked: CheckedRequest,
+    { signal }: RequestOptions,
+  ): AsyncIterable<ChatCompletionChunk> {
     const left = new AbortController();
     const stream = new Stream<ChatCompletionChunk>(() => left.abort());
     const chunk = (delta: ChatDelta, finish_reason: FinishReason | null): ChatCompletionChunk => ({
@@ -169,7 +193,9 @@ export class Model {
       const delta: ChatDelta = {
         ...(reasoning && { reasoning_content: reasoning }),
         ...(text && { content: text }),
-        ...(tool_calls.length > 0 && { tool_calls: tool_calls.map((call) => ({ index: callCount++, ...call })) }),
+        ...(tool_calls.length > 0 && {
+          tool_calls: tool_calls.map((call) => ({ index: callCount++, ...call })),
+        }),
       };
       stream.push(chunk(delta, null));
     };
@@ -188,13 +214,21 @@ export class Model {
    * Runs a request when its turn comes. The caller is answered the moment its signal fires;
    * the next request waits until the worker has really stopped, or is replaced.
    */
-  #run(request: string, caller: AbortSignal | undefined, onDelta: (delta: EngineDelta) => void): Promise<GenerationEnd> {
+  #run(
+    request: string,
+    caller: AbortSignal | undefined,
+    onDelta: (delta: EngineDelta) => void,
+  ): Promise<GenerationEnd> {
     const signal = caller ? anySignal([caller, this.#disposing.signal]) : this.#disposing.signal;
     const turn = this.#tail.then(async () => {
       throwIfAborted(signal);
       const onToken = (delta: EngineDelta): void => void (signal.aborted || onDelta(delta));
       const worker = await this.#worker(signal);
-      const end = await worker.call("generate", { request }, { signal, onToken, graceMs: ABORT_GRACE_MS });
+      const end = await worker.call(
+        "generate",
+        { request },
+        { signal, onToken, graceMs: ABORT_GRACE_MS },
+      );
       this.#info = end.info;
       if (end.finish_reason === "abort") throw new TabLMError("aborted", "aborted by the caller");
       return end;

@@ -8,7 +8,15 @@
  */
 
 import { Arriving } from "./arriving.js";
-import { downloadFile, hashPieces, hashText, type Downloaded, type DownloadOptions, type RemoteFile, type Sink } from "./download.js";
+import {
+  downloadFile,
+  hashPieces,
+  hashText,
+  type Downloaded,
+  type DownloadOptions,
+  type RemoteFile,
+  type Sink,
+} from "./download.js";
 import { TabLMError, throwIfAborted } from "./errors.js";
 import type { Meter } from "./meter.js";
 import {
@@ -80,7 +88,8 @@ async function readManifest(folder: FileSystemDirectoryHandle): Promise<Manifest
   if (text === null) return null;
   try {
     const value = JSON.parse(text) as Manifest;
-    const right = value.version === 1 && typeof value.source === "string" && Array.isArray(value.files);
+    const right =
+      value.version === 1 && typeof value.source === "string" && Array.isArray(value.files);
     return right && value.files.every(isManifestFile) ? value : null;
   } catch {
     return null;
@@ -102,7 +111,10 @@ function opened(
 }
 
 /** Opens every file of a complete model; `null` if one is missing or has another length. */
-async function openStored(folder: FileSystemDirectoryHandle, manifest: Manifest): Promise<OpenedModel | null> {
+async function openStored(
+  folder: FileSystemDirectoryHandle,
+  manifest: Manifest,
+): Promise<OpenedModel | null> {
   const files: { name: string; reader: StoredReader }[] = [];
   for (const file of manifest.files) {
     const reader = await openForReading(folder, file.storedAs);
@@ -130,8 +142,14 @@ const mebibytes = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`
 async function storageFull(name: string, neededBytes: number | null): Promise<TabLMError> {
   const { quotaBytes, usageBytes } = await storageEstimate();
   const needed = neededBytes === null ? "more room" : mebibytes(neededBytes);
-  const free = quotaBytes === null || usageBytes === null ? "too little" : mebibytes(Math.max(0, quotaBytes - usageBytes));
-  return new TabLMError("storage-full", `${name}: needs ${needed}, this origin's storage has ${free} free`);
+  const free =
+    quotaBytes === null || usageBytes === null
+      ? "too little"
+      : mebibytes(Math.max(0, quotaBytes - usageBytes));
+  return new TabLMError(
+    "storage-full",
+    `${name}: needs ${needed}, this origin's storage has ${free} free`,
+  );
 }
 
 /** Refuses a file that cannot fit before a byte of it is stored. */
@@ -145,11 +163,19 @@ async function checkRoom(name: string, sizeBytes: number | null): Promise<void> 
 class Tally {
   #done = 0;
 
-  constructor(private meter: Meter, private totalBytes: number | null) {}
+  constructor(
+    private meter: Meter,
+    private totalBytes: number | null,
+  ) {}
 
   /** Progress within one file; a single file's own length is the total. */
   progress(name: string, loadedBytes: number, fileBytes: number | null, isOnly: boolean): void {
-    this.meter.report("download", name, this.#done + loadedBytes, isOnly ? fileBytes : this.totalBytes);
+    this.meter.report(
+      "download",
+      name,
+      this.#done + loadedBytes,
+      isOnly ? fileBytes : this.totalBytes,
+    );
   }
 
   finish(sizeBytes: number): void {
@@ -212,14 +238,20 @@ async function storeFile(
   } catch (error) {
     arriving?.end();
     handle.close();
-    const full = (error as { name?: unknown }).name === "QuotaExceededError" ? await storageFull(file.name, needed) : null;
+    const full =
+      (error as { name?: unknown }).name === "QuotaExceededError"
+        ? await storageFull(file.name, needed)
+        : null;
     await remove(folder, storedAs).catch(() => undefined);
     throw full ?? error;
   }
 }
 
 /** A stored file, without a handle that would be in the way of others. */
-async function storedFile(folder: FileSystemDirectoryHandle, { name, storedAs }: ManifestFile): Promise<SourceFile> {
+async function storedFile(
+  folder: FileSystemDirectoryHandle,
+  { name, storedAs }: ManifestFile,
+): Promise<SourceFile> {
   const file = await (await folder.getFileHandle(storedAs)).getFile();
   return { ...blobReader(name, file), name };
 }
@@ -243,7 +275,9 @@ async function fillFolder(
   for (const [index, file] of files.entries()) {
     throwIfAborted(signal);
     const storedAs = `${index}.bin`;
-    const kept = earlier?.files.find((entry) => entry.name === file.name && entry.storedAs === storedAs);
+    const kept = earlier?.files.find(
+      (entry) => entry.name === file.name && entry.storedAs === storedAs,
+    );
     const reader = kept ? await openForReading(folder, storedAs) : null;
     reader?.close();
     if (kept && reader?.sizeBytes === kept.sizeBytes) {
@@ -252,13 +286,16 @@ async function fillFolder(
       continue;
     }
     const isLast = index === files.length - 1;
-    const others = isLast ? await Promise.all(manifest.files.map((other) => storedFile(folder, other))) : [];
+    const others = isLast
+      ? await Promise.all(manifest.files.map((other) => storedFile(folder, other)))
+      : [];
     const downloaded = await storeFile(
       folder,
       storedAs,
       file,
       signal,
-      (loadedBytes, totalBytes) => tally.progress(file.name, loadedBytes, totalBytes, files.length === 1),
+      (loadedBytes, totalBytes) =>
+        tally.progress(file.name, loadedBytes, totalBytes, files.length === 1),
       (last) => isLast && onArriving([...others, last]),
     );
     if (!downloaded) continue;
@@ -270,7 +307,11 @@ async function fillFolder(
 }
 
 /** A file as a Blob, which the browser may keep on disk; `null` for an optional one that is not there. */
-async function fileToMemory(file: RemoteFile, signal: AbortSignal, onBytes: DownloadOptions["onBytes"]): Promise<StoredReader | null> {
+async function fileToMemory(
+  file: RemoteFile,
+  signal: AbortSignal,
+  onBytes: DownloadOptions["onBytes"],
+): Promise<StoredReader | null> {
   const pieces: BlobPart[] = [];
   const sink: Sink = { write: (piece) => void pieces.push(piece as Uint8Array<ArrayBuffer>) };
   const downloaded = await downloadFile(file, sink, { signal, onBytes });
@@ -278,12 +319,18 @@ async function fileToMemory(file: RemoteFile, signal: AbortSignal, onBytes: Down
 }
 
 /** Every file, where nothing can be stored. */
-async function downloadToMemory(source: SourceDescription, signal: AbortSignal, meter: Meter): Promise<OpenedModel> {
+async function downloadToMemory(
+  source: SourceDescription,
+  signal: AbortSignal,
+  meter: Meter,
+): Promise<OpenedModel> {
   const files = await remoteFiles(source, signal);
   const tally = new Tally(meter, files.length === 1 ? null : await totalLength(files, signal));
   const inMemory: { name: string; reader: StoredReader }[] = [];
   for (const file of files) {
-    const reader = await fileToMemory(file, signal, (loaded, total) => tally.progress(file.name, loaded, total, files.length === 1));
+    const reader = await fileToMemory(file, signal, (loaded, total) =>
+      tally.progress(file.name, loaded, total, files.length === 1),
+    );
     if (!reader) continue;
     tally.finish(reader.sizeBytes);
     inMemory.push({ name: file.name, reader });
@@ -292,14 +339,22 @@ async function downloadToMemory(source: SourceDescription, signal: AbortSignal, 
 }
 
 function openFiles(files: File[]): OpenedModel {
-  return opened(files.map((file) => ({ name: file.name, reader: blobReader(file.name, file) })), false);
+  return opened(
+    files.map((file) => ({ name: file.name, reader: blobReader(file.name, file) })),
+    false,
+  );
 }
 
 /**
  * Opens a source for a load, downloading it first where it is not stored yet. `onArriving` gets the files
  * as soon as their headers can be read, if that is before the end of a download.
  */
-export async function openModel(source: SourceDescription, signal: AbortSignal, meter: Meter, onArriving: OnArriving): Promise<OpenedModel> {
+export async function openModel(
+  source: SourceDescription,
+  signal: AbortSignal,
+  meter: Meter,
+  onArriving: OnArriving,
+): Promise<OpenedModel> {
   if (source.kind === "files") return openFiles(source.files);
   const models = await modelsFolder();
   if (!models) return downloadToMemory(source, signal, meter);
@@ -317,12 +372,18 @@ export async function openModel(source: SourceDescription, signal: AbortSignal, 
         throw error;
       }
     }
-    throw new TabLMError("integrity", `${source.url}: storage does not keep what was written to it`);
+    throw new TabLMError(
+      "integrity",
+      `${source.url}: storage does not keep what was written to it`,
+    );
   });
 }
 
 /** Opens a source for its headers alone: what is stored, else the server's weights in pieces. */
-export async function peekModel(source: SourceDescription, signal: AbortSignal): Promise<OpenedModel> {
+export async function peekModel(
+  source: SourceDescription,
+  signal: AbortSignal,
+): Promise<OpenedModel> {
   if (source.kind === "files") return openFiles(source.files);
   const models = await modelsFolder();
   const folder = models && (await subfolder(models, modelId(source.url)));
@@ -333,17 +394,35 @@ export async function peekModel(source: SourceDescription, signal: AbortSignal):
   for (const file of await remoteFiles(source, signal)) {
     // Of texts a part is of no use, and servers compress them.
     const isText = /\.(json|jinja)$/.test(file.name);
-    const found = await (isText ? fileToMemory(file, signal, () => undefined) : openRemote(file, signal));
+    const found = await (isText
+      ? fileToMemory(file, signal, () => undefined)
+      : openRemote(file, signal));
     if (found) files.push({ ...found, name: file.name });
   }
   const missingBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
-  return { files, missingBytes, stored: false, close: () => undefined, discard: async () => undefined };
+  return {
+    files,
+    missingBytes,
+    stored: false,
+    close: () => undefined,
+    discard: async () => undefined,
+  };
 }
 
 function describe(id: string, manifest: Manifest | null): StoredModel {
-  const files = (manifest?.files ?? []).map(({ name, sizeBytes, sha256 }) => ({ name, sizeBytes, sha256 }));
+  const files = (manifest?.files ?? []).map(({ name, sizeBytes, sha256 }) => ({
+    name,
+    sizeBytes,
+    sha256,
+  }));
   const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
-  return { id, source: manifest?.source ?? "", complete: manifest?.complete ?? false, sizeBytes, files };
+  return {
+    id,
+    source: manifest?.source ?? "",
+    complete: manifest?.complete ?? false,
+    sizeBytes,
+    files,
+  };
 }
 
 /** Every model stored in this origin, whole or begun. */
@@ -360,7 +439,10 @@ export async function listModels(): Promise<StoredModel[]> {
 
 function checkId(id: unknown): asserts id is string {
   if (typeof id === "string" && /^[0-9a-f]{16}$/.test(id)) return;
-  throw new TabLMError("invalid-request", `id: found ${JSON.stringify(id)?.slice(0, 60)}, expected an id from TabLM.models.list()`);
+  throw new TabLMError(
+    "invalid-request",
+    `id: found ${JSON.stringify(id)?.slice(0, 60)}, expected an id from TabLM.models.list()`,
+  );
 }
 
 /** Deletes a stored model; answers whether there was one. */
@@ -372,7 +454,9 @@ export async function deleteModel(id: string): Promise<boolean> {
     await models.removeEntry(id, { recursive: true });
   } catch (error) {
     if ((error as { name?: unknown }).name !== "NoModificationAllowedError") throw error;
-    throw new TabLMError("invalid-request", `id: ${id} is being loaded, in this tab or another`, { cause: error });
+    throw new TabLMError("invalid-request", `id: ${id} is being loaded, in this tab or another`, {
+      cause: error,
+    });
   }
   return true;
 }
@@ -383,7 +467,8 @@ export async function verifyModel(id: string, meter: Meter): Promise<VerifyRepor
   const models = await modelsFolder();
   const folder = models && (await subfolder(models, id));
   const manifest = folder && (await readManifest(folder));
-  if (!folder || !manifest) throw new TabLMError("invalid-request", `id: found ${id}, which is not stored here`);
+  if (!folder || !manifest)
+    throw new TabLMError("invalid-request", `id: found ${id}, which is not stored here`);
   const files: VerifyReport["files"] = [];
   for (const file of manifest.files) {
     const reader = await openForReading(folder, file.storedAs);
@@ -391,7 +476,12 @@ export async function verifyModel(id: string, meter: Meter): Promise<VerifyRepor
     const foundSha256 = reader ? await hashPieces(reader.sizeBytes, reader.read) : "";
     reader?.close();
     meter.report("verify", file.name, file.sizeBytes, file.sizeBytes);
-    files.push({ name: file.name, ok: foundSha256 === file.sha256, expectedSha256: file.sha256, foundSha256 });
+    files.push({
+      name: file.name,
+      ok: foundSha256 === file.sha256,
+      expectedSha256: file.sha256,
+      foundSha256,
+    });
   }
   return { id, ok: manifest.complete && files.every((file) => file.ok), files };
 }

@@ -45,7 +45,10 @@ function isNotFound(error: unknown): boolean {
 }
 
 /** A subfolder, or `null`. */
-export async function subfolder(folder: FileSystemDirectoryHandle, name: string): Promise<FileSystemDirectoryHandle | null> {
+export async function subfolder(
+  folder: FileSystemDirectoryHandle,
+  name: string,
+): Promise<FileSystemDirectoryHandle | null> {
   try {
     return await folder.getDirectoryHandle(name);
   } catch (error) {
@@ -55,7 +58,10 @@ export async function subfolder(folder: FileSystemDirectoryHandle, name: string)
 }
 
 /** A file's text, or `null`. */
-export async function readText(folder: FileSystemDirectoryHandle, name: string): Promise<string | null> {
+export async function readText(
+  folder: FileSystemDirectoryHandle,
+  name: string,
+): Promise<string | null> {
   try {
     return await (await (await folder.getFileHandle(name)).getFile()).text();
   } catch (error) {
@@ -68,21 +74,33 @@ export async function readText(folder: FileSystemDirectoryHandle, name: string):
  * Opens a file for itself. A worker that was just ended may still hold it for a moment, so
  * this waits up to two seconds.
  */
-export async function openForWriting(folder: FileSystemDirectoryHandle, name: string): Promise<SyncHandle> {
+export async function openForWriting(
+  folder: FileSystemDirectoryHandle,
+  name: string,
+): Promise<SyncHandle> {
   const file = (await folder.getFileHandle(name, { create: true })) as WorkerFileHandle;
-  if (!file.createSyncAccessHandle) throw new TabLMError("internal", "this browser has no sync access handles");
+  if (!file.createSyncAccessHandle)
+    throw new TabLMError("internal", "this browser has no sync access handles");
   for (let attempt = 0; ; attempt += 1) {
     try {
       return await file.createSyncAccessHandle();
     } catch (error) {
-      if ((error as { name?: unknown }).name !== "NoModificationAllowedError" || attempt === RETRIES) throw error;
+      if (
+        (error as { name?: unknown }).name !== "NoModificationAllowedError" ||
+        attempt === RETRIES
+      )
+        throw error;
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
 }
 
 /** Writes a small file whole. */
-export async function writeText(folder: FileSystemDirectoryHandle, name: string, text: string): Promise<void> {
+export async function writeText(
+  folder: FileSystemDirectoryHandle,
+  name: string,
+  text: string,
+): Promise<void> {
   const handle = await openForWriting(folder, name);
   try {
     const bytes = new TextEncoder().encode(text);
@@ -116,7 +134,10 @@ export interface StoredReader {
  * Opens a stored file for reading, by a shared sync handle where the browser has such
  * handles, else as a Blob. `null` where the file is missing.
  */
-export async function openForReading(folder: FileSystemDirectoryHandle, name: string): Promise<StoredReader | null> {
+export async function openForReading(
+  folder: FileSystemDirectoryHandle,
+  name: string,
+): Promise<StoredReader | null> {
   let file: WorkerFileHandle;
   try {
     file = (await folder.getFileHandle(name)) as WorkerFileHandle;
@@ -134,9 +155,13 @@ export async function openForReading(folder: FileSystemDirectoryHandle, name: st
 }
 
 function checkPiece(name: string, offset: number, length: number, sizeBytes: number): void {
-  const right = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0;
+  const right =
+    Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0;
   if (right && offset + length <= sizeBytes) return;
-  throw new TabLMError("malformed", `${name}: a read of ${length} bytes at ${offset}, the file has ${sizeBytes}`);
+  throw new TabLMError(
+    "malformed",
+    `${name}: a read of ${length} bytes at ${offset}, the file has ${sizeBytes}`,
+  );
 }
 
 function syncReader(name: string, handle: SyncHandle): StoredReader {
@@ -145,7 +170,10 @@ function syncReader(name: string, handle: SyncHandle): StoredReader {
     checkPiece(name, offset, bytes.length, sizeBytes);
     const found = handle.read(bytes, { at: offset });
     if (found === bytes.length) return;
-    throw new TabLMError("integrity", `${name}: storage gave ${found} bytes at ${offset}, expected ${bytes.length}`);
+    throw new TabLMError(
+      "integrity",
+      `${name}: storage gave ${found} bytes at ${offset}, expected ${bytes.length}`,
+    );
   };
   const read = (offset: number, length: number): Uint8Array => {
     const bytes = new Uint8Array(length);
@@ -162,14 +190,20 @@ export function blobReader(name: string, blob: Blob): StoredReader {
     try {
       return new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer());
     } catch (error) {
-      throw new TabLMError("network", `${name}: reading ${length} bytes at ${offset} failed (${(error as Error).message})`);
+      throw new TabLMError(
+        "network",
+        `${name}: reading ${length} bytes at ${offset} failed (${(error as Error).message})`,
+      );
     }
   };
   return { sizeBytes: blob.size, read, close: () => undefined };
 }
 
 /** What the origin may store, as far as the browser says. */
-export async function storageEstimate(): Promise<{ quotaBytes: number | null; usageBytes: number | null }> {
+export async function storageEstimate(): Promise<{
+  quotaBytes: number | null;
+  usageBytes: number | null;
+}> {
   try {
     const { quota, usage } = await navigator.storage.estimate();
     return { quotaBytes: quota ?? null, usageBytes: usage ?? null };

@@ -86,10 +86,17 @@ export async function compileAhead(json: string): Promise<void> {
   const compile = ({ label, code, constants, groups }: PipelineText): Promise<object> => {
     const module = modules.get(code) ?? opened.createShaderModule({ code });
     modules.set(code, module);
-    const entries = (types: string[]): object[] => types.map((type, binding) => ({ binding, visibility: GPU_COMPUTE, buffer: { type } }));
-    const bindGroupLayouts = groups.map((types) => opened.createBindGroupLayout({ entries: entries(types) }));
+    const entries = (types: string[]): object[] =>
+      types.map((type, binding) => ({ binding, visibility: GPU_COMPUTE, buffer: { type } }));
+    const bindGroupLayouts = groups.map((types) =>
+      opened.createBindGroupLayout({ entries: entries(types) }),
+    );
     const layout = opened.createPipelineLayout({ bindGroupLayouts });
-    return opened.createComputePipelineAsync({ label, layout, compute: { module, entryPoint: "main", constants } });
+    return opened.createComputePipelineAsync({
+      label,
+      layout,
+      compute: { module, entryPoint: "main", constants },
+    });
   };
   const all = (JSON.parse(json) as PipelineText[]).map((text) => {
     const key = JSON.stringify(text);

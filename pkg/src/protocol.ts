@@ -13,7 +13,7 @@ import type {
   ModelInfo,
   Profile,
   Progress,
-  QuantiseFormat,
+  QuantizeFormat,
   StoredModel,
   Tile,
   Timings,
@@ -27,7 +27,7 @@ import type {
 export interface EngineOptions {
   contextLength?: number;
   device?: DeviceChoice;
-  quantise?: QuantiseFormat;
+  quantize?: QuantizeFormat;
   kvFormat?: KvFormat;
   variant?: Variant;
   tile?: Tile;

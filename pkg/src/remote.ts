@@ -30,7 +30,8 @@ function inFolder(folder: string, path: string): string {
 
 /** A path below a folder; `null` for what is no path, leads elsewhere or names no safetensors. */
 function pathBelow(path: unknown): string | null {
-  const segments = typeof path === "string" ? path.split("/").filter((segment) => segment !== ".") : [];
+  const segments =
+    typeof path === "string" ? path.split("/").filter((segment) => segment !== ".") : [];
   const isRight = segments.every((segment) => /^[\w.-]{1,200}$/.test(segment) && segment !== "..");
   return isRight && segments.at(-1)?.endsWith(".safetensors") ? segments.join("/") : null;
 }
@@ -43,24 +44,35 @@ export function shardPaths(url: string, text: string): string[] {
   } catch (error) {
     throw new TabLMError("malformed", `${url}: not JSON (${(error as Error).message})`);
   }
-  if (typeof map !== "object" || map === null) throw new TabLMError("malformed", `${url}: weight_map: expected an object`);
+  if (typeof map !== "object" || map === null)
+    throw new TabLMError("malformed", `${url}: weight_map: expected an object`);
   const paths = new Set<string>();
   for (const path of new Set<unknown>(Object.values(map))) {
     const below = pathBelow(path);
     if (below === null) {
-      throw new TabLMError("malformed", `${url}: weight_map: found ${JSON.stringify(path)?.slice(0, 80)}, expected a .safetensors file below the folder`);
+      throw new TabLMError(
+        "malformed",
+        `${url}: weight_map: found ${JSON.stringify(path)?.slice(0, 80)}, expected a .safetensors file below the folder`,
+      );
     }
     paths.add(below);
     if (paths.size > MAX_SHARDS) break;
   }
   if (paths.size > 0 && paths.size <= MAX_SHARDS) return [...paths];
-  throw new TabLMError("malformed", `${url}: weight_map: found ${paths.size === 0 ? 0 : "more"} files, expected 1 to ${MAX_SHARDS}`);
+  throw new TabLMError(
+    "malformed",
+    `${url}: weight_map: found ${paths.size === 0 ? 0 : "more"} files, expected 1 to ${MAX_SHARDS}`,
+  );
 }
 
 /** The one file behind a URL, or all its parts. */
 function filesOf(source: { url: string; name: string }): RemoteFile[] {
   const count = Number(PART.exec(source.name)?.[2] ?? 1);
-  if (count < 1 || count > MAX_SHARDS) throw new TabLMError("malformed", `${source.url}: found ${count} parts in its name, expected 1 to ${MAX_SHARDS}`);
+  if (count < 1 || count > MAX_SHARDS)
+    throw new TabLMError(
+      "malformed",
+      `${source.url}: found ${count} parts in its name, expected 1 to ${MAX_SHARDS}`,
+    );
   return Array.from({ length: count }, (_, index) => {
     const url = new URL(source.url);
     url.pathname = partPath(url.pathname, index + 1);
@@ -69,18 +81,36 @@ function filesOf(source: { url: string; name: string }): RemoteFile[] {
 }
 
 /** Every file of a remote source, in the order they are fetched. */
-export async function remoteFiles(source: SourceDescription, signal: AbortSignal): Promise<RemoteFile[]> {
+export async function remoteFiles(
+  source: SourceDescription,
+  signal: AbortSignal,
+): Promise<RemoteFile[]> {
   if (source.kind === "files") return [];
   if (source.kind === "file-url") return filesOf(source);
-  const files = FOLDER_FILES.map(({ path, ...file }) => ({ ...file, url: inFolder(source.url, path ?? file.name) }));
+  const files = FOLDER_FILES.map(({ path, ...file }) => ({
+    ...file,
+    url: inFolder(source.url, path ?? file.name),
+  }));
   const indexUrl = inFolder(source.url, INDEX);
   const index = await requestOptional(indexUrl, signal);
-  if (!index) return [...files, { name: "model.safetensors", url: inFolder(source.url, "model.safetensors"), optional: false }];
+  if (!index)
+    return [
+      ...files,
+      {
+        name: "model.safetensors",
+        url: inFolder(source.url, "model.safetensors"),
+        optional: false,
+      },
+    ];
   const shards = shardPaths(indexUrl, await readAll(indexUrl, index, signal));
   return [
     ...files,
     { name: INDEX, url: indexUrl, optional: false },
-    ...shards.map((path) => ({ name: path.slice(path.lastIndexOf("/") + 1), url: inFolder(source.url, path), optional: false })),
+    ...shards.map((path) => ({
+      name: path.slice(path.lastIndexOf("/") + 1),
+      url: inFolder(source.url, path),
+      optional: false,
+    })),
   ];
 }
 
@@ -99,18 +129,28 @@ export async function remoteLength(url: string, signal: AbortSignal): Promise<nu
 /** A remote file read in pieces by range requests: for headers alone. */
 export async function openRemote(file: RemoteFile, signal: AbortSignal): Promise<SourceFile> {
   const sizeBytes = await remoteLength(file.url, signal);
-  if (sizeBytes === null) throw new TabLMError("network", `${file.url}: the server does not say how long the file is`);
+  if (sizeBytes === null)
+    throw new TabLMError("network", `${file.url}: the server does not say how long the file is`);
   const read = async (offset: number, length: number): Promise<Uint8Array> => {
     const end = Math.min(offset + length, sizeBytes);
     if (offset < 0 || end <= offset) return new Uint8Array(0);
-    const response = await request(file.url, { headers: { Range: `bytes=${offset}-${end - 1}` }, signal });
+    const response = await request(file.url, {
+      headers: { Range: `bytes=${offset}-${end - 1}` },
+      signal,
+    });
     if (response.status !== 206) {
       await response.body?.cancel();
-      throw new TabLMError("network", `${file.url}: found status ${response.status}, expected 206: the server cannot send a part of a file`);
+      throw new TabLMError(
+        "network",
+        `${file.url}: found status ${response.status}, expected 206: the server cannot send a part of a file`,
+      );
     }
     const bytes = new Uint8Array(await response.arrayBuffer());
     if (bytes.length === end - offset) return bytes;
-    throw new TabLMError("network", `${file.url}: found ${bytes.length} bytes, expected ${end - offset}`);
+    throw new TabLMError(
+      "network",
+      `${file.url}: found ${bytes.length} bytes, expected ${end - offset}`,
+    );
   };
   return { name: file.name, sizeBytes, read };
 }

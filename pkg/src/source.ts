@@ -53,7 +53,9 @@ function describeUrl(text: string, base: string | undefined): SourceDescription 
     throw invalid(`found ${text.slice(0, 200)}, expected ${NONSENSE}`);
   }
   if (url.protocol !== "https:" && url.protocol !== "http:") {
-    throw invalid(`found the scheme ${url.protocol}, expected http: or https: (pass a File for local data)`);
+    throw invalid(
+      `found the scheme ${url.protocol}, expected http: or https: (pass a File for local data)`,
+    );
   }
   url.hash = "";
   // Any part stands for all, and so does the first.
@@ -61,7 +63,9 @@ function describeUrl(text: string, base: string | undefined): SourceDescription 
   const name = lastSegment(url.pathname);
   if (/\.gguf$/i.test(url.pathname)) return { kind: "file-url", url: url.href, name };
   if (/\.safetensors(\.index\.json)?$/i.test(url.pathname)) {
-    throw invalid(`found the single file ${name}, expected the URL of its folder (config.json and tokenizer.json belong to it)`);
+    throw invalid(
+      `found the single file ${name}, expected the URL of its folder (config.json and tokenizer.json belong to it)`,
+    );
   }
   if (!url.pathname.endsWith("/")) url.pathname += "/";
   return { kind: "folder-url", url: url.href, name };
@@ -84,7 +88,11 @@ export function describeSource(source: ModelSource, hubUrl: string | URL = HUB):
   if (source instanceof URL) return describeUrl(source.href, base);
   if (typeof File !== "undefined") {
     if (source instanceof File) return { kind: "files", files: [source], name: source.name };
-    if (Array.isArray(source) && source.length > 0 && source.every((file) => file instanceof File)) {
+    if (
+      Array.isArray(source) &&
+      source.length > 0 &&
+      source.every((file) => file instanceof File)
+    ) {
       return { kind: "files", files: [...source], name: folderName(source) };
     }
   }

@@ -7,7 +7,7 @@
 export type DeviceChoice = "auto" | "webgpu" | "cpu" | "shared";
 
 /** A format that matrices can be turned into while they are loaded. */
-export type QuantiseFormat = "T4" | "Q8_0";
+export type QuantizeFormat = "T4" | "Q8_0";
 
 /** How keys and values are kept. */
 export type KvFormat = "f32" | "f16" | "q8";
@@ -16,7 +16,8 @@ export type KvFormat = "f32" | "f16" | "q8";
 export type Tile = "staged" | "registers" | "quads" | "eights";
 
 /** How lanes work together on a product of one row. */
-export type Variant = "together" | "wide" | "subgroups" | "half" | "packed" | "alone" | "quads" | "pairs";
+export type Variant =
+  "together" | "wide" | "subgroups" | "half" | "packed" | "alone" | "quads" | "pairs";
 
 /** How the CPU computes: by the meaning of each kernel, or in whole numbers as far as weights allow. */
 export type CpuVariant = "exact" | "portable" | "simd128" | "relaxed";
@@ -68,7 +69,7 @@ export interface LoadOptions extends CallOptions, HubOptions {
   contextLength?: number;
   device?: DeviceChoice;
   /** Turns matrices into this format where that makes them smaller: T4 has 4.5 bits a weight, Q8_0 8.5. */
-  quantise?: QuantiseFormat;
+  quantize?: QuantizeFormat;
   /** How keys and values are kept; by default in f16, but in f32 where all weights are. */
   kvFormat?: KvFormat;
   /** How products of one row are computed on the GPU, instead of what suits it; some need features of the adapter. */
@@ -87,7 +88,7 @@ export interface LoadOptions extends CallOptions, HubOptions {
 export interface EstimateOptions extends CallOptions, HubOptions {
   contextLength?: number;
   device?: DeviceChoice;
-  quantise?: QuantiseFormat;
+  quantize?: QuantizeFormat;
   kvFormat?: KvFormat;
 }
 
@@ -289,7 +290,12 @@ export interface ToolCall {
 export interface Tool {
   type: "function";
   /** `parameters` is a JSON schema. */
-  function: { name: string; description?: string; parameters?: Readonly<Record<string, unknown>>; strict?: boolean | null };
+  function: {
+    name: string;
+    description?: string;
+    parameters?: Readonly<Record<string, unknown>>;
+    strict?: boolean | null;
+  };
 }
 
 /** One message of a conversation. */
@@ -419,7 +425,13 @@ export interface ChatCompletion {
     {
       index: 0;
       /** `content` is `null` where there are calls and no text. */
-      message: { role: "assistant"; content: string | null; reasoning_content?: string; tool_calls?: ToolCall[]; refusal: null };
+      message: {
+        role: "assistant";
+        content: string | null;
+        reasoning_content?: string;
+        tool_calls?: ToolCall[];
+        refusal: null;
+      };
       finish_reason: FinishReason;
       logprobs: null;
     },

@@ -4,12 +4,34 @@ import { adapterHints } from "./adapter.js";
 import { joinEngine, startEngine, type StartedEngine, type WasmUrls } from "./builds.js";
 import { hasCode, TabLMError, throwIfAborted, toPlainError, toTabLMError } from "./errors.js";
 import { Meter } from "./meter.js";
-import { deleteModel, listModels, openModel, peekModel, verifyModel, type OpenedModel } from "./model_store.js";
+import {
+  deleteModel,
+  listModels,
+  openModel,
+  peekModel,
+  verifyModel,
+  type OpenedModel,
+} from "./model_store.js";
 import { modelsFolder, storageEstimate } from "./opfs.js";
 import { compileAhead, compileAtMost, forgetPipelines, noteDevices } from "./pipelines.js";
-import type { Call, EngineDelta, EngineOptions, FromWorker, GenerationEnd, RunningEngine, ToWorker } from "./protocol.js";
+import type {
+  Call,
+  EngineDelta,
+  EngineOptions,
+  FromWorker,
+  GenerationEnd,
+  RunningEngine,
+  ToWorker,
+} from "./protocol.js";
 import type { SourceDescription } from "./source.js";
-import type { Capabilities, Estimate, ModelInfo, Profile, Progress, ProgressPhase } from "./types.js";
+import type {
+  Capabilities,
+  Estimate,
+  ModelInfo,
+  Profile,
+  Progress,
+  ProgressPhase,
+} from "./types.js";
 import { keepVerdicts, readVerdicts } from "./verdicts.js";
 import type { Engine, Host, Prepared, SourceFile } from "./wasm/simd/tablm.js";
 
@@ -22,8 +44,7 @@ interface WorkerScope {
 
 /** What the engine's JSON answers hold. */
 type EngineEvent =
-  | ({ type: "token" } & EngineDelta)
-  | ({ type: "done" } & Omit<GenerationEnd, "info">);
+  ({ type: "token" } & EngineDelta) | ({ type: "done" } & Omit<GenerationEnd, "info">);
 
 interface EngineProgress {
   phase: ProgressPhase;
@@ -60,7 +81,9 @@ function wasm(): Promise<StartedEngine> {
   wasmModule ??= startEngine(wasmUrls, threads > 1).catch((error: unknown) => {
     wasmModule = undefined;
     const code = toTabLMError(error).code === "out-of-memory" ? "out-of-memory" : "network";
-    throw new TabLMError(code, `the wasm module could not be loaded: ${(error as Error).message}`, { cause: error });
+    throw new TabLMError(code, `the wasm module could not be loaded: ${(error as Error).message}`, {
+      cause: error,
+    });
   });
   return wasmModule;
 }
@@ -82,7 +105,11 @@ function nextTask(): Promise<void> {
  * also an exhausted stack, which is a RangeError or, in Firefox, an InternalError, and leaves locks taken.
  */
 async function guarded<T>(job: () => T | Promise<T>): Promise<T> {
-  if (trapped !== undefined) throw new TabLMError("internal", `the engine stopped earlier (${trapped}); load the model again`);
+  if (trapped !== undefined)
+    throw new TabLMError(
+      "internal",
+      `the engine stopped earlier (${trapped}); load the model again`,
+    );
   try {
     return await job();
   } catch (error) {
@@ -98,7 +125,12 @@ async function currentInfo(): Promise<ModelInfo> {
   const { build, memory } = await wasm();
   if (!engine) throw new TabLMError("disposed", "no model is loaded");
   const info = JSON.parse(engine.info()) as ModelInfo;
-  return { ...info, name: modelName, build, memory: { ...info.memory, wasm_heap_bytes: memory.buffer.byteLength } };
+  return {
+    ...info,
+    name: modelName,
+    build,
+    memory: { ...info.memory, wasm_heap_bytes: memory.buffer.byteLength },
+  };
 }
 
 /** What the engine has others do. */
@@ -154,7 +186,12 @@ class Preparation {
   }
 }
 
-async function load(source: SourceDescription, options: EngineOptions, signal: AbortSignal, meter: Meter): Promise<ModelInfo> {
+async function load(
+  source: SourceDescription,
+  options: EngineOptions,
+  signal: AbortSignal,
+  meter: Meter,
+): Promise<ModelInfo> {
   if (engine) throw new TabLMError("internal", "this worker already holds a model");
   // The GPU has no use for them.
   threads = options.threads ?? (options.device === "webgpu" ? 1 : threads);
@@ -190,14 +227,21 @@ async function loadOpened(
       },
     }));
     const onProgress = (json: string): void => {
-      const { phase, loadedBytes = 0, totalBytes = null, file = "" } = JSON.parse(json) as EngineProgress;
+      const {
+        phase,
+        loadedBytes = 0,
+        totalBytes = null,
+        file = "",
+      } = JSON.parse(json) as EngineProgress;
       meter.report(phase, file, loadedBytes, totalBytes);
       if (phase === "compile") compileAtMost(Infinity);
     };
     const prepared = await preparation.take();
     compileAtMost(Math.max(0, processors - 2));
     const others = await host();
-    engine = await guarded(() => boundary.Engine.load(files, options, onProgress, others, prepared));
+    engine = await guarded(() =>
+      boundary.Engine.load(files, options, onProgress, others, prepared),
+    );
     const verdicts = engine.verdicts();
     if (verdicts !== undefined) await keepVerdicts(verdicts);
     throwIfAborted(signal);
@@ -212,11 +256,15 @@ async function loadOpened(
   }
 }
 
-async function generate(request: string, signal: AbortSignal, onDelta: (delta: EngineDelta) => void): Promise<GenerationEnd> {
+async function generate(
+  request: string,
+  signal: AbortSignal,
+  onDelta: (delta: EngineDelta) => void,
+): Promise<GenerationEnd> {
   const current = engine;
   if (!current) throw new TabLMError("disposed", "no model is loaded");
   await guarded(() => current.begin(request));
-  for (let stopped = false; ; ) {
+  for (let stopped = false; ;) {
     if (signal.aborted && !stopped) {
       stopped = true;
       await guarded(() => current.stop());
@@ -227,7 +275,8 @@ async function generate(request: string, signal: AbortSignal, onDelta: (delta: E
       return { finish_reason, usage, timings, token_ids, info: await currentInfo() };
     }
     const { text, reasoning, tool_calls } = event;
-    if ((text || reasoning || tool_calls.length > 0) && !stopped) onDelta({ text, reasoning, tool_calls });
+    if ((text || reasoning || tool_calls.length > 0) && !stopped)
+      onDelta({ text, reasoning, tool_calls });
     await nextTask();
   }
 }
@@ -241,17 +290,33 @@ async function profile(): Promise<Profile> {
 async function readCapabilities(): Promise<Capabilities> {
   const { boundary } = await wasm();
   const options = await optionsJson({});
-  const report = JSON.parse(await guarded(() => boundary.capabilities(options))) as Record<string, unknown>;
+  const report = JSON.parse(await guarded(() => boundary.capabilities(options))) as Record<
+    string,
+    unknown
+  >;
   const persisted = await navigator.storage?.persisted?.().catch(() => null);
-  return { ...report, storage: { opfs: (await modelsFolder()) !== null, ...(await storageEstimate()), persisted: persisted ?? null } };
+  return {
+    ...report,
+    storage: {
+      opfs: (await modelsFolder()) !== null,
+      ...(await storageEstimate()),
+      persisted: persisted ?? null,
+    },
+  };
 }
 
-async function readEstimate(source: SourceDescription, options: EngineOptions, signal: AbortSignal): Promise<Estimate> {
+async function readEstimate(
+  source: SourceDescription,
+  options: EngineOptions,
+  signal: AbortSignal,
+): Promise<Estimate> {
   const { boundary } = await wasm();
   const json = await optionsJson(options);
   const model = await peekModel(source, signal);
   try {
-    const report = JSON.parse(await guarded(() => boundary.estimate(model.files, json))) as Estimate;
+    const report = JSON.parse(
+      await guarded(() => boundary.estimate(model.files, json)),
+    ) as Estimate;
     return { ...report, download_bytes: model.missingBytes, stored: model.stored };
   } finally {
     model.close();
@@ -265,7 +330,9 @@ function dispose(): null {
 }
 
 function answer(call: Call, callId: number, signal: AbortSignal): Promise<unknown> | unknown {
-  const meter = new Meter((progress: Progress) => scope.postMessage({ type: "progress", callId, progress }));
+  const meter = new Meter((progress: Progress) =>
+    scope.postMessage({ type: "progress", callId, progress }),
+  );
   switch (call.method) {
     case "load":
       return load(call.params.source, call.params.options, signal, meter);
@@ -274,7 +341,9 @@ function answer(call: Call, callId: number, signal: AbortSignal): Promise<unknow
     case "capabilities":
       return readCapabilities();
     case "generate":
-      return generate(call.params.request, signal, (delta) => scope.postMessage({ type: "token", callId, delta }));
+      return generate(call.params.request, signal, (delta) =>
+        scope.postMessage({ type: "token", callId, delta }),
+      );
     case "profile":
       return profile();
     case "dispose":
@@ -292,7 +361,11 @@ async function run(call: Call, callId: number): Promise<void> {
   const controller = new AbortController();
   running.set(callId, controller);
   try {
-    scope.postMessage({ type: "result", callId, value: await answer(call, callId, controller.signal) });
+    scope.postMessage({
+      type: "result",
+      callId,
+      value: await answer(call, callId, controller.signal),
+    });
   } catch (error) {
     scope.postMessage({ type: "error", callId, error: toPlainError(error) });
   } finally {

@@ -1,6 +1,6 @@
 // Outputs that are queries, keys and values, some of each, in this order: turned by the row's
 // position as lib/rope says, queries stored in q, keys and values in the caches.
-// A quad is two pairs of neighbours; where halves of a head turn together, the pairs that do.
+// A quad is two pairs of neighbors; where halves of a head turn together, the pairs that do.
 // The store, a file of shaders/caches/, keeps pairs: store_key(pair, values), store_value(pair, values).
 #import lib/step
 #import store
@@ -9,7 +9,7 @@ override K_ROWS: u32;
 override Y_STRIDE: u32;
 override HEAD_DIM: u32;
 override HALF: u32; // pairs of a head that turn
-override HALVES: u32; // 1 if pairs are HALF apart, 0 if they are neighbours
+override HALVES: u32; // 1 if pairs are HALF apart, 0 if they are neighbors
 
 @group(0) @binding(2 + BIASES) var<storage, read_write> q: array<vec2<f32>>; // [rows, Y_STRIDE / 2]
 @group(0) @binding(5 + BIASES) var<storage, read> table: array<f32>; // [context, 2·HALF], cosines then sines
@@ -33,7 +33,7 @@ fn turn(position: u32, index: u32, pair: vec2<f32>) -> vec2<f32> {
     return vec2<f32>(pair.x * cos - pair.y * sin, pair.y * cos + pair.x * sin);
 }
 
-// Neighbours, the first of which is the output of that row of the weights.
+// Neighbors, the first of which is the output of that row of the weights.
 fn put(position: u32, row: u32, weight_row: u32, pair: vec2<f32>) {
     if (weight_row < Q_ROWS) {
         q[(row * Y_STRIDE + weight_row) / 2u] = pair;

@@ -1,4 +1,4 @@
-// LANES lanes sum their parts in subgroups as far as these hold neighbours of a power of two, then
+// LANES lanes sum their parts in subgroups as far as these hold neighbors of a power of two, then
 // in workgroup memory. WGSL promises neither sizes of subgroups nor an order of lanes in them, so
 // each step of the way asks who the partner was.
 var<workgroup> parts: array<Part, INVOCATIONS>;

@@ -1,5 +1,5 @@
 //! The native command line: generate, logits, perplexity, tokenize, detokenize, inspect, bench,
-//! quantise.
+//! quantize.
 //!
 //! Logs go to stderr. With `--json` exactly one JSON object goes to stdout. Errors end with
 //! status 1 and `error: <code>: <message>`.
@@ -19,8 +19,8 @@ mod arguments;
 #[path = "tablm/bench.rs"]
 mod bench;
 #[cfg(not(target_arch = "wasm32"))]
-#[path = "tablm/quantise.rs"]
-mod quantise;
+#[path = "tablm/quantize.rs"]
+mod quantize;
 #[cfg(not(target_arch = "wasm32"))]
 #[path = "tablm/terminal.rs"]
 mod terminal;
@@ -38,11 +38,11 @@ mod native {
     use serde_json::{Map, Value, json};
 
     use super::arguments::{
-        Backend, Cli, Command, Detokenize, Generate, Inspect, Logits, Model, Perplexity, Sampling, Switch,
-        Tokenize,
+        Backend, Cli, Command, Detokenize, Generate, Inspect, Logits, Model, Perplexity, Sampling,
+        Switch, Tokenize,
     };
     use super::bench::bench;
-    use super::quantise::quantise;
+    use super::quantize::quantize;
     use super::terminal::{log, read_json, read_text, say, say_json, show, shown};
     use super::verdicts;
     use tablm::cpu::{CpuVariant, Threads};
@@ -94,7 +94,7 @@ mod native {
             Command::Detokenize(arguments) => detokenize(&arguments, json).await,
             Command::Inspect(arguments) => inspect(&arguments, json).await,
             Command::Bench(arguments) => bench(&arguments, json).await,
-            Command::Quantise(arguments) => quantise(&arguments, json).await,
+            Command::Quantize(arguments) => quantize(&arguments, json).await,
         }
     }
 
@@ -109,14 +109,15 @@ mod native {
             },
             context_length: model.context,
             chunk: model.chunk,
-            quantise: model.quantise,
+            quantize: model.quantize,
             kv_format: model.kv,
             all_logits,
             variant,
             tile: forced_tile()?,
             cpu_variant,
             verdicts: verdicts::read(),
-            threads: threads(model.threads.map_or_else(num_cpus::get_physical, usize::from))?.into(),
+            threads: threads(model.threads.map_or_else(num_cpus::get_physical, usize::from))?
+                .into(),
             cpu_bytes: available_bytes(),
             ..LoadOptions::default()
         };
@@ -146,7 +147,8 @@ mod native {
             return Ok(Threads::default());
         }
         let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build();
-        let pool = pool.map_err(|error| Error::new(Code::InvalidRequest, format!("--threads: {error}")))?;
+        let pool =
+            pool.map_err(|error| Error::new(Code::InvalidRequest, format!("--threads: {error}")))?;
         Ok(pool.into())
     }
 
@@ -156,8 +158,10 @@ mod native {
         let Ok(name) = std::env::var("TABLM_VARIANT") else { return Ok((None, None)) };
         let variants = (Variant::parse(&name), CpuVariant::parse(&name));
         if variants == (None, None) {
-            let names =
-                Variant::ALL.map(Variant::name).into_iter().chain(CpuVariant::ALL.map(CpuVariant::name));
+            let names = Variant::ALL
+                .map(Variant::name)
+                .into_iter()
+                .chain(CpuVariant::ALL.map(CpuVariant::name));
             let names = names.collect::<Vec<_>>().join(", ");
             let message = format!("found {name:?}, expected one of {names}");
             return Err(Error::invalid_request("TABLM_VARIANT", message));
@@ -176,7 +180,8 @@ mod native {
     }
 
     fn sampling(arguments: &Sampling) -> SamplerOptions {
-        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
+        let clock =
+            || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
         let defaults = SamplerOptions::default();
         SamplerOptions {
             temperature: arguments.temperature.unwrap_or(defaults.temperature),
@@ -276,14 +281,19 @@ mod native {
         })
     }
 
-    async fn interactive(engine: &mut Engine, request: impl Fn(Value) -> GenerateRequest) -> Result<()> {
+    async fn interactive(
+        engine: &mut Engine,
+        request: impl Fn(Value) -> GenerateRequest,
+    ) -> Result<()> {
         eprintln!("Type a message and press Enter; an empty line or Ctrl-D ends the chat.");
         let mut messages = Vec::new();
         loop {
             eprint!("> ");
             let mut line = String::new();
             let read = std::io::stdin().lock().read_line(&mut line);
-            read.map_err(|error| Error::new(Code::InvalidRequest, format!("standard input: {error}")))?;
+            read.map_err(|error| {
+                Error::new(Code::InvalidRequest, format!("standard input: {error}"))
+            })?;
             if line.trim().is_empty() {
                 return Ok(());
             }
@@ -368,7 +378,7 @@ mod native {
     async fn inspect(arguments: &Inspect, json: bool) -> Result<()> {
         let options = LoadOptions {
             context_length: arguments.context,
-            quantise: arguments.quantise,
+            quantize: arguments.quantize,
             kv_format: arguments.kv,
             ..LoadOptions::default()
         };

@@ -49,7 +49,8 @@ impl Heads {
                 heads.iter_mut().map(|rows_of_head| rows_of_head.chunks_mut(rows)).collect();
             let mut parts = Vec::new();
             for first in (0..step.rows as usize).step_by(rows) {
-                let of_heads = (0..kv_head_count as usize).zip(heads.iter_mut().filter_map(Iterator::next));
+                let of_heads =
+                    (0..kv_head_count as usize).zip(heads.iter_mut().filter_map(Iterator::next));
                 parts.extend(of_heads.map(|(kv, y)| (kv, first, y)));
             }
             threads.each_with(&mut self.0, parts.into_iter(), |head, (kv, first, y)| {
@@ -72,10 +73,13 @@ impl Head {
     ) {
         let dim = attention.shape.head_dim as usize;
         let position = step.position as usize;
-        let oldest =
-            |end: usize| attention.shape.window.map_or(0, |window| end.saturating_sub(window as usize));
+        let oldest = |end: usize| {
+            attention.shape.window.map_or(0, |window| end.saturating_sub(window as usize))
+        };
         let (start, end) = (oldest(position + first + 1), position + first + y.len());
-        for (cache, numbers) in [(&attention.keys, &mut self.keys), (&attention.values, &mut self.values)] {
+        for (cache, numbers) in
+            [(&attention.keys, &mut self.keys), (&attention.values, &mut self.values)]
+        {
             numbers.resize((end - start) * dim, 0.0);
             variant.unpack(cache.rows, memory.read(cache.buffer), start, kv * dim, dim, numbers);
         }
@@ -91,7 +95,13 @@ impl Head {
         // By the step's rows, not the part's: how many threads there are changes no bit.
         if step.rows as usize >= ROWS {
             turn(keys, &mut self.turned, dim);
-            variant.attend_together(&attention.shape, &mut queries, &self.turned, values, &mut self.weights);
+            variant.attend_together(
+                &attention.shape,
+                &mut queries,
+                &self.turned,
+                values,
+                &mut self.weights,
+            );
         } else {
             for query in &mut queries {
                 variant.attend(&attention.shape, query, keys, values, &mut self.weights);
@@ -193,7 +203,9 @@ fn attend_tile<const N: usize>(
     let (start, end) = (queries[0].seen.start / LANES * LANES, queries[N - 1].seen.end);
     let width = (end - start).next_multiple_of(LANES);
     weights.resize(N * width, 0.0);
-    for (index, keys) in turned[start * dim..].chunks_exact(LANES * dim).take(width / LANES).enumerate() {
+    for (index, keys) in
+        turned[start * dim..].chunks_exact(LANES * dim).take(width / LANES).enumerate()
+    {
         let mut sums = [[0.0; LANES]; N];
         for (column, keys) in keys.as_chunks::<LANES>().0.iter().enumerate() {
             for (sums, query) in sums.iter_mut().zip(queries.iter()) {
@@ -208,7 +220,9 @@ fn attend_tile<const N: usize>(
         }
     }
     let mut over = [0.0; N];
-    for ((weights, query), over) in weights.chunks_exact_mut(width).zip(queries.iter()).zip(&mut over) {
+    for ((weights, query), over) in
+        weights.chunks_exact_mut(width).zip(queries.iter()).zip(&mut over)
+    {
         let seen = query.seen.start - start..query.seen.end - start;
         weights[..seen.start].fill(0.0);
         weights[seen.end..].fill(0.0);

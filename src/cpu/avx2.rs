@@ -4,11 +4,11 @@
 //! bits leave room for eight such sums, eight bits for one, if the weights' signs are given to the inputs.
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256,
-    _mm256_broadcastsi128_si256, _mm256_cvtepi32_ps, _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_madd_epi16,
-    _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32,
-    _mm256_set1_ps, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_sign_epi8, _mm256_srli_epi16,
-    _mm256_xor_si256,
+    __m128i, __m256, __m256i, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32,
+    _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cvtepi32_ps, _mm256_cvtph_ps,
+    _mm256_fmadd_ps, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi8,
+    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_si256,
+    _mm256_shuffle_epi8, _mm256_sign_epi8, _mm256_srli_epi16, _mm256_xor_si256,
 };
 
 use bytemuck::must_cast;
@@ -75,7 +75,8 @@ fn dots<const BITS: usize>(zero: i32, sum: i32, quads: &[Quads], inputs: &[i32])
         let inputs = _mm256_set1_epi32(*inputs);
         for (sum, quads) in sums.iter_mut().zip(quads) {
             let quads = _mm256_xor_si256(*quads, _mm256_set1_epi8(-128));
-            let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(quads), _mm256_sign_epi8(inputs, quads));
+            let pairs =
+                _mm256_maddubs_epi16(_mm256_abs_epi8(quads), _mm256_sign_epi8(inputs, quads));
             *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
         }
     }

@@ -3,7 +3,8 @@
 use std::arch::x86_64::{_mm256_dpbusd_avx_epi32, _mm256_set1_epi32};
 
 use super::avx2::{
-    Floats, Ints, Quads, floats, halves, high, load, lookup, low, mul, mul_add, rows_of, splat, store,
+    Floats, Ints, Quads, floats, halves, high, load, lookup, low, mul, mul_add, rows_of, splat,
+    store,
 };
 pub(super) use super::avx2::{
     apply, attend, attend_together, convolve, float_products, round, scan_row, unpack,

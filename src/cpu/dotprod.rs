@@ -7,8 +7,8 @@ use std::arch::asm;
 
 use super::inputs::{InputBlock, Inputs};
 use super::neon::{
-    Floats, Ints, Quads, floats, halves, high, load, lookup, low, mul, mul_add, rows_of, signed, splat,
-    start, store,
+    Floats, Ints, Quads, floats, halves, high, load, lookup, low, mul, mul_add, rows_of, signed,
+    splat, start, store,
 };
 use super::packed::{Halves, PANEL, Packed};
 use super::tile::{CUBES, curves_of_rows, products};

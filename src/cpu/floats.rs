@@ -31,7 +31,13 @@ impl FloatPanels {
     pub(super) fn new(name: &str, bits: FloatBits, rows: usize, columns: usize) -> Result<Self> {
         let [words, halves] = Self::counts(bits, rows, columns);
         let columns = columns.next_multiple_of(UNIT);
-        Ok(Self { bits, columns, words: zeros(name, words)?, halves: zeros(name, halves)?, filled: 0 })
+        Ok(Self {
+            bits,
+            columns,
+            words: zeros(name, words)?,
+            halves: zeros(name, halves)?,
+            filled: 0,
+        })
     }
 
     /// How many words and halves such a matrix has.

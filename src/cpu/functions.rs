@@ -56,7 +56,9 @@ pub(super) fn apply(function: Function, y: &mut [f32]) {
             let inner = 2.0 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
             y.iter_mut().for_each(|y| *y *= sigmoid(inner * (*y + 0.044715 * *y * *y * *y)));
         }
-        Function::ReluSquared => y.iter_mut().for_each(|y| *y = if *y < 0.0 { 0.0 } else { *y * *y }),
+        Function::ReluSquared => {
+            y.iter_mut().for_each(|y| *y = if *y < 0.0 { 0.0 } else { *y * *y })
+        }
         Function::Scale(scale) => y.iter_mut().for_each(|y| *y *= scale),
         Function::Softcap(cap) => y.iter_mut().for_each(|y| *y = softcap(*y, cap)),
     }

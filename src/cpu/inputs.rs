@@ -22,7 +22,11 @@ pub(super) struct InputMemory(Vec<InputBlock>);
 
 impl InputMemory {
     /// So many rows of so many columns, to round: blocks for each, of it and of what rounding leaves of it.
-    pub(super) fn rows(&mut self, rows: usize, columns: usize) -> impl Iterator<Item = &mut [InputBlock]> {
+    pub(super) fn rows(
+        &mut self,
+        rows: usize,
+        columns: usize,
+    ) -> impl Iterator<Item = &mut [InputBlock]> {
         let blocks = columns.div_ceil(UNIT);
         self.0.resize(2 * rows * blocks, InputBlock::zeroed());
         self.0.chunks_exact_mut(2 * blocks)
@@ -88,7 +92,12 @@ fn round_block(inputs: &mut [f32; UNIT]) -> InputBlock {
         *sum = half.iter().sum();
     }
     for (quad, quants) in block.quads.iter_mut().zip(quants.chunks_exact(4)) {
-        *quad = i32::from_le_bytes([quants[0] as u8, quants[1] as u8, quants[2] as u8, quants[3] as u8]);
+        *quad = i32::from_le_bytes([
+            quants[0] as u8,
+            quants[1] as u8,
+            quants[2] as u8,
+            quants[3] as u8,
+        ]);
     }
     block
 }

@@ -50,7 +50,8 @@ use bytemuck::allocation::try_zeroed_vec;
 
 use crate::error::{Code, Error, Result};
 use crate::kernels::{
-    Activation, Buffer, CacheRows, CpuMatrix, CpuMemory, Elementwise, GatedActivation, Kernel, ScanRow, Step,
+    Activation, Buffer, CacheRows, CpuMatrix, CpuMemory, Elementwise, GatedActivation, Kernel,
+    ScanRow, Step,
 };
 use crate::plan::{MatrixInfo, Plan, Resources, SharedRole, Slots, StateKind};
 
@@ -58,7 +59,8 @@ use crate::plan::{MatrixInfo, Plan, Resources, SharedRole, Slots, StateKind};
 fn zeros<T: Zeroable>(name: &str, count: u64) -> Result<Vec<T>> {
     let all = usize::try_from(count).ok().and_then(|count| try_zeroed_vec(count).ok());
     let size_bytes = count.saturating_mul(size_of::<T>() as u64);
-    let no_room = || Error::new(Code::OutOfMemory, format!("no room for {size_bytes} bytes of {name}"));
+    let no_room =
+        || Error::new(Code::OutOfMemory, format!("no room for {size_bytes} bytes of {name}"));
     all.ok_or_else(no_room)
 }
 
@@ -148,9 +150,16 @@ impl CpuExecutor {
             let size_bytes = if is_stored { matrix_bytes(matrix, variant)? } else { 0 };
             let mut stored = zeros(&matrix.name(), size_bytes)?;
             stored.clear();
-            memory.matrices.push(CpuMatrix { format: matrix.format, rows, columns, row_bytes, stored });
+            memory.matrices.push(CpuMatrix {
+                format: matrix.format,
+                rows,
+                columns,
+                row_bytes,
+                stored,
+            });
         }
-        memory.slots = slots.words.iter().map(|words| zeros("scratch", *words)).collect::<Result<_>>()?;
+        memory.slots =
+            slots.words.iter().map(|words| zeros("scratch", *words)).collect::<Result<_>>()?;
         let tokens = tokens.map(|index| Buffer::Shared(index as u16));
         let state = resources.state_buffers().map(|(index, _)| index).collect();
         let cache = |(index, kind)| match kind {
@@ -163,7 +172,19 @@ impl CpuExecutor {
         let sampling = shared.filter(|(_, buffer)| buffer.role == SharedRole::Sampling);
         let sampling = sampling.map(|(buffer, _)| buffer).collect();
         let slots = slots.of;
-        Ok(Self { memory, variant, panels, products, heads, threads, slots, tokens, state, caches, sampling })
+        Ok(Self {
+            memory,
+            variant,
+            panels,
+            products,
+            heads,
+            threads,
+            slots,
+            tokens,
+            state,
+            caches,
+            sampling,
+        })
     }
 
     /// This, with these threads.
@@ -238,7 +259,13 @@ impl CpuExecutor {
     }
 
     /// Runs the kernels `range` of a plan.
-    pub fn run(&mut self, plan_index: usize, plan: &Plan, range: std::ops::Range<usize>, step: Step) {
+    pub fn run(
+        &mut self,
+        plan_index: usize,
+        plan: &Plan,
+        range: std::ops::Range<usize>,
+        step: Step,
+    ) {
         self.memory.slot_of.clone_from(&self.slots[plan_index]);
         let threads = self.threads.clone();
         threads.enter(|| {
@@ -258,15 +285,24 @@ impl CpuExecutor {
         let (memory, products, threads) = (&mut self.memory, &mut self.products, &self.threads);
         let variant = self.variant;
         let how = (variant, threads);
-        let convolve =
-            move |_, conv: &[f32], inputs: &[&[f32]], y: &mut [f32]| variant.convolve(conv, inputs, y);
-        let scan =
-            |shape, rows: &[ScanRow<'_>], scalars: &[f32], state: &mut [f32], y: &mut [f32], stride| {
-                scan::scan(how, shape, rows, scalars, state, (y, stride));
-            };
+        let convolve = move |_, conv: &[f32], inputs: &[&[f32]], y: &mut [f32]| {
+            variant.convolve(conv, inputs, y)
+        };
+        let scan = |shape,
+                    rows: &[ScanRow<'_>],
+                    scalars: &[f32],
+                    state: &mut [f32],
+                    y: &mut [f32],
+                    stride| {
+            scan::scan(how, shape, rows, scalars, state, (y, stride));
+        };
         match (kernel, panels) {
-            (Kernel::Matmul(matmul), Some(panels)) => products.matmul(how, panels, memory, matmul, step),
-            (Kernel::Matvec(matvec), Some(panels)) => products.matvec(how, panels, memory, matvec, step),
+            (Kernel::Matmul(matmul), Some(panels)) => {
+                products.matmul(how, panels, memory, matmul, step)
+            }
+            (Kernel::Matvec(matvec), Some(panels)) => {
+                products.matvec(how, panels, memory, matvec, step)
+            }
             (Kernel::Embed(embed), Some(panels)) => {
                 embed.rows(memory, step, |_, row, weights| panels.row(row, weights));
             }

@@ -4,10 +4,11 @@
 //! whole block, eight bits for two. What else it does is [`super::dotprod`]'s too.
 
 use std::arch::aarch64::{
-    float32x4_t, int8x16_t, int16x8_t, int32x4_t, uint8x16_t, vaddq_s32, vandq_s32, vandq_u8, vcvtq_f32_s32,
-    vdupq_n_f32, vdupq_n_s16, vdupq_n_s32, vdupq_n_u8, veorq_u8, vfmaq_f32, vget_high_s16, vget_low_s8,
-    vget_low_s16, vmlal_high_s8, vmlal_s8, vmulq_f32, vpadalq_s16, vpaddq_s32, vqtbl1q_u8,
-    vreinterpretq_f32_s32, vreinterpretq_s8_s32, vreinterpretq_s8_u8, vshll_n_s16, vshrq_n_u8,
+    float32x4_t, int8x16_t, int16x8_t, int32x4_t, uint8x16_t, vaddq_s32, vandq_s32, vandq_u8,
+    vcvtq_f32_s32, vdupq_n_f32, vdupq_n_s16, vdupq_n_s32, vdupq_n_u8, veorq_u8, vfmaq_f32,
+    vget_high_s16, vget_low_s8, vget_low_s16, vmlal_high_s8, vmlal_s8, vmulq_f32, vpadalq_s16,
+    vpaddq_s32, vqtbl1q_u8, vreinterpretq_f32_s32, vreinterpretq_s8_s32, vreinterpretq_s8_u8,
+    vshll_n_s16, vshrq_n_u8,
 };
 
 use bytemuck::must_cast;
@@ -87,11 +88,14 @@ fn dots<const BITS: usize>(zero: i32, sum: i32, quads: &[Quads], inputs: &[i32])
 #[inline]
 pub(super) fn halves(halves: &Halves) -> Floats {
     let [first, last]: [int16x8_t; 2] = must_cast(*halves);
-    [vget_low_s16(first), vget_high_s16(first), vget_low_s16(last), vget_high_s16(last)].map(|bits| {
-        // Without the copies of the sign that extending left below it.
-        let bits = vandq_s32(vshll_n_s16::<13>(bits), vdupq_n_s32(0x8fff_ffff_u32.cast_signed()));
-        vmulq_f32(vreinterpretq_f32_s32(bits), vdupq_n_f32(f32::from_bits((127 + 112) << 23)))
-    })
+    [vget_low_s16(first), vget_high_s16(first), vget_low_s16(last), vget_high_s16(last)].map(
+        |bits| {
+            // Without the copies of the sign that extending left below it.
+            let bits =
+                vandq_s32(vshll_n_s16::<13>(bits), vdupq_n_s32(0x8fff_ffff_u32.cast_signed()));
+            vmulq_f32(vreinterpretq_f32_s32(bits), vdupq_n_f32(f32::from_bits((127 + 112) << 23)))
+        },
+    )
 }
 
 #[target_feature(enable = "neon")]

@@ -64,7 +64,14 @@ impl Packed {
     }
 
     fn empty(integers: Integers, columns: usize) -> Self {
-        Self { integers, columns, lines: Vec::new(), scales: Vec::new(), factors: Vec::new(), filled: 0 }
+        Self {
+            integers,
+            columns,
+            lines: Vec::new(),
+            scales: Vec::new(),
+            factors: Vec::new(),
+            filled: 0,
+        }
     }
 
     /// Panels of so many rows, their lines, and their lines of scales.
@@ -83,7 +90,8 @@ impl Packed {
 
     /// Bytes of this one.
     pub(crate) fn size_bytes(&self) -> u64 {
-        let all = [size_of_val(&*self.factors), size_of_val(&*self.lines), size_of_val(&*self.scales)];
+        let all =
+            [size_of_val(&*self.factors), size_of_val(&*self.lines), size_of_val(&*self.scales)];
         all.iter().map(|size_bytes| *size_bytes as u64).sum()
     }
 
@@ -117,10 +125,12 @@ impl Packed {
         let (panel, lane) = (self.filled / PANEL, self.filled % PANEL);
         let greatest = units.iter().flat_map(|unit| [unit.scales[0], unit.scales[1], unit.offset]);
         let greatest = greatest.fold(0.0f32, |greatest, number| greatest.max(number.abs()));
-        let exponent = if greatest > 0.0 { (greatest.to_bits() >> 23) as i32 - 127 } else { EXPONENT };
+        let exponent =
+            if greatest > 0.0 { (greatest.to_bits() >> 23) as i32 - 127 } else { EXPONENT };
         let (factor, over) = (power_of_two(exponent - EXPONENT), power_of_two(EXPONENT - exponent));
         self.factors[panel][lane] = factor;
-        let (block_lines, block_scales, blocks) = (self.block_lines(), self.block_scales(), self.blocks());
+        let (block_lines, block_scales, blocks) =
+            (self.block_lines(), self.block_scales(), self.blocks());
         let lines = &mut self.lines[panel * blocks * block_lines..][..blocks * block_lines];
         let scales = &mut self.scales[panel * blocks * block_scales..][..blocks * block_scales];
         let blocks = lines.chunks_exact_mut(block_lines).zip(scales.chunks_exact_mut(block_scales));
@@ -150,7 +160,8 @@ impl Packed {
     pub(crate) fn row(&self, row: usize, weights: &mut [f32]) {
         let (panel, lane) = (row / PANEL, row % PANEL);
         let factor = self.factors[panel][lane];
-        let (block_lines, block_scales, blocks) = (self.block_lines(), self.block_scales(), self.blocks());
+        let (block_lines, block_scales, blocks) =
+            (self.block_lines(), self.block_scales(), self.blocks());
         let lines = self.lines[panel * blocks * block_lines..].chunks_exact(block_lines);
         let scales = self.scales[panel * blocks * block_scales..].chunks_exact(block_scales);
         let zero = f32::from(self.integers.zero.unwrap_or(0));
@@ -167,7 +178,9 @@ impl Packed {
                 let u = f32::from(quant) - 7.5;
                 *weight = match self.integers.is_bent {
                     true => scale * (u + bend * u * u * u + shift),
-                    false => number(column / self.integers.group) * (f32::from(quant) - zero) + offset,
+                    false => {
+                        number(column / self.integers.group) * (f32::from(quant) - zero) + offset
+                    }
                 };
             }
         }

@@ -55,7 +55,8 @@ fn dots<const BITS: usize>(zero: i32, sum: i32, quads: &[Quads], inputs: &[i32])
 #[inline(always)]
 fn halves(halves: &Halves) -> Floats {
     halves.0.map(|bits| {
-        let size = f32::from_bits(u32::from(bits & 0x7fff) << 13) * f32::from_bits((127 + 112) << 23);
+        let size =
+            f32::from_bits(u32::from(bits & 0x7fff) << 13) * f32::from_bits((127 + 112) << 23);
         f32::from_bits(size.to_bits() | u32::from(bits & 0x8000) << 16)
     })
 }

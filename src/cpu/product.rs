@@ -75,9 +75,10 @@ impl Products {
         // Each thread has rows of its own, if there are enough: what one wrote need not come to another.
         let rows_of_a_share = rows.div_ceil(threads.count()).next_multiple_of(TILE_ROWS).min(rows);
         let shares = rows.div_ceil(rows_of_a_share);
-        let together =
-            threads.together(panels.len() * shares, PANEL * columns * rows_of_a_share / PRODUCTS_A_NS);
-        let shares = (0..).step_by(rows_of_a_share).zip(self.outputs.chunks_mut(rows_of_a_share * width));
+        let together = threads
+            .together(panels.len() * shares, PANEL * columns * rows_of_a_share / PRODUCTS_A_NS);
+        let shares =
+            (0..).step_by(rows_of_a_share).zip(self.outputs.chunks_mut(rows_of_a_share * width));
         let parts = shares.flat_map(|(row, outputs)| {
             let pieces = pieces(outputs, width, together * PANEL);
             panels.clone().step_by(together).zip(pieces).map(move |(first, y)| (row, first, y))
@@ -97,7 +98,8 @@ impl Products {
         });
         let skipped = first - panels.start * PANEL;
         product.epilogue.write(memory, product.y, step, |memory, written| {
-            let mut rows: Vec<_> = (0..).zip(written).zip(self.outputs.chunks_exact_mut(width)).collect();
+            let mut rows: Vec<_> =
+                (0..).zip(written).zip(self.outputs.chunks_exact_mut(width)).collect();
             let together = threads.together(rows.len(), width * NUMBER_NS);
             threads.each(rows.chunks_mut(together), |rows| {
                 for ((row, written), outputs) in rows {

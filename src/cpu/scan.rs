@@ -69,7 +69,16 @@ pub(super) fn scan_row(
     let z = &row.projected[head * head_dim..][..head_dim];
     let mut column = 0;
     while column < stride {
-        let sums = move_on(&mut state[..state_size * stride], stride, column, &x[column..], decay, dt, b, c);
+        let sums = move_on(
+            &mut state[..state_size * stride],
+            stride,
+            column,
+            &x[column..],
+            decay,
+            dt,
+            b,
+            c,
+        );
         let columns = y[column.min(head_dim)..].iter_mut().zip(z[column.min(head_dim)..].iter());
         for (((y, z), sum), x) in columns.zip(sums).zip(&x[column..]) {
             *y = (sum + skip * x) * silu(*z);
@@ -99,7 +108,8 @@ fn move_on(
     inputs.copy_from_slice(&x[..LANES]);
     inputs.iter_mut().for_each(|x| *x *= dt);
     for ((state, b), c) in state.chunks_exact_mut(stride).zip(b).zip(c) {
-        for ((state, x), sum) in state[column..column + LANES].iter_mut().zip(inputs).zip(&mut sums) {
+        for ((state, x), sum) in state[column..column + LANES].iter_mut().zip(inputs).zip(&mut sums)
+        {
             *state = *state * decay + b * x;
             *sum += *state * c;
         }

@@ -111,7 +111,9 @@ impl Threads {
             WAITING.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
             Ok(())
         });
-        pool.build().map(Self::from).map_err(|error| Error::internal(format!("{count} threads: {error}")))
+        pool.build()
+            .map(Self::from)
+            .map_err(|error| Error::internal(format!("{count} threads: {error}")))
     }
 
     /// How many work: one, ours, where there is no pool.
@@ -134,7 +136,11 @@ impl Threads {
     }
 
     /// Does the work of every part, on any of the threads.
-    pub(super) fn each<T: Send>(&self, parts: impl Iterator<Item = T> + Send, work: impl Fn(T) + Sync) {
+    pub(super) fn each<T: Send>(
+        &self,
+        parts: impl Iterator<Item = T> + Send,
+        work: impl Fn(T) + Sync,
+    ) {
         self.each_with(&mut Vec::<()>::new(), parts, |(), part| work(part));
     }
 
@@ -188,7 +194,9 @@ impl<T> Shares<T> {
     fn new(parts: Vec<T>, count: usize) -> Self {
         let all = parts.len();
         let mut parts = parts.into_iter();
-        let share = |thread| parts.by_ref().take((thread + 1) * all / count - thread * all / count).collect();
+        let share = |thread| {
+            parts.by_ref().take((thread + 1) * all / count - thread * all / count).collect()
+        };
         Self((0..count).map(share).map(Mutex::new).collect())
     }
 
@@ -208,7 +216,10 @@ pub struct StartThreads {
 
 impl StartThreads {
     /// So many, by that function.
-    pub fn new<F: Future<Output = Threads> + 'static>(count: usize, start: impl Fn() -> F + 'static) -> Self {
+    pub fn new<F: Future<Output = Threads> + 'static>(
+        count: usize,
+        start: impl Fn() -> F + 'static,
+    ) -> Self {
         Self { count, start: Rc::new(move || Box::pin(start())) }
     }
 

@@ -116,7 +116,9 @@ impl CpuVariant {
                     && is_x86_feature_detected!("fma")
             }
             #[cfg(target_arch = "x86_64")]
-            CpuVariant::AvxVnni => CpuVariant::Avx2.is_available() && is_x86_feature_detected!("avxvnni"),
+            CpuVariant::AvxVnni => {
+                CpuVariant::Avx2.is_available() && is_x86_feature_detected!("avxvnni")
+            }
             #[cfg(target_arch = "x86_64")]
             CpuVariant::Avx512 => {
                 is_x86_feature_detected!("avx512f")
@@ -131,8 +133,12 @@ impl CpuVariant {
             #[cfg(not(target_arch = "aarch64"))]
             CpuVariant::Dotprod => false,
             // A build has the one or the other.
-            CpuVariant::Simd128 => cfg!(all(target_arch = "wasm32", not(target_feature = "relaxed-simd"))),
-            CpuVariant::Relaxed => cfg!(all(target_arch = "wasm32", target_feature = "relaxed-simd")),
+            CpuVariant::Simd128 => {
+                cfg!(all(target_arch = "wasm32", not(target_feature = "relaxed-simd")))
+            }
+            CpuVariant::Relaxed => {
+                cfg!(all(target_arch = "wasm32", target_feature = "relaxed-simd"))
+            }
         }
     }
 

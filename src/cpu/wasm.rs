@@ -5,9 +5,9 @@
 //! and two rows of inputs, each of which is loaded once for four vectors of weights.
 
 use std::arch::wasm32::{
-    f32x4_add, f32x4_convert_i32x4, f32x4_mul, f32x4_splat, i16x8_shl, i16x8_shr, i16x8_splat, i32x4_add,
-    i32x4_dot_i16x8, i32x4_extend_low_i16x8, i32x4_shl, i32x4_splat, u8x16_splat, u8x16_swizzle, u16x8_shr,
-    v128, v128_and,
+    f32x4_add, f32x4_convert_i32x4, f32x4_mul, f32x4_splat, i16x8_shl, i16x8_shr, i16x8_splat,
+    i32x4_add, i32x4_dot_i16x8, i32x4_extend_low_i16x8, i32x4_shl, i32x4_splat, u8x16_splat,
+    u8x16_swizzle, u16x8_shr, v128, v128_and,
 };
 
 use bytemuck::must_cast;
@@ -49,7 +49,13 @@ fn all<const BITS: usize, const OFFSETS: bool, const HALVES: bool, const BENT: b
 }
 
 /// One panel and `N` rows of inputs, from `first` on.
-fn tile<const N: usize, const BITS: usize, const OFFSETS: bool, const HALVES: bool, const BENT: bool>(
+fn tile<
+    const N: usize,
+    const BITS: usize,
+    const OFFSETS: bool,
+    const HALVES: bool,
+    const BENT: bool,
+>(
     packed: &Packed,
     panel: usize,
     inputs: Inputs<'_>,
@@ -57,7 +63,8 @@ fn tile<const N: usize, const BITS: usize, const OFFSETS: bool, const HALVES: bo
 ) -> [[f32; PANEL]; N] {
     let (blocks, scales_of_a_block) = (packed.blocks(), packed.block_scales());
     let lines = packed.lines[panel * blocks * BITS..].chunks_exact(BITS);
-    let scales = packed.scales[panel * blocks * scales_of_a_block..].chunks_exact(scales_of_a_block);
+    let scales =
+        packed.scales[panel * blocks * scales_of_a_block..].chunks_exact(scales_of_a_block);
     let zero = -i32::from(packed.integers.zero.unwrap_or(0));
     let rows: [_; N] = std::array::from_fn(|row| inputs.row(first + row));
     let mut sums = [[f32x4_splat(0.0); N]; VECTORS];
@@ -79,7 +86,8 @@ fn tile<const N: usize, const BITS: usize, const OFFSETS: bool, const HALVES: bo
                 let offset = halves(&scales[scales_of_a_block - 1], vector);
                 for ((sum, ints), x) in sums.iter_mut().zip(ints).zip(&x) {
                     let total = if HALVES { x.sums[half] } else { x.sums[0] + x.sums[1] };
-                    let ints = if OFFSETS { ints } else { i32x4_add(ints, i32x4_splat(zero * total)) };
+                    let ints =
+                        if OFFSETS { ints } else { i32x4_add(ints, i32x4_splat(zero * total)) };
                     let scale = f32x4_mul(scale, f32x4_splat(x.scale));
                     *sum = mul_add(f32x4_convert_i32x4(ints), scale, *sum);
                     if OFFSETS {

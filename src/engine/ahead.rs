@@ -34,7 +34,11 @@ pub(super) struct Ahead {
 impl Engine {
     /// Tells the GPU how to choose the tokens of a request; none where the host chooses, as it
     /// does where logits of other rows come with those of the last.
-    pub(super) fn begin_picks(&mut self, request: &GenerateRequest, prompt: &[u32]) -> Option<Ahead> {
+    pub(super) fn begin_picks(
+        &mut self,
+        request: &GenerateRequest,
+        prompt: &[u32],
+    ) -> Option<Ahead> {
         let Executor::Gpu(gpu) = &self.executor else { return None };
         if self.plans.iter().any(|plan| plan.logits.rows != Rows::One) {
             return None;
@@ -51,9 +55,14 @@ impl Engine {
         let sampling = sampling(&request.sampling, stops, self.vocabulary_size);
         write(buffers.sampling, 0, bytemuck::cast_slice(&[sampling]));
         if sampling.adjusts != 0 {
-            write(buffers.adjustments, 0, &adjustments(&request.sampling, prompt, self.vocabulary_size));
+            write(
+                buffers.adjustments,
+                0,
+                &adjustments(&request.sampling, prompt, self.vocabulary_size),
+            );
         }
-        let must_wait = self.is_recurrent && (!request.stop.is_empty() || stops.len() > Sampling::STOPS);
+        let must_wait =
+            self.is_recurrent && (!request.stop.is_empty() || stops.len() > Sampling::STOPS);
         let depth = if must_wait { 0 } else { self.run_ahead };
         let tail = self.tail.kernels(sampling.adjusts != 0);
         Some(Ahead { tail, depth, tokens_left: tokens, position: None })
@@ -99,7 +108,8 @@ impl Engine {
 
 /// How tokens are chosen, as the GPU reads it.
 fn sampling(options: &SamplerOptions, stop_ids: &[u32], vocabulary_size: u32) -> Sampling {
-    let penalties = (options.repetition_penalty, options.frequency_penalty, options.presence_penalty);
+    let penalties =
+        (options.repetition_penalty, options.frequency_penalty, options.presence_penalty);
     let top_k = if options.top_k < vocabulary_size { options.top_k } else { 0 };
     let mut stops = [Sampling::NO_TOKEN; Sampling::STOPS];
     stops.iter_mut().zip(stop_ids).for_each(|(stop, id)| *stop = *id);

@@ -27,8 +27,8 @@ const WEIGHTS_OF_CPU: u32 = 1 << 20;
 /// difference, which must stand out from what a browser adds to a read-back, milliseconds now and then,
 /// and from the tenths of a millisecond in which its clock tells time. If it does not, more.
 const PRODUCTS: usize = 3;
-const PRODUCTS_MAX: usize = 512;
-const PRODUCTS_OF_CHUNKS_MAX: usize = 32;
+const MAX_PRODUCTS: usize = 512;
+const MAX_PRODUCTS_OF_CHUNKS: usize = 32;
 const CLEAR_MS: f64 = 2.0;
 /// How often each step is measured, after one that is not; the quickest counts.
 const RUNS: usize = 3;
@@ -103,13 +103,22 @@ impl Prediction {
         let prompt = |rates: PromptRates| PromptPrediction {
             gpu_token_ms: token_ms(rates.gpu_ms_per_gb),
             cpu_token_ms: token_ms(rates.cpu_ms_per_gb),
-            hand_over_ms: rates.state_ms_per_gb * (state_bytes(PROMPT) + state_bytes(ANSWER)) as f64 / 1e9,
+            hand_over_ms: rates.state_ms_per_gb
+                * (state_bytes(PROMPT) + state_bytes(ANSWER)) as f64
+                / 1e9,
         };
-        let time = |rate: &Rate| VariantTime { variant: rate.variant, token_ms: token_ms(rate.ms_per_gb) };
+        let time =
+            |rate: &Rate| VariantTime { variant: rate.variant, token_ms: token_ms(rate.ms_per_gb) };
         let variants: Vec<_> = verdict.rates.iter().map(time).collect();
         let gpu_token_ms = token_ms(verdict.chosen()?.ms_per_gb);
         let cpu_token_ms = verdict.cpu_ms_per_gb.map(token_ms);
-        Some(Self { gpu_token_ms, cpu_token_ms, prompt: verdict.prompt.map(prompt), variants, cached })
+        Some(Self {
+            gpu_token_ms,
+            cpu_token_ms,
+            prompt: verdict.prompt.map(prompt),
+            variants,
+            cached,
+        })
     }
 
     /// Milliseconds to an answer on the GPU, on the CPU and on both, if prompts are predicted too.
@@ -170,7 +179,8 @@ impl Choice {
         planned: &Planned<'_>,
     ) -> Result<Self> {
         let (variant, is_shared) = (planned.variant, planned.is_shared);
-        let settled = |gpu| Self { gpu, is_shared, variant, predicted: None, slower: None, verdicts: None };
+        let settled =
+            |gpu| Self { gpu, is_shared, variant, predicted: None, slower: None, verdicts: None };
         if is_shared {
             // Products of one row are the CPU's, and whether it rounds inputs is its own matter.
             return Ok(Self { variant: variant.exact(), ..settled(gpu) });
@@ -251,9 +261,11 @@ impl Sample {
             let held = matrices.iter().filter(|matrix| matrix.format == format);
             held.map(|matrix| u64::from(matrix.rows) * u64::from(matrix.columns)).sum()
         };
-        let format = matrices.iter().map(|matrix| matrix.format).max_by_key(|format| weights(*format))?;
+        let format =
+            matrices.iter().map(|matrix| matrix.format).max_by_key(|format| weights(*format))?;
         let held = matrices.iter().filter(|matrix| matrix.format == format);
-        let matrix = held.max_by_key(|matrix| u64::from(matrix.rows) * u64::from(matrix.columns))?;
+        let matrix =
+            held.max_by_key(|matrix| u64::from(matrix.rows) * u64::from(matrix.columns))?;
         let (rows, columns) = (matrix.rows, matrix.columns);
         let Planned { tile, cpu_variant, .. } = *planned;
         let (chunk, threads) = (planned.plans[CHUNK_PLAN].capacity, threads.clone());
@@ -266,7 +278,13 @@ impl Sample {
     }
 
     /// A step of so many products.
-    fn plan(&self, resources: &mut Resources<'_>, rows: u32, products: usize, inputs: Inputs) -> Plan {
+    fn plan(
+        &self,
+        resources: &mut Resources<'_>,
+        rows: u32,
+        products: usize,
+        inputs: Inputs,
+    ) -> Plan {
         let matrix = resources.weight_matrix("sample", rows, self.columns);
         let mut plan = PlanBuilder::new(resources, inputs.rows);
         let x = plan.input(if inputs.rows == 1 { Rows::One } else { Rows::Step }, self.columns);
@@ -284,7 +302,8 @@ impl Sample {
     fn key(&self, gpu: &Gpu, question: &Question) -> Result<String> {
         let shape = self.shape(WEIGHTS);
         let mut hash = DefaultHasher::new();
-        let chunk = question.of_prompt.then_some(Inputs { rows: self.chunk, variant: Variant::default() });
+        let chunk =
+            question.of_prompt.then_some(Inputs { rows: self.chunk, variant: Variant::default() });
         let tokens = question.variants.iter().map(|variant| Inputs { rows: 1, variant: *variant });
         for inputs in tokens.chain(chunk) {
             let mut resources = Resources::new(&shape, u64::MAX);
@@ -292,7 +311,8 @@ impl Sample {
             let kernels = plan.kernels.iter().map(|planned| &planned.kernel);
             format!("{:?}", PipelineText::of(kernels)?).hash(&mut hash);
         }
-        let (report, version, format) = (&gpu.report, env!("CARGO_PKG_VERSION"), self.format.name());
+        let (report, version, format) =
+            (&gpu.report, env!("CARGO_PKG_VERSION"), self.format.name());
         let adapter = format!("{} | {} | {}", report.name, report.driver, report.interface);
         let cpu = format!("{} × {}", self.cpu_variant.name(), self.threads.count());
         Ok(format!("{adapter} | {cpu} | {version} | {format} | {:016x}", hash.finish()))
@@ -309,7 +329,9 @@ impl Sample {
             match self.ms_per_gb(Some(gpu), Inputs { rows: 1, variant: *variant }).await {
                 Ok(ms_per_gb) => rates.push(Rate { variant: *variant, ms_per_gb }),
                 // Some drivers cannot compile everything: another variant is in use then.
-                Err(error) if question.variants.len() == 1 || gpu.check().is_err() => return Err(error),
+                Err(error) if question.variants.len() == 1 || gpu.check().is_err() => {
+                    return Err(error);
+                }
                 Err(_) => {}
             }
         }
@@ -318,10 +340,13 @@ impl Sample {
         let quickest = verdict.chosen().map(|rate| rate.variant);
         if quickest != first {
             // It must be quicker twice: a machine that did something else for a moment says little.
-            for rate in
-                verdict.rates.iter_mut().filter(|rate| [first, quickest].contains(&Some(rate.variant)))
+            for rate in verdict
+                .rates
+                .iter_mut()
+                .filter(|rate| [first, quickest].contains(&Some(rate.variant)))
             {
-                let again = self.ms_per_gb(Some(gpu), Inputs { rows: 1, variant: rate.variant }).await?;
+                let again =
+                    self.ms_per_gb(Some(gpu), Inputs { rows: 1, variant: rate.variant }).await?;
                 rate.ms_per_gb = rate.ms_per_gb.min(again);
             }
         }
@@ -343,7 +368,7 @@ impl Sample {
     /// Milliseconds that products of a GB of weights take for each row, on the GPU if there is one given.
     async fn ms_per_gb(&self, gpu: Option<&Rc<Gpu>>, inputs: Inputs) -> Result<f64> {
         let shape = self.shape(if gpu.is_some() { WEIGHTS } else { WEIGHTS_OF_CPU });
-        let most = if inputs.rows == 1 { PRODUCTS_MAX } else { PRODUCTS_OF_CHUNKS_MAX };
+        let most = if inputs.rows == 1 { MAX_PRODUCTS } else { MAX_PRODUCTS_OF_CHUNKS };
         let mut products = PRODUCTS;
         loop {
             let (ms, bytes) = self.difference(&shape, products, gpu, inputs).await?;
@@ -366,14 +391,18 @@ impl Sample {
         inputs: Inputs,
     ) -> Result<(f64, u64)> {
         let SampleShape(format, [rows, columns]) = *shape;
-        let mut resources = Resources::new(shape, gpu.map_or(u64::MAX, |gpu| gpu.report.max_bound_bytes()));
-        let plans = [1, products].map(|count| self.plan(&mut resources, rows as u32, count, inputs));
+        let mut resources =
+            Resources::new(shape, gpu.map_or(u64::MAX, |gpu| gpu.report.max_bound_bytes()));
+        let plans =
+            [1, products].map(|count| self.plan(&mut resources, rows as u32, count, inputs));
         let slots = assign_slots(&plans.iter().collect::<Vec<_>>());
         let allocated = gpu.map_or(0, |gpu| gpu.allocated_bytes());
         let mut executor = match gpu {
             Some(gpu) => {
                 let words = plans[0].logits.words(inputs.rows);
-                Executor::Gpu(Box::new(GpuExecutor::new(gpu.clone(), &resources, slots, words).await?))
+                Executor::Gpu(Box::new(
+                    GpuExecutor::new(gpu.clone(), &resources, slots, words).await?,
+                ))
             }
             None => {
                 let cpu = CpuExecutor::new(&resources, slots, self.cpu_variant)?;

@@ -169,7 +169,13 @@ impl Executor {
             let threads = if count == 1 { String::new() } else { format!(", {count} threads") };
             let adapter = format!("CPU ({}{threads})", std::env::consts::ARCH);
             let features = vec![cpu.variant().name().to_owned()];
-            Device { backend: "cpu".to_owned(), adapter, features, threads: Some(count), predicted: None }
+            Device {
+                backend: "cpu".to_owned(),
+                adapter,
+                features,
+                threads: Some(count),
+                predicted: None,
+            }
         };
         match self {
             Executor::Gpu(gpu) => of_gpu(gpu),

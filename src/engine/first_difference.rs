@@ -22,12 +22,12 @@ pub struct Difference {
     pub expected: f32,
     /// On the GPU.
     pub found: f32,
-    /// Normalised mean squared error of the whole buffer.
+    /// Normalized mean squared error of the whole buffer.
     pub error: f64,
 }
 
 /// `Σ (found − expected)² / Σ expected²`; infinite when one is not a number.
-pub fn normalised_error(expected: &[f32], found: &[f32]) -> f64 {
+pub fn normalized_error(expected: &[f32], found: &[f32]) -> f64 {
     let (mut difference, mut size) = (0.0, 0.0);
     for (expected, found) in expected.iter().zip(found) {
         difference += (f64::from(*expected) - f64::from(*found)).powi(2);
@@ -38,7 +38,7 @@ pub fn normalised_error(expected: &[f32], found: &[f32]) -> f64 {
 }
 
 /// Runs one step of a plan on both executors, which hold the same model, and returns the first
-/// kernel whose output's normalised error exceeds `bound`.
+/// kernel whose output's normalized error exceeds `bound`.
 pub async fn first_difference(
     plan_index: usize,
     plan: &Plan,
@@ -55,10 +55,11 @@ pub async fn first_difference(
             let words = gpu.read(plan_index, binding.buffer).await?;
             let found = cpu.numbers(binding.buffer, &words);
             let expected = cpu.numbers(binding.buffer, cpu.read(binding.buffer));
-            let error = normalised_error(&expected, &found);
+            let error = normalized_error(&expected, &found);
             if error > bound {
                 let distance = |index: &usize| f64::from((expected[*index] - found[*index]).abs());
-                let furthest = (0..expected.len()).max_by(|a, b| distance(a).total_cmp(&distance(b)));
+                let furthest =
+                    (0..expected.len()).max_by(|a, b| distance(a).total_cmp(&distance(b)));
                 let index = furthest.unwrap_or(0);
                 return Ok(Some(Difference {
                     kernel_index,

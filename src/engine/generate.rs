@@ -377,7 +377,7 @@ pub fn log_probability(logits: &[f32], token: u32) -> Result<f64> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let total: f64 = logits.iter().map(|logit| f64::from(logit - largest).exp()).sum();
     let logit = logits.get(token as usize);
-    let logit =
-        logit.ok_or_else(|| Error::new(Code::InvalidRequest, format!("token {token} has no logit")))?;
+    let logit = logit
+        .ok_or_else(|| Error::new(Code::InvalidRequest, format!("token {token} has no logit")))?;
     Ok(f64::from(logit - largest) - total.ln())
 }

@@ -15,7 +15,7 @@ use crate::models::{self, Architecture, Shape};
 use crate::plan::{
     Plan, PlanBuilder, Resources, SharedBuffer, SharedRole, Slots, Tail, assign_slots, fuse, stack,
 };
-use crate::weights::quantise::{Loss, Target};
+use crate::weights::quantize::{Loss, Target};
 use crate::weights::source::LocalFuture;
 use crate::weights::{Checkpoint, Tensor};
 
@@ -51,7 +51,7 @@ pub struct LoadOptions {
     /// The most rows of a prompt per step; by default 64, for a small model on the CPU 128.
     pub chunk: Option<u32>,
     /// What to turn matrices into where that makes them smaller.
-    pub quantise: Option<Target>,
+    pub quantize: Option<Target>,
     /// How keys and values are kept; by default in f16, but in f32 where all weights are.
     pub kv_format: Option<CacheFormat>,
     /// Instead of the checkpoint's chat template, or for a model that has none.
@@ -113,8 +113,13 @@ impl LoadOptions {
             ("variant", variant.name(), variant.lacks(&adapter.features)),
             ("tile", tile.name(), tile.lacks(&adapter.features)),
         ];
-        if let Some((option, name, Some(feature))) = missing.into_iter().find(|(_, _, it)| it.is_some()) {
-            return Err(Error::invalid_request(option, format!("found {name}, this GPU has no {feature}")));
+        if let Some((option, name, Some(feature))) =
+            missing.into_iter().find(|(_, _, it)| it.is_some())
+        {
+            return Err(Error::invalid_request(
+                option,
+                format!("found {name}, this GPU has no {feature}"),
+            ));
         }
         Ok(Self { variant: Some(variant), tile: Some(tile), ..self.clone() })
     }
@@ -190,7 +195,9 @@ impl<'a> Planned<'a> {
         let model = (architecture, &*model);
         let planned = Self::at(checkpoint, model, options, max_binding_bytes, wanted)?;
         match planned.proportionate_context(checkpoint, options)? {
-            length if length < wanted => Self::at(checkpoint, model, options, max_binding_bytes, length),
+            length if length < wanted => {
+                Self::at(checkpoint, model, options, max_binding_bytes, length)
+            }
             _ => Ok(planned),
         }
     }
@@ -205,15 +212,17 @@ impl<'a> Planned<'a> {
     ) -> Result<Self> {
         let shape = model.shape();
         let mut resources = Resources::new(checkpoint, max_binding_bytes)
-            .quantise(options.quantise.map(Target::format))
+            .quantize(options.quantize.map(Target::format))
             .cache_in(kv_format(options, checkpoint));
         let step = plan(model, &mut resources, 1, context_length, false);
         // Weights are the same for both plans: a problem is there after the first.
         resources.check_complete(&checkpoint.name)?;
         let chunk = chunk(options, &step)?.min(context_length);
-        let mut plans = vec![step, plan(model, &mut resources, chunk, context_length, options.all_logits)];
+        let mut plans =
+            vec![step, plan(model, &mut resources, chunk, context_length, options.all_logits)];
         stack(&mut plans, &mut resources);
-        let (variant, tile) = (options.variant.unwrap_or_default(), options.tile.unwrap_or_default());
+        let (variant, tile) =
+            (options.variant.unwrap_or_default(), options.tile.unwrap_or_default());
         for plan in &mut plans {
             plan.vary(variant);
             plan.tile(tile);
@@ -275,9 +284,11 @@ impl<'a> Planned<'a> {
             Ok::<_, Error>(cpu.with(&options.threads.start().await))
         };
         Ok(match gpu {
-            Some(gpu) if self.is_shared => {
-                Executor::Shared(Box::new(Shared::new(on_gpu(gpu).await?, on_cpu().await?, resources)))
-            }
+            Some(gpu) if self.is_shared => Executor::Shared(Box::new(Shared::new(
+                on_gpu(gpu).await?,
+                on_cpu().await?,
+                resources,
+            ))),
             Some(gpu) => Executor::Gpu(Box::new(on_gpu(gpu).await?)),
             None => Executor::Cpu(Box::new(on_cpu().await?)),
         })
@@ -314,8 +325,12 @@ impl<'a> Planned<'a> {
     ) -> Result<()> {
         let total_bytes = self.resources.tensors().filter_map(|name| checkpoint.tensors.get(name));
         let total_bytes = total_bytes.map(|tensor| tensor.size_bytes).sum();
-        let mut report =
-            Progress { phase: "upload", loaded_bytes: 0, total_bytes, file: checkpoint.name.clone() };
+        let mut report = Progress {
+            phase: "upload",
+            loaded_bytes: 0,
+            total_bytes,
+            file: checkpoint.name.clone(),
+        };
         for (index, buffer) in self.resources.shared().iter().enumerate() {
             report.loaded_bytes += upload_shared(checkpoint, buffer, index, executor).await?;
         }
@@ -326,8 +341,9 @@ impl<'a> Planned<'a> {
                 let tensor = tensor(checkpoint, name)?;
                 let mut row = 0;
                 while row < *rows {
-                    let piece =
-                        checkpoint.read_piece(tensor, matrix.format, row, &mut Loss::default()).await?;
+                    let piece = checkpoint
+                        .read_piece(tensor, matrix.format, row, &mut Loss::default())
+                        .await?;
                     executor.upload_rows(matrix, index, above + row, &piece.held)?;
                     row += piece.rows;
                     report.loaded_bytes += piece.stored_bytes;
@@ -352,7 +368,8 @@ fn context_length(options: &LoadOptions, shape: &Shape) -> Result<u32> {
         None => Ok(shape.max_context_length.min(DEFAULT_CONTEXT)),
         Some(length) if (1..=shape.max_context_length).contains(&length) => Ok(length),
         Some(length) => {
-            let message = format!("found {length}, this model allows 1 to {}", shape.max_context_length);
+            let message =
+                format!("found {length}, this model allows 1 to {}", shape.max_context_length);
             Err(Error::invalid_request("context length", message))
         }
     }
@@ -372,7 +389,7 @@ fn chunk(options: &LoadOptions, step: &Plan) -> Result<u32> {
 
 /// Who loads weights in f32 wants to see their effect and no other.
 fn kv_format(options: &LoadOptions, checkpoint: &Checkpoint) -> CacheFormat {
-    let default = match options.quantise {
+    let default = match options.quantize {
         None if checkpoint.is_in_f32() => CacheFormat::F32,
         _ => CacheFormat::F16,
     };
@@ -395,7 +412,11 @@ fn plan(
 }
 
 /// A tensor that the plan does not use would change the model's meaning: refuse it.
-fn check_all_used(checkpoint: &Checkpoint, architecture: &str, resources: &Resources<'_>) -> Result<()> {
+fn check_all_used(
+    checkpoint: &Checkpoint,
+    architecture: &str,
+    resources: &Resources<'_>,
+) -> Result<()> {
     let used: std::collections::HashSet<&str> = resources.tensors().collect();
     let unused = checkpoint.tensors.keys().map(String::as_str);
     let unused: Vec<_> = unused.filter(|name| !used.contains(name)).collect();
@@ -404,7 +425,8 @@ fn check_all_used(checkpoint: &Checkpoint, architecture: &str, resources: &Resou
     }
     let (file, count) = (&checkpoint.name, unused.len());
     let first = unused.into_iter().take(8).collect::<Vec<_>>().join(", ");
-    let message = format!("{file}: {count} tensors that {architecture} does not use, such as {first}");
+    let message =
+        format!("{file}: {count} tensors that {architecture} does not use, such as {first}");
     Err(Error::new(Code::UnsupportedFormat, message))
 }
 
@@ -419,7 +441,7 @@ async fn vector(checkpoint: &Checkpoint, name: &str) -> Result<Vec<f32>> {
     let tensor = tensor(checkpoint, name)?;
     let stored = checkpoint.read_finite_rows(tensor, 0, tensor.rows()).await?;
     let mut values = vec![0.0; tensor.rows() * tensor.columns()];
-    tensor.format.dequantise(tensor.columns(), &stored, &mut values)?;
+    tensor.format.dequantize(tensor.columns(), &stored, &mut values)?;
     Ok(values)
 }
 
@@ -463,7 +485,11 @@ async fn upload_shared(
             while position < table.context_length {
                 let end = table.context_length.min(position + TABLE_POSITIONS);
                 let first = u64::from(position) * table.row_words();
-                executor.write_shared(index, first, &table.rows(position..end, divisors.as_deref()));
+                executor.write_shared(
+                    index,
+                    first,
+                    &table.rows(position..end, divisors.as_deref()),
+                );
                 position = end;
             }
             Ok(divisors.map_or(0, |divisors| divisors.len() as u64 * 4))

@@ -45,7 +45,8 @@ impl Memory {
 impl LoadOptions {
     /// Bytes that a model on the CPU may take.
     fn cpu_allowed(&self) -> u64 {
-        let in_a_tab = || heap_bytes().map(|held| ADDRESSABLE_BYTES.saturating_sub(held + IN_PASSING_BYTES));
+        let in_a_tab =
+            || heap_bytes().map(|held| ADDRESSABLE_BYTES.saturating_sub(held + IN_PASSING_BYTES));
         self.cpu_bytes.or_else(in_a_tab).unwrap_or(u64::MAX)
     }
 }
@@ -64,7 +65,8 @@ impl Planned<'_> {
     /// Likewise of the executor in use.
     pub(super) fn memory_of(&self, on_gpu: bool) -> Result<Memory> {
         let on = |has: bool, memory: Memory| if has { memory } else { Memory::default() };
-        let (gpu, cpu) = (on(on_gpu, self.memory()), on(self.is_shared || !on_gpu, self.cpu_memory()?));
+        let (gpu, cpu) =
+            (on(on_gpu, self.memory()), on(self.is_shared || !on_gpu, self.cpu_memory()?));
         Ok(Memory {
             weights_bytes: gpu.weights_bytes + cpu.weights_bytes,
             state_bytes: gpu.state_bytes + cpu.state_bytes,
@@ -104,9 +106,11 @@ impl Planned<'_> {
     /// a copy of one.
     pub(super) fn largest_buffer(&self) -> (String, u64) {
         let matrices = self.resources.matrices().iter().flat_map(planes);
-        let shared = self.resources.shared().iter().map(|buffer| (buffer.name.clone(), buffer.words * 4));
+        let shared =
+            self.resources.shared().iter().map(|buffer| (buffer.name.clone(), buffer.words * 4));
         let slots = self.slots.words.iter().map(|words| ("activations".to_owned(), words * 4));
-        let all = matrices.chain(shared).chain(slots).map(|(name, bytes)| (name, buffer_bytes(bytes)));
+        let all =
+            matrices.chain(shared).chain(slots).map(|(name, bytes)| (name, buffer_bytes(bytes)));
         all.max_by_key(|(_, bytes)| *bytes).unwrap_or_default()
     }
 
@@ -122,8 +126,9 @@ impl Planned<'_> {
         if needed <= allowed {
             return None;
         }
-        let advice =
-            self.advice(checkpoint, options, allowed, allowed, |planned| Ok(planned.largest_buffer().1));
+        let advice = self.advice(checkpoint, options, allowed, allowed, |planned| {
+            Ok(planned.largest_buffer().1)
+        });
         let length = self.context_length;
         Some(format!(
             "{}: {name} needs a buffer of {needed} bytes at a context of {length}, this GPU allows {allowed}; {advice}",
@@ -139,11 +144,16 @@ impl Planned<'_> {
         checkpoint: &Checkpoint,
         options: &LoadOptions,
     ) -> Result<u32> {
-        let stored =
-            checkpoint.tensors.values().fold(0, |sum: u64, tensor| sum.saturating_add(tensor.size_bytes));
+        let stored = checkpoint
+            .tensors
+            .values()
+            .fold(0, |sum: u64, tensor| sum.saturating_add(tensor.size_bytes));
         let allowed = stored.saturating_mul(BYTES_PER_STORED_BYTE).saturating_add(BYTES_BESIDE);
         let by_position = self.resources.shared().iter().filter(|buffer| {
-            matches!(buffer.role, SharedRole::State(StateKind::Positions(_)) | SharedRole::RotaryTable(_))
+            matches!(
+                buffer.role,
+                SharedRole::State(StateKind::Positions(_)) | SharedRole::RotaryTable(_)
+            )
         });
         let by_position: u64 = by_position.map(|buffer| buffer.words * 4).sum();
         let taken = self.memory().sum().max(self.cpu_memory()?.sum()) - by_position;
@@ -214,7 +224,8 @@ impl Planned<'_> {
             let planned = Planned::new(checkpoint, &options, max_binding_bytes);
             planned.and_then(|planned| needed(&planned)).is_ok_and(|needed| needed <= allowed)
         };
-        let shorter = std::iter::successors(Some(self.context_length / 2), |length| Some(length / 2));
+        let shorter =
+            std::iter::successors(Some(self.context_length / 2), |length| Some(length / 2));
         match shorter.take_while(|length| *length > 0).find(fits) {
             Some(length) => format!("a context of {length} fits"),
             None => "no context is short enough".to_owned(),

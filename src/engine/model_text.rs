@@ -75,7 +75,8 @@ impl ModelText {
             }
             Container::Safetensors(folder) => {
                 let config = folder.tokenizer_config.as_ref();
-                let tokenizer = Tokenizer::from_json("tokenizer.json", &folder.tokenizer_json, config)?;
+                let tokenizer =
+                    Tokenizer::from_json("tokenizer.json", &folder.tokenizer_json, config)?;
                 let sources = (folder.chat_template.clone(), folder.tool_template.clone());
                 (tokenizer, sources, config.map(named_special_tokens).unwrap_or_default(), None)
             }
@@ -87,7 +88,12 @@ impl ModelText {
             style: AnswerStyle::of(&source, name, has_think),
             tools: tools_variable(&source),
             keeps_null: keeps_null_content(&source),
-            compiled: ChatTemplate::new(&file, &source, &tokenizer.bos_token(), &tokenizer.eos_token()),
+            compiled: ChatTemplate::new(
+                &file,
+                &source,
+                &tokenizer.bos_token(),
+                &tokenizer.eos_token(),
+            ),
         };
         let (template, tool_template) = (sources.0.map(read), sources.1.map(read));
         let style = AnswerStyle::of("", name, has_think);
@@ -155,7 +161,8 @@ impl ModelText {
         variables: &Map<String, Value>,
     ) -> Result<Chat> {
         let tools = tools.cloned().map(Tools::new).transpose()?.filter(|tools| !tools.is_empty());
-        let template = self.template(tools.is_some()).ok_or_else(|| ChatTemplate::missing(&self.file))?;
+        let template =
+            self.template(tools.is_some()).ok_or_else(|| ChatTemplate::missing(&self.file))?;
         let compiled = template.compiled.as_ref().map_err(Clone::clone)?;
         if tools.is_some() && template.tools.is_none() {
             let message = format!("the chat template of {} has no place for them", self.file);
@@ -180,7 +187,8 @@ impl ModelText {
             extra: Some(&variables),
             now: Some(CivilTime::from_unix(seconds as i64)),
         };
-        let prompt = render_first(compiled, &message_forms(&messages, template.keeps_null)?, &options)?;
+        let prompt =
+            render_first(compiled, &message_forms(&messages, template.keeps_null)?, &options)?;
         let ids = self.tokenizer.encode(&prompt)?;
         let marks = template.style.marks(tools.is_some()).into_iter();
         let marks = marks.filter_map(|mark| self.tokenizer.id_of(mark)).collect();
@@ -221,7 +229,11 @@ impl ModelText {
 
 /// The prompt by the first of the forms of messages that the template takes; where it takes none,
 /// what it says to the first.
-fn render_first(template: &ChatTemplate, forms: &[Value], options: &RenderOptions<'_>) -> Result<String> {
+fn render_first(
+    template: &ChatTemplate,
+    forms: &[Value],
+    options: &RenderOptions<'_>,
+) -> Result<String> {
     let mut refused = None;
     for messages in forms {
         match template.render(messages, options) {
@@ -263,7 +275,9 @@ fn gguf_special_tokens(metadata: &Metadata) -> Result<Map<String, Value>> {
     let tokens = metadata.strings("tokenizer.ggml.tokens")?.unwrap_or_default();
     let mut found = Map::new();
     for (key, name) in NAMES {
-        let Ok(Some(id)) = metadata.u64(&format!("tokenizer.ggml.{key}_token_id")) else { continue };
+        let Ok(Some(id)) = metadata.u64(&format!("tokenizer.ggml.{key}_token_id")) else {
+            continue;
+        };
         if let Some(token) = usize::try_from(id).ok().and_then(|id| tokens.get(id)) {
             found.insert(name.to_owned(), Value::from(*token));
         }
@@ -274,15 +288,22 @@ fn gguf_special_tokens(metadata: &Metadata) -> Result<Map<String, Value>> {
 /// The special tokens of a tokenizer's configuration, each a text or an object with `content`:
 /// all that are named `…_token`, and the further ones, with names or in a list.
 fn named_special_tokens(config: &Value) -> Map<String, Value> {
-    let text = |token: &Value| token.as_str().or_else(|| token.get("content")?.as_str()).map(Value::from);
+    let text =
+        |token: &Value| token.as_str().or_else(|| token.get("content")?.as_str()).map(Value::from);
     let named = |tokens: &Map<String, Value>, all: bool| {
         let is_named = |name: &String| all || name.ends_with("_token");
         let wanted = tokens.iter().filter(|(name, _)| is_named(name));
         wanted.filter_map(|(name, token)| Some((name.clone(), text(token)?))).collect::<Vec<_>>()
     };
-    let mut found: Map<String, Value> =
-        config.as_object().map(|config| named(config, false)).unwrap_or_default().into_iter().collect();
-    for key in ["model_specific_special_tokens", "extra_special_tokens", "additional_special_tokens"] {
+    let mut found: Map<String, Value> = config
+        .as_object()
+        .map(|config| named(config, false))
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
+    for key in
+        ["model_specific_special_tokens", "extra_special_tokens", "additional_special_tokens"]
+    {
         match config.get(key) {
             Some(Value::Object(tokens)) => found.extend(named(tokens, true)),
             Some(Value::Array(tokens)) => {

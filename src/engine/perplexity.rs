@@ -9,7 +9,8 @@ impl Engine {
     pub async fn mean_nll(&mut self, ids: &[u32]) -> Result<(f64, usize)> {
         let (mut nll, mut count) = (0.0, 0);
         for window in ids.chunks(self.context_length as usize) {
-            let Some((_, before)) = window.split_last().filter(|(_, before)| !before.is_empty()) else {
+            let Some((_, before)) = window.split_last().filter(|(_, before)| !before.is_empty())
+            else {
                 continue;
             };
             let logits = self.logits(before).await?;
@@ -19,7 +20,10 @@ impl Engine {
             }
         }
         if count == 0 {
-            return Err(Error::invalid_request("text", format!("{} tokens, expected at least 2", ids.len())));
+            return Err(Error::invalid_request(
+                "text",
+                format!("{} tokens, expected at least 2", ids.len()),
+            ));
         }
         Ok((nll / count as f64, count))
     }

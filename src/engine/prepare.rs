@@ -78,7 +78,11 @@ impl Prepared {
     }
 
     /// Plans a checkpoint for what was chosen.
-    pub(super) fn plan<'a>(&self, checkpoint: &'a Checkpoint, options: &LoadOptions) -> Result<Planned<'a>> {
+    pub(super) fn plan<'a>(
+        &self,
+        checkpoint: &'a Checkpoint,
+        options: &LoadOptions,
+    ) -> Result<Planned<'a>> {
         let device = if self.is_shared { DeviceChoice::Shared } else { options.device };
         let options = LoadOptions { variant: Some(self.variant), device, ..options.clone() };
         plan(checkpoint, &options, self.gpu.as_deref())
@@ -87,7 +91,11 @@ impl Prepared {
 
 /// Plans a checkpoint for a GPU, or for the CPU where there is none; `gpu-too-small` or `out-of-memory` where
 /// it has no room.
-fn plan<'a>(checkpoint: &'a Checkpoint, options: &LoadOptions, gpu: Option<&Gpu>) -> Result<Planned<'a>> {
+fn plan<'a>(
+    checkpoint: &'a Checkpoint,
+    options: &LoadOptions,
+    gpu: Option<&Gpu>,
+) -> Result<Planned<'a>> {
     let cpu_options = options.on_cpu(checkpoint);
     let options = if gpu.is_none() { &cpu_options } else { options };
     let planned = match gpu {

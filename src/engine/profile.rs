@@ -122,7 +122,8 @@ impl Engine {
             measured.push(self.measured(*step, &request.kernels)?);
         }
         if measured.iter().all(|measured| measured.groups.is_empty()) {
-            let message = format!("found {:?}, with which no kernel's name begins", request.kernels);
+            let message =
+                format!("found {:?}, with which no kernel's name begins", request.kernels);
             return Err(Error::invalid_request("kernels", message));
         }
         let copy_gb_per_s = self.executor.copy_bandwidth().await? / 1e9;
@@ -140,7 +141,8 @@ impl Engine {
                 if run == 0 && request.kernels.is_empty() {
                     continue;
                 }
-                let times = self.executor.time(plan, &self.plans[plan], step, &measured.groups).await?;
+                let times =
+                    self.executor.time(plan, &self.plans[plan], step, &measured.groups).await?;
                 if run > 0 {
                     measured.whole_us.push(whole_us);
                     measured.times.push(times);
@@ -151,18 +153,20 @@ impl Engine {
             }
         }
         self.reset();
-        let steps = measured.into_iter().map(|measured| self.report(measured, copy_gb_per_s)).collect();
+        let steps =
+            measured.into_iter().map(|measured| self.report(measured, copy_gb_per_s)).collect();
         Ok(Profile { timer: self.executor.timer(), copy_gb_per_s, steps })
     }
 
     fn measured(&self, step: Step, kernels: &str) -> Result<Measured> {
         let plan = self.plans.iter().position(|plan| plan.capacity >= step.rows);
-        let fits =
-            step.rows > 0 && u64::from(step.position) + u64::from(step.rows) <= self.context_length.into();
+        let fits = step.rows > 0
+            && u64::from(step.position) + u64::from(step.rows) <= self.context_length.into();
         let Some(plan) = plan.filter(|_| fits) else {
             let Step { position, rows } = step;
-            let message =
-                format!("found {rows} rows at {position}, which no plan or the context has room for");
+            let message = format!(
+                "found {rows} rows at {position}, which no plan or the context has room for"
+            );
             return Err(Error::invalid_request("step", message));
         };
         let (mut names, mut groups): (Vec<String>, Vec<Vec<usize>>) = Default::default();
@@ -208,7 +212,13 @@ impl Engine {
         let mut kernels: Vec<_> = names.into_iter().zip(groups).map(kernel).collect();
         kernels.sort_by(|a, b| b.us.total_cmp(&a.us));
         let Step { position, rows } = step;
-        StepProfile { position, rows, whole_us: median(whole_us.clone()), runs_us: whole_us, kernels }
+        StepProfile {
+            position,
+            rows,
+            whole_us: median(whole_us.clone()),
+            runs_us: whole_us,
+            kernels,
+        }
     }
 
     /// Bytes that a kernel must read and write: its weights once, and of each buffer what the step is about.
@@ -225,12 +235,15 @@ impl Engine {
                     SharedRole::State(StateKind::Positions(_)) => {
                         shared.words / context_length * if write { rows } else { seen }
                     }
-                    SharedRole::State(StateKind::Recurrent) => shared.words * if write { 2 } else { 1 },
+                    SharedRole::State(StateKind::Recurrent) => {
+                        shared.words * if write { 2 } else { 1 }
+                    }
                     _ => rows.min(shared.words),
                 }
             }
         };
-        let buffers: u64 = kernel.bindings().iter().map(|binding| words(binding.buffer, binding.write)).sum();
+        let buffers: u64 =
+            kernel.bindings().iter().map(|binding| words(binding.buffer, binding.write)).sum();
         let weights = kernel.matrix().map_or(0, |part| match kernel {
             Kernel::Embed(_) => part.size_bytes() / u64::from(part.rows) * rows,
             _ => part.size_bytes(),

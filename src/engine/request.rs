@@ -7,7 +7,7 @@ use crate::error::{Error, Result, cut};
 use crate::text::sampler::SamplerOptions;
 
 /// What of a value is quoted.
-const QUOTED_CHARS_MAX: usize = 60;
+const MAX_QUOTED_CHARS: usize = 60;
 /// The most tokens that can be asked for.
 const MAX_TOKENS: u64 = i32::MAX as u64;
 
@@ -15,14 +15,16 @@ impl GenerateRequest {
     /// Reads a request for a chat and checks it; `invalid-request` names the field, what was found and what is
     /// right. `seed` is for a request without one. `null` is as good as nothing.
     pub fn from_json(json: &str, seed: u64) -> Result<Self> {
-        let fields = serde_json::from_str(json).map_err(|error| Error::invalid_request("request", error))?;
+        let fields =
+            serde_json::from_str(json).map_err(|error| Error::invalid_request("request", error))?;
         let mut fields = Fields(fields);
         let defaults = SamplerOptions::default();
         let messages = fields.take("messages");
         let max_tokens = fields.whole("max_completion_tokens", 1, MAX_TOKENS)?;
         let request = Self {
             prompt: Prompt::Chat {
-                messages: messages.ok_or_else(|| wrong("messages", &Value::Null, "a list of messages"))?,
+                messages: messages
+                    .ok_or_else(|| wrong("messages", &Value::Null, "a list of messages"))?,
                 tools: fields.take("tools"),
                 thinking: fields.flag("thinking")?,
                 variables: Map::new(),
@@ -30,14 +32,20 @@ impl GenerateRequest {
             max_tokens: max_tokens.map(|count| count as usize),
             sampling: SamplerOptions {
                 temperature: fields.number("temperature")?.unwrap_or(defaults.temperature),
-                top_k: fields.whole("top_k", 0, MAX_TOKENS)?.map_or(defaults.top_k, |count| count as u32),
+                top_k: fields
+                    .whole("top_k", 0, MAX_TOKENS)?
+                    .map_or(defaults.top_k, |count| count as u32),
                 top_p: fields.number("top_p")?.unwrap_or(defaults.top_p),
                 min_p: fields.number("min_p")?.unwrap_or(defaults.min_p),
                 repetition_penalty: fields
                     .number("repetition_penalty")?
                     .unwrap_or(defaults.repetition_penalty),
-                frequency_penalty: fields.number("frequency_penalty")?.unwrap_or(defaults.frequency_penalty),
-                presence_penalty: fields.number("presence_penalty")?.unwrap_or(defaults.presence_penalty),
+                frequency_penalty: fields
+                    .number("frequency_penalty")?
+                    .unwrap_or(defaults.frequency_penalty),
+                presence_penalty: fields
+                    .number("presence_penalty")?
+                    .unwrap_or(defaults.presence_penalty),
                 logit_bias: fields.biases("logit_bias")?,
                 seed: fields.seed("seed")?.unwrap_or(seed),
             },
@@ -61,7 +69,8 @@ impl Fields {
     }
 
     fn flag(&mut self, field: &str) -> Result<Option<bool>> {
-        let read = |value: Value| value.as_bool().ok_or_else(|| wrong(field, &value, "true or false"));
+        let read =
+            |value: Value| value.as_bool().ok_or_else(|| wrong(field, &value, "true or false"));
         self.take(field).map(read).transpose()
     }
 
@@ -112,7 +121,8 @@ impl Fields {
         let read = |(token, bias): (&String, &Value)| {
             let id = Some(token).filter(|token| token.bytes().all(|byte| byte.is_ascii_digit()));
             let id = id.and_then(|token| token.parse::<u32>().ok());
-            let id = id.ok_or_else(|| wrong(field, &Value::from(token.as_str()), "a token id as key"))?;
+            let id =
+                id.ok_or_else(|| wrong(field, &Value::from(token.as_str()), "a token id as key"))?;
             Ok((id, number(&format!("{field}.{id}"), bias)?))
         };
         biases.iter().map(read).collect()
@@ -126,6 +136,6 @@ fn number(field: &str, value: &Value) -> Result<f32> {
 }
 
 fn wrong(field: &str, found: &Value, expected: &str) -> Error {
-    let found = cut(found.to_string(), QUOTED_CHARS_MAX);
+    let found = cut(found.to_string(), MAX_QUOTED_CHARS);
     Error::invalid_request(field, format!("found {found}, expected {expected}"))
 }

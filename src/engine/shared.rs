@@ -104,7 +104,10 @@ fn state(resources: &Resources<'_>) -> Vec<StateBuffer> {
 
 /// Bytes of the state of so many positions.
 pub(super) fn state_bytes(resources: &Resources<'_>, positions: u32) -> u64 {
-    parts(&state(resources), 0..positions).into_iter().map(|(_, words)| (words.end - words.start) * 4).sum()
+    parts(&state(resources), 0..positions)
+        .into_iter()
+        .map(|(_, words)| (words.end - words.start) * 4)
+        .sum()
 }
 
 /// Milliseconds that a GB of state takes to the CPU.
@@ -112,7 +115,8 @@ pub(super) async fn state_ms_per_gb(gpu: &Rc<Gpu>, shapes: &dyn TensorShapes) ->
     let mut resources = Resources::new(shapes, u64::MAX);
     resources.recurrent_state("sample", HAND_OVER_WORDS);
     let allocated = gpu.allocated_bytes();
-    let executor = GpuExecutor::new(gpu.clone(), &resources, assign_slots(&[]), HAND_OVER_WORDS).await?;
+    let executor =
+        GpuExecutor::new(gpu.clone(), &resources, assign_slots(&[]), HAND_OVER_WORDS).await?;
     let mut best_ms = f64::INFINITY;
     for _ in 0..RUNS {
         let started = Instant::now();

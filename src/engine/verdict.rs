@@ -10,9 +10,9 @@ use web_time::{SystemTime, UNIX_EPOCH};
 use crate::kernels::Variant;
 
 /// Verdicts that are kept: more than one machine has adapters and models' formats.
-const VERDICTS_MAX: usize = 64;
+const MAX_VERDICTS: usize = 64;
 /// Days for which a verdict holds: a machine that was busy then may not be now.
-const DAYS_MAX: u64 = 30;
+const MAX_DAYS: u64 = 30;
 /// What another variant must take at most, of the time of the first, which suits the kind of adapter: less
 /// says little on a machine that does other things too.
 const CLEARLY_QUICKER: f64 = 0.9;
@@ -77,14 +77,16 @@ impl Verdict {
 
     /// Whether it answers a question, and is no older than it may be.
     fn answers(&self, question: &Question) -> bool {
-        let is_fresh = self.day <= today() && today() - self.day <= DAYS_MAX;
+        let is_fresh = self.day <= today() && today() - self.day <= MAX_DAYS;
         let are_known = self.rates.iter().all(|rate| question.variants.contains(&rate.variant));
         let needs_prompt = question.of_prompt && self.is_quicker_on_cpu();
         let is_whole = !self.rates.is_empty()
             && (self.cpu_ms_per_gb.is_some() || !question.of_cpu)
             && (self.prompt.is_some() || !needs_prompt);
-        let prompt =
-            self.prompt.iter().flat_map(|it| [it.gpu_ms_per_gb, it.cpu_ms_per_gb, it.state_ms_per_gb]);
+        let prompt = self
+            .prompt
+            .iter()
+            .flat_map(|it| [it.gpu_ms_per_gb, it.cpu_ms_per_gb, it.state_ms_per_gb]);
         let times = self.rates.iter().map(|rate| rate.ms_per_gb);
         let mut times = times.chain(self.cpu_ms_per_gb).chain(prompt);
         is_fresh && are_known && is_whole && times.all(|ms| ms >= 0.0)
@@ -101,7 +103,7 @@ pub(super) fn find(text: &str, key: &str, question: &Question) -> Option<Verdict
 /// The text with a verdict more.
 pub(super) fn with(text: &str, key: String, verdict: &Verdict) -> Option<String> {
     let mut all = all(text);
-    if all.len() >= VERDICTS_MAX {
+    if all.len() >= MAX_VERDICTS {
         all.clear();
     }
     all.insert(key, serde_json::to_value(verdict).ok()?);

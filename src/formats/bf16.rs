@@ -15,7 +15,7 @@ impl WeightFormat for BF16 {
         2
     }
 
-    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantize_row(&self, stored: &[u8], out: &mut [f32]) {
         for (value, bytes) in out.iter_mut().zip(stored.chunks_exact(2)) {
             *value = f32::from_bits(u32::from(u16::from_le_bytes([bytes[0], bytes[1]])) << 16);
         }

@@ -128,12 +128,21 @@ pub(super) fn units(columns: usize) -> usize {
 }
 
 /// Whether the halves at the bytes `at` of every block, of `block_bytes` each, are finite.
-pub(super) fn halves_are_finite<const N: usize>(stored: &[u8], block_bytes: usize, at: [usize; N]) -> bool {
-    all(stored.chunks_exact(block_bytes), |block| at.iter().all(|&byte| half_is_finite(block, byte)))
+pub(super) fn halves_are_finite<const N: usize>(
+    stored: &[u8],
+    block_bytes: usize,
+    at: [usize; N],
+) -> bool {
+    all(stored.chunks_exact(block_bytes), |block| {
+        at.iter().all(|&byte| half_is_finite(block, byte))
+    })
 }
 
 /// Whether it is true of all blocks. Looks at every one, whatever it finds: without a way out a
 /// compiler can use vectors.
-pub(super) fn all<'a>(blocks: impl Iterator<Item = &'a [u8]>, is_true: impl Fn(&[u8]) -> bool) -> bool {
+pub(super) fn all<'a>(
+    blocks: impl Iterator<Item = &'a [u8]>,
+    is_true: impl Fn(&[u8]) -> bool,
+) -> bool {
     blocks.fold(true, |all, block| all & is_true(block))
 }

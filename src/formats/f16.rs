@@ -15,7 +15,7 @@ impl WeightFormat for F16 {
         2
     }
 
-    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantize_row(&self, stored: &[u8], out: &mut [f32]) {
         for (value, bytes) in out.iter_mut().zip(stored.chunks_exact(2)) {
             *value = bits::half_at(bytes, 0);
         }

@@ -15,7 +15,7 @@ impl WeightFormat for F32 {
         4
     }
 
-    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantize_row(&self, stored: &[u8], out: &mut [f32]) {
         for (value, bytes) in out.iter_mut().zip(stored.chunks_exact(4)) {
             *value = f32::from_bits(bits::word(bytes, 0));
         }

@@ -36,7 +36,7 @@ impl WeightFormat for F8E4M3 {
         1
     }
 
-    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantize_row(&self, stored: &[u8], out: &mut [f32]) {
         let scale = f32::from_bits(bits::word(stored, 0));
         for (value, &byte) in out.iter_mut().zip(&stored[HEADER..]) {
             *value = number(byte) * scale;
@@ -49,7 +49,7 @@ impl WeightFormat for F8E4M3 {
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {
         let mut row = vec![0.0; stored.len() - HEADER];
-        self.dequantise_row(stored, &mut row);
+        self.dequantize_row(stored, &mut row);
         for (unit, weights) in units.iter_mut().zip(row.chunks(UNIT)) {
             *unit = IntegerUnit::rounded(weights);
         }

@@ -57,7 +57,8 @@ impl Curve {
 
 impl IntegerUnit {
     /// No weights.
-    pub const ZERO: Self = Self { quants: [0; UNIT], scales: [0.0; 2], offset: 0.0, curve: Curve(0) };
+    pub const ZERO: Self =
+        Self { quants: [0; UNIT], scales: [0.0; 2], offset: 0.0, curve: Curve(0) };
     /// The zero of [`IntegerUnit::rounded`].
     pub(super) const MIDDLE: u8 = 128;
 
@@ -70,7 +71,8 @@ impl IntegerUnit {
     /// weights are no whole numbers, and have fewer levels between zero and the greatest.
     pub(super) fn rounded(weights: &[f32]) -> Self {
         let greatest = weights.iter().fold(0.0f32, |greatest, weight| greatest.max(weight.abs()));
-        let (scale, over) = if greatest > 0.0 { (greatest / 127.0, 127.0 / greatest) } else { (0.0, 0.0) };
+        let (scale, over) =
+            if greatest > 0.0 { (greatest / 127.0, 127.0 / greatest) } else { (0.0, 0.0) };
         let mut quants = [Self::MIDDLE; UNIT];
         for (quant, weight) in quants.iter_mut().zip(weights) {
             *quant = (128.0 + (weight * over).round_ties_even()) as u8;

@@ -100,14 +100,15 @@ impl WeightFormat for Mlx {
         self.pair_bytes() + self.quant_bytes(self.block_weights())
     }
 
-    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantize_row(&self, stored: &[u8], out: &mut [f32]) {
         let blocks = stored.chunks_exact(self.block_bytes());
         for (values, block) in out.chunks_exact_mut(self.block_weights()).zip(blocks) {
             let (pair, quants) = block.split_at(self.pair_bytes());
             let mut scale = [0.0; 2];
-            self.scales.rules().dequantise_row(pair, &mut scale);
+            self.scales.rules().dequantize_row(pair, &mut scale);
             for (i, value) in values.iter_mut().enumerate() {
-                let quant = if self.bits == 8 { quants[i] } else { (quants[i / 2] >> (4 * (i % 2))) & 15 };
+                let quant =
+                    if self.bits == 8 { quants[i] } else { (quants[i / 2] >> (4 * (i % 2))) & 15 };
                 *value = f32::from(quant) * scale[0] + scale[1];
             }
         }
@@ -122,11 +123,16 @@ impl WeightFormat for Mlx {
         for (units, block) in units.chunks_mut(self.block_weights() / UNIT).zip(blocks) {
             let (pair, quants) = block.split_at(self.pair_bytes());
             let mut scale = [0.0; 2];
-            self.scales.rules().dequantise_row(pair, &mut scale);
-            for (unit, stored) in units.iter_mut().zip(quants.chunks_exact(self.quant_bytes(UNIT))) {
+            self.scales.rules().dequantize_row(pair, &mut scale);
+            for (unit, stored) in units.iter_mut().zip(quants.chunks_exact(self.quant_bytes(UNIT)))
+            {
                 let mut quants = [0; UNIT];
                 for (i, quant) in quants.iter_mut().enumerate() {
-                    *quant = if self.bits == 8 { stored[i] } else { (stored[i / 2] >> (4 * (i % 2))) & 15 };
+                    *quant = if self.bits == 8 {
+                        stored[i]
+                    } else {
+                        (stored[i / 2] >> (4 * (i % 2))) & 15
+                    };
                 }
                 *unit = IntegerUnit::new(quants, scale[0], scale[1]);
             }
@@ -145,7 +151,9 @@ impl WeightFormat for Mlx {
         let [quants, pairs] = planes else { return };
         let pairs = pairs.chunks_exact_mut(self.pair_bytes());
         let quants = quants.chunks_exact_mut(self.quant_bytes(self.block_weights()));
-        for ((block, pair), quants) in stored.chunks_exact(self.block_bytes()).zip(pairs).zip(quants) {
+        for ((block, pair), quants) in
+            stored.chunks_exact(self.block_bytes()).zip(pairs).zip(quants)
+        {
             let (stored_pair, stored_quants) = block.split_at(self.pair_bytes());
             pair.copy_from_slice(stored_pair);
             if self.bits == 8 {
@@ -170,6 +178,10 @@ impl WeightFormat for Mlx {
     fn constants(&self) -> Vec<(&'static str, f64)> {
         let pair = [MlxScales::F16, MlxScales::BF16, MlxScales::F32];
         let scales = pair.iter().position(|scales| *scales == self.scales).unwrap_or(0);
-        vec![("MLX_BITS", self.bits.into()), ("MLX_GROUP", self.group.into()), ("MLX_SCALES", scales as f64)]
+        vec![
+            ("MLX_BITS", self.bits.into()),
+            ("MLX_GROUP", self.group.into()),
+            ("MLX_SCALES", scales as f64),
+        ]
     }
 }

@@ -1,4 +1,4 @@
-//! Weight formats: the stored block, its exact dequantisation, and its planes on the GPU.
+//! Weight formats: the stored block, its exact dequantization, and its planes on the GPU.
 //!
 //! One file a format, or a family of formats that differ in numbers alone. A new one is a file here, a `.wgsl` of the same name in
 //! `shaders/formats/`, a line in [`Format`]'s functions below, and golden blocks in
@@ -74,10 +74,10 @@ pub trait WeightFormat: Sync {
     }
     /// Exact values of one stored row: `out.len() == blocks * block_weights`. The truth
     /// everything else is compared with.
-    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]);
+    fn dequantize_row(&self, stored: &[u8], out: &mut [f32]);
     /// Rounds the values of one block, if this is a format that is written and they are within its
     /// range; whether they are. The same block on every machine.
-    fn quantise(&self, _values: &[f32], _block: &mut [u8]) -> bool {
+    fn quantize(&self, _values: &[f32], _block: &mut [u8]) -> bool {
         false
     }
     /// How its weights are whole numbers; none for formats of numbers with many digits.
@@ -196,7 +196,11 @@ impl Format {
     pub fn held_as(self, wanted: Option<Format>, columns: usize) -> Format {
         let row_bytes = |format: Format| format.row_bytes(columns).ok();
         match wanted {
-            Some(wanted) if row_bytes(wanted).is_some_and(|bytes| Some(bytes) < row_bytes(self)) => wanted,
+            Some(wanted)
+                if row_bytes(wanted).is_some_and(|bytes| Some(bytes) < row_bytes(self)) =>
+            {
+                wanted
+            }
             _ => self,
         }
     }
@@ -217,15 +221,18 @@ impl Format {
         }
         let bytes = blocks.checked_mul(rules.block_bytes());
         bytes.and_then(|bytes| bytes.checked_add(rules.row_header_bytes())).ok_or_else(|| {
-            Error::new(Code::Malformed, format!("row of {columns} weights does not fit into memory"))
+            Error::new(
+                Code::Malformed,
+                format!("row of {columns} weights does not fit into memory"),
+            )
         })
     }
 
     /// Exact values of whole stored rows; errors as [`Format::row_bytes`].
-    pub fn dequantise(self, columns: usize, stored: &[u8], out: &mut [f32]) -> Result<()> {
+    pub fn dequantize(self, columns: usize, stored: &[u8], out: &mut [f32]) -> Result<()> {
         let rows = stored.chunks_exact(self.row_bytes(columns)?);
         for (row, values) in rows.zip(out.chunks_exact_mut(columns)) {
-            self.rules().dequantise_row(row, values);
+            self.rules().dequantize_row(row, values);
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ impl WeightFormat for Q4_0 {
         BYTES
     }
 
-    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantize_row(&self, stored: &[u8], out: &mut [f32]) {
         for (values, block) in out.chunks_exact_mut(32).zip(stored.chunks_exact(BYTES)) {
             let scale = bits::half_at(block, 0);
             for (value, quant) in values.iter_mut().zip(bits::nibbles(&block[2..])) {

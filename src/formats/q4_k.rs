@@ -87,7 +87,7 @@ impl WeightFormat for Q4K {
         BYTES
     }
 
-    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantize_row(&self, stored: &[u8], out: &mut [f32]) {
         for (values, block) in out.chunks_exact_mut(WEIGHTS).zip(stored.chunks_exact(BYTES)) {
             let scales = Scales::read(block);
             for (group, values) in values.chunks_exact_mut(32).enumerate() {

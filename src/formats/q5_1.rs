@@ -21,7 +21,7 @@ impl WeightFormat for Q5_1 {
         BYTES
     }
 
-    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantize_row(&self, stored: &[u8], out: &mut [f32]) {
         for (values, block) in out.chunks_exact_mut(32).zip(stored.chunks_exact(BYTES)) {
             let (scale, minimum) = (bits::half_at(block, 0), bits::half_at(block, 2));
             let quants = bits::five_bits(&block[8..], bits::word(block, 1));

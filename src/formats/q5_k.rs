@@ -25,7 +25,7 @@ impl WeightFormat for Q5K {
         BYTES
     }
 
-    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantize_row(&self, stored: &[u8], out: &mut [f32]) {
         for (values, block) in out.chunks_exact_mut(WEIGHTS).zip(stored.chunks_exact(BYTES)) {
             let (scales, high) = (Scales::read(block), &block[16..48]);
             for (group, values) in values.chunks_exact_mut(32).enumerate() {
@@ -65,12 +65,14 @@ impl WeightFormat for Q5K {
 
     fn repack_row(&self, _columns: usize, stored: &[u8], planes: &mut [&mut [u8]]) {
         let [nibbles, others] = planes else { return };
-        let blocks = nibbles.chunks_exact_mut(BLOCK_NIBBLES).zip(others.chunks_exact_mut(4 * BLOCK_WORDS));
+        let blocks =
+            nibbles.chunks_exact_mut(BLOCK_NIBBLES).zip(others.chunks_exact_mut(4 * BLOCK_WORDS));
         for ((nibbles, others), block) in blocks.zip(stored.chunks_exact(BYTES)) {
             Scales::read(block).put(others);
             let high: [u32; 8] = std::array::from_fn(|k| bits::word(&block[16..], k));
             for group in 0..8 {
-                let spread = (0..8).fold(0, |word, k| word | (((high[k] >> group) & bits::BIT) << k));
+                let spread =
+                    (0..8).fold(0, |word, k| word | (((high[k] >> group) & bits::BIT) << k));
                 bits::put_word(others, 4 + group, spread);
             }
             put_block_nibbles(nibbles, &block[48..]);

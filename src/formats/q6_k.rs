@@ -52,7 +52,7 @@ impl WeightFormat for Q6K {
         BYTES
     }
 
-    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantize_row(&self, stored: &[u8], out: &mut [f32]) {
         for (values, block) in out.chunks_exact_mut(WEIGHTS).zip(stored.chunks_exact(BYTES)) {
             let d = bits::half_at(block, D_AT);
             for (unit, values) in values.chunks_exact_mut(32).enumerate() {
@@ -76,10 +76,12 @@ impl WeightFormat for Q6K {
             let d = bits::half_at(block, D_AT);
             for (index, unit) in units.iter_mut().enumerate() {
                 let (nibbles, nibble_shift, pairs, pair_shift) = unit_parts(block, index);
-                for (quant, (nibble, pair)) in unit.quants.iter_mut().zip(nibbles.iter().zip(pairs)) {
+                for (quant, (nibble, pair)) in unit.quants.iter_mut().zip(nibbles.iter().zip(pairs))
+                {
                     *quant = ((nibble >> nibble_shift) & 15) | (((pair >> pair_shift) & 3) << 4);
                 }
-                let scale = |half: usize| d * f32::from(block[SCALES_AT + 2 * index + half].cast_signed());
+                let scale =
+                    |half: usize| d * f32::from(block[SCALES_AT + 2 * index + half].cast_signed());
                 (unit.scales, unit.offset) = ([scale(0), scale(1)], 0.0);
             }
         }
@@ -96,7 +98,8 @@ impl WeightFormat for Q6K {
         let blocks = stored.chunks_exact(BYTES);
         let (others, d) = others.split_at_mut(blocks.len() * BLOCK_WORDS * 4);
         bits::put_halves(d, blocks.clone(), D_AT);
-        let planes = nibbles.chunks_exact_mut(BLOCK_NIBBLES).zip(others.chunks_exact_mut(4 * BLOCK_WORDS));
+        let planes =
+            nibbles.chunks_exact_mut(BLOCK_NIBBLES).zip(others.chunks_exact_mut(4 * BLOCK_WORDS));
         for ((nibbles, others), block) in planes.zip(blocks) {
             let (high, scales) = others.split_at_mut(SCALES_WORD * 4);
             scales.copy_from_slice(&block[SCALES_AT..D_AT]);

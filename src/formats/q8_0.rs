@@ -22,7 +22,7 @@ impl WeightFormat for Q8_0 {
         BYTES
     }
 
-    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantize_row(&self, stored: &[u8], out: &mut [f32]) {
         for (values, block) in out.chunks_exact_mut(32).zip(stored.chunks_exact(BYTES)) {
             let scale = bits::half_at(block, 0);
             for (value, &quant) in values.iter_mut().zip(&block[2..]) {
@@ -31,7 +31,7 @@ impl WeightFormat for Q8_0 {
         }
     }
 
-    fn quantise(&self, values: &[f32], block: &mut [u8]) -> bool {
+    fn quantize(&self, values: &[f32], block: &mut [u8]) -> bool {
         let greatest = values.iter().fold(0.0f32, |greatest, value| greatest.max(value.abs()));
         let mut best = f32::INFINITY;
         let mut quants = [0i8; UNIT];

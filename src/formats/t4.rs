@@ -4,7 +4,7 @@
 //! Weights of a block crowd around some middle and have a few outliers: the curve puts levels
 //! closer where the weights are (bend), and need not have zero in its middle (shift). Sixteen bits
 //! suffice for all three numbers, because they are chosen together with the nibbles: a coarse scale
-//! costs less than a straight and centred ladder does (measurements in ARCHITECTURE.md).
+//! costs less than a straight and centered ladder does (measurements in ARCHITECTURE.md).
 //!
 //! Stored block, 18 bytes: u16 head, 16 bytes with weight `i` in the low and weight `16 + i` in the
 //! high nibble of byte `i`. Head: bits 0–2 the bend in 1/256; bits 3–7 the shift in 1/4, plus 16;
@@ -20,7 +20,7 @@ const WEIGHTS: usize = 32;
 const LEVELS: usize = 16;
 /// The bits of the f32 that scale byte 0 stands for.
 const SMALLEST_SCALE: u32 = 103 << 23;
-/// What the largest scale reaches on a straight, centred ladder.
+/// What the largest scale reaches on a straight, centered ladder.
 const LARGEST_WEIGHT: f32 = 240.0 * 7.5;
 /// How many bends and shifts a head can have.
 const BENDS: i32 = 8;
@@ -28,7 +28,7 @@ const SHIFTS: i32 = 32;
 /// From how many of the starts the search goes on: one more gains 1 % and takes a third longer.
 const DESCENTS: usize = 2;
 /// Steps of a descent; it ends by itself, long before.
-const STEPS_MAX: usize = 64;
+const MAX_STEPS: usize = 64;
 
 /// The numbers of a block's head as they are stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -159,9 +159,9 @@ fn fit(values: &[f32; WEIGHTS]) -> Fit {
     found.reduce(Fit::or).unwrap_or_else(|| Fit::new(values, Head::default()))
 }
 
-/// Goes to a better neighbour until there is none.
+/// Goes to a better neighbor until there is none.
 fn descend(values: &[f32; WEIGHTS], range: &Range, mut best: Fit) -> Fit {
-    for _ in 0..STEPS_MAX {
+    for _ in 0..MAX_STEPS {
         let at = best.head;
         for (bend, shift) in [(0, 1), (0, -1), (1, 0), (-1, 0)] {
             let (bend, shift) = (at.bend + bend, at.shift + shift);
@@ -192,7 +192,7 @@ impl WeightFormat for T4 {
         BYTES
     }
 
-    fn dequantise_row(&self, stored: &[u8], out: &mut [f32]) {
+    fn dequantize_row(&self, stored: &[u8], out: &mut [f32]) {
         for (values, block) in out.chunks_exact_mut(WEIGHTS).zip(stored.chunks_exact(BYTES)) {
             let head = Head::read(block);
             let (scale, shift) = (head.scale(), head.shift());
@@ -205,7 +205,7 @@ impl WeightFormat for T4 {
         }
     }
 
-    fn quantise(&self, values: &[f32], block: &mut [u8]) -> bool {
+    fn quantize(&self, values: &[f32], block: &mut [u8]) -> bool {
         let Some(values) = values.first_chunk::<WEIGHTS>() else { return false };
         if values.iter().any(|value| value.abs() > LARGEST_WEIGHT) {
             return false;

@@ -57,7 +57,8 @@ impl Gpu {
             wgpu::BindGroupEntry { binding: binding as u32, resource }
         };
         let entries: Vec<_> = buffers.iter().copied().enumerate().map(entry).collect();
-        let descriptor = wgpu::BindGroupDescriptor { label: Some(label), layout, entries: &entries };
+        let descriptor =
+            wgpu::BindGroupDescriptor { label: Some(label), layout, entries: &entries };
         self.device.create_bind_group(&descriptor)
     }
 

@@ -87,11 +87,15 @@ async fn adapter() -> Result<(wgpu::Adapter, wgpu::WgslLanguageFeatures)> {
         ..Default::default()
     };
     let adapter = instance.request_adapter(&options).await;
-    let adapter = adapter.map_err(|error| Error::new(Code::NoGpu, format!("no GPU adapter: {error}")))?;
+    let adapter =
+        adapter.map_err(|error| Error::new(Code::NoGpu, format!("no GPU adapter: {error}")))?;
     Ok((adapter, instance.wgsl_language_features()))
 }
 
-fn report_of(found: &(wgpu::Adapter, wgpu::WgslLanguageFeatures), hints: &AdapterHints) -> AdapterReport {
+fn report_of(
+    found: &(wgpu::Adapter, wgpu::WgslLanguageFeatures),
+    hints: &AdapterHints,
+) -> AdapterReport {
     let (adapter, language) = found;
     let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
     // Browsers may hide the name; the vendor or the driver says at least something.
@@ -105,7 +109,10 @@ fn report_of(found: &(wgpu::Adapter, wgpu::WgslLanguageFeatures), hints: &Adapte
         name: names.into_iter().find(|name| !name.is_empty()).unwrap_or_default(),
         interface: info.backend.to_string(),
         driver: hints.driver.clone().unwrap_or(driver),
-        kind: hints.kind.clone().unwrap_or_else(|| format!("{:?}", info.device_type).to_lowercase()),
+        kind: hints
+            .kind
+            .clone()
+            .unwrap_or_else(|| format!("{:?}", info.device_type).to_lowercase()),
         features: OPTIONAL
             .iter()
             .filter(|(name, feature)| features.contains(*feature) || is_hinted(name))
@@ -129,7 +136,8 @@ impl Gpu {
     pub async fn open(hints: &AdapterHints) -> Result<Self> {
         let found = adapter().await?;
         let adapter = &found.0;
-        let wanted = OPTIONAL.iter().fold(wgpu::Features::empty(), |all, (_, feature)| all | *feature);
+        let wanted =
+            OPTIONAL.iter().fold(wgpu::Features::empty(), |all, (_, feature)| all | *feature);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("tablm"),
             required_features: adapter.features() & wanted,
@@ -138,10 +146,9 @@ impl Gpu {
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
         };
-        let (device, queue) = adapter
-            .request_device(&descriptor)
-            .await
-            .map_err(|error| Error::new(Code::NoGpu, format!("the GPU adapter gave no device: {error}")))?;
+        let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| {
+            Error::new(Code::NoGpu, format!("the GPU adapter gave no device: {error}"))
+        })?;
         let failure = Failure::default();
         let note = |failure: &Failure, error: Error| {
             if let Ok(mut first) = failure.lock() {
@@ -160,7 +167,10 @@ impl Gpu {
         device.set_device_lost_callback(move |reason, message| {
             note(
                 &seen,
-                Error::new(Code::DeviceLost, format!("the GPU device was lost: {reason:?} {message}")),
+                Error::new(
+                    Code::DeviceLost,
+                    format!("the GPU device was lost: {reason:?} {message}"),
+                ),
             );
         });
         let report = report_of(&found, hints);
@@ -187,7 +197,12 @@ impl Gpu {
     }
 
     /// A buffer of whole words, zero-filled.
-    pub(super) fn buffer(&self, label: &str, size_bytes: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+    pub(super) fn buffer(
+        &self,
+        label: &str,
+        size_bytes: u64,
+        usage: wgpu::BufferUsages,
+    ) -> wgpu::Buffer {
         let size = buffer_bytes(size_bytes);
         self.allocated_bytes.set(self.allocated_bytes.get() + size);
         let label = Some(label);

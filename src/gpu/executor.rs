@@ -54,8 +54,9 @@ pub struct GpuExecutor {
 /// Tokens that may be on their way to the host at a time.
 pub const MAX_PICKS: usize = 4;
 
-const STORAGE: wgpu::BufferUsages =
-    wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
+const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
+    .union(wgpu::BufferUsages::COPY_DST)
+    .union(wgpu::BufferUsages::COPY_SRC);
 
 impl GpuExecutor {
     /// Memory for these resources and plans; matrices and vectors still empty.
@@ -72,12 +73,14 @@ impl GpuExecutor {
     fn allocate(gpu: Rc<Gpu>, resources: &Resources<'_>, slots: Slots, staging_words: u64) -> Self {
         let matrix = |matrix: &MatrixInfo| {
             let plane = |bytes| gpu.buffer(&matrix.name(), bytes, STORAGE);
-            let part = |part| Part { planes: matrix.plane_bytes(part).into_iter().map(plane).collect() };
+            let part =
+                |part| Part { planes: matrix.plane_bytes(part).into_iter().map(plane).collect() };
             (0..matrix.part_count()).map(part).collect()
         };
         let matrices = resources.matrices().iter().map(matrix).collect();
         let words = |name: &str, words: u64| gpu.buffer(name, words * 4, STORAGE);
-        let shared = resources.shared().iter().map(|buffer| words(&buffer.name, buffer.words)).collect();
+        let shared =
+            resources.shared().iter().map(|buffer| words(&buffer.name, buffer.words)).collect();
         let scratch = slots.words.iter().map(|count| words("scratch", *count)).collect();
         let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let mappable = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
@@ -93,7 +96,9 @@ impl GpuExecutor {
             plans: Vec::new(),
             cache: PipelineCache::default(),
             upload: Upload::default(),
-            ring: (0..MAX_PICKS).map(|_| gpu.buffer("token", size_of::<Picked>() as u64, mappable)).collect(),
+            ring: (0..MAX_PICKS)
+                .map(|_| gpu.buffer("token", size_of::<Picked>() as u64, mappable))
+                .collect(),
             picks: VecDeque::new(),
             chunk: None,
             counters: StepCounters::default(),
@@ -106,7 +111,8 @@ impl GpuExecutor {
     /// which their slots were assigned.
     pub async fn prepare(&mut self, plan: &Plan) -> Result<()> {
         let gpu = self.gpu.clone();
-        let prepare = || plan.kernels.iter().map(|planned| self.prepare_kernel(&planned.kernel)).collect();
+        let prepare =
+            || plan.kernels.iter().map(|planned| self.prepare_kernel(&planned.kernel)).collect();
         let prepared = gpu.checked(prepare).await?;
         self.plans.push(prepared);
         Ok(())
@@ -126,7 +132,8 @@ impl GpuExecutor {
             let part = &self.matrices[usize::from(matrix.matrix)][usize::from(matrix.part)];
             groups.push(part.planes.iter().collect());
         }
-        let group = |(layout, buffers): (_, &Vec<_>)| self.gpu.bind_group(kernel.name(), layout, buffers);
+        let group =
+            |(layout, buffers): (_, &Vec<_>)| self.gpu.bind_group(kernel.name(), layout, buffers);
         let groups = pipeline.layouts.iter().zip(&groups).map(group).collect();
         Ok(Prepared { kernel: kernel.clone(), pipeline, groups })
     }
@@ -186,13 +193,25 @@ impl GpuExecutor {
     }
 
     /// Submits the kernels `range` of a plan, then a copy of `result`, if any, for [`Self::result`].
-    pub fn run(&mut self, plan: usize, range: Range<usize>, step: Step, result: Option<Activation>) {
+    pub fn run(
+        &mut self,
+        plan: usize,
+        range: Range<usize>,
+        step: Step,
+        result: Option<Activation>,
+    ) {
         self.write_step(step);
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         self.encode(&mut encoder, None, &self.plans[plan][range], step);
         if let Some(result) = result {
             let bytes = result.words(step.rows) * 4;
-            encoder.copy_buffer_to_buffer(self.buffer(plan, result.buffer), 0, &self.staging, 0, bytes);
+            encoder.copy_buffer_to_buffer(
+                self.buffer(plan, result.buffer),
+                0,
+                &self.staging,
+                0,
+                bytes,
+            );
             self.gpu.count(|counters| counters.readback_bytes += bytes);
         }
         self.gpu.submit(encoder.finish());
@@ -242,7 +261,12 @@ impl GpuExecutor {
         let started = Instant::now();
         let last = self.plans.len() - 1;
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        self.encode(&mut encoder, None, self.plans[plan].iter().chain(&self.plans[last][tail]), step);
+        self.encode(
+            &mut encoder,
+            None,
+            self.plans[plan].iter().chain(&self.plans[last][tail]),
+            step,
+        );
         self.ring.rotate_left(1);
         let (source, ring, bytes) = (self.buffer(last, picked), &self.ring[0], size_of::<Picked>());
         encoder.copy_buffer_to_buffer(source, 0, &self.step, 0, size_of::<Step>() as u64);
@@ -266,7 +290,8 @@ impl GpuExecutor {
 
     /// The oldest token on its way, and the step after it.
     pub async fn picked(&mut self) -> Result<Picked> {
-        let pick = self.picks.pop_front().ok_or_else(|| Error::internal("no token is on its way"))?;
+        let pick =
+            self.picks.pop_front().ok_or_else(|| Error::internal("no token is on its way"))?;
         let words = self.gpu.mapped(pick).await?;
         bytemuck::try_pod_read_unaligned(bytemuck::cast_slice(&words))
             .map_err(|error| Error::internal(format!("reading a token: {error}")))

@@ -133,12 +133,17 @@ fn layouts(gpu: &Gpu, kernel: &Kernel, format: Option<Format>) -> Vec<wgpu::Bind
         let entry = |(binding, ty): (usize, &wgpu::BufferBindingType)| wgpu::BindGroupLayoutEntry {
             binding: binding as u32,
             visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer { ty: *ty, has_dynamic_offset: false, min_binding_size: None },
+            ty: wgpu::BindingType::Buffer {
+                ty: *ty,
+                has_dynamic_offset: false,
+                min_binding_size: None,
+            },
             count: None,
         };
         let entries: Vec<_> = types.iter().enumerate().map(entry).collect();
         let label = Some(kernel.name());
-        gpu.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries })
+        gpu.device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries })
     };
     binding_types(kernel, format).iter().map(layout).collect()
 }

@@ -45,13 +45,23 @@ impl Gpu {
     /// A buffer that is gone after a measurement, and so not counted as the model's.
     fn temporary(&self, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
         let label = Some("measurement");
-        self.device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false })
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label,
+            size,
+            usage,
+            mapped_at_creation: false,
+        })
     }
 }
 
 impl GpuExecutor {
     /// Microseconds that each group of a plan's kernels takes, one group after another.
-    pub async fn time(&mut self, plan: usize, step: Step, groups: &[Vec<usize>]) -> Result<Vec<f64>> {
+    pub async fn time(
+        &mut self,
+        plan: usize,
+        step: Step,
+        groups: &[Vec<usize>],
+    ) -> Result<Vec<f64>> {
         self.write_step(step);
         if self.gpu.has_timestamps() {
             return self.time_by_timestamps(plan, step, groups).await;
@@ -60,7 +70,12 @@ impl GpuExecutor {
         self.gpu.finish().await?;
         for group in groups {
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-            self.encode(&mut encoder, None, group.iter().map(|kernel| &self.plans[plan][*kernel]), step);
+            self.encode(
+                &mut encoder,
+                None,
+                group.iter().map(|kernel| &self.plans[plan][*kernel]),
+                step,
+            );
             let started = Instant::now();
             self.gpu.submit(encoder.finish());
             self.gpu.finish().await?;
@@ -69,7 +84,12 @@ impl GpuExecutor {
         Ok(times)
     }
 
-    async fn time_by_timestamps(&self, plan: usize, step: Step, groups: &[Vec<usize>]) -> Result<Vec<f64>> {
+    async fn time_by_timestamps(
+        &self,
+        plan: usize,
+        step: Step,
+        groups: &[Vec<usize>],
+    ) -> Result<Vec<f64>> {
         let count = 2 * groups.len() as u32;
         let size = u64::from(count) * 8;
         let queries = self.gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
@@ -79,7 +99,8 @@ impl GpuExecutor {
         });
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
         let resolved = self.gpu.temporary(size, usage);
-        let staging = self.gpu.temporary(size, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
+        let staging =
+            self.gpu.temporary(size, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         for (index, group) in groups.iter().enumerate() {
             let first = 2 * index as u32;
@@ -102,6 +123,9 @@ impl GpuExecutor {
             .map(|pair| u64::from(pair[0].to_bits()) | u64::from(pair[1].to_bits()) << 32)
             .collect();
         let period = f64::from(self.gpu.queue.get_timestamp_period()) / 1000.0;
-        Ok(ticks.chunks_exact(2).map(|pair| pair[1].saturating_sub(pair[0]) as f64 * period).collect())
+        Ok(ticks
+            .chunks_exact(2)
+            .map(|pair| pair[1].saturating_sub(pair[0]) as f64 * period)
+            .collect())
     }
 }

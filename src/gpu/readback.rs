@@ -71,7 +71,8 @@ impl Gpu {
         if cfg!(target_arch = "wasm32") {
             return Ok(());
         }
-        let polled = self.device.poll(wgpu::PollType::Wait { submission_index: submission, timeout: None });
+        let polled =
+            self.device.poll(wgpu::PollType::Wait { submission_index: submission, timeout: None });
         polled
             .map(|_| ())
             .map_err(|error| Error::new(Code::DeviceLost, format!("waiting for the GPU: {error}")))
@@ -114,7 +115,9 @@ impl Gpu {
         self.wait(mapping.submission)?;
         let mapped = mapping.mapped.await?;
         self.check()?;
-        mapped.map_err(|error| Error::new(Code::DeviceLost, format!("reading from the GPU: {error}")))?;
+        mapped.map_err(|error| {
+            Error::new(Code::DeviceLost, format!("reading from the GPU: {error}"))
+        })?;
         let view = mapping
             .buffer
             .slice(..mapping.words as u64 * 4)

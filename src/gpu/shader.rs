@@ -24,7 +24,8 @@ const SUBGROUPS: &str = "enable subgroups;\ndiagnostic(off, subgroup_uniformity)
 
 fn header(slots: &[Import]) -> String {
     let needs = |folder: &str| slots.iter().any(|(_, file)| file.starts_with(folder));
-    let subgroups = if needs("subgroups/") && cfg!(target_arch = "wasm32") { SUBGROUPS } else { "" };
+    let subgroups =
+        if needs("subgroups/") && cfg!(target_arch = "wasm32") { SUBGROUPS } else { "" };
     let f16 = if needs("f16/") { "enable f16;\n" } else { "" };
     // A diagnostic comes after all that is enabled.
     format!("{f16}{subgroups}")
@@ -45,7 +46,8 @@ impl Assembly<'_> {
                 continue;
             };
             let name = name.trim();
-            let name = self.slots.iter().find(|(slot, _)| *slot == name).map_or(name, |(_, file)| file);
+            let name =
+                self.slots.iter().find(|(slot, _)| *slot == name).map_or(name, |(_, file)| file);
             if self.imported.iter().any(|other| other == name) {
                 continue;
             }

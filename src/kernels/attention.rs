@@ -140,7 +140,14 @@ impl Attention {
     }
 
     /// The queries that share a key/value head, over its keys and values from position `oldest` on.
-    fn attend_head(&self, kv: u32, step: Step, memory: &CpuMemory, y: &mut [f32], partials: &mut [f32]) {
+    fn attend_head(
+        &self,
+        kv: u32,
+        step: Step,
+        memory: &CpuMemory,
+        y: &mut [f32],
+        partials: &mut [f32],
+    ) {
         let head_dim = self.shape.head_dim as usize;
         let all = self.seen(step, 0).start..self.seen(step, step.rows - 1).end;
         let read = |cache: &Cache| {
@@ -155,7 +162,11 @@ impl Attention {
         let splits = self.splits(step);
         for row in 0..step.rows {
             let seen = self.seen(step, row);
-            let size = if splits == 1 { seen.len() as u32 } else { self.split_positions(seen.len() as u32) };
+            let size = if splits == 1 {
+                seen.len() as u32
+            } else {
+                self.split_positions(seen.len() as u32)
+            };
             for head in kv * self.group()..(kv + 1) * self.group() {
                 let q = &memory.row(&self.q, row)[head as usize * head_dim..][..head_dim];
                 for split in 0..splits {
@@ -169,7 +180,12 @@ impl Attention {
                     } else {
                         let record = &mut partials[self.record(split, head)..][..head_dim + 4];
                         record.iter_mut().zip(&sums).for_each(|(word, sum)| *word = *sum as f32);
-                        record[head_dim..].copy_from_slice(&[largest as f32, total as f32, 0.0, 0.0]);
+                        record[head_dim..].copy_from_slice(&[
+                            largest as f32,
+                            total as f32,
+                            0.0,
+                            0.0,
+                        ]);
                     }
                 }
             }

@@ -33,19 +33,26 @@ impl KernelRules for AttentionMerge {
         memory.update(buffer, |memory, y| {
             let partials = memory.read(self.0.partials.buffer);
             let head_dim = self.0.shape.head_dim as usize;
-            for (head, y) in y.chunks_exact_mut(head_dim).take(self.0.shape.head_count as usize).enumerate() {
-                let records = (0..splits).map(|split| &partials[self.0.record(split, head as u32)..]);
+            for (head, y) in
+                y.chunks_exact_mut(head_dim).take(self.0.shape.head_count as usize).enumerate()
+            {
+                let records =
+                    (0..splits).map(|split| &partials[self.0.record(split, head as u32)..]);
                 let records: Vec<_> = records.map(|record| record.split_at(head_dim)).collect();
-                let largest =
-                    records.iter().fold(f32::NEG_INFINITY, |largest, (_, tail)| largest.max(tail[0]));
+                let largest = records
+                    .iter()
+                    .fold(f32::NEG_INFINITY, |largest, (_, tail)| largest.max(tail[0]));
                 let weights = records.iter().map(|(_, tail)| f64::from(tail[0] - largest).exp());
                 let weights: Vec<_> = weights.collect();
-                let totals =
-                    records.iter().zip(&weights).map(|((_, tail), weight)| weight * f64::from(tail[1]));
+                let totals = records
+                    .iter()
+                    .zip(&weights)
+                    .map(|((_, tail), weight)| weight * f64::from(tail[1]));
                 let total: f64 = totals.sum();
                 for (i, y) in y.iter_mut().enumerate() {
                     let sums = records.iter().zip(&weights);
-                    let sum: f64 = sums.map(|((sums, _), weight)| weight * f64::from(sums[i])).sum();
+                    let sum: f64 =
+                        sums.map(|((sums, _), weight)| weight * f64::from(sums[i])).sum();
                     *y = (sum / total) as f32;
                 }
             }

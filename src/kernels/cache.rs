@@ -99,7 +99,9 @@ impl CacheRows {
                     let quad_index = first / 4 + i;
                     let group = quad_index / 8;
                     let scale = half(scales[group / 2].to_bits() >> (16 * (group % 2)));
-                    for (number, byte) in quad.iter_mut().zip(words[quad_index].to_bits().to_le_bytes()) {
+                    for (number, byte) in
+                        quad.iter_mut().zip(words[quad_index].to_bits().to_le_bytes())
+                    {
                         *number = scale * f32::from(byte as i8);
                     }
                 }
@@ -195,8 +197,10 @@ mod tests {
     fn rows_keep_their_numbers() {
         // Widths that end within a group, and within a pair of scales.
         for width in [4, 64, 80, 96, 1024] {
-            let numbers: Vec<f32> = (0..width).map(|i| ((i * 37 + 11) % 101) as f32 - 50.0).collect();
-            for (format, bound) in [(CacheFormat::F32, 0.0), (CacheFormat::F16, 0.0), (CacheFormat::Q8, 0.25)]
+            let numbers: Vec<f32> =
+                (0..width).map(|i| ((i * 37 + 11) % 101) as f32 - 50.0).collect();
+            for (format, bound) in
+                [(CacheFormat::F32, 0.0), (CacheFormat::F16, 0.0), (CacheFormat::Q8, 0.25)]
             {
                 let rows = CacheRows { format, width };
                 let mut words = vec![0.0; 3 * rows.words() as usize];
@@ -206,7 +210,10 @@ mod tests {
                 let (row, after) = rest.split_at(width as usize);
                 assert!(before.iter().chain(after).all(|number| *number == 0.0), "{rows:?}");
                 for (found, expected) in row.iter().zip(&numbers) {
-                    assert!((found - expected).abs() <= bound, "{rows:?}: {found} instead of {expected}");
+                    assert!(
+                        (found - expected).abs() <= bound,
+                        "{rows:?}: {found} instead of {expected}"
+                    );
                 }
             }
         }

@@ -40,7 +40,11 @@ impl KernelRules for CacheStore {
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        vec![("WIDTH", self.x.width.into()), ("STRIDE", self.x.stride.into()), ("PARTS", self.parts().into())]
+        vec![
+            ("WIDTH", self.x.width.into()),
+            ("STRIDE", self.x.stride.into()),
+            ("PARTS", self.parts().into()),
+        ]
     }
 
     fn workgroups(&self, step: Step) -> [u32; 3] {

@@ -1,6 +1,8 @@
 //! Token ids to rows of the embedding matrix.
 
-use super::{Activation, Binding, Buffer, CpuMemory, Import, KernelRules, MatrixPart, Step, Weighted};
+use super::{
+    Activation, Binding, Buffer, CpuMemory, Import, KernelRules, MatrixPart, Step, Weighted,
+};
 use crate::formats::UNIT;
 
 /// `y[row] = matrix[tokens[row]]`, for the tokens that lie in this part of the matrix.
@@ -37,7 +39,8 @@ impl KernelRules for Embed {
     }
 
     fn imports(&self) -> Vec<Import> {
-        let file = if self.weighted.is_some() { "epilogues/unit_squares" } else { "epilogues/unit_store" };
+        let file =
+            if self.weighted.is_some() { "epilogues/unit_squares" } else { "epilogues/unit_store" };
         vec![("epilogue", file)]
     }
 
@@ -83,8 +86,14 @@ impl Embed {
                 });
                 if let Some(weighted) = &self.weighted {
                     memory.update(weighted.row.buffer, |memory, words| {
-                        let words = &mut words[weighted.row.start(row)..][..weighted.row.stride as usize];
-                        weighted.write(memory, memory.row(&self.y, row), UNIT * UNITS as usize, words);
+                        let words =
+                            &mut words[weighted.row.start(row)..][..weighted.row.stride as usize];
+                        weighted.write(
+                            memory,
+                            memory.row(&self.y, row),
+                            UNIT * UNITS as usize,
+                            words,
+                        );
                     });
                 }
             }

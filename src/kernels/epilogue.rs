@@ -1,7 +1,8 @@
 //! What may become of a product's outputs before they are written: `shaders/epilogues/`.
 
 use super::{
-    Activation, Binding, Buffer, Cache, CpuMemory, Function, Heads, Import, Projection, SamplingBuffers, Step,
+    Activation, Binding, Buffer, Cache, CpuMemory, Function, Heads, Import, Projection,
+    SamplingBuffers, Step,
 };
 
 /// What becomes of a product's outputs.
@@ -55,7 +56,13 @@ impl Weighted {
     }
 
     /// Writes the row of `y`; a workgroup computes `together` columns.
-    pub(super) fn write(&self, memory: &CpuMemory, y: &[f32], together: usize, weighted: &mut [f32]) {
+    pub(super) fn write(
+        &self,
+        memory: &CpuMemory,
+        y: &[f32],
+        together: usize,
+        weighted: &mut [f32],
+    ) {
         weight_and_sum(y, memory.read(self.weight), together, weighted);
     }
 }
@@ -148,7 +155,8 @@ impl Epilogue {
         let mut taken = writes.map(|written| {
             written.map_or_else(Vec::new, |(buffer, ..)| std::mem::take(memory.buffer_mut(buffer)))
         });
-        let mut rows: Vec<Written<'_>> = (0..y.rows.count(step.rows)).map(|_| Written::default()).collect();
+        let mut rows: Vec<Written<'_>> =
+            (0..y.rows.count(step.rows)).map(|_| Written::default()).collect();
         for (index, (words, written)) in taken.iter_mut().zip(writes).enumerate() {
             let Some((_, stride, before)) = written else { continue };
             for (row, words) in rows.iter_mut().zip(words[before..].chunks_exact_mut(stride)) {
@@ -164,7 +172,10 @@ impl Epilogue {
     }
 
     /// Writes a row of outputs of that product; a workgroup computes `together` of them.
-    #[expect(clippy::too_many_arguments, reason = "a product's row, where it goes, and what it takes on")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a product's row, where it goes, and what it takes on"
+    )]
     pub(crate) fn finish(
         self,
         memory: &CpuMemory,

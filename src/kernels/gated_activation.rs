@@ -20,7 +20,11 @@ impl KernelRules for GatedActivation {
     const SHADER: &'static str = include_str!("../../shaders/gated_activation.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
-        vec![Binding::read(self.gate.buffer), Binding::read(self.up.buffer), Binding::write(self.y.buffer)]
+        vec![
+            Binding::read(self.gate.buffer),
+            Binding::read(self.up.buffer),
+            Binding::write(self.y.buffer),
+        ]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {

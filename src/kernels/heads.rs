@@ -19,7 +19,11 @@ pub struct Heads {
 impl Heads {
     /// What it binds after the queries.
     pub(super) fn bindings(&self) -> [Binding; 3] {
-        [Binding::write(self.keys.buffer), Binding::write(self.values.buffer), Binding::read(self.turn.table)]
+        [
+            Binding::write(self.keys.buffer),
+            Binding::write(self.values.buffer),
+            Binding::read(self.turn.table),
+        ]
     }
 
     /// The file that stores pairs in that format, if there is one.

@@ -1,6 +1,8 @@
 //! Weights × many activation rows: the prompt form of the matrix product, in tiles.
 
-use super::{Binding, CpuMemory, Import, KernelRules, MatrixPart, Projection, Prologue, Step, Tile, Variant};
+use super::{
+    Binding, CpuMemory, Import, KernelRules, MatrixPart, Projection, Prologue, Step, Tile, Variant,
+};
 
 /// A [`Projection`] for many rows: arithmetic decides.
 #[derive(Debug, Clone)]
@@ -43,7 +45,11 @@ impl KernelRules for Matmul {
     fn workgroups(&self, step: Step) -> [u32; 3] {
         let [rows, outputs] = self.tile.size();
         // Rows first: what has been read of the weights is near while it is read for others.
-        [self.product.y.rows.count(step.rows).div_ceil(rows), self.product.matrix.rows.div_ceil(outputs), 1]
+        [
+            self.product.y.rows.count(step.rows).div_ceil(rows),
+            self.product.matrix.rows.div_ceil(outputs),
+            1,
+        ]
     }
 
     fn operations(&self, step: Step) -> u64 {

@@ -1,6 +1,8 @@
 //! Weights × one activation row at a time: the decode form of the matrix product.
 
-use super::{Binding, CpuMemory, Import, KernelRules, MatrixPart, Projection, Prologue, Step, Variant};
+use super::{
+    Binding, CpuMemory, Import, KernelRules, MatrixPart, Projection, Prologue, Step, Variant,
+};
 
 /// A [`Projection`] for few rows: bandwidth decides.
 #[derive(Debug, Clone)]

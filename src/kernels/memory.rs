@@ -22,7 +22,7 @@ impl CpuMatrix {
     /// The exact weights of one row; `weights.len() == columns`.
     pub fn row(&self, row: usize, weights: &mut [f32]) {
         let stored = &self.stored[row * self.row_bytes..][..self.row_bytes];
-        self.format.rules().dequantise_row(stored, weights);
+        self.format.rules().dequantize_row(stored, weights);
     }
 }
 
@@ -74,7 +74,12 @@ impl CpuMemory {
     }
 
     /// Writes each row of an activation.
-    pub(super) fn write_rows(&mut self, y: &Activation, step: Step, write: impl Fn(&Self, u32, &mut [f32])) {
+    pub(super) fn write_rows(
+        &mut self,
+        y: &Activation,
+        step: Step,
+        write: impl Fn(&Self, u32, &mut [f32]),
+    ) {
         self.update(y.buffer, |memory, words| {
             for row in 0..y.rows.count(step.rows) {
                 write(memory, row, &mut words[y.start(row)..][..y.width as usize]);

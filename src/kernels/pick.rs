@@ -40,11 +40,14 @@ impl KernelRules for Pick {
         }
         let Self(buffers) = self;
         let sampling = memory.sampling(buffers.sampling);
-        let greater = |best: (u32, u32), other: (u32, u32)| if other.0 > best.0 { other } else { best };
+        let greater =
+            |best: (u32, u32), other: (u32, u32)| if other.0 > best.0 { other } else { best };
         let keys = memory.read(buffers.best).iter().map(|key| key.to_bits());
         let (_, quad) = keys.zip(0..).fold((0, 0), greater);
         let logits = (0..).zip(memory.row(&buffers.logits, 0));
-        let quad = logits.skip((quad * SamplingBuffers::QUAD) as usize).take(SamplingBuffers::QUAD as usize);
+        let quad = logits
+            .skip((quad * SamplingBuffers::QUAD) as usize)
+            .take(SamplingBuffers::QUAD as usize);
         let scores = quad.map(|(id, logit)| (sampling.score_key(step, id, *logit), id));
         let (key, mut token) = scores.fold((0, 0), greater);
         let mut flags = 0;
@@ -79,8 +82,8 @@ fn draw(sampling: &Sampling, step: Step, logits: &[f32]) -> u32 {
         order.truncate(sampling.top_k as usize);
     }
     if sampling.top_p < 1.0 {
-        let wanted =
-            order.iter().map(|(key, _)| distance(*key).exp()).sum::<f64>() * f64::from(sampling.top_p);
+        let wanted = order.iter().map(|(key, _)| distance(*key).exp()).sum::<f64>()
+            * f64::from(sampling.top_p);
         let mut reached = 0.0;
         let enough = order.iter().position(|(key, _)| {
             reached += distance(*key).exp();
@@ -90,7 +93,8 @@ fn draw(sampling: &Sampling, step: Step, logits: &[f32]) -> u32 {
     }
     let least = key_of(greatest + sampling.min_distance);
     order.retain(|(key, _)| *key >= least);
-    let drawn = order.into_iter().map(|(key, id)| (sampling.drawn_key(step, id, logit_of(key)), id));
+    let drawn =
+        order.into_iter().map(|(key, id)| (sampling.drawn_key(step, id, logit_of(key)), id));
     let best = drawn.reduce(|best, other| {
         let is_better = (other.0, best.1) > (best.0, other.1);
         if is_better { other } else { best }

@@ -1,6 +1,8 @@
 //! A matrix product and what becomes of it: what [`super::Matvec`] and [`super::Matmul`] both mean.
 
-use super::{Activation, Binding, Buffer, CpuMemory, Epilogue, Import, MatrixPart, Prologue, Step, Variant};
+use super::{
+    Activation, Binding, Buffer, CpuMemory, Epilogue, Import, MatrixPart, Prologue, Step, Variant,
+};
 
 /// `y[row, first_row + o] = epilogue(Σ_k weights[o, k] · x[row, k] + bias[o])`.
 #[derive(Debug, Clone)]
@@ -53,7 +55,7 @@ impl Projection {
         2 * products * u64::from(self.y.rows.count(step.rows))
     }
 
-    /// Each weight row is dequantised once, then used for every row of inputs; a workgroup computes
+    /// Each weight row is dequantized once, then used for every row of inputs; a workgroup computes
     /// `together` outputs of a row.
     pub(super) fn reference(
         &self,
@@ -90,7 +92,8 @@ const SPAN: usize = 64;
 
 /// `Σ weights·x`. Sums of at most eight products are `f32`, what they add up to is `f64`.
 fn weighted_sum(weights: &[f32], x: &[f32]) -> f32 {
-    weights.chunks(SPAN).zip(x.chunks(SPAN)).map(|(weights, x)| span_sum(weights, x)).sum::<f64>() as f32
+    weights.chunks(SPAN).zip(x.chunks(SPAN)).map(|(weights, x)| span_sum(weights, x)).sum::<f64>()
+        as f32
 }
 
 /// Arrays of known length: so the compiler uses vector instructions.

@@ -43,7 +43,11 @@ impl Prologue {
             Prologue::Plain => Vec::new(),
             Prologue::Rms { parts: 1, epsilon, .. } => vec![("EPSILON", epsilon.into())],
             Prologue::Rms { parts, sums, epsilon } => {
-                vec![("EPSILON", epsilon.into()), ("PARTS", parts.into()), ("SUMS", (sums / parts).into())]
+                vec![
+                    ("EPSILON", epsilon.into()),
+                    ("PARTS", parts.into()),
+                    ("SUMS", (sums / parts).into()),
+                ]
             }
         }
     }
@@ -52,7 +56,8 @@ impl Prologue {
     pub(crate) fn complete(self, memory: &CpuMemory, x: &Activation, row: u32) -> Vec<f32> {
         let mut inputs = memory.row(x, row).to_vec();
         let Prologue::Rms { parts, sums, epsilon } = self else { return inputs };
-        let (first, count) = (x.start(row) + Activation::stride_of(x.width) as usize, sums as usize);
+        let (first, count) =
+            (x.start(row) + Activation::stride_of(x.width) as usize, sums as usize);
         let sums = memory.read(x.buffer)[first..first + count].chunks_exact(count / parts as usize);
         let width = (x.width / parts) as usize;
         for (part, sums) in inputs.chunks_exact_mut(width).zip(sums) {

@@ -24,7 +24,11 @@ impl KernelRules for RmsNorm {
     const SHADER: &'static str = include_str!("../../shaders/rms_norm.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
-        vec![Binding::read(self.x.buffer), Binding::read(self.weight), Binding::write(self.y.buffer)]
+        vec![
+            Binding::read(self.x.buffer),
+            Binding::read(self.weight),
+            Binding::write(self.y.buffer),
+        ]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {

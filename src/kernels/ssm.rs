@@ -122,7 +122,8 @@ pub(super) fn convolve(shape: ScanShape, conv: &[f32], inputs: &[&[f32]], y: &mu
         y.iter_mut().zip(weights.chunks_exact(kernel)).zip(biases).enumerate()
     {
         let products = weights.iter().rev().zip(inputs);
-        let sum: f64 = products.map(|(weight, input)| f64::from(*weight) * f64::from(input[channel])).sum();
+        let sum: f64 =
+            products.map(|(weight, input)| f64::from(*weight) * f64::from(input[channel])).sum();
         *y = silu(f64::from(*bias) + sum) as f32;
     }
 }
@@ -144,7 +145,8 @@ pub(crate) struct ScanRow<'a> {
 
 /// How rows of the recurrence are computed, one after another, as [`scan_rows`] means it: from scalars and
 /// state to `y`, `stride` words a row.
-pub(crate) type ScanBy<'a> = &'a dyn Fn(ScanShape, &[ScanRow<'_>], &[f32], &mut [f32], &mut [f32], usize);
+pub(crate) type ScanBy<'a> =
+    &'a dyn Fn(ScanShape, &[ScanRow<'_>], &[f32], &mut [f32], &mut [f32], usize);
 
 /// The recurrence, row by row.
 pub(super) fn scan_rows(
@@ -161,7 +163,13 @@ pub(super) fn scan_rows(
 }
 
 /// One row of the recurrence: every head's state moves on, and `y` is read from it.
-fn scan_row(shape: ScanShape, row: &ScanRow<'_>, scalars: &[f32], state: &mut [f32], y: &mut [f32]) {
+fn scan_row(
+    shape: ScanShape,
+    row: &ScanRow<'_>,
+    scalars: &[f32],
+    state: &mut [f32],
+    y: &mut [f32],
+) {
     let (heads, head_dim) = (shape.head_count as usize, shape.head_dim as usize);
     let (head_stride, state_stride) = (shape.head_stride() as usize, shape.state_stride() as usize);
     let first_dt = (shape.inner() + shape.channels()) as usize;

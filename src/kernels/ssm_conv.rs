@@ -51,7 +51,8 @@ impl KernelRules for SsmConv {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        memory.write_rows(&self.y, step, |memory, row, y| self.row(memory, step, row, &convolve, y));
+        memory
+            .write_rows(&self.y, step, |memory, row, y| self.row(memory, step, row, &convolve, y));
         self.keep(memory, step);
     }
 }
@@ -69,14 +70,17 @@ impl SsmConv {
         let (kernel, channels) = (self.shape.conv_kernel, self.shape.channels() as usize);
         let ring = memory.read(self.buffers.ring);
         let input = |back: u32| match row.checked_sub(back) {
-            Some(row) => &memory.row(&self.projected, row)[self.shape.inner() as usize..][..channels],
+            Some(row) => {
+                &memory.row(&self.projected, row)[self.shape.inner() as usize..][..channels]
+            }
             None => &ring[self.slot(step.position + row + kernel - back)..][..channels],
         };
         let inputs: Vec<_> = (0..kernel).map(input).collect();
         let mut convolved = vec![0.0; channels];
         convolve(self.shape, memory.read(self.buffers.conv), &inputs, &mut convolved);
         let ScanShape { head_dim, state_size, .. } = self.shape;
-        let (heads, groups) = y[..self.y.width as usize].split_at_mut(self.shape.convolved()[1] as usize);
+        let (heads, groups) =
+            y[..self.y.width as usize].split_at_mut(self.shape.convolved()[1] as usize);
         let (x, b_and_c) = convolved.split_at(self.shape.inner() as usize);
         let parts = [
             (heads, x, head_dim, self.shape.head_stride()),

@@ -39,7 +39,10 @@ impl KernelRules for SsmScan {
     }
 
     fn imports(&self) -> Vec<Import> {
-        vec![("shares", if self.tile.shares_loads() { "subgroups/shared_rows" } else { "variants/own_rows" })]
+        vec![(
+            "shares",
+            if self.tile.shares_loads() { "subgroups/shared_rows" } else { "variants/own_rows" },
+        )]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
@@ -74,7 +77,8 @@ impl SsmScan {
         memory.update(self.y.buffer, |memory, y| {
             memory.update(self.buffers.state, |memory, state| {
                 let scan_row = |row| {
-                    let (projected, x) = (memory.row(&self.projected, row), memory.row(&self.x, row));
+                    let (projected, x) =
+                        (memory.row(&self.projected, row), memory.row(&self.x, row));
                     ScanRow { projected, x, b: &x[first_b..first_c], c: &x[first_c..end] }
                 };
                 let rows: Vec<_> = (0..step.rows).map(scan_row).collect();

@@ -38,7 +38,8 @@ impl KernelRules for SsmStep {
     }
 
     fn imports(&self) -> Vec<Import> {
-        let file = if self.weight.is_some() { "epilogues/head_squares" } else { "epilogues/head_store" };
+        let file =
+            if self.weight.is_some() { "epilogues/head_squares" } else { "epilogues/head_store" };
         vec![("epilogue", file)]
     }
 
@@ -49,7 +50,8 @@ impl KernelRules for SsmStep {
             ("KERNEL", self.shape.conv_kernel.into()),
         ]);
         if self.weight.is_some() {
-            constants.extend([("Y_STRIDE", self.y.stride.into()), ("SQUARES", self.y.sums().into())]);
+            constants
+                .extend([("Y_STRIDE", self.y.stride.into()), ("SQUARES", self.y.sums().into())]);
         }
         constants
     }
@@ -69,7 +71,13 @@ impl KernelRules for SsmStep {
 
 impl SsmStep {
     /// What it means, its convolution and its recurrence by those functions.
-    pub(crate) fn run(&self, memory: &mut CpuMemory, step: Step, convolve: ConvolveBy<'_>, scan: ScanBy<'_>) {
+    pub(crate) fn run(
+        &self,
+        memory: &mut CpuMemory,
+        step: Step,
+        convolve: ConvolveBy<'_>,
+        scan: ScanBy<'_>,
+    ) {
         if step.rows == 0 {
             return;
         }
@@ -101,7 +109,14 @@ impl SsmStep {
             memory.update(self.buffers.state, |memory, state| {
                 let projected = memory.row(&self.projected, 0);
                 let row = ScanRow { projected, x: &x, b: &b, c: &c };
-                scan(shape, &[row], memory.read(self.buffers.scalars), state, y, self.y.stride as usize);
+                scan(
+                    shape,
+                    &[row],
+                    memory.read(self.buffers.scalars),
+                    state,
+                    y,
+                    self.y.stride as usize,
+                );
                 if let Some(weight) = self.weight {
                     let row = y[..inner].to_vec();
                     weight_and_sum(&row, memory.read(weight), shape.head_dim as usize, y);

@@ -106,7 +106,9 @@ impl Variant {
             _ => "variants/inputs",
         };
         let total = match self {
-            Variant::Together | Variant::Wide | Variant::Half | Variant::Packed => "variants/together",
+            Variant::Together | Variant::Wide | Variant::Half | Variant::Packed => {
+                "variants/together"
+            }
             Variant::Subgroups => "subgroups/total",
             Variant::Alone | Variant::Quads | Variant::Pairs => "variants/alone",
         };
@@ -154,8 +156,11 @@ impl Variant {
             let inverse = if scale > 1e-30 { 1.0 / scale } else { 0.0 };
             for x in inputs {
                 let part = *x * inverse;
-                let part =
-                    if self == Variant::Half { f16::from_f32(part).to_f32() } else { part.round_ties_even() };
+                let part = if self == Variant::Half {
+                    f16::from_f32(part).to_f32()
+                } else {
+                    part.round_ties_even()
+                };
                 *x = part * scale;
             }
         }

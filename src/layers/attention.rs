@@ -63,7 +63,8 @@ pub fn attention(
         }
     }
     let keys = plan.resources.cache(&format!("layer {layer_index} keys"), k.width, context_length);
-    let values = plan.resources.cache(&format!("layer {layer_index} values"), v.width, context_length);
+    let values =
+        plan.resources.cache(&format!("layer {layer_index} values"), v.width, context_length);
     plan.cache_store(k, keys);
     plan.cache_store(v, values);
     let y = plan.attention(q, keys, values, shape);

@@ -30,8 +30,9 @@ pub fn mamba_mixer(
     layer_index: u32,
 ) -> Activation {
     let projected = plan.matmul(weights.input, x);
-    let mut state =
-        |what: &str, words| plan.resources.recurrent_state(&format!("layer {layer_index} {what}"), words);
+    let mut state = |what: &str, words| {
+        plan.resources.recurrent_state(&format!("layer {layer_index} {what}"), words)
+    };
     let ring = state("inputs", shape.ring_words());
     let state = state("scan", shape.state_words());
     let buffers = ScanBuffers { conv: weights.conv, scalars: weights.scalars, ring, state };

@@ -14,7 +14,7 @@ const MAX_LAYERS: usize = 1024;
 /// arithmetic on sizes that are checked overflows, in 32 bits either.
 const MAX_WIDTH: u64 = 1 << 20;
 /// What of a value is quoted.
-const QUOTED_CHARS_MAX: usize = 200;
+const MAX_QUOTED_CHARS: usize = 200;
 
 /// A tensor's two names; `{}` stands for the layer's index.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +87,8 @@ impl<'a> ConfigSource<'a> {
                 None => return Ok(None),
                 Some(value) => {
                     let count = value.as_u64();
-                    let count = count.ok_or_else(|| self.malformed(hugging_face, value, "a whole number"))?;
+                    let count = count
+                        .ok_or_else(|| self.malformed(hugging_face, value, "a whole number"))?;
                     (hugging_face.to_owned(), Some(count))
                 }
             },
@@ -145,7 +146,12 @@ impl<'a> ConfigSource<'a> {
     }
 
     /// A count for every layer, given as a list or as one for all.
-    pub fn layer_counts(&self, gguf: &str, hugging_face: &str, layer_count: u32) -> Result<Vec<u32>> {
+    pub fn layer_counts(
+        &self,
+        gguf: &str,
+        hugging_face: &str,
+        layer_count: u32,
+    ) -> Result<Vec<u32>> {
         let key = self.key(gguf);
         let (field, found) = match &self.checkpoint.container {
             Container::Gguf(metadata) => {
@@ -160,7 +166,9 @@ impl<'a> ConfigSource<'a> {
             }
             Container::Safetensors(folder) => {
                 let whole = |value: &Value| {
-                    value.as_u64().ok_or_else(|| self.malformed(hugging_face, value, "whole numbers"))
+                    value
+                        .as_u64()
+                        .ok_or_else(|| self.malformed(hugging_face, value, "whole numbers"))
                 };
                 let found = pointer(&folder.config, hugging_face).map(|value| match value {
                     Value::Array(list) => list.iter().map(whole).collect(),
@@ -169,7 +177,9 @@ impl<'a> ConfigSource<'a> {
                 (hugging_face, found.transpose()?)
             }
         };
-        let Some(mut counts) = found else { return Err(self.malformed(field, "nothing", "counts")) };
+        let Some(mut counts) = found else {
+            return Err(self.malformed(field, "nothing", "counts"));
+        };
         if counts.len() == 1 {
             counts = vec![counts[0]; layer_count as usize];
         }
@@ -227,14 +237,19 @@ impl<'a> ConfigSource<'a> {
                 None => return Ok(None),
                 Some(value) => {
                     let number = folder::number(value);
-                    let number = number.ok_or_else(|| self.malformed(hugging_face, value, "a number"))?;
+                    let number =
+                        number.ok_or_else(|| self.malformed(hugging_face, value, "a number"))?;
                     (hugging_face.to_owned(), Some(number))
                 }
             },
         };
         let finite = |number: f64| {
             let is_finite = (number as f32).is_finite();
-            if is_finite { Ok(number) } else { Err(self.malformed(&field, number, "a finite number")) }
+            if is_finite {
+                Ok(number)
+            } else {
+                Err(self.malformed(&field, number, "a finite number"))
+            }
         };
         found.map(finite).transpose()
     }
@@ -301,7 +316,7 @@ impl<'a> ConfigSource<'a> {
 
     fn error(&self, code: Code, field: &str, found: impl Display, expected: &str) -> Error {
         let file = &self.checkpoint.name;
-        let found = cut(found.to_string(), QUOTED_CHARS_MAX);
+        let found = cut(found.to_string(), MAX_QUOTED_CHARS);
         let place = if self.is_gguf() { "" } else { "config.json: " };
         Error::new(code, format!("{file}: {place}{field}: found {found}, expected {expected}"))
     }

@@ -52,12 +52,17 @@ impl Decoder {
     pub(super) fn read(source: &ConfigSource<'_>, tied: bool) -> Result<Self> {
         let is_gguf = source.is_gguf();
         let hidden = source.required_width("embedding_length", "hidden_size")?;
-        let max_context_length = source.required_count("context_length", "max_position_embeddings")?;
+        let max_context_length =
+            source.required_count("context_length", "max_position_embeddings")?;
         let may_be_tied = is_gguf || source.flag("tie_word_embeddings")?.unwrap_or(tied);
         let layer_count = source.layer_count()?;
         Ok(Self {
             is_gguf,
-            shape: Shape { vocabulary_size: source.vocabulary_size()?, max_context_length, layer_count },
+            shape: Shape {
+                vocabulary_size: source.vocabulary_size()?,
+                max_context_length,
+                layer_count,
+            },
             hidden,
             intermediate: source.required_width("feed_forward_length", "intermediate_size")?,
             attention: attention_shape(source, hidden)?,
@@ -106,7 +111,11 @@ impl Decoder {
         plan.resources.packed_vector(vec![part.transformed(self.norm_transform)])
     }
 
-    pub(super) fn attention_weights(&self, plan: &mut PlanBuilder<'_, '_>, layer: u32) -> AttentionWeights {
+    pub(super) fn attention_weights(
+        &self,
+        plan: &mut PlanBuilder<'_, '_>,
+        layer: u32,
+    ) -> AttentionWeights {
         self.attention_weights_named(plan, ATTENTION_OUTPUT, layer)
     }
 
@@ -129,7 +138,11 @@ impl Decoder {
         }
     }
 
-    pub(super) fn feed_forward_weights(&self, plan: &mut PlanBuilder<'_, '_>, layer: u32) -> GatedWeights {
+    pub(super) fn feed_forward_weights(
+        &self,
+        plan: &mut PlanBuilder<'_, '_>,
+        layer: u32,
+    ) -> GatedWeights {
         let bias = self.biases.feed_forward;
         GatedWeights {
             gate: self.linear(plan, GATE, layer, [self.intermediate, self.hidden], bias),
@@ -171,7 +184,11 @@ impl Decoder {
 pub(super) fn optional_biases(source: &ConfigSource<'_>) -> Result<Biases> {
     let has = |names: Names, flag: &str| {
         let tensor = bias_of(&names.of(source.is_gguf(), 0));
-        Ok(if source.is_gguf() { source.has_tensor(&tensor) } else { source.flag(flag)? == Some(true) })
+        Ok(if source.is_gguf() {
+            source.has_tensor(&tensor)
+        } else {
+            source.flag(flag)? == Some(true)
+        })
     };
     Ok(Biases {
         qkv: has(Q, "attention_bias")?,
@@ -215,6 +232,7 @@ pub(super) fn checked_attention(
         let expected = format!("at most {}", AttentionShape::MAX_HEADS);
         return Err(source.unsupported("attention heads", heads, &expected));
     }
-    source.check_width("elements of all attention heads", u64::from(heads) * u64::from(head_dim))?;
+    source
+        .check_width("elements of all attention heads", u64::from(heads) * u64::from(head_dim))?;
     Ok(AttentionShape::new(heads, kv_heads, head_dim))
 }

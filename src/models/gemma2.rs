@@ -57,7 +57,12 @@ impl Gemma {
     /// What the configuration says, but for the windows; `rotary` and `theta` as for
     /// [`Rotary::read`]. GGUF files do not state by what scores are divided before the softmax:
     /// the root of the head size, or in a model of `largest` layers of `hidden / head_count`.
-    pub(super) fn read(source: &ConfigSource<'_>, largest: u32, rotary: &str, theta: f64) -> Result<Self> {
+    pub(super) fn read(
+        source: &ConfigSource<'_>,
+        largest: u32,
+        rotary: &str,
+        theta: f64,
+    ) -> Result<Self> {
         source.check_choice("activation_function", "hidden_activation", &["gelu_pytorch_tanh"])?;
         if source.flag("use_bidirectional_attention")? == Some(true) {
             return Err(source.unsupported("use_bidirectional_attention", true, "false"));
@@ -135,8 +140,10 @@ impl Gemma {
         let decoder = &self.decoder;
         let mut weights = decoder.attention_weights(plan, layer);
         if self.head_norms {
-            let mut norm = |names| decoder.norm_weight(plan, names, layer, decoder.attention.head_dim);
-            weights.norms = Some(HeadNorms { q: norm(Q_NORM), k: norm(K_NORM), epsilon: decoder.epsilon });
+            let mut norm =
+                |names| decoder.norm_weight(plan, names, layer, decoder.attention.head_dim);
+            weights.norms =
+                Some(HeadNorms { q: norm(Q_NORM), k: norm(K_NORM), epsilon: decoder.epsilon });
         }
         let window = self.windows[layer as usize];
         let local = self.local_rotary.as_ref().filter(|_| window.is_some());

@@ -15,13 +15,15 @@ const LARGEST: u32 = 62;
 pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     let mut model = Gemma::read(source, LARGEST, "rope_parameters.full_attention", 1_000_000.0)?;
     model.head_norms = true;
-    let theta = source.spelling(&["rope_parameters.sliding_attention.rope_theta", "rope_local_base_freq"]);
+    let theta =
+        source.spelling(&["rope_parameters.sliding_attention.rope_theta", "rope_local_base_freq"]);
     let theta = source.number("rope.freq_base_swa", theta)?;
     let scaling = "rope_parameters.sliding_attention.rope_type";
     if !source.is_gguf() {
         source.check_choice("", scaling, &["default"])?;
     }
-    let rotary = Rotary::plain(source, model.decoder.attention.head_dim, theta.unwrap_or(10_000.0))?;
+    let rotary =
+        Rotary::plain(source, model.decoder.attention.head_dim, theta.unwrap_or(10_000.0))?;
     model.local_rotary = Some(rotary);
     model.see_windows(source, 6, None)?;
     Ok(Box::new(model))

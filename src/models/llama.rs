@@ -55,7 +55,8 @@ impl Architecture for Llama {
             plan.at(format!("layer {layer}"));
             let h = decoder.norm(plan, ATTENTION_NORM, layer, x);
             let weights = decoder.attention_weights(plan, layer);
-            let y = attention(plan, h, &weights, decoder.attention, positions, layer, context_length);
+            let y =
+                attention(plan, h, &weights, decoder.attention, positions, layer, context_length);
             x = plan.add(x, y);
             let h = decoder.norm(plan, FEED_FORWARD_NORM, layer, x);
             let weights = decoder.feed_forward_weights(plan, layer);

@@ -81,7 +81,12 @@ pub const ARCHITECTURES: &[Registration] = &[
         model_type: "nemotron_h",
         read: nemotron_h::read,
     },
-    Registration { gguf: "phi2", hugging_face: &["PhiForCausalLM"], model_type: "phi", read: phi2::read },
+    Registration {
+        gguf: "phi2",
+        hugging_face: &["PhiForCausalLM"],
+        model_type: "phi",
+        read: phi2::read,
+    },
     Registration {
         gguf: "qwen2",
         hugging_face: &["Qwen2ForCausalLM"],
@@ -102,7 +107,9 @@ pub fn read(checkpoint: &Checkpoint) -> Result<(&'static str, Box<dyn Architectu
         Container::Safetensors(folder) => {
             let text = |path| folder.config.pointer(path).and_then(|name| name.as_str());
             match text("/architectures/0") {
-                Some(found) => ("config.json: architectures", Some(found), |known| known.hugging_face),
+                Some(found) => {
+                    ("config.json: architectures", Some(found), |known| known.hugging_face)
+                }
                 None => ("config.json: model_type", text("/model_type"), |known| {
                     std::slice::from_ref(&known.model_type)
                 }),
@@ -110,8 +117,10 @@ pub fn read(checkpoint: &Checkpoint) -> Result<(&'static str, Box<dyn Architectu
         }
     };
     let found = found.unwrap_or_default();
-    let Some(registration) = ARCHITECTURES.iter().find(|known| names(known).contains(&found)) else {
-        let names: Vec<_> = ARCHITECTURES.iter().flat_map(|known| names(known).first()).copied().collect();
+    let Some(registration) = ARCHITECTURES.iter().find(|known| names(known).contains(&found))
+    else {
+        let names: Vec<_> =
+            ARCHITECTURES.iter().flat_map(|known| names(known).first()).copied().collect();
         let message = format!("{file}: {field}: found {found:?}, known are {}", names.join(", "));
         return Err(Error::new(Code::UnknownArchitecture, message));
     };

@@ -68,7 +68,8 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
         is_renamed: source.has_tensor("model.embeddings.weight"),
         shape: Shape {
             vocabulary_size: source.vocabulary_size()?,
-            max_context_length: source.required_count("context_length", "max_position_embeddings")?,
+            max_context_length: source
+                .required_count("context_length", "max_position_embeddings")?,
             layer_count: layers.len() as u32,
         },
         hidden: source.required_width("embedding_length", "hidden_size")?,
@@ -101,7 +102,11 @@ fn check_supported(source: &ConfigSource<'_>) -> Result<()> {
     if let Some(list) = source.list(limit)? {
         let found: Vec<_> = list.iter().map(folder::number).collect();
         if !matches!(found[..], [Some(low), Some(f64::INFINITY)] if low <= 0.0) {
-            return Err(source.unsupported(limit, serde_json::Value::from(list), "from 0 to Infinity"));
+            return Err(source.unsupported(
+                limit,
+                serde_json::Value::from(list),
+                "from 0 to Infinity",
+            ));
         }
     }
     Ok(())
@@ -134,7 +139,9 @@ fn layers_of_config(source: &ConfigSource<'_>) -> Result<Vec<Layer>> {
         source.texts(field)?.unwrap_or_default()
     };
     let layer_count = source.check_layer_count(field, kinds.len())?;
-    if let Some(count) = source.count("", "num_hidden_layers")?.filter(|count| *count != layer_count) {
+    if let Some(count) =
+        source.count("", "num_hidden_layers")?.filter(|count| *count != layer_count)
+    {
         let expected = format!("{layer_count}, the layers of {field}");
         return Err(source.malformed("num_hidden_layers", count, &expected));
     }
@@ -147,7 +154,9 @@ fn layers_of_config(source: &ConfigSource<'_>) -> Result<Vec<Layer>> {
     };
     let layers = kinds.iter().zip(intermediates).map(|(kind, intermediate)| match *kind {
         "M" | "mamba" | "linear_attention" => Ok(Layer::Mamba),
-        "*" | "attention" | "full_attention" => Ok(Layer::Attention(read_attention(source, kv_head_count)?)),
+        "*" | "attention" | "full_attention" => {
+            Ok(Layer::Attention(read_attention(source, kv_head_count)?))
+        }
         "-" | "mlp" => {
             let intermediate = source.check_width("intermediate_size", intermediate.into())?;
             Ok(Layer::FeedForward { intermediate })
@@ -292,8 +301,10 @@ impl NemotronH {
     fn mamba_weights(&self, plan: &mut PlanBuilder<'_, '_>, layer: u32) -> MambaWeights {
         let (scan, inner) = (self.scan, self.scan.inner());
         let part = |names, shape: &[u32]| VectorPart::new(self.name(names, layer), shape);
-        let conv =
-            vec![part(CONV, &[scan.channels(), scan.conv_kernel]), part(CONV_BIAS, &[scan.channels()])];
+        let conv = vec![
+            part(CONV, &[scan.channels(), scan.conv_kernel]),
+            part(CONV_BIAS, &[scan.channels()]),
+        ];
         // GGUF holds the decay itself, and the norm's weight by groups.
         let decay = if self.is_gguf { Transform::None } else { Transform::MinusExp };
         let scalars = vec![
@@ -302,7 +313,8 @@ impl NemotronH {
             part(SKIP, &[scan.head_count]),
         ];
         let groups = [scan.group_count, inner / scan.group_count];
-        let norm = part(MAMBA_NORM, if self.is_gguf { &groups } else { std::slice::from_ref(&inner) });
+        let norm =
+            part(MAMBA_NORM, if self.is_gguf { &groups } else { std::slice::from_ref(&inner) });
         MambaWeights {
             input: self.matrix(plan, MAMBA_INPUT, layer, scan.projected(), self.hidden),
             conv: plan.resources.packed_vector(conv),

@@ -70,7 +70,11 @@ impl Rotary {
     }
 
     /// The positions for a plan.
-    pub(super) fn positions(&self, plan: &mut PlanBuilder<'_, '_>, context_length: u32) -> RotaryPositions {
+    pub(super) fn positions(
+        &self,
+        plan: &mut PlanBuilder<'_, '_>,
+        context_length: u32,
+    ) -> RotaryPositions {
         let table = plan.resources.rotary_table(RotaryTable {
             frequencies: (0..self.rotary_dim / 2).map(|pair| self.frequency(pair)).collect(),
             divisors: self.divisors.then(|| DIVISORS.to_owned()),

@@ -5,10 +5,10 @@
 
 use super::{Matrix, Plan, PlannedKernel, Resources};
 use crate::kernels::{
-    Activation, Add, Attention, AttentionMerge, AttentionShape, Buffer, Cache, CacheStore, Candidates,
-    Elementwise, Embed, Function, GatedActivation, Kernel, LastRow, LayerNorm, Matmul, Matvec, Pairing, Pick,
-    Projection, RmsNorm, Rope, Rows, SamplingBuffers, ScanBuffers, ScanShape, SsmConv, SsmScan, SsmScores,
-    SsmStep, Tile, Turn,
+    Activation, Add, Attention, AttentionMerge, AttentionShape, Buffer, Cache, CacheStore,
+    Candidates, Elementwise, Embed, Function, GatedActivation, Kernel, LastRow, LayerNorm, Matmul,
+    Matvec, Pairing, Pick, Projection, RmsNorm, Rope, Rows, SamplingBuffers, ScanBuffers,
+    ScanShape, SsmConv, SsmScan, SsmScores, SsmStep, Tile, Turn,
 };
 
 /// Plans of at most this many rows use the matrix-vector kernel, larger ones the tiled one.
@@ -126,7 +126,13 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     }
 
     /// Layer norm.
-    pub fn layer_norm(&mut self, x: Activation, weight: Buffer, bias: Buffer, epsilon: f32) -> Activation {
+    pub fn layer_norm(
+        &mut self,
+        x: Activation,
+        weight: Buffer,
+        bias: Buffer,
+        epsilon: f32,
+    ) -> Activation {
         let y = self.scratch(x.rows, x.width);
         self.push(LayerNorm { x, weight, bias, y, epsilon });
         y
@@ -148,7 +154,12 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     }
 
     /// `f(gate) · up`.
-    pub fn gated_activation(&mut self, gate: Activation, up: Activation, function: Function) -> Activation {
+    pub fn gated_activation(
+        &mut self,
+        gate: Activation,
+        up: Activation,
+        function: Function,
+    ) -> Activation {
         assert_eq!((gate.rows, gate.width), (up.rows, up.width), "shapes of gate and input");
         let y = self.scratch(gate.rows, gate.width);
         self.push(GatedActivation { gate, up, y, function });
@@ -156,7 +167,12 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     }
 
     /// A Mamba-2 mixer between its two projections: convolution, scan and gate, `[rows, inner]`.
-    pub fn scan(&mut self, projected: Activation, buffers: ScanBuffers, shape: ScanShape) -> Activation {
+    pub fn scan(
+        &mut self,
+        projected: Activation,
+        buffers: ScanBuffers,
+        shape: ScanShape,
+    ) -> Activation {
         assert_eq!(projected.width, shape.projected(), "width of the input projection");
         let y = self.scratch(projected.rows, shape.inner());
         if self.capacity == 1 {
@@ -172,7 +188,14 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     }
 
     /// Turns the heads of `x` by their positions, in place.
-    pub fn rope(&mut self, x: Activation, table: Buffer, head_dim: u32, rotary_dim: u32, pairing: Pairing) {
+    pub fn rope(
+        &mut self,
+        x: Activation,
+        table: Buffer,
+        head_dim: u32,
+        rotary_dim: u32,
+        pairing: Pairing,
+    ) {
         self.push(Rope { x, turn: Turn { table, head_dim, rotary_dim, pairing } });
     }
 
@@ -194,7 +217,8 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         let y = self.scratch(q.rows, q.width);
         let max_splits = if self.capacity == 1 { Attention::MAX_SPLITS } else { 1 };
         let partials = self.scratch(Rows::One, Attention::partial_words(&shape, max_splits));
-        let attention = Attention { q, keys, values, y, partials, shape, max_splits, tile: Tile::default() };
+        let attention =
+            Attention { q, keys, values, y, partials, shape, max_splits, tile: Tile::default() };
         self.push(attention.clone());
         if max_splits > 1 {
             self.push(AttentionMerge(attention));

@@ -8,15 +8,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Plan, Resources};
 use crate::kernels::{
-    Activation, Add, Attention, Buffer, Cache, CacheStore, Elementwise, Epilogue, GatedActivation, Heads,
-    Kernel, Matmul, Matvec, Pairing, Projection, Prologue, RmsNorm, Rope, Rows, Turn, Weighted,
+    Activation, Add, Attention, Buffer, Cache, CacheStore, Elementwise, Epilogue, GatedActivation,
+    Heads, Kernel, Matmul, Matvec, Pairing, Projection, Prologue, RmsNorm, Rope, Rows, Turn,
+    Weighted,
 };
 
 /// The plan with kernels fused.
 pub fn fuse(plan: Plan, resources: &mut Resources<'_>) -> Plan {
     let mut fusion = Fusion { plan, resources, readers: BTreeMap::new(), writers: BTreeMap::new() };
-    for rule in [Fusion::bias, Fusion::function, Fusion::gate, Fusion::heads, Fusion::residual, Fusion::norm]
-    {
+    for rule in [
+        Fusion::bias,
+        Fusion::function,
+        Fusion::gate,
+        Fusion::heads,
+        Fusion::residual,
+        Fusion::norm,
+    ] {
         fusion.note_uses();
         let count = fusion.plan.kernels.len();
         let gone: BTreeSet<usize> =
@@ -57,7 +64,9 @@ impl Fusion<'_, '_> {
 
     /// `f(weights · x)`.
     fn function(&mut self, index: usize) -> Option<Vec<usize>> {
-        let Kernel::Elementwise(Elementwise { x, y, function }) = *self.kernel(index) else { return None };
+        let Kernel::Elementwise(Elementwise { x, y, function }) = *self.kernel(index) else {
+            return None;
+        };
         for product in self.products_only_for(index, x.buffer)? {
             self.become_of(product, Epilogue::Function(function), y);
         }
@@ -66,15 +75,20 @@ impl Fusion<'_, '_> {
 
     /// `f(gate · x) · (up · x)`, where the two matrices are stacked.
     fn gate(&mut self, index: usize) -> Option<Vec<usize>> {
-        let Kernel::GatedActivation(GatedActivation { gate, up, y, function }) = *self.kernel(index) else {
+        let Kernel::GatedActivation(GatedActivation { gate, up, y, function }) =
+            *self.kernel(index)
+        else {
             return None;
         };
-        let (gates, ups) =
-            (self.products_only_for(index, gate.buffer)?, self.products_only_for(index, up.buffer)?);
+        let (gates, ups) = (
+            self.products_only_for(index, gate.buffer)?,
+            self.products_only_for(index, up.buffer)?,
+        );
         let (&[gate], &[up]) = (&gates[..], &ups[..]) else { return None };
         let [rows, rows_of_up] = [self.product(gate)?.matrix.rows, self.product(up)?.matrix.rows];
         let has_bias = self.product(gate)?.bias.is_some();
-        if has_bias || !self.are_stacked(gate, up) || rows != rows_of_up || !rows.is_multiple_of(2) {
+        if has_bias || !self.are_stacked(gate, up) || rows != rows_of_up || !rows.is_multiple_of(2)
+        {
             return None;
         }
         self.product(gate)?.matrix.rows += rows;
@@ -84,13 +98,21 @@ impl Fusion<'_, '_> {
 
     /// Queries, keys and values of an attention: turned, and kept.
     fn heads(&mut self, index: usize) -> Option<Vec<usize>> {
-        let Kernel::Attention(Attention { q, keys, values, shape, .. }) = *self.kernel(index) else {
+        let Kernel::Attention(Attention { q, keys, values, shape, .. }) = *self.kernel(index)
+        else {
             return None;
         };
-        let sources = [self.source(index, q.buffer)?, self.kept(keys.buffer)?, self.kept(values.buffer)?];
-        let [turn, turn_of_keys, None] = sources.each_ref().map(|source| source.turn) else { return None };
-        let fits = |turn: Turn| turn.pairing == Pairing::Adjacent || turn.rotary_dim.is_multiple_of(4);
-        if turn != turn_of_keys || !turn.is_none_or(fits) || Heads::store(keys.rows.format).is_none() {
+        let sources =
+            [self.source(index, q.buffer)?, self.kept(keys.buffer)?, self.kept(values.buffer)?];
+        let [turn, turn_of_keys, None] = sources.each_ref().map(|source| source.turn) else {
+            return None;
+        };
+        let fits =
+            |turn: Turn| turn.pairing == Pairing::Adjacent || turn.rotary_dim.is_multiple_of(4);
+        if turn != turn_of_keys
+            || !turn.is_none_or(fits)
+            || Heads::store(keys.rows.format).is_none()
+        {
             return None;
         }
         let turn = turn.unwrap_or_else(|| Turn {
@@ -112,10 +134,15 @@ impl Fusion<'_, '_> {
                 rows[part] = self.product(products[part])?.matrix.rows;
             }
             let buffers = [q.buffer, keys.buffer, values.buffer].into_iter().zip(rows);
-            let buffers = buffers.map(|(buffer, rows)| if rows > 0 { buffer } else { self.nothing().buffer });
-            let [q_buffer, key_buffer, value_buffer] = buffers.collect::<Vec<_>>()[..] else { return None };
-            let biases: Vec<Buffer> =
-                products[first..end].iter().filter_map(|product| self.product(*product)?.bias).collect();
+            let buffers =
+                buffers.map(|(buffer, rows)| if rows > 0 { buffer } else { self.nothing().buffer });
+            let [q_buffer, key_buffer, value_buffer] = buffers.collect::<Vec<_>>()[..] else {
+                return None;
+            };
+            let biases: Vec<Buffer> = products[first..end]
+                .iter()
+                .filter_map(|product| self.product(*product)?.bias)
+                .collect();
             let bias = match biases[..] {
                 [] => None,
                 [bias] => Some(bias),
@@ -141,12 +168,13 @@ impl Fusion<'_, '_> {
             return None;
         }
         let b = Activation { buffer: b, ..a };
-        let (residual, products) = [(a, b), (b, a)].into_iter().find_map(|(residual, product)| {
-            let products = self.products_only_for(index, product.buffer)?;
-            let writers = self.writers.get(&residual.buffer).into_iter().flatten();
-            let is_there = writers.into_iter().all(|writer| *writer < products[0]);
-            is_there.then_some((residual, products))
-        })?;
+        let (residual, products) =
+            [(a, b), (b, a)].into_iter().find_map(|(residual, product)| {
+                let products = self.products_only_for(index, product.buffer)?;
+                let writers = self.writers.get(&residual.buffer).into_iter().flatten();
+                let is_there = writers.into_iter().all(|writer| *writer < products[0]);
+                is_there.then_some((residual, products))
+            })?;
         for product in products {
             self.become_of(product, Epilogue::Add { residual }, y);
         }
@@ -155,7 +183,8 @@ impl Fusion<'_, '_> {
 
     /// A norm between a residual and products.
     fn norm(&mut self, index: usize) -> Option<Vec<usize>> {
-        let Kernel::RmsNorm(RmsNorm { x, weight, y, parts, same_weights, epsilon }) = *self.kernel(index)
+        let Kernel::RmsNorm(RmsNorm { x, weight, y, parts, same_weights, epsilon }) =
+            *self.kernel(index)
         else {
             return None;
         };
@@ -190,10 +219,13 @@ impl Fusion<'_, '_> {
             Kernel::Matvec(matvec) if parts == 1 && writers.len() == 1 => {
                 let Epilogue::Add { residual } = matvec.product.epilogue else { return None };
                 let sums = matvec.workgroups_of_a_row();
-                matvec.product.epilogue = Epilogue::AddSquares { residual, weighted: weighted(sums) };
+                matvec.product.epilogue =
+                    Epilogue::AddSquares { residual, weighted: weighted(sums) };
                 Some(sums)
             }
-            Kernel::SsmStep(step) if is_read_once && step.shape.head_count.is_multiple_of(parts) => {
+            Kernel::SsmStep(step)
+                if is_read_once && step.shape.head_count.is_multiple_of(parts) =>
+            {
                 let sums = step.shape.head_count;
                 (step.y, step.weight) = (x.with_sums(buffer, sums), Some(weight));
                 Some(sums)
@@ -245,14 +277,16 @@ impl Fusion<'_, '_> {
             let has_biases = above.bias.is_some() == below.bias.is_some();
             let end = above.matrix.above + above.matrix.rows;
             has_biases
-                && (above.matrix.matrix, above.x, end) == (below.matrix.matrix, below.x, below.matrix.above)
+                && (above.matrix.matrix, above.x, end)
+                    == (below.matrix.matrix, below.x, below.matrix.above)
         })
     }
 
     /// A buffer for a binding that is not used.
     fn nothing(&mut self) -> Activation {
         let buffer = Buffer::Scratch(self.resources.index(self.plan.scratch.len()));
-        let nothing = Activation { buffer, rows: Rows::One, width: 1, stride: Activation::stride_of(1) };
+        let nothing =
+            Activation { buffer, rows: Rows::One, width: 1, stride: Activation::stride_of(1) };
         self.plan.scratch.push(nothing);
         nothing
     }
@@ -263,7 +297,9 @@ impl Fusion<'_, '_> {
 
     fn product(&mut self, index: usize) -> Option<&mut Projection> {
         match &mut self.plan.kernels.get_mut(index)?.kernel {
-            Kernel::Matvec(Matvec { product, .. }) | Kernel::Matmul(Matmul { product, .. }) => Some(product),
+            Kernel::Matvec(Matvec { product, .. }) | Kernel::Matmul(Matmul { product, .. }) => {
+                Some(product)
+            }
             _ => None,
         }
     }

@@ -47,7 +47,8 @@ fn assign(plan: &Plan, words: &mut Vec<u64>, tails: &mut Vec<u32>) -> Vec<u32> {
             tails[*slot] == tail(&plan.scratch[buffer])
                 && busy_until[*slot].is_none_or(|until| until < first_use[buffer])
         };
-        let is_logits = matches!(plan.logits.buffer, Buffer::Scratch(index) if usize::from(index) == buffer);
+        let is_logits =
+            matches!(plan.logits.buffer, Buffer::Scratch(index) if usize::from(index) == buffer);
         let slot = if is_logits { Some(LOGITS) } else { (0..words.len()).find(free) };
         let slot = slot.unwrap_or_else(|| {
             words.push(0);

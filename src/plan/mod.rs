@@ -17,7 +17,8 @@ pub use builder::{Linear, PlanBuilder};
 pub use fuse::fuse;
 pub use layout::{Slots, assign_slots};
 pub use resources::{
-    Matrix, MatrixInfo, Resources, SharedBuffer, SharedRole, StateKind, TensorShapes, Transform, VectorPart,
+    Matrix, MatrixInfo, Resources, SharedBuffer, SharedRole, StateKind, TensorShapes, Transform,
+    VectorPart,
 };
 pub use stack::stack;
 pub use tail::Tail;
@@ -85,7 +86,8 @@ impl Plan {
 
     /// Bytes of weights that one step reads: matrices in full, the embedding's rows not counted.
     pub fn weight_bytes(&self) -> u64 {
-        let matrices = self.kernels.iter().filter(|planned| !matches!(planned.kernel, Kernel::Embed(_)));
+        let matrices =
+            self.kernels.iter().filter(|planned| !matches!(planned.kernel, Kernel::Embed(_)));
         matrices.filter_map(|planned| planned.kernel.matrix()).map(|part| part.size_bytes()).sum()
     }
 }

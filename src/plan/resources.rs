@@ -161,7 +161,7 @@ pub struct SharedBuffer {
 /// Everything that the plans of a model share.
 pub struct Resources<'a> {
     shapes: &'a dyn TensorShapes,
-    quantise: Option<Format>,
+    quantize: Option<Format>,
     cache_format: CacheFormat,
     max_binding_bytes: u64,
     matrices: Vec<MatrixInfo>,
@@ -181,7 +181,7 @@ impl<'a> Resources<'a> {
     pub fn new(shapes: &'a dyn TensorShapes, max_binding_bytes: u64) -> Self {
         Self {
             shapes,
-            quantise: None,
+            quantize: None,
             cache_format: CacheFormat::F32,
             max_binding_bytes,
             matrices: Vec::new(),
@@ -194,8 +194,8 @@ impl<'a> Resources<'a> {
     }
 
     /// Turns the matrices that will be asked for into this format where that makes them smaller.
-    pub fn quantise(self, wanted: Option<Format>) -> Self {
-        Self { quantise: wanted, ..self }
+    pub fn quantize(self, wanted: Option<Format>) -> Self {
+        Self { quantize: wanted, ..self }
     }
 
     /// Keeps the keys and values that will be asked for in this format.
@@ -238,7 +238,8 @@ impl<'a> Resources<'a> {
     pub(super) fn stack(&mut self, stacks: &[Vec<u16>]) -> Vec<(u16, u32)> {
         let mut places = vec![(0, 0); self.matrices.len()];
         let below: BTreeSet<u16> = stacks.iter().flat_map(|stack| &stack[1..]).copied().collect();
-        let stacks: BTreeMap<u16, &[u16]> = stacks.iter().map(|stack| (stack[0], &stack[1..])).collect();
+        let stacks: BTreeMap<u16, &[u16]> =
+            stacks.iter().map(|stack| (stack[0], &stack[1..])).collect();
         let tops = (0..=u16::MAX).take(self.matrices.len()).filter(|index| !below.contains(index));
         let mut matrices = Vec::new();
         for (place, top) in (0..=u16::MAX).zip(tops) {
@@ -264,7 +265,7 @@ impl<'a> Resources<'a> {
         }
         let (format, rows_per_part) = match self.check(tensor, &[rows as usize, columns as usize]) {
             Some(stored) => {
-                let format = stored.held_as(self.quantise, columns as usize);
+                let format = stored.held_as(self.quantize, columns as usize);
                 (format, self.rows_per_part(format, rows, columns))
             }
             // Of a size that nothing but a number in the file has said.
@@ -288,7 +289,8 @@ impl<'a> Resources<'a> {
 
     /// Rows of a matrix whose planes one binding can hold.
     pub(super) fn fitting_rows(&self, format: Format, columns: u32) -> u32 {
-        let widest = format.rules().plane_row_bytes(columns as usize).into_iter().max().unwrap_or(4);
+        let widest =
+            format.rules().plane_row_bytes(columns as usize).into_iter().max().unwrap_or(4);
         (self.max_binding_bytes / widest as u64).min(u64::from(u32::MAX)) as u32
     }
 
@@ -318,7 +320,9 @@ impl<'a> Resources<'a> {
         let mut joined = Vec::new();
         for vector in vectors {
             let Buffer::Shared(index) = vector else { return None };
-            let SharedRole::Vector(parts) = &self.shared[usize::from(*index)].role else { return None };
+            let SharedRole::Vector(parts) = &self.shared[usize::from(*index)].role else {
+                return None;
+            };
             joined.extend(parts.iter().cloned());
         }
         Some(self.packed_vector(joined))
@@ -414,7 +418,9 @@ impl<'a> Resources<'a> {
 
     fn find(&self, name: &str, is_wanted: impl Fn(&SharedBuffer) -> bool) -> Option<Buffer> {
         let mut named = self.shared_of.get(name)?.iter();
-        named.find(|index| is_wanted(&self.shared[usize::from(**index)])).map(|index| Buffer::Shared(*index))
+        named
+            .find(|index| is_wanted(&self.shared[usize::from(**index)]))
+            .map(|index| Buffer::Shared(*index))
     }
 
     fn get_or_add(&mut self, name: &str, words: u64, role: SharedRole) -> Buffer {
@@ -432,7 +438,8 @@ impl<'a> Resources<'a> {
     /// Notes a problem if the tensor is not there with that shape, but for axes of length 1:
     /// files disagree about those.
     fn check_part(&mut self, part: &VectorPart) {
-        let long = |shape: &[usize]| shape.iter().copied().filter(|axis| *axis != 1).collect::<Vec<_>>();
+        let long =
+            |shape: &[usize]| shape.iter().copied().filter(|axis| *axis != 1).collect::<Vec<_>>();
         let expected: Vec<usize> = part.shape.iter().map(|axis| *axis as usize).collect();
         let found = self.shapes.tensor(&part.tensor).map(|(_, shape)| shape);
         if found.is_none_or(|found| long(found) != long(&expected)) {

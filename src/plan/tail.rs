@@ -4,7 +4,9 @@
 use std::ops::Range;
 
 use super::{Plan, PlanBuilder, Resources};
-use crate::kernels::{Epilogue, Kernel, Matvec, Picked, Projection, Rows, Sampling, SamplingBuffers};
+use crate::kernels::{
+    Epilogue, Kernel, Matvec, Picked, Projection, Rows, Sampling, SamplingBuffers,
+};
 
 /// The choice of a token from the logits of the plan that ran before.
 #[derive(Debug, Clone)]
@@ -38,7 +40,10 @@ impl Tail {
     pub fn follow(&mut self, plans: &mut [Plan]) {
         let Some(heads) = plans.iter_mut().map(heads).collect::<Option<Vec<_>>>() else { return };
         let SamplingBuffers { sampling, best, .. } = self.buffers;
-        heads.into_iter().flatten().for_each(|head| head.epilogue = Epilogue::Best { sampling, best });
+        heads
+            .into_iter()
+            .flatten()
+            .for_each(|head| head.epilogue = Epilogue::Best { sampling, best });
         self.has_best = true;
     }
 

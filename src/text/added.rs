@@ -24,8 +24,8 @@ const NONE: u32 = u32::MAX;
 pub(super) struct AddedToken {
     pub(super) id: u32,
     pub(super) text: String,
-    /// What is looked for in the normalised text, instead of `text` in the text as it was given.
-    pub(super) normalised: Option<String>,
+    /// What is looked for in the normalized text, instead of `text` in the text as it was given.
+    pub(super) normalized: Option<String>,
     /// A control token: read only where the caller allows it.
     pub(super) special: bool,
     /// Only between characters that are not part of a word.
@@ -39,7 +39,7 @@ pub(super) struct AddedToken {
 impl AddedToken {
     /// What is looked for, and what the token decodes to.
     pub(super) fn form(&self) -> &str {
-        self.normalised.as_deref().unwrap_or(&self.text)
+        self.normalized.as_deref().unwrap_or(&self.text)
     }
 }
 
@@ -73,7 +73,8 @@ pub(super) struct AddedTokens {
 impl AddedTokens {
     /// A matcher for `tokens`; empty ones are left out, of two with the same text the last counts.
     pub(super) fn new(tokens: Vec<AddedToken>) -> Self {
-        let tokens: Vec<AddedToken> = tokens.into_iter().filter(|token| !token.form().is_empty()).collect();
+        let tokens: Vec<AddedToken> =
+            tokens.into_iter().filter(|token| !token.form().is_empty()).collect();
         let forms: Vec<&[u8]> = tokens.iter().map(|token| token.form().as_bytes()).collect();
         let trie = Trie::new(&forms);
         let mut by_text: Vec<u32> = (0..tokens.len() as u32).collect();
@@ -84,7 +85,8 @@ impl AddedTokens {
     /// The token with exactly this text, as it is written.
     pub(super) fn find(&self, text: &str) -> Option<&AddedToken> {
         let token = |index: u32| self.tokens.get(index as usize);
-        let end = self.by_text.partition_point(|&index| token(index).is_some_and(|t| *t.text <= *text));
+        let end =
+            self.by_text.partition_point(|&index| token(index).is_some_and(|t| *t.text <= *text));
         let last = self.by_text.get(end.checked_sub(1)?);
         last.and_then(|&index| token(index)).filter(|token| token.text == text)
     }
@@ -116,7 +118,8 @@ impl AddedTokens {
             }
             if token.rstrip {
                 if !space.contains(&end) {
-                    space = end..text.len() - text.get(end..).map_or(0, |after| after.trim_start().len());
+                    space = end..text.len()
+                        - text.get(end..).map_or(0, |after| after.trim_start().len());
                 }
                 end = space.end;
             }
@@ -179,7 +182,8 @@ impl Trie {
         while !level.is_empty() {
             let mut next = Vec::new();
             for spelled in level {
-                let (whole, longer) = spelled.split_at(spelled.partition_point(|&i| text(i).len() <= depth));
+                let (whole, longer) =
+                    spelled.split_at(spelled.partition_point(|&i| text(i).len() <= depth));
                 if let (Some(&last), Some(found)) = (whole.last(), trie.found.get_mut(node)) {
                     *found = last;
                 }
@@ -204,7 +208,9 @@ impl Trie {
         self.roots = vec![0; 256];
         self.ends = vec![0; self.bytes.len()];
         for child in self.children_of(0) {
-            if let Some(slot) = self.bytes.get(child).and_then(|&byte| self.roots.get_mut(byte as usize)) {
+            if let Some(slot) =
+                self.bytes.get(child).and_then(|&byte| self.roots.get_mut(byte as usize))
+            {
                 *slot = child as u32;
             }
         }
@@ -232,7 +238,9 @@ impl Trie {
     fn step(&self, mut node: u32, byte: u8) -> u32 {
         while node != 0 {
             let range = self.children_of(node as usize);
-            if let Some(Ok(at)) = self.bytes.get(range.clone()).map(|bytes| bytes.binary_search(&byte)) {
+            if let Some(Ok(at)) =
+                self.bytes.get(range.clone()).map(|bytes| bytes.binary_search(&byte))
+            {
                 return (range.start + at) as u32;
             }
             node = self.ends.get(node as usize).copied().unwrap_or(0);

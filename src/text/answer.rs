@@ -45,7 +45,9 @@ impl AnswerStyle {
             Some(ThinkingSwitch::Variable)
         } else if has("/no_think") {
             Some(ThinkingSwitch::System("/think", "/no_think"))
-        } else if has("<|start_header_id|>") && (has("<TOOLCALL>") || name.contains("nemotron-nano")) {
+        } else if has("<|start_header_id|>")
+            && (has("<TOOLCALL>") || name.contains("nemotron-nano"))
+        {
             // The Llama Nemotrons' templates do not say what these were trained to obey.
             Some(ThinkingSwitch::System("detailed thinking on", "detailed thinking off"))
         } else {
@@ -178,7 +180,11 @@ impl AnswerParser {
             tools,
             opened,
             salt,
-            state: if closed || !style.reasons { State::Text { first: true } } else { State::Begin },
+            state: if closed || !style.reasons {
+                State::Text { first: true }
+            } else {
+                State::Begin
+            },
             held: String::new(),
             at: 0,
             space: String::new(),
@@ -206,7 +212,8 @@ impl AnswerParser {
         let mut delta = Delta::default();
         let rest = std::mem::take(&mut self.held);
         let state = std::mem::replace(&mut self.state, State::Text { first: false });
-        let reasoning = matches!(state, State::Reasoning) || matches!(state, State::Begin if self.opened);
+        let reasoning =
+            matches!(state, State::Reasoning) || matches!(state, State::Begin if self.opened);
         let part = if reasoning { &mut delta.reasoning } else { &mut delta.text };
         // After a call only the start of its closing mark is held.
         if !matches!(state, State::AfterCall) {
@@ -304,7 +311,9 @@ impl AnswerParser {
 
     /// Holds back what looks like a call until the reasoning ends after it, or the answer does.
     fn step_call_in_reasoning(&mut self, delta: &mut Delta) -> bool {
-        let State::CallInReasoning { scanner, whole, searched } = &mut self.state else { return false };
+        let State::CallInReasoning { scanner, whole, searched } = &mut self.state else {
+            return false;
+        };
         let Some(tools) = &self.tools else { return false };
         let held = &self.held[self.at..];
         let broken = match scanner {

@@ -3,7 +3,7 @@
 //!
 //! Two ways to know which pairs join: a list of merges (byte-level vocabularies, and every
 //! `tokenizer.json`), or the scores of the tokens (SentencePiece-style vocabularies without a
-//! list), where two neighbours join when their text is a token. A queue keeps both at
+//! list), where two neighbors join when their text is a token. A queue keeps both at
 //! O(n log n), for SentencePiece does not cut a text into words.
 
 use std::cmp::Reverse;
@@ -26,7 +26,7 @@ pub(super) enum Atoms {
     Characters(HashMap<char, u32>),
 }
 
-/// Which neighbours join.
+/// Which neighbors join.
 #[derive(Debug)]
 pub(super) enum Merges {
     /// Left and right id to rank and joined id.
@@ -87,7 +87,8 @@ impl Bpe {
             return Ok(());
         }
         if word.len() > MAX_WORD_BYTES {
-            let message = format!("a word of {} bytes, expected at most {MAX_WORD_BYTES}", word.len());
+            let message =
+                format!("a word of {} bytes, expected at most {MAX_WORD_BYTES}", word.len());
             return Err(Error::invalid_request("text", message));
         }
         self.cut(word, &mut scratch.symbols);
@@ -209,7 +210,9 @@ impl Bpe {
         let is_symbol = matches!(&self.atoms, Atoms::Characters(ids) if ids.contains_key(&mark));
         is_symbol
             && match &self.merges {
-                Merges::Ranked(ranks) => table.start_at(mark, ranks.values().map(|&(_, product)| product)),
+                Merges::Ranked(ranks) => {
+                    table.start_at(mark, ranks.values().map(|&(_, product)| product))
+                }
                 Merges::Scored(_) => table.start_at(mark, table.normal().iter().copied()),
             }
     }

@@ -147,7 +147,8 @@ impl JsonScanner {
                         let calls = calls_of(json).filter(|calls| {
                             !self.only_known || calls.iter().all(|(name, _)| tools.contains(name))
                         });
-                        return calls.map_or(Scan::Broken(at + 1), |calls| Scan::Calls(at + 1, calls));
+                        return calls
+                            .map_or(Scan::Broken(at + 1), |calls| Scan::Calls(at + 1, calls));
                     }
                 }
                 // No JSON has this outside of a text; a new call may start here.
@@ -293,7 +294,8 @@ impl ElementScanner {
                 self.value_end = self.at + offset;
                 self.at = self.value_end + mark.len();
                 self.function_end = self.at;
-                self.part = if mark == PARAMETER_END { Part::AfterValue } else { Part::AfterFunction };
+                self.part =
+                    if mark == PARAMETER_END { Part::AfterValue } else { Part::AfterFunction };
                 Ok(())
             }
             Found::Maybe(offset) => {

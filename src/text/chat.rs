@@ -113,7 +113,9 @@ impl ChatTemplate {
         let fuel = BASE_FUEL.saturating_add(FUEL_PER_VALUE.saturating_mul(values));
         environment.set_fuel(Some(fuel.min(MAX_FUEL)));
         if let Some(now) = options.now {
-            add_function(&mut environment, "strftime_now", timed, move |format: &str| now.format(format));
+            add_function(&mut environment, "strftime_now", timed, move |format: &str| {
+                now.format(format)
+            });
         }
         let (instructions, blocks) = (self.compile()?, BTreeMap::new());
         let mut text = String::new();
@@ -123,7 +125,8 @@ impl ChatTemplate {
             .map_err(|error| template_error(&self.file, &error))?;
         drop(output);
         if text.len() > MAX_PROMPT_BYTES {
-            let message = format!("writes {} bytes, expected at most {MAX_PROMPT_BYTES}", text.len());
+            let message =
+                format!("writes {} bytes, expected at most {MAX_PROMPT_BYTES}", text.len());
             return Err(Error::malformed(&self.file, "chat_template", message));
         }
         Ok(text)
@@ -160,7 +163,8 @@ pub fn flatten_text_parts(messages: &mut Value) {
             Some("text") => part.get("text").and_then(Value::as_str).map(str::to_owned),
             _ => None,
         };
-        let text = content.as_array().and_then(|parts| parts.iter().map(part).collect::<Option<String>>());
+        let text =
+            content.as_array().and_then(|parts| parts.iter().map(part).collect::<Option<String>>());
         if let Some(text) = text {
             *content = Value::String(text);
         }
@@ -193,7 +197,10 @@ fn check_list(field: &str, value: &Value) -> Result<()> {
     match list.iter().position(|item| !item.is_object()) {
         Some(index) => {
             let found = list.get(index).map_or("nothing", kind_of);
-            Err(Error::invalid_request(field, format!("item {index} is {found}, expected an object")))
+            Err(Error::invalid_request(
+                field,
+                format!("item {index} is {found}, expected an object"),
+            ))
         }
         None => Ok(()),
     }
@@ -225,10 +232,15 @@ fn template_error(file: &str, error: &minijinja::Error) -> Error {
     let mut details = Vec::new();
     while let Some(current) = source {
         if let Some(RaisedException(message)) = current.downcast_ref::<RaisedException>() {
-            return Error::new(Code::InvalidRequest, format!("messages: {}", shortened(message.clone())));
+            return Error::new(
+                Code::InvalidRequest,
+                format!("messages: {}", shortened(message.clone())),
+            );
         }
         match current.downcast_ref::<minijinja::Error>() {
-            Some(current) => details.push(current.detail().map_or(current.kind().to_string(), str::to_owned)),
+            Some(current) => {
+                details.push(current.detail().map_or(current.kind().to_string(), str::to_owned))
+            }
             None => details.push(current.to_string()),
         }
         source = current.source();

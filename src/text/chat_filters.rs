@@ -80,8 +80,9 @@ pub(super) fn int(value: &Value, args: Rest<ValueOrKwargs>) -> Result<Value, Err
     };
     let text = strip(text, None, true, true).replace('_', "");
     let (sign, digits) = text.strip_prefix('-').map_or(("", &*text), |digits| ("-", digits));
-    let base =
-        as_number(&base)?.and_then(|base| u32::try_from(base).ok()).filter(|base| (2..=36).contains(base));
+    let base = as_number(&base)?
+        .and_then(|base| u32::try_from(base).ok())
+        .filter(|base| (2..=36).contains(base));
     let base = base.unwrap_or(10);
     let prefix = match base {
         2 => ["0b", "0B"],
@@ -227,12 +228,20 @@ pub(super) fn dictsort(value: &Value, args: Rest<ValueOrKwargs>) -> Result<Value
 }
 
 /// The `unique` filter.
-pub(super) fn unique(state: &State<'_, '_>, value: Value, args: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+pub(super) fn unique(
+    state: &State<'_, '_>,
+    value: Value,
+    args: Rest<ValueOrKwargs>,
+) -> Result<Value, Error> {
     filters::unique(state, value, keywords(args, &["case_sensitive", "attribute"])?)
 }
 
 /// The `sort` filter.
-pub(super) fn sort(state: &State<'_, '_>, value: Value, args: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+pub(super) fn sort(
+    state: &State<'_, '_>,
+    value: Value,
+    args: Rest<ValueOrKwargs>,
+) -> Result<Value, Error> {
     filters::sort(state, value, keywords(args, &["reverse", "case_sensitive", "attribute"])?)
 }
 

@@ -292,7 +292,8 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+const WEEKDAYS: [&str; 7] =
+    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 const DAY_SECONDS: i64 = 86_400;
 
 impl CivilTime {
@@ -305,7 +306,8 @@ impl CivilTime {
         let shifted = days + 719_468;
         let era = shifted.div_euclid(146_097);
         let day_of_era = shifted.rem_euclid(146_097);
-        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let year_of_era =
+            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let month = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * month + 2) / 5 + 1;
@@ -329,7 +331,10 @@ impl CivilTime {
             let directive = if unpadded { characters.nth(1) } else { characters.next() };
             let part = directive.and_then(|directive| self.part(directive)).ok_or_else(|| {
                 let shown = directive.map_or(String::new(), String::from);
-                Error::new(ErrorKind::InvalidOperation, format!("strftime_now does not know `%{shown}`"))
+                Error::new(
+                    ErrorKind::InvalidOperation,
+                    format!("strftime_now does not know `%{shown}`"),
+                )
             })?;
             let trimmed = part.trim_start_matches(['0', ' ']);
             out.push_str(match (unpadded, trimmed) {
@@ -342,7 +347,8 @@ impl CivilTime {
     }
 
     fn part(&self, directive: char) -> Option<String> {
-        let (hour, minute, second) = (self.seconds / 3600, self.seconds / 60 % 60, self.seconds % 60);
+        let (hour, minute, second) =
+            (self.seconds / 3600, self.seconds / 60 % 60, self.seconds % 60);
         let month = MONTHS.get(self.month as usize - 1)?;
         // 1970-01-01 was a Thursday.
         let weekday = WEEKDAYS.get((self.days + 3).rem_euclid(7) as usize)?;
@@ -374,6 +380,7 @@ impl CivilTime {
     /// Days from 1970-01-01 to the first day of `year`.
     fn days_before(year: i64) -> i64 {
         let before = year - 1;
-        365 * before + before.div_euclid(4) - before.div_euclid(100) + before.div_euclid(400) - 719_162
+        365 * before + before.div_euclid(4) - before.div_euclid(100) + before.div_euclid(400)
+            - 719_162
     }
 }

@@ -25,7 +25,9 @@ pub(super) fn method(
     let own = match (value.kind(), value.as_str()) {
         (_, Some(text)) => text_method(text, name, args),
         (ValueKind::Seq | ValueKind::Iterable, _) => list_method(value, name, args),
-        (ValueKind::Map, _) if name == "copy" => from_args::<()>(args).map(|()| Some(value.clone())),
+        (ValueKind::Map, _) if name == "copy" => {
+            from_args::<()>(args).map(|()| Some(value.clone()))
+        }
         (ValueKind::Plain, _) if name == "fromkeys" => keys_with_a_value(args).map(Some),
         (ValueKind::Number, _) if name == "is_integer" => from_args::<()>(args)
             .map(|()| f64::try_from(value.clone()).ok().map(|n| Value::from(n.fract() == 0.0))),
@@ -43,7 +45,12 @@ pub(super) fn is_space(character: char) -> bool {
 }
 
 /// A text without the characters of `chars`, or white space, at the wanted ends.
-pub(super) fn strip<'a>(text: &'a str, chars: Option<&str>, at_start: bool, at_end: bool) -> &'a str {
+pub(super) fn strip<'a>(
+    text: &'a str,
+    chars: Option<&str>,
+    at_start: bool,
+    at_end: bool,
+) -> &'a str {
     let is_gone = |character: char| match chars {
         Some(chars) => chars.contains(character),
         None => is_space(character),
@@ -80,7 +87,9 @@ pub(super) fn arguments<'a, const N: usize>(
 pub(super) fn as_text(value: &Option<Value>) -> Result<Option<&str>, Error> {
     let text = |value: &'_ Value| value.as_str().is_some();
     match value {
-        Some(value) if !text(value) => Err(refused(format!("found {}, expected a text", value.kind()))),
+        Some(value) if !text(value) => {
+            Err(refused(format!("found {}, expected a text", value.kind())))
+        }
         value => Ok(value.as_ref().and_then(Value::as_str)),
     }
 }
@@ -106,8 +115,9 @@ fn text_method(text: &str, name: &str, args: &[Value]) -> Result<Option<Value>, 
         }
         "partition" | "rpartition" => {
             let [sep] = arguments(args, ["sep"], 1)?;
-            let sep =
-                as_text(&sep)?.filter(|sep| !sep.is_empty()).ok_or_else(|| refused("empty separator"))?;
+            let sep = as_text(&sep)?
+                .filter(|sep| !sep.is_empty())
+                .ok_or_else(|| refused("empty separator"))?;
             let parts = if name == "partition" {
                 text.split_once(sep).map_or((text, "", ""), |(before, after)| (before, sep, after))
             } else {
@@ -121,12 +131,17 @@ fn text_method(text: &str, name: &str, args: &[Value]) -> Result<Option<Value>, 
         "removeprefix" | "removesuffix" => {
             let [part] = arguments(args, ["part"], 1)?;
             let part = as_text(&part)?.unwrap_or_default();
-            let rest = if name == "removeprefix" { text.strip_prefix(part) } else { text.strip_suffix(part) };
+            let rest = if name == "removeprefix" {
+                text.strip_prefix(part)
+            } else {
+                text.strip_suffix(part)
+            };
             Value::from(rest.unwrap_or(text))
         }
         "replace" => {
             let [old, new, count] = arguments(args, ["old", "new", "count"], 2)?;
-            let (old, new) = (as_text(&old)?.unwrap_or_default(), as_text(&new)?.unwrap_or_default());
+            let (old, new) =
+                (as_text(&old)?.unwrap_or_default(), as_text(&new)?.unwrap_or_default());
             Value::from(replace(text, old, new, as_number(&count)?)?)
         }
         "ljust" | "rjust" | "center" | "zfill" => {
@@ -154,7 +169,12 @@ fn text_method(text: &str, name: &str, args: &[Value]) -> Result<Option<Value>, 
 }
 
 /// `split` and `rsplit`; without a separator runs of white space separate.
-fn split(text: &str, sep: Option<&str>, limit: Option<usize>, from_end: bool) -> Result<Value, Error> {
+fn split(
+    text: &str,
+    sep: Option<&str>,
+    limit: Option<usize>,
+    from_end: bool,
+) -> Result<Value, Error> {
     if sep == Some("") {
         return Err(refused("empty separator"));
     }
@@ -173,8 +193,11 @@ fn split(text: &str, sep: Option<&str>, limit: Option<usize>, from_end: bool) ->
                 (None, false) => piece.find(is_space).map(|at| piece.split_at(at)),
                 // Where the last word begins; the white space before it goes with the rest.
                 (None, true) => piece.rfind(is_space).map(|at| {
-                    let at =
-                        at + piece.get(at..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+                    let at = at
+                        + piece
+                            .get(at..)
+                            .and_then(|rest| rest.chars().next())
+                            .map_or(0, char::len_utf8);
                     piece.split_at(at)
                 }),
             }
@@ -195,12 +218,17 @@ fn split(text: &str, sep: Option<&str>, limit: Option<usize>, from_end: bool) ->
 
 /// `splitlines`: at everything Python takes for the end of a line.
 fn split_lines(text: &str, keep_ends: bool) -> Value {
-    const ENDS: [char; 9] = ['\n', '\r', '\x0b', '\x0c', '\x1c', '\x1d', '\x1e', '\u{85}', '\u{2028}'];
+    const ENDS: [char; 9] =
+        ['\n', '\r', '\x0b', '\x0c', '\x1c', '\x1d', '\x1e', '\u{85}', '\u{2028}'];
     let is_end = |character: char| ENDS.contains(&character) || character == '\u{2029}';
     let (mut lines, mut rest) = (Vec::new(), text);
     while let Some(at) = rest.find(is_end) {
         let (line, tail) = rest.split_at(at);
-        let end = if tail.starts_with("\r\n") { 2 } else { tail.chars().next().map_or(1, char::len_utf8) };
+        let end = if tail.starts_with("\r\n") {
+            2
+        } else {
+            tail.chars().next().map_or(1, char::len_utf8)
+        };
         let kept = if keep_ends { at + end } else { line.len() };
         lines.push(Value::from(rest.get(..kept).unwrap_or_default()));
         rest = tail.get(end..).unwrap_or_default();
@@ -226,10 +254,12 @@ fn search(text: &str, name: &str, args: &[Value]) -> Result<Option<Value>, Error
     let part = if from <= to { text.get(byte(from)..byte(to)) } else { None };
     if name == "startswith" || name == "endswith" {
         let found = |what: &Value| {
-            let what =
-                what.as_str().ok_or_else(|| refused(format!("found {}, expected a text", what.kind())))?;
-            let fits =
-                |part: &str| if name == "startswith" { part.starts_with(what) } else { part.ends_with(what) };
+            let what = what
+                .as_str()
+                .ok_or_else(|| refused(format!("found {}, expected a text", what.kind())))?;
+            let fits = |part: &str| {
+                if name == "startswith" { part.starts_with(what) } else { part.ends_with(what) }
+            };
             Ok::<bool, Error>(part.is_some_and(fits))
         };
         if what.as_str().is_some() {
@@ -242,7 +272,8 @@ fn search(text: &str, name: &str, args: &[Value]) -> Result<Option<Value>, Error
         }
         return Ok(Some(Value::from(false)));
     }
-    let what = what.as_str().ok_or_else(|| refused(format!("found {}, expected a text", what.kind())))?;
+    let what =
+        what.as_str().ok_or_else(|| refused(format!("found {}, expected a text", what.kind())))?;
     if name == "count" {
         return Ok(Some(Value::from(part.map_or(0, |part| part.matches(what).count()))));
     }
@@ -258,7 +289,12 @@ fn search(text: &str, name: &str, args: &[Value]) -> Result<Option<Value>, Error
 }
 
 /// `replace`; a negative count means all.
-pub(super) fn replace(text: &str, old: &str, new: &str, count: Option<i64>) -> Result<String, Error> {
+pub(super) fn replace(
+    text: &str,
+    old: &str,
+    new: &str,
+    count: Option<i64>,
+) -> Result<String, Error> {
     let most = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
     let found = text.matches(old).count().min(most);
     let growth = new.len().saturating_sub(old.len()).saturating_mul(found);
@@ -268,7 +304,12 @@ pub(super) fn replace(text: &str, old: &str, new: &str, count: Option<i64>) -> R
     Ok(text.replacen(old, new, most))
 }
 
-pub(super) fn justify(text: &str, name: &str, width: i64, fill: Option<&str>) -> Result<String, Error> {
+pub(super) fn justify(
+    text: &str,
+    name: &str,
+    width: i64,
+    fill: Option<&str>,
+) -> Result<String, Error> {
     let width = usize::try_from(width).unwrap_or(0);
     if width > MAX_WIDTH {
         return Err(refused(format!("a width of {width}, expected at most {MAX_WIDTH}")));
@@ -285,7 +326,8 @@ pub(super) fn justify(text: &str, name: &str, width: i64, fill: Option<&str>) ->
         "center" => missing / 2 + (missing & width & 1),
         _ => missing,
     };
-    let sign = if name == "zfill" { text.len() - text.trim_start_matches(['+', '-']).len() } else { 0 };
+    let sign =
+        if name == "zfill" { text.len() - text.trim_start_matches(['+', '-']).len() } else { 0 };
     let (sign, digits) = text.split_at(sign.min(1));
     Ok(format!("{sign}{}{digits}{}", fill.repeat(before), fill.repeat(missing - before)))
 }
@@ -335,7 +377,8 @@ fn is_of_kind(text: &str, name: &str) -> bool {
         "isdecimal" => all(|character| character.is_ascii_digit()),
         // Superscripts are digits, fractions are not.
         "isdigit" => all(|character| {
-            character.is_ascii_digit() || matches!(character, '²' | '³' | '¹' | '⁰' | '⁴'..='⁹' | '₀'..='₉')
+            character.is_ascii_digit()
+                || matches!(character, '²' | '³' | '¹' | '⁰' | '⁴'..='⁹' | '₀'..='₉')
         }),
         _ => text.chars().any(char::is_alphabetic) && recased(text, "title") == text,
     }
@@ -346,7 +389,8 @@ fn list_method(list: &Value, name: &str, args: &[Value]) -> Result<Option<Value>
         "index" => {
             let (what,): (&Value,) = from_args(args)?;
             let at = list.try_iter()?.position(|item| item == *what);
-            at.map(|at| Some(Value::from(at))).ok_or_else(|| refused("the value is not in the list"))
+            at.map(|at| Some(Value::from(at)))
+                .ok_or_else(|| refused("the value is not in the list"))
         }
         "copy" => from_args::<()>(args).map(|()| Some(list.clone())),
         _ => Ok(None),

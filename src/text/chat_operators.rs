@@ -32,7 +32,11 @@ pub(super) fn mapping_method(name: &str) -> Option<&'static str> {
 }
 
 /// `left % right`.
-pub(super) fn remainder(state: &mut State<'_, '_>, left: &Value, right: &Value) -> Result<Value, Error> {
+pub(super) fn remainder(
+    state: &mut State<'_, '_>,
+    left: &Value,
+    right: &Value,
+) -> Result<Value, Error> {
     if left.as_str().is_some() {
         let mut args = vec![left.clone()];
         if let Some(tuple) = right.downcast_object_ref::<Tuple>() {
@@ -41,7 +45,8 @@ pub(super) fn remainder(state: &mut State<'_, '_>, left: &Value, right: &Value) 
             args.push(right.clone());
             // A mapping has what `%(name)s` wants.
             if let Some(pairs) = right.as_object().and_then(|map| map.try_iter_pairs()) {
-                let named = pairs.filter_map(|(key, value)| Some((key.as_str()?.to_owned(), value)));
+                let named =
+                    pairs.filter_map(|(key, value)| Some((key.as_str()?.to_owned(), value)));
                 args.push(Value::from(named.collect::<Kwargs>()));
             }
         }
@@ -50,7 +55,11 @@ pub(super) fn remainder(state: &mut State<'_, '_>, left: &Value, right: &Value) 
     let failed = || refused(format!("tried to use % on {} and {}", left.kind(), right.kind()));
     if let (Some(left), Some(right)) = (integer(left), integer(right)) {
         let rest = left.checked_rem(right).ok_or_else(failed)?;
-        return Ok(Value::from(if rest != 0 && (rest < 0) != (right < 0) { rest + right } else { rest }));
+        return Ok(Value::from(if rest != 0 && (rest < 0) != (right < 0) {
+            rest + right
+        } else {
+            rest
+        }));
     }
     let (Ok(left), Ok(right)) = (f64::try_from(left.clone()), f64::try_from(right.clone())) else {
         return Err(failed());
@@ -58,9 +67,11 @@ pub(super) fn remainder(state: &mut State<'_, '_>, left: &Value, right: &Value) 
     let rest = left % right;
     match right == 0.0 {
         true => Err(failed()),
-        false => {
-            Ok(Value::from(if rest != 0.0 && (rest < 0.0) != (right < 0.0) { rest + right } else { rest }))
-        }
+        false => Ok(Value::from(if rest != 0.0 && (rest < 0.0) != (right < 0.0) {
+            rest + right
+        } else {
+            rest
+        })),
     }
 }
 
@@ -76,12 +87,15 @@ pub(super) fn sum(left: &Value, right: &Value) -> Result<Value, Error> {
         if !left.is_safe() && !right.is_safe() {
             return Ok(Value::from([first, second].concat()));
         }
-        let part = |value: &Value, text: &str| if value.is_safe() { text.to_owned() } else { escaped(text) };
+        let part = |value: &Value, text: &str| {
+            if value.is_safe() { text.to_owned() } else { escaped(text) }
+        };
         return Ok(Value::from_safe_string(part(left, first) + &part(right, second)));
     }
     let is_list = |value: &Value| matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable);
     if is_list(left) && is_list(right) {
-        let items = || Ok::<_, Error>(left.try_iter()?.checked().chain(right.try_iter()?.checked()));
+        let items =
+            || Ok::<_, Error>(left.try_iter()?.checked().chain(right.try_iter()?.checked()));
         let all = items()?.collect::<Result<Vec<Value>, Error>>()?;
         return match (left.is_tuple(), right.is_tuple()) {
             (true, true) => Ok(Value::from(Tuple::from(all))),
@@ -94,7 +108,9 @@ pub(super) fn sum(left: &Value, right: &Value) -> Result<Value, Error> {
     }
     let is_number = |value: &Value| matches!(value.kind(), ValueKind::Number | ValueKind::Bool);
     match (f64::try_from(left.clone()), f64::try_from(right.clone())) {
-        (Ok(first), Ok(second)) if is_number(left) && is_number(right) => Ok(Value::from(first + second)),
+        (Ok(first), Ok(second)) if is_number(left) && is_number(right) => {
+            Ok(Value::from(first + second))
+        }
         _ => Err(failed()),
     }
 }

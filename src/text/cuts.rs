@@ -91,12 +91,30 @@ const NAMED: &[Named] = &[
     ),
     named(
         Cut::Digits,
-        &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"],
+        &[
+            "smollm",
+            "starcoder",
+            "refact",
+            "command-r",
+            "codeshell",
+            "exaone",
+            "minerva-7b",
+            "mellum2",
+        ],
     ),
     whole_words(
         Cut::Llama3,
         true,
-        &["llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "midm-2.0", "lfm2", "jina-v5-nano"],
+        &[
+            "llama3",
+            "llama-v3",
+            "llama-bpe",
+            "falcon3",
+            "falcon-h1",
+            "midm-2.0",
+            "lfm2",
+            "jina-v5-nano",
+        ],
     ),
     named(Cut::Llama3, &["dbrx", "smaug-bpe", "chatglm-bpe"]),
     whole_words(Cut::Llama3, false, &["glm4", "glm5"]),
@@ -123,8 +141,13 @@ const NAMED: &[Named] = &[
 ];
 
 /// The cut that every model of an architecture was trained with, for files that name none.
-const ARCHITECTURES: &[(&str, &str)] =
-    &[("gpt2", "gpt-2"), ("phi2", "phi-2"), ("qwen2", "qwen2"), ("qwen2moe", "qwen2"), ("qwen3", "qwen2")];
+const ARCHITECTURES: &[(&str, &str)] = &[
+    ("gpt2", "gpt-2"),
+    ("phi2", "phi-2"),
+    ("qwen2", "qwen2"),
+    ("qwen2moe", "qwen2"),
+    ("qwen3", "qwen2"),
+];
 
 /// The name that a file of this architecture would give its pre-tokenizer, if there is only one.
 pub(super) fn of_architecture(architecture: &str) -> Option<&'static str> {
@@ -154,8 +177,11 @@ impl Cut {
             Cut::Gpt4o => vec![pattern(file, field, GPT4O)?],
             Cut::Tekken => vec![pattern(file, field, TEKKEN)?],
             Cut::DeepSeek3 => {
-                let patterns = DEEPSEEK_PATTERNS.into_iter().map(|regex| native(file, field, regex));
-                patterns.map(|split| split.map(PipelinePreTokenizer::Split)).collect::<Result<_>>()?
+                let patterns =
+                    DEEPSEEK_PATTERNS.into_iter().map(|regex| native(file, field, regex));
+                patterns
+                    .map(|split| split.map(PipelinePreTokenizer::Split))
+                    .collect::<Result<_>>()?
             }
         };
         Ok(sequence(steps))
@@ -220,7 +246,9 @@ pub(super) fn pattern(file: &str, field: &str, regex: &str) -> Result<PipelinePr
     Err(unsupported(
         file,
         field,
-        format!("split pattern `{regex}`, expected that of GPT-2, Llama 3, Qwen 2, GPT-4o, Tekken or Kimi"),
+        format!(
+            "split pattern `{regex}`, expected that of GPT-2, Llama 3, Qwen 2, GPT-4o, Tekken or Kimi"
+        ),
     ))
 }
 

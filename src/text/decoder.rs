@@ -30,7 +30,13 @@ impl Decoder {
 
     /// A decoder for the continuation of a text: a space at its start stays.
     pub fn continuing() -> Self {
-        Self { pending: Vec::new(), with_special: false, shown: Vec::new(), strip: None, is_first: false }
+        Self {
+            pending: Vec::new(),
+            with_special: false,
+            shown: Vec::new(),
+            strip: None,
+            is_first: false,
+        }
     }
 
     /// The same, showing control tokens as they are written.
@@ -72,7 +78,8 @@ impl Decoder {
         }
         let rest = strip_start(&text, mark, count).to_owned();
         let found = (text.len() - rest.len()) / mark.len_utf8();
-        self.strip = if rest.is_empty() && found < count { Some((mark, count - found)) } else { None };
+        self.strip =
+            if rest.is_empty() && found < count { Some((mark, count - found)) } else { None };
         rest
     }
 }

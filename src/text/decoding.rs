@@ -46,8 +46,8 @@ impl Reader<'_> {
             "ByteFallback" => {}
             "Fuse" => self.is_fused = true,
             "Replace" if !self.byte_level => {
-                let from =
-                    self.text(value, value.get("pattern").and_then(|pattern| pattern.get("String")))?;
+                let from = self
+                    .text(value, value.get("pattern").and_then(|pattern| pattern.get("String")))?;
                 let to = self.text(value, value.get("content"))?;
                 self.replace(from, to)?;
             }
@@ -57,7 +57,8 @@ impl Reader<'_> {
                 let never = value.get("prepend_scheme").and_then(Value::as_str) == Some("never")
                     || flag(value, "add_prefix_space") == Some(false);
                 if mark.chars().count() != 1 {
-                    let message = format!("Metaspace replacement `{}`, expected one character", shown(mark));
+                    let message =
+                        format!("Metaspace replacement `{}`, expected one character", shown(mark));
                     return Err(Error::malformed(self.file, FIELD, message));
                 }
                 self.step(DecodeStep::Mark { mark: mark.to_owned(), none_in_first: !never })?;
@@ -81,7 +82,11 @@ impl Reader<'_> {
 
     fn strip(&mut self, value: &Value) -> Result<()> {
         if value.get("stop").and_then(Value::as_u64).unwrap_or(0) != 0 {
-            return Err(unsupported(self.file, FIELD, "Strip at the end, expected only at the start"));
+            return Err(unsupported(
+                self.file,
+                FIELD,
+                "Strip at the end, expected only at the start",
+            ));
         }
         let most = value.get("start").and_then(Value::as_u64).unwrap_or(0).min(64) as usize;
         match self.text(value, value.get("content"))?.chars().next() {

@@ -54,7 +54,9 @@ fn each(messages: &mut Value, mut change: impl FnMut(&mut Map<String, Value>)) {
 
 /// Gives the reasoning both names that templates read.
 fn name_reasoning(message: &mut Map<String, Value>) {
-    let Some(reasoning) = REASONING.iter().find_map(|name| message.get(*name)).cloned() else { return };
+    let Some(reasoning) = REASONING.iter().find_map(|name| message.get(*name)).cloned() else {
+        return;
+    };
     message.entry("thinking").or_insert_with(|| reasoning.clone());
     message.insert("reasoning_content".to_owned(), reasoning);
 }
@@ -64,7 +66,9 @@ fn write_call_arguments(messages: &mut Value, given: &Value) {
     for (index, message) in messages.as_array_mut().into_iter().flatten().enumerate() {
         let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
         for (call_index, call) in calls.into_iter().flatten().enumerate() {
-            let Some(arguments) = call.get_mut("function").and_then(|call| call.get_mut("arguments")) else {
+            let Some(arguments) =
+                call.get_mut("function").and_then(|call| call.get_mut("arguments"))
+            else {
                 continue;
             };
             let given = given[index]["tool_calls"][call_index]["function"]["arguments"].as_str();
@@ -85,11 +89,19 @@ pub fn spaced_json(value: &Value) -> String {
 struct Spaced;
 
 impl Formatter for Spaced {
-    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+    fn begin_array_value<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
         if first { Ok(()) } else { writer.write_all(b", ") }
     }
 
-    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+    fn begin_object_key<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
         if first { Ok(()) } else { writer.write_all(b", ") }
     }
 

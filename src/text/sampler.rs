@@ -77,11 +77,14 @@ impl SamplerOptions {
             return Err(Error::invalid_request("top_k", message));
         }
         if self.logit_bias.len() > MAX_BIASES {
-            let message = format!("found {} tokens, expected at most {MAX_BIASES}", self.logit_bias.len());
+            let message =
+                format!("found {} tokens, expected at most {MAX_BIASES}", self.logit_bias.len());
             return Err(Error::invalid_request("logit_bias", message));
         }
         let mut biases = self.logit_bias.iter();
-        biases.try_for_each(|(token, bias)| in_range(&format!("logit_bias.{token}"), *bias, -100.0..=100.0))
+        biases.try_for_each(|(token, bias)| {
+            in_range(&format!("logit_bias.{token}"), *bias, -100.0..=100.0)
+        })
     }
 
     /// Whether the most likely token is taken, without a draw.
@@ -158,13 +161,18 @@ impl Sampler {
                 *logit = if bias == -100.0 { f32::NEG_INFINITY } else { *logit + bias };
             }
         }
-        let SamplerOptions { repetition_penalty, frequency_penalty, presence_penalty, .. } = self.options;
+        let SamplerOptions { repetition_penalty, frequency_penalty, presence_penalty, .. } =
+            self.options;
         if (repetition_penalty, frequency_penalty, presence_penalty) == (1.0, 0.0, 0.0) {
             return;
         }
         for (&token, seen) in &self.seen {
             let Some(logit) = self.adjusted.get_mut(token as usize) else { continue };
-            *logit = if *logit > 0.0 { *logit / repetition_penalty } else { *logit * repetition_penalty };
+            *logit = if *logit > 0.0 {
+                *logit / repetition_penalty
+            } else {
+                *logit * repetition_penalty
+            };
             if seen.generated > 0 {
                 *logit -= frequency_penalty * seen.generated as f32 + presence_penalty;
             }
@@ -205,7 +213,8 @@ impl Sampler {
             candidates.truncate(top_k);
         }
         if min_p > 0.0 || top_p < 1.0 {
-            let greatest = candidates.iter().fold(f32::NEG_INFINITY, |greatest, entry| greatest.max(entry.1));
+            let greatest =
+                candidates.iter().fold(f32::NEG_INFINITY, |greatest, entry| greatest.max(entry.1));
             if top_p < 1.0 {
                 cut_to_mass(candidates, top_p, greatest, order);
             }
@@ -218,7 +227,8 @@ impl Sampler {
 
     /// One of the candidates, by the softmax of their logits over the temperature.
     fn pick(&self, candidates: &[(u32, f32)], position: u32) -> Option<u32> {
-        let greatest = candidates.iter().fold(f32::NEG_INFINITY, |greatest, entry| greatest.max(entry.1));
+        let greatest =
+            candidates.iter().fold(f32::NEG_INFINITY, |greatest, entry| greatest.max(entry.1));
         let temperature = f64::from(self.options.temperature);
         let drawn = candidates.iter().map(|&(token, logit)| {
             let noise = gumbel(self.options.seed, position, token);

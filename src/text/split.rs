@@ -1,4 +1,4 @@
-//! What happens to a text before it is merged: normalisation, and the cut into words.
+//! What happens to a text before it is merged: normalization, and the cut into words.
 //!
 //! Both are the `tokenizers` crate's, chosen here from what a file names. A split pattern is one
 //! of the known ones, for which the crate has an exact splitter, or plain text: there is no
@@ -35,7 +35,7 @@ pub(super) const MAX_GROWTH: usize = 64;
 /// Most bytes of one text as the vocabulary spells it.
 const MAX_SPELLED_BYTES: usize = 3 << 23;
 
-/// Normalisation and cut of one tokenizer.
+/// Normalization and cut of one tokenizer.
 #[derive(Debug)]
 pub(super) struct Splitter {
     normalizers: Vec<PipelineNormalizer>,
@@ -95,8 +95,13 @@ impl Splitter {
         normalizer: Option<&Value>,
         pre_tokenizer: Option<&Value>,
     ) -> Result<Self> {
-        let mut reader =
-            Reader { file, normalizers: Vec::new(), escape: None, byte_level: false, prefix_space: false };
+        let mut reader = Reader {
+            file,
+            normalizers: Vec::new(),
+            escape: None,
+            byte_level: false,
+            prefix_space: false,
+        };
         if let Some(value) = normalizer {
             reader.normalizer(value, 0)?;
         }
@@ -109,12 +114,19 @@ impl Splitter {
             let message = "ByteLevel with add_prefix_space after another step";
             return Err(unsupported(file, "pre_tokenizer", message));
         }
-        Ok(Self { normalizers, escape, pre_tokenizer: sequence(steps), cut: None, byte_level, prefix_space })
+        Ok(Self {
+            normalizers,
+            escape,
+            pre_tokenizer: sequence(steps),
+            cut: None,
+            byte_level,
+            prefix_space,
+        })
     }
 
     /// The text in the form in which added tokens are looked for. `invalid-request` when it would
     /// become too long.
-    pub(super) fn normalise<'a>(&self, text: &'a str) -> Result<Cow<'a, str>> {
+    pub(super) fn normalize<'a>(&self, text: &'a str) -> Result<Cow<'a, str>> {
         let mut text = Cow::Borrowed(text);
         for step in &self.normalizers {
             if text.len().saturating_mul(growth(step)) > 4 * MAX_SPELLED_BYTES {
@@ -122,15 +134,17 @@ impl Splitter {
             }
             text = match text {
                 Cow::Borrowed(text) => step.normalize(text, 0),
-                Cow::Owned(text) => step.normalize(&text, 0).map(|text| Cow::Owned(text.into_owned())),
+                Cow::Owned(text) => {
+                    step.normalize(&text, 0).map(|text| Cow::Owned(text.into_owned()))
+                }
             }
-            .map_err(|error| Error::internal(format!("normalising a text: {error}")))?;
+            .map_err(|error| Error::internal(format!("normalizing a text: {error}")))?;
             check_length(text.len())?;
         }
         Ok(text)
     }
 
-    /// A part of a normalised text as the vocabulary spells it; `offset` is where it starts in the
+    /// A part of a normalized text as the vocabulary spells it; `offset` is where it starts in the
     /// whole, or anything but zero where that is not the start.
     pub(super) fn spell<'a>(&self, text: &'a str, offset: usize) -> Result<Cow<'a, str>> {
         if let Some(escape) = &self.escape {
@@ -156,7 +170,8 @@ impl Splitter {
         scratch: &mut SplitScratch,
         mut give: impl FnMut(Range<usize>) -> Result<()>,
     ) -> Result<()> {
-        let Some((cut, is_punctuation)) = self.cut.and_then(|cut| Some((cut, cut.punctuation()?))) else {
+        let Some((cut, is_punctuation)) = self.cut.and_then(|cut| Some((cut, cut.punctuation()?)))
+        else {
             return self.pre_tokenize(text, 0, scratch, give);
         };
         let mut start = 0;
@@ -215,7 +230,7 @@ pub(super) fn check_length(found: usize) -> Result<()> {
     if found <= MAX_SPELLED_BYTES {
         return Ok(());
     }
-    let message = format!("too long once normalised, expected at most {MAX_SPELLED_BYTES} bytes");
+    let message = format!("too long once normalized, expected at most {MAX_SPELLED_BYTES} bytes");
     Err(Error::invalid_request("text", message))
 }
 
@@ -243,13 +258,16 @@ impl Reader<'_> {
                 }
                 return Ok(());
             }
-            "Prepend" => {
-                PipelineNormalizer::Prepend(Prepend::new(short(self.file, field, text("prepend")?)?))
-            }
+            "Prepend" => PipelineNormalizer::Prepend(Prepend::new(short(
+                self.file,
+                field,
+                text("prepend")?,
+            )?)),
             "Replace" => {
                 let pattern = value.get("pattern").and_then(|pattern| pattern.get("String"));
                 let Some(from) = pattern.and_then(Value::as_str) else {
-                    let message = format!("Replace with the pattern {}, expected plain text", shown(value));
+                    let message =
+                        format!("Replace with the pattern {}, expected plain text", shown(value));
                     return Err(unsupported(self.file, field, message));
                 };
                 let to = short(self.file, field, text("content")?)?;
@@ -266,7 +284,11 @@ impl Reader<'_> {
             )),
             other => {
                 let known = "Sequence, Prepend, Replace, NFC, NFD, NFKC, NFKD, Lowercase, Strip";
-                return Err(unsupported(self.file, field, format!("`{other}`, expected one of {known}")));
+                return Err(unsupported(
+                    self.file,
+                    field,
+                    format!("`{other}`, expected one of {known}"),
+                ));
             }
         };
         self.normalizers.push(step);
@@ -275,7 +297,8 @@ impl Reader<'_> {
 
     /// Refuses a chain of steps that would multiply a text.
     fn check_growth(&self, field: &str) -> Result<()> {
-        let replaced = self.normalizers.iter().filter(|step| matches!(step, PipelineNormalizer::Replace(_)));
+        let replaced =
+            self.normalizers.iter().filter(|step| matches!(step, PipelineNormalizer::Replace(_)));
         let times = replaced.fold(1usize, |times, step| times.saturating_mul(growth(step)));
         let put_before: usize = self
             .normalizers
@@ -307,7 +330,11 @@ impl Reader<'_> {
         }
         self.limit(field, depth.max(steps.len()))?;
         if self.byte_level {
-            return Err(unsupported(self.file, field, "a step after ByteLevel, expected it to be the last"));
+            return Err(unsupported(
+                self.file,
+                field,
+                "a step after ByteLevel, expected it to be the last",
+            ));
         }
         match kind(value) {
             "Sequence" => {
@@ -335,8 +362,13 @@ impl Reader<'_> {
             "Whitespace" => steps.push(PipelinePreTokenizer::Whitespace(Whitespace)),
             "WhitespaceSplit" => steps.push(PipelinePreTokenizer::WhitespaceSplit(WhitespaceSplit)),
             other => {
-                let known = "Sequence, ByteLevel, Split, Metaspace, Digits, Punctuation, Whitespace";
-                return Err(unsupported(self.file, field, format!("`{other}`, expected one of {known}")));
+                let known =
+                    "Sequence, ByteLevel, Split, Metaspace, Digits, Punctuation, Whitespace";
+                return Err(unsupported(
+                    self.file,
+                    field,
+                    format!("`{other}`, expected one of {known}"),
+                ));
             }
         }
         Ok(())
@@ -353,7 +385,7 @@ impl Reader<'_> {
                 || (behavior == SplitDelimiterBehavior::Removed && invert);
             if !covers {
                 let message =
-                    format!("Split by a pattern with the behaviour {behavior:?}, expected Isolated");
+                    format!("Split by a pattern with the behavior {behavior:?}, expected Isolated");
                 return Err(unsupported(self.file, field, message));
             }
             return pattern(self.file, field, regex);
@@ -366,7 +398,8 @@ impl Reader<'_> {
                     .map_err(|error| unsupported(self.file, field, format!("Split: {error}")))
             }
             _ => {
-                let message = format!("Split pattern {}, expected a text or a known pattern", shown(value));
+                let message =
+                    format!("Split pattern {}, expected a text or a known pattern", shown(value));
                 Err(Error::malformed(self.file, field, message))
             }
         }
@@ -382,7 +415,11 @@ impl Reader<'_> {
             return Err(Error::malformed(self.file, field, message));
         };
         if !steps.is_empty() {
-            return Err(unsupported(self.file, field, "Metaspace after another step, expected it alone"));
+            return Err(unsupported(
+                self.file,
+                field,
+                "Metaspace after another step, expected it alone",
+            ));
         }
         let declared = value.get("prepend_scheme").and_then(Value::as_str);
         let prepend = match (declared, flag(value, "add_prefix_space")) {
@@ -411,7 +448,7 @@ impl Reader<'_> {
             "MergedWithPrevious" => Ok(SplitDelimiterBehavior::MergedWithPrevious),
             "MergedWithNext" => Ok(SplitDelimiterBehavior::MergedWithNext),
             "Contiguous" => Ok(SplitDelimiterBehavior::Contiguous),
-            other => Err(unsupported(self.file, "pre_tokenizer", format!("behaviour `{other}`"))),
+            other => Err(unsupported(self.file, "pre_tokenizer", format!("behavior `{other}`"))),
         }
     }
 
@@ -433,8 +470,8 @@ fn replace(file: &str, field: &str, from: &str, to: &str) -> Result<PipelineNorm
     if from.is_empty() {
         return Err(Error::malformed(file, field, "Replace with an empty pattern"));
     }
-    let step =
-        Replace::new(from, to).map_err(|error| unsupported(file, field, format!("Replace: {error}")))?;
+    let step = Replace::new(from, to)
+        .map_err(|error| unsupported(file, field, format!("Replace: {error}")))?;
     Ok(PipelineNormalizer::Replace(step))
 }
 

@@ -48,7 +48,8 @@ pub(super) fn complete(
     if stated.is_empty() {
         return added;
     }
-    let ids: HashMap<&str, u32> = vocabulary.iter().map(|(text, id)| (text.as_str(), *id)).collect();
+    let ids: HashMap<&str, u32> =
+        vocabulary.iter().map(|(text, id)| (text.as_str(), *id)).collect();
     let mut taken: HashSet<u32> = vocabulary.iter().map(|(_, id)| *id).collect();
     taken.extend(added.iter().map(|token| token.id));
     for token in stated {
@@ -72,7 +73,8 @@ fn same_flags(one: &AddedJson, other: &AddedJson) -> bool {
 
 /// The tokens of `added_tokens_decoder`, which has their ids.
 fn listed(config: &Value) -> Vec<AddedJson> {
-    let listed = config.get("added_tokens_decoder").and_then(Value::as_object).into_iter().flatten();
+    let listed =
+        config.get("added_tokens_decoder").and_then(Value::as_object).into_iter().flatten();
     let token = |(id, token): (&String, &Value)| read(id.parse().ok()?, token);
     listed.filter_map(token).collect()
 }
@@ -99,8 +101,10 @@ fn named(config: &Value) -> Vec<AddedJson> {
 
 /// A token as an object or as its text.
 fn read(id: u32, token: &Value) -> Option<AddedJson> {
-    let content =
-        token.as_str().or_else(|| token.get("content")?.as_str()).filter(|text| !text.is_empty())?;
+    let content = token
+        .as_str()
+        .or_else(|| token.get("content")?.as_str())
+        .filter(|text| !text.is_empty())?;
     let special = flag(token, "special").unwrap_or(token.is_string());
     Some(AddedJson {
         id,

@@ -29,7 +29,8 @@ impl StopStrings {
     /// when there are more than 16.
     pub fn new(strings: &[String]) -> Result<Self> {
         if strings.len() > MAX_STRINGS {
-            let message = format!("found {} strings, expected at most {MAX_STRINGS}", strings.len());
+            let message =
+                format!("found {} strings, expected at most {MAX_STRINGS}", strings.len());
             return Err(Error::invalid_request("stop", message));
         }
         for (index, string) in strings.iter().enumerate() {
@@ -50,10 +51,9 @@ impl StopStrings {
         self.held.push_str(text);
         // The stop string that is complete first counts, so that it does not matter in which
         // pieces the text comes; of those complete at once the longest, then the first listed.
-        let found =
-            self.strings.iter().enumerate().filter_map(|(index, string)| {
-                self.held.find(string).map(|at| (at + string.len(), at, index))
-            });
+        let found = self.strings.iter().enumerate().filter_map(|(index, string)| {
+            self.held.find(string).map(|at| (at + string.len(), at, index))
+        });
         if let Some((_, at, index)) = found.min() {
             self.stopped = Some(index);
             self.held.truncate(at);

@@ -76,7 +76,12 @@ pub(super) fn add_function<F, Rv, Args>(
     });
 }
 
-fn call(state: &mut State<'_, '_>, function: &Value, charge: Charge, args: &[Value]) -> Result<Value, Error> {
+fn call(
+    state: &mut State<'_, '_>,
+    function: &Value,
+    charge: Charge,
+    args: &[Value],
+) -> Result<Value, Error> {
     Meter::around(state, |meter| charge(meter, args), |state| function.call(state, args))
 }
 
@@ -158,7 +163,12 @@ fn add_tests(environment: &mut Environment<'_>) {
 }
 
 /// Python's methods, each with what it costs.
-fn method(state: &mut State<'_, '_>, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
+fn method(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    name: &str,
+    args: &[Value],
+) -> Result<Value, Error> {
     let charge: Charge = match name {
         "upper" | "lower" | "title" | "capitalize" | "casefold" | "swapcase" => cased,
         "strip" | "lstrip" | "rstrip" => trimmed,
@@ -384,7 +394,8 @@ fn named(meter: &mut Meter, values: &[Value]) -> Result<(), Error> {
 fn ranged(meter: &mut Meter, values: &[Value]) -> Result<(), Error> {
     meter.steps(1)?;
     let far = |value: &&Value| {
-        i64::try_from((*value).clone()).is_ok_and(|number| !(-MAX_RANGE..=MAX_RANGE).contains(&number))
+        i64::try_from((*value).clone())
+            .is_ok_and(|number| !(-MAX_RANGE..=MAX_RANGE).contains(&number))
     };
     match values.iter().find(far) {
         Some(value) => Err(refused(format!("a range with {value}, expected at most {MAX_RANGE}"))),

@@ -38,7 +38,10 @@ pub(super) enum Failure {
 }
 
 /// The instructions of `source`, whose operators are guarded.
-pub(super) fn compile<'a>(source: &'a str, syntax: &SyntaxConfig) -> Result<Instructions<'a>, Failure> {
+pub(super) fn compile<'a>(
+    source: &'a str,
+    syntax: &SyntaxConfig,
+) -> Result<Instructions<'a>, Failure> {
     check_nesting(source, syntax).map_err(Failure::Refused)?;
     let tree = parse(source, "chat", syntax.clone()).map_err(Failure::Syntax)?;
     let mut generator = CodeGenerator::new("chat", source);
@@ -126,7 +129,9 @@ impl<'a> Nesting<'a> {
             },
         }
         if self.levels.len() > MAX_BRACKETS + 1 {
-            return Err(format!("brackets nest deeper than {MAX_BRACKETS}, expected at most as deep"));
+            return Err(format!(
+                "brackets nest deeper than {MAX_BRACKETS}, expected at most as deep"
+            ));
         }
         let open: usize = self.levels.iter().map(|level| level.tokens).sum();
         if open > MAX_CHAIN || self.levels.last().is_some_and(|level| level.depth() > MAX_CHAIN) {
@@ -184,7 +189,8 @@ enum Guard {
 
 /// Every instruction stands here or in [`is_bounded`] by name: a new one is refused.
 fn guard(instruction: &Instruction<'_>) -> Result<Guard, &'static str> {
-    let arguments = |count: usize| u16::try_from(count).map_err(|_| "a literal with more than 65535 values");
+    let arguments =
+        |count: usize| u16::try_from(count).map_err(|_| "a literal with more than 65535 values");
     Ok(match instruction {
         Instruction::Add => Guard::Instead(operator::ADD, 2),
         Instruction::Rem => Guard::Instead(operator::REMAINDER, 2),
@@ -205,7 +211,9 @@ fn guard(instruction: &Instruction<'_>) -> Result<Guard, &'static str> {
         Instruction::SetAttr(_) => Guard::Operands(operator::SET, 2),
         Instruction::Slice => Guard::Instead(operator::SLICE, 4),
         Instruction::StringConcat => Guard::Instead(operator::CONCAT, 2),
-        Instruction::BuildMap(pairs) => Guard::Instead(operator::MAP, arguments(pairs.saturating_mul(2))?),
+        Instruction::BuildMap(pairs) => {
+            Guard::Instead(operator::MAP, arguments(pairs.saturating_mul(2))?)
+        }
         Instruction::MergeKwargs(count) => Guard::Instead(operator::KEYWORDS, arguments(*count)?),
         Instruction::BuildList(_) | Instruction::BuildTuple(_) => Guard::Result(operator::NEST),
         Instruction::UnpackList(_)
@@ -213,8 +221,12 @@ fn guard(instruction: &Instruction<'_>) -> Result<Guard, &'static str> {
         | Instruction::FastRecurse
         | Instruction::CallFunction(_, Some(1)) => Guard::Top(operator::ITERATE),
         // The methods of `loop`: no other object has its own.
-        Instruction::CallMethod("changed" | "cycle", Some(count)) => Guard::Operands(operator::LOOP, *count),
-        Instruction::CallMethod("changed" | "cycle", None) => return Err("`*` in a method of `loop`"),
+        Instruction::CallMethod("changed" | "cycle", Some(count)) => {
+            Guard::Operands(operator::LOOP, *count)
+        }
+        Instruction::CallMethod("changed" | "cycle", None) => {
+            return Err("`*` in a method of `loop`");
+        }
         // There is one template, and nothing that extends it.
         Instruction::CallBlock(_)
         | Instruction::FastSuper
@@ -311,7 +323,8 @@ impl<'a> Rewriter<'a> {
                     self.add(Instruction::Emit);
                 }
                 Instruction::UnpackLists(count) => {
-                    let count = u16::try_from(*count).map_err(|_| "a call with more than 65535 arguments")?;
+                    let count = u16::try_from(*count)
+                        .map_err(|_| "a call with more than 65535 arguments")?;
                     self.filter(operator::ARGUMENTS, Some(count));
                     self.add(Instruction::UnpackLists(1));
                 }
@@ -348,17 +361,22 @@ impl<'a> Rewriter<'a> {
 }
 
 /// The same instructions with their guards, and jumps to where their targets went.
-fn guarded<'a>(instructions: &Instructions<'a>, source: &'a str) -> Result<Instructions<'a>, Refusal> {
-    let mut rewriter = Rewriter { out: Instructions::new("chat", source), filters: Vec::new(), line: 1 };
+fn guarded<'a>(
+    instructions: &Instructions<'a>,
+    source: &'a str,
+) -> Result<Instructions<'a>, Refusal> {
+    let mut rewriter =
+        Rewriter { out: Instructions::new("chat", source), filters: Vec::new(), line: 1 };
     let mut places = Vec::new();
     let mut length = 0;
     for index in 0.. {
         places.push(length);
         let Some(instruction) = instructions.get(index) else { break };
         rewriter.line = instructions.get_line(index).map_or(rewriter.line, |line| line as u16);
-        rewriter
-            .rewrite(instruction)
-            .map_err(|found| Refusal { line: rewriter.line, message: format!("{found}, expected none") })?;
+        rewriter.rewrite(instruction).map_err(|found| Refusal {
+            line: rewriter.line,
+            message: format!("{found}, expected none"),
+        })?;
         while rewriter.out.get(length).is_some() {
             length += 1;
         }

@@ -69,7 +69,8 @@ impl Meter {
 
     /// Refuses a text of so many bytes where there is no room for it.
     pub(super) fn room(&mut self, length: u64) -> Result<(), Error> {
-        let needed = |meter: &Self| meter.bytes.saturating_add(meter.text_bytes).saturating_add(length);
+        let needed =
+            |meter: &Self| meter.bytes.saturating_add(meter.text_bytes).saturating_add(length);
         if needed(self) > MAX_BYTES && !self.texts.is_empty() {
             self.steps(4 * self.texts.len() as u64)?;
             // A text that several values were is here several times.
@@ -80,13 +81,16 @@ impl Meter {
         }
         self.steps(1 + length / COPIED)?;
         match needed(self) > MAX_BYTES {
-            true => Err(refused(format!("takes more than {MAX_BYTES} bytes of values, expected an end"))),
+            true => Err(refused(format!(
+                "takes more than {MAX_BYTES} bytes of values, expected an end"
+            ))),
             false => Ok(()),
         }
     }
 
     fn check(&self) -> Result<(), Error> {
-        let limits = [(self.steps, MAX_STEPS, "steps"), (self.written, MAX_WRITTEN, "bytes of output")];
+        let limits =
+            [(self.steps, MAX_STEPS, "steps"), (self.written, MAX_WRITTEN, "bytes of output")];
         match limits.into_iter().find(|(count, limit, _)| count > limit) {
             Some((_, limit, what)) => {
                 Err(refused(format!("takes more than {limit} {what}, expected an end")))
@@ -142,10 +146,14 @@ impl Meter {
             };
         };
         if !texts && changes(object) {
-            return Err(refused("a namespace or `loop` within a value, expected only what cannot change"));
+            return Err(refused(
+                "a namespace or `loop` within a value, expected only what cannot change",
+            ));
         }
         if allowed == 0 {
-            return Err(refused(format!("a value nests deeper than {MAX_DEPTH}, expected at most as deep")));
+            return Err(refused(format!(
+                "a value nests deeper than {MAX_DEPTH}, expected at most as deep"
+            )));
         }
         if value.kind() == ValueKind::Map {
             for (key, value) in object.try_iter_pairs().into_iter().flatten() {
@@ -239,7 +247,9 @@ impl Meter {
     ) -> Result<Value, Error> {
         let meter = Self::of(state);
         if meter.nested >= MAX_NESTED {
-            return Err(refused(format!("filters call filters deeper than {MAX_NESTED}, expected none to")));
+            return Err(refused(format!(
+                "filters call filters deeper than {MAX_NESTED}, expected none to"
+            )));
         }
         charge(meter)?;
         meter.nested += 1;
@@ -286,7 +296,11 @@ impl Write for Nowhere {
 }
 
 /// Writes a value into the prompt, a block or a macro's result.
-pub(super) fn write(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+pub(super) fn write(
+    out: &mut Output<'_>,
+    state: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), Error> {
     let escapes = !matches!(state.auto_escape(), AutoEscape::None);
     let meter = Meter::of(state);
     match value.as_str() {

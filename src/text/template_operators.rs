@@ -62,9 +62,12 @@ pub(super) fn add_operators(environment: &mut Environment<'_>) {
         (operator::SLICE, slice),
     ];
     for (name, operator) in operators {
-        environment.add_filter(name, move |state: &mut State<'_, '_>, values: Rest<ValueOrKwargs>| {
-            operator(Meter::of(state), values.into_values())
-        });
+        environment.add_filter(
+            name,
+            move |state: &mut State<'_, '_>, values: Rest<ValueOrKwargs>| {
+                operator(Meter::of(state), values.into_values())
+            },
+        );
     }
 }
 
@@ -232,12 +235,16 @@ fn keywords(meter: &mut Meter, values: Vec<Value>) -> Result<Value, Error> {
         }
         let object = value.as_object().filter(|_| value.kind() == ValueKind::Map);
         let Some(pairs) = object.and_then(|object| object.try_iter_pairs()) else {
-            return Err(refused(format!("keyword arguments from {}, expected a mapping", value.kind())));
+            return Err(refused(format!(
+                "keyword arguments from {}, expected a mapping",
+                value.kind()
+            )));
         };
         for (key, value) in pairs {
             meter.size(&key)?;
             meter.bytes(PAIR_BYTES)?;
-            let name = key.as_str().ok_or_else(|| refused("a keyword argument whose name is no text"))?;
+            let name =
+                key.as_str().ok_or_else(|| refused("a keyword argument whose name is no text"))?;
             all.push((name.to_owned(), value));
         }
     }
@@ -259,7 +266,12 @@ fn slice(meter: &mut Meter, values: Vec<Value>) -> Result<Value, Error> {
         let taken: String = if step > 0 {
             text.chars().skip(first).step_by(stride).take(count).collect()
         } else {
-            text.chars().rev().skip(length.saturating_sub(first + 1)).step_by(stride).take(count).collect()
+            text.chars()
+                .rev()
+                .skip(length.saturating_sub(first + 1))
+                .step_by(stride)
+                .take(count)
+                .collect()
         };
         return meter.settle(Value::from(taken));
     }

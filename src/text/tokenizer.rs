@@ -1,7 +1,7 @@
 //! The tokenizer as the rest of the crate sees it: text to ids, ids to text, special tokens.
 //!
 //! A text goes through the same four steps whatever the file was: added tokens are cut out, the
-//! rest is normalised, cut into words, and each word is merged. The `tokenizers` crate does the
+//! rest is normalized, cut into words, and each word is merged. The `tokenizers` crate does the
 //! middle two. Merging and the token table are our own: the crate's take memory from numbers in
 //! the file, stop the program on tables no sound file has, and know a word by 32 bits of a hash.
 
@@ -34,7 +34,7 @@ pub struct Tokenizer {
     pub(super) bpe: Bpe,
     pub(super) splitter: Splitter,
     pub(super) raw_added: AddedTokens,
-    pub(super) normalised_added: AddedTokens,
+    pub(super) normalized_added: AddedTokens,
     pub(super) special: SpecialIds,
     /// Whether what is merged as a whole may be cut before marks of spaces.
     cuts_before_mark: bool,
@@ -62,7 +62,11 @@ impl Tokenizer {
     ///
     /// `malformed` when the file contradicts itself, `unsupported-format` when it asks for a
     /// model, normalizer, pre-tokenizer or decoder that is not known here.
-    pub fn from_json(file: &str, tokenizer_json: &[u8], tokenizer_config: Option<&Value>) -> Result<Self> {
+    pub fn from_json(
+        file: &str,
+        tokenizer_json: &[u8],
+        tokenizer_config: Option<&Value>,
+    ) -> Result<Self> {
         tokenizer_json::read(file, tokenizer_json, tokenizer_config)
     }
 
@@ -84,10 +88,19 @@ impl Tokenizer {
         special: SpecialIds,
         warnings: Vec<String>,
     ) -> Result<Self> {
-        let (normalised, raw) = added.into_iter().partition(|token| token.normalised.is_some());
-        let (raw_added, normalised_added) = (AddedTokens::new(raw), AddedTokens::new(normalised));
+        let (normalized, raw) = added.into_iter().partition(|token| token.normalized.is_some());
+        let (raw_added, normalized_added) = (AddedTokens::new(raw), AddedTokens::new(normalized));
         let cuts_before_mark = splitter.keeps_whole() && bpe.cuts_before(&table, SPACE_MARK);
-        Ok(Self { table, bpe, splitter, raw_added, normalised_added, special, cuts_before_mark, warnings })
+        Ok(Self {
+            table,
+            bpe,
+            splitter,
+            raw_added,
+            normalized_added,
+            special,
+            cuts_before_mark,
+            warnings,
+        })
     }
 
     /// What the file leaves open or contradicts, and what was taken instead.
@@ -95,11 +108,11 @@ impl Tokenizer {
         &self.warnings
     }
 
-    /// The ids of `text`, in which special tokens are recognised: for rendered templates.
+    /// The ids of `text`, in which special tokens are recognized: for rendered templates.
     /// Nothing is put before or after; see [`Tokenizer::prefix`].
     ///
     /// `invalid-request` when the text is longer than 16 MiB, or becomes longer than 24 when it is
-    /// normalised, or has a word that is longer than 4; `malformed` when it needs a token that the file
+    /// normalized, or has a word that is longer than 4; `malformed` when it needs a token that the file
     /// names and lacks.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         self.encode_with(text, true)
@@ -125,15 +138,15 @@ impl Tokenizer {
                 }
                 Segment::Text(range) => range,
             };
-            let (offset, normalised) = (range.start, self.splitter.normalise(part(text, range)?)?);
-            self.normalised_added.segments(&normalised, with_special, |segment| match segment {
+            let (offset, normalized) = (range.start, self.splitter.normalize(part(text, range)?)?);
+            self.normalized_added.segments(&normalized, with_special, |segment| match segment {
                 Segment::Token(id) => {
                     ids.push(id);
                     Ok(())
                 }
                 Segment::Text(range) => {
                     let offset = offset + range.start;
-                    let spelled = self.splitter.spell(part(&normalised, range)?, offset)?;
+                    let spelled = self.splitter.spell(part(&normalized, range)?, offset)?;
                     scratch.spelled_bytes += spelled.len();
                     check_length(scratch.spelled_bytes)?;
                     self.merge(&spelled, &mut scratch, &mut ids)
@@ -179,7 +192,11 @@ impl Tokenizer {
     /// The bytes that `id` adds to a text, before anything is stripped from its start; the text
     /// of a control token with `with_special`, else nothing. Empty for ids without a token.
     pub fn token_bytes(&self, id: u32, with_special: bool) -> Cow<'_, [u8]> {
-        if self.is_shown(id, with_special) { self.table.bytes(id, false) } else { Cow::Borrowed(&[]) }
+        if self.is_shown(id, with_special) {
+            self.table.bytes(id, false)
+        } else {
+            Cow::Borrowed(&[])
+        }
     }
 
     /// Whether `id` is a token that is part of a text.
@@ -198,7 +215,7 @@ impl Tokenizer {
 
     /// The id of a token as it is written: special tokens first, then ordinary ones.
     pub fn id_of(&self, text: &str) -> Option<u32> {
-        let added = self.raw_added.find(text).or_else(|| self.normalised_added.find(text));
+        let added = self.raw_added.find(text).or_else(|| self.normalized_added.find(text));
         added.map(|token| token.id).or_else(|| self.table.find(text.as_bytes()))
     }
 
@@ -261,8 +278,11 @@ impl Tokenizer {
 
     fn written(&self, id: Option<u32>) -> Cow<'_, str> {
         let Some(id) = id else { return Cow::Borrowed("") };
-        let added = self.raw_added.with_id(id).or_else(|| self.normalised_added.with_id(id));
-        added.map_or_else(|| String::from_utf8_lossy(self.table.text(id)), |token| (&*token.text).into())
+        let added = self.raw_added.with_id(id).or_else(|| self.normalized_added.with_id(id));
+        added.map_or_else(
+            || String::from_utf8_lossy(self.table.text(id)),
+            |token| (&*token.text).into(),
+        )
     }
 }
 
@@ -276,5 +296,6 @@ struct EncodeScratch {
 }
 
 fn part(text: &str, range: Range<usize>) -> Result<&str> {
-    text.get(range).ok_or_else(|| Error::internal("a part of a text does not end between two characters"))
+    text.get(range)
+        .ok_or_else(|| Error::internal("a part of a text does not end between two characters"))
 }

@@ -1,7 +1,7 @@
 //! The tokenizer of a GGUF file, from its `tokenizer.ggml.*` metadata.
 //!
 //! `gpt2` is byte-level with a list of merges, cut as `tokenizer.ggml.pre` names; `llama` is
-//! SentencePiece-style: spaces escaped as `▁`, neighbours joined by the score of what they make,
+//! SentencePiece-style: spaces escaped as `▁`, neighbors joined by the score of what they make,
 //! single bytes as the way out. What a file leaves out is taken as llama.cpp takes it, and so are
 //! tokens that end a turn, whatever type the file gives them.
 
@@ -72,8 +72,10 @@ pub struct GgufVocabulary<'a> {
 
 /// From the metadata of an opened file; a missing key is `malformed`.
 pub(super) fn read_metadata(metadata: &Metadata) -> Result<Tokenizer> {
-    let missing = |key: &str| Error::malformed(metadata.file(), key, "missing, expected a vocabulary");
-    let model = metadata.str("tokenizer.ggml.model")?.ok_or_else(|| missing("tokenizer.ggml.model"))?;
+    let missing =
+        |key: &str| Error::malformed(metadata.file(), key, "missing, expected a vocabulary");
+    let model =
+        metadata.str("tokenizer.ggml.model")?.ok_or_else(|| missing("tokenizer.ggml.model"))?;
     check_counts(metadata)?;
     let tokens = metadata.strings(TOKENS)?.ok_or_else(|| missing(TOKENS))?;
     let (scores, token_types) = (metadata.f32s(SCORES)?, metadata.i64s(TYPES)?);
@@ -378,7 +380,11 @@ fn special_ids(
     let default = |id: u32| known(Some(id)).filter(|_| parts.model == "llama");
     let bos = known(parts.bos).or(default(1));
     let eos = known(parts.eos).or(default(2));
-    let mut wanted = |wish: Option<bool>, default: bool, name: &str, stated: Option<u32>, id: Option<u32>| {
+    let mut wanted = |wish: Option<bool>,
+                      default: bool,
+                      name: &str,
+                      stated: Option<u32>,
+                      id: Option<u32>| {
         match (wish.unwrap_or(default), id, stated) {
             (true, None, Some(stated)) if wish.is_some() => {
                 let message =

@@ -20,7 +20,8 @@ use super::tokenizer::{SpecialIds, Tokenizer};
 use super::tokenizer_gguf::{MAX_MERGES, merge_entry, shown, unknown_in_merge};
 use super::turns::TurnEnds;
 use super::vocabulary::{
-    ByteAlphabet, Entry, Kind, MAX_TOKEN_BYTES, MAX_TOKENS, Vocabulary, byte_characters, parse_byte_token,
+    ByteAlphabet, Entry, Kind, MAX_TOKEN_BYTES, MAX_TOKENS, Vocabulary, byte_characters,
+    parse_byte_token,
 };
 use super::{bpe, decoding, stated};
 use crate::error::{Error, Result};
@@ -82,7 +83,10 @@ impl<'de> Deserialize<'de> for Vocab {
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object of tokens and ids")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Vocab, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> std::result::Result<Vocab, A::Error> {
                 let mut tokens = Vec::new();
                 while let Some(entry) = map.next_entry()? {
                     if tokens.len() == MAX_TOKENS {
@@ -92,7 +96,10 @@ impl<'de> Deserialize<'de> for Vocab {
                 }
                 Ok(Vocab { tokens, is_list: false })
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Vocab, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(
+                self,
+                mut list: A,
+            ) -> std::result::Result<Vocab, A::Error> {
                 while list.next_element::<IgnoredAny>()?.is_some() {}
                 Ok(Vocab { tokens: Vec::new(), is_list: true })
             }
@@ -111,7 +118,8 @@ struct Merges {
 
 impl Merges {
     fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        let text = |start: u32, end: u32| self.texts.get(start as usize..end as usize).unwrap_or("");
+        let text =
+            |start: u32, end: u32| self.texts.get(start as usize..end as usize).unwrap_or("");
         let mut start = 0;
         self.ends.iter().map(move |&(middle, end)| {
             let pair = (text(start, middle), text(middle, end));
@@ -129,7 +137,10 @@ impl<'de> Deserialize<'de> for Merges {
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "a list of at most {MAX_MERGES} merges")
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Merges, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(
+                self,
+                mut list: A,
+            ) -> std::result::Result<Merges, A::Error> {
                 let mut merges = Merges::default();
                 while list.next_element_seed(OneMerge(&mut merges))?.is_some() {
                     if merges.ends.len() > MAX_MERGES {
@@ -148,7 +159,10 @@ struct OneMerge<'a>(&'a mut Merges);
 
 impl<'de> DeserializeSeed<'de> for OneMerge<'_> {
     type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> std::result::Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }
 }
@@ -171,7 +185,9 @@ impl<'de> Visitor<'de> for OneMerge<'_> {
         let mut ends = [0; 2];
         for (index, end) in ends.iter_mut().enumerate() {
             let text = list.next_element_seed(Append(&mut self.0.texts))?;
-            text.ok_or_else(|| A::Error::custom(format!("a merge of {index} tokens, expected two")))?;
+            text.ok_or_else(|| {
+                A::Error::custom(format!("a merge of {index} tokens, expected two"))
+            })?;
             *end = self.0.texts.len() as u32;
         }
         if list.next_element::<IgnoredAny>()?.is_some() {
@@ -187,7 +203,10 @@ struct Append<'a>(&'a mut String);
 
 impl<'de> DeserializeSeed<'de> for Append<'_> {
     type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> std::result::Result<(), D::Error> {
         deserializer.deserialize_str(self)
     }
 }
@@ -232,11 +251,14 @@ fn added_tokens(file: &str, added: Vec<AddedJson>, splitter: &Splitter) -> Resul
     for AddedJson { id, content, single_word, lstrip, rstrip, normalized, special } in added {
         let found = content.len();
         if found > MAX_TOKEN_BYTES {
-            let message = format!("token {id} has {found} bytes, expected at most {MAX_TOKEN_BYTES}");
+            let message =
+                format!("token {id} has {found} bytes, expected at most {MAX_TOKEN_BYTES}");
             return Err(Error::malformed(file, field, message));
         }
-        let normalised = if normalized { Some(splitter.normalise(&content)?.into_owned()) } else { None };
-        let token = AddedToken { id, text: content, normalised, special, single_word, lstrip, rstrip };
+        let normalized =
+            if normalized { Some(splitter.normalize(&content)?.into_owned()) } else { None };
+        let token =
+            AddedToken { id, text: content, normalized, special, single_word, lstrip, rstrip };
         size_bytes += token.form().len();
         check_size(file, field, size_bytes)?;
         tokens.push(token);
@@ -245,7 +267,8 @@ fn added_tokens(file: &str, added: Vec<AddedJson>, splitter: &Splitter) -> Resul
 }
 
 fn check_model(file: &str, model: &Model) -> Result<()> {
-    let found = model.kind.as_deref().unwrap_or(if model.merges.is_some() { "BPE" } else { "unnamed" });
+    let found =
+        model.kind.as_deref().unwrap_or(if model.merges.is_some() { "BPE" } else { "unnamed" });
     if found != "BPE" || model.vocab.is_list {
         return Err(unsupported(file, "model.type", format!("`{}`, expected BPE", shown(found))));
     }
@@ -303,7 +326,9 @@ impl<'a> Ids<'a> {
                 ids.texts.resize(id as usize + 1, None);
             }
             let slot = ids.texts.get_mut(id as usize);
-            if let Some(other) = slot.and_then(|slot| slot.replace(text)).filter(|&other| other != text) {
+            if let Some(other) =
+                slot.and_then(|slot| slot.replace(text)).filter(|&other| other != text)
+            {
                 let (other, text) = (shown(other), shown(text));
                 return malformed(format!("id {id} is `{other}` and `{text}`, expected one token"));
             }
@@ -326,7 +351,8 @@ impl<'a> Ids<'a> {
 }
 
 fn merging(file: &str, model: &Model, ids: &Ids<'_>, byte_level: bool) -> Result<Bpe> {
-    let mut ranks = HashMap::with_capacity(model.merges.as_ref().map_or(0, |merges| merges.ends.len()));
+    let mut ranks =
+        HashMap::with_capacity(model.merges.as_ref().map_or(0, |merges| merges.ends.len()));
     let mut joined = String::new();
     for (rank, (left, right)) in model.merges.iter().flat_map(Merges::pairs).enumerate() {
         let (pair, product) = merge_entry(|text| ids.of_model(text), left, right, &mut joined)
@@ -335,7 +361,8 @@ fn merging(file: &str, model: &Model, ids: &Ids<'_>, byte_level: bool) -> Result
     }
     let unknown = match &model.unk_token {
         Some(text) => ids.of_model(text).map(Some).ok_or_else(|| {
-            let message = format!("`{}` is not in the vocabulary, and a text needs it", shown(text));
+            let message =
+                format!("`{}` is not in the vocabulary, and a text needs it", shown(text));
             Error::malformed(file, "model.unk_token", message)
         }),
         None => Ok(None),
@@ -347,12 +374,16 @@ fn merging(file: &str, model: &Model, ids: &Ids<'_>, byte_level: bool) -> Result
     } else {
         let single = model.vocab.tokens.iter().filter_map(|(text, id)| {
             let mut characters = text.chars();
-            characters.next().filter(|_| characters.next().is_none()).map(|character| (character, *id))
+            characters
+                .next()
+                .filter(|_| characters.next().is_none())
+                .map(|character| (character, *id))
         });
         Atoms::Characters(single.collect())
     };
     let fallback = (!byte_level && model.byte_fallback.unwrap_or(false)).then(|| {
-        let bytes = model.vocab.tokens.iter().filter_map(|(text, id)| Some((parse_byte_token(text)?, *id)));
+        let bytes =
+            model.vocab.tokens.iter().filter_map(|(text, id)| Some((parse_byte_token(text)?, *id)));
         byte_table(bytes)
     });
     Ok(Bpe {
@@ -374,8 +405,9 @@ fn token_table(
 ) -> Result<Vocabulary> {
     let alphabet = ByteAlphabet::new();
     // Added tokens too are taken for bytes where they can be: decoders see no difference.
-    let bytes =
-        |text| if splitter.byte_level { alphabet.decode(text) } else { Cow::Borrowed(text.as_bytes()) };
+    let bytes = |text| {
+        if splitter.byte_level { alphabet.decode(text) } else { Cow::Borrowed(text.as_bytes()) }
+    };
     let added_ids: HashSet<u32> = added.iter().map(|token| token.id).collect();
     let mut entries = Vec::with_capacity(tokens.len() + added.len());
     for token in added {
@@ -409,14 +441,19 @@ fn special_ids(
         read_template(file, value, 0, &mut prefix, &mut suffix)?;
     }
     if let Some(id) = prefix.iter().chain(&suffix).find(|id| !ids.has(**id)) {
-        return Err(Error::malformed(file, "post_processor", format!("id {id} is not in the vocabulary")));
+        return Err(Error::malformed(
+            file,
+            "post_processor",
+            format!("id {id} is not in the vocabulary"),
+        ));
     }
     let eos = role("eos_token");
     let texts = ids.texts.iter().map(|text| text.unwrap_or("").as_bytes());
     let mut special = SpecialIds {
         bos: role("bos_token"),
         eos,
-        unknown: role("unk_token").or_else(|| model.unk_token.as_deref().and_then(|text| ids.of(text))),
+        unknown: role("unk_token")
+            .or_else(|| model.unk_token.as_deref().and_then(|text| ids.of(text))),
         pad: role("pad_token"),
         ends: TurnEnds::of(texts).with(eos.into_iter()),
         prefix,
@@ -464,7 +501,8 @@ fn read_template(
                     after = true;
                     continue;
                 };
-                let entry = value.get("special_tokens").and_then(|tokens| tokens.get(name.as_str()?));
+                let entry =
+                    value.get("special_tokens").and_then(|tokens| tokens.get(name.as_str()?));
                 let ids = entry.map_or(&[][..], |entry| members(entry, "ids"));
                 if ids.is_empty() || ids.len() > 16 {
                     let message = format!("`{name}` has {} ids, expected 1 to 16", ids.len());
@@ -472,8 +510,9 @@ fn read_template(
                 }
                 for id in ids {
                     let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
-                    let id =
-                        id.ok_or_else(|| Error::malformed(file, field, format!("`{name}` has a bad id")))?;
+                    let id = id.ok_or_else(|| {
+                        Error::malformed(file, field, format!("`{name}` has a bad id"))
+                    })?;
                     if after { suffix.push(id) } else { prefix.push(id) }
                 }
                 if prefix.len().max(suffix.len()) > MAX_SURROUNDING {

@@ -39,7 +39,11 @@ impl Tools {
                 return refuse(&format!("{field}.description"), &function["description"], "a text");
             }
             if !absent("parameters") && !function["parameters"].is_object() {
-                return refuse(&format!("{field}.parameters"), &function["parameters"], "a JSON schema");
+                return refuse(
+                    &format!("{field}.parameters"),
+                    &function["parameters"],
+                    "a JSON schema",
+                );
             }
         }
         Ok(Self(tools))
@@ -129,7 +133,9 @@ pub fn read_call_arguments(messages: &mut Value) -> Result<()> {
     for (index, message) in messages.as_array_mut().into_iter().flatten().enumerate() {
         let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
         for (call_index, call) in calls.into_iter().flatten().enumerate() {
-            let Some(arguments) = call.get_mut("function").and_then(|call| call.get_mut("arguments")) else {
+            let Some(arguments) =
+                call.get_mut("function").and_then(|call| call.get_mut("arguments"))
+            else {
                 continue;
             };
             let object = match &*arguments {
@@ -139,9 +145,13 @@ pub fn read_call_arguments(messages: &mut Value) -> Result<()> {
                 _ => None,
             };
             let Some(object) = object else {
-                let field = format!("messages[{index}].tool_calls[{call_index}].function.arguments");
+                let field =
+                    format!("messages[{index}].tool_calls[{call_index}].function.arguments");
                 let found: String = arguments.to_string().chars().take(60).collect();
-                return Err(Error::invalid_request(&field, format!("found {found}, expected a JSON object")));
+                return Err(Error::invalid_request(
+                    &field,
+                    format!("found {found}, expected a JSON object"),
+                ));
             };
             *arguments = Value::Object(object);
         }

@@ -52,7 +52,8 @@ impl TurnEnds {
                 }
             }
         }
-        let id_of = |text: &str| TURN_ENDS.iter().zip(&found).find(|(end, _)| **end == text)?.1.as_ref();
+        let id_of =
+            |text: &str| TURN_ENDS.iter().zip(&found).find(|(end, _)| **end == text)?.1.as_ref();
         let has = |text: &str| id_of(text).is_some();
         // gpt-oss and Solar Open end each message of a turn with what ends whole turns elsewhere.
         let has_call = has("<|call|>") || has("<|calls|>");

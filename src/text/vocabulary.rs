@@ -144,7 +144,8 @@ impl Vocabulary {
         }
         if entry.text.len() > MAX_TOKEN_BYTES {
             let found = entry.text.len();
-            let message = format!("token {id} has {found} bytes, expected at most {MAX_TOKEN_BYTES}");
+            let message =
+                format!("token {id} has {found} bytes, expected at most {MAX_TOKEN_BYTES}");
             return Err(Error::malformed(file, field, message));
         }
         let end = self.texts.len() as u32;
@@ -206,7 +207,8 @@ impl Vocabulary {
     pub(super) fn text(&self, id: u32) -> &[u8] {
         let id = id as usize;
         let Some(&end) = self.ends.get(id) else { return &[] };
-        let start = id.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        let start =
+            id.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
         self.texts.get(start as usize..end as usize).unwrap_or(&[])
     }
 
@@ -220,7 +222,9 @@ impl Vocabulary {
     pub(super) fn bytes(&self, id: u32, is_first: bool) -> Cow<'_, [u8]> {
         match self.kind(id) {
             Kind::Byte(byte) => Cow::Owned(vec![byte]),
-            _ if !self.decode.steps.is_empty() => Cow::Owned(self.decode.apply(self.text(id), is_first)),
+            _ if !self.decode.steps.is_empty() => {
+                Cow::Owned(self.decode.apply(self.text(id), is_first))
+            }
             _ => Cow::Borrowed(self.text(id)),
         }
     }

@@ -20,7 +20,8 @@ use wasm_bindgen_futures::future_to_promise;
 use host::Host;
 
 use crate::engine::{
-    Engine, Event, GenerateRequest, LoadOptions, Prepared, estimate as estimate_model, prepare, probe_gpu,
+    Engine, Event, GenerateRequest, LoadOptions, Prepared, estimate as estimate_model, prepare,
+    probe_gpu,
 };
 use crate::error::{Code, Error, Result};
 use crate::text::answer::Delta;
@@ -48,7 +49,8 @@ fn to_js(error: &Error) -> JsValue {
 
 /// Our error again, if JavaScript threw one of ours; else `fallback` with its message.
 fn from_js(value: &JsValue, fallback: Code) -> Error {
-    let text = |key: &str| Reflect::get(value, &key.into()).ok().and_then(|field| field.as_string());
+    let text =
+        |key: &str| Reflect::get(value, &key.into()).ok().and_then(|field| field.as_string());
     let code = text("code").and_then(|code| Code::from_name(&code)).unwrap_or(fallback);
     Error::new(code, text("message").unwrap_or_else(|| format!("{value:?}")))
 }
@@ -76,7 +78,9 @@ impl WebPrepared {
     /// same `options`, or `free`.
     pub fn of(files: Vec<JsValue>, options: &str, host: &Host) -> Promise {
         let options = host::options(options, host);
-        promise(async move { Ok(WebPrepared(prepare(source::files(files)?, &options?).await?).into()) })
+        promise(
+            async move { Ok(WebPrepared(prepare(source::files(files)?, &options?).await?).into()) },
+        )
     }
 }
 
@@ -184,7 +188,9 @@ pub fn capabilities(options: &str) -> Promise {
     promise(async move {
         match probe_gpu(&options?.adapter).await {
             Ok(report) => to_json(&json!({"webgpu": true, "adapter": report})),
-            Err(error) => to_json(&json!({"webgpu": false, "adapter": null, "reason": error.message()})),
+            Err(error) => {
+                to_json(&json!({"webgpu": false, "adapter": null, "reason": error.message()}))
+            }
         }
     })
 }

@@ -36,8 +36,9 @@ pub(super) fn files(objects: Vec<JsValue>) -> Result<Vec<Rc<dyn ByteSource>>> {
 
 fn file(object: JsValue) -> Result<Rc<dyn ByteSource>> {
     let field = |name: &str| Reflect::get(&object, &name.into()).unwrap_or(JsValue::UNDEFINED);
-    let wrong =
-        |name: &str| Error::invalid_request("files", format!("{name} is missing or of the wrong type"));
+    let wrong = |name: &str| {
+        Error::invalid_request("files", format!("{name} is missing or of the wrong type"))
+    };
     let name = field("name").as_string().ok_or_else(|| wrong("name"))?;
     let size = field("sizeBytes").as_f64().filter(|size| *size >= 0.0 && size.fract() == 0.0);
     let size_bytes = size.ok_or_else(|| wrong("sizeBytes"))? as u64;
@@ -70,17 +71,21 @@ impl ByteSource for JsSource {
                 self.object.read_into(&mut bytes, offset as f64).map_err(failed)?;
                 return Ok(bytes);
             }
-            let answer = self.read.call2(&self.object, &(offset as f64).into(), &(length as f64).into());
+            let answer =
+                self.read.call2(&self.object, &(offset as f64).into(), &(length as f64).into());
             let mut answer = answer.map_err(failed)?;
             if let Some(promise) = answer.dyn_ref::<Promise>() {
                 answer = JsFuture::from(promise.clone()).await.map_err(failed)?;
             }
             let bytes = answer.dyn_into::<Uint8Array>();
-            let bytes =
-                bytes.map_err(|_| Error::internal(format!("{}: read gave no Uint8Array", self.name)))?;
+            let bytes = bytes
+                .map_err(|_| Error::internal(format!("{}: read gave no Uint8Array", self.name)))?;
             if bytes.length() as usize != length {
-                let message =
-                    format!("{}: read gave {} of {length} bytes at {offset}", self.name, bytes.length());
+                let message = format!(
+                    "{}: read gave {} of {length} bytes at {offset}",
+                    self.name,
+                    bytes.length()
+                );
                 return Err(Error::new(Code::Network, message));
             }
             Ok(bytes.to_vec())

@@ -39,7 +39,9 @@ impl DiskSource {
         let mut file = self.file.borrow_mut();
         let mut bytes = vec![0; length];
         let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut bytes));
-        read.map_err(|error| Error::new(Code::Network, format!("{}: reading: {error}", self.name)))?;
+        read.map_err(|error| {
+            Error::new(Code::Network, format!("{}: reading: {error}", self.name))
+        })?;
         Ok(bytes)
     }
 }
@@ -76,7 +78,9 @@ pub fn open_path(path: &Path) -> Result<Vec<Rc<dyn ByteSource>>> {
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if !metadata.is_dir() {
         let part = path.file_name().and_then(|name| name.to_str()).and_then(PartName::of);
-        let Some((part, folder)) = part.zip(path.parent()) else { return open_all([path.to_owned()]) };
+        let Some((part, folder)) = part.zip(path.parent()) else {
+            return open_all([path.to_owned()]);
+        };
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let is_beside = |name: &str| PartName::of(name).is_some_and(|other| other.is_beside(&part));
         return open_all(named(folder, is_beside)?);
@@ -121,8 +125,8 @@ fn named(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>
 /// Shards that a folder's index puts into folders below it, as far as they are there.
 fn shards_below(folder: &Path) -> Result<Vec<PathBuf>> {
     let path = folder.join(folder::INDEX);
-    let is_readable =
-        std::fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() <= folder::INDEX_BYTES_MAX);
+    let is_readable = std::fs::metadata(&path)
+        .is_ok_and(|found| found.is_file() && found.len() <= folder::MAX_INDEX_BYTES);
     if !is_readable {
         return Ok(Vec::new());
     }
@@ -139,13 +143,17 @@ fn shards_below(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn open_all(paths: impl IntoIterator<Item = PathBuf>) -> Result<Vec<Rc<dyn ByteSource>>> {
-    let open = |path: PathBuf| -> Result<Rc<dyn ByteSource>> { Ok(Rc::new(DiskSource::open(&path)?)) };
+    let open =
+        |path: PathBuf| -> Result<Rc<dyn ByteSource>> { Ok(Rc::new(DiskSource::open(&path)?)) };
     paths.into_iter().map(open).collect()
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     if error.kind() == ErrorKind::NotFound {
-        return Error::new(Code::InvalidRequest, format!("{}: no such file or folder", path.display()));
+        return Error::new(
+            Code::InvalidRequest,
+            format!("{}: no such file or folder", path.display()),
+        );
     }
     Error::new(Code::Network, format!("{}: {error}", path.display()))
 }

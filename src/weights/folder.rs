@@ -42,9 +42,9 @@ pub const TEXT_FILES: [&str; 7] = [
 ];
 
 /// Largest configuration, tokenizer, index: several times the largest that are in use.
-const CONFIG_BYTES_MAX: u64 = 16 << 20;
-const TOKENIZER_BYTES_MAX: u64 = 128 << 20;
-pub(super) const INDEX_BYTES_MAX: u64 = 64 << 20;
+const MAX_CONFIG_BYTES: u64 = 16 << 20;
+const MAX_TOKENIZER_BYTES: u64 = 128 << 20;
+pub(super) const MAX_INDEX_BYTES: u64 = 64 << 20;
 
 /// What a safetensors folder says besides its tensors.
 #[derive(Debug)]
@@ -75,18 +75,27 @@ pub(super) async fn open(files: Vec<Rc<dyn ByteSource>>) -> Result<Checkpoint> {
     let need = |name: &str| find(name).ok_or_else(|| missing(&files, name));
     let config = object(need(CONFIG)?).await?;
     let generation_config = optional_object(find(GENERATION_CONFIG)).await?;
-    let tokenizer_json = read_whole(&**need(TOKENIZER)?, TOKENIZER_BYTES_MAX).await?;
+    let tokenizer_json = read_whole(&**need(TOKENIZER)?, MAX_TOKENIZER_BYTES).await?;
     let mut tokenizer_config = optional_object(find(TOKENIZER_CONFIG)).await?;
     if let Some(Value::Object(tokens)) = optional_object(find(SPECIAL_TOKENS)).await? {
-        add_special_tokens(tokenizer_config.get_or_insert_with(|| Value::Object(Map::new())), tokens);
+        add_special_tokens(
+            tokenizer_config.get_or_insert_with(|| Value::Object(Map::new())),
+            tokens,
+        );
     }
     let (chat_template, tool_template) = chat_templates(&files, tokenizer_config.as_ref()).await?;
     let tensors = joined::join(stored(&files).await?, &files, &config)?;
     let name = config.get("_name_or_path").and_then(Value::as_str).unwrap_or("");
     let name = name.trim_end_matches('/').rsplit('/').next().filter(|name| !name.is_empty());
     let name = name.unwrap_or("model").to_owned();
-    let folder =
-        Folder { config, generation_config, tokenizer_json, tokenizer_config, chat_template, tool_template };
+    let folder = Folder {
+        config,
+        generation_config,
+        tokenizer_json,
+        tokenizer_config,
+        chat_template,
+        tool_template,
+    };
     Ok(Checkpoint { name, container: Container::Safetensors(Box::new(folder)), tensors, files })
 }
 
@@ -146,7 +155,10 @@ fn weight_files(
         let mut names: Vec<&String> = index.values().collect();
         names.sort();
         names.dedup();
-        return names.into_iter().map(|name| position(name).ok_or_else(|| missing(files, name))).collect();
+        return names
+            .into_iter()
+            .map(|name| position(name).ok_or_else(|| missing(files, name)))
+            .collect();
     }
     if let Some(single) = position(SINGLE) {
         return Ok(vec![single]);
@@ -156,15 +168,17 @@ fn weight_files(
     match found.len() {
         0 => Err(missing(files, SINGLE)),
         1 => Ok(found),
-        count => {
-            Err(Error::malformed(INDEX, "file", format!("not there, expected it beside {count} shards")))
-        }
+        count => Err(Error::malformed(
+            INDEX,
+            "file",
+            format!("not there, expected it beside {count} shards"),
+        )),
     }
 }
 
 /// The index: which shard holds which tensor, by the shard's name without folders.
 async fn shards(source: &Rc<dyn ByteSource>) -> Result<BTreeMap<String, String>> {
-    let bytes = read_whole(&**source, INDEX_BYTES_MAX).await?;
+    let bytes = read_whole(&**source, MAX_INDEX_BYTES).await?;
     let paths = shard_paths(&bytes).map_err(|error| not_json(source, &bytes, &error))?;
     if paths.is_empty() {
         return Err(Error::malformed(source.name(), "weight_map", "empty, expected tensors"));
@@ -172,12 +186,20 @@ async fn shards(source: &Rc<dyn ByteSource>) -> Result<BTreeMap<String, String>>
     let mut names: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for path in paths.values() {
         let bad = |found: String, expected: &str| {
-            Error::malformed(source.name(), "weight_map", format!("found {found}, expected {expected}"))
+            Error::malformed(
+                source.name(),
+                "weight_map",
+                format!("found {found}, expected {expected}"),
+            )
         };
-        let segments = segments(path).ok_or_else(|| bad(shortened(path), "a file below the folder"))?;
+        let segments =
+            segments(path).ok_or_else(|| bad(shortened(path), "a file below the folder"))?;
         let name = segments.last().copied().unwrap_or_default();
         if names.get(name).is_some_and(|other| *other != segments) {
-            return Err(bad(format!("{} in two folders", shortened(name)), "files of different names"));
+            return Err(bad(
+                format!("{} in two folders", shortened(name)),
+                "files of different names",
+            ));
         }
         names.insert(name.to_owned(), segments);
     }
@@ -197,14 +219,19 @@ pub(super) fn shard_paths(index: &[u8]) -> serde_json::Result<BTreeMap<String, S
 /// The folders and the name of a path; `None` where it may lead out of the model's folder.
 pub(super) fn segments(path: &str) -> Option<Vec<&str>> {
     let segments: Vec<&str> = path.split('/').filter(|segment| *segment != ".").collect();
-    let leads_out =
-        |segment: &&str| segment.is_empty() || *segment == ".." || segment.contains(['\\', ':', '\0']);
+    let leads_out = |segment: &&str| {
+        segment.is_empty() || *segment == ".." || segment.contains(['\\', ':', '\0'])
+    };
     (!segments.is_empty() && !segments.iter().any(leads_out)).then_some(segments)
 }
 
 fn missing(files: &[Rc<dyn ByteSource>], name: &str) -> Error {
     let present: Vec<&str> = files.iter().take(16).map(|file| file.name()).collect();
-    Error::malformed(&shortened(name), "file", format!("not there, found only {}", present.join(", ")))
+    Error::malformed(
+        &shortened(name),
+        "file",
+        format!("not there, found only {}", present.join(", ")),
+    )
 }
 
 /// Adds what a configuration does not say. Without `added_tokens_decoder` it is the older of the
@@ -233,7 +260,10 @@ async fn chat_templates(
     }
     let of = |file: &str, config: Option<&Value>| {
         let stated = config.and_then(|config| config.get("chat_template"));
-        stated.map(|stated| named_templates(file, stated)).transpose().map(Option::unwrap_or_default)
+        stated
+            .map(|stated| named_templates(file, stated))
+            .transpose()
+            .map(Option::unwrap_or_default)
     };
     let mut named = of(TOKENIZER_CONFIG, tokenizer_config)?;
     if named.is_empty() {
@@ -258,8 +288,9 @@ fn named_templates(file: &str, stated: &Value) -> Result<Vec<(String, String)>> 
         Value::Null => return Ok(Vec::new()),
         Value::String(template) => vec![("default".to_owned(), template.clone())],
         Value::Array(list) => {
-            let entry =
-                |item: &Value| Some((text(&item["name"]).unwrap_or_default(), text(&item["template"])?));
+            let entry = |item: &Value| {
+                Some((text(&item["name"]).unwrap_or_default(), text(&item["template"])?))
+            };
             list.iter().filter_map(entry).collect()
         }
         Value::Object(map) => {
@@ -267,14 +298,18 @@ fn named_templates(file: &str, stated: &Value) -> Result<Vec<(String, String)>> 
         }
         Value::Bool(_) | Value::Number(_) => return bad("a number or bool"),
     };
-    let is_empty =
-        stated.as_array().is_some_and(Vec::is_empty) || stated.as_object().is_some_and(Map::is_empty);
-    if named.is_empty() && !is_empty { bad("a list or mapping without templates") } else { Ok(named) }
+    let is_empty = stated.as_array().is_some_and(Vec::is_empty)
+        || stated.as_object().is_some_and(Map::is_empty);
+    if named.is_empty() && !is_empty {
+        bad("a list or mapping without templates")
+    } else {
+        Ok(named)
+    }
 }
 
 async fn optional_text(source: Option<&Rc<dyn ByteSource>>) -> Result<Option<String>> {
     match source {
-        Some(source) => text(source, read_whole(&**source, CONFIG_BYTES_MAX).await?).map(Some),
+        Some(source) => text(source, read_whole(&**source, MAX_CONFIG_BYTES).await?).map(Some),
         None => Ok(None),
     }
 }
@@ -288,7 +323,7 @@ async fn optional_object(source: Option<&Rc<dyn ByteSource>>) -> Result<Option<V
 
 /// A JSON object.
 async fn object(source: &Rc<dyn ByteSource>) -> Result<Value> {
-    let bytes = read_whole(&**source, CONFIG_BYTES_MAX).await?;
+    let bytes = read_whole(&**source, MAX_CONFIG_BYTES).await?;
     match json::parse(&bytes) {
         Ok(value @ Value::Object(_)) => Ok(value),
         Ok(_) => Err(Error::malformed(source.name(), "JSON", "expected an object")),

@@ -16,18 +16,25 @@ pub(super) fn split(metadata: &Metadata, tensors: &mut BTreeMap<String, Tensor>)
     let widths = widths(metadata)?;
     let length = widths.iter().fold(0u64, |sum, width| sum.saturating_add(*width));
     for name in fused {
-        let is_whole = |tensor: &&Tensor| tensor.shape.first().is_some_and(|axis| *axis as u64 == length);
+        let is_whole =
+            |tensor: &&Tensor| tensor.shape.first().is_some_and(|axis| *axis as u64 == length);
         let Some(whole) = tensors.get(&name).filter(is_whole).cloned() else { continue };
         tensors.remove(&name);
         let mut offset = whole.offset;
         for (part, width) in ["attn_q", "attn_k", "attn_v"].into_iter().zip(widths) {
-            let mut tensor = Tensor { name: name.replace("attn_qkv", part), offset, ..whole.clone() };
+            let mut tensor =
+                Tensor { name: name.replace("attn_qkv", part), offset, ..whole.clone() };
             tensor.shape[0] = width as usize;
-            tensor.size_bytes = tensor.rows() as u64 * tensor.format.row_bytes(tensor.columns())? as u64;
+            tensor.size_bytes =
+                tensor.rows() as u64 * tensor.format.row_bytes(tensor.columns())? as u64;
             offset += tensor.size_bytes;
             let place = format!("tensor {}", tensor.name);
             if tensors.insert(tensor.name.clone(), tensor).is_some() {
-                return Err(Error::malformed(metadata.file(), &place, format!("is listed beside {name}")));
+                return Err(Error::malformed(
+                    metadata.file(),
+                    &place,
+                    format!("is listed beside {name}"),
+                ));
             }
         }
     }
@@ -42,7 +49,9 @@ fn widths(metadata: &Metadata) -> Result<[u64; 3]> {
     let kv_heads = count("attention.head_count_kv")?.unwrap_or(heads);
     let head_dim = match count("attention.key_length")? {
         Some(head_dim) => head_dim,
-        None => count("embedding_length")?.and_then(|hidden| hidden.checked_div(heads)).unwrap_or(0),
+        None => {
+            count("embedding_length")?.and_then(|hidden| hidden.checked_div(heads)).unwrap_or(0)
+        }
     };
     Ok([heads, kv_heads, kv_heads].map(|heads| heads.saturating_mul(head_dim)))
 }

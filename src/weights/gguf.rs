@@ -11,26 +11,26 @@ use crate::error::{Code, Error, Result};
 use crate::formats::Format;
 use crate::weights::metadata::{Array, Kind, Metadata, Scalar, Value, decode};
 use crate::weights::source::ByteSource;
-use crate::weights::{Claim, TENSORS_MAX, Tensor, check_overlaps, shortened, sniff, spare};
+use crate::weights::{Claim, MAX_TENSORS, Tensor, check_overlaps, shortened, sniff, spare};
 
 /// First piece that is read.
 const PIECE_BYTES: u64 = 1 << 20;
 /// Longest header.
-const HEADER_BYTES_MAX: u64 = 256 << 20;
+const MAX_HEADER_BYTES: u64 = 256 << 20;
 /// Most keys.
-const KEYS_MAX: u64 = 1_000_000;
+const MAX_KEYS: u64 = 1_000_000;
 /// Most elements of an array.
-const ELEMENTS_MAX: u64 = 1 << 31;
+const MAX_ELEMENTS: u64 = 1 << 31;
 /// Longest key or tensor name.
-const NAME_BYTES_MAX: u64 = 65_535;
+const MAX_NAME_BYTES: u64 = 65_535;
 /// Axes of a tensor.
-const AXES_MAX: u32 = 4;
+const MAX_AXES: u32 = 4;
 /// Most weights of a tensor, so that nobody's arithmetic overflows later.
-const WEIGHTS_MAX: u64 = 1 << 40;
+const MAX_WEIGHTS: u64 = 1 << 40;
 /// Alignment of tensor data where the file does not say.
 const ALIGNMENT_DEFAULT: u64 = 32;
 /// Largest alignment that makes sense.
-const ALIGNMENT_MAX: u64 = 1 << 20;
+const MAX_ALIGNMENT: u64 = 1 << 20;
 
 /// What the beginning of a file says.
 pub(super) struct Header {
@@ -58,14 +58,14 @@ pub(super) async fn read_header(source: &Rc<dyn ByteSource>, index: usize) -> Re
         match parse_header(file, size, index, &bytes) {
             Ok(header) => return Ok(header),
             Err(Stop::Bad(error)) => return Err(error),
-            Err(Stop::More(needed)) if needed <= HEADER_BYTES_MAX => {
-                want = needed.max(2 * want).min(size).min(HEADER_BYTES_MAX);
+            Err(Stop::More(needed)) if needed <= MAX_HEADER_BYTES => {
+                want = needed.max(2 * want).min(size).min(MAX_HEADER_BYTES);
             }
             Err(Stop::More(needed)) => {
                 return Err(Error::malformed(
                     file,
                     "header",
-                    format!("needs {needed} bytes, expected at most {HEADER_BYTES_MAX}"),
+                    format!("needs {needed} bytes, expected at most {MAX_HEADER_BYTES}"),
                 ));
             }
         }
@@ -101,8 +101,8 @@ struct Entry {
 fn parse_header(file: &str, size: u64, index: usize, bytes: &[u8]) -> Parse<Header> {
     let mut reader = Reader { file, size, bytes, at: 0 };
     reader.version()?;
-    let tensor_count = reader.count("tensor count", TENSORS_MAX, 8 + 4 + 8 + 4 + 8)?;
-    let key_count = reader.count("key count", KEYS_MAX, 8 + 4 + 1)?;
+    let tensor_count = reader.count("tensor count", MAX_TENSORS, 8 + 4 + 8 + 4 + 8)?;
+    let key_count = reader.count("key count", MAX_KEYS, 8 + 4 + 1)?;
     let values = reader.values(key_count)?;
     let metadata = Metadata { file: file.to_owned(), values };
     let alignment = alignment(&metadata)?;
@@ -132,10 +132,10 @@ fn parse_header(file: &str, size: u64, index: usize, bytes: &[u8]) -> Parse<Head
 fn alignment(metadata: &Metadata) -> Result<u64> {
     const KEY: &str = "general.alignment";
     let alignment = metadata.u64(KEY)?.unwrap_or(ALIGNMENT_DEFAULT);
-    if alignment.is_power_of_two() && alignment <= ALIGNMENT_MAX {
+    if alignment.is_power_of_two() && alignment <= MAX_ALIGNMENT {
         return Ok(alignment);
     }
-    let expected = format!("found {alignment}, expected a power of two up to {ALIGNMENT_MAX}");
+    let expected = format!("found {alignment}, expected a power of two up to {MAX_ALIGNMENT}");
     Err(Error::malformed(metadata.file(), KEY, expected))
 }
 
@@ -150,7 +150,15 @@ fn place(file: &str, index: usize, data_start: u64, entry: Entry) -> Result<Tens
             format!("offset {offset} and size {size_bytes} lie outside any file"),
         ));
     }
-    Ok(Tensor { name, format, shape, file: index, offset: start.unwrap_or(offset), size_bytes, joined: None })
+    Ok(Tensor {
+        name,
+        format,
+        shape,
+        file: index,
+        offset: start.unwrap_or(offset),
+        size_bytes,
+        joined: None,
+    })
 }
 
 /// Reads numbers and strings from the first bytes of the file.
@@ -201,7 +209,8 @@ impl<'a> Reader<'a> {
     /// Magic and version.
     fn version(&mut self) -> Parse<()> {
         let head = &self.bytes[..self.bytes.len().min(sniff::HEAD_BYTES as usize)];
-        let may_be_gguf = head.starts_with(b"GGUF") || (!head.is_empty() && b"GGUF".starts_with(head));
+        let may_be_gguf =
+            head.starts_with(b"GGUF") || (!head.is_empty() && b"GGUF".starts_with(head));
         if !may_be_gguf {
             return Err(Stop::Bad(sniff::not_a_model(self.file, head, "GGUF")));
         }
@@ -234,8 +243,8 @@ impl<'a> Reader<'a> {
     /// A key or a tensor's name.
     fn name(&mut self, field: impl Display + Copy) -> Parse<String> {
         let length = self.u64(format_args!("{field}: length of the name"))?;
-        if length == 0 || length > NAME_BYTES_MAX {
-            let message = format!("name of {length} bytes, expected 1 to {NAME_BYTES_MAX}");
+        if length == 0 || length > MAX_NAME_BYTES {
+            let message = format!("name of {length} bytes, expected 1 to {MAX_NAME_BYTES}");
             return Err(self.bad(field, message));
         }
         let bytes = self.take(length, format_args!("{field}: name"))?;
@@ -295,7 +304,7 @@ impl<'a> Reader<'a> {
         }
         let size_bytes = kind.size_bytes();
         // A string takes at least its length.
-        let count = self.count(key, ELEMENTS_MAX, size_bytes.unwrap_or(8) as u64)?;
+        let count = self.count(key, MAX_ELEMENTS, size_bytes.unwrap_or(8) as u64)?;
         let elements = usize::try_from(count).unwrap_or(usize::MAX);
         if let Some(size_bytes) = size_bytes {
             let bytes = self.take(count * size_bytes as u64, key)?;
@@ -316,8 +325,8 @@ impl<'a> Reader<'a> {
         let name = self.name(format_args!("tensor {} of {count}", number + 1))?;
         let field = format!("tensor {name}");
         let axes = self.u32(format_args!("{field}: axes"))?;
-        if axes == 0 || axes > AXES_MAX {
-            return Err(self.bad(field, format_args!("{axes} axes, expected 1 to {AXES_MAX}")));
+        if axes == 0 || axes > MAX_AXES {
+            return Err(self.bad(field, format_args!("{axes} axes, expected 1 to {MAX_AXES}")));
         }
         let mut shape = Vec::new();
         for axis in 0..axes {
@@ -326,7 +335,10 @@ impl<'a> Reader<'a> {
             shape.push(fitting.map_err(|_| {
                 self.bad(
                     &field,
-                    format_args!("axis {axis} has length {length}, expected at most {}", usize::MAX),
+                    format_args!(
+                        "axis {axis} has length {length}, expected at most {}",
+                        usize::MAX
+                    ),
                 )
             })?);
         }
@@ -340,8 +352,9 @@ impl<'a> Reader<'a> {
         let Some(format) = Format::from_gguf_type(number) else {
             return Err(Stop::Bad(unsupported(self.file, &field, number)));
         };
-        let size_bytes = size_bytes(format, &shape)
-            .map_err(|error| self.bad(&field, format_args!("shape {shape:?}: {}", error.message())))?;
+        let size_bytes = size_bytes(format, &shape).map_err(|error| {
+            self.bad(&field, format_args!("shape {shape:?}: {}", error.message()))
+        })?;
         if !offset.is_multiple_of(alignment) {
             let message = format!("offset {offset}, expected a multiple of {alignment}");
             return Err(self.bad(field, message));
@@ -354,8 +367,8 @@ impl<'a> Reader<'a> {
 pub(super) fn size_bytes(format: Format, shape: &[usize]) -> Result<u64> {
     let row_bytes = format.row_bytes(shape.last().copied().unwrap_or(1))?;
     let weights = shape.iter().try_fold(1_usize, |product, &axis| product.checked_mul(axis));
-    let weights = weights.filter(|&weights| weights as u64 <= WEIGHTS_MAX).ok_or_else(|| {
-        Error::new(Code::Malformed, format!("too many weights, expected at most {WEIGHTS_MAX}"))
+    let weights = weights.filter(|&weights| weights as u64 <= MAX_WEIGHTS).ok_or_else(|| {
+        Error::new(Code::Malformed, format!("too many weights, expected at most {MAX_WEIGHTS}"))
     })?;
     // Neither overflows: the limit leaves room for the largest format and for sums of tensors.
     let rows = weights / shape.last().copied().unwrap_or(1).max(1);
@@ -369,6 +382,9 @@ fn unsupported(file: &str, field: &str, number: u32) -> Error {
     let ours: Vec<&str> = ours.map(Format::name).collect();
     Error::new(
         Code::UnsupportedFormat,
-        format!("{file}: {field}: format {name} (type {number}), expected one of {}", ours.join(", ")),
+        format!(
+            "{file}: {field}: format {name} (type {number}), expected one of {}",
+            ours.join(", ")
+        ),
     )
 }

@@ -51,7 +51,9 @@ impl Joined {
         row_count: usize,
     ) -> Result<Vec<u8>> {
         let (first, count) = (first_row * self.spans, row_count * self.spans);
-        let own = checkpoint.read_part(tensor, self.own_bytes(first_row), self.own_bytes(row_count)).await?;
+        let own = checkpoint
+            .read_part(tensor, self.own_bytes(first_row), self.own_bytes(row_count))
+            .await?;
         let mut scales = Vec::new();
         for scale in &self.scales {
             scales.push(self.read_scales(checkpoint, scale, first, count).await?);
@@ -82,7 +84,7 @@ impl Joined {
         };
         if self.widened {
             let mut values = vec![0.0; count];
-            scale.format.rules().dequantise_row(&stored, &mut values);
+            scale.format.rules().dequantize_row(&stored, &mut values);
             stored = values.into_iter().flat_map(f32::to_le_bytes).collect();
         }
         Ok(stored)
@@ -100,11 +102,11 @@ pub(super) fn join(
         // Zeros, which some versions of compressed-tensors write all the same.
         pieces.stored.retain(|name, _| !name.ends_with(".weight_zero_point"));
     }
-    let is_quantised = |tensor: &&Stored| matches!(tensor.dtype, Dtype::F8_E4M3 | Dtype::U32);
-    let quantised: Vec<String> =
-        pieces.stored.values().filter(is_quantised).map(|tensor| tensor.name.clone()).collect();
+    let is_quantized = |tensor: &&Stored| matches!(tensor.dtype, Dtype::F8_E4M3 | Dtype::U32);
+    let quantized: Vec<String> =
+        pieces.stored.values().filter(is_quantized).map(|tensor| tensor.name.clone()).collect();
     let mut tensors = BTreeMap::new();
-    for name in quantised {
+    for name in quantized {
         if let Some(weight) = pieces.stored.remove(&name) {
             let is_fp8 = weight.dtype == Dtype::F8_E4M3;
             tensors.insert(name, if is_fp8 { pieces.fp8(weight)? } else { pieces.mlx(weight)? });
@@ -119,14 +121,18 @@ pub(super) fn join(
 /// `unsupported-format` for an element type.
 pub(super) fn unsupported(file: &str, tensor: &str, found: &str) -> Error {
     let expected = "expected F32, F16, BF16, F8_E4M3 or MLX's U32";
-    Error::new(Code::UnsupportedFormat, format!("{file}: tensor {tensor}: element type {found}, {expected}"))
+    Error::new(
+        Code::UnsupportedFormat,
+        format!("{file}: tensor {tensor}: element type {found}, {expected}"),
+    )
 }
 
 /// Format and shape of a matrix that is stored as bytes, `[rows, bytes of a row]`, in blocks of the
 /// format that the metadata names for it. The message lacks the tensor.
 fn blocks(name: &str, shape: &[usize]) -> Result<(Format, Vec<usize>), String> {
     let format = Format::from_name(name);
-    let format = format.ok_or_else(|| format!("__metadata__ says {}, no format", shortened(name)))?;
+    let format =
+        format.ok_or_else(|| format!("__metadata__ says {}, no format", shortened(name)))?;
     let rules = format.rules();
     let columns = |bytes: usize| {
         let blocks = bytes.checked_sub(rules.row_header_bytes())? / rules.block_bytes();
@@ -134,13 +140,15 @@ fn blocks(name: &str, shape: &[usize]) -> Result<(Format, Vec<usize>), String> {
     };
     let whole = |columns: &usize, bytes| format.row_bytes(*columns).is_ok_and(|row| row == bytes);
     match shape {
-        &[rows, bytes] => {
-            columns(bytes).filter(|columns| whole(columns, bytes)).map(|columns| vec![rows, columns])
-        }
+        &[rows, bytes] => columns(bytes)
+            .filter(|columns| whole(columns, bytes))
+            .map(|columns| vec![rows, columns]),
         _ => None,
     }
     .map(|shape| (format, shape))
-    .ok_or_else(|| format!("shape {shape:?}, expected [rows, bytes of a row] in whole blocks of {name}"))
+    .ok_or_else(|| {
+        format!("shape {shape:?}, expected [rows, bytes of a row] in whole blocks of {name}")
+    })
 }
 
 /// Tensors that are still to be put together.
@@ -201,8 +209,10 @@ impl Pieces<'_> {
         let mut weight = self.tensor(stored, Format::F8_E4M3, shape)?;
         let (found, rows) = (scale.weights(), weight.rows());
         if found != 1 && (found != rows as u64 || scale.shape[0] != rows) {
-            let message =
-                format!("shape {:?}, expected one number or one for each of {rows} rows", scale.shape);
+            let message = format!(
+                "shape {:?}, expected one number or one for each of {rows} rows",
+                scale.shape
+            );
             return Err(self.error(Code::UnsupportedFormat, scale.file, &scale.name, message));
         }
         let span_bytes = weight.columns();
@@ -213,7 +223,11 @@ impl Pieces<'_> {
     /// An MLX matrix with its scales and biases.
     fn mlx(&mut self, stored: Stored) -> Result<Tensor> {
         let Some((module, config)) = stored.name.strip_suffix(".weight").zip(self.mlx) else {
-            return Err(unsupported(self.files[stored.file].name(), &stored.name, &stored.dtype.to_string()));
+            return Err(unsupported(
+                self.files[stored.file].name(),
+                &stored.name,
+                &stored.dtype.to_string(),
+            ));
         };
         let (bits, group) = mlx_numbers(config, module)?;
         let (scales, biases) = (format!("{module}.scales"), format!("{module}.biases"));
@@ -229,7 +243,8 @@ impl Pieces<'_> {
         let (shape, expected) = (with_last(columns), with_last(columns / group));
         let fit = |pair: &Tensor| pair.shape == expected && pair.format == scales.format;
         if !columns.is_multiple_of(group) || !fit(&scales) || !fit(&biases) {
-            let pair = [&scales, &biases].map(|pair| format!("{:?} in {}", pair.shape, pair.format.name()));
+            let pair = [&scales, &biases]
+                .map(|pair| format!("{:?} in {}", pair.shape, pair.format.name()));
             let message = format!(
                 "shape {:?}, scales {}, biases {}, expected {bits} bits in groups of {group}",
                 stored.shape, pair[0], pair[1]
@@ -242,7 +257,8 @@ impl Pieces<'_> {
             _ => MlxScales::F32,
         };
         let format = Mlx::new(bits, group, kind).map(Format::MLX);
-        let format = format.ok_or_else(|| Error::internal(format!("{bits} bits in groups of {group}")))?;
+        let format =
+            format.ok_or_else(|| Error::internal(format!("{bits} bits in groups of {group}")))?;
         let (spans, span_bytes) = (columns / group, group * bits / 8);
         let joined = Joined { scales: vec![scales, biases], spans, span_bytes, widened: false };
         Ok(Tensor { joined: Some(joined), ..self.tensor(stored, format, shape)? })
@@ -265,7 +281,11 @@ fn mlx_numbers(config: &Value, module: &str) -> Result<(usize, usize)> {
         let number = found.and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
         number.ok_or_else(|| {
             let found = found.unwrap_or(&Value::Null);
-            Error::malformed(CONFIG, &field, format!("{key}: found {found}, expected a whole number"))
+            Error::malformed(
+                CONFIG,
+                &field,
+                format!("{key}: found {found}, expected a whole number"),
+            )
         })
     };
     let (bits, group) = (number("bits")?, number("group_size")?);

@@ -9,12 +9,12 @@ use serde_json::Value;
 /// The field of a number that JSON lacks.
 const TAG: &str = "__float__";
 /// Bare words in a file: more than any has, so that their replacement takes no memory.
-const WORDS_MAX: usize = 10_000;
+const MAX_WORDS: usize = 10_000;
 
 /// A number, the ones JSON lacks included.
 pub fn number(value: &Value) -> Option<f64> {
     let tagged = value.as_object().filter(|object| object.len() == 1);
-    // A text of its own is what `tablm quantise` wrote up to version 0.1.
+    // A text of its own is what `tablm quantize` wrote up to version 0.1.
     match tagged.and_then(|object| object.get(TAG)).unwrap_or(value) {
         Value::Number(number) if tagged.is_none() => number.as_f64(),
         Value::String(word) => match word.as_str() {
@@ -54,5 +54,5 @@ fn tag_words(json: &[u8]) -> Option<Vec<u8>> {
         strict.extend(rest.iter().take(length));
         at += length;
     }
-    (1..=WORDS_MAX).contains(&count).then_some(strict)
+    (1..=MAX_WORDS).contains(&count).then_some(strict)
 }

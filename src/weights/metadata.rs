@@ -253,7 +253,10 @@ impl Metadata {
             return Ok(None);
         };
         let strings = array.strings().enumerate();
-        strings.map(|(index, bytes)| self.text(key, Some(index), bytes)).collect::<Result<_>>().map(Some)
+        strings
+            .map(|(index, bytes)| self.text(key, Some(index), bytes))
+            .collect::<Result<_>>()
+            .map(Some)
     }
 
     /// An array of floats; `None` without the key, `malformed` when the value is something else.
@@ -305,7 +308,12 @@ impl Metadata {
         }
     }
 
-    fn array(&self, key: &str, expected: &str, fits: impl Fn(Kind) -> bool) -> Result<Option<&Array>> {
+    fn array(
+        &self,
+        key: &str,
+        expected: &str,
+        fits: impl Fn(Kind) -> bool,
+    ) -> Result<Option<&Array>> {
         match self.get(key) {
             None => Ok(None),
             Some(Value::Array(array)) if fits(array.kind) => Ok(Some(array)),
@@ -321,7 +329,8 @@ impl Metadata {
         convert: impl Fn(Scalar) -> Option<T>,
     ) -> Result<Vec<T>> {
         let numbers = array.scalars().enumerate().map(|(index, scalar)| {
-            convert(scalar).ok_or_else(|| self.wrong_scalar(&format!("{key}[{index}]"), scalar, expected))
+            convert(scalar)
+                .ok_or_else(|| self.wrong_scalar(&format!("{key}[{index}]"), scalar, expected))
         });
         numbers.collect()
     }
@@ -348,6 +357,10 @@ impl Metadata {
     }
 
     fn mismatch(&self, key: &str, found: &Value, expected: &str) -> Error {
-        Error::malformed(&self.file, key, format!("found {}, expected {expected}", found.type_name()))
+        Error::malformed(
+            &self.file,
+            key,
+            format!("found {}, expected {expected}", found.type_name()),
+        )
     }
 }

@@ -21,7 +21,7 @@ mod joined;
 pub(crate) mod json;
 pub mod metadata;
 mod parts;
-pub mod quantise;
+pub mod quantize;
 pub mod safetensors;
 mod sniff;
 pub mod source;
@@ -33,7 +33,7 @@ pub use metadata::Metadata;
 use source::{ByteSource, LocalFuture};
 
 /// Most tensors a file may declare.
-pub(crate) const TENSORS_MAX: u64 = 1_000_000;
+pub(crate) const MAX_TENSORS: u64 = 1_000_000;
 
 /// A named tensor: what it is and where it lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +106,8 @@ impl Checkpoint {
         let is_folder = |file: &Rc<dyn ByteSource>| {
             file.name() == folder::CONFIG || file.name().ends_with(folder::SAFETENSORS)
         };
-        let is_gguf = |file: &Rc<dyn ByteSource>| file.name().to_ascii_lowercase().ends_with(".gguf");
+        let is_gguf =
+            |file: &Rc<dyn ByteSource>| file.name().to_ascii_lowercase().ends_with(".gguf");
         if files.len() > 1 && files.iter().any(is_folder) {
             return folder::open(files).await;
         }
@@ -181,7 +182,8 @@ impl Checkpoint {
                 return joined.read_rows(self, &tensor, first_row, row_count).await;
             }
             let row_bytes = tensor.format.row_bytes(tensor.columns())? as u64;
-            self.read_part(&tensor, row_bytes * first_row as u64, row_bytes * row_count as u64).await
+            self.read_part(&tensor, row_bytes * first_row as u64, row_bytes * row_count as u64)
+                .await
         })
     }
 
@@ -201,12 +203,18 @@ impl Checkpoint {
     }
 
     /// [`Checkpoint::read_rows`]; `malformed` when there are scales or weights that are not numbers.
-    pub async fn read_finite_rows(&self, tensor: &Tensor, first_row: usize, count: usize) -> Result<Vec<u8>> {
+    pub async fn read_finite_rows(
+        &self,
+        tensor: &Tensor,
+        first_row: usize,
+        count: usize,
+    ) -> Result<Vec<u8>> {
         let stored = self.read_rows(tensor, first_row, count).await?;
         if let Some(row) = tensor.format.first_non_finite_row(tensor.columns(), &stored)? {
             let row = first_row + row;
-            let found =
-                format!("row {row} has a scale or weight that is NaN or infinite, expected finite numbers");
+            let found = format!(
+                "row {row} has a scale or weight that is NaN or infinite, expected finite numbers"
+            );
             return Err(Error::malformed(&self.name, &format!("tensor {}", tensor.name), found));
         }
         Ok(stored)
@@ -225,7 +233,13 @@ impl Checkpoint {
 
 impl std::fmt::Debug for Checkpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Checkpoint({}, {} tensors in {} files)", self.name, self.tensors.len(), self.files.len())
+        write!(
+            f,
+            "Checkpoint({}, {} tensors in {} files)",
+            self.name,
+            self.tensors.len(),
+            self.files.len()
+        )
     }
 }
 
@@ -256,8 +270,8 @@ pub(crate) fn check_overlaps(file: &str, mut claims: Vec<Claim<'_>>) -> Result<(
 
 /// A name from a file, cut to what a message can bear.
 pub(crate) fn shortened(name: &str) -> String {
-    const CHARS_MAX: usize = 120;
-    match name.char_indices().nth(CHARS_MAX) {
+    const MAX_CHARS: usize = 120;
+    match name.char_indices().nth(MAX_CHARS) {
         Some((at, _)) => format!("{:?}…", &name[..at]),
         None => format!("{name:?}"),
     }

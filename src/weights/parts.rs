@@ -11,10 +11,10 @@ use crate::error::{Error, Result};
 use crate::weights::gguf::{Header, read_header};
 use crate::weights::metadata::Metadata;
 use crate::weights::source::ByteSource;
-use crate::weights::{Checkpoint, Container, TENSORS_MAX, Tensor, fused, shortened};
+use crate::weights::{Checkpoint, Container, MAX_TENSORS, Tensor, fused, shortened};
 
 /// Most parts of a model.
-pub(super) const PARTS_MAX: u64 = 1000;
+pub(super) const MAX_PARTS: u64 = 1000;
 /// Digits of a number in a name.
 const DIGITS: usize = 5;
 const NUMBER: &str = "split.no";
@@ -53,15 +53,20 @@ impl PartName<'_> {
 }
 
 /// Opens the model of one GGUF file, or of all its parts in any order; `indices` into `files`.
-pub(super) async fn open(files: Vec<Rc<dyn ByteSource>>, indices: Vec<usize>) -> Result<Checkpoint> {
+pub(super) async fn open(
+    files: Vec<Rc<dyn ByteSource>>,
+    indices: Vec<usize>,
+) -> Result<Checkpoint> {
     let mut parts = Parts { files: &files, headers: BTreeMap::new(), count: 1, tensor_count: None };
     for index in indices.iter().copied() {
         let header = read_header(&files[index], index).await?;
         if parts.headers.is_empty() {
             parts.count = count(&header.metadata)?;
             if parts.count == 1 && indices.len() > 1 {
-                let names: Vec<&str> = indices.iter().take(8).map(|&index| files[index].name()).collect();
-                let found = format!("{} .gguf files ({}), expected one", indices.len(), names.join(", "));
+                let names: Vec<&str> =
+                    indices.iter().take(8).map(|&index| files[index].name()).collect();
+                let found =
+                    format!("{} .gguf files ({}), expected one", indices.len(), names.join(", "));
                 return Err(Error::invalid_request("model", found));
             }
         }
@@ -75,8 +80,8 @@ pub(super) async fn open(files: Vec<Rc<dyn ByteSource>>, indices: Vec<usize>) ->
 /// How many files hold the model.
 fn count(metadata: &Metadata) -> Result<u64> {
     let count = metadata.u64(COUNT)?.unwrap_or(1).max(1);
-    if count > PARTS_MAX {
-        let message = format!("found {count} parts, expected at most {PARTS_MAX}");
+    if count > MAX_PARTS {
+        let message = format!("found {count} parts, expected at most {MAX_PARTS}");
         return Err(Error::malformed(metadata.file(), COUNT, message));
     }
     Ok(count)
@@ -111,13 +116,17 @@ impl Parts<'_> {
             return bad("file", format!("found a part of another model, expected one of {other}"));
         }
         if number >= self.count {
-            return bad(NUMBER, format!("found {number}, expected less than the {} parts", self.count));
+            return bad(
+                NUMBER,
+                format!("found {number}, expected less than the {} parts", self.count),
+            );
         }
         if let [Some(name), _] = names
             && self.count > 1
             && (name.number, name.count) != (number + 1, self.count)
         {
-            let expected = format!("expected {} of {}, as the name says", name.number - 1, name.count);
+            let expected =
+                format!("expected {} of {}, as the name says", name.number - 1, name.count);
             return bad(NUMBER, format!("found {number} of {}, {expected}", self.count));
         }
         let tensor_count = metadata.u64(TENSOR_COUNT)?;
@@ -146,14 +155,18 @@ impl Parts<'_> {
         };
         for (index, part) in parts {
             tensor_count += part.tensor_count;
-            if tensor_count > TENSORS_MAX {
-                let message = format!("found more than {TENSORS_MAX} in all parts");
+            if tensor_count > MAX_TENSORS {
+                let message = format!("found more than {MAX_TENSORS} in all parts");
                 return Err(Error::malformed(files[index].name(), "tensor count", message));
             }
             for (name, tensor) in part.tensors {
                 if let Some(twin) = tensors.get(&name) {
                     let message = format!("is in {} too", files[twin.file].name());
-                    return Err(Error::malformed(files[index].name(), &format!("tensor {name}"), message));
+                    return Err(Error::malformed(
+                        files[index].name(),
+                        &format!("tensor {name}"),
+                        message,
+                    ));
                 }
                 tensors.insert(name, tensor);
             }
@@ -169,7 +182,8 @@ impl Parts<'_> {
     /// `malformed`, naming the first part that is missing.
     fn check_all_there(&self) -> Result<()> {
         let found = self.headers.len() as u64;
-        let Some(missing) = (0..self.count).find(|number| !self.headers.contains_key(number)) else {
+        let Some(missing) = (0..self.count).find(|number| !self.headers.contains_key(number))
+        else {
             return Ok(());
         };
         let some = self.headers.values().next().map_or("", |(index, _)| self.files[*index].name());

@@ -15,12 +15,12 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::error::{Error, Result};
 use crate::weights::source::ByteSource;
-use crate::weights::{TENSORS_MAX, joined, shortened, sniff, spare};
+use crate::weights::{MAX_TENSORS, joined, shortened, sniff, spare};
 
 /// Longest header, as in the reference implementation.
-const HEADER_BYTES_MAX: u64 = 100_000_000;
+const MAX_HEADER_BYTES: u64 = 100_000_000;
 /// Axes of a tensor; more than GGUF has, for tensors that no language model uses.
-const AXES_MAX: usize = 8;
+const MAX_AXES: usize = 8;
 /// Bytes before the header: its length.
 const LENGTH_BYTES: u64 = 8;
 
@@ -49,13 +49,14 @@ pub(super) async fn read_header(source: &Rc<dyn ByteSource>, index: usize) -> Re
     let mut length = [0; 8];
     length.copy_from_slice(&head[..8]);
     let length = u64::from_le_bytes(length);
-    if length > HEADER_BYTES_MAX {
-        let message = format!("found {length} bytes, expected at most {HEADER_BYTES_MAX}");
+    if length > MAX_HEADER_BYTES {
+        let message = format!("found {length} bytes, expected at most {MAX_HEADER_BYTES}");
         return Err(Error::malformed(file, "header length", message));
     }
     if LENGTH_BYTES + length > size {
-        let message =
-            format!("found {length}, but the file has {size} bytes: it is cut off, or the length is wrong");
+        let message = format!(
+            "found {length}, but the file has {size} bytes: it is cut off, or the length is wrong"
+        );
         return Err(Error::malformed(file, "header length", message));
     }
     let json = source.read(LENGTH_BYTES, length as usize).await?;
@@ -67,8 +68,9 @@ fn parse_header(file: &str, index: usize, json: &[u8]) -> Result<Vec<Stored>> {
     let text = std::str::from_utf8(json).map_err(|error| {
         Error::malformed(file, "header", format!("invalid UTF-8 at byte {}", error.valid_up_to()))
     })?;
-    let header: Header = serde_json::from_str(text)
-        .map_err(|error| Error::malformed(file, "header", format!("{error}, expected a table of tensors")))?;
+    let header: Header = serde_json::from_str(text).map_err(|error| {
+        Error::malformed(file, "header", format!("{error}, expected a table of tensors"))
+    })?;
     let mut entries = header.entries;
     entries.sort_by_key(|(_, entry)| entry.data_offsets);
     let data_start = LENGTH_BYTES + json.len() as u64;
@@ -83,13 +85,17 @@ fn parse_header(file: &str, index: usize, json: &[u8]) -> Result<Vec<Stored>> {
             )));
         }
         end_before = end;
-        let dtype: Result<Dtype, NameError> = Dtype::deserialize(StrDeserializer::new(&entry.dtype));
-        let dtype = dtype.map_err(|_| joined::unsupported(file, &name, &shortened(&entry.dtype)))?;
+        let dtype: Result<Dtype, NameError> =
+            Dtype::deserialize(StrDeserializer::new(&entry.dtype));
+        let dtype =
+            dtype.map_err(|_| joined::unsupported(file, &name, &shortened(&entry.dtype)))?;
         entry.check_size(dtype).map_err(&bad)?;
         let is_empty = entry.shape.contains(&0);
         if !is_empty && !matches!(dtype, Dtype::I64 | Dtype::BOOL) && !spare::is_spare(&name) {
-            let offset = data_start.checked_add(start).filter(|_| data_start.checked_add(end).is_some());
-            let offset = offset.ok_or_else(|| bad(format!("ends at byte {end}, outside any file")))?;
+            let offset =
+                data_start.checked_add(start).filter(|_| data_start.checked_add(end).is_some());
+            let offset =
+                offset.ok_or_else(|| bad(format!("ends at byte {end}, outside any file")))?;
             let shape = entry.axes().map_err(&bad)?;
             let blocks = header.metadata.get(&name).filter(|_| dtype == Dtype::U8).cloned();
             tensors.push(Stored { name, dtype, blocks, shape, file: index, offset });
@@ -109,8 +115,8 @@ struct Entry {
 impl Entry {
     /// The shape as memory sizes; the message lacks the tensor.
     fn axes(&self) -> Result<Vec<usize>, String> {
-        if self.shape.len() > AXES_MAX {
-            return Err(format!("{} axes, expected at most {AXES_MAX}", self.shape.len()));
+        if self.shape.len() > MAX_AXES {
+            return Err(format!("{} axes, expected at most {MAX_AXES}", self.shape.len()));
         }
         let axis = |&length: &u64| usize::try_from(length).ok().filter(|&length| length > 0);
         let axes: Option<Vec<usize>> = self.shape.iter().map(axis).collect();
@@ -119,7 +125,8 @@ impl Entry {
 
     /// Checks that size and shape agree; the message lacks the tensor.
     fn check_size(&self, dtype: Dtype) -> Result<(), String> {
-        let elements = self.shape.iter().try_fold(1_u64, |product, &axis| product.checked_mul(axis));
+        let elements =
+            self.shape.iter().try_fold(1_u64, |product, &axis| product.checked_mul(axis));
         let bits = elements.and_then(|elements| elements.checked_mul(dtype.bitsize() as u64));
         let found = self.data_offsets.1 - self.data_offsets.0;
         match bits {
@@ -159,15 +166,16 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 return Err(A::Error::custom(format!("{} is listed twice", shortened(&name))));
             }
             if name == "__metadata__" {
-                metadata = map.next_value::<Option<BTreeMap<String, String>>>()?.unwrap_or_default();
+                metadata =
+                    map.next_value::<Option<BTreeMap<String, String>>>()?.unwrap_or_default();
                 continue;
             }
-            if entries.len() as u64 == TENSORS_MAX {
-                return Err(A::Error::custom(format!("more than {TENSORS_MAX} tensors")));
+            if entries.len() as u64 == MAX_TENSORS {
+                return Err(A::Error::custom(format!("more than {MAX_TENSORS} tensors")));
             }
-            let entry = map
-                .next_value()
-                .map_err(|error| A::Error::custom(format!("tensor {}: {error}", shortened(&name))))?;
+            let entry = map.next_value().map_err(|error| {
+                A::Error::custom(format!("tensor {}: {error}", shortened(&name)))
+            })?;
             entries.push((name, entry));
         }
         Ok(Header { metadata, entries })

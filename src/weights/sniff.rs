@@ -14,8 +14,9 @@ pub(super) fn not_a_model(file: &str, head: &[u8], expected: &str) -> Error {
 /// What these first bytes look like.
 pub(super) fn describe(head: &[u8]) -> String {
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
-    let starts =
-        |prefix: &[u8]| text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    let starts = |prefix: &[u8]| {
+        text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
     let what = if head.is_empty() {
         "the file is empty"
     } else if starts(b"<!doctype html") || starts(b"<html") || starts(b"<head") || starts(b"<!--") {
@@ -30,7 +31,10 @@ pub(super) fn describe(head: &[u8]) -> String {
         "a zip archive (a PyTorch file?)"
     } else if head.starts_with(&[0x1f, 0x8b]) {
         "a gzip archive"
-    } else if [b"ggml", b"tjgg", b"fmgg", b"algg", b"lmgg"].iter().any(|magic| head.starts_with(*magic)) {
+    } else if [b"ggml", b"tjgg", b"fmgg", b"algg", b"lmgg"]
+        .iter()
+        .any(|magic| head.starts_with(*magic))
+    {
         "a GGML file from before GGUF"
     } else if is_safetensors(head) {
         "a safetensors file on its own; give the folder with config.json and tokenizer.json"
@@ -53,7 +57,8 @@ fn unknown(head: &[u8]) -> String {
             format!("text that begins with {}", shortened(text))
         }
         _ => {
-            let bytes: Vec<String> = start.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+            let bytes: Vec<String> =
+                start.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
             format!("found bytes {}", bytes.join(" "))
         }
     }

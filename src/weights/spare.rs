@@ -31,7 +31,8 @@ const OTHER_PARTS: [&str; 9] = [
 /// compressed-tensors, ModelOpt, Quark and vLLM give them, say how those are rounded to eight bits;
 /// here both are floats and nothing is rounded. Those of weights are not among them.
 pub(super) fn is_spare(name: &str) -> bool {
-    let is_derived = |end: &&str| name.strip_suffix(*end).is_some_and(|module| module.ends_with('.'));
+    let is_derived =
+        |end: &&str| name.strip_suffix(*end).is_some_and(|module| module.ends_with('.'));
     let own = name.strip_prefix("model.").unwrap_or(name);
     let is_part = |part: &&str| own.strip_prefix(*part).is_some_and(|rest| rest.starts_with('.'));
     DERIVED.iter().any(is_derived) || OTHER_PARTS.iter().any(is_part) || is_rounding(name)
@@ -43,6 +44,7 @@ fn is_rounding(name: &str) -> bool {
     if last == "scale" {
         return [".q", ".k_cache", ".v_cache"].iter().any(|end| module.ends_with(end));
     }
-    let of = ["_global_scale", "_scale", "_zero_point"].iter().find_map(|end| last.strip_suffix(end));
+    let of =
+        ["_global_scale", "_scale", "_zero_point"].iter().find_map(|end| last.strip_suffix(end));
     of.is_some_and(|of| ROUNDED.contains(&of))
 }

@@ -17,7 +17,12 @@ export const TOLERANCE = 1.1;
 
 async function statistics(chip, models) {
   const program = join(dirname(nativeBinary), "examples", "compiler");
-  const env = { ...process.env, RADV_FORCE_FAMILY: chip, VK_ICD_FILENAMES: ICD, VK_DRIVER_FILES: ICD };
+  const env = {
+    ...process.env,
+    RADV_FORCE_FAMILY: chip,
+    VK_ICD_FILENAMES: ICD,
+    VK_DRIVER_FILES: ICD,
+  };
   const { stdout } = await promisify(execFile)(program, models, { env, maxBuffer: 1 << 28 });
   return JSON.parse(stdout);
 }
@@ -41,7 +46,8 @@ export function compare(budgets, found) {
       for (const [figure, value] of Object.entries(known ? figures : {})) {
         const ratio = known[figure] > 0 ? value / known[figure] : value > 0 ? Infinity : 1;
         worst = Math.max(worst, ratio);
-        if (ratio > TOLERANCE) problems.push(`${chip} ${name}: ${value} ${figure}, budget ${known[figure]}`);
+        if (ratio > TOLERANCE)
+          problems.push(`${chip} ${name}: ${value} ${figure}, budget ${known[figure]}`);
       }
     }
     const gone = Object.keys(budget?.kernels ?? {}).filter((name) => !kernels[name]);
@@ -60,20 +66,28 @@ export const compiler = {
   // One figure each for what the models' plans hold.
   keys: ["compiler."],
   async measure(put) {
-    if (!existsSync(ICD)) throw new Error(`no ${ICD}: Mesa's RADV compiles for chips that are not there (Debian: mesa-vulkan-drivers)`);
+    if (!existsSync(ICD))
+      throw new Error(
+        `no ${ICD}: Mesa's RADV compiles for chips that are not there (Debian: mesa-vulkan-drivers)`,
+      );
     const nemotron = await header("nemotron4b");
     const models = [modelPath, nemotron, `${nemotron}@T4`, await header("minitron_width")];
     const found = {};
     for (const chip of CHIPS) {
       found[chip] = await statistics(chip, models);
       for (const [name, figures] of Object.entries(found[chip].kernels)) {
-        for (const [figure, value] of Object.entries(figures)) put(`compiler.${chip}.${keyOf(name)}.${figure}`, value, "count");
+        for (const [figure, value] of Object.entries(figures))
+          put(`compiler.${chip}.${keyOf(name)}.${figure}`, value, "count");
       }
     }
-    if (process.env.ACCEPT_BUDGETS === "1") writeFileSync(BUDGETS, `${JSON.stringify(found, null, 2)}\n`);
+    if (process.env.ACCEPT_BUDGETS === "1")
+      writeFileSync(BUDGETS, `${JSON.stringify(found, null, 2)}\n`);
     const { problems, worst } = compare(JSON.parse(readFileSync(BUDGETS, "utf8")), found);
     put("compiler.worst_vs_budget", worst, "ratio");
     for (const problem of problems) process.stderr.write(`bench: ${problem}\n`);
-    if (problems.length > 0) throw new Error("see above; ACCEPT_BUDGETS=1 make bench ONLY=compiler makes these figures the budgets");
+    if (problems.length > 0)
+      throw new Error(
+        "see above; ACCEPT_BUDGETS=1 make bench ONLY=compiler makes these figures the budgets",
+      );
   },
 };

@@ -4,7 +4,12 @@
 //! are turned into. Kernels are those of the models' plans, constants and all; of a kernel over
 //! matrices of several shapes the worst figures count.
 #![cfg(not(target_arch = "wasm32"))]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a program for the benchmark")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a program for the benchmark"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
@@ -57,9 +62,10 @@ fn main() {
 
 /// The hot kernels of all plans of a model.
 fn hot_kernels(model: &str) -> Vec<Kernel> {
-    let (path, format) = model.split_once('@').map_or((model, None), |(path, format)| (path, Some(format)));
-    let quantise = format.map(|format| serde_json::from_value(json!(format)).expect("a format"));
-    let options = LoadOptions { quantise, ..LoadOptions::default() };
+    let (path, format) =
+        model.split_once('@').map_or((model, None), |(path, format)| (path, Some(format)));
+    let quantize = format.map(|format| serde_json::from_value(json!(format)).expect("a format"));
+    let options = LoadOptions { quantize, ..LoadOptions::default() };
     let files = open_path(path.as_ref()).unwrap_or_else(|error| panic!("{error}"));
     let plans = pollster::block_on(plans(files, &options, MAX_BINDING_BYTES));
     let plans = plans.unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -68,21 +74,26 @@ fn hot_kernels(model: &str) -> Vec<Kernel> {
         plans.iter_mut().for_each(|plan| plan.vary(*variant));
         plans
     };
-    let kernels = VARIANTS.iter().flat_map(vary).flat_map(|plan| plan.kernels).map(|planned| planned.kernel);
+    let kernels =
+        VARIANTS.iter().flat_map(vary).flat_map(|plan| plan.kernels).map(|planned| planned.kernel);
     kernels.filter(|kernel| HOT.iter().any(|name| kernel.name().starts_with(name))).collect()
 }
 
 /// The kernel as wgpu hands it to Vulkan: bounds of buffers are the driver's to check.
 fn spirv(kernel: &Kernel) -> Vec<u32> {
     let text =
-        assemble(kernel.shader(), &kernel.imports(), kernel.matrix().map(|matrix| matrix.format)).unwrap();
-    let module =
-        naga::front::wgsl::parse_str(&text).unwrap_or_else(|error| panic!("{}", error.emit_to_string(&text)));
-    let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module).unwrap();
-    let constants = kernel.constants().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        assemble(kernel.shader(), &kernel.imports(), kernel.matrix().map(|matrix| matrix.format))
+            .unwrap();
+    let module = naga::front::wgsl::parse_str(&text)
+        .unwrap_or_else(|error| panic!("{}", error.emit_to_string(&text)));
+    let info =
+        Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module).unwrap();
+    let constants =
+        kernel.constants().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let stage = (naga::ShaderStage::Compute, "main");
     let (module, info) =
-        naga::back::pipeline_constants::process_overrides(&module, &info, Some(stage), &constants).unwrap();
+        naga::back::pipeline_constants::process_overrides(&module, &info, Some(stage), &constants)
+            .unwrap();
     let options = spv::Options {
         lang_version: (1, 6),
         flags: spv::WriterFlags::empty(),
@@ -125,7 +136,8 @@ impl Device {
             let chip = text(properties.properties.device_name_as_c_str().unwrap());
             let name = format!("{chip}, {}", text(driver.driver_info_as_c_str().unwrap()));
             let device = logical_device(&instance, physical);
-            let executables = ash::khr::pipeline_executable_properties::Device::new(&instance, &device);
+            let executables =
+                ash::khr::pipeline_executable_properties::Device::new(&instance, &device);
             Self { name, device, executables, _instance: instance, _entry: entry }
         }
     }
@@ -140,9 +152,12 @@ impl Device {
             let stage = vk::PipelineShaderStageCreateInfo::default();
             let stage = stage.stage(vk::ShaderStageFlags::COMPUTE).module(module).name(c"main");
             let pipeline = vk::ComputePipelineCreateInfo::default();
-            let pipeline =
-                pipeline.stage(stage).layout(layout).flags(vk::PipelineCreateFlags::CAPTURE_STATISTICS_KHR);
-            let made = self.device.create_compute_pipelines(vk::PipelineCache::null(), &[pipeline], None);
+            let pipeline = pipeline
+                .stage(stage)
+                .layout(layout)
+                .flags(vk::PipelineCreateFlags::CAPTURE_STATISTICS_KHR);
+            let made =
+                self.device.create_compute_pipelines(vk::PipelineCache::null(), &[pipeline], None);
             let pipeline = made.map_err(|(_, error)| error).unwrap()[0];
             let executable = vk::PipelineExecutableInfoKHR::default().pipeline(pipeline);
             self.executables.get_pipeline_executable_statistics(&executable).unwrap()
@@ -151,7 +166,8 @@ impl Device {
             let named = |found: &&vk::PipelineExecutableStatisticKHR| {
                 found.name_as_c_str().is_ok_and(|name| name.to_bytes() == wanted.as_bytes())
             };
-            let found = found.iter().find(named).unwrap_or_else(|| panic!("the driver has no {wanted}"));
+            let found =
+                found.iter().find(named).unwrap_or_else(|| panic!("the driver has no {wanted}"));
             // SAFETY: all of these are unsigned, as their format says.
             unsafe { found.value.u64 }
         };
@@ -164,12 +180,15 @@ impl Device {
         let mut groups = vec![vec![vk::DescriptorType::UNIFORM_BUFFER]];
         groups[0].extend(kernel.bindings().iter().map(|_| storage));
         groups.extend(
-            kernel.matrix().map(|matrix| vec![storage; matrix.format.rules().plane_row_bytes(1024).len()]),
+            kernel
+                .matrix()
+                .map(|matrix| vec![storage; matrix.format.rules().plane_row_bytes(1024).len()]),
         );
         let set = |types: &Vec<vk::DescriptorType>| {
             let binding = |(index, ty): (usize, &vk::DescriptorType)| {
-                let binding =
-                    vk::DescriptorSetLayoutBinding::default().binding(index as u32).descriptor_type(*ty);
+                let binding = vk::DescriptorSetLayoutBinding::default()
+                    .binding(index as u32)
+                    .descriptor_type(*ty);
                 binding.descriptor_count(1).stage_flags(vk::ShaderStageFlags::COMPUTE)
             };
             let bindings: Vec<_> = types.iter().enumerate().map(binding).collect();
@@ -199,7 +218,8 @@ unsafe fn logical_device(instance: &ash::Instance, physical: vk::PhysicalDevice)
         .push_next(&mut statistics);
     // SAFETY: the caller's.
     unsafe { instance.get_physical_device_features2(physical, &mut features) };
-    let queue = [vk::DeviceQueueCreateInfo::default().queue_family_index(0).queue_priorities(&[1.0])];
+    let queue =
+        [vk::DeviceQueueCreateInfo::default().queue_family_index(0).queue_priorities(&[1.0])];
     let extensions = [ash::khr::pipeline_executable_properties::NAME, ash::ext::robustness2::NAME];
     let extensions = extensions.map(CStr::as_ptr);
     let device = vk::DeviceCreateInfo::default().queue_create_infos(&queue);

@@ -20,7 +20,11 @@ async function answers({ TabLM }, { url, runs, maxTokens, prompt }) {
   const steps = [];
   while (steps.length < runs) {
     const messages = [{ role: "user", content: "x".repeat(prompt) }];
-    const { usage } = await model.chat.completions.create({ messages, temperature: 0, max_completion_tokens: maxTokens });
+    const { usage } = await model.chat.completions.create({
+      messages,
+      temperature: 0,
+      max_completion_tokens: maxTokens,
+    });
     steps.push({ ...model.info.step, tokens: usage.completion_tokens });
   }
   await model.dispose();
@@ -40,13 +44,24 @@ export const encoding = {
       const url = `/full-size/${basename(file)}`;
       const harness = await openHarness({ routes: { [url]: fileRoute(file) } });
       try {
-        const steps = await harness.run(answers, { url, runs: RUNS, maxTokens: TOKENS, prompt: PROMPT });
+        const steps = await harness.run(answers, {
+          url,
+          runs: RUNS,
+          maxTokens: TOKENS,
+          prompt: PROMPT,
+        });
         for (const { tokens, dispatches } of steps) {
           if (tokens !== TOKENS || dispatches !== DISPATCHES) {
-            throw new Error(`found ${tokens} tokens of ${dispatches} kernels, expected ${TOKENS} of ${DISPATCHES}`);
+            throw new Error(
+              `found ${tokens} tokens of ${dispatches} kernels, expected ${TOKENS} of ${DISPATCHES}`,
+            );
           }
         }
-        put("step.encode_us", steps.map(({ encode_us }) => encode_us), "µs");
+        put(
+          "step.encode_us",
+          steps.map(({ encode_us }) => encode_us),
+          "µs",
+        );
       } finally {
         await harness.close();
       }

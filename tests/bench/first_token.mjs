@@ -17,7 +17,11 @@ async function ours({ TabLM }, { url, contextLength, words }) {
   const start = performance.now();
   const model = await TabLM.load(url, { contextLength });
   const messages = [{ role: "user", content: Array(words).fill("word").join(" ") }];
-  const { usage } = await model.chat.completions.create({ messages, temperature: 0, max_completion_tokens: 1 });
+  const { usage } = await model.chat.completions.create({
+    messages,
+    temperature: 0,
+    max_completion_tokens: 1,
+  });
   const ms = performance.now() - start;
   const { backend } = model.info.device;
   await model.dispose();
@@ -29,8 +33,20 @@ async function theirs({ url, contextLength, prompt }) {
   const { Wllama, LoggerWithoutDebug } = await import("/esm/index.js");
   const start = performance.now();
   const wllama = new Wllama({ default: "/esm/wasm/wllama.wasm" }, { logger: LoggerWithoutDebug });
-  await wllama.loadModelFromUrl(url, { n_ctx: contextLength, n_batch: 512, n_threads: 1, n_gpu_layers: 0, n_parallel: 1 });
-  const { timings } = await wllama.createCompletion({ prompt, max_tokens: 1, temperature: 0, top_k: 1, cache_prompt: false });
+  await wllama.loadModelFromUrl(url, {
+    n_ctx: contextLength,
+    n_batch: 512,
+    n_threads: 1,
+    n_gpu_layers: 0,
+    n_parallel: 1,
+  });
+  const { timings } = await wllama.createCompletion({
+    prompt,
+    max_tokens: 1,
+    temperature: 0,
+    top_k: 1,
+    cache_prompt: false,
+  });
   const ms = performance.now() - start;
   await wllama.exit();
   return { ms, tokens: timings.prompt_n };
@@ -38,7 +54,11 @@ async function theirs({ url, contextLength, prompt }) {
 
 async function openOurs() {
   const harness = await openHarness();
-  const options = { url: `/models/${modelName}`, contextLength: CONTEXT_LENGTH, words: PROMPT_TOKENS - TEMPLATE_TOKENS };
+  const options = {
+    url: `/models/${modelName}`,
+    contextLength: CONTEXT_LENGTH,
+    words: PROMPT_TOKENS - TEMPLATE_TOKENS,
+  };
   return { run: () => harness.run(ours, options), close: () => harness.close() };
 }
 
@@ -50,7 +70,11 @@ async function openTheirs() {
   const { page } = await openPage(browser.context, `${server.address}/blank`);
   const { ids, text } = readPrompt();
   const prompt = text.slice(0, Math.round((text.length * PROMPT_TOKENS) / ids.length));
-  const options = { url: `${server.address}/models/${modelName}`, contextLength: CONTEXT_LENGTH, prompt };
+  const options = {
+    url: `${server.address}/models/${modelName}`,
+    contextLength: CONTEXT_LENGTH,
+    prompt,
+  };
   const close = async () => {
     await browser.close();
     await server.close();
@@ -72,15 +96,21 @@ export const firstToken = {
       for (let run = 0; run <= RUNS; run += 1) {
         for (const [index, side] of sides.entries()) {
           const { ms, tokens, backend } = await side.run();
-          if (Math.abs(tokens - PROMPT_TOKENS) > 6) throw new Error(`the prompt has ${tokens} tokens, expected about ${PROMPT_TOKENS}`);
+          if (Math.abs(tokens - PROMPT_TOKENS) > 6)
+            throw new Error(`the prompt has ${tokens} tokens, expected about ${PROMPT_TOKENS}`);
           if (run > 0) found[index].push(ms);
-          else if (backend) process.stderr.write(`bench: first_token_ms: auto picked the ${backend}\n`);
+          else if (backend)
+            process.stderr.write(`bench: first_token_ms: auto picked the ${backend}\n`);
         }
       }
       const [our, their] = found;
       put("first_token_ms.tablm", our, "ms");
       put("first_token_ms.wllama", their, "ms");
-      put("first_token_ms.vs_wllama", our.map((ms, run) => ms / their[run]), "ratio");
+      put(
+        "first_token_ms.vs_wllama",
+        our.map((ms, run) => ms / their[run]),
+        "ratio",
+      );
     } finally {
       for (const side of sides) await side.close();
     }

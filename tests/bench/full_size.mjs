@@ -8,7 +8,12 @@ import { promisify } from "node:util";
 import { fileRoute, openHarness } from "../web/support.mjs";
 import { nativeBinary, root } from "./model.mjs";
 
-const PYTHON = join(process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm"), "python", "bin", "python");
+const PYTHON = join(
+  process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm"),
+  "python",
+  "bin",
+  "python",
+);
 const CONTEXT_LENGTH = 4096;
 /** One chunk of a prompt, and some tokens: a software adapter takes seconds for each. */
 const NATIVE = { promptTokens: 64, generateTokens: 8 };
@@ -18,13 +23,18 @@ const WEB_TOKENS = 4;
 const WEB_LOADS = 5;
 
 async function run(program, parameters) {
-  const { stdout } = await promisify(execFile)(program, parameters.map(String), { cwd: root, maxBuffer: 1 << 28 });
+  const { stdout } = await promisify(execFile)(program, parameters.map(String), {
+    cwd: root,
+    maxBuffer: 1 << 28,
+  });
   return stdout;
 }
 
 /** The command line's answer about a model. */
 export async function tablm(...parameters) {
-  return JSON.parse(await run(nativeBinary, [...parameters, "--context", CONTEXT_LENGTH, "--json"]));
+  return JSON.parse(
+    await run(nativeBinary, [...parameters, "--context", CONTEXT_LENGTH, "--json"]),
+  );
 }
 
 /** What a script that makes a model's file prints: its path. */
@@ -46,11 +56,22 @@ function errorOf(promised, found, key = "peak_gpu_bytes") {
 /** The command line: bytes that its headers promise, bytes that it takes, speeds. */
 async function native(name, file, put) {
   const { tensors, memory: promised } = await tablm("inspect", file);
-  const counts = ["--prompt-tokens", NATIVE.promptTokens, "--generate-tokens", NATIVE.generateTokens, "--repeat", 1];
+  const counts = [
+    "--prompt-tokens",
+    NATIVE.promptTokens,
+    "--generate-tokens",
+    NATIVE.generateTokens,
+    "--repeat",
+    1,
+  ];
   const { memory, timings } = await tablm("bench", "--model", file, "--backend", "gpu", ...counts);
   const weights = tensors.reduce((sum, tensor) => sum + tensor.size_bytes, 0);
   put(`${name}.memory.gpu_bytes`, memory.peak_gpu_bytes, "bytes");
-  put(`${name}.memory.overhead_ratio`, memory.peak_gpu_bytes / (weights + memory.state_bytes), "ratio");
+  put(
+    `${name}.memory.overhead_ratio`,
+    memory.peak_gpu_bytes / (weights + memory.state_bytes),
+    "ratio",
+  );
   put(`${name}.memory.estimate_error`, errorOf(promised, memory), "ratio");
   put(`${name}.load_ms`, timings.load_ms, "ms");
   put(`${name}.prefill`, timings.prefill_tokens_per_s, "tokens/s");
@@ -60,9 +81,23 @@ async function native(name, file, put) {
 /** The CPU, by all its cores: how much of what they can read of memory they read while they decode. */
 async function cpu(name, file, put) {
   const found = { decode: [], read_gb_per_s: [], bandwidth_share: [] };
-  const counts = ["--prompt-tokens", CPU.promptTokens, "--generate-tokens", CPU.generateTokens, "--repeat", 1];
+  const counts = [
+    "--prompt-tokens",
+    CPU.promptTokens,
+    "--generate-tokens",
+    CPU.generateTokens,
+    "--repeat",
+    1,
+  ];
   for (let run = 0; run < CPU.runs; run += 1) {
-    const { reading, timings } = await tablm("bench", "--model", file, "--backend", "cpu", ...counts);
+    const { reading, timings } = await tablm(
+      "bench",
+      "--model",
+      file,
+      "--backend",
+      "cpu",
+      ...counts,
+    );
     const gbPerS = (reading.weight_bytes * timings.decode_tokens_per_s) / 1e9;
     put(`${name}.cpu.weight_bytes`, reading.weight_bytes, "bytes");
     found.decode.push(timings.decode_tokens_per_s);
@@ -77,7 +112,10 @@ async function cpu(name, file, put) {
 /** Runs in the page: downloads the model into the origin's storage if it is not there, loads it, lets it answer if it may. */
 async function answer({ TabLM }, { url, device, contextLength, maxTokens }) {
   const estimate = await TabLM.estimate(url, { contextLength });
-  const [promised, misfit] = device === "cpu" ? [estimate.cpu_memory, estimate.cpu_misfit] : [estimate.memory, estimate.misfit];
+  const [promised, misfit] =
+    device === "cpu"
+      ? [estimate.cpu_memory, estimate.cpu_misfit]
+      : [estimate.memory, estimate.misfit];
   if (misfit) throw new Error(misfit);
   const start = performance.now();
   const uploads = [];
@@ -96,7 +134,11 @@ async function answer({ TabLM }, { url, device, contextLength, maxTokens }) {
     return loaded;
   }
   const messages = [{ role: "user", content: "Hi" }];
-  const { usage, timings } = await model.chat.completions.create({ messages, temperature: 0, max_completion_tokens: maxTokens });
+  const { usage, timings } = await model.chat.completions.create({
+    messages,
+    temperature: 0,
+    max_completion_tokens: maxTokens,
+  });
   const { memory, step } = model.info;
   await model.dispose();
   return { ...loaded, promised, memory, usage, timings, step };
@@ -117,7 +159,13 @@ async function readStored() {
 async function answers(harness, count, request, after = async () => {}) {
   const runs = [];
   while (runs.length < count) {
-    runs.push(await harness.run(answer, { contextLength: CONTEXT_LENGTH, maxTokens: WEB_TOKENS, ...request }));
+    runs.push(
+      await harness.run(answer, {
+        contextLength: CONTEXT_LENGTH,
+        maxTokens: WEB_TOKENS,
+        ...request,
+      }),
+    );
     const found = runs.at(-1).usage.completion_tokens;
     if (found !== WEB_TOKENS) throw new Error(`found ${found} tokens, expected ${WEB_TOKENS}`);
     await after();
@@ -135,18 +183,44 @@ async function webGpu(name, harness, url, put) {
   const read = [];
   const { first, each } = await answers(harness, WEB_LOADS, request, async () => {
     await harness.run(readStored);
-    read.push(await harness.run(answer, { contextLength: CONTEXT_LENGTH, maxTokens: 0, ...request }));
+    read.push(
+      await harness.run(answer, { contextLength: CONTEXT_LENGTH, maxTokens: 0, ...request }),
+    );
   });
   put(`${name}.wasm_heap_bytes`, first.memory.wasm_heap_bytes, "bytes");
   put(`${name}.web.gpu_bytes`, first.memory.peak_gpu_bytes, "bytes");
   put(`${name}.web.estimate_error`, errorOf(first.promised, first.memory), "ratio");
   put(`${name}.web.store_ms`, first.storeMs, "ms");
-  put(`${name}.web.load_ms`, each(({ loadMs }) => loadMs), "ms");
-  put(`${name}.web.prefill`, each(({ timings }) => timings.prefill_tokens_per_s), "tokens/s");
-  put(`${name}.web.decode`, each(({ timings }) => timings.decode_tokens_per_s), "tokens/s");
-  put("load_gb_per_s", read.map(({ gbPerS }) => gbPerS), "GB/s");
-  put("load_gb_per_s.after_answer", each(({ gbPerS }) => gbPerS), "GB/s");
-  put(`${name}.web.encode_us`, each(({ step }) => step.encode_us), "µs");
+  put(
+    `${name}.web.load_ms`,
+    each(({ loadMs }) => loadMs),
+    "ms",
+  );
+  put(
+    `${name}.web.prefill`,
+    each(({ timings }) => timings.prefill_tokens_per_s),
+    "tokens/s",
+  );
+  put(
+    `${name}.web.decode`,
+    each(({ timings }) => timings.decode_tokens_per_s),
+    "tokens/s",
+  );
+  put(
+    "load_gb_per_s",
+    read.map(({ gbPerS }) => gbPerS),
+    "GB/s",
+  );
+  put(
+    "load_gb_per_s.after_answer",
+    each(({ gbPerS }) => gbPerS),
+    "GB/s",
+  );
+  put(
+    `${name}.web.encode_us`,
+    each(({ step }) => step.encode_us),
+    "µs",
+  );
 }
 
 async function webCpu(name, harness, url, put) {
@@ -154,10 +228,26 @@ async function webCpu(name, harness, url, put) {
   put(`${name}.web.cpu.wasm_heap_bytes`, first.memory.wasm_heap_bytes, "bytes");
   put(`${name}.web.cpu.weights_bytes`, first.memory.weights_bytes, "bytes");
   put(`${name}.web.cpu.state_bytes`, first.memory.state_bytes, "bytes");
-  put(`${name}.web.cpu.estimate_error`, errorOf(first.promised, first.memory, "peak_cpu_bytes"), "ratio");
-  put(`${name}.web.cpu.load_ms`, each(({ loadMs }) => loadMs), "ms");
-  put(`${name}.web.cpu.prefill`, each(({ timings }) => timings.prefill_tokens_per_s), "tokens/s");
-  put(`${name}.web.cpu.decode`, each(({ timings }) => timings.decode_tokens_per_s), "tokens/s");
+  put(
+    `${name}.web.cpu.estimate_error`,
+    errorOf(first.promised, first.memory, "peak_cpu_bytes"),
+    "ratio",
+  );
+  put(
+    `${name}.web.cpu.load_ms`,
+    each(({ loadMs }) => loadMs),
+    "ms",
+  );
+  put(
+    `${name}.web.cpu.prefill`,
+    each(({ timings }) => timings.prefill_tokens_per_s),
+    "tokens/s",
+  );
+  put(
+    `${name}.web.cpu.decode`,
+    each(({ timings }) => timings.decode_tokens_per_s),
+    "tokens/s",
+  );
 }
 
 /** The package in Chromium, from the origin's storage: on the GPU, then on the CPU, in the wasm heap. */
@@ -172,10 +262,37 @@ async function web(name, file, put) {
   }
 }
 
-const figures = ["memory.gpu_bytes", "memory.overhead_ratio", "memory.estimate_error", "load_ms", "prefill", "decode",
-  "cpu.weight_bytes", "cpu.decode", "cpu.read_gb_per_s", "cpu.bandwidth_share"];
-const webFigures = ["wasm_heap_bytes", "web.gpu_bytes", "web.estimate_error", "web.store_ms", "web.load_ms", "web.prefill", "web.decode", "web.encode_us"];
-const cpuFigures = ["wasm_heap_bytes", "weights_bytes", "state_bytes", "estimate_error", "load_ms", "prefill", "decode"];
+const figures = [
+  "memory.gpu_bytes",
+  "memory.overhead_ratio",
+  "memory.estimate_error",
+  "load_ms",
+  "prefill",
+  "decode",
+  "cpu.weight_bytes",
+  "cpu.decode",
+  "cpu.read_gb_per_s",
+  "cpu.bandwidth_share",
+];
+const webFigures = [
+  "wasm_heap_bytes",
+  "web.gpu_bytes",
+  "web.estimate_error",
+  "web.store_ms",
+  "web.load_ms",
+  "web.prefill",
+  "web.decode",
+  "web.encode_us",
+];
+const cpuFigures = [
+  "wasm_heap_bytes",
+  "weights_bytes",
+  "state_bytes",
+  "estimate_error",
+  "load_ms",
+  "prefill",
+  "decode",
+];
 webFigures.push(...cpuFigures.map((figure) => `web.cpu.${figure}`));
 /** What the model in Chromium is measured for besides itself. */
 const WEB_KEYS = ["load_gb_per_s", "load_gb_per_s.after_answer"];
@@ -185,7 +302,10 @@ export function fullSize(name, minutes, inBrowser) {
   return {
     name,
     minutes,
-    keys: [...[...figures, ...(inBrowser ? webFigures : [])].map((figure) => `${name}.${figure}`), ...(inBrowser ? WEB_KEYS : [])],
+    keys: [
+      ...[...figures, ...(inBrowser ? webFigures : [])].map((figure) => `${name}.${figure}`),
+      ...(inBrowser ? WEB_KEYS : []),
+    ],
     async measure(put) {
       const file = await made(name);
       await native(name, file, put);

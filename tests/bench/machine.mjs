@@ -11,7 +11,11 @@ const TICKS_PER_S = 100;
 /** CPU seconds that the whole machine has been busy, stolen time included. */
 function busySeconds() {
   const line = readFileSync("/proc/stat", "utf8").split("\n", 1)[0];
-  const [user, nice, system, , , irq, softirq, steal] = line.trim().split(/\s+/).slice(1).map(Number);
+  const [user, nice, system, , , irq, softirq, steal] = line
+    .trim()
+    .split(/\s+/)
+    .slice(1)
+    .map(Number);
   return (user + nice + system + irq + softirq + steal) / TICKS_PER_S;
 }
 
@@ -31,7 +35,10 @@ function ownSeconds() {
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     const [parent, own] = [Number(fields[1]), fields.slice(11, 15).map(Number)];
     // Waited-for children count for their parent: nothing is lost when one ends.
-    ticks.set(Number(name), own.reduce((sum, value) => sum + value, 0));
+    ticks.set(
+      Number(name),
+      own.reduce((sum, value) => sum + value, 0),
+    );
     if (!children.has(parent)) children.set(parent, []);
     children.get(parent).push(Number(name));
   }
@@ -70,7 +77,9 @@ export function machineLine(idle) {
     `${cpus().length} × ${first?.model.trim() || "unknown CPU"}`,
     `${(totalmem() / 2 ** 30).toFixed(0)} GiB`,
     `${platform()} ${release()}`,
-    `load ${loadavg().map((value) => value.toFixed(2)).join(" ")}`,
+    `load ${loadavg()
+      .map((value) => value.toFixed(2))
+      .join(" ")}`,
   ];
   if (idle) parts.push(`idle contenders ${idle.own.toFixed(2)} cores`);
   return parts.join(", ");

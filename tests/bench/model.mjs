@@ -6,13 +6,23 @@ import { join } from "node:path";
 
 export const root = join(import.meta.dirname, "..", "..");
 export const modelName = "SmolLM2-135M-Instruct.Q4_1.gguf";
-export const modelPath = join(process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm"), "models", modelName);
-export const nativeBinary = join(process.env.CARGO_TARGET_DIR || join(root, "target"), "release", "tablm");
+export const modelPath = join(
+  process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm"),
+  "models",
+  modelName,
+);
+export const nativeBinary = join(
+  process.env.CARGO_TARGET_DIR || join(root, "target"),
+  "release",
+  "tablm",
+);
 /** Positions every contender makes room for. */
 export const CONTEXT_LENGTH = 1024;
 
 /** The prompt of the peers: 512 token ids and the text that has exactly these. */
 export function readPrompt() {
-  const { ids, text } = JSON.parse(readFileSync(join(root, "tests", "data", "golden", "smollm2.json"), "utf8")).prefill512;
+  const { ids, text } = JSON.parse(
+    readFileSync(join(root, "tests", "data", "golden", "smollm2.json"), "utf8"),
+  ).prefill512;
   return { ids, text };
 }

@@ -33,9 +33,11 @@ export const prefillVsDecode = {
     const models = { smollm2: modelPath, nemotron4b_cut: await made("nemotron4b", ...CUT) };
     const found = { smollm2: [], nemotron4b_cut: [] };
     for (let run = 0; run < RUNS; run += 1) {
-      for (const [name, model] of Object.entries(models)) found[name].push(await prefillOverDecode(model));
+      for (const [name, model] of Object.entries(models))
+        found[name].push(await prefillOverDecode(model));
     }
-    for (const [name, values] of Object.entries(found)) put(`prefill_vs_decode.${name}`, values, "ratio");
+    for (const [name, values] of Object.entries(found))
+      put(`prefill_vs_decode.${name}`, values, "ratio");
     const [smaller] = Object.values(found).sort((a, b) => spread(a).median - spread(b).median);
     put("prefill_vs_decode", smaller, "ratio");
   },
@@ -52,7 +54,9 @@ export const ssdVsScan = {
     for (let run = 0; run < RUNS; run += 1) {
       const counts = ["--profile", "--kernels", "ssm_", "--prompt-tokens", TOKENS, "--repeat", 1];
       const { steps } = (await gpu(model, ...counts)).profile;
-      const [token, chunk] = steps.map(({ kernels, rows }) => kernels.reduce((sum, { us }) => sum + us, 0) / rows);
+      const [token, chunk] = steps.map(
+        ({ kernels, rows }) => kernels.reduce((sum, { us }) => sum + us, 0) / rows,
+      );
       ratios.push(token / chunk);
     }
     put("ssd_vs_scan", ratios, "ratio");
@@ -71,6 +75,10 @@ export const decodeDecay = {
     const positions = ["--profile", "--at", `${EARLY},${LATE}`, "--repeat", PAIRS];
     const { steps } = (await gpu(await made("nemotron4b"), ...positions)).profile;
     const [early, late] = steps.map(({ runs_us }) => runs_us);
-    put("decode_decay", early.map((us, run) => us / late[run]), "ratio");
+    put(
+      "decode_decay",
+      early.map((us, run) => us / late[run]),
+      "ratio",
+    );
   },
 };

@@ -8,7 +8,7 @@ import { firstToken } from "./first_token.mjs";
 import { fullSize } from "./full_size.mjs";
 import { decodeDecay, prefillVsDecode, ssdVsScan } from "./native_ratios.mjs";
 import { plans } from "./plans.mjs";
-import { quantise } from "./quantise.mjs";
+import { quantize } from "./quantize.mjs";
 import { spread } from "./results.mjs";
 import { verdict } from "./targets.mjs";
 
@@ -22,7 +22,7 @@ export const parts = [
   encoding,
   fullSize("nemotron4b", 16, true),
   fullSize("minitron_width", 3, false),
-  quantise,
+  quantize,
 ];
 
 const covers = (own, key) => own === key || (own.endsWith(".") && key.startsWith(own));
@@ -47,8 +47,13 @@ export async function measurePart(part, results) {
 
 /** The figures of the parts, as lines, with what they are to be; of the compiler's only the worst. */
 export function partLines(results) {
-  const number = (value) => (Math.abs(value) < 1000 ? String(Number(value.toPrecision(4))) : Math.round(value).toLocaleString("en"));
-  const shown = Object.keys(results).filter((key) => !key.startsWith("compiler.") || key === "compiler.worst_vs_budget");
+  const number = (value) =>
+    Math.abs(value) < 1000
+      ? String(Number(value.toPrecision(4)))
+      : Math.round(value).toLocaleString("en");
+  const shown = Object.keys(results).filter(
+    (key) => !key.startsWith("compiler.") || key === "compiler.worst_vs_budget",
+  );
   const known = parts.flatMap((part) => shown.filter((key) => owns(part, key)));
   const width = Math.max(0, ...known.map((key) => key.length));
   return known.map((key) => {

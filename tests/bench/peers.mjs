@@ -27,8 +27,14 @@ async function install(what, [file, stamp], program, parameters) {
   try {
     await promisify(execFile)(program, parameters, { cwd: here });
   } catch (error) {
-    const line = error.stderr?.trim().split("\n").find((text) => /error/i.test(text)) ?? error.message;
-    throw new Error(`${what} could not be installed (${program} ${parameters.join(" ")}, in tests/bench): ${line}`);
+    const line =
+      error.stderr
+        ?.trim()
+        .split("\n")
+        .find((text) => /error/i.test(text)) ?? error.message;
+    throw new Error(
+      `${what} could not be installed (${program} ${parameters.join(" ")}, in tests/bench): ${line}`,
+    );
   }
   copyFileSync(file, stamp);
 }
@@ -53,11 +59,25 @@ export async function onnxModel(name) {
   const folder = join(CACHE, "onnx");
   if (!existsSync(join(folder, name))) {
     const files = [join(here, "requirements.txt"), join(CACHE, "python", ".bench-installed")];
-    const parameters = ["-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", "--requirement", files[0]];
+    const parameters = [
+      "-m",
+      "pip",
+      "install",
+      "--quiet",
+      "--require-hashes",
+      "--only-binary",
+      ":all:",
+      "--requirement",
+      files[0],
+    ];
     await install("the Python packages of tests/bench/requirements.txt", files, PYTHON, parameters);
     const unfinished = join(folder, `${name}.new`);
     rmSync(unfinished, { recursive: true, force: true });
-    await promisify(execFile)(PYTHON, [join(here, "contenders", "make_onnx.py"), modelPath, unfinished]);
+    await promisify(execFile)(PYTHON, [
+      join(here, "contenders", "make_onnx.py"),
+      modelPath,
+      unfinished,
+    ]);
     renameSync(unfinished, join(folder, name));
   }
   return folder;

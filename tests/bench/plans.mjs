@@ -4,7 +4,7 @@ import { header, tablm } from "./full_size.mjs";
 
 const MODELS = [
   // With matrices in our 4.5 bits, and as the official file has them.
-  { key: "nemotron4b", file: "nemotron4b", options: ["--quantise", "T4"] },
+  { key: "nemotron4b", file: "nemotron4b", options: ["--quantize", "T4"] },
   { key: "nemotron4b_gguf", file: "nemotron4b", options: [] },
   { key: "llama_minitron_width", file: "minitron_width", options: [] },
 ];
@@ -18,7 +18,8 @@ export const plans = {
   async measure(put) {
     for (const { key, file, options } of MODELS) {
       const { step } = await tablm("inspect", await header(file), ...options);
-      for (const [figure, unit] of Object.entries(FIGURES)) put(`${key}.step.${figure}`, step[figure], unit);
+      for (const [figure, unit] of Object.entries(FIGURES))
+        put(`${key}.step.${figure}`, step[figure], unit);
     }
   },
 };

@@ -32,7 +32,9 @@ const STEP_UNITS = {
 
 /** The keys that a contender's runs give. */
 export function keysOf({ name, countsSteps }) {
-  const own = [...MEASURES, "prefill_tokens", "decode_tokens", "own_cores", "others_cores"].map((measure) => `${name}.${measure}`);
+  const own = [...MEASURES, "prefill_tokens", "decode_tokens", "own_cores", "others_cores"].map(
+    (measure) => `${name}.${measure}`,
+  );
   const steps = countsSteps ? Object.keys(STEP_UNITS).map((part) => `step.${part}`) : [];
   return [...own, `load.${name}`, ...steps];
 }
@@ -40,7 +42,10 @@ export function keysOf({ name, countsSteps }) {
 /** Whether a contender is needed for the keys that begin with `prefix`. */
 export function wanted(contender, prefix) {
   const inRatio = ratios.filter(({ ours, theirs }) => [ours, theirs].includes(contender.name));
-  const keys = [...keysOf(contender), ...inRatio.flatMap(({ key }) => MEASURES.map((measure) => `${key}.${measure}`))];
+  const keys = [
+    ...keysOf(contender),
+    ...inRatio.flatMap(({ key }) => MEASURES.map((measure) => `${key}.${measure}`)),
+  ];
   return keys.some((key) => key.startsWith(prefix));
 }
 
@@ -48,7 +53,8 @@ export function wanted(contender, prefix) {
 export function spread(values, unit) {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
-  const median = sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  const median =
+    sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
   return { median, min: sorted[0], max: sorted.at(-1), runs: sorted.length, unit };
 }
 
@@ -63,11 +69,24 @@ export function record(results, { runs, loadMs, ...contender }) {
   for (const measure of MEASURES) put(`${contender.name}.${measure}`, of(measure), "tokens/s");
   put(`${contender.name}.prefill_tokens`, of("prefillTokens"), "tokens");
   put(`${contender.name}.decode_tokens`, of("decodeTokens"), "tokens");
-  put(`${contender.name}.own_cores`, runs.map((run) => run.load?.own), "cores");
-  put(`${contender.name}.others_cores`, runs.map((run) => run.load?.others), "cores");
+  put(
+    `${contender.name}.own_cores`,
+    runs.map((run) => run.load?.own),
+    "cores",
+  );
+  put(
+    `${contender.name}.others_cores`,
+    runs.map((run) => run.load?.others),
+    "cores",
+  );
   put(`load.${contender.name}`, of("loadMs"), "ms");
   if (contender.countsSteps) {
-    for (const [part, unit] of Object.entries(STEP_UNITS)) put(`step.${part}`, runs.map((run) => run.step?.[part]), unit);
+    for (const [part, unit] of Object.entries(STEP_UNITS))
+      put(
+        `step.${part}`,
+        runs.map((run) => run.step?.[part]),
+        unit,
+      );
   }
   recordRatios(results);
 }

@@ -14,21 +14,43 @@ import { keysOf, ratios, readResults, record, spread, wanted } from "./results.m
 import { renderTable } from "./table.mjs";
 import { targets, verdict } from "./targets.mjs";
 
-const run = (prefill, decode, more = {}) => ({ prefill, decode, prefillTokens: 512, decodeTokens: 127, loadMs: 100, load: { own: 1, others: 0.1 }, ...more });
-const STEP = { dispatches: 513, submits: 1, bind_groups_created: 0, write_buffer_bytes: 8, readback_bytes: 4, weight_bytes: 8 };
+const run = (prefill, decode, more = {}) => ({
+  prefill,
+  decode,
+  prefillTokens: 512,
+  decodeTokens: 127,
+  loadMs: 100,
+  load: { own: 1, others: 0.1 },
+  ...more,
+});
+const STEP = {
+  dispatches: 513,
+  submits: 1,
+  bind_groups_created: 0,
+  write_buffer_bytes: 8,
+  readback_bytes: 4,
+  weight_bytes: 8,
+};
 const contender = (name) => contenders.find((entry) => entry.name === name);
 const options = { promptTokens: 512, generateTokens: 128, runs: 3, minutes: 15 };
 
 describe("results", () => {
   test("the median of an even and an odd number of values", () => {
     assert.deepEqual(spread([3, 1, 2], "s"), { median: 2, min: 1, max: 3, runs: 3, unit: "s" });
-    assert.deepEqual(spread([4, 1, 3, 2], "s"), { median: 2.5, min: 1, max: 4, runs: 4, unit: "s" });
+    assert.deepEqual(spread([4, 1, 3, 2], "s"), {
+      median: 2.5,
+      min: 1,
+      max: 4,
+      runs: 4,
+      unit: "s",
+    });
     assert.deepEqual(spread([10, 9], "s"), { median: 9.5, min: 9, max: 10, runs: 2, unit: "s" });
   });
 
   test("every value has the five fields, every ratio is of contenders that exist", () => {
     const results = {};
-    for (const entry of contenders) record(results, { ...entry, runs: [run(10, 5, { step: STEP })] });
+    for (const entry of contenders)
+      record(results, { ...entry, runs: [run(10, 5, { step: STEP })] });
     for (const [key, value] of Object.entries(results)) {
       assert.deepEqual(Object.keys(value), ["median", "min", "max", "runs", "unit"], key);
       assert.ok(value.min <= value.median && value.median <= value.max && value.runs === 1, key);
@@ -43,22 +65,33 @@ describe("results", () => {
     record(results, { ...contender("native_gpu"), runs: [run(10, 4), run(12, 5), run(14, 6)] });
     assert.equal(results["vs_llamacpp_vulkan.decode"], undefined);
     record(results, { ...contender("llamacpp_vulkan"), runs: [run(20, 2), run(24, 2.5)] });
-    assert.deepEqual(results["vs_llamacpp_vulkan.decode"], { median: 5 / 2.25, min: 4 / 2.5, max: 3, runs: 2, unit: "ratio" });
+    assert.deepEqual(results["vs_llamacpp_vulkan.decode"], {
+      median: 5 / 2.25,
+      min: 4 / 2.5,
+      max: 3,
+      runs: 2,
+      unit: "ratio",
+    });
     assert.equal(results["vs_llamacpp_vulkan.prefill"].median, 12 / 22);
   });
 
   test("a contender that failed loses its old figures and ratios, others keep theirs", () => {
     const results = { "later.measure": { median: 1, min: 1, max: 1, runs: 1, unit: "ms" } };
-    for (const name of ["web_gpu", "wllama_cpu"]) record(results, { ...contender(name), runs: [run(10, 5)] });
+    for (const name of ["web_gpu", "wllama_cpu"])
+      record(results, { ...contender(name), runs: [run(10, 5)] });
     assert.ok(results["vs_wllama_cpu.decode"]);
     record(results, { ...contender("wllama_cpu"), runs: [] });
     assert.equal(results["vs_wllama_cpu.decode"], undefined);
-    assert.deepEqual(Object.keys(results).filter((key) => key.startsWith("wllama")), []);
+    assert.deepEqual(
+      Object.keys(results).filter((key) => key.startsWith("wllama")),
+      [],
+    );
     assert.ok(results["web_gpu.decode"] && results["later.measure"]);
   });
 
   test("--only picks contenders by any of their keys", () => {
-    const picked = (prefix) => contenders.filter((entry) => wanted(entry, prefix)).map((entry) => entry.name);
+    const picked = (prefix) =>
+      contenders.filter((entry) => wanted(entry, prefix)).map((entry) => entry.name);
     assert.deepEqual(picked("native"), ["native_gpu", "native_cpu", "native_cpu2"]);
     assert.deepEqual(picked("native_gpu.decode"), ["native_gpu"]);
     assert.deepEqual(picked("step."), ["native_gpu"]);
@@ -70,24 +103,50 @@ describe("results", () => {
   });
 
   test("a part keeps to its keys, and loses its old figures when it fails", async () => {
-    const part = { name: "small", keys: ["small.bytes", "small.ms"], measure: async (put) => put("small.bytes", 12345678, "bytes") };
+    const part = {
+      name: "small",
+      keys: ["small.bytes", "small.ms"],
+      measure: async (put) => put("small.bytes", 12345678, "bytes"),
+    };
     const results = { "small.ms": spread([1], "ms"), "other.ms": spread([2], "ms") };
     await measurePart(part, results);
-    assert.deepEqual(results, { "small.bytes": spread([12345678], "bytes"), "other.ms": spread([2], "ms") });
-    await assert.rejects(measurePart({ ...part, measure: async (put) => put("other.ms", 3, "ms") }, results), /other\.ms is not a key of small/);
+    assert.deepEqual(results, {
+      "small.bytes": spread([12345678], "bytes"),
+      "other.ms": spread([2], "ms"),
+    });
+    await assert.rejects(
+      measurePart({ ...part, measure: async (put) => put("other.ms", 3, "ms") }, results),
+      /other\.ms is not a key of small/,
+    );
     assert.deepEqual(Object.keys(results), ["other.ms"]);
-    const wanted = (prefix) => parts.filter((entry) => partWanted(entry, prefix)).map((entry) => entry.name);
+    const wanted = (prefix) =>
+      parts.filter((entry) => partWanted(entry, prefix)).map((entry) => entry.name);
     assert.deepEqual(wanted("nemotron4b.mem"), ["nemotron4b"]);
     assert.deepEqual(wanted("nemotron4b.step"), ["plans"]);
     assert.deepEqual(wanted("compiler.navi21.matvec"), ["compiler"]);
-    const figures = { "nemotron4b.memory.gpu_bytes": 3100000000, "nemotron4b.step.dispatches": 121, "compiler.navi21.matvec.spills": 0 };
-    const lines = partLines(Object.fromEntries(Object.entries(figures).map(([key, value]) => [key, spread([value], "bytes")])));
-    assert.deepEqual(lines, ["nemotron4b.step.dispatches   121 bytes  target ≤ 120: missed", "nemotron4b.memory.gpu_bytes  3,100,000,000 bytes"]);
+    const figures = {
+      "nemotron4b.memory.gpu_bytes": 3100000000,
+      "nemotron4b.step.dispatches": 121,
+      "compiler.navi21.matvec.spills": 0,
+    };
+    const lines = partLines(
+      Object.fromEntries(
+        Object.entries(figures).map(([key, value]) => [key, spread([value], "bytes")]),
+      ),
+    );
+    assert.deepEqual(lines, [
+      "nemotron4b.step.dispatches   121 bytes  target ≤ 120: missed",
+      "nemotron4b.memory.gpu_bytes  3,100,000,000 bytes",
+    ]);
   });
 
   test("every target is of a figure that somebody measures, and is met at its limit", () => {
-    const keys = [...contenders.flatMap(keysOf), ...ratios.flatMap(({ key }) => [`${key}.prefill`, `${key}.decode`])];
-    for (const key of Object.keys(targets)) assert.ok(keys.includes(key) || parts.some((part) => partWanted(part, key)), key);
+    const keys = [
+      ...contenders.flatMap(keysOf),
+      ...ratios.flatMap(({ key }) => [`${key}.prefill`, `${key}.decode`]),
+    ];
+    for (const key of Object.keys(targets))
+      assert.ok(keys.includes(key) || parts.some((part) => partWanted(part, key)), key);
     assert.deepEqual(verdict("vs_ort_web.decode", spread([15], "ratio")), ["≥ 15", "met"]);
     assert.deepEqual(verdict("step.submits", spread([2], "submits")), ["≤ 1", "missed"]);
     assert.deepEqual(verdict("native_gpu.decode", spread([2], "tokens/s")), ["", ""]);
@@ -98,11 +157,21 @@ describe("results", () => {
     const budgets = chip({ matvec: { instructions: 100, spills: 0 }, old: { instructions: 1 } });
     const found = chip({ matvec: { instructions: 111, spills: 0 }, fresh: { instructions: 5 } });
     const { problems, worst } = compare(budgets, found);
-    assert.deepEqual(problems, ["navi21 matvec: 111 instructions, budget 100", "navi21 fresh: no budget", "navi21 old: has a budget and is gone"]);
+    assert.deepEqual(problems, [
+      "navi21 matvec: 111 instructions, budget 100",
+      "navi21 fresh: no budget",
+      "navi21 old: has a budget and is gone",
+    ]);
     assert.equal(worst, 1.11);
     assert.deepEqual(compare(budgets, budgets), { problems: [], worst: 1 });
-    assert.deepEqual(compare(budgets, chip({ matvec: { instructions: 100, spills: 1 }, old: { instructions: 1 } })).worst, Infinity);
-    assert.deepEqual(compare(budgets, chip({}, "Mesa 2")).problems, ["navi21: budgets are of Mesa 1, found Mesa 2"]);
+    assert.deepEqual(
+      compare(budgets, chip({ matvec: { instructions: 100, spills: 1 }, old: { instructions: 1 } }))
+        .worst,
+      Infinity,
+    );
+    assert.deepEqual(compare(budgets, chip({}, "Mesa 2")).problems, [
+      "navi21: budgets are of Mesa 1, found Mesa 2",
+    ]);
   });
 
   test("an earlier file is read, a missing one is empty, any other is refused", () => {
@@ -124,7 +193,12 @@ describe("the table", () => {
   test("shows every contender, flags what is doubtful, names what did not run", () => {
     const results = {};
     const entries = [
-      { ...contender("native_gpu"), runs: [run(10, 5), run(11, 6, { load: { own: 1, others: 0.8 } })], generateTokens: 16, device: "an adapter" },
+      {
+        ...contender("native_gpu"),
+        runs: [run(10, 5), run(11, 6, { load: { own: 1, others: 0.8 } })],
+        generateTokens: 16,
+        device: "an adapter",
+      },
       { ...contender("wllama_cpu"), runs: [], failure: "no such file" },
     ];
     record(results, { ...contender("web_cpu"), runs: [run(7, 3)] });
@@ -141,22 +215,29 @@ describe("the table", () => {
   });
 });
 
-describe("the load of others", { skip: process.platform !== "linux" && "only Linux has /proc" }, () => {
-  const burn = (ms) => spawn(process.execPath, ["-e", `const end = Date.now() + ${ms}; while (Date.now() < end);`], { stdio: "ignore" });
-  const ended = (child) => new Promise((resolve) => child.on("exit", resolve));
+describe(
+  "the load of others",
+  { skip: process.platform !== "linux" && "only Linux has /proc" },
+  () => {
+    const burn = (ms) =>
+      spawn(process.execPath, ["-e", `const end = Date.now() + ${ms}; while (Date.now() < end);`], {
+        stdio: "ignore",
+      });
+    const ended = (child) => new Promise((resolve) => child.on("exit", resolve));
 
-  test("counts our children as ours, the living and the ended", async () => {
-    const interval = new Interval();
-    await ended(burn(600));
-    const first = interval.end();
-    const living = burn(2000);
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-    const second = interval.end();
-    living.kill();
-    await ended(living);
-    // Others may hold the cores; a child gets at least a fifth of one.
-    assert.ok(first.own > 0.2 && first.own < 2, `found ${first.own} cores`);
-    assert.ok(second.own > 0.2 && second.own < 2, `found ${second.own} cores`);
-    assert.ok(first.others >= 0 && second.others >= 0);
-  });
-});
+    test("counts our children as ours, the living and the ended", async () => {
+      const interval = new Interval();
+      await ended(burn(600));
+      const first = interval.end();
+      const living = burn(2000);
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      const second = interval.end();
+      living.kill();
+      await ended(living);
+      // Others may hold the cores; a child gets at least a fifth of one.
+      assert.ok(first.own > 0.2 && first.own < 2, `found ${first.own} cores`);
+      assert.ok(second.own > 0.2 && second.own < 2, `found ${second.own} cores`);
+      assert.ok(first.others >= 0 && second.others >= 0);
+    });
+  },
+);

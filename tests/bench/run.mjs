@@ -29,7 +29,8 @@ process.chdir(root);
 
 function positive(name, text) {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new Error(`${name}: found ${text}, expected a positive whole number`);
+  if (!Number.isInteger(value) || value < 1)
+    throw new Error(`${name}: found ${text}, expected a positive whole number`);
   return value;
 }
 
@@ -47,7 +48,9 @@ function readOptions() {
   });
   const promptTokens = positive("--prompt-tokens", values["prompt-tokens"]);
   if (promptTokens < 32 || promptTokens > STANDARD.promptTokens) {
-    throw new Error(`--prompt-tokens: found ${promptTokens}, expected 32 to ${STANDARD.promptTokens}`);
+    throw new Error(
+      `--prompt-tokens: found ${promptTokens}, expected 32 to ${STANDARD.promptTokens}`,
+    );
   }
   const generateTokens = positive("--generate-tokens", values["generate-tokens"]);
   if (generateTokens < 2 || generateTokens > 400) {
@@ -72,14 +75,19 @@ function say(text) {
 function limited(promise, what, limitMs = RUN_LIMIT_MS) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} took longer than ${limitMs / 1000} s`)), limitMs);
+    timer = setTimeout(
+      () => reject(new Error(`${what} took longer than ${limitMs / 1000} s`)),
+      limitMs,
+    );
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 /** Why something failed, on one line. */
 function reasonOf(error) {
-  const text = String(error?.message ?? error).replaceAll(/\s+/g, " ").trim();
+  const text = String(error?.message ?? error)
+    .replaceAll(/\s+/g, " ")
+    .trim();
   return text.length > 200 ? `${text.slice(0, 200)}…` : text;
 }
 
@@ -87,7 +95,9 @@ async function end(entry) {
   const { session } = entry;
   entry.session = undefined;
   if (!session) return;
-  await limited(session.close(), "closing", CLOSE_LIMIT_MS).catch((error) => say(`${entry.name}: ${reasonOf(error)}`));
+  await limited(session.close(), "closing", CLOSE_LIMIT_MS).catch((error) =>
+    say(`${entry.name}: ${reasonOf(error)}`),
+  );
 }
 
 /** Loads the model and warms up; decides how many tokens this contender generates. */
@@ -130,7 +140,9 @@ async function measure(entry, options, round) {
     run.decode = (run.decodeTokens * 1000) / run.decodeMs;
     entry.runs.push(run);
     const load = run.load ? `, others ${run.load.others.toFixed(2)} cores` : "";
-    say(`round ${round}: ${entry.name}: prefill ${run.prefill.toFixed(2)}/s, decode ${run.decode.toFixed(2)}/s${load}`);
+    say(
+      `round ${round}: ${entry.name}: prefill ${run.prefill.toFixed(2)}/s, decode ${run.decode.toFixed(2)}/s${load}`,
+    );
   } catch (error) {
     entry.failure = reasonOf(error);
     say(`round ${round}: ${entry.name}: failed: ${entry.failure}`);
@@ -163,7 +175,8 @@ async function rounds(entries, options) {
     for (const entry of chosen) {
       await untilQuiet(options);
       if (performance.now() < deadline) await measure(entry, options, round);
-      else if (entry.runs.length === 0) entry.failure = `the ${options.minutes} minutes of BENCH_MINUTES were over`;
+      else if (entry.runs.length === 0)
+        entry.failure = `the ${options.minutes} minutes of BENCH_MINUTES were over`;
     }
   }
 }
@@ -173,11 +186,17 @@ function choose({ only, minutes }) {
   const chosen = contenders.filter((contender) => wanted(contender, only));
   const chosenParts = parts.filter((part) => partWanted(part, only));
   if (chosen.length + chosenParts.length === 0) {
-    const names = [...contenders, ...ratios.map(({ key }) => ({ name: key })), ...parts].map(({ name }) => `${name}.*`);
-    throw new Error(`--only: no key begins with ${only}; there are ${names.join(", ")}, load.*, step.*`);
+    const names = [...contenders, ...ratios.map(({ key }) => ({ name: key })), ...parts].map(
+      ({ name }) => `${name}.*`,
+    );
+    throw new Error(
+      `--only: no key begins with ${only}; there are ${names.join(", ")}, load.*, step.*`,
+    );
   }
   const race = chosen.length > 0 ? minutes : 0;
-  say(`about ${chosenParts.reduce((sum, part) => sum + part.minutes, race)} minutes; ONLY=prefix measures a part`);
+  say(
+    `about ${chosenParts.reduce((sum, part) => sum + part.minutes, race)} minutes; ONLY=prefix measures a part`,
+  );
   return { chosen, chosenParts };
 }
 
@@ -216,7 +235,8 @@ async function race(chosen, options, results) {
 
 async function main() {
   const options = readOptions();
-  if (!existsSync(modelPath)) throw new Error(`${modelPath} is missing; .ci/setup.sh model fetches it`);
+  if (!existsSync(modelPath))
+    throw new Error(`${modelPath} is missing; .ci/setup.sh model fetches it`);
   const { chosen, chosenParts } = choose(options);
   // A part of a run keeps the rest of an earlier one.
   const results = options.only === "" ? {} : readResults();

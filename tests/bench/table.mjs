@@ -22,7 +22,12 @@ function cell(figure) {
 function align(lines, leftColumns) {
   const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)));
   const padded = lines.map((line) =>
-    line.map((text, column) => (column < leftColumns ? text.padEnd(widths[column]) : text.padStart(widths[column]))).join("  ").trimEnd(),
+    line
+      .map((text, column) =>
+        column < leftColumns ? text.padEnd(widths[column]) : text.padStart(widths[column]),
+      )
+      .join("  ")
+      .trimEnd(),
   );
   padded.splice(1, 0, "-".repeat(widths.reduce((sum, width) => sum + width + 2, -2)));
   return padded;
@@ -31,10 +36,16 @@ function align(lines, leftColumns) {
 function row(contender, results, entry) {
   const figure = (measure) => results[`${contender.name}.${measure}`];
   if (!figure("prefill")) {
-    return entry ? [contender.name, contender.title, "–", "–", "–", "0", "–", "–", "–", "did not run"] : null;
+    return entry
+      ? [contender.name, contender.title, "–", "–", "–", "0", "–", "–", "–", "did not run"]
+      : null;
   }
   const others = figure("others_cores");
-  const flags = [entry ? "" : "kept", others && others.max > BUSY_CORES ? "busy" : "", entry?.failure ? "cut short" : ""];
+  const flags = [
+    entry ? "" : "kept",
+    others && others.max > BUSY_CORES ? "busy" : "",
+    entry?.failure ? "cut short" : "",
+  ];
   return [
     contender.name,
     contender.title,
@@ -59,23 +70,48 @@ function ratioCells(results, key) {
 function stepLines(results) {
   const steps = Object.entries(results).filter(([key]) => /^step\.(?!encode_us)/.test(key));
   if (steps.length === 0) return [];
-  const cells = ([key, figure]) => [key, `${figure.median} ${figure.unit}`, ...verdict(key, figure)];
+  const cells = ([key, figure]) => [
+    key,
+    `${figure.median} ${figure.unit}`,
+    ...verdict(key, figure),
+  ];
   return ["", ...align([["a decoding step", "", "target", ""], ...steps.map(cells)], 4)];
 }
 
 function ratioLines(results) {
   const lines = ratios
     .filter(({ key }) => MEASURES.some((measure) => results[`${key}.${measure}`]))
-    .map(({ key, ours, theirs }) => [key, `${ours} / ${theirs}`, ...MEASURES.flatMap((measure) => ratioCells(results, `${key}.${measure}`))]);
-  const heading = ["ratio", "ours / theirs", ...MEASURES.flatMap((measure) => [measure, "target", ""])];
+    .map(({ key, ours, theirs }) => [
+      key,
+      `${ours} / ${theirs}`,
+      ...MEASURES.flatMap((measure) => ratioCells(results, `${key}.${measure}`)),
+    ]);
+  const heading = [
+    "ratio",
+    "ours / theirs",
+    ...MEASURES.flatMap((measure) => [measure, "target", ""]),
+  ];
   return lines.length > 0 ? [...align([heading, ...lines], 2), ""] : [];
 }
 
 /** The whole report. */
 export function renderTable({ results, entries, options, machine }) {
   const entryOf = new Map(entries.map((entry) => [entry.name, entry]));
-  const heading = ["contender", "", "prefill tok/s", "decode tok/s", "generated", "runs", "load ms", "own", "others", "flags"];
-  const rows = contenders.map((contender) => row(contender, results, entryOf.get(contender.name))).filter(Boolean);
+  const heading = [
+    "contender",
+    "",
+    "prefill tok/s",
+    "decode tok/s",
+    "generated",
+    "runs",
+    "load ms",
+    "own",
+    "others",
+    "flags",
+  ];
+  const rows = contenders
+    .map((contender) => row(contender, results, entryOf.get(contender.name)))
+    .filter(Boolean);
   const lines = [
     "",
     `SmolLM2-135M-Instruct Q4_1, ${options.promptTokens} prompt tokens, then ${options.generateTokens} generated after them; median [min–max]`,
@@ -84,25 +120,38 @@ export function renderTable({ results, entries, options, machine }) {
     ...align([heading, ...rows], 2),
     "own, others: cores that the contender (median) and all other programs (the most) used during a run",
     "",
-    ...align([["contender", "runs on"], ...entries.map((entry) => [entry.name, entry.device ?? "–"])], 2),
+    ...align(
+      [["contender", "runs on"], ...entries.map((entry) => [entry.name, entry.device ?? "–"])],
+      2,
+    ),
     "",
     ...ratioLines(results),
   ];
   for (const entry of entries) {
-    if (entry.failure) lines.push(`${entry.name} ${entry.runs.length > 0 ? "was cut short" : "did not run"}: ${entry.failure}`);
+    if (entry.failure)
+      lines.push(
+        `${entry.name} ${entry.runs.length > 0 ? "was cut short" : "did not run"}: ${entry.failure}`,
+      );
     if (!entry.failure && entry.runs.length < options.runs) {
-      lines.push(`${entry.name} ran ${entry.runs.length} of ${options.runs} times: more did not fit into ${options.minutes} minutes`);
+      lines.push(
+        `${entry.name} ran ${entry.runs.length} of ${options.runs} times: more did not fit into ${options.minutes} minutes`,
+      );
     }
     if (entry.generateTokens < options.generateTokens) {
-      lines.push(`${entry.name} generated ${entry.generateTokens} tokens instead of ${options.generateTokens}: it is slow here`);
+      lines.push(
+        `${entry.name} generated ${entry.generateTokens} tokens instead of ${options.generateTokens}: it is slow here`,
+      );
     }
   }
   // A remark that several contenders make is printed once.
   for (const note of new Set(entries.flatMap((entry) => entry.notes ?? []))) lines.push(note);
   if (rows.some((cells) => cells.at(-1).includes("busy"))) {
-    lines.push(`busy: other programs used more than ${BUSY_CORES} cores during at least one of these runs`);
+    lines.push(
+      `busy: other programs used more than ${BUSY_CORES} cores during at least one of these runs`,
+    );
   }
-  if (rows.some((cells) => cells.at(-1).includes("kept"))) lines.push("kept: from an earlier run, see target/bench.json");
+  if (rows.some((cells) => cells.at(-1).includes("kept")))
+    lines.push("kept: from an earlier run, see target/bench.json");
   lines.push(...stepLines(results));
   return lines.join("\n");
 }

@@ -1,14 +1,20 @@
 // What is aimed at, figure by figure, and whether it is met.
 
-const atMost = (limit) => ({ text: `≤ ${limit.toLocaleString("en")}`, met: (value) => value <= limit });
-const atLeast = (limit) => ({ text: `≥ ${limit.toLocaleString("en")}`, met: (value) => value >= limit });
+const atMost = (limit) => ({
+  text: `≤ ${limit.toLocaleString("en")}`,
+  met: (value) => value <= limit,
+});
+const atLeast = (limit) => ({
+  text: `≥ ${limit.toLocaleString("en")}`,
+  met: (value) => value >= limit,
+});
 const LLAMA_LAYERS = 32;
 
 export const targets = {
   "nemotron4b.memory.overhead_ratio": atMost(1.05),
   "nemotron4b.memory.estimate_error": atMost(0.02),
   "nemotron4b.wasm_heap_bytes": atMost(128 * 2 ** 20),
-  "quantise.smollm2.loss_vs_q4_0": atMost(0.7),
+  "quantize.smollm2.loss_vs_q4_0": atMost(0.7),
   "nemotron4b.step.dispatches": atMost(120),
   "llama_minitron_width.step.dispatches": atMost(7 * LLAMA_LAYERS + 5),
   "step.submits": atMost(1),

@@ -19,6 +19,8 @@ pub(crate) async fn gpu() -> Option<Rc<Gpu>> {
             eprintln!("no adapter, not tested: {error}");
             None
         }
-        Err(error) => panic!("{error}; install a Vulkan driver, or set ALLOW_NO_GPU=1 to go without"),
+        Err(error) => {
+            panic!("{error}; install a Vulkan driver, or set ALLOW_NO_GPU=1 to go without")
+        }
     }
 }

@@ -51,7 +51,8 @@ pub fn string(text: &[u8]) -> Vec<u8> {
 
 /// An array: element type, count, elements one after another.
 pub fn array(element: u32, count: u64, elements: &[u8]) -> Vec<u8> {
-    [&kind::ARRAY.to_le_bytes()[..], &element.to_le_bytes(), &count.to_le_bytes(), elements].concat()
+    [&kind::ARRAY.to_le_bytes()[..], &element.to_le_bytes(), &count.to_le_bytes(), elements]
+        .concat()
 }
 
 impl Default for Gguf {
@@ -205,7 +206,13 @@ pub fn formats() -> impl Iterator<Item = Format> {
 }
 
 /// Random rows in any of them, weights of about `size`, scales finite.
-pub fn random_rows(random: &mut Random, format: Format, rows: usize, columns: usize, size: f32) -> Vec<u8> {
+pub fn random_rows(
+    random: &mut Random,
+    format: Format,
+    rows: usize,
+    columns: usize,
+    size: f32,
+) -> Vec<u8> {
     let half = |value: f32| half::f16::from_f32(value).to_le_bytes();
     let rules = format.rules();
     let blocks = rows * columns / rules.block_weights();
@@ -238,7 +245,8 @@ pub fn random_rows(random: &mut Random, format: Format, rows: usize, columns: us
         };
         let mut block: Vec<u8> = (0..rules.block_bytes()).map(|_| random.bits() as u8).collect();
         for &place in places {
-            block[place..place + 2].copy_from_slice(&half(size / levels * (0.75 + 0.25 * random.number())));
+            block[place..place + 2]
+                .copy_from_slice(&half(size / levels * (0.75 + 0.25 * random.number())));
         }
         data.extend(block);
     }
@@ -253,7 +261,8 @@ pub fn byte_tokenizer(file: Gguf) -> Gguf {
     let special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<unused>"];
     let mut tokens: Vec<String> = special.iter().map(|token| (*token).to_owned()).collect();
     tokens.extend(byte_letters().iter().map(char::to_string));
-    let types: Vec<i32> = (0..tokens.len()).map(|id| if id < special.len() { 3 } else { 1 }).collect();
+    let types: Vec<i32> =
+        (0..tokens.len()).map(|id| if id < special.len() { 3 } else { 1 }).collect();
     file.str("tokenizer.ggml.model", "gpt2")
         .str("tokenizer.ggml.pre", "smollm")
         .strings("tokenizer.ggml.tokens", &tokens)

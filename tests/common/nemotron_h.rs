@@ -42,12 +42,22 @@ pub fn tiny_nemotron_h(pattern: &str) -> Gguf {
         let tensors = match letter {
             'M' => mamba(),
             '*' => attention(),
-            _ => vec![("ffn_up.weight", [INTERMEDIATE, HIDDEN]), ("ffn_down.weight", [HIDDEN, INTERMEDIATE])],
+            _ => vec![
+                ("ffn_up.weight", [INTERMEDIATE, HIDDEN]),
+                ("ffn_down.weight", [HIDDEN, INTERMEDIATE]),
+            ],
         };
         for (part, shape) in tensors {
             file = tensor(file, &mut random, &format!("blk.{layer}.{part}"), shape);
         }
-        file = vector(file, &mut random, &format!("blk.{layer}.attn_norm.weight"), &[HIDDEN], 0.8, 1.2);
+        file = vector(
+            file,
+            &mut random,
+            &format!("blk.{layer}.attn_norm.weight"),
+            &[HIDDEN],
+            0.8,
+            1.2,
+        );
         if letter == 'M' {
             let channels = heads * head_dim + 2 * groups * state;
             for (part, shape, low, high) in [
@@ -89,10 +99,23 @@ fn attention() -> Vec<(&'static str, [usize; 2])> {
 /// Weights of about the size that keeps activations as large as they were.
 fn tensor(file: Gguf, random: &mut Random, name: &str, shape: [usize; 2]) -> Gguf {
     let size = 1.7 / (shape[1] as f32).sqrt();
-    file.tensor(name, Format::F32, &shape, random_rows(random, Format::F32, shape[0], shape[1], size))
+    file.tensor(
+        name,
+        Format::F32,
+        &shape,
+        random_rows(random, Format::F32, shape[0], shape[1], size),
+    )
 }
 
-fn vector(file: Gguf, random: &mut Random, name: &str, shape: &[usize], low: f32, high: f32) -> Gguf {
-    let values = (0..shape.iter().product()).map(|_| (low + high + (high - low) * random.number()) / 2.0);
+fn vector(
+    file: Gguf,
+    random: &mut Random,
+    name: &str,
+    shape: &[usize],
+    low: f32,
+    high: f32,
+) -> Gguf {
+    let values =
+        (0..shape.iter().product()).map(|_| (low + high + (high - low) * random.number()) / 2.0);
     file.tensor(name, Format::F32, shape, f32_bytes(values))
 }

@@ -39,13 +39,15 @@ impl Random {
         let count = rows * columns;
         match format {
             Format::F32 => self.normals(count).iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Format::F16 => self.normals(count).iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
+            Format::F16 => {
+                self.normals(count).iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect()
+            }
             Format::BF16 => {
                 self.normals(count).iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect()
             }
             Format::F8_E4M3 => (0..rows).flat_map(|row| self.row_of_f8(row, columns)).collect(),
             Format::MLX(_) => self.affine(format, count),
-            _ => self.quantised(format, count),
+            _ => self.quantized(format, count),
         }
     }
 
@@ -76,15 +78,16 @@ impl Random {
         stored
     }
 
-    fn quantised(&mut self, format: Format, count: usize) -> Vec<u8> {
+    fn quantized(&mut self, format: Format, count: usize) -> Vec<u8> {
         let rules = format.rules();
         let scales: &[usize] = match format {
             Format::Q4_1 | Format::Q5_1 | Format::Q4_K | Format::Q5_K => &[0, 2],
             Format::Q6_K => &[208],
             _ => &[0],
         };
-        let mut stored: Vec<u8> =
-            (0..count / rules.block_weights() * rules.block_bytes()).map(|_| self.bits() as u8).collect();
+        let mut stored: Vec<u8> = (0..count / rules.block_weights() * rules.block_bytes())
+            .map(|_| self.bits() as u8)
+            .collect();
         for block in stored.chunks_exact_mut(rules.block_bytes()) {
             if format == Format::T4 {
                 block[1] = 0x90 | (block[1] & 0x0f); // 2^-6 to 2^-4

@@ -12,8 +12,10 @@ pub struct Folder(pub Vec<(String, Vec<u8>)>);
 
 /// A file of weights in F32: names, shapes, values.
 pub fn f32_file(tensors: &[(&str, &[usize], Vec<f32>)]) -> Vec<u8> {
-    let bytes: Vec<Vec<u8>> =
-        tensors.iter().map(|(_, _, values)| super::gguf::f32_bytes(values.iter().copied())).collect();
+    let bytes: Vec<Vec<u8>> = tensors
+        .iter()
+        .map(|(_, _, values)| super::gguf::f32_bytes(values.iter().copied()))
+        .collect();
     let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
         ((*name).to_owned(), TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap())
     });
@@ -25,7 +27,10 @@ pub fn file(tensors: &[(&str, &str, Vec<usize>, Vec<u8>)]) -> Vec<u8> {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
     for (name, dtype, shape, bytes) in tensors {
         let offsets = [data.len(), data.len() + bytes.len()];
-        header.insert((*name).into(), json!({"dtype": dtype, "shape": shape, "data_offsets": offsets}));
+        header.insert(
+            (*name).into(),
+            json!({"dtype": dtype, "shape": shape, "data_offsets": offsets}),
+        );
         data.extend(bytes);
     }
     raw_file(&Value::Object(header).to_string(), &data)
@@ -65,8 +70,9 @@ impl Folder {
 
     /// The files as sources.
     pub fn sources(&self) -> Vec<Rc<dyn ByteSource>> {
-        let source =
-            |(name, bytes): &(String, Vec<u8>)| Rc::new(MemorySource::new(name, bytes.clone())) as Rc<_>;
+        let source = |(name, bytes): &(String, Vec<u8>)| {
+            Rc::new(MemorySource::new(name, bytes.clone())) as Rc<_>
+        };
         self.0.iter().map(source).collect()
     }
 }

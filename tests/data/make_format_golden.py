@@ -33,7 +33,7 @@ def put_half(blocks, row, at, bits):
     blocks[row, at : at + 2] = np.frombuffer(np.uint16(bits).tobytes(), np.uint8)
 
 
-def quantised(kind, rng):
+def quantized(kind, rng):
     size = GGML_QUANT_SIZES[kind][1]
     at = HALVES_AT[kind]
     quants_only = [byte for byte in range(size) if not any(h <= byte < h + 2 for h in at)]
@@ -96,7 +96,7 @@ def main():
     folder.mkdir(exist_ok=True)
     for kind in [Type.F32, Type.F16, Type.BF16, *HALVES_AT]:
         rng = np.random.default_rng(int(kind) + 1)
-        blocks = quantised(kind, rng) if kind in HALVES_AT else floats(kind, rng)
+        blocks = quantized(kind, rng) if kind in HALVES_AT else floats(kind, rng)
         put(folder, kind.name.lower(), blocks, quants.dequantize(blocks.reshape(-1), kind))
     put(folder, "t4", *t4(np.random.default_rng(100)))
 

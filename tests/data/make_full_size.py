@@ -184,7 +184,7 @@ def blocks(rng, kind, rows, columns):
         data[:, 208:] = halves(goal / (18.5 * 74))
     else:
         scales = rng.integers(0, 64, (count, 8), dtype=np.uint8)
-        # The minimum that centres a group, give or take.
+        # The minimum that centers a group, give or take.
         minima = np.clip(scales + rng.integers(-4, 5, (count, 8), dtype=np.int8), 0, 63).astype(np.uint8)
         scale = goal / (36 * 4.6)
         data[:, :2], data[:, 2:4], data[:, 4:16] = halves(scale), halves(scale * 7.5), pack_scales(scales, minima)
@@ -248,7 +248,7 @@ def write(path, name, options):
     writer.add_chat_template(TEMPLATE.read_text(encoding="utf-8"))
     for tensor, (shape, kind, _) in tensors.items():
         weights, size = GGML_QUANT_SIZES[kind]
-        # The writer lists quantised tensors by their bytes, and single axes innermost first.
+        # The writer lists quantized tensors by their bytes, and single axes innermost first.
         shape = shape if kind == Type.F32 else (shape[0], shape[1] // weights * size)
         dtype = np.float32 if kind == Type.F32 else np.uint8
         writer.add_tensor_info(tensor, shape, np.dtype(dtype), int(np.prod(shape)) * np.dtype(dtype).itemsize, kind)

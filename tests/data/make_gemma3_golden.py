@@ -1,7 +1,7 @@
 """Makes tests/data/golden/gemma3.json: what Gemma 3 270M says, by reference implementations.
 
 Ids come from SentencePiece, on the vocabulary as the GGUF file carries it; answers and
-log-probabilities from Hugging Face transformers in f32, on the dequantised weights. The model is
+log-probabilities from Hugging Face transformers in f32, on the dequantized weights. The model is
 the base model: it has no chat template, so prompts are continued.
 
     pip install -r tests/data/tiny/requirements.txt sentencepiece==0.2.3 protobuf==7.36.2

@@ -3,10 +3,10 @@
 Everything is made with packages that are independent of this repository (gguf, numpy,
 safetensors, tokenizers; pinned in tests/requirements.txt):
 
-- SmolLM2 requantised to Q8_0, Q4_0, Q5_0 and Q5_1 GGUF,
+- SmolLM2 requantized to Q8_0, Q4_0, Q5_0 and Q5_1 GGUF,
 - the same weights as a safetensors folder, in F32 (two shards and an index) and in BF16 (one file),
 - tiny random llama models with rows of 256 and 512 in Q4_K, Q5_K and Q6_K, each with a twin in
-  F32 that the gguf package dequantised.
+  F32 that the gguf package dequantized.
 
 The result lies in FOLDER/1 (default: the cache's `derived/1`), with `values.json`, a checksum of what
 the gguf package makes of every tensor of every GGUF file; derived.py says when it is made anew.
@@ -57,7 +57,7 @@ def checksum(values):
 
 
 def checksums(path):
-    """Of every tensor of a GGUF file, as the gguf package dequantises it."""
+    """Of every tensor of a GGUF file, as the gguf package dequantizes it."""
     reader = GGUFReader(path)
     return {tensor.name: checksum(quants.dequantize(tensor.data, tensor.tensor_type)) for tensor in reader.tensors}
 
@@ -86,7 +86,7 @@ def write_gguf(path, architecture, fill, tensors, tensors_per_part=0):
     writer.close()
 
 
-def requantise(reader, weights, kind, path):
+def requantize(reader, weights, kind, path):
     def tensors():
         for name, data in weights.items():
             if data.ndim == 2:
@@ -262,7 +262,7 @@ def random_blocks(rng, kind, rows, columns):
         return np.concatenate([some(128), some(64), some(16), halves(d)], axis=1).reshape(rows, -1)
     levels = 16 if kind == Type.Q4_K else 32
     scales = rng.integers(0, 64, (count, 8), dtype=np.uint8)
-    # The minimum that centres a group, give or take.
+    # The minimum that centers a group, give or take.
     minima = np.clip(scales + rng.integers(-4, 5, (count, 8)), 0, 63).astype(np.uint8)
     d = goal * spread / (36 * levels * 0.29)
     head = [halves(d), halves(d * (levels - 1) / 2), pack_scales(scales, minima)]
@@ -335,12 +335,12 @@ def tiny_model(folder, kind, hidden, template):
 def make(model, folder):
     if sha256(model) != MODEL_SHA256:
         sys.exit(f"make_models: {model} is not the file expected (sha256 {MODEL_SHA256})")
-    say(f"dequantising {model.name}")
+    say(f"dequantizing {model.name}")
     reader = GGUFReader(model)
     weights = {tensor.name: quants.dequantize(tensor.data, tensor.tensor_type) for tensor in reader.tensors}
     for kind in (Type.Q8_0, Type.Q4_0, Type.Q5_0, Type.Q5_1):
-        say(f"requantising to {kind.name}")
-        requantise(reader, weights, kind, folder / f"SmolLM2-135M-Instruct.{kind.name}.gguf")
+        say(f"requantizing to {kind.name}")
+        requantize(reader, weights, kind, folder / f"SmolLM2-135M-Instruct.{kind.name}.gguf")
     get = lambda key: reader.get_field(key).contents()
     hf = hf_weights(weights, get("llama.attention.head_count"), get("llama.attention.head_count_kv"))
     say("safetensors folders in F32 and BF16")
@@ -350,7 +350,7 @@ def make(model, folder):
     for kind in (Type.Q4_K, Type.Q5_K, Type.Q6_K):
         for hidden in (256, 512):
             tiny_model(folder, kind, hidden, get("tokenizer.chat_template"))
-    say("dequantising what was made")
+    say("dequantizing what was made")
     write_json(folder / "values.json", {path.name: checksums(path) for path in sorted(folder.glob("*.gguf"))})
 
 

@@ -14,11 +14,14 @@ fn rotary_positions() {
         {
             for pairing in [Pairing::Adjacent, Pairing::Halves] {
                 for (position, rows) in [(0, 1), (3, 1), (200, 7), (1000, 1)] {
-                    let name = format!("rope {heads}x{head_dim}/{rotary_dim} {pairing:?} at {position}");
+                    let name =
+                        format!("rope {heads}x{head_dim}/{rotary_dim} {pairing:?} at {position}");
                     let write = move |plan: &mut PlanBuilder<'_, '_>| {
                         let x = plan.input(Rows::Step, heads * head_dim);
                         let table = plan.resources.rotary_table(RotaryTable {
-                            frequencies: (0..rotary_dim / 2).map(|i| 0.9f32.powi(i as i32)).collect(),
+                            frequencies: (0..rotary_dim / 2)
+                                .map(|i| 0.9f32.powi(i as i32))
+                                .collect(),
                             divisors: None,
                             context_length: 1100,
                         });
@@ -36,11 +39,13 @@ fn rotary_positions() {
 fn attention_and_its_cache() {
     with_gpu(async |gpu| {
         // Groups of 1, 3, 5, 4 (a model's), 2, 8, 9 query heads.
-        let heads = [(1, 1, 4), (9, 3, 64), (5, 1, 80), (32, 8, 128), (4, 2, 256), (16, 2, 96), (9, 1, 12)];
+        let heads =
+            [(1, 1, 4), (9, 3, 64), (5, 1, 80), (32, 8, 128), (4, 2, 256), (16, 2, 96), (9, 1, 12)];
         for (head_count, kv_head_count, head_dim) in heads {
             let shape = AttentionShape::new(head_count, kv_head_count, head_dim);
             // Within a tile of `head_dim` positions, at its end, over it; many splits of several tiles.
-            for (position, rows) in [(0, 1), (1, 1), (63, 1), (64, 1), (1000, 1), (62, 3), (0, 65), (700, 2)]
+            for (position, rows) in
+                [(0, 1), (1, 1), (63, 1), (64, 1), (1000, 1), (62, 3), (0, 65), (700, 2)]
             {
                 check_by_loads(&gpu, || attend(shape, position, rows)).await;
             }

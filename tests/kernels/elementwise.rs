@@ -25,11 +25,12 @@ fn norms() {
             case.vector("vector", width).vector("bias", width).check(&gpu).await;
         }
         for (heads, head_dim, rows) in [(1, 4, 1), (3, 80, 2), (4, 256, 33)] {
-            let case = Case::new(format!("rms_norm {heads}x{head_dim}, {rows} rows"), rows, move |plan| {
-                let x = plan.input(Rows::Step, heads * head_dim);
-                let weight = plan.resources.weight_vector("vector", head_dim);
-                plan.rms_norm_heads(x, weight, head_dim, 1e-6)
-            });
+            let case =
+                Case::new(format!("rms_norm {heads}x{head_dim}, {rows} rows"), rows, move |plan| {
+                    let x = plan.input(Rows::Step, heads * head_dim);
+                    let weight = plan.resources.weight_vector("vector", head_dim);
+                    plan.rms_norm_heads(x, weight, head_dim, 1e-6)
+                });
             case.vector("vector", head_dim).check(&gpu).await;
         }
         for (width, parts, rows) in [(6, 3, 2), (7680, 8, 1), (7680, 8, 5), (195, 3, 65)] {
@@ -62,7 +63,9 @@ fn elementwise() {
                     let (gate, up) = inputs(plan);
                     plan.gated_activation(gate, up, function)
                 };
-                Case::new(format!("gated_activation {function:?} {name}"), rows, gate).check(&gpu).await;
+                Case::new(format!("gated_activation {function:?} {name}"), rows, gate)
+                    .check(&gpu)
+                    .await;
             }
         }
         for (width, rows) in [(1, 2), (65, 3), (576, 64)] {

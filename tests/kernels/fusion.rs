@@ -38,7 +38,12 @@ fn product(
 }
 
 /// A product whose bias has the name of its matrix and an end.
-fn biased(plan: &mut PlanBuilder<'_, '_>, name: &str, shape: [u32; 2], x: Activation) -> Activation {
+fn biased(
+    plan: &mut PlanBuilder<'_, '_>,
+    name: &str,
+    shape: [u32; 2],
+    x: Activation,
+) -> Activation {
     let weight = plan.resources.weight_matrix(name, shape[0], shape[1]);
     let bias = Some(plan.resources.weight_vector(&format!("{name} bias"), shape[0]));
     plan.linear(Linear { weight, bias }, x)
@@ -139,7 +144,11 @@ fn embedding_and_norm() {
 }
 
 /// An attention of 6 and 2 heads.
-fn attention(plan: &mut PlanBuilder<'_, '_>, head_dim: u32, turn: Option<(u32, Pairing)>) -> Activation {
+fn attention(
+    plan: &mut PlanBuilder<'_, '_>,
+    head_dim: u32,
+    turn: Option<(u32, Pairing)>,
+) -> Activation {
     let shape = AttentionShape::new(6, 2, head_dim);
     let (q_width, kv_width) = (6 * head_dim, 2 * head_dim);
     let x = plan.input(Rows::Step, 96);
@@ -183,7 +192,8 @@ fn queries_keys_and_values() {
                     kernels.insert(0, "matvec");
                 }
                 let name = format!("heads of {head_dim}, {turn:?}");
-                let mut case = case(&name, &matrices, &kernels, move |plan| attention(plan, head_dim, turn));
+                let mut case =
+                    case(&name, &matrices, &kernels, move |plan| attention(plan, head_dim, turn));
                 case.cache_format = cache_format;
                 if cache_format == CacheFormat::F16 {
                     // Keys that differ in their last bit are now and then rounded apart.

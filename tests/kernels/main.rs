@@ -16,11 +16,13 @@ use std::rc::Rc;
 
 use common::random::Random;
 use tablm::cpu::{CpuExecutor, CpuVariant};
-use tablm::engine::{first_difference, normalised_error};
+use tablm::engine::{first_difference, normalized_error};
 use tablm::formats::Format;
 use tablm::gpu::{Gpu, GpuExecutor};
 use tablm::kernels::{Activation, Buffer, CacheFormat, Step, Tile, Variant};
-use tablm::plan::{Plan, PlanBuilder, Resources, SharedRole, Slots, StateKind, TensorShapes, fuse, stack};
+use tablm::plan::{
+    Plan, PlanBuilder, Resources, SharedRole, Slots, StateKind, TensorShapes, fuse, stack,
+};
 
 /// The bound for f32 arithmetic.
 const BOUND: f64 = 1e-10;
@@ -93,7 +95,8 @@ impl<'a> Case<'a> {
     /// Fills everything with the same random numbers on both executors, and compares; what is
     /// fused, also with what it was fused from.
     async fn check(self, gpu: &Rc<Gpu>) {
-        let mut resources = Resources::new(&self.shapes, self.max_binding_bytes).cache_in(self.cache_format);
+        let mut resources =
+            Resources::new(&self.shapes, self.max_binding_bytes).cache_in(self.cache_format);
         let mut builder = PlanBuilder::new(&mut resources, self.step.rows);
         let y = (self.write)(&mut builder);
         let mut plans = vec![builder.finish(y)];
@@ -107,7 +110,8 @@ impl<'a> Case<'a> {
             cpu.run(0, &plans[0], 0..plans[0].kernels.len(), self.step);
             expected = Some(cpu.read(y.buffer).to_vec());
             plans = plans.into_iter().map(|plan| fuse(plan, &mut resources)).collect();
-            let found: Vec<_> = plans[0].kernels.iter().map(|planned| planned.kernel.name()).collect();
+            let found: Vec<_> =
+                plans[0].kernels.iter().map(|planned| planned.kernel.name()).collect();
             assert_eq!(&found, names, "{}", self.name);
         }
         let plan = &plans[0];
@@ -120,7 +124,7 @@ impl<'a> Case<'a> {
         let written = cpu.read(y.buffer);
         assert!(written.iter().any(|word| *word != 0.0), "{}: the kernel wrote nothing", self.name);
         if let Some(expected) = expected {
-            let error = normalised_error(&expected, written);
+            let error = normalized_error(&expected, written);
             assert!(error < self.bound, "{}: fused and not: {error:e}", self.name);
         }
     }
@@ -174,7 +178,8 @@ fn fill_shared(
             // A tensor's numbers are the same wherever it is.
             SharedRole::Vector(parts) => {
                 let numbers = parts.iter().flat_map(|part| {
-                    let seed = part.tensor.bytes().fold(7, |seed, byte| 31 * seed + u64::from(byte));
+                    let seed =
+                        part.tensor.bytes().fold(7, |seed, byte| 31 * seed + u64::from(byte));
                     Random::new(seed).normals(part.shape.iter().product::<u32>() as usize)
                 });
                 numbers.collect()

@@ -39,11 +39,14 @@ fn matvec() {
 #[test]
 fn every_variant_of_matvec() {
     with_gpu(async |gpu| {
-        for variant in Variant::ALL.into_iter().filter(|it| it.lacks(&gpu.report.features).is_none()) {
+        for variant in
+            Variant::ALL.into_iter().filter(|it| it.lacks(&gpu.report.features).is_none())
+        {
             for format in Format::ALL {
                 let columns = columns(format)[2];
                 for (outputs, rows) in [(3, 1), (130, 2)] {
-                    let name = format!("{} {format:?} {outputs}x{columns}, {rows} rows", variant.name());
+                    let name =
+                        format!("{} {format:?} {outputs}x{columns}, {rows} rows", variant.name());
                     let mut case = project(&name, format, outputs, columns, rows, 1 << 27);
                     case.variant = variant;
                     case.bound = match variant.of(format) {
@@ -86,7 +89,8 @@ fn matmul() {
                 for (i, columns) in some.iter().enumerate() {
                     // The tiles' edges do not depend on the format; what to compile should be little.
                     let rows = [5, 31, 32, 33, 65][i % 5];
-                    let name = format!("matmul {} {format:?} 33x{columns}, {rows} rows", tile.name());
+                    let name =
+                        format!("matmul {} {format:?} 33x{columns}, {rows} rows", tile.name());
                     let mut case = project(&name, format, 33, *columns, rows, 1 << 27);
                     case.tile = tile;
                     case.check(&gpu).await;
@@ -101,7 +105,9 @@ fn matmul() {
 fn matmul_of_any_rows() {
     with_gpu(async |gpu| {
         for tile in tiles(&gpu) {
-            for (i, rows) in [5, 7, 8, 9, 16, 17, 32, 33, 63, 64, 65, 70, 130].into_iter().enumerate() {
+            for (i, rows) in
+                [5, 7, 8, 9, 16, 17, 32, 33, 63, 64, 65, 70, 130].into_iter().enumerate()
+            {
                 let outputs = [520, 1, 65, 129][i % 4];
                 let name = format!("matmul {} {outputs}x64, {rows} rows", tile.name());
                 let mut case = project(&name, Format::Q4_1, outputs, 64, rows, 1 << 27);
@@ -136,9 +142,13 @@ fn matrices_larger_than_a_binding_are_split() {
 fn the_largest_matrices_are_split_into_parts_that_fit() {
     const GUARANTEED: u64 = 128 << 20;
     let (rows, columns) = (131_072, 3136);
-    for (format, part_count) in
-        [(Format::Q5_0, 2), (Format::Q8_0, 4), (Format::BF16, 7), (Format::F32, 13), (Format::F8_E4M3, 4)]
-    {
+    for (format, part_count) in [
+        (Format::Q5_0, 2),
+        (Format::Q8_0, 4),
+        (Format::BF16, 7),
+        (Format::F32, 13),
+        (Format::F8_E4M3, 4),
+    ] {
         let shape = vec![rows as usize, columns as usize];
         let shapes = Shapes(HashMap::from([("matrix".into(), (format, shape))]));
         let mut resources = Resources::new(&shapes, GUARANTEED);
@@ -159,7 +169,14 @@ fn the_largest_matrices_are_split_into_parts_that_fit() {
     }
 }
 
-fn project(name: &str, format: Format, outputs: u32, columns: u32, rows: u32, binding: u64) -> Case<'static> {
+fn project(
+    name: &str,
+    format: Format,
+    outputs: u32,
+    columns: u32,
+    rows: u32,
+    binding: u64,
+) -> Case<'static> {
     let mut case = Case::new(name, rows, move |plan| {
         let x = plan.input(Rows::Step, columns);
         let matrix = plan.resources.weight_matrix("matrix", outputs, columns);

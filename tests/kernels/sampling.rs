@@ -112,7 +112,8 @@ impl Both {
     fn adjust(&mut self, adjusted: &[(u32, f32, u32)]) {
         let mut words = vec![0.0; self.tail.buffers.logits.width as usize * 2];
         for (token, bias, occurrences) in adjusted {
-            words[*token as usize * 2..][..2].copy_from_slice(&[*bias, f32::from_bits(*occurrences)]);
+            words[*token as usize * 2..][..2]
+                .copy_from_slice(&[*bias, f32::from_bits(*occurrences)]);
         }
         self.set(self.tail.buffers.adjustments, &words);
     }
@@ -130,9 +131,13 @@ impl Both {
         self.cpu.run(index, &self.tail.plan, kernels.clone(), step);
         self.gpu.run(index, kernels, step, None);
         let buffers = self.tail.buffers;
-        for buffer in
-            [buffers.best, buffers.logits.buffer, buffers.tokens, buffers.adjustments, buffers.picked]
-        {
+        for buffer in [
+            buffers.best,
+            buffers.logits.buffer,
+            buffers.tokens,
+            buffers.adjustments,
+            buffers.picked,
+        ] {
             let bits = |words: &[f32]| words.iter().map(|word| word.to_bits()).collect::<Vec<_>>();
             let found = bits(&self.gpu.read(index, buffer).await.unwrap());
             let expected = bits(self.cpu.read(buffer));
@@ -161,7 +166,8 @@ fn q8_0(weight: i8) -> [u8; 34] {
 
 /// Whether two keys are of numbers that only the rounding of noise tells apart.
 fn are_close(a: u32, b: u32) -> bool {
-    let [x, y] = [a, b].map(|key| f32::from_bits(if key >> 31 == 1 { key & 0x7fff_ffff } else { !key }));
+    let [x, y] =
+        [a, b].map(|key| f32::from_bits(if key >> 31 == 1 { key & 0x7fff_ffff } else { !key }));
     a == b || (x - y).abs() <= 4e-6 * x.abs().max(4.0)
 }
 
@@ -184,7 +190,10 @@ fn adversarial() -> Vec<(&'static str, Vec<f32>)> {
         ("two that are possible", few),
         ("zeros of both signs", [vec![-0.0; 40], vec![0.0; 40]].concat()),
         ("ties", (0..5000).map(|i| (i * 7919 % 13) as f32 - 6.0).collect()),
-        ("huge and tiny", (0..777).map(|i| if i % 2 == 0 { 1e-30 * i as f32 } else { -3e38 }).collect()),
+        (
+            "huge and tiny",
+            (0..777).map(|i| if i % 2 == 0 { 1e-30 * i as f32 } else { -3e38 }).collect(),
+        ),
         ("SmolLM2's vocabulary", random.normals(49_152).iter().map(|x| x * 4.0).collect()),
         ("Nemotron's vocabulary", random.normals(131_072).iter().map(|x| x * 3.0).collect()),
     ]
@@ -250,7 +259,8 @@ fn the_product_that_makes_logits_finds_their_best() {
             // A row of one column takes a unit.
             let max_binding_bytes = (logits.len() as u64 * 128).min(4 << 20);
             let variant = Variant::default();
-            let mut both = Both::with_head(&gpu, &logits, Format::F32, variant, max_binding_bytes).await;
+            let mut both =
+                Both::with_head(&gpu, &logits, Format::F32, variant, max_binding_bytes).await;
             for sampling in &ways {
                 both.choose_by(sampling);
                 both.choose(&logits, step(3), &format!("{name}, {sampling:?}")).await;
@@ -272,7 +282,7 @@ fn the_product_that_makes_logits_finds_their_best() {
 fn bias_and_penalties_are_applied_and_occurrences_counted() {
     let logits = [3.0, 2.9, 2.0, -1.0, f32::NEG_INFINITY];
     let prompt = Sampling::IN_PROMPT;
-    let penalised = |repetition_penalty, frequency_penalty, presence_penalty| Sampling {
+    let penalized = |repetition_penalty, frequency_penalty, presence_penalty| Sampling {
         repetition_penalty,
         frequency_penalty,
         presence_penalty,
@@ -280,29 +290,30 @@ fn bias_and_penalties_are_applied_and_occurrences_counted() {
         ..GREEDY
     };
     let cases = [
-        (penalised(1.0, 0.0, 0.0), vec![(3, 4.5, 0)], 3),
+        (penalized(1.0, 0.0, 0.0), vec![(3, 4.5, 0)], 3),
         (
-            penalised(1.0, 0.0, 0.0),
+            penalized(1.0, 0.0, 0.0),
             vec![(0, f32::NEG_INFINITY, 0), (1, f32::NEG_INFINITY, 0), (4, 100.0, 0)],
             2,
         ),
-        (penalised(1.25, 0.0, 0.0), vec![(0, 0.0, prompt)], 1),
-        (penalised(0.25, 0.0, 0.0), vec![(3, 0.0, 1)], 0),
-        (penalised(1.0, 0.25, 0.0), vec![(0, 0.0, prompt)], 0),
-        (penalised(1.0, 0.25, 0.0), vec![(0, 0.0, 1)], 1),
-        (penalised(1.0, 0.0, 0.5), vec![(0, 0.0, 9), (1, 0.0, 3)], 0),
-        (penalised(1.0, 0.0, 0.5), vec![(0, 0.0, prompt | 1)], 1),
+        (penalized(1.25, 0.0, 0.0), vec![(0, 0.0, prompt)], 1),
+        (penalized(0.25, 0.0, 0.0), vec![(3, 0.0, 1)], 0),
+        (penalized(1.0, 0.25, 0.0), vec![(0, 0.0, prompt)], 0),
+        (penalized(1.0, 0.25, 0.0), vec![(0, 0.0, 1)], 1),
+        (penalized(1.0, 0.0, 0.5), vec![(0, 0.0, 9), (1, 0.0, 3)], 0),
+        (penalized(1.0, 0.0, 0.5), vec![(0, 0.0, prompt | 1)], 1),
     ];
     with_gpu(async |gpu| {
         let mut both = Both::new(&gpu, logits.len() as u32).await;
         for (sampling, adjusted, expected) in cases {
             both.choose_by(&sampling);
             both.adjust(&adjusted);
-            let token = both.choose(&logits, step(0), &format!("{sampling:?}, {adjusted:?}")).await.token;
+            let token =
+                both.choose(&logits, step(0), &format!("{sampling:?}, {adjusted:?}")).await.token;
             assert_eq!(token, expected, "{sampling:?}, {adjusted:?}");
         }
         // What is chosen counts, and so the choice moves on by itself.
-        both.choose_by(&penalised(1.0, 0.5, 0.0));
+        both.choose_by(&penalized(1.0, 0.5, 0.0));
         both.adjust(&[]);
         let mut tokens = Vec::new();
         for position in 0..5 {
@@ -320,7 +331,9 @@ fn ends_and_bad_logits_are_told() {
         stops[Sampling::STOPS - 1] = 42;
         let mut logits = vec![1.0; 100];
         logits[42] = 2.0;
-        for sampling in [GREEDY, Sampling { top_k: 1, ..CUT }, Sampling { temperature: 0.01, ..DRAWN }] {
+        for sampling in
+            [GREEDY, Sampling { top_k: 1, ..CUT }, Sampling { temperature: 0.01, ..DRAWN }]
+        {
             both.choose_by(&Sampling { stops, ..sampling });
             let picked = both.choose(&logits, step(4), "a token that ends").await;
             let end = Picked { position: 5, rows: 0, token: 42, flags: Picked::STOPPED };
@@ -332,7 +345,10 @@ fn ends_and_bad_logits_are_told() {
                 let mut logits = logits.clone();
                 logits[token as usize] = bad;
                 let picked = both.choose(&logits, step(4), "a bad logit").await;
-                assert_eq!(picked, Picked { position: 5, rows: 0, token, flags: Picked::BAD_LOGIT });
+                assert_eq!(
+                    picked,
+                    Picked { position: 5, rows: 0, token, flags: Picked::BAD_LOGIT }
+                );
             }
             let picked = both.choose(&[f32::NEG_INFINITY; 100], step(4), "nothing left").await;
             assert_eq!((picked.rows, picked.flags), (0, Picked::NOTHING_LEFT));
@@ -340,7 +356,7 @@ fn ends_and_bad_logits_are_told() {
     });
 }
 
-/// What each token's chance must be, in the plainest way: sort, cut, renormalise.
+/// What each token's chance must be, in the plainest way: sort, cut, renormalize.
 fn promised(logits: &[f32], sampling: &Sampling) -> Vec<f64> {
     let wide: Vec<f64> = logits.iter().map(|logit| f64::from(*logit)).collect();
     let mut order: Vec<usize> = (0..wide.len()).collect();
@@ -356,7 +372,8 @@ fn promised(logits: &[f32], sampling: &Sampling) -> Vec<f64> {
         before += (wide[*token] - greatest).exp();
         kept && wide[*token] >= greatest + f64::from(sampling.min_distance)
     });
-    let heated = |token: &usize| ((wide[*token] - greatest) / f64::from(sampling.temperature)).exp();
+    let heated =
+        |token: &usize| ((wide[*token] - greatest) / f64::from(sampling.temperature)).exp();
     let total: f64 = order.iter().map(heated).sum();
     let mut chances = vec![0.0; wide.len()];
     for token in order {
@@ -368,7 +385,8 @@ fn promised(logits: &[f32], sampling: &Sampling) -> Vec<f64> {
 #[test]
 fn draws_follow_the_promised_distribution() {
     const DRAWS: u32 = 1200;
-    let logits: Vec<f32> = (0..300).map(|i| (i as f32 * 0.7).sin() * 3.0 - i as f32 * 0.01).collect();
+    let logits: Vec<f32> =
+        (0..300).map(|i| (i as f32 * 0.7).sin() * 3.0 - i as f32 * 0.01).collect();
     let cases = [
         DRAWN,
         Sampling { top_k: 12, temperature: 1.7, ..CUT },
@@ -377,7 +395,8 @@ fn draws_follow_the_promised_distribution() {
         Sampling { top_k: 60, top_p: 0.7, min_distance: 0.1_f32.ln(), temperature: 1.2, ..CUT },
     ];
     with_gpu(async |gpu| {
-        let mut both = Both::with_head(&gpu, &logits, Format::F32, Variant::default(), 1 << 27).await;
+        let mut both =
+            Both::with_head(&gpu, &logits, Format::F32, Variant::default(), 1 << 27).await;
         for (case, sampling) in cases.iter().enumerate() {
             both.choose_by(sampling);
             both.adjust(&[]);
@@ -405,7 +424,10 @@ fn draws_follow_the_promised_distribution() {
             assert_eq!(drawn, f64::from(DRAWS));
             // Far above the 0.999 quantile.
             let bound = freedom + 4.0 * f64::sqrt(2.0 * freedom) + 8.0;
-            assert!(statistic < bound, "{sampling:?}: chi-square {statistic}, expected below {bound}");
+            assert!(
+                statistic < bound,
+                "{sampling:?}: chi-square {statistic}, expected below {bound}"
+            );
         }
     });
 }

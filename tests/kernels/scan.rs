@@ -14,7 +14,7 @@ use crate::{Case, with_gpu};
 /// Biases of dt, and decays.
 type Scalars = fn(&mut Random) -> (f32, f32);
 
-/// As a model is initialised: dt from 0.001 to 0.1 around a bias, A from -1 to -16.
+/// As a model is initialized: dt from 0.001 to 0.1 around a bias, A from -1 to -16.
 fn ordinary(random: &mut Random) -> (f32, f32) {
     (-4.5 + 2.0 * random.uniform(), -8.5 + 7.5 * random.uniform())
 }
@@ -54,7 +54,9 @@ fn case(shape: ScanShape, rows: u32, position: u32, scalars: Scalars) -> Case<'s
     });
     words.insert("state".into(), state.collect());
     let mut case =
-        Case::new(format!("scan {shape:?} at {position}, {rows} rows"), rows, move |plan| write(plan, shape));
+        Case::new(format!("scan {shape:?} at {position}, {rows} rows"), rows, move |plan| {
+            write(plan, shape)
+        });
     case.words = words;
     case.at(position)
 }
@@ -124,7 +126,10 @@ fn scan_and_its_norm() {
                 &["ssm_step", "matvec"]
             };
             case.fused = Some(kernels.to_vec());
-            case.matrix(Format::F16, 70, shape.inner()).vector("norm", shape.inner()).check(&gpu).await;
+            case.matrix(Format::F16, 70, shape.inner())
+                .vector("norm", shape.inner())
+                .check(&gpu)
+                .await;
         }
     });
 }

@@ -7,7 +7,15 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { modelName, modelPath, openBrowser, openPage, openServer, allowNoGpu, root } from "../web/support.mjs";
+import {
+  modelName,
+  modelPath,
+  openBrowser,
+  openPage,
+  openServer,
+  allowNoGpu,
+  root,
+} from "../web/support.mjs";
 
 const TSC = join(root, "pkg", "node_modules", ".bin", "tsc");
 const BUILDS = ["simd", "relaxed", "threads"];
@@ -21,30 +29,73 @@ function run(command, parameters, cwd = folder) {
 
 before(() => {
   folder = mkdtempSync(join(tmpdir(), "tablm-package-"));
-  const pack = run("npm", ["pack", "--json", "--loglevel=error", "--pack-destination", folder], join(root, "pkg"));
+  const pack = run(
+    "npm",
+    ["pack", "--json", "--loglevel=error", "--pack-destination", folder],
+    join(root, "pkg"),
+  );
   assert.equal(pack.status, 0, pack.output);
   const report = JSON.parse(pack.stdout);
   packed = Array.isArray(report) ? report[0] : Object.values(report)[0];
-  writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "customer", private: true, type: "module" }));
-  const install = run("npm", ["install", "--ignore-scripts", "--offline", "--no-audit", "--no-fund", "--loglevel=error", join(folder, packed.filename)]);
+  writeFileSync(
+    join(folder, "package.json"),
+    JSON.stringify({ name: "customer", private: true, type: "module" }),
+  );
+  const install = run("npm", [
+    "install",
+    "--ignore-scripts",
+    "--offline",
+    "--no-audit",
+    "--no-fund",
+    "--loglevel=error",
+    join(folder, packed.filename),
+  ]);
   assert.equal(install.status, 0, install.output);
 });
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 test("holds what it needs and nothing else", () => {
   const files = packed.files.map((file) => file.path);
-  for (const file of ["dist/index.js", "dist/index.d.ts", "dist/worker.js", ...BUILDS.flatMap((build) => [`dist/wasm/${build}/tablm.js`, `dist/wasm/${build}/tablm_bg.wasm`]), "dist/THIRD_PARTY_NOTICES.txt", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "NOTICE", "package.json"]) {
+  for (const file of [
+    "dist/index.js",
+    "dist/index.d.ts",
+    "dist/worker.js",
+    ...BUILDS.flatMap((build) => [
+      `dist/wasm/${build}/tablm.js`,
+      `dist/wasm/${build}/tablm_bg.wasm`,
+    ]),
+    "dist/THIRD_PARTY_NOTICES.txt",
+    "README.md",
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+    "NOTICE",
+    "package.json",
+  ]) {
     assert.ok(files.includes(file), `${file} is missing`);
   }
-  assert.deepEqual(files.filter((file) => !/^(dist\/.*\.(js|d\.ts|wasm)|dist\/THIRD_PARTY_NOTICES\.txt|README\.md|LICENSE-\w+|NOTICE|package\.json)$/.test(file)), []);
-  const manifest = JSON.parse(readFileSync(join(folder, "node_modules/tablm/package.json"), "utf8"));
+  assert.deepEqual(
+    files.filter(
+      (file) =>
+        !/^(dist\/.*\.(js|d\.ts|wasm)|dist\/THIRD_PARTY_NOTICES\.txt|README\.md|LICENSE-\w+|NOTICE|package\.json)$/.test(
+          file,
+        ),
+    ),
+    [],
+  );
+  const manifest = JSON.parse(
+    readFileSync(join(folder, "node_modules/tablm/package.json"), "utf8"),
+  );
   assert.equal(manifest.sideEffects, false);
   assert.equal(Object.keys(manifest.exports["."])[0], "types");
   assert.equal(manifest.dependencies, undefined);
 });
 
 test("uses no eval", () => {
-  for (const file of ["index.js", "worker.js", ...BUILDS.map((build) => `wasm/${build}/tablm.js`)]) {
+  for (const file of [
+    "index.js",
+    "worker.js",
+    ...BUILDS.map((build) => `wasm/${build}/tablm.js`),
+  ]) {
     const text = readFileSync(join(folder, "node_modules/tablm/dist", file), "utf8");
     assert.doesNotMatch(text, /\beval\s*\(/, file);
     // wasm-bindgen's glue may name the constructor; what matters is that nothing calls it with text.
@@ -65,18 +116,39 @@ console.log(code, bytes, (await TabLM.capabilities()).storage.opfs, await TabLM.
 await model[Symbol.asyncDispose]();
 `;
 
-for (const [module, moduleResolution] of [["nodenext", "nodenext"], ["esnext", "bundler"]]) {
+for (const [module, moduleResolution] of [
+  ["nodenext", "nodenext"],
+  ["esnext", "bundler"],
+]) {
   test(`a strict program type-checks with ${moduleResolution}`, () => {
     writeFileSync(join(folder, "program.ts"), PROGRAM);
-    const compilerOptions = { strict: true, noEmit: true, skipLibCheck: false, target: "es2022", lib: ["es2022", "dom"], types: [], module, moduleResolution };
-    writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["program.ts"] }));
+    const compilerOptions = {
+      strict: true,
+      noEmit: true,
+      skipLibCheck: false,
+      target: "es2022",
+      lib: ["es2022", "dom"],
+      types: [],
+      module,
+      moduleResolution,
+    };
+    writeFileSync(
+      join(folder, "tsconfig.json"),
+      JSON.stringify({ compilerOptions, files: ["program.ts"] }),
+    );
     const check = run(TSC, ["--project", folder]);
     assert.equal(check.status, 0, check.output);
   });
 }
 
 test("a wrong program does not type-check", () => {
-  writeFileSync(join(folder, "program.ts"), PROGRAM.replace('role: "user", content: "Hi" }], stream', 'role: "nobody", content: "Hi" }], stream'));
+  writeFileSync(
+    join(folder, "program.ts"),
+    PROGRAM.replace(
+      'role: "user", content: "Hi" }], stream',
+      'role: "nobody", content: "Hi" }], stream',
+    ),
+  );
   assert.notEqual(run(TSC, ["--project", folder]).status, 0);
 });
 
@@ -92,8 +164,20 @@ export const estimate: (it: typeof engine.estimate) => typeof ours.estimate = (i
 export const init: (it: typeof engine.default) => typeof ours.default = (it) => it;
 `;
   writeFileSync(join(folder, "boundary.ts"), text);
-  const options = { strict: true, noEmit: true, skipLibCheck: true, target: "es2022", lib: ["esnext", "dom"], types: [], module: "esnext", moduleResolution: "bundler" };
-  writeFileSync(join(folder, "tsconfig.boundary.json"), JSON.stringify({ compilerOptions: options, files: ["boundary.ts"] }));
+  const options = {
+    strict: true,
+    noEmit: true,
+    skipLibCheck: true,
+    target: "es2022",
+    lib: ["esnext", "dom"],
+    types: [],
+    module: "esnext",
+    moduleResolution: "bundler",
+  };
+  writeFileSync(
+    join(folder, "tsconfig.boundary.json"),
+    JSON.stringify({ compilerOptions: options, files: ["boundary.ts"] }),
+  );
   const check = run(TSC, ["--project", join(folder, "tsconfig.boundary.json")]);
   assert.equal(check.status, 0, check.output);
 });
@@ -112,11 +196,16 @@ test("importing it under plain Node does nothing", () => {
 
 // tests/docs.rs holds it short and the same in the repository's own README.
 test("the README's example runs as it stands", async () => {
-  const [, code] = /^```js\n([\s\S]*?)^```$/m.exec(readFileSync(join(root, "pkg/README.md"), "utf8"));
+  const [, code] = /^```js\n([\s\S]*?)^```$/m.exec(
+    readFileSync(join(root, "pkg/README.md"), "utf8"),
+  );
   mkdirSync(join(folder, "models"));
   symlinkSync(modelPath, join(folder, "models", modelName));
   const map = JSON.stringify({ imports: { tablm: "/node_modules/tablm/dist/index.js" } });
-  writeFileSync(join(folder, "index.html"), `<!doctype html><title>example</title><link rel="icon" href="data:,"><script type="importmap">${map}</script><script type="module" src="example.js"></script>`);
+  writeFileSync(
+    join(folder, "index.html"),
+    `<!doctype html><title>example</title><link rel="icon" href="data:,"><script type="importmap">${map}</script><script type="module" src="example.js"></script>`,
+  );
   writeFileSync(join(folder, "example.js"), `${code}\nwindow.finished = true;\n`);
   // The demo's policy forbids inline import maps.
   const server = await openServer({ folder, policy: null });
@@ -126,7 +215,9 @@ test("the README's example runs as it stands", async () => {
     const printed = [];
     page.on("console", (message) => printed.push(message.text()));
     await page.goto(server.address);
-    await page.waitForFunction(() => window.finished === true).catch(() => assert.fail(`the example did not end: ${problems} ${printed}`));
+    await page
+      .waitForFunction(() => window.finished === true)
+      .catch(() => assert.fail(`the example did not end: ${problems} ${printed}`));
     expectQuiet();
     assert.match(printed.join(""), /Paris/);
   } finally {

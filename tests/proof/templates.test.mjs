@@ -10,7 +10,10 @@ import { join } from "node:path";
 import { test } from "node:test";
 
 const CACHE = process.env.TABLM_CACHE ?? join(homedir(), ".cache/tablm");
-const TESTS = ["chat::templates_give_what_jinja_gives", "chat::a_large_chat_with_tools_is_within_the_budget"];
+const TESTS = [
+  "chat::templates_give_what_jinja_gives",
+  "chat::a_large_chat_with_tools_is_within_the_budget",
+];
 
 test("llama.cpp's chat templates render as Jinja2 renders them", () => {
   const folder = mkdtempSync(join(tmpdir(), "tablm-"));
@@ -24,7 +27,16 @@ test("llama.cpp's chat templates render as Jinja2 renders them", () => {
     const collection = join(folder, "collection.json");
     const templates = join(CACHE, "llama.cpp/0.3.36/templates");
     run(join(CACHE, "python/bin/python"), ["tests/proof/templates.py", templates, collection]);
-    const parameters = ["test", "--release", "--locked", "--test", "text", "--", "--nocapture", ...TESTS];
+    const parameters = [
+      "test",
+      "--release",
+      "--locked",
+      "--test",
+      "text",
+      "--",
+      "--nocapture",
+      ...TESTS,
+    ];
     const found = run("cargo", parameters, { TABLM_TEMPLATES: collection });
     const [, count, different] = /(\d+) prompts are compared, (\d+) cases differ/.exec(found);
     assert.ok(Number(count) > 4000 && Number(different) === 0, found.slice(-4000));

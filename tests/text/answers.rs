@@ -2,7 +2,9 @@
 //! nothing of a call that is none gets lost.
 
 use serde_json::{Value, json};
-use tablm::text::{AnswerParser, AnswerStyle, CallStyle, Delta, ThinkingSwitch, Tools, read_call_arguments};
+use tablm::text::{
+    AnswerParser, AnswerStyle, CallStyle, Delta, ThinkingSwitch, Tools, read_call_arguments,
+};
 
 use super::{Random, answer_cases, fixture};
 
@@ -36,7 +38,11 @@ fn style(calls: Option<CallStyle>) -> AnswerStyle {
 }
 
 /// The parts of an answer whose text comes in these pieces.
-fn parse<'a>(calls: Option<CallStyle>, prompt: &str, pieces: impl IntoIterator<Item = &'a str>) -> Delta {
+fn parse<'a>(
+    calls: Option<CallStyle>,
+    prompt: &str,
+    pieces: impl IntoIterator<Item = &'a str>,
+) -> Delta {
     let mut parser = AnswerParser::new(style(calls), prompt, Some(tools()), 7);
     let mut all = Delta::default();
     for piece in pieces {
@@ -60,7 +66,12 @@ fn cut<'a>(text: &'a str, random: &mut Random) -> Vec<&'a str> {
 }
 
 /// Parses at once, by characters and in random pieces; all must agree.
-fn parse_in_every_way(calls: Option<CallStyle>, prompt: &str, text: &str, random: &mut Random) -> Delta {
+fn parse_in_every_way(
+    calls: Option<CallStyle>,
+    prompt: &str,
+    text: &str,
+    random: &mut Random,
+) -> Delta {
     let whole = parse(calls, prompt, [text]);
     assert_eq!(parse(calls, prompt, characters(text)), whole, "{calls:?}, by characters: {text:?}");
     assert_eq!(parse(calls, prompt, cut(text, random)), whole, "{calls:?}, in pieces: {text:?}");
@@ -83,13 +94,27 @@ fn answers_are_taken_apart_however_they_arrive() {
         let ways = [
             ("<|im_start|>assistant\n", input.to_owned(), "", text),
             ("assistant\n<think></think>", input.to_owned(), "", text.trim_start()),
-            ("assistant\n<think>\n", format!("{THOUGHT}\n</think>\n\n{input}"), THOUGHT, text.trim_start()),
-            ("assistant\n", format!("\n<think> {THOUGHT}</think>{input}"), THOUGHT, text.trim_start()),
+            (
+                "assistant\n<think>\n",
+                format!("{THOUGHT}\n</think>\n\n{input}"),
+                THOUGHT,
+                text.trim_start(),
+            ),
+            (
+                "assistant\n",
+                format!("\n<think> {THOUGHT}</think>{input}"),
+                THOUGHT,
+                text.trim_start(),
+            ),
         ];
         for (prompt, input, reasoning, text) in ways {
             let found = parse_in_every_way(calls, prompt, &input, &mut random);
             let about = format!("{calls:?}, after {prompt:?}: {input:?}");
-            assert_eq!((found.text.as_str(), found.reasoning.as_str()), (text, reasoning), "{about}");
+            assert_eq!(
+                (found.text.as_str(), found.reasoning.as_str()),
+                (text, reasoning),
+                "{about}"
+            );
             assert_eq!(calls_of(&found), expected, "{about}");
             count += 1;
         }
@@ -114,12 +139,18 @@ fn calls_in_reasoning_that_is_never_closed_are_calls() {
             (format!("a <tool_call> b {call}"), "a <tool_call> b".to_owned(), "", 1),
             ("a <tool_call> b</think>c".to_owned(), "a <tool_call> b".to_owned(), "c", 0),
             (call[..call.len() - 20].to_owned(), call[..call.len() - 20].to_owned(), "", 0),
-            (format!("{}</think>c", &call[..call.len() - 20]), call[..call.len() - 20].to_owned(), "c", 0),
+            (
+                format!("{}</think>c", &call[..call.len() - 20]),
+                call[..call.len() - 20].to_owned(),
+                "c",
+                0,
+            ),
         ]
     };
     for (style, call) in [(CallStyle::Elements, ELEMENTS), (CallStyle::TaggedJson, JSON)] {
         for (answer, reasoning, text, count) in cases(call) {
-            for (prompt, input) in [("<think>\n", answer.clone()), ("", format!("<think>{answer}"))] {
+            for (prompt, input) in [("<think>\n", answer.clone()), ("", format!("<think>{answer}"))]
+            {
                 let found = parse_in_every_way(Some(style), prompt, &input, &mut random);
                 let about = format!("{style:?}, after {prompt:?}: {input:?}");
                 assert_eq!((&*found.reasoning, &*found.text), (&*reasoning, text), "{about}");
@@ -146,7 +177,10 @@ fn check_nothing_lost(text: &str, found: &Delta, about: &str) {
         assert_eq!(kept, expected, "{about}");
     } else {
         let mut rest = expected.chars();
-        assert!(kept.chars().all(|kept| rest.any(|character| character == kept)), "{about}: {kept:?}");
+        assert!(
+            kept.chars().all(|kept| rest.any(|character| character == kept)),
+            "{about}: {kept:?}"
+        );
     }
 }
 
@@ -224,8 +258,18 @@ fn random_answers_hold_to_the_same_laws() {
 #[test]
 fn huge_answers_take_no_more_than_their_length() {
     let long = "x</parameter> <function= \\\"{[ ".repeat(5_000);
-    let openings =
-        ["<tool_call>", "<function=", "<parameter=a>", "{", "[", "\"", "</think>", " ", "<", "{\"name\":"];
+    let openings = [
+        "<tool_call>",
+        "<function=",
+        "<parameter=a>",
+        "{",
+        "[",
+        "\"",
+        "</think>",
+        " ",
+        "<",
+        "{\"name\":",
+    ];
     for calls in answer_cases::STYLES {
         for opening in openings {
             for text in [opening.repeat(20_000), format!("<tool_call>{opening}{long}")] {
@@ -237,8 +281,9 @@ fn huge_answers_take_no_more_than_their_length() {
         }
     }
     let value = "é".repeat(200_000);
-    let text =
-        format!("<tool_call><function=note><parameter=text>{value}</parameter></function></tool_call>");
+    let text = format!(
+        "<tool_call><function=note><parameter=text>{value}</parameter></function></tool_call>"
+    );
     let found = parse(Some(CallStyle::Elements), "", characters(&text));
     assert_eq!(calls_of(&found), [("note", json!({"text": value}).to_string().as_str())]);
 }
@@ -258,33 +303,42 @@ fn calls_are_looked_for_only_where_there_are_tools() {
 fn ids_tell_calls_apart_and_repeat_themselves() {
     let text = "<tool_call>{\"name\": \"now\"}</tool_call>".repeat(2);
     let ids = |salt| {
-        let mut parser = AnswerParser::new(style(Some(CallStyle::TaggedJson)), "", Some(tools()), salt);
+        let mut parser =
+            AnswerParser::new(style(Some(CallStyle::TaggedJson)), "", Some(tools()), salt);
         parser.push(&text).tool_calls.into_iter().map(|call| call.id).collect::<Vec<_>>()
     };
     let (first, other) = (ids(1), ids(2));
     assert_eq!(first, ids(1));
     assert!(first[0] != first[1] && !other.contains(&first[0]) && !other.contains(&first[1]));
     let call = parse(Some(CallStyle::TaggedJson), "", [text.as_str()]).tool_calls[0].clone();
-    let expected = json!({"id": call.id, "type": "function", "function": {"name": "now", "arguments": "{}"}});
+    let expected =
+        json!({"id": call.id, "type": "function", "function": {"name": "now", "arguments": "{}"}});
     assert_eq!(json!(call), expected);
 }
 
 #[test]
 fn the_style_is_read_off_the_template() {
-    let template = |name: &str| String::from_utf8(fixture(&format!("templates/{name}.jinja"))).expect(name);
+    let template =
+        |name: &str| String::from_utf8(fixture(&format!("templates/{name}.jinja"))).expect(name);
     let of = |source: &str, name: &str| AnswerStyle::of(source, name, false);
     let nemotron = of(&template("nemotron"), "m");
     assert_eq!(nemotron.calls, Some(CallStyle::Elements));
     assert_eq!((nemotron.reasons, nemotron.switch), (true, Some(ThinkingSwitch::Variable)));
     let llama = of(&template("llama31"), "Llama 3.1 8B");
-    assert_eq!((llama.reasons, llama.switch, llama.calls), (false, None, Some(CallStyle::BareJson)));
+    assert_eq!(
+        (llama.reasons, llama.switch, llama.calls),
+        (false, None, Some(CallStyle::BareJson))
+    );
     let nano = of(&template("llama31"), "Llama 3.1 Nemotron Nano 4B v1.1");
     let lines = ThinkingSwitch::System("detailed thinking on", "detailed thinking off");
     assert_eq!((nano.reasons, nano.switch), (true, Some(lines)));
     assert_eq!(of("<|start_header_id|> <TOOLCALL>", "m").switch, Some(lines));
     assert_eq!(of(&template("qwen2"), "m").calls, Some(CallStyle::TaggedJson));
     assert_eq!(of(&template("gemma"), "m"), AnswerStyle::default());
-    assert_eq!(of("<TOOLCALL> /no_think", "m").switch, Some(ThinkingSwitch::System("/think", "/no_think")));
+    assert_eq!(
+        of("<TOOLCALL> /no_think", "m").switch,
+        Some(ThinkingSwitch::System("/think", "/no_think"))
+    );
     assert_eq!(of("<TOOLCALL> <tool_call>", "m").calls, Some(CallStyle::TaggedList));
     assert!(AnswerStyle::of("", "m", true).reasons);
 }
@@ -336,6 +390,9 @@ fn earlier_calls_come_with_arguments_as_objects() {
     for wrong in [json!("{"), json!("[1]"), json!(5), json!(null)] {
         let error = call(wrong).expect_err("no object");
         let message = error.message();
-        assert!(message.starts_with("messages[1].tool_calls[0].function.arguments: found "), "{message}");
+        assert!(
+            message.starts_with("messages[1].tool_calls[0].function.arguments: found "),
+            "{message}"
+        );
     }
 }

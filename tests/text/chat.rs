@@ -17,10 +17,12 @@ fn render(source: &str, messages: &Value) -> Result<String, tablm::Error> {
 #[test]
 fn smollm2_s_own_template_gives_its_prompts() {
     let checkpoint = default_model();
-    let Container::Gguf(metadata) = &checkpoint.container else { panic!("a .gguf file gave a folder") };
+    let Container::Gguf(metadata) = &checkpoint.container else {
+        panic!("a .gguf file gave a folder")
+    };
     let source = metadata.str("tokenizer.chat_template").expect("a text").expect("a template");
-    let template =
-        ChatTemplate::new(metadata.file(), source, "<|im_start|>", "<|im_end|>").expect("the template");
+    let template = ChatTemplate::new(metadata.file(), source, "<|im_start|>", "<|im_end|>")
+        .expect("the template");
     let options = RenderOptions { add_generation_prompt: true, ..RenderOptions::default() };
     for prompt in json("smollm2.json")["prompts"].as_array().expect("prompts") {
         assert_eq!(
@@ -32,14 +34,16 @@ fn smollm2_s_own_template_gives_its_prompts() {
 
 #[test]
 fn templates_give_what_jinja_gives() {
-    let sources = |name: &str| String::from_utf8(fixture(&format!("templates/{name}"))).expect(name);
+    let sources =
+        |name: &str| String::from_utf8(fixture(&format!("templates/{name}"))).expect(name);
     let mut failures = Vec::new();
     let count = compare(&json("templates.json"), &sources, &mut failures);
     assert!(failures.is_empty(), "{} differ, as\n{}", failures.len(), failures[0]);
     assert!(count > 300, "{count} cases");
     // `make proof` names a larger collection besides.
     let Some(path) = std::env::var_os("TABLM_TEMPLATES") else { return };
-    let golden: Value = serde_json::from_slice(&std::fs::read(path).expect("a collection")).expect("JSON");
+    let golden: Value =
+        serde_json::from_slice(&std::fs::read(path).expect("a collection")).expect("JSON");
     let sources = |name: &str| text(&golden["templates"][name]).to_owned();
     let count = compare(&golden, &sources, &mut failures);
     println!("{count} prompts are compared, {} cases differ", failures.len());
@@ -60,7 +64,8 @@ fn compare(golden: &Value, sources: &dyn Fn(&str) -> String, failures: &mut Vec<
             now: Some(now),
         };
         let about = format!("{name}, {}, options {}", case["chat"], case["options"]);
-        let found = template(&sources(name)).render(&golden["chats"][text(&case["chat"])], &options);
+        let found =
+            template(&sources(name)).render(&golden["chats"][text(&case["chat"])], &options);
         let right = match (case.get("text"), case.get("raised"), &found) {
             (Some(expected), _, Ok(found)) => {
                 count += 1;
@@ -72,7 +77,8 @@ fn compare(golden: &Value, sources: &dyn Fn(&str) -> String, failures: &mut Vec<
             }
             (None, None, Err(error)) => {
                 let message = error.message();
-                error.code().as_str() == "malformed" && message.starts_with("t.jinja: chat_template: line ")
+                error.code().as_str() == "malformed"
+                    && message.starts_with("t.jinja: chat_template: line ")
             }
             // The engine reads none as a list without items, where Jinja fails.
             (None, None, Ok(_)) => {
@@ -107,17 +113,20 @@ fn a_long_chat_is_not_mistaken_for_one_without_end() {
 #[test]
 fn a_large_chat_with_tools_is_within_the_budget() {
     let words = "The quick brown fox; ".repeat(48);
-    let call =
-        json!({"id": "call00001", "type": "function", "function": {"name": "f", "arguments": {"x": words}}});
+    let call = json!({"id": "call00001", "type": "function", "function": {"name": "f", "arguments": {"x": words}}});
     let turn = |number: usize| match number % 4 {
         0 => json!({"role": "user", "content": words}),
-        1 => json!({"role": "assistant", "content": "", "reasoning_content": words, "tool_calls": [call]}),
+        1 => {
+            json!({"role": "assistant", "content": "", "reasoning_content": words, "tool_calls": [call]})
+        }
         2 => json!({"role": "tool", "name": "f", "tool_call_id": "call00001", "content": words}),
         _ => json!({"role": "assistant", "content": words}),
     };
     let messages: Value = (0..400).map(turn).collect();
     let properties: Value = (0..12)
-        .map(|number| (format!("p{number}"), json!({"type": "string", "description": &words[..64]})))
+        .map(|number| {
+            (format!("p{number}"), json!({"type": "string", "description": &words[..64]}))
+        })
         .collect();
     let function = |number: usize| {
         json!({"name": format!("f{number}"), "description": words,
@@ -125,8 +134,11 @@ fn a_large_chat_with_tools_is_within_the_budget() {
     };
     let tools: Value =
         (0..64).map(|number| json!({"type": "function", "function": function(number)})).collect();
-    let options =
-        RenderOptions { tools: Some(&tools), add_generation_prompt: true, ..RenderOptions::default() };
+    let options = RenderOptions {
+        tools: Some(&tools),
+        add_generation_prompt: true,
+        ..RenderOptions::default()
+    };
     let collection = std::env::var_os("TABLM_TEMPLATES").map_or_else(Vec::new, |path| {
         let golden: Value =
             serde_json::from_slice(&std::fs::read(path).expect("a collection")).expect("JSON");
@@ -134,7 +146,10 @@ fn a_large_chat_with_tools_is_within_the_budget() {
         templates.iter().map(|(name, source)| (name.clone(), text(source).to_owned())).collect()
     });
     let own = ["gemma", "llama31", "mistral", "nemotron", "qwen2"].map(|name| {
-        (name.to_owned(), String::from_utf8(fixture(&format!("templates/{name}.jinja"))).expect(name))
+        (
+            name.to_owned(),
+            String::from_utf8(fixture(&format!("templates/{name}.jinja"))).expect(name),
+        )
     });
     let mut rendered = Vec::new();
     for (name, source) in own.into_iter().chain(collection) {
@@ -170,17 +185,23 @@ fn dates_are_python_s() {
             case[0]
         );
     }
-    let options = RenderOptions { now: Some(CivilTime::from_unix(i64::MAX)), ..RenderOptions::default() };
-    assert_eq!(template("{{ strftime_now('%Y') }}").render(&json!([]), &options).expect("a year"), "9999");
-    let error =
-        template("{{ strftime_now('%Q %') }}").render(&json!([]), &options).expect_err("no such directive");
+    let options =
+        RenderOptions { now: Some(CivilTime::from_unix(i64::MAX)), ..RenderOptions::default() };
+    assert_eq!(
+        template("{{ strftime_now('%Y') }}").render(&json!([]), &options).expect("a year"),
+        "9999"
+    );
+    let error = template("{{ strftime_now('%Q %') }}")
+        .render(&json!([]), &options)
+        .expect_err("no such directive");
     assert_eq!(error.code().as_str(), "malformed");
     assert_eq!(render("{{ strftime_now is defined }}", &json!([])).expect("no time"), "False");
 }
 
 #[test]
 fn a_template_that_does_not_end_is_stopped() {
-    let long = "{% for a in range(99999) %}{% for b in range(99999) %}{{ a }}{% endfor %}{% endfor %}";
+    let long =
+        "{% for a in range(99999) %}{% for b in range(99999) %}{{ a }}{% endfor %}{% endfor %}";
     let error = render(long, &json!([])).expect_err("no end");
     assert_eq!(error.code().as_str(), "malformed");
     assert!(error.message().contains("line 1: takes too many steps"), "{error}");
@@ -226,11 +247,16 @@ fn what_does_not_parse_names_its_line() {
         ("{% nosuch %}", 1),
     ] {
         let error = match ChatTemplate::new("t.jinja", source, "", "") {
-            Ok(template) => template.render(&json!([]), &RenderOptions::default()).expect_err(source),
+            Ok(template) => {
+                template.render(&json!([]), &RenderOptions::default()).expect_err(source)
+            }
             Err(error) => error,
         };
         assert_eq!(error.code().as_str(), "malformed", "{error}");
-        assert!(error.message().starts_with(&format!("t.jinja: chat_template: line {line}: ")), "{error}");
+        assert!(
+            error.message().starts_with(&format!("t.jinja: chat_template: line {line}: ")),
+            "{error}"
+        );
     }
     let error = ChatTemplate::new("t.jinja", &"x".repeat(2 << 20), "", "").err().expect("too long");
     assert!(error.message().contains("2097152 bytes, expected at most 1048576"), "{error}");

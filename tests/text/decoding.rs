@@ -5,15 +5,16 @@ use tablm::text::{Decoder, StopPiece, StopStrings, Tokenizer};
 use super::{Random, fixture, json, text};
 
 fn small() -> Tokenizer {
-    Tokenizer::from_json("small_tokenizer.json", &fixture("small_tokenizer.json"), None).expect("a tokenizer")
+    Tokenizer::from_json("small_tokenizer.json", &fixture("small_tokenizer.json"), None)
+        .expect("a tokenizer")
 }
 
 /// The ids of single bytes, so that every character is cut between its bytes.
 fn byte_ids(tokenizer: &Tokenizer, bytes: &[u8]) -> Vec<u32> {
     let id_of = |byte: &u8| {
         let ids = 0..tokenizer.vocabulary_size() as u32;
-        let mut ids =
-            ids.filter(|&id| !tokenizer.is_special(id) && *tokenizer.token_bytes(id, true) == [*byte]);
+        let mut ids = ids
+            .filter(|&id| !tokenizer.is_special(id) && *tokenizer.token_bytes(id, true) == [*byte]);
         ids.next().unwrap_or_else(|| panic!("no token for the byte {byte}"))
     };
     bytes.iter().map(id_of).collect()
@@ -32,16 +33,24 @@ fn a_character_is_shown_when_it_is_whole() {
     let source = "aé東🗼b𠀀";
     let shown = pieces(&tokenizer, &byte_ids(&tokenizer, source.as_bytes()));
     assert_eq!(shown.concat(), source);
-    assert!(shown.iter().all(|piece| !piece.contains('\u{fffd}') && piece.chars().count() <= 1), "{shown:?}");
+    assert!(
+        shown.iter().all(|piece| !piece.contains('\u{fffd}') && piece.chars().count() <= 1),
+        "{shown:?}"
+    );
     assert_eq!(shown[2], "é");
 }
 
 #[test]
 fn bytes_that_are_no_text_become_replacement_characters_at_once() {
     let tokenizer = small();
-    for bytes in
-        [&b"a\x9fb"[..], b"\xc3(", b"\xe6\x9d", b"\xf0\x9f\x97a\xbc", b"\xed\xa0\x80x", b"\xf0\x80\x80\x80"]
-    {
+    for bytes in [
+        &b"a\x9fb"[..],
+        b"\xc3(",
+        b"\xe6\x9d",
+        b"\xf0\x9f\x97a\xbc",
+        b"\xed\xa0\x80x",
+        b"\xf0\x80\x80\x80",
+    ] {
         let ids = byte_ids(&tokenizer, bytes);
         let expected = String::from_utf8_lossy(bytes);
         assert_eq!(pieces(&tokenizer, &ids).concat(), expected, "{bytes:?}");
@@ -56,9 +65,14 @@ fn pieces_put_together_are_the_decoded_text() {
     let tokenizer = small();
     let mut random = Random(3);
     for _ in 0..300 {
-        let ids: Vec<u32> =
-            (0..random.below(60)).map(|_| random.below(tokenizer.vocabulary_size() + 3) as u32).collect();
-        assert_eq!(pieces(&tokenizer, &ids).concat(), tokenizer.decode(&ids, true).expect("text"), "{ids:?}");
+        let ids: Vec<u32> = (0..random.below(60))
+            .map(|_| random.below(tokenizer.vocabulary_size() + 3) as u32)
+            .collect();
+        assert_eq!(
+            pieces(&tokenizer, &ids).concat(),
+            tokenizer.decode(&ids, true).expect("text"),
+            "{ids:?}"
+        );
     }
 }
 
@@ -68,7 +82,12 @@ fn the_first_space_of_a_sentencepiece_text_is_dropped_once() {
     let tokenizer = Tokenizer::from_json("llama_tokenizer.json", &file, None).expect("a tokenizer");
     for case in json("sentencepiece.json")["cases"].as_array().expect("cases") {
         let ids = super::ids(&case["json_ids"]);
-        assert_eq!(pieces(&tokenizer, &ids).concat(), text(&case["json_decoded"]), "{}", case["text"]);
+        assert_eq!(
+            pieces(&tokenizer, &ids).concat(),
+            text(&case["json_decoded"]),
+            "{}",
+            case["text"]
+        );
     }
     let ids = tokenizer.encode("the harbour").expect("ids");
     let mut decoder = Decoder::continuing();
@@ -124,7 +143,8 @@ fn which_stop_string_ends_a_text_does_not_depend_on_the_pieces() {
         let mut whole = StopStrings::new(&strings).expect("stop strings");
         let expected = whole.push(&source).text + &whole.finish();
         let mut watch = StopStrings::new(&strings).expect("stop strings");
-        let shown: String = source.chars().map(|letter| watch.push(&letter.to_string()).text).collect();
+        let shown: String =
+            source.chars().map(|letter| watch.push(&letter.to_string()).text).collect();
         assert_eq!(
             (shown + &watch.finish(), watch.stopped()),
             (expected, whole.stopped()),

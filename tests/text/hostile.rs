@@ -36,11 +36,19 @@ fn the_sound_file_is_sound() {
 type Case = (fn(&mut Value), &'static str, &'static str);
 
 const CASES: &[Case] = &[
-    (|file| file["model"]["type"] = json!("Unigram"), "unsupported-format", "model.type: `Unigram`"),
+    (
+        |file| file["model"]["type"] = json!("Unigram"),
+        "unsupported-format",
+        "model.type: `Unigram`",
+    ),
     (|file| file["model"]["vocab"] = json!([["a", 0.5]]), "unsupported-format", "model.type"),
     (|file| file["model"]["vocab"] = json!({}), "malformed", "model.merges: merge 0 needs `a`"),
     (|file| file["model"]["vocab"]["z"] = json!(3), "malformed", "id 3 is `ab` and `z`"),
-    (|file| file["model"]["vocab"]["z"] = json!(4_000_000_000u32), "malformed", "`z` has the id 4000000000"),
+    (
+        |file| file["model"]["vocab"]["z"] = json!(4_000_000_000u32),
+        "malformed",
+        "`z` has the id 4000000000",
+    ),
     (|file| file["model"]["vocab"]["z"] = json!(-1), "malformed", "JSON"),
     (|file| file["model"]["vocab"]["z"] = json!(1e30), "malformed", "JSON"),
     (|file| file["model"]["merges"] = json!([["a", "x"]]), "malformed", "merge 0 needs `x`"),
@@ -55,7 +63,11 @@ const CASES: &[Case] = &[
         "end_of_word_suffix: `</w>`",
     ),
     (|file| file["added_tokens"][0]["id"] = json!(1), "malformed", "id 1 is `b` and `<s>`"),
-    (|file| file["added_tokens"][0]["content"] = json!("b"), "malformed", "token `b` has the ids 1 and 5"),
+    (
+        |file| file["added_tokens"][0]["content"] = json!("b"),
+        "malformed",
+        "token `b` has the ids 1 and 5",
+    ),
     (|file| file["added_tokens"][0]["id"] = json!(1 << 21), "malformed", "added_tokens"),
     (
         |file| {
@@ -76,16 +88,26 @@ const CASES: &[Case] = &[
         "pre_tokenizer: `Mystery`",
     ),
     (
-        |file| file["normalizer"] = json!({"type": "Replace", "pattern": {"Regex": "a"}, "content": ""}),
+        |file| {
+            file["normalizer"] =
+                json!({"type": "Replace", "pattern": {"Regex": "a"}, "content": ""})
+        },
         "unsupported-format",
         "normalizer",
     ),
     (
-        |file| file["normalizer"] = json!({"type": "Replace", "pattern": {"String": ""}, "content": "x"}),
+        |file| {
+            file["normalizer"] =
+                json!({"type": "Replace", "pattern": {"String": ""}, "content": "x"})
+        },
         "malformed",
         "normalizer",
     ),
-    (|file| file["decoder"] = json!({"type": "WordPiece"}), "unsupported-format", "decoder: `WordPiece`"),
+    (
+        |file| file["decoder"] = json!({"type": "WordPiece"}),
+        "unsupported-format",
+        "decoder: `WordPiece`",
+    ),
     (
         |file| {
             file["post_processor"] = json!({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}],
@@ -121,7 +143,8 @@ fn a_bad_tokenizer_json_is_refused_by_name() {
 #[test]
 fn an_unknown_token_that_is_missing_harms_only_texts_that_need_it() {
     for text in ["", "?"] {
-        let tokenizer = read(&changed(|file| file["model"]["unk_token"] = json!(text))).expect("a tokenizer");
+        let tokenizer =
+            read(&changed(|file| file["model"]["unk_token"] = json!(text))).expect("a tokenizer");
         assert_eq!(tokenizer.encode("abcab<s>c").expect("ids"), [4, 3, 5, 2]);
         let error = tokenizer.encode("ab?").expect_err("a text that needs it");
         assert_eq!(error.code().as_str(), "malformed");
@@ -149,7 +172,10 @@ fn ids_outside_the_vocabulary_that_nobody_needs_count_as_absent() {
     for file in files {
         let tokenizer = Tokenizer::from_gguf(file).expect("a vocabulary");
         assert_eq!(tokenizer.encode("ab</s>").expect("ids"), [2, 4]);
-        assert_eq!((tokenizer.bos_id(), tokenizer.pad_id(), tokenizer.unknown_id()), (None, None, None));
+        assert_eq!(
+            (tokenizer.bos_id(), tokenizer.pad_id(), tokenizer.unknown_id()),
+            (None, None, None)
+        );
         assert_eq!(
             (tokenizer.prefix(), tokenizer.suffix(), tokenizer.eos_ids()),
             (&[][..], &[][..], &[4][..])
@@ -159,9 +185,13 @@ fn ids_outside_the_vocabulary_that_nobody_needs_count_as_absent() {
     }
     // SentencePiece's own numbers, as llama.cpp takes them.
     let scores = [0.0; 5];
-    let llama = GgufVocabulary { model: "llama", pre: None, scores: Some(&scores), bos: bad, ..sound };
+    let llama =
+        GgufVocabulary { model: "llama", pre: None, scores: Some(&scores), bos: bad, ..sound };
     let tokenizer = Tokenizer::from_gguf(llama).expect("a vocabulary");
-    assert_eq!((tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.unknown_id()), (Some(1), Some(2), Some(0)));
+    assert_eq!(
+        (tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.unknown_id()),
+        (Some(1), Some(2), Some(0))
+    );
 }
 
 #[test]
@@ -175,7 +205,8 @@ fn chains_that_would_multiply_a_text_are_refused() {
     for _ in 0..40 {
         nested = json!({"type": "Sequence", "normalizers": [nested]});
     }
-    let error = read(&changed(|file| file["normalizer"] = nested.clone())).expect_err("deep nesting");
+    let error =
+        read(&changed(|file| file["normalizer"] = nested.clone())).expect_err("deep nesting");
     assert_eq!(error.code().as_str(), "unsupported-format");
 }
 
@@ -232,7 +263,10 @@ fn a_bad_gguf_vocabulary_is_refused_by_name() {
         token_types: Some(&[1, 1, 1, 3]),
         ..GgufVocabulary::default()
     };
-    assert_eq!(Tokenizer::from_gguf(sound).expect("a sound file").encode("ab<s>b").expect("ids"), [2, 3, 1]);
+    assert_eq!(
+        Tokenizer::from_gguf(sound).expect("a sound file").encode("ab<s>b").expect("ids"),
+        [2, 3, 1]
+    );
     let llama = GgufVocabulary { model: "llama", scores: Some(&[0.0; 4]), ..sound };
     assert!(Tokenizer::from_gguf(llama).is_ok());
     let cases: &[(GgufVocabulary<'_>, &str, &str)] = &[
@@ -241,9 +275,17 @@ fn a_bad_gguf_vocabulary_is_refused_by_name() {
             "unsupported-format",
             "tokenizer.ggml.model: `wordpiece`",
         ),
-        (GgufVocabulary { tokens: &[], token_types: None, ..sound }, "malformed", "tokenizer.ggml.tokens"),
+        (
+            GgufVocabulary { tokens: &[], token_types: None, ..sound },
+            "malformed",
+            "tokenizer.ggml.tokens",
+        ),
         (GgufVocabulary { token_types: Some(&[1]), ..sound }, "malformed", "token_type: 1 entries"),
-        (GgufVocabulary { token_types: Some(&[1, 1, 1, 9]), ..sound }, "malformed", "type 9 of token 3"),
+        (
+            GgufVocabulary { token_types: Some(&[1, 1, 1, 9]), ..sound },
+            "malformed",
+            "type 9 of token 3",
+        ),
         (
             GgufVocabulary { token_types: Some(&[1, 1, 1, 6]), ..sound },
             "malformed",
@@ -255,11 +297,23 @@ fn a_bad_gguf_vocabulary_is_refused_by_name() {
         (GgufVocabulary { merges: Some(&["b a"]), ..sound }, "malformed", "needs `ba`"),
         (GgufVocabulary { merges: Some(&[""]), ..sound }, "malformed", "merge 0"),
         (GgufVocabulary { merges: Some(&["é"]), ..sound }, "malformed", "merge 0"),
-        (GgufVocabulary { bos: Some(4), add_bos: Some(true), ..sound }, "malformed", "bos_token_id: 4"),
-        (GgufVocabulary { eos: Some(9), add_eos: Some(true), ..sound }, "malformed", "eos_token_id: 9"),
+        (
+            GgufVocabulary { bos: Some(4), add_bos: Some(true), ..sound },
+            "malformed",
+            "bos_token_id: 4",
+        ),
+        (
+            GgufVocabulary { eos: Some(9), add_eos: Some(true), ..sound },
+            "malformed",
+            "eos_token_id: 9",
+        ),
         (GgufVocabulary { scores: None, ..llama }, "malformed", "scores: missing"),
         (GgufVocabulary { scores: Some(&[0.0]), ..llama }, "malformed", "scores: 1 entries"),
-        (GgufVocabulary { scores: Some(&[0.0, 0.0, f32::NAN, 0.0]), ..llama }, "malformed", "score 2"),
+        (
+            GgufVocabulary { scores: Some(&[0.0, 0.0, f32::NAN, 0.0]), ..llama },
+            "malformed",
+            "score 2",
+        ),
     ];
     for (parts, code, named) in cases {
         let error = Tokenizer::from_gguf(*parts).expect_err(named);

@@ -37,14 +37,21 @@ fn decoders_that_would_multiply_a_token_are_refused() {
     let chain: Vec<Value> = (0..5).map(|_| replace("a", &"a".repeat(60))).collect();
     let cases = [
         (json!({"type": "Sequence", "decoders": chain}), "unsupported-format"),
-        (json!({"type": "Sequence", "decoders": vec![replace("a", "aa"); 7]}), "unsupported-format"),
-        (json!({"type": "Sequence", "decoders": vec![replace("a", "b"); 17]}), "unsupported-format"),
+        (
+            json!({"type": "Sequence", "decoders": vec![replace("a", "aa"); 7]}),
+            "unsupported-format",
+        ),
+        (
+            json!({"type": "Sequence", "decoders": vec![replace("a", "b"); 17]}),
+            "unsupported-format",
+        ),
         (json!({"type": "Metaspace", "replacement": ""}), "malformed"),
         (json!({"type": "Metaspace", "replacement": "ab"}), "malformed"),
         (replace("", "x"), "unsupported-format"),
     ];
     for (decoder, code) in cases {
-        let error = read(&changed(|file| file["decoder"] = decoder.clone())).expect_err("a decoder");
+        let error =
+            read(&changed(|file| file["decoder"] = decoder.clone())).expect_err("a decoder");
         assert_eq!(error.code().as_str(), code, "{error}");
         assert!(error.message().starts_with("tokenizer.json: decoder: "), "{error}");
     }
@@ -59,14 +66,17 @@ fn decoders_that_would_multiply_a_token_are_refused() {
 #[test]
 fn normalizers_put_little_before_a_text() {
     let steps = vec![json!({"type": "Prepend", "prepend": "x".repeat(33)}); 2];
-    let file = changed(|file| file["normalizer"] = json!({"type": "Sequence", "normalizers": steps.clone()}));
+    let file = changed(|file| {
+        file["normalizer"] = json!({"type": "Sequence", "normalizers": steps.clone()})
+    });
     assert!(read(&file).expect_err("a normalizer").message().contains("66 bytes"));
     // As one before each of very many parts.
     let file = changed(|file| {
         file["normalizer"] = json!({"type": "Prepend", "prepend": "a".repeat(64)});
         file["added_tokens"] = json!([{"id": 3, "content": "c"}]);
     });
-    let error = read(&file).expect("a tokenizer").encode(&"ac".repeat(1 << 20)).expect_err("a long text");
+    let error =
+        read(&file).expect("a tokenizer").encode(&"ac".repeat(1 << 20)).expect_err("a long text");
     assert_eq!(error.code().as_str(), "invalid-request");
 }
 
@@ -89,7 +99,9 @@ fn a_post_processor_is_read_in_linear_time_and_has_few_ids() {
         let started = Instant::now();
         match read(&file) {
             Ok(tokenizer) => assert_eq!((tokenizer.prefix().len(), is_sound), (64, true)),
-            Err(error) => assert!(!is_sound && error.message().contains("more than 64 ids"), "{error}"),
+            Err(error) => {
+                assert!(!is_sound && error.message().contains("more than 64 ids"), "{error}")
+            }
         }
         assert!(started.elapsed() < MOST, "{:?}", started.elapsed());
     }
@@ -108,7 +120,8 @@ fn added_tokens_of_many_lengths_are_found_in_linear_time() {
     assert_eq!(tokenizer.encode(&spaces).expect("ids"), [5, 3]);
     // Tokens of white space that take more along.
     let spaces = changed(|file| {
-        file["added_tokens"] = json!([{"id": 3, "content": " ", "rstrip": true}, {"id": 4, "content": "\t"}]);
+        file["added_tokens"] =
+            json!([{"id": 3, "content": " ", "rstrip": true}, {"id": 4, "content": "\t"}]);
     });
     let tokenizer = read(&spaces).expect("a tokenizer");
     assert_eq!(tokenizer.encode(&" ".repeat(1 << 20)).expect("ids").len(), 1 << 20);
@@ -118,11 +131,19 @@ fn added_tokens_of_many_lengths_are_found_in_linear_time() {
 #[test]
 fn counts_are_looked_at_before_what_they_count() {
     let part = |values: usize| changed(|file| file["normalizer"] = vec![json!([]); values].into());
-    assert!(read(&part(70_000)).expect_err("too many").message().contains("more than 65536 values"));
+    assert!(
+        read(&part(70_000)).expect_err("too many").message().contains("more than 65536 values")
+    );
     let pairs = r#"["a","b"],"#.repeat((1 << 22) + 1);
     let texts = [
-        (format!(r#"{{"model":{{"vocab":{{"a":0}},"merges":[{}["a","b"]]}}}}"#, pairs), "4194304 merges"),
-        (format!(r#"{{"model":{{"vocab":{{{}"b":1}}}}}}"#, r#""a":0,"#.repeat(1 << 20)), "1048576 tokens"),
+        (
+            format!(r#"{{"model":{{"vocab":{{"a":0}},"merges":[{}["a","b"]]}}}}"#, pairs),
+            "4194304 merges",
+        ),
+        (
+            format!(r#"{{"model":{{"vocab":{{{}"b":1}}}}}}"#, r#""a":0,"#.repeat(1 << 20)),
+            "1048576 tokens",
+        ),
         (
             format!(
                 r#"{{"added_tokens":[{}{{"id":1,"content":""}}]}}"#,
@@ -138,7 +159,8 @@ fn counts_are_looked_at_before_what_they_count() {
     }
     let tokens = vec![""; (1 << 20) + 1];
     let merges = vec!["a b"; (1 << 22) + 1];
-    let file = GgufVocabulary { file: "m.gguf", model: "gpt2", merges: Some(&[]), ..Default::default() };
+    let file =
+        GgufVocabulary { file: "m.gguf", model: "gpt2", merges: Some(&[]), ..Default::default() };
     for (file, named) in [
         (GgufVocabulary { tokens: &tokens, ..file }, "tokenizer.ggml.tokens: 1048577 entries"),
         (
@@ -149,8 +171,9 @@ fn counts_are_looked_at_before_what_they_count() {
         assert!(Tokenizer::from_gguf(file).expect_err(named).message().contains(named));
     }
     let long = changed(|file| {
-        file["added_tokens"] =
-            (0..200).map(|n| json!({"id": n + 3, "content": format!("{n}{}", "x".repeat(60_000))})).collect();
+        file["added_tokens"] = (0..200)
+            .map(|n| json!({"id": n + 3, "content": format!("{n}{}", "x".repeat(60_000))}))
+            .collect();
     });
     assert!(read(&long).expect_err("too much").message().contains("bytes of added tokens"));
 }

@@ -19,7 +19,7 @@ fn softmax(logits: &[f64]) -> Vec<f64> {
     weights.iter().map(|weight| weight / total).collect()
 }
 
-/// The promised distribution, computed in the plainest way: sort, cut, renormalise.
+/// The promised distribution, computed in the plainest way: sort, cut, renormalize.
 fn expected(logits: &[f32], options: &SamplerOptions) -> Vec<f64> {
     let wide: Vec<f64> = logits.iter().map(|&logit| f64::from(logit)).collect();
     let mut order: Vec<usize> = (0..wide.len()).collect();
@@ -42,7 +42,8 @@ fn expected(logits: &[f32], options: &SamplerOptions) -> Vec<f64> {
     }
     let greatest = wide[order[0]];
     order.retain(|&token| (wide[token] - greatest).exp() >= f64::from(options.min_p));
-    let heated: Vec<f64> = order.iter().map(|&token| wide[token] / f64::from(options.temperature)).collect();
+    let heated: Vec<f64> =
+        order.iter().map(|&token| wide[token] / f64::from(options.temperature)).collect();
     let mut probabilities = vec![0.0; wide.len()];
     for (token, probability) in order.into_iter().zip(softmax(&heated)) {
         probabilities[token] = probability;
@@ -62,7 +63,10 @@ fn check_distribution(logits: &[f32], options: SamplerOptions) {
     let (mut statistic, mut freedom, mut rare) = (0.0, 0.0, (0.0, 0.0));
     for (&count, probability) in counts.iter().zip(promised) {
         let wanted = probability * f64::from(draws);
-        assert!(probability > 0.0 || count == 0, "{options:?}: a token that was cut came {count} times");
+        assert!(
+            probability > 0.0 || count == 0,
+            "{options:?}: a token that was cut came {count} times"
+        );
         if wanted < 8.0 {
             rare = (rare.0 + count as f64, rare.1 + wanted);
             continue;
@@ -82,7 +86,8 @@ fn check_distribution(logits: &[f32], options: SamplerOptions) {
 fn draws_follow_the_promised_distribution() {
     let mut random = Random(21);
     let few: Vec<f32> = (0..12).map(|index| (index as f32 * 0.7).sin() * 3.0).collect();
-    let many: Vec<f32> = (0..5000).map(|_| (random.next() >> 40) as f32 / 2.0_f32.powi(24) * 9.0).collect();
+    let many: Vec<f32> =
+        (0..5000).map(|_| (random.next() >> 40) as f32 / 2.0_f32.powi(24) * 9.0).collect();
     let base = SamplerOptions { seed: 17, ..SamplerOptions::default() };
     let all = [
         base.clone(),
@@ -112,7 +117,8 @@ fn rounding_moves_no_draw() {
     let rounded: Vec<f32> = logits.iter().map(|logit| logit + (unit() - 0.5) * 1e-3).collect();
     let mut sampler = sampler(SamplerOptions::default());
     let mut draw = |logits, position| sampler.sample(logits, position).expect("a token").token;
-    let moved = (0..DRAWS).filter(|position| draw(&logits, *position) != draw(&rounded, *position)).count();
+    let moved =
+        (0..DRAWS).filter(|position| draw(&logits, *position) != draw(&rounded, *position)).count();
     // Only where the two best are closer than that; a walk by id would move twenty.
     assert!(moved <= 3, "{moved} of {DRAWS} draws were moved");
 }
@@ -157,7 +163,10 @@ fn penalties_are_exact() {
     negative.accept(0);
     let sampled = negative.sample(&[-1.0, -1.5], 0).expect("a token");
     assert_eq!(sampled.token, 1);
-    assert!((f64::from(sampled.logprob) - (-1.5 - ((-1.0_f64).exp() + (-1.5_f64).exp()).ln())).abs() < 1e-6);
+    assert!(
+        (f64::from(sampled.logprob) - (-1.5 - ((-1.0_f64).exp() + (-1.5_f64).exp()).ln())).abs()
+            < 1e-6
+    );
 }
 
 #[test]
@@ -199,7 +208,8 @@ fn options_out_of_range_are_named() {
         let error = Sampler::new(options).expect_err(field);
         assert_eq!(error.code().as_str(), "invalid-request");
         assert!(
-            error.message().starts_with(&format!("{field}: ")) && error.message().contains("expected"),
+            error.message().starts_with(&format!("{field}: "))
+                && error.message().contains("expected"),
             "{error}"
         );
     }
@@ -220,10 +230,14 @@ fn logits_that_are_no_numbers_are_an_error() {
     for options in [greedy(), SamplerOptions::default()] {
         let mut sampler = sampler(options);
         for logits in [&[][..], &[f32::NAN, 1.0], &[1.0, f32::INFINITY], &[f32::NEG_INFINITY; 3]] {
-            assert_eq!(sampler.sample(logits, 0).expect_err("bad logits").code().as_str(), "malformed");
+            assert_eq!(
+                sampler.sample(logits, 0).expect_err("bad logits").code().as_str(),
+                "malformed"
+            );
         }
     }
-    let mut banned = sampler(SamplerOptions { logit_bias: vec![(0, -100.0)], ..SamplerOptions::default() });
+    let mut banned =
+        sampler(SamplerOptions { logit_bias: vec![(0, -100.0)], ..SamplerOptions::default() });
     assert_eq!(banned.sample(&[1.0], 0).expect_err("nothing left").code().as_str(), "malformed");
     let extreme = [f32::MAX, f32::MIN, 0.0];
     for options in

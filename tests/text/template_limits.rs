@@ -33,21 +33,32 @@ fn bounded(source: &str) -> Result<String, String> {
             extra: None,
             now: Some(CivilTime::from_unix(1_700_000_000)),
         };
-        measured(|| ChatTemplate::new("t.jinja", &source, "<s>", "</s>")?.render(&messages, &options))
+        measured(|| {
+            ChatTemplate::new("t.jinja", &source, "<s>", "</s>")?.render(&messages, &options)
+        })
     };
     let (result, time, memory) = on_a_small_stack(work).expect(&head);
     assert!(time < MAX_TIME, "{head}: {time:?}");
     assert!(memory < MAX_MEMORY, "{head}: {} MiB", memory >> 20);
     result.map_err(|error| {
-        assert!(matches!(error.code().as_str(), "malformed" | "invalid-request"), "{head}: {error}");
-        assert!(error.message().len() < 4000, "{head}: a message of {} bytes", error.message().len());
+        assert!(
+            matches!(error.code().as_str(), "malformed" | "invalid-request"),
+            "{head}: {error}"
+        );
+        assert!(
+            error.message().len() < 4000,
+            "{head}: a message of {} bytes",
+            error.message().len()
+        );
         error.message().to_owned()
     })
 }
 
 /// Runs `work` on a stack like the browser's, which as wasm it has anyway.
 #[cfg(not(target_arch = "wasm32"))]
-fn on_a_small_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> std::thread::Result<T> {
+fn on_a_small_stack<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::thread::Result<T> {
     std::thread::Builder::new().stack_size(STACK).spawn(work).expect("a thread").join()
 }
 
@@ -98,7 +109,10 @@ fn chains_are_refused_before_they_compile() {
     for chain in CHAINS.lines().filter(|line| !line.is_empty()) {
         let _ = bounded(&repeated(chain, 50));
         for count in [400, 10_000] {
-            refused(&repeated(chain, count), "an expression chains or nests more than 300 operators");
+            refused(
+                &repeated(chain, count),
+                "an expression chains or nests more than 300 operators",
+            );
         }
     }
     // What is no chain may be long.
@@ -123,7 +137,10 @@ fn nesting_is_refused_before_it_compiles() {
         }
     }
     let elif = "{% if 0 %}…\n{% elif 0 %}…{% endif %}";
-    refused(&repeated(elif, 200), "line 129: blocks and `elif` within each other are more than 128");
+    refused(
+        &repeated(elif, 200),
+        "line 129: blocks and `elif` within each other are more than 128",
+    );
     refused(&repeated(elif, 10_000), "more than 128");
     assert_eq!(bounded(&repeated(elif, 100)).as_deref(), Ok(""));
     refused(&"{{1}}".repeat(200_000), "more than 65536 tokens");
@@ -173,7 +190,8 @@ fn what_doubles_is_counted_as_often_as_it_is_there() {
 
 #[test]
 fn operators_filters_tests_functions_and_methods_are_counted_by_size() {
-    let again = |source: &str| format!("{{% for i in range(100000) %}}{{{{ {source} }}}}{{% endfor %}}");
+    let again =
+        |source: &str| format!("{{% for i in range(100000) %}}{{{{ {source} }}}}{{% endfor %}}");
     check(OVER_LISTS, |source| format!("{{% set l = [1] * 100000 %}}{}", again(source)));
     check(OVER_TEXTS, |source| format!("{{% set t = 'ab ' * 200000 %}}{}", again(source)));
 }
@@ -181,7 +199,8 @@ fn operators_filters_tests_functions_and_methods_are_counted_by_size() {
 #[test]
 fn statements_and_single_values_are_counted_by_size() {
     check(LARGE, str::to_owned);
-    let splats = |mark: &str| format!("{{% set l = [1] * 1000000 %}}{{{{ dict({}) }}}}", mark.repeat(1500));
+    let splats =
+        |mark: &str| format!("{{% set l = [1] * 1000000 %}}{{{{ dict({}) }}}}", mark.repeat(1500));
     refused(&splats("*l, "), "takes more than");
     refused(&splats("**l, "), "expected a mapping");
     let raw = format!("{{% for i in range(100000) %}}{}{{% endfor %}}", "a".repeat(1 << 19));
@@ -204,7 +223,9 @@ fn a_prompt_may_be_put_together_piece_by_piece() {
 #[test]
 fn no_number_breaks_a_slice_or_a_calculation() {
     for number in NUMBERS.iter().flat_map(|number| [number.to_string(), format!("-{number}")]) {
-        for value in ["'abcde'", "[1,2,3]", "(1,2,3)", "range(5)", "none", "undefined_name", "'é東'"] {
+        for value in
+            ["'abcde'", "[1,2,3]", "(1,2,3)", "range(5)", "none", "undefined_name", "'é東'"]
+        {
             let slices = SLICES.replace('N', &number).replace('X', value);
             assert!(bounded(&slices).is_ok(), "{slices}: {:?}", bounded(&slices));
         }

@@ -14,7 +14,8 @@ pub(crate) fn default_model() -> Checkpoint {
 }
 
 pub(crate) fn open(path: &Path) -> Checkpoint {
-    pollster::block_on(Checkpoint::open(files::open(path))).unwrap_or_else(|error| panic!("{error}"))
+    pollster::block_on(Checkpoint::open(files::open(path)))
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn smollm2() -> Tokenizer {
@@ -35,7 +36,8 @@ fn smollm2_folder() -> Tokenizer {
         Container::Gguf(_) => panic!("a folder gave a .gguf file"),
         Container::Safetensors(folder) => {
             let config = folder.tokenizer_config.as_ref();
-            Tokenizer::from_json("tokenizer.json", &folder.tokenizer_json, config).expect("its tokenizer")
+            Tokenizer::from_json("tokenizer.json", &folder.tokenizer_json, config)
+                .expect("its tokenizer")
         }
     }
 }
@@ -53,9 +55,15 @@ fn smollm2_s_tokenizer_json_gives_the_same_ids() {
 fn gives_the_golden_ids(tokenizer: &Tokenizer) {
     let golden = json("smollm2.json");
     assert_eq!(tokenizer.vocabulary_size(), 49152);
-    assert_eq!((tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.add_bos()), (Some(1), Some(2), false));
+    assert_eq!(
+        (tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.add_bos()),
+        (Some(1), Some(2), false)
+    );
     assert_eq!(tokenizer.eos_ids(), [0, 2]);
-    assert_eq!((tokenizer.bos_token(), tokenizer.eos_token()), ("<|im_start|>".into(), "<|im_end|>".into()));
+    assert_eq!(
+        (tokenizer.bos_token(), tokenizer.eos_token()),
+        ("<|im_start|>".into(), "<|im_end|>".into())
+    );
     assert_eq!(tokenizer.id_of("<|im_end|>"), Some(2));
     for probe in golden["tokenizer"].as_array().expect("probes") {
         let source = text(&probe["text"]);
@@ -68,7 +76,11 @@ fn gives_the_golden_ids(tokenizer: &Tokenizer) {
     }
     for prompt in golden["prompts"].as_array().expect("prompts") {
         let source = text(&prompt["prompt_text"]);
-        assert_eq!(tokenizer.encode(source).expect(source), ids(&prompt["prompt_ids"]), "{source:?}");
+        assert_eq!(
+            tokenizer.encode(source).expect(source),
+            ids(&prompt["prompt_ids"]),
+            "{source:?}"
+        );
         assert_eq!(tokenizer.decode(&ids(&prompt["prompt_ids"]), false).expect("text"), source);
         let answer = tokenizer.decode(&ids(&prompt["gen_ids"]), true).expect("text");
         assert_eq!(answer, text(&prompt["gen_text"]), "{}", prompt["id"]);
@@ -94,9 +106,12 @@ fn any_text_comes_back_from_a_byte_level_vocabulary() {
 #[test]
 fn a_tokenizer_json_gives_the_ids_of_hugging_face() {
     let config = json!({"bos_token": "<|im_start|>", "eos_token": {"content": "<|im_end|>"}});
-    let tokenizer =
-        Tokenizer::from_json("small_tokenizer.json", &fixture("small_tokenizer.json"), Some(&config))
-            .expect("small_tokenizer.json");
+    let tokenizer = Tokenizer::from_json(
+        "small_tokenizer.json",
+        &fixture("small_tokenizer.json"),
+        Some(&config),
+    )
+    .expect("small_tokenizer.json");
     let bos = tokenizer.id_of("<|im_start|>").expect("a begin token");
     assert_eq!((tokenizer.prefix(), tokenizer.add_bos()), (&[bos][..], true));
     assert_eq!(tokenizer.bos_id(), Some(bos));
@@ -105,12 +120,20 @@ fn a_tokenizer_json_gives_the_ids_of_hugging_face() {
         let source = text(&case["text"]);
         let found = tokenizer.encode(source).expect(source);
         assert_eq!(found, ids(&case["ids"]), "{source:?}");
-        assert_eq!(tokenizer.encode_plain(source).expect(source), ids(&case["plain_ids"]), "{source:?}");
-        assert_eq!(tokenizer.decode(&found, true).expect("text"), text(&case["decoded"]), "{source:?}");
+        assert_eq!(
+            tokenizer.encode_plain(source).expect(source),
+            ids(&case["plain_ids"]),
+            "{source:?}"
+        );
+        assert_eq!(
+            tokenizer.decode(&found, true).expect("text"),
+            text(&case["decoded"]),
+            "{source:?}"
+        );
     }
     let config = json!({"bos_token": "<|im_start|>", "add_bos_token": false});
-    let without =
-        Tokenizer::from_json("t", &fixture("small_tokenizer.json"), Some(&config)).expect("tokenizer");
+    let without = Tokenizer::from_json("t", &fixture("small_tokenizer.json"), Some(&config))
+        .expect("tokenizer");
     assert_eq!((without.prefix(), without.add_bos()), (&[][..], false));
 }
 
@@ -159,12 +182,19 @@ fn every_named_split_gives_the_ids_of_its_pattern() {
         let tokenizer = Tokenizer::from_gguf(build(name)).expect(name);
         for case in cases.as_array().expect("cases") {
             let source = text(&case["text"]);
-            assert_eq!(tokenizer.encode(source).expect(source), ids(&case["ids"]), "{name}: {source:?}");
+            assert_eq!(
+                tokenizer.encode(source).expect(source),
+                ids(&case["ids"]),
+                "{name}: {source:?}"
+            );
         }
     }
     let error = Tokenizer::from_gguf(build("klingon")).expect_err("an unknown split");
     assert_eq!(error.code().as_str(), "unsupported-format");
-    assert!(error.message().contains("klingon") && error.message().contains("llama-bpe"), "{error}");
+    assert!(
+        error.message().contains("klingon") && error.message().contains("llama-bpe"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -193,11 +223,16 @@ fn a_file_that_names_no_split_is_warned_of_unless_there_is_only_one() {
             ..GgufVocabulary::default()
         })
         .expect("a vocabulary");
-        let warned = tokenizer.warnings().iter().any(|warning| warning.contains("tokenizer.ggml.pre"));
+        let warned =
+            tokenizer.warnings().iter().any(|warning| warning.contains("tokenizer.ggml.pre"));
         assert_eq!(warned, is_warned, "{architecture:?} {pre:?}");
         for case in golden["splits"][cut].as_array().expect("cases") {
             let source = text(&case["text"]);
-            assert_eq!(tokenizer.encode(source).expect(source), ids(&case["ids"]), "{cut}: {source:?}");
+            assert_eq!(
+                tokenizer.encode(source).expect(source),
+                ids(&case["ids"]),
+                "{cut}: {source:?}"
+            );
         }
     }
 }
@@ -278,7 +313,8 @@ fn a_folder_s_turn_ends_count_whatever_flags_they_have() {
     end["special"] = false.into();
     let id = end["id"].as_u64().expect("an id") as u32;
     file["model"]["vocab"]["<end_of_turn>"] = 5000.into();
-    let tokenizer = Tokenizer::from_json("t", file.to_string().as_bytes(), None).expect("a tokenizer");
+    let tokenizer =
+        Tokenizer::from_json("t", file.to_string().as_bytes(), None).expect("a tokenizer");
     assert!(tokenizer.eos_ids().contains(&id) && tokenizer.eos_ids().contains(&5000));
 }
 
@@ -317,8 +353,12 @@ fn scores_give_the_ids_of_sentencepiece() {
         .iter()
         .map(|s| s.as_f64().expect("score") as f32)
         .collect();
-    let types: Vec<i64> =
-        golden["token_types"].as_array().expect("types").iter().map(|t| t.as_i64().expect("type")).collect();
+    let types: Vec<i64> = golden["token_types"]
+        .as_array()
+        .expect("types")
+        .iter()
+        .map(|t| t.as_i64().expect("type"))
+        .collect();
     let build = |add_space_prefix| {
         Tokenizer::from_gguf(GgufVocabulary {
             file: "tiny.gguf",
@@ -336,7 +376,9 @@ fn scores_give_the_ids_of_sentencepiece() {
     };
     let (with_prefix, without) = (build(None), build(Some(false)));
     assert_eq!(with_prefix.prefix(), [1]);
-    assert!(with_prefix.eos_ids().contains(&with_prefix.id_of("<end_of_turn>").expect("a turn's end")));
+    assert!(
+        with_prefix.eos_ids().contains(&with_prefix.id_of("<end_of_turn>").expect("a turn's end"))
+    );
     for case in golden["cases"].as_array().expect("cases") {
         let source = text(&case["text"]);
         let found = with_prefix.encode_plain(source).expect(source);
@@ -344,7 +386,11 @@ fn scores_give_the_ids_of_sentencepiece() {
         // before each part between added tokens, as llama.cpp and Hugging Face do.
         if !source.contains("<tool>") {
             assert_eq!(found, ids(&case["ids"]), "{source:?}");
-            assert_eq!(with_prefix.decode(&found, true).expect("text"), text(&case["decoded"]), "{source:?}");
+            assert_eq!(
+                with_prefix.decode(&found, true).expect("text"),
+                text(&case["decoded"]),
+                "{source:?}"
+            );
         } else {
             assert_eq!(found, ids(&case["json_ids"]), "{source:?}");
         }
@@ -358,13 +404,18 @@ fn scores_give_the_ids_of_sentencepiece() {
 
 #[test]
 fn a_llama_tokenizer_json_gives_the_ids_of_hugging_face() {
-    let tokenizer = Tokenizer::from_json("llama_tokenizer.json", &fixture("llama_tokenizer.json"), None)
-        .expect("llama_tokenizer.json");
+    let tokenizer =
+        Tokenizer::from_json("llama_tokenizer.json", &fixture("llama_tokenizer.json"), None)
+            .expect("llama_tokenizer.json");
     assert_eq!(tokenizer.bos_id(), Some(1));
     for case in json("sentencepiece.json")["cases"].as_array().expect("cases") {
         let source = text(&case["text"]);
         let found = tokenizer.encode(source).expect(source);
         assert_eq!(found, ids(&case["json_ids"]), "{source:?}");
-        assert_eq!(tokenizer.decode(&found, true).expect("text"), text(&case["json_decoded"]), "{source:?}");
+        assert_eq!(
+            tokenizer.decode(&found, true).expect("text"),
+            text(&case["json_decoded"]),
+            "{source:?}"
+        );
     }
 }

@@ -7,7 +7,8 @@ use tablm::text::Tokenizer;
 /// FNV-1a over ids, as tests/data/text/make_corpus.py has it.
 fn hash(ids: &[u32]) -> String {
     let bytes = ids.iter().flat_map(|id| id.to_le_bytes());
-    let hash = bytes.fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash =
+        bytes.fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     format!("{hash:08x}")
 }
 
@@ -21,7 +22,9 @@ fn gives_the_ids_of(reference: &str, tokenizer: &Tokenizer) {
     let mut wrong = Vec::new();
     for (source, expected) in texts.iter().map(text).zip(hashes) {
         let ids = tokenizer.encode_plain(source).expect(source);
-        if hash(&ids).as_bytes() != expected || tokenizer.decode(&ids, true).expect("text") != source {
+        if hash(&ids).as_bytes() != expected
+            || tokenizer.decode(&ids, true).expect("text") != source
+        {
             wrong.push((source, ids));
         }
     }

@@ -2,7 +2,15 @@
 // whose names hold one of these. A test that fails traps, which is the end of its instance: the next one gets a new.
 
 import { execFileSync } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readSync, readdirSync, readFileSync, statSync } from "node:fs";
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+} from "node:fs";
 import { homedir } from "node:os";
 import { basename, join } from "node:path";
 
@@ -38,15 +46,33 @@ Object.assign(globalThis, {
 
 /** Builds the programs; cargo names their files. The harness of tests is replaced, which stable Rust does if told to. */
 function build() {
-  const parameters = ["build", "--locked", "--profile", "wasm-tests", "--target", TARGET, "--target-dir", targetFolder, "--message-format", "json"];
-  const lines = execFileSync("cargo", [...parameters, ...PROGRAMS.flatMap((name) => ["--test", name])], {
-    cwd: root,
-    encoding: "utf8",
-    env: { ...process.env, RUSTC_BOOTSTRAP: PROGRAMS.join(",") },
-    maxBuffer: 1 << 28,
-    stdio: ["ignore", "pipe", "inherit"],
-  }).split("\n");
-  const artifacts = lines.filter(Boolean).map((line) => JSON.parse(line)).filter((it) => it.executable && it.target.kind.includes("test"));
+  const parameters = [
+    "build",
+    "--locked",
+    "--profile",
+    "wasm-tests",
+    "--target",
+    TARGET,
+    "--target-dir",
+    targetFolder,
+    "--message-format",
+    "json",
+  ];
+  const lines = execFileSync(
+    "cargo",
+    [...parameters, ...PROGRAMS.flatMap((name) => ["--test", name])],
+    {
+      cwd: root,
+      encoding: "utf8",
+      env: { ...process.env, RUSTC_BOOTSTRAP: PROGRAMS.join(",") },
+      maxBuffer: 1 << 28,
+      stdio: ["ignore", "pipe", "inherit"],
+    },
+  ).split("\n");
+  const artifacts = lines
+    .filter(Boolean)
+    .map((line) => JSON.parse(line))
+    .filter((it) => it.executable && it.target.kind.includes("test"));
   return new Map(artifacts.map((it) => [it.target.name, it.executable]));
 }
 
@@ -83,13 +109,18 @@ async function runProgram(name, wasm, wanted) {
       glue.testNames();
     }
     counts[failure ? "failed" : "passed"] += 1;
-    console.log(`test ${name}::${test} ... ${failure ? `FAILED: ${failure}` : "ok"} (${Math.round(performance.now() - start)} ms)`);
+    console.log(
+      `test ${name}::${test} ... ${failure ? `FAILED: ${failure}` : "ok"} (${Math.round(performance.now() - start)} ms)`,
+    );
   }
-  console.log(`test result: ${counts.failed ? "FAILED" : "ok"}. ${counts.passed} passed; ${counts.failed} failed\n`);
+  console.log(
+    `test result: ${counts.failed ? "FAILED" : "ok"}. ${counts.passed} passed; ${counts.failed} failed\n`,
+  );
   return counts.failed === 0 && names.length > 0;
 }
 
 const programs = build();
 let ok = programs.size === PROGRAMS.length;
-for (const [name, wasm] of programs) ok = (await runProgram(name, wasm, process.argv.slice(2))) && ok;
+for (const [name, wasm] of programs)
+  ok = (await runProgram(name, wasm, process.argv.slice(2))) && ok;
 process.exitCode = ok ? 0 : 1;

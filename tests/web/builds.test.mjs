@@ -13,13 +13,23 @@ const ids = golden.hf_f32.prompts[prompt.id].gen_ids.slice(0, 4);
 /** What is wrong with a file of a build: how the server answers for it. */
 const MISSING = (_, response) => response.writeHead(404).end();
 /** As hosts of single pages answer for whatever they do not have. */
-const A_PAGE = (_, response) => response.writeHead(200, { "Content-Type": "text/html" }).end("<!doctype html>");
-const CUT_OFF = (_, response) => response.writeHead(200, { "Content-Type": "application/wasm" }).end(readFileSync(join(root, "pkg/dist/wasm/simd/tablm_bg.wasm")).subarray(0, 1000));
-const BROKEN = (_, response) => response.writeHead(200, { "Content-Type": "application/wasm" }).end(Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 1, 0xff]));
+const A_PAGE = (_, response) =>
+  response.writeHead(200, { "Content-Type": "text/html" }).end("<!doctype html>");
+const CUT_OFF = (_, response) =>
+  response
+    .writeHead(200, { "Content-Type": "application/wasm" })
+    .end(readFileSync(join(root, "pkg/dist/wasm/simd/tablm_bg.wasm")).subarray(0, 1000));
+const BROKEN = (_, response) =>
+  response
+    .writeHead(200, { "Content-Type": "application/wasm" })
+    .end(Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 1, 0xff]));
 
 /** A worker in whose browser there is no memory to share. */
 const WITHOUT_MEMORY = (_, response) =>
-  response.writeHead(200, { "Content-Type": "text/javascript", "Cross-Origin-Embedder-Policy": "require-corp" }).end(`
+  response.writeHead(200, {
+    "Content-Type": "text/javascript",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+  }).end(`
     import "/tablm/worker.js";
     const { Memory } = WebAssembly;
     WebAssembly.Memory = function (options) {
@@ -35,30 +45,61 @@ describe("a build that cannot be had", () => {
   let harness;
   const routes = {};
   before(async () => {
-    for (const path of ["threads", "relaxed", "simd"].flatMap((build) => [GLUE(build), WASM(build)])) routes[path] = undefined;
+    for (const path of ["threads", "relaxed", "simd"].flatMap((build) => [
+      GLUE(build),
+      WASM(build),
+    ]))
+      routes[path] = undefined;
     harness = await openHarness({ adapter: false, isolated: true, routes });
   });
   after(() => harness?.close());
 
   /** The build that a load runs, and what its model answers. */
   const load = (options) =>
-    harness.run(async ({ TabLM }, [url, options, request]) => {
-      const model = await TabLM.load(url, { device: "cpu", threads: 2, contextLength: 256, ...options });
-      const { token_ids } = await model.chat.completions.create(request);
-      const { build } = model.info;
-      await model.dispose();
-      return { build, token_ids };
-    }, [`/models/${modelName}`, options, { messages: prompt.messages, temperature: 0, max_completion_tokens: ids.length }]);
+    harness.run(
+      async ({ TabLM }, [url, options, request]) => {
+        const model = await TabLM.load(url, {
+          device: "cpu",
+          threads: 2,
+          contextLength: 256,
+          ...options,
+        });
+        const { token_ids } = await model.chat.completions.create(request);
+        const { build } = model.info;
+        await model.dispose();
+        return { build, token_ids };
+      },
+      [
+        `/models/${modelName}`,
+        options,
+        { messages: prompt.messages, temperature: 0, max_completion_tokens: ids.length },
+      ],
+    );
 
   for (const [what, wrong, options, build] of [
     ["is not there", { [GLUE("threads")]: MISSING }, {}, "relaxed"],
     ["has another type", { [GLUE("threads")]: A_PAGE, [GLUE("relaxed")]: A_PAGE }, {}, "simd"],
     ["has no wasm", { [WASM("threads")]: MISSING, [WASM("relaxed")]: A_PAGE }, {}, "simd"],
     ["does not compile", { [WASM("threads")]: BROKEN, [WASM("relaxed")]: CUT_OFF }, {}, "simd"],
-    ["has no memory", { "/without/worker.js": WITHOUT_MEMORY }, { workerUrl: "/without/worker.js" }, "relaxed"],
-    ["is the better one for a single thread", { [WASM("relaxed")]: MISSING, [GLUE("simd")]: MISSING }, { threads: 1 }, "threads"],
+    [
+      "has no memory",
+      { "/without/worker.js": WITHOUT_MEMORY },
+      { workerUrl: "/without/worker.js" },
+      "relaxed",
+    ],
+    [
+      "is the better one for a single thread",
+      { [WASM("relaxed")]: MISSING, [GLUE("simd")]: MISSING },
+      { threads: 1 },
+      "threads",
+    ],
     ["is not where the page says", {}, { wasmUrl: { threads: "/none.wasm" } }, "threads"],
-    ["is one of several that the page names", {}, { wasmUrl: { threads: "/none.wasm", simd: WASM("simd") } }, "simd"],
+    [
+      "is one of several that the page names",
+      {},
+      { wasmUrl: { threads: "/none.wasm", simd: WASM("simd") } },
+      "simd",
+    ],
     ["is the one for all browsers", {}, { wasmUrl: "/none.wasm" }, "threads"],
   ]) {
     test(`${what}: ${build} runs`, async () => {
@@ -74,9 +115,15 @@ describe("a build that cannot be had", () => {
   test("is named if there is no other", async () => {
     const all = ["threads", "relaxed", "simd"].map(WASM);
     for (const path of all) routes[path] = MISSING;
-    const refused = await harness.run(({ TabLM }, url) => TabLM.load(url).catch(({ code, message }) => [code, message]), `/models/${modelName}`);
+    const refused = await harness.run(
+      ({ TabLM }, url) => TabLM.load(url).catch(({ code, message }) => [code, message]),
+      `/models/${modelName}`,
+    );
     assert.equal(refused[0], "network");
-    assert.match(refused[1], /the wasm module could not be loaded: .*404.*\/wasm\/threads\/tablm_bg\.wasm/);
+    assert.match(
+      refused[1],
+      /the wasm module could not be loaded: .*404.*\/wasm\/threads\/tablm_bg\.wasm/,
+    );
     for (const path of all) routes[path] = undefined;
     assert.deepEqual(await load({}), { build: "threads", token_ids: ids });
   });

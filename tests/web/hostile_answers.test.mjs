@@ -6,7 +6,15 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { modelThatSays } from "./model_that_says.mjs";
-import { chat, openBrowser, openPage, openServer, readText, root, waitUntilReady } from "./support.mjs";
+import {
+  chat,
+  openBrowser,
+  openPage,
+  openServer,
+  readText,
+  root,
+  waitUntilReady,
+} from "./support.mjs";
 
 const { build } = createRequire(join(root, "pkg", "package.json"))("esbuild");
 
@@ -14,7 +22,7 @@ const { build } = createRequire(join(root, "pkg", "package.json"))("esbuild");
  * The longest that a reader may wait for the page: without bounds, most of these answers take from seconds to hours.
  * A machine that is busy with something else may take longer once, but not each time.
  */
-const BLOCKED_MS_MAX = 400;
+const MAX_BLOCKED_MS = 400;
 const TRIES = 3;
 const MIB = 1 << 20;
 const upTo = (length, piece) => piece.repeat(Math.ceil(length / piece.length)).slice(0, length);
@@ -69,10 +77,19 @@ const ANSWERS = {
 describe("the page's view of answers", () => {
   let server, browser, view;
   before(async () => {
-    const options = { bundle: true, format: "esm", write: false, nodePaths: [join(root, "pkg", "node_modules")], tsconfigRaw: {} };
+    const options = {
+      bundle: true,
+      format: "esm",
+      write: false,
+      nodePaths: [join(root, "pkg", "node_modules")],
+      tsconfigRaw: {},
+    };
     const bundle = await build({ ...options, entryPoints: [join(root, "www", "view.ts")] });
     const html = readText("www", "dist", "index.html").replace(/<script.*<\/script>/, "");
-    const bodies = { "/view": ["text/html", html], "/view.js": ["text/javascript", bundle.outputFiles[0].text] };
+    const bodies = {
+      "/view": ["text/html", html],
+      "/view.js": ["text/javascript", bundle.outputFiles[0].text],
+    };
     server = await openServer({
       before(request, response) {
         const found = bodies[request.url];
@@ -87,7 +104,10 @@ describe("the page's view of answers", () => {
       /** Shows an answer in so many pieces. Answers how it is shown, and how long the page stood still at most. */
       window.show = async (text, pieces) => {
         clearMessages();
-        const [longest, frame] = [{ ms: 0 }, () => new Promise((resolve) => requestAnimationFrame(resolve))];
+        const [longest, frame] = [
+          { ms: 0 },
+          () => new Promise((resolve) => requestAnimationFrame(resolve)),
+        ];
         let last = performance.now();
         const look = () => {
           const now = performance.now();
@@ -98,7 +118,12 @@ describe("the page's view of answers", () => {
         const start = performance.now();
         const view = new AnswerView();
         for (let piece = 0; piece < pieces; piece += 1) {
-          view.add(text.slice(Math.round((piece * text.length) / pieces), Math.round(((piece + 1) * text.length) / pieces)));
+          view.add(
+            text.slice(
+              Math.round((piece * text.length) / pieces),
+              Math.round(((piece + 1) * text.length) / pieces),
+            ),
+          );
           await frame();
         }
         await view.finish("note");
@@ -107,7 +132,13 @@ describe("the page's view of answers", () => {
         look();
         clearInterval(clock);
         const body = document.querySelector("#messages .body");
-        return { blocked: longest.ms, took: performance.now() - start, kept: view.text === text && body.parentElement.dataset.answer === text, shown: body.textContent, elements: body.querySelectorAll("*").length };
+        return {
+          blocked: longest.ms,
+          took: performance.now() - start,
+          kept: view.text === text && body.parentElement.dataset.answer === text,
+          shown: body.textContent,
+          elements: body.querySelectorAll("*").length,
+        };
       };
     });
   });
@@ -118,23 +149,36 @@ describe("the page's view of answers", () => {
 
   for (const [name, odd] of Object.entries(ANSWERS)) {
     test(`goes on: ${name}`, async (t) => {
-      for (const [pieces, length] of [[1, MIB], [20, MIB / 8]]) {
+      for (const [pieces, length] of [
+        [1, MIB],
+        [20, MIB / 8],
+      ]) {
         const text = `Before.\n\n${odd.slice(0, length)}\n\nAfter.`;
         let blocked = Infinity;
-        for (let tries = 0; tries < TRIES && blocked > BLOCKED_MS_MAX; tries += 1) {
-          const found = await view.page.evaluate(([text, pieces]) => window.show(text, pieces), [text, pieces]);
-          t.diagnostic(`${text.length} characters in ${pieces}: ${found.took.toFixed(0)} ms, ${found.blocked.toFixed(0)} at a time, ${found.elements} elements`);
+        for (let tries = 0; tries < TRIES && blocked > MAX_BLOCKED_MS; tries += 1) {
+          const found = await view.page.evaluate(
+            ([text, pieces]) => window.show(text, pieces),
+            [text, pieces],
+          );
+          t.diagnostic(
+            `${text.length} characters in ${pieces}: ${found.took.toFixed(0)} ms, ${found.blocked.toFixed(0)} at a time, ${found.elements} elements`,
+          );
           assert.ok(found.kept, "the answer is not what was said");
           assert.ok(/^Before\.[^]*After\.\s*$/.test(found.shown), "not all of the answer is shown");
           blocked = found.blocked;
         }
-        assert.ok(blocked <= BLOCKED_MS_MAX, `the page stood still for ${blocked.toFixed(0)} ms, expected ${BLOCKED_MS_MAX} at most`);
+        assert.ok(
+          blocked <= MAX_BLOCKED_MS,
+          `the page stood still for ${blocked.toFixed(0)} ms, expected ${MAX_BLOCKED_MS} at most`,
+        );
       }
     });
   }
 
   test("Markdown is still read after all that", async () => {
-    const { shown, elements } = await view.page.evaluate(() => window.show("**a** and\n\n1. b\n2. c", 3));
+    const { shown, elements } = await view.page.evaluate(() =>
+      window.show("**a** and\n\n1. b\n2. c", 3),
+    );
     assert.deepEqual([shown.replace(/\s+/g, " "), elements], ["a and b c ", 7]);
   });
 
@@ -152,7 +196,10 @@ test("a model that says only > answers, and the page goes on", async (t) => {
   });
   const browser = await openBrowser({ adapter: false });
   try {
-    const { page, expectQuiet } = await openPage(browser.context, `${server.address}/?model=/odd.gguf&temperature=0&max_tokens=8`);
+    const { page, expectQuiet } = await openPage(
+      browser.context,
+      `${server.address}/?model=/odd.gguf&temperature=0&max_tokens=8`,
+    );
     await page.click("#link button[value=use]");
     await waitUntilReady(page);
     for (const question of ["a", "b"]) {

@@ -20,7 +20,10 @@ before(async () => {
   });
   server = await openServer({
     before(request, response) {
-      const bodies = { "/markdown.js": ["text/javascript", bundle.outputFiles[0].text], "/blank": ["text/html", "<!doctype html><title>blank</title>"] };
+      const bodies = {
+        "/markdown.js": ["text/javascript", bundle.outputFiles[0].text],
+        "/blank": ["text/html", "<!doctype html><title>blank</title>"],
+      };
       const found = bodies[request.url];
       if (!found) return false;
       response.writeHead(200, { "Content-Type": found[0] }).end(found[1]);
@@ -37,24 +40,27 @@ after(async () => {
 
 /** The HTML that a growing text leaves, shown so many characters more at a time. */
 const show = (text, step = 1) =>
-  view.page.evaluate(async ([whole, step]) => {
-    const { MarkdownView } = await import("/markdown.js");
-    const holder = document.createElement("div");
-    document.body.append(holder);
-    const markdown = new MarkdownView(holder);
-    for (let start = 0; start < whole.length; start += step) {
-      markdown.add(whole.slice(start, start + step));
-      markdown.advance(Infinity);
-    }
-    const elements = [...holder.querySelectorAll("*")];
-    return {
-      html: holder.innerHTML,
-      names: [...new Set(elements.map((element) => element.localName))],
-      attributes: [...new Set(elements.flatMap((element) => element.getAttributeNames()))],
-      links: [...holder.querySelectorAll("a")].map((link) => link.getAttribute("href")),
-      hit: window.hit === true,
-    };
-  }, [text, step]);
+  view.page.evaluate(
+    async ([whole, step]) => {
+      const { MarkdownView } = await import("/markdown.js");
+      const holder = document.createElement("div");
+      document.body.append(holder);
+      const markdown = new MarkdownView(holder);
+      for (let start = 0; start < whole.length; start += step) {
+        markdown.add(whole.slice(start, start + step));
+        markdown.advance(Infinity);
+      }
+      const elements = [...holder.querySelectorAll("*")];
+      return {
+        html: holder.innerHTML,
+        names: [...new Set(elements.map((element) => element.localName))],
+        attributes: [...new Set(elements.flatMap((element) => element.getAttributeNames()))],
+        links: [...holder.querySelectorAll("a")].map((link) => link.getAttribute("href")),
+        hit: window.hit === true,
+      };
+    },
+    [text, step],
+  );
 
 const ATTACKS = [
   '<img src=x onerror="window.hit=true">',
@@ -74,11 +80,30 @@ const ATTACKS = [
 
 for (const attack of ATTACKS) {
   test(`harmless: ${attack.slice(0, 50).replaceAll("\n", " ")}`, async () => {
-    const { names, attributes, links, hit } = await show(`Before ${attack} after\n\n${attack}\n\nend`);
-    const forbidden = ["img", "script", "svg", "iframe", "style", "form", "input", "object", "embed"];
-    assert.deepEqual(names.filter((name) => forbidden.includes(name)), []);
-    assert.deepEqual(attributes.filter((name) => /^on|style|srcdoc|^src$|^id$/.test(name)), []);
-    for (const link of links) assert.ok(link === null || /^(https?|mailto):/.test(link), `a link to ${link}`);
+    const { names, attributes, links, hit } = await show(
+      `Before ${attack} after\n\n${attack}\n\nend`,
+    );
+    const forbidden = [
+      "img",
+      "script",
+      "svg",
+      "iframe",
+      "style",
+      "form",
+      "input",
+      "object",
+      "embed",
+    ];
+    assert.deepEqual(
+      names.filter((name) => forbidden.includes(name)),
+      [],
+    );
+    assert.deepEqual(
+      attributes.filter((name) => /^on|style|srcdoc|^src$|^id$/.test(name)),
+      [],
+    );
+    for (const link of links)
+      assert.ok(link === null || /^(https?|mailto):/.test(link), `a link to ${link}`);
     assert.equal(hit, false);
   });
 }
@@ -102,13 +127,16 @@ const GROWING = [
 for (const text of GROWING) {
   test(`growing text gives what whole text gives: ${JSON.stringify(text).slice(0, 40)}`, async () => {
     const whole = await show(text, text.length);
-    for (const step of [1, 2, 7]) assert.equal((await show(text, step)).html, whole.html, `${step} characters at a time`);
+    for (const step of [1, 2, 7])
+      assert.equal((await show(text, step)).html, whole.html, `${step} characters at a time`);
   });
 }
 
 test("growing text has the elements of its Markdown", async () => {
-  const text = "# Title\n\nSome *text* with `code`.\n\n- one\n- two\n  - inner\n\n1. first\n2. second\n\n```js\nlet a = 1 < 2;\n```\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n> quote\n\nend **bold**";
+  const text =
+    "# Title\n\nSome *text* with `code`.\n\n- one\n- two\n  - inner\n\n1. first\n2. second\n\n```js\nlet a = 1 < 2;\n```\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n> quote\n\nend **bold**";
   const { html, names } = await show(text);
-  for (const name of ["h1", "em", "code", "ul", "ol", "pre", "table", "blockquote", "strong"]) assert.ok(names.includes(name), `no ${name} in ${html}`);
+  for (const name of ["h1", "em", "code", "ul", "ol", "pre", "table", "blockquote", "strong"])
+    assert.ok(names.includes(name), `no ${name} in ${html}`);
   assert.ok(html.includes("let a = 1 &lt; 2;"));
 });

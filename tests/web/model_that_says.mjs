@@ -5,10 +5,16 @@ const [STRING, ARRAY, UINT32, INT32, FLOAT32] = [8, 9, 4, 5, 6];
 
 /** The character by which byte-level vocabularies write each byte. */
 const BYTES = (() => {
-  const ranges = [[33, 126], [161, 172], [174, 255]];
+  const ranges = [
+    [33, 126],
+    [161, 172],
+    [174, 255],
+  ];
   const isShown = (byte) => ranges.some(([from, to]) => byte >= from && byte <= to);
   let others = 0;
-  return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(isShown(byte) ? byte : 256 + others++));
+  return Array.from({ length: 256 }, (_, byte) =>
+    String.fromCodePoint(isShown(byte) ? byte : 256 + others++),
+  );
 })();
 
 const u32 = (value) => Buffer.from(Uint32Array.of(value).buffer);
@@ -19,17 +25,34 @@ const array = (type, items) => Buffer.concat([u32(type), u64(items.length), ...i
 
 /** The file of a model that answers everything with `text`, again and again. Its template is what was last said. */
 export function modelThatSays(text, template = "{{ messages[-1].content }}") {
-  const tokens = [...BYTES, "<s>", "</s>", [...Buffer.from(text)].map((byte) => BYTES[byte]).join("")];
+  const tokens = [
+    ...BYTES,
+    "<s>",
+    "</s>",
+    [...Buffer.from(text)].map((byte) => BYTES[byte]).join(""),
+  ];
   const metadata = [
     ["general.architecture", STRING, string("llama")],
-    ...Object.entries({ context_length: 4096, embedding_length: WIDTH, block_count: 1, feed_forward_length: WIDTH })
+    ...Object.entries({
+      context_length: 4096,
+      embedding_length: WIDTH,
+      block_count: 1,
+      feed_forward_length: WIDTH,
+    })
       .concat(Object.entries({ "attention.head_count": 1, "attention.head_count_kv": 1 }))
       .map(([name, value]) => [`llama.${name}`, UINT32, u32(value)]),
     ["llama.attention.layer_norm_rms_epsilon", FLOAT32, f32(1e-5)],
     ["tokenizer.ggml.model", STRING, string("gpt2")],
     ["tokenizer.ggml.pre", STRING, string("gpt-2")],
     ["tokenizer.ggml.tokens", ARRAY, array(STRING, tokens.map(string))],
-    ["tokenizer.ggml.token_type", ARRAY, array(INT32, tokens.map((_, id) => u32(id === 256 || id === 257 ? 3 : 1)))],
+    [
+      "tokenizer.ggml.token_type",
+      ARRAY,
+      array(
+        INT32,
+        tokens.map((_, id) => u32(id === 256 || id === 257 ? 3 : 1)),
+      ),
+    ],
     ["tokenizer.ggml.merges", ARRAY, array(STRING, [])],
     ["tokenizer.ggml.bos_token_id", UINT32, u32(256)],
     ["tokenizer.ggml.eos_token_id", UINT32, u32(257)],
@@ -47,14 +70,27 @@ export function modelThatSays(text, template = "{{ messages[-1].content }}") {
   let offset = 0;
   const infos = tensors.map(([name, values]) => {
     const shape = values.length === WIDTH ? [WIDTH] : [WIDTH, values.length / WIDTH];
-    const info = Buffer.concat([string(name), u32(shape.length), ...shape.map(u64), u32(0), u64(offset)]);
+    const info = Buffer.concat([
+      string(name),
+      u32(shape.length),
+      ...shape.map(u64),
+      u32(0),
+      u64(offset),
+    ]);
     offset += values.length * 4;
     return info;
   });
   const head = Buffer.concat([
-    Buffer.from("GGUF"), u32(3), u64(tensors.length), u64(metadata.length),
+    Buffer.from("GGUF"),
+    u32(3),
+    u64(tensors.length),
+    u64(metadata.length),
     ...metadata.map(([key, type, value]) => Buffer.concat([string(key), u32(type), value])),
     ...infos,
   ]);
-  return Buffer.concat([head, Buffer.alloc(-head.length & 31), ...tensors.map(([, values]) => f32(...values))]);
+  return Buffer.concat([
+    head,
+    Buffer.alloc(-head.length & 31),
+    ...tensors.map(([, values]) => f32(...values)),
+  ]);
 }

@@ -1,31 +1,62 @@
 // The page without a network, and its versions, on hosts as they are: plain servers of static files.
 
 import assert from "node:assert/strict";
-import { appendFileSync, cpSync, createReadStream, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  cpSync,
+  createReadStream,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { buildSite } from "../../www/build.mjs";
 import { isolation } from "../../www/csp.mjs";
-import { chat, modelName, modelPath, nativeAnswer, openBrowser, openPage, readText, root, waitUntilReady } from "./support.mjs";
+import {
+  chat,
+  modelName,
+  modelPath,
+  nativeAnswer,
+  openBrowser,
+  openPage,
+  readText,
+  root,
+  waitUntilReady,
+} from "./support.mjs";
 
 const MAX_TOKENS = 6;
 const QUESTION = "What is the capital of France?";
 const settings = `?temperature=0&seed=1&max_tokens=${MAX_TOKENS}`;
 const LONG_CACHE = { "Cache-Control": "max-age=31536000" };
-const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".wasm": "application/wasm" };
+const TYPES = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".svg": "image/svg+xml",
+  ".wasm": "application/wasm",
+};
 
 const folder = mkdtempSync(join(tmpdir(), "tablm-sites-"));
 /** Sites of three versions, the package of which says which one it is, in the page and in its worker. */
-const sites = Object.fromEntries(["one", "two", "three"].map((version) => [version, join(folder, version)]));
+const sites = Object.fromEntries(
+  ["one", "two", "three"].map((version) => [version, join(folder, version)]),
+);
 let expected;
 before(async () => {
   for (const [version, out] of Object.entries(sites)) {
     const packageFolder = join(folder, `package-${version}`);
     cpSync(join(root, "pkg", "dist"), packageFolder, { recursive: true });
     appendFileSync(join(packageFolder, "index.js"), `globalThis.versionOfTest = "${version}";\n`);
-    appendFileSync(join(packageFolder, "worker.js"), `new BroadcastChannel("version of test").postMessage("${version}");\n`);
+    appendFileSync(
+      join(packageFolder, "worker.js"),
+      `new BroadcastChannel("version of test").postMessage("${version}");\n`,
+    );
     await buildSite({ out, packageFolder });
   }
   expected = nativeAnswer([{ role: "user", content: QUESTION }], MAX_TOKENS, modelPath, "cpu").text;
@@ -40,11 +71,31 @@ function formerSite() {
   cpSync(sites.one, site, { recursive: true });
   cpSync(join(site, version), site, { recursive: true });
   rmSync(join(site, version), { recursive: true });
-  writeFileSync(join(site, "index.html"), readFileSync(join(site, "index.html"), "utf8").replaceAll(/[0-9a-f]{16}\//g, ""));
-  const shell = ["icon.svg", "index.html", "main.js", "manifest.webmanifest", "style.css", "tablm/index.js", "tablm/worker.js"];
+  writeFileSync(
+    join(site, "index.html"),
+    readFileSync(join(site, "index.html"), "utf8").replaceAll(/[0-9a-f]{16}\//g, ""),
+  );
+  const shell = [
+    "icon.svg",
+    "index.html",
+    "main.js",
+    "manifest.webmanifest",
+    "style.css",
+    "tablm/index.js",
+    "tablm/worker.js",
+  ];
   const files = (build) => [`tablm/wasm/${build}/tablm.js`, `tablm/wasm/${build}/tablm_bg.wasm`];
-  const lists = { SHELL: shell, BUILDS: Object.fromEntries(["simd", "relaxed", "threads"].map((build) => [build, files(build)])), VERSION: version, ISOLATION: isolation };
-  const constants = Object.entries(lists).map(([name, value]) => `const ${name} = ${JSON.stringify(value)};\n`);
+  const lists = {
+    SHELL: shell,
+    BUILDS: Object.fromEntries(
+      ["simd", "relaxed", "threads"].map((build) => [build, files(build)]),
+    ),
+    VERSION: version,
+    ISOLATION: isolation,
+  };
+  const constants = Object.entries(lists).map(
+    ([name, value]) => `const ${name} = ${JSON.stringify(value)};\n`,
+  );
   writeFileSync(join(site, "sw.js"), constants.join("") + readText("tests", "web", "former_sw.js"));
   return site;
 }
@@ -61,16 +112,24 @@ async function openHost({ mounts, headers = {} }) {
     if (host.silent) return;
     const mount = Object.keys(host.mounts).find((mount) => pathname.startsWith(mount));
     const name = pathname.slice(mount?.length) || "index.html";
-    const file = name === `models/${modelName}` ? modelPath : (host.stale(name) ?? join(host.mounts[mount] ?? folder, name));
+    const file =
+      name === `models/${modelName}`
+        ? modelPath
+        : (host.stale(name) ?? join(host.mounts[mount] ?? folder, name));
     const found = statSync(file, { throwIfNoEntry: false });
     if (!found?.isFile()) return response.writeHead(404).end();
-    response.writeHead(200, { "Content-Type": TYPES[extname(file)] ?? "application/octet-stream", "Content-Length": found.size, ...headers });
+    response.writeHead(200, {
+      "Content-Type": TYPES[extname(file)] ?? "application/octet-stream",
+      "Content-Length": found.size,
+      ...headers,
+    });
     createReadStream(file).pipe(response);
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   host.address = `http://127.0.0.1:${server.address().port}`;
   /** The network goes off; pages get no answer any more. */
-  host.close = () => new Promise((resolve) => (server.close(() => resolve()), server.closeAllConnections()));
+  host.close = () =>
+    new Promise((resolve) => (server.close(() => resolve()), server.closeAllConnections()));
   return host;
 }
 
@@ -97,8 +156,13 @@ const answer = async (page) => (await chat(page, QUESTION)).text;
 /** Which versions a page is of: its own script, and a worker that it starts now, with the engine. */
 const versionsOf = (page) =>
   page.evaluate(async () => {
-    const { TabLM } = await import(new URL("tablm/index.js", document.querySelector("script[type=module]").src));
-    const worker = new Promise((resolve) => (new BroadcastChannel("version of test").onmessage = ({ data }) => resolve(data)));
+    const { TabLM } = await import(
+      new URL("tablm/index.js", document.querySelector("script[type=module]").src)
+    );
+    const worker = new Promise(
+      (resolve) =>
+        (new BroadcastChannel("version of test").onmessage = ({ data }) => resolve(data)),
+    );
     await TabLM.capabilities();
     return { page: globalThis.versionOfTest, worker: await worker };
   });
@@ -107,18 +171,29 @@ const versionsOf = (page) =>
 const update = (page) =>
   page.evaluate(async () => {
     const registration = await navigator.serviceWorker.ready;
-    const found = new Promise((resolve) => registration.addEventListener("updatefound", () => resolve(registration.installing), { once: true }));
+    const found = new Promise((resolve) =>
+      registration.addEventListener("updatefound", () => resolve(registration.installing), {
+        once: true,
+      }),
+    );
     await registration.update();
     const worker = await found;
-    while (worker.state === "installing") await new Promise((resolve) => worker.addEventListener("statechange", resolve, { once: true }));
+    while (worker.state === "installing")
+      await new Promise((resolve) =>
+        worker.addEventListener("statechange", resolve, { once: true }),
+      );
     return worker.state !== "redundant";
   });
 
 /** The builds of the engine that were asked for, each time. */
-const buildsAsked = ({ requests }) => requests.map((path) => /\/wasm\/(\w+)\/tablm_bg\.wasm$/.exec(path)?.[1]).filter(Boolean);
+const buildsAsked = ({ requests }) =>
+  requests.map((path) => /\/wasm\/(\w+)\/tablm_bg\.wasm$/.exec(path)?.[1]).filter(Boolean);
 
 describe("without a network", () => {
-  for (const [host, headers, first] of [["without headers", {}, "relaxed"], ["with headers", isolation, "threads"]]) {
+  for (const [host, headers, first] of [
+    ["without headers", {}, "relaxed"],
+    ["with headers", isolation, "threads"],
+  ]) {
     test(`a host ${host}: off at the first answer, the second and third visit are answered`, () =>
       withHost({ mounts: { "/": sites.one }, headers }, async ({ host, visit }) => {
         let page = await visit();
@@ -150,18 +225,27 @@ describe("without a network", () => {
       assert.equal(await answer(await visit()), expected);
       host.silent = true;
       assert.equal(await answer(await visit()), expected);
-      assert.ok(host.requests.some((path) => path.includes("/wasm/threads/")), String(host.requests));
+      assert.ok(
+        host.requests.some((path) => path.includes("/wasm/threads/")),
+        String(host.requests),
+      );
     }));
 
   test("a page under a path, on a host whose files are kept for long, is fetched once", () =>
-    withHost({ mounts: { "/some/where/": sites.one }, headers: LONG_CACHE }, async ({ host, visit }) => {
-      const page = await visit("/some/where/");
-      assert.equal(await answer(page), expected);
-      await host.close();
-      const files = host.requests.filter((path) => !/index\.html|\/$|models\/|sw\.js|icon|manifest/.test(path));
-      assert.deepEqual(files.sort(), [...new Set(files)].sort());
-      for (let visits = 2; visits <= 3; visits += 1) assert.equal(await answer(await visit("/some/where/")), expected);
-    }));
+    withHost(
+      { mounts: { "/some/where/": sites.one }, headers: LONG_CACHE },
+      async ({ host, visit }) => {
+        const page = await visit("/some/where/");
+        assert.equal(await answer(page), expected);
+        await host.close();
+        const files = host.requests.filter(
+          (path) => !/index\.html|\/$|models\/|sw\.js|icon|manifest/.test(path),
+        );
+        assert.deepEqual(files.sort(), [...new Set(files)].sort());
+        for (let visits = 2; visits <= 3; visits += 1)
+          assert.equal(await answer(await visit("/some/where/")), expected);
+      },
+    ));
 
   test("a visit that wants one thread is answered by the build with threads, if that was kept", () =>
     withHost({ mounts: { "/": sites.one }, headers: isolation }, async ({ host, visit }) => {
@@ -170,8 +254,13 @@ describe("without a network", () => {
       await host.close();
       const page = await visit();
       const found = await page.evaluate(async () => {
-        const { TabLM } = await import(new URL("tablm/index.js", document.querySelector("script[type=module]").src));
-        const model = await TabLM.load(new URL("models/SmolLM2-135M-Instruct.Q4_1.gguf", document.baseURI).href, { device: "cpu", threads: 1 });
+        const { TabLM } = await import(
+          new URL("tablm/index.js", document.querySelector("script[type=module]").src)
+        );
+        const model = await TabLM.load(
+          new URL("models/SmolLM2-135M-Instruct.Q4_1.gguf", document.baseURI).href,
+          { device: "cpu", threads: 1 },
+        );
         return [model.info.build, model.info.device.threads];
       });
       assert.deepEqual(found, ["threads", 1]);
@@ -180,28 +269,38 @@ describe("without a network", () => {
 
 describe("versions", () => {
   test("an open page keeps its own through an update, the next load has the new one", () =>
-    withHost({ mounts: { "/": sites.one }, headers: LONG_CACHE }, async ({ host, visit, context }) => {
-      const [page, other] = [await visit(), await visit()];
-      host.mounts = { "/": sites.two };
-      assert.equal(await update(page), true);
-      assert.deepEqual(await versionsOf(page), { page: "one", worker: "one" });
-      await host.close();
-      assert.deepEqual(await versionsOf(page), { page: "one", worker: "one" });
-      assert.equal(await answer(page), expected);
-      await page.reload();
-      await waitUntilReady(page);
-      assert.deepEqual(await versionsOf(page), { page: "two", worker: "two" });
-      assert.equal(await answer(page), expected);
-      assert.deepEqual(await versionsOf(other), { page: "one", worker: "one" });
-      // Once nobody has the old one, it is gone.
-      const blank = await context.newPage();
-      await page.close();
-      await other.close();
-      await blank.goto("about:blank");
-      const next = await visit();
-      assert.deepEqual(await versionsOf(next), { page: "two", worker: "two" });
-      await next.waitForFunction(async () => new Set((await (await caches.open((await caches.keys())[0])).keys()).map(({ url }) => /\/([0-9a-f]{16})\//.exec(url)?.[1]).filter(Boolean)).size === 1);
-    }));
+    withHost(
+      { mounts: { "/": sites.one }, headers: LONG_CACHE },
+      async ({ host, visit, context }) => {
+        const [page, other] = [await visit(), await visit()];
+        host.mounts = { "/": sites.two };
+        assert.equal(await update(page), true);
+        assert.deepEqual(await versionsOf(page), { page: "one", worker: "one" });
+        await host.close();
+        assert.deepEqual(await versionsOf(page), { page: "one", worker: "one" });
+        assert.equal(await answer(page), expected);
+        await page.reload();
+        await waitUntilReady(page);
+        assert.deepEqual(await versionsOf(page), { page: "two", worker: "two" });
+        assert.equal(await answer(page), expected);
+        assert.deepEqual(await versionsOf(other), { page: "one", worker: "one" });
+        // Once nobody has the old one, it is gone.
+        const blank = await context.newPage();
+        await page.close();
+        await other.close();
+        await blank.goto("about:blank");
+        const next = await visit();
+        assert.deepEqual(await versionsOf(next), { page: "two", worker: "two" });
+        await next.waitForFunction(
+          async () =>
+            new Set(
+              (await (await caches.open((await caches.keys())[0])).keys())
+                .map(({ url }) => /\/([0-9a-f]{16})\//.exec(url)?.[1])
+                .filter(Boolean),
+            ).size === 1,
+        );
+      },
+    ));
 
   test("one that is taken back and put again is the one of its day", () =>
     withHost({ mounts: { "/": sites.one } }, async ({ host, visit }) => {
@@ -220,8 +319,12 @@ describe("versions", () => {
     test(`a host that has an old ${stale} once, and later for good`, () =>
       withHost({ mounts: { "/": sites.one } }, async ({ host, visit }) => {
         const page = await visit();
-        const old = stale === "index.html" ? join(sites.one, stale) : join(sites.one, versionFolder(sites.one), stale);
-        const oldOnce = (times) => (name) => (name.endsWith(stale) && times-- > 0 ? old : undefined);
+        const old =
+          stale === "index.html"
+            ? join(sites.one, stale)
+            : join(sites.one, versionFolder(sites.one), stale);
+        const oldOnce = (times) => (name) =>
+          name.endsWith(stale) && times-- > 0 ? old : undefined;
         host.mounts = { "/": sites.two };
         host.stale = oldOnce(1);
         assert.equal(await update(page), true);
@@ -236,20 +339,26 @@ describe("versions", () => {
   }
 
   test("two deployments on one origin leave each other alone", () =>
-    withHost({ mounts: { "/a/": sites.one, "/b/": sites.two }, headers: isolation }, async ({ host, visit }) => {
-      for (const path of ["/a/", "/b/"]) await (await visit(path)).close();
-      host.mounts = { "/a/": sites.three, "/b/": sites.two };
-      const page = await visit("/a/");
-      assert.equal(await update(page), true);
-      await page.close();
-      await (await visit("/a/")).close();
-      await host.close();
-      for (const [path, version] of [["/a/", "three"], ["/b/", "two"]]) {
-        const page = await visit(path);
-        assert.deepEqual(await versionsOf(page), { page: version, worker: version });
-        assert.equal(await answer(page), expected);
-      }
-    }));
+    withHost(
+      { mounts: { "/a/": sites.one, "/b/": sites.two }, headers: isolation },
+      async ({ host, visit }) => {
+        for (const path of ["/a/", "/b/"]) await (await visit(path)).close();
+        host.mounts = { "/a/": sites.three, "/b/": sites.two };
+        const page = await visit("/a/");
+        assert.equal(await update(page), true);
+        await page.close();
+        await (await visit("/a/")).close();
+        await host.close();
+        for (const [path, version] of [
+          ["/a/", "three"],
+          ["/b/", "two"],
+        ]) {
+          const page = await visit(path);
+          assert.deepEqual(await versionsOf(page), { page: version, worker: version });
+          assert.equal(await answer(page), expected);
+        }
+      },
+    ));
 
   test("of the former layout: an open page goes on, the next load is new, then what was kept is gone", () =>
     withHost({ mounts: { "/": formerSite() } }, async ({ host, visit, context }) => {
@@ -281,9 +390,19 @@ describe("versions", () => {
           const cache = await caches.open(name);
           for (const file of files) await cache.put(file, new Response("old"));
         };
-        const files = ["index.html", "main.js", "tablm/worker.js", "tablm/wasm/simd/tablm_bg.wasm"].map((file) => `/a/${file}`);
+        const files = [
+          "index.html",
+          "main.js",
+          "tablm/worker.js",
+          "tablm/wasm/simd/tablm_bg.wasm",
+        ].map((file) => `/a/${file}`);
         await keep("tablm-shell-0123456789abcdef", files);
-        await keep("tablm-shell-fedcba9876543210", [...files, "/b/index.html", "/index.html", "/a/tablm/index.html"]);
+        await keep("tablm-shell-fedcba9876543210", [
+          ...files,
+          "/b/index.html",
+          "/index.html",
+          "/a/tablm/index.html",
+        ]);
         await keep("of-somebody-else", ["/a/index.html"]);
       });
       await blank.goto("about:blank");
@@ -291,12 +410,20 @@ describe("versions", () => {
       const page = await visit("/a/");
       await page.waitForFunction(async () => !(await caches.has("tablm-shell-0123456789abcdef")));
       const left = await page.evaluate(async () => {
-        const urls = async (name) => (await (await caches.open(name)).keys()).map(({ url }) => new URL(url).pathname);
+        const urls = async (name) =>
+          (await (await caches.open(name)).keys()).map(({ url }) => new URL(url).pathname);
         const names = (await caches.keys()).sort();
         return { names, urls: (await Promise.all(names.map(urls))).map((paths) => paths.sort()) };
       });
-      assert.deepEqual(left.names, ["of-somebody-else", `tablm-page ${host.address}/a/`, "tablm-shell-fedcba9876543210"]);
-      assert.deepEqual([left.urls[0], left.urls[2]], [["/a/index.html"], ["/a/tablm/index.html", "/b/index.html", "/index.html"]]);
+      assert.deepEqual(left.names, [
+        "of-somebody-else",
+        `tablm-page ${host.address}/a/`,
+        "tablm-shell-fedcba9876543210",
+      ]);
+      assert.deepEqual(
+        [left.urls[0], left.urls[2]],
+        [["/a/index.html"], ["/a/tablm/index.html", "/b/index.html", "/index.html"]],
+      );
       assert.ok(left.urls[1].some((path) => path.endsWith("/tablm/wasm/simd/tablm_bg.wasm")));
     }));
 });

@@ -5,7 +5,18 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { allowNoGpu, chat, derivedRoutes, modelName, modelWithTemplate, nativeAnswer, openBrowser, openPage, openServer, waitUntilReady } from "./support.mjs";
+import {
+  allowNoGpu,
+  chat,
+  derivedRoutes,
+  modelName,
+  modelWithTemplate,
+  nativeAnswer,
+  openBrowser,
+  openPage,
+  openServer,
+  waitUntilReady,
+} from "./support.mjs";
 
 const MAX_TOKENS = 24;
 const QUESTION = "What is the capital of France?";
@@ -23,11 +34,16 @@ const expected = (() => {
 function urlsOfNetLog(file, origin) {
   const text = readFileSync(file, "utf8");
   // The log may end in the middle when the browser is closed.
-  const log = JSON.parse(text.trimEnd().endsWith("}") ? text : `${text.trimEnd().replace(/,$/, "")}]}`);
+  const log = JSON.parse(
+    text.trimEnd().endsWith("}") ? text : `${text.trimEnd().replace(/,$/, "")}]}`,
+  );
   const type = log.constants.logEventTypes.URL_REQUEST_START_JOB;
   // What the browser asks on its own account (updates, sign-in) has no page as its initiator.
-  const ofPage = ({ params }) => params?.initiator?.startsWith(origin) || params?.url?.startsWith(origin);
-  return log.events.filter((event) => event.type === type && ofPage(event)).map((event) => event.params.url);
+  const ofPage = ({ params }) =>
+    params?.initiator?.startsWith(origin) || params?.url?.startsWith(origin);
+  return log.events
+    .filter((event) => event.type === type && ofPage(event))
+    .map((event) => event.params.url);
 }
 
 describe("the page with an adapter", () => {
@@ -38,11 +54,16 @@ describe("the page with an adapter", () => {
   before(async () => {
     server = await openServer();
     browser = await openBrowser({ adapter: !allowNoGpu, args: [`--log-net-log=${netLog}`] });
-    view = await openPage(browser.context, `${server.address}/?${settings}&device=${allowNoGpu ? "cpu" : "webgpu"}`);
+    view = await openPage(
+      browser.context,
+      `${server.address}/?${settings}&device=${allowNoGpu ? "cpu" : "webgpu"}`,
+    );
     await waitUntilReady(view.page);
     await view.page.evaluate(() => navigator.serviceWorker.ready);
     await view.page.waitForFunction(async (build) => {
-      const kept = await Promise.all((await caches.keys()).map(async (name) => (await caches.open(name)).keys()));
+      const kept = await Promise.all(
+        (await caches.keys()).map(async (name) => (await caches.open(name)).keys()),
+      );
       return kept.flat().some(({ url }) => url.endsWith(`tablm/wasm/${build}/tablm_bg.wasm`));
     }, BUILD);
   });
@@ -64,16 +85,24 @@ describe("the page with an adapter", () => {
     const { text, lengths } = await chat(view.page, QUESTION);
     assert.deepEqual(server.requests.slice(count), []);
     assert.equal(text, expected().text);
-    assert.ok(lengths.length >= 3, `the answer grew in ${lengths.length} steps, expected at least 3`);
+    assert.ok(
+      lengths.length >= 3,
+      `the answer grew in ${lengths.length} steps, expected at least 3`,
+    );
     assert.match(await view.page.textContent("#speed"), /tokens\/s/);
-    assert.equal(await view.page.textContent("#announcer"), await view.page.innerText(".message.assistant .body"));
+    assert.equal(
+      await view.page.textContent("#announcer"),
+      await view.page.innerText(".message.assistant .body"),
+    );
   });
 
   test("can be stopped and goes on", async () => {
     await view.page.click("#new-chat");
     await view.page.fill("#prompt", "Count from one to one thousand.");
     await view.page.keyboard.press("Enter");
-    await view.page.waitForFunction(() => document.querySelector(".message.assistant .body")?.textContent.length > 0);
+    await view.page.waitForFunction(
+      () => document.querySelector(".message.assistant .body")?.textContent.length > 0,
+    );
     await view.page.keyboard.press("Escape");
     await view.page.waitForFunction(() => document.body.dataset.state === "ready");
     await view.page.click("#new-chat");
@@ -90,7 +119,9 @@ describe("the page with an adapter", () => {
   test("reports no error and breaks no policy", () => view.expectQuiet());
 
   test("has only the build of the engine that the browser needs", () => {
-    const builds = server.requests.map(({ url }) => /\/wasm\/(\w+)\/tablm_bg\.wasm$/.exec(url)?.[1]);
+    const builds = server.requests.map(
+      ({ url }) => /\/wasm\/(\w+)\/tablm_bg\.wasm$/.exec(url)?.[1],
+    );
     assert.deepEqual([...new Set(builds.filter(Boolean))], [BUILD]);
   });
 
@@ -98,8 +129,14 @@ describe("the page with an adapter", () => {
     await browser.close();
     const asked = urlsOfNetLog(netLog, server.address);
     t.diagnostic(`${asked.length} requests in the log`);
-    assert.ok(asked.some((url) => url.endsWith(`/${modelName}`)), "the log does not even have the model");
-    assert.deepEqual(asked.filter((url) => !url.startsWith(server.address)), []);
+    assert.ok(
+      asked.some((url) => url.endsWith(`/${modelName}`)),
+      "the log does not even have the model",
+    );
+    assert.deepEqual(
+      asked.filter((url) => !url.startsWith(server.address)),
+      [],
+    );
   });
 });
 
@@ -116,7 +153,10 @@ describe("the page without an adapter", () => {
   let server, browser, view;
   before(async () => {
     const tiny = Object.values(derivedRoutes([TINY]))[0];
-    const routes = { "/hub/some/one/resolve/main/tiny.gguf": tiny, "/calling.gguf": modelWithTemplate(CALLING) };
+    const routes = {
+      "/hub/some/one/resolve/main/tiny.gguf": tiny,
+      "/calling.gguf": modelWithTemplate(CALLING),
+    };
     server = await openServer({
       before(request, response) {
         const path = new URL(request.url, "http://localhost").pathname;
@@ -149,14 +189,28 @@ describe("the page without an adapter", () => {
   });
 
   test("shows where the time goes, behind Alt+P", async () => {
-    const { page, expectQuiet } = await openPage(browser.context, `${server.address}/?model=/hub/some/one/resolve/main/tiny.gguf`);
+    const { page, expectQuiet } = await openPage(
+      browser.context,
+      `${server.address}/?model=/hub/some/one/resolve/main/tiny.gguf`,
+    );
     await page.click("#link button[value=use]");
     await waitUntilReady(page);
     await page.keyboard.press("Alt+p");
     await page.waitForSelector("#profile-steps table");
-    assert.match(await page.innerText("#profile-summary"), /^CPU.* copies at [\d.]+ GB\/s\. Times by the clock\.$/);
-    assert.deepEqual((await page.locator("#profile caption").allInnerTexts()).map((text) => text.replace(/: [\d.]+ ms$/, "")), ["One token at position 511", "64 tokens of a prompt"]);
-    assert.match(await page.locator("#profile tbody").first().innerText(), /matvec [^\n]*Q4_K \d+×\d+/);
+    assert.match(
+      await page.innerText("#profile-summary"),
+      /^CPU.* copies at [\d.]+ GB\/s\. Times by the clock\.$/,
+    );
+    assert.deepEqual(
+      (await page.locator("#profile caption").allInnerTexts()).map((text) =>
+        text.replace(/: [\d.]+ ms$/, ""),
+      ),
+      ["One token at position 511", "64 tokens of a prompt"],
+    );
+    assert.match(
+      await page.locator("#profile tbody").first().innerText(),
+      /matvec [^\n]*Q4_K \d+×\d+/,
+    );
     await page.keyboard.press("Escape");
     expectQuiet();
     await page.close();
@@ -169,14 +223,30 @@ describe("the page without an adapter", () => {
     const count = server.requests.length;
     await page.click("#open-models");
     const text = await page.innerText("#catalogue");
-    for (const name of ["SmolLM2 135M", "Gemma 3 270M", "Llama 3.1 Nemotron Nano 4B", "Nemotron 3 Nano 4B"]) assert.ok(text.includes(name), name);
+    for (const name of [
+      "SmolLM2 135M",
+      "Gemma 3 270M",
+      "Llama 3.1 Nemotron Nano 4B",
+      "Nemotron 3 Nano 4B",
+    ])
+      assert.ok(text.includes(name), name);
     assert.deepEqual(server.requests.slice(count), []);
     await page.click("#catalogue summary >> nth=3");
     const entry = page.locator("#catalogue li").nth(3);
-    assert.match(await entry.innerText(), /2\.64 GiB[^]*about [\d.]+ GiB[^]*NVIDIA Nemotron Open Model License/);
+    assert.match(
+      await entry.innerText(),
+      /2\.64 GiB[^]*about [\d.]+ GiB[^]*NVIDIA Nemotron Open Model License/,
+    );
     while (server.requests.length === count) await page.waitForTimeout(20);
-    assert.match(server.requests[count].url, /^\/hub\/nvidia\/NVIDIA-Nemotron-3-Nano-4B-GGUF\/resolve\/main\/\S+\.gguf$/);
-    for (const [typed, refusal] of [["some model", /is no address/], ["https://example.com/m.gguf", /not from example\.com/], ["hf:one", /not of the form/]]) {
+    assert.match(
+      server.requests[count].url,
+      /^\/hub\/nvidia\/NVIDIA-Nemotron-3-Nano-4B-GGUF\/resolve\/main\/\S+\.gguf$/,
+    );
+    for (const [typed, refusal] of [
+      ["some model", /is no address/],
+      ["https://example.com/m.gguf", /not from example\.com/],
+      ["hf:one", /not of the form/],
+    ]) {
       await page.fill("#other-source", typed);
       await page.keyboard.press("Enter");
       assert.match(await page.innerText("#other-refusal"), refusal);
@@ -185,21 +255,40 @@ describe("the page without an adapter", () => {
     await page.keyboard.press("Enter");
     await waitUntilReady(page);
     assert.equal(await page.innerText("#model-name"), "tiny");
-    await page.setInputFiles("#own-files", { name: "mine.gguf", mimeType: "", buffer: Buffer.from("GGUF, but not for long") });
+    await page.setInputFiles("#own-files", {
+      name: "mine.gguf",
+      mimeType: "",
+      buffer: Buffer.from("GGUF, but not for long"),
+    });
     await page.waitForSelector("#problem[data-code=malformed]:not([hidden])");
     await page.close();
   });
 
   test("folds thoughts and calls away, and answers with what the clock said", async () => {
-    const { page, expectQuiet } = await openPage(browser.context, `${server.address}/?model=/calling.gguf&context=512&temperature=0&max_tokens=32`);
+    const { page, expectQuiet } = await openPage(
+      browser.context,
+      `${server.address}/?model=/calling.gguf&context=512&temperature=0&max_tokens=32`,
+    );
     await page.click("#link button[value=use]");
     await waitUntilReady(page);
     assert.equal(await page.isChecked("#thinking"), true);
     await chat(page, "clock in EST?");
-    await page.waitForFunction(() => document.body.dataset.state === "ready" && document.querySelectorAll(".message.assistant[data-answer]").length === 2);
+    await page.waitForFunction(
+      () =>
+        document.body.dataset.state === "ready" &&
+        document.querySelectorAll(".message.assistant[data-answer]").length === 2,
+    );
     const [called, answered] = await page.locator(".message.assistant").all();
-    assert.equal(await called.locator(".reasoning").evaluate((details) => `${details.open} ${details.textContent}`), "false ThoughtsEST");
-    assert.match(await called.locator(".call").textContent(), /^Used clockclock\(\{"time_zone":"EST"\}\)\n→ .*\d\d:\d\d:\d\d/);
+    assert.equal(
+      await called
+        .locator(".reasoning")
+        .evaluate((details) => `${details.open} ${details.textContent}`),
+      "false ThoughtsEST",
+    );
+    assert.match(
+      await called.locator(".call").textContent(),
+      /^Used clockclock\(\{"time_zone":"EST"\}\)\n→ .*\d\d:\d\d:\d\d/,
+    );
     assert.notEqual(await answered.getAttribute("data-answer"), "");
     expectQuiet();
     await page.close();
@@ -215,7 +304,11 @@ describe("the page's face", () => {
   });
   after(() => server?.close());
 
-  for (const [width, height, colorScheme] of [[390, 844, "light"], [390, 844, "dark"], [1280, 800, "light"]]) {
+  for (const [width, height, colorScheme] of [
+    [390, 844, "light"],
+    [390, 844, "dark"],
+    [1280, 800, "light"],
+  ]) {
     test(`fits ${width} × ${height}, ${colorScheme}`, async () => {
       const browser = await openBrowser({ viewport: { width, height }, colorScheme });
       try {
@@ -224,7 +317,10 @@ describe("the page's face", () => {
         assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width);
         for (const id of ["#prompt", "#send", "#new-chat", "#open-settings"]) {
           const box = await page.locator(id).boundingBox();
-          assert.ok(box && box.x >= 0 && box.x + box.width <= width && box.y + box.height <= height, `${id} is outside the window`);
+          assert.ok(
+            box && box.x >= 0 && box.x + box.width <= width && box.y + box.height <= height,
+            `${id} is outside the window`,
+          );
         }
       } finally {
         await browser.close();
@@ -242,7 +338,12 @@ describe("the page's face", () => {
             const labels = [...(item.labels ?? [])].map((label) => label.textContent).join("");
             const by = item.getAttribute("aria-labelledby");
             const named = by ? document.getElementById(by)?.textContent : "";
-            return !(labels + named + item.textContent + (item.getAttribute("aria-label") ?? "")).trim();
+            return !(
+              labels +
+              named +
+              item.textContent +
+              (item.getAttribute("aria-label") ?? "")
+            ).trim();
           })
           .map((item) => item.id || item.outerHTML.slice(0, 80)),
       );

@@ -6,7 +6,15 @@ import { basename } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { headerPolicy } from "../../www/csp.mjs";
-import { derived, fileRoute, modelName, modelPath, openHarness, openOrigin, tiny } from "./support.mjs";
+import {
+  derived,
+  fileRoute,
+  modelName,
+  modelPath,
+  openHarness,
+  openOrigin,
+  tiny,
+} from "./support.mjs";
 
 const MODEL = `/models/${modelName}`;
 const sizeBytes = statSync(modelPath).size;
@@ -24,9 +32,17 @@ const partsBytes = PARTS.reduce((sum, path) => sum + statSync(path).size, 0);
 /** Routes to a tiny folder, of whose files a server says only what `head` answers. */
 function folderRoutes(folder, head, more = {}) {
   const names = ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors"];
-  const files = Object.fromEntries(names.map((name) => [name, fileRoute(tiny(`llama-tied/${name}`))]));
-  const guarded = (route) => (request, response) => (request.method === "HEAD" ? head : route)(request, response);
-  return Object.fromEntries(Object.entries({ ...files, ...more }).map(([name, route]) => [`${folder}/${name}`, guarded(route)]));
+  const files = Object.fromEntries(
+    names.map((name) => [name, fileRoute(tiny(`llama-tied/${name}`))]),
+  );
+  const guarded = (route) => (request, response) =>
+    (request.method === "HEAD" ? head : route)(request, response);
+  return Object.fromEntries(
+    Object.entries({ ...files, ...more }).map(([name, route]) => [
+      `${folder}/${name}`,
+      guarded(route),
+    ]),
+  );
 }
 
 /** A good file at a speed that leaves time to abort. */
@@ -43,8 +59,16 @@ function slow(request, response) {
 }
 
 const routes = {
-  "/bad/html.gguf": answer(200, { "Content-Type": "text/html" }, "<!doctype html><title>Sign in</title>"),
-  "/bad/html-unnamed.gguf": answer(200, { "Content-Type": "application/octet-stream" }, "<!doctype html><title>Sign in</title>"),
+  "/bad/html.gguf": answer(
+    200,
+    { "Content-Type": "text/html" },
+    "<!doctype html><title>Sign in</title>",
+  ),
+  "/bad/html-unnamed.gguf": answer(
+    200,
+    { "Content-Type": "application/octet-stream" },
+    "<!doctype html><title>Sign in</title>",
+  ),
   "/bad/empty.gguf": answer(200, { "Content-Type": "application/octet-stream" }, ""),
   "/bad/broken.gguf": answer(500, {}, "oops"),
   "/bad/cut.gguf": answer(200, { "Content-Type": "application/octet-stream" }, start),
@@ -55,19 +79,30 @@ const routes = {
   "/slow.gguf": slow,
   ...Object.fromEntries(PARTS.map((path) => [`/parts/${basename(path)}`, fileRoute(path)])),
   [`/gone/${basename(PARTS[0])}`]: fileRoute(PARTS[0]),
-  ...folderRoutes("/signed", answer(403, {}, ""), { "chat_template.jinja": answer(200, {}, "hello"), "tokenizer_config.json": answer(410, {}, "") }),
+  ...folderRoutes("/signed", answer(403, {}, ""), {
+    "chat_template.jinja": answer(200, {}, "hello"),
+    "tokenizer_config.json": answer(410, {}, ""),
+  }),
   ...folderRoutes("/no-head", answer(405, {}, "")),
   ...folderRoutes("/secret", answer(200, {}, ""), { "chat_template.jinja": answer(403, {}, "") }),
   // A browser, or a private window, that has no file system of its own.
-  "/elsewhere/worker.js": answer(200, { "Content-Type": "text/javascript" }, `
+  "/elsewhere/worker.js": answer(
+    200,
+    { "Content-Type": "text/javascript" },
+    `
     import "/tablm/worker.js";
     StorageManager.prototype.getDirectory = () => Promise.reject(new DOMException("none here", "SecurityError"));
-  `),
+  `,
+  ),
   "/folder/config.json": answer(200, { "Content-Type": "application/json" }, "{}"),
   "/html-folder/config.json": answer(200, { "Content-Type": "text/html" }, "<html></html>"),
   "/index-folder/config.json": answer(200, { "Content-Type": "application/json" }, "{}"),
   "/index-folder/tokenizer.json": answer(200, { "Content-Type": "application/json" }, "{}"),
-  "/index-folder/model.safetensors.index.json": answer(200, { "Content-Type": "application/json" }, JSON.stringify({ weight_map: { a: "../../secret.safetensors" } })),
+  "/index-folder/model.safetensors.index.json": answer(
+    200,
+    { "Content-Type": "application/json" },
+    JSON.stringify({ weight_map: { a: "../../secret.safetensors" } }),
+  ),
 };
 
 describe("downloads", () => {
@@ -90,19 +125,54 @@ describe("downloads", () => {
 
   const REFUSED = [
     ["a web page", "/bad/html.gguf", "malformed", /html\.gguf: found a web page/],
-    ["a web page that says it is binary", "/bad/html-unnamed.gguf", "malformed", /starts with .*expected "GGUF"/],
+    [
+      "a web page that says it is binary",
+      "/bad/html-unnamed.gguf",
+      "malformed",
+      /starts with .*expected "GGUF"/,
+    ],
     ["nothing", "/bad/empty.gguf", "malformed", /empty\.gguf: found 0 bytes/],
     ["a missing file", "/bad/missing.gguf", "network", /missing\.gguf: found status 404/],
     ["a server's failure", "/bad/broken.gguf", "network", /broken\.gguf: found status 500/],
-    ["a connection that breaks", "/bad/short.gguf", "network", /short\.gguf: the connection broke after \d+ bytes/],
+    [
+      "a connection that breaks",
+      "/bad/short.gguf",
+      "network",
+      /short\.gguf: the connection broke after \d+ bytes/,
+    ],
     ["a file cut short", "/bad/cut.gguf", "malformed", /cut\.gguf/],
     ["a folder without a tokenizer", "/folder", "network", /tokenizer\.json: found status 404/],
     ["a folder of web pages", "/html-folder/", "malformed", /config\.json: found a web page/],
-    ["an index that leaves its folder", "/index-folder/", "malformed", /weight_map: found "\.\.\/\.\.\/secret\.safetensors"/],
-    ["more parts than a model has", "/parts/m-00001-of-99999.gguf", "malformed", /found 99999 parts in its name, expected 1 to 1000/],
-    ["a missing part", `/gone/${basename(PARTS[2])}`, "network", /00002-of-00003\.gguf: found status 404/],
-    ["a file that may not be read", "/secret/", "network", /chat_template\.jinja: found status 403/],
-    ["a single safetensors file", "/folder/model.safetensors", "invalid-request", /expected the URL of its folder/],
+    [
+      "an index that leaves its folder",
+      "/index-folder/",
+      "malformed",
+      /weight_map: found "\.\.\/\.\.\/secret\.safetensors"/,
+    ],
+    [
+      "more parts than a model has",
+      "/parts/m-00001-of-99999.gguf",
+      "malformed",
+      /found 99999 parts in its name, expected 1 to 1000/,
+    ],
+    [
+      "a missing part",
+      `/gone/${basename(PARTS[2])}`,
+      "network",
+      /00002-of-00003\.gguf: found status 404/,
+    ],
+    [
+      "a file that may not be read",
+      "/secret/",
+      "network",
+      /chat_template\.jinja: found status 403/,
+    ],
+    [
+      "a single safetensors file",
+      "/folder/model.safetensors",
+      "invalid-request",
+      /expected the URL of its folder/,
+    ],
     ["another scheme", "file:///etc/passwd", "invalid-request", /found the scheme file:/],
     ["a hub name with too little", "hf:owner", "invalid-request", /expected hf:owner/],
   ];
@@ -117,7 +187,10 @@ describe("downloads", () => {
 
   test("keeps nothing of what was refused", async () => {
     const kept = await harness.run(({ TabLM }) => TabLM.models.list());
-    assert.deepEqual(kept.filter((model) => model.complete), []);
+    assert.deepEqual(
+      kept.filter((model) => model.complete),
+      [],
+    );
     await harness.run(async ({ TabLM }) => {
       for (const model of await TabLM.models.list()) await TabLM.models.delete(model.id);
     });
@@ -131,7 +204,12 @@ describe("downloads", () => {
       const first = await window.tryLoad("/slow.gguf", { signal: controller.signal, onProgress });
       const quick = performance.now() - start < 3000;
       const already = await window.tryLoad("/slow.gguf", { signal: controller.signal });
-      return [first.code, quick, already.code, (await TabLM.models.list()).filter((model) => model.complete).length];
+      return [
+        first.code,
+        quick,
+        already.code,
+        (await TabLM.models.list()).filter((model) => model.complete).length,
+      ];
     });
     assert.deepEqual(results, ["aborted", true, "aborted", 0]);
   });
@@ -154,11 +232,17 @@ describe("downloads", () => {
     assert.equal(stored.complete, true);
     assert.equal(stored.sizeBytes, sizeBytes);
     assert.ok(stored.source.endsWith(MODEL));
-    assert.equal(stored.files[0].sha256, "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53");
+    assert.equal(
+      stored.files[0].sha256,
+      "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    );
   });
 
   test("estimates from headers alone, stored or not", async () => {
-    const [stored, remote] = await harness.run(async ({ TabLM }, url) => [await TabLM.estimate(url), await TabLM.estimate(`${url}?again`)], MODEL);
+    const [stored, remote] = await harness.run(
+      async ({ TabLM }, url) => [await TabLM.estimate(url), await TabLM.estimate(`${url}?again`)],
+      MODEL,
+    );
     assert.deepEqual([stored.stored, stored.download_bytes], [true, 0]);
     assert.deepEqual([remote.stored, remote.download_bytes], [false, sizeBytes]);
     const asked = harness.server.requests.filter(({ url }) => url.endsWith("?again"));
@@ -169,10 +253,16 @@ describe("downloads", () => {
     const results = await harness.run(async ({ TabLM }) => {
       const [{ id }] = await TabLM.models.list();
       const good = await TabLM.models.verify(id);
-      const folder = await (await (await navigator.storage.getDirectory()).getDirectoryHandle("tablm")).getDirectoryHandle("models");
+      const folder = await (
+        await (await navigator.storage.getDirectory()).getDirectoryHandle("tablm")
+      ).getDirectoryHandle("models");
       const file = await (await folder.getDirectoryHandle(id)).getFileHandle("0.bin");
       const writer = await file.createWritable({ keepExistingData: true });
-      await writer.write({ type: "write", position: 1_000_000, data: new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]) });
+      await writer.write({
+        type: "write",
+        position: 1_000_000,
+        data: new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]),
+      });
       await writer.close();
       const bad = await TabLM.models.verify(id);
       const deleted = [await TabLM.models.delete(id), await TabLM.models.delete(id)];
@@ -183,16 +273,29 @@ describe("downloads", () => {
 
   test("refuses an id that is none", async () => {
     const codes = await harness.run(async ({ TabLM }) => {
-      const code = (promise) => promise.then(() => "none", (error) => error.code);
-      return [await code(TabLM.models.delete("../x")), await code(TabLM.models.verify("0123456789abcdef"))];
+      const code = (promise) =>
+        promise.then(
+          () => "none",
+          (error) => error.code,
+        );
+      return [
+        await code(TabLM.models.delete("../x")),
+        await code(TabLM.models.verify("0123456789abcdef")),
+      ];
     });
     assert.deepEqual(codes, ["invalid-request", "invalid-request"]);
   });
 
   test("loads where nothing can be stored, with worker and wasm from elsewhere", async () => {
-    const options = { workerUrl: "/elsewhere/worker.js", wasmUrl: "/tablm/wasm/simd/tablm_bg.wasm?elsewhere" };
+    const options = {
+      workerUrl: "/elsewhere/worker.js",
+      wasmUrl: "/tablm/wasm/simd/tablm_bg.wasm?elsewhere",
+    };
     const results = await harness.run(
-      async ({ TabLM }, [url, options]) => [await window.tryLoad(url, options), (await TabLM.models.list()).length],
+      async ({ TabLM }, [url, options]) => [
+        await window.tryLoad(url, options),
+        (await TabLM.models.list()).length,
+      ],
       [`${MODEL}?unstored`, options],
     );
     assert.deepEqual(results, [{ code: "none", message: "" }, 0]);
@@ -212,35 +315,59 @@ describe("downloads", () => {
 
   test("loads a model in parts, from the URL of any, and keeps all", async () => {
     const [first, second] = PARTS.map((path) => `/parts/${basename(path)}`);
-    const found = await harness.run(async ({ TabLM }, [first, second]) => {
-      const remote = await TabLM.estimate(second);
-      const loaded = await window.tryLoad(second);
-      const kept = (await TabLM.models.list()).find(({ source }) => source.endsWith(first));
-      return { remote, loaded, kept, stored: await TabLM.estimate(first) };
-    }, [first, second]);
+    const found = await harness.run(
+      async ({ TabLM }, [first, second]) => {
+        const remote = await TabLM.estimate(second);
+        const loaded = await window.tryLoad(second);
+        const kept = (await TabLM.models.list()).find(({ source }) => source.endsWith(first));
+        return { remote, loaded, kept, stored: await TabLM.estimate(first) };
+      },
+      [first, second],
+    );
     assert.equal(found.loaded.code, "none", found.loaded.message);
     assert.deepEqual([found.remote.download_bytes, found.remote.stored], [partsBytes, false]);
     assert.deepEqual([found.stored.download_bytes, found.stored.stored], [0, true]);
     assert.equal(found.stored.parameters, found.remote.parameters);
-    assert.deepEqual(found.kept.files.map(({ name }) => name), PARTS.map((path) => basename(path)));
+    assert.deepEqual(
+      found.kept.files.map(({ name }) => name),
+      PARTS.map((path) => basename(path)),
+    );
     assert.ok(found.kept.complete);
-    const asked = () => harness.server.requests.filter(({ url }) => url.startsWith("/parts/")).length;
+    const asked = () =>
+      harness.server.requests.filter(({ url }) => url.startsWith("/parts/")).length;
     const before = asked();
     assert.equal((await tryLoad(first)).code, "none");
     assert.equal(asked(), before);
   });
 
   test("loads the Files of a model in parts, in any order", async () => {
-    const results = await harness.run(async (_, urls) => {
-      const files = await Promise.all(urls.map(async (url) => new File([await (await fetch(url)).blob()], url.split("/").at(-1))));
-      return [await window.tryLoad([files[2], files[0], files[1]]), await window.tryLoad([files[0], files[2]])];
-    }, PARTS.map((path) => `/parts/${basename(path)}`));
+    const results = await harness.run(
+      async (_, urls) => {
+        const files = await Promise.all(
+          urls.map(
+            async (url) => new File([await (await fetch(url)).blob()], url.split("/").at(-1)),
+          ),
+        );
+        return [
+          await window.tryLoad([files[2], files[0], files[1]]),
+          await window.tryLoad([files[0], files[2]]),
+        ];
+      },
+      PARTS.map((path) => `/parts/${basename(path)}`),
+    );
     assert.equal(results[0].code, "none", results[0].message);
-    assert.deepEqual([results[1].code, /00002-of-00003\.gguf.*not there, found 2 of 3/.test(results[1].message)], ["malformed", true], results[1].message);
+    assert.deepEqual(
+      [results[1].code, /00002-of-00003\.gguf.*not there, found 2 of 3/.test(results[1].message)],
+      ["malformed", true],
+      results[1].message,
+    );
   });
 
   test("asks for files themselves where a server does not say their heads alone", async () => {
-    for (const [folder, names] of [["/signed/", ["chat_template.jinja", "generation_config.json"]], ["/no-head/", ["generation_config.json"]]]) {
+    for (const [folder, names] of [
+      ["/signed/", ["chat_template.jinja", "generation_config.json"]],
+      ["/no-head/", ["generation_config.json"]],
+    ]) {
       const found = await harness.run(async ({ TabLM }, folder) => {
         const estimate = await TabLM.estimate(folder);
         const loaded = await window.tryLoad(folder);
@@ -249,7 +376,10 @@ describe("downloads", () => {
       }, folder);
       assert.equal(found.loaded.code, "none", found.loaded.message);
       const kept = found.kept.files.map(({ name }) => name).sort();
-      assert.deepEqual(kept, [...names, "config.json", "model.safetensors", "tokenizer.json"].sort());
+      assert.deepEqual(
+        kept,
+        [...names, "config.json", "model.safetensors", "tokenizer.json"].sort(),
+      );
       assert.equal(found.bytes, found.kept.sizeBytes);
     }
   });
@@ -285,11 +415,16 @@ describe("downloads", () => {
 // Two origins of our own stand where the hub's two are: like them, the first sends texts
 // compressed and hands weights on to the second, which knows ranges.
 describe("the hub", () => {
-  const FILES = { "/some/gguf/resolve/main/tiny.gguf": "tiny-Q4_K-256.gguf", "/compressed.gguf": "tiny-Q4_K-256.gguf" };
+  const FILES = {
+    "/some/gguf/resolve/main/tiny.gguf": "tiny-Q4_K-256.gguf",
+    "/compressed.gguf": "tiny-Q4_K-256.gguf",
+  };
   const PARTS_FOLDER = "/some/parts/resolve/main/Q8/";
   const FOLDER = "/some/folder/resolve/v1/";
-  const derivedFile = (path) => derived(FILES[path] ?? path.replace(FOLDER, "SmolLM2-135M-Instruct-BF16/"));
-  const fileOf = (path) => (path.startsWith(PARTS_FOLDER) ? tiny(basename(path)) : derivedFile(path));
+  const derivedFile = (path) =>
+    derived(FILES[path] ?? path.replace(FOLDER, "SmolLM2-135M-Instruct-BF16/"));
+  const fileOf = (path) =>
+    path.startsWith(PARTS_FOLDER) ? tiny(basename(path)) : derivedFile(path);
   const asked = [];
   let hub, storage, harness;
 
@@ -303,19 +438,31 @@ describe("the hub", () => {
     if (!existsSync(fileOf(path))) response.writeHead(404).end();
     else if (path === "/compressed.gguf") {
       const file = gzipSync(readFileSync(fileOf(path)));
-      response.writeHead(200, { "Content-Type": "application/octet-stream", "Content-Encoding": "gzip", "Content-Length": file.length });
+      response.writeHead(200, {
+        "Content-Type": "application/octet-stream",
+        "Content-Encoding": "gzip",
+        "Content-Length": file.length,
+      });
       response.end(request.method === "HEAD" ? undefined : file);
-    } else if (/\.(gguf|safetensors)$/.test(path)) response.writeHead(302, { Location: `${storage.address}${path}?signed=1` }).end();
+    } else if (/\.(gguf|safetensors)$/.test(path))
+      response.writeHead(302, { Location: `${storage.address}${path}?signed=1` }).end();
     else {
       const text = gzipSync(readFileSync(fileOf(path)));
-      response.writeHead(200, { "Content-Type": "text/plain", "Content-Encoding": "gzip", "Content-Length": text.length });
+      response.writeHead(200, {
+        "Content-Type": "text/plain",
+        "Content-Encoding": "gzip",
+        "Content-Length": text.length,
+      });
       response.end(request.method === "HEAD" ? undefined : text);
     }
   }
 
   before(async () => {
     [storage, hub] = [await openOrigin(store), await openOrigin(answerAsHub)];
-    const policy = headerPolicy.replace("https://huggingface.co", `${hub.address} ${storage.address}`);
+    const policy = headerPolicy.replace(
+      "https://huggingface.co",
+      `${hub.address} ${storage.address}`,
+    );
     harness = await openHarness({ adapter: false, policy, isolated: true });
   });
   after(async () => {
@@ -339,8 +486,13 @@ describe("the hub", () => {
   });
 
   test("gives a folder, of whose weights an estimate reads the header alone", async () => {
-    const estimate = await run("hf:some/folder@v1", ({ TabLM }, { source, hubUrl }) => TabLM.estimate(source, { hubUrl }));
-    assert.deepEqual([estimate.architecture, estimate.parameters, estimate.stored], ["llama", 134_515_008, false]);
+    const estimate = await run("hf:some/folder@v1", ({ TabLM }, { source, hubUrl }) =>
+      TabLM.estimate(source, { hubUrl }),
+    );
+    assert.deepEqual(
+      [estimate.architecture, estimate.parameters, estimate.stored],
+      ["llama", 134_515_008, false],
+    );
     assert.ok(estimate.download_bytes > 269e6, `found ${estimate.download_bytes}`);
     const weights = asked.filter((request) => request.endsWith(".safetensors"));
     assert.ok(weights.length > 0 && weights.length < 10, `found ${weights.length} requests`);
@@ -351,7 +503,11 @@ describe("the hub", () => {
       const model = await TabLM.load(source, { hubUrl });
       await model.dispose();
       const kept = (await TabLM.models.list()).find((model) => model.source.includes("/parts/"));
-      return { architecture: model.info.architecture, bytes: kept.sizeBytes, complete: kept.complete };
+      return {
+        architecture: model.info.architecture,
+        bytes: kept.sizeBytes,
+        complete: kept.complete,
+      };
     };
     const found = await run("hf:some/parts/Q8/phi-parameters-00001-of-00003.gguf", load);
     assert.deepEqual(found, { architecture: "phi2", bytes: partsBytes, complete: true });
@@ -361,18 +517,34 @@ describe("the hub", () => {
   test("gives a file that is compressed on the way", async () => {
     const load = async ({ TabLM }, url) => {
       const totals = [];
-      const model = await TabLM.load(url, { onProgress: ({ phase, loadedBytes, totalBytes }) => phase === "download" && totals.push([loadedBytes, totalBytes]) });
+      const model = await TabLM.load(url, {
+        onProgress: ({ phase, loadedBytes, totalBytes }) =>
+          phase === "download" && totals.push([loadedBytes, totalBytes]),
+      });
       await model.dispose();
-      const { sizeBytes } = (await TabLM.models.list()).find(({ source }) => source.endsWith("/compressed.gguf"));
-      return { sizeBytes, isRight: totals.every(([loaded, total]) => total === null || loaded <= total) };
+      const { sizeBytes } = (await TabLM.models.list()).find(({ source }) =>
+        source.endsWith("/compressed.gguf"),
+      );
+      return {
+        sizeBytes,
+        isRight: totals.every(([loaded, total]) => total === null || loaded <= total),
+      };
     };
     const found = await harness.run(load, `${hub.address}/compressed.gguf`);
-    assert.deepEqual(found, { sizeBytes: statSync(fileOf("/compressed.gguf")).size, isRight: true });
+    assert.deepEqual(found, {
+      sizeBytes: statSync(fileOf("/compressed.gguf")).size,
+      isRight: true,
+    });
   });
 
   test("says what to name where a repository is no folder", async () => {
-    const error = await run("hf:some/gguf", ({ TabLM }, { source, hubUrl }) => TabLM.load(source, { hubUrl }).catch(({ code, message }) => ({ code, message })));
+    const error = await run("hf:some/gguf", ({ TabLM }, { source, hubUrl }) =>
+      TabLM.load(source, { hubUrl }).catch(({ code, message }) => ({ code, message })),
+    );
     assert.equal(error.code, "network");
-    assert.match(error.message, /config\.json: found status 404.*where there are \.gguf files, name one of them/);
+    assert.match(
+      error.message,
+      /config\.json: found status 404.*where there are \.gguf files, name one of them/,
+    );
   });
 });

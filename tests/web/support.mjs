@@ -2,7 +2,16 @@
 // with a log, a page that fails on every console error, and the native engine to compare with.
 
 import { spawnSync } from "node:child_process";
-import { createReadStream, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  createReadStream,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { homedir, tmpdir } from "node:os";
@@ -86,7 +95,8 @@ export async function openOrigin(answer) {
     answer(request, response, new URL(request.url, "http://localhost").pathname);
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const close = () => new Promise((resolve) => (server.close(() => resolve()), server.closeAllConnections()));
+  const close = () =>
+    new Promise((resolve) => (server.close(() => resolve()), server.closeAllConnections()));
   return { address: `http://127.0.0.1:${server.address().port}`, close };
 }
 
@@ -108,7 +118,9 @@ export async function openPage(context, url) {
 /** Waits until the chat page can answer; its problem card fails the wait at once. */
 export async function waitUntilReady(page) {
   await page.waitForFunction(() => ["ready", "failed"].includes(document.body.dataset.state));
-  const problem = await page.evaluate(() => document.querySelector("#problem:not([hidden])")?.textContent);
+  const problem = await page.evaluate(
+    () => document.querySelector("#problem:not([hidden])")?.textContent,
+  );
   if (problem) throw new Error(`the page could not load the model: ${problem}`);
 }
 
@@ -126,7 +138,8 @@ export async function chat(page, text) {
         const look = () => {
           seen.add(item.textContent.length);
           if (item.dataset.answer !== undefined) return resolve([...seen]);
-          if (!item.isConnected) return reject(new Error(document.querySelector("#problem").textContent));
+          if (!item.isConnected)
+            return reject(new Error(document.querySelector("#problem").textContent));
           requestAnimationFrame(look);
         };
         look();
@@ -138,7 +151,10 @@ export async function chat(page, text) {
 /** Runs the native engine; answers its JSON. */
 export function native(...parameters) {
   const binary = join(process.env.CARGO_TARGET_DIR || join(root, "target"), "release", "tablm");
-  const run = spawnSync(binary, [...parameters, "--json"], { encoding: "utf8", maxBuffer: 1 << 28 });
+  const run = spawnSync(binary, [...parameters, "--json"], {
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+  });
   if (run.error) throw run.error;
   if (run.status !== 0) throw new Error(`${parameters.join(" ")}: ${run.stderr}`);
   return JSON.parse(run.stdout);
@@ -151,7 +167,16 @@ export function nativeAnswer(messages, maxTokens, model = modelPath, backend = "
     const file = join(folder, "messages.json");
     writeFileSync(file, JSON.stringify(messages));
     const budget = ["--temperature", "0", "--max-tokens", String(maxTokens)];
-    return native("generate", "--model", model, "--backend", backend, "--messages", file, ...budget);
+    return native(
+      "generate",
+      "--model",
+      model,
+      "--backend",
+      backend,
+      "--messages",
+      file,
+      ...budget,
+    );
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -162,8 +187,13 @@ export function fileRoute(path) {
   return (request, response) => {
     const { size } = statSync(path);
     const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
-    const [start, end] = range ? [Number(range[1]), Math.min(Number(range[2]), size - 1)] : [0, size - 1];
-    const headers = { "Content-Length": end - start + 1, "Content-Type": "application/octet-stream" };
+    const [start, end] = range
+      ? [Number(range[1]), Math.min(Number(range[2]), size - 1)]
+      : [0, size - 1];
+    const headers = {
+      "Content-Length": end - start + 1,
+      "Content-Type": "application/octet-stream",
+    };
     if (range) headers["Content-Range"] = `bytes ${start}-${end}/${size}`;
     response.writeHead(range ? 206 : 200, headers);
     if (request.method === "HEAD") response.end();
@@ -187,7 +217,8 @@ export function derivedRoutes(names) {
   const routes = {};
   const add = (name) => {
     const path = derived(name);
-    if (statSync(path).isDirectory()) return readdirSync(path).forEach((file) => add(`${name}/${file}`));
+    if (statSync(path).isDirectory())
+      return readdirSync(path).forEach((file) => add(`${name}/${file}`));
     routes[`/derived/${name}`] = fileRoute(path);
   };
   names.forEach(add);
@@ -200,7 +231,10 @@ export function modelWithTemplate(template) {
     const [model, key] = [readFileSync(modelPath), "tokenizer.chat_template"];
     const at = model.indexOf(key) + key.length + 4;
     const length = Number(model.readBigUInt64LE(at));
-    model.write(`${template.trimEnd()}{#${" ".repeat(length - template.trimEnd().length - 4)}#}`, at + 8);
+    model.write(
+      `${template.trimEnd()}{#${" ".repeat(length - template.trimEnd().length - 4)}#}`,
+      at + 8,
+    );
     response.writeHead(200, { "Content-Length": model.length });
     response.end(request.method === "HEAD" ? undefined : model);
   };
@@ -217,13 +251,23 @@ export const readJson = (...parts) => JSON.parse(readText(...parts));
  * `run(f, argument)` calls `f(tablm, argument)` in it. With `isolated` it may have
  * threads.
  */
-export async function openHarness({ adapter = !allowNoGpu, routes = {}, policy = headerPolicy, isolated = false, args = [] } = {}) {
+export async function openHarness({
+  adapter = !allowNoGpu,
+  routes = {},
+  policy = headerPolicy,
+  isolated = false,
+  args = [],
+} = {}) {
   const server = await openServer({
     policy,
     before(request, response) {
       const path = new URL(request.url, "http://localhost").pathname;
       if (path === "/blank") {
-        response.writeHead(200, { "Content-Type": "text/html", "Content-Security-Policy": policy, ...(isolated && isolation) });
+        response.writeHead(200, {
+          "Content-Type": "text/html",
+          "Content-Security-Policy": policy,
+          ...(isolated && isolation),
+        });
         response.end(`<!doctype html><title>blank</title><link rel="icon" href="/icon.svg">`);
         return true;
       }
@@ -236,7 +280,8 @@ export async function openHarness({ adapter = !allowNoGpu, routes = {}, policy =
   const view = await openPage(browser.context, `${server.address}/blank`);
   await view.page.evaluate(async () => void (window.tablm = await import("/tablm/index.js")));
   // The function is called by the debugger, which the page's policy does not bind.
-  const run = (job, argument) => view.page.evaluate(`(${job})(window.tablm, ${JSON.stringify(argument) ?? "undefined"})`);
+  const run = (job, argument) =>
+    view.page.evaluate(`(${job})(window.tablm, ${JSON.stringify(argument) ?? "undefined"})`);
   const close = async () => {
     await browser.close();
     await server.close();

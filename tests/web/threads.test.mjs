@@ -25,7 +25,9 @@ const FAILING = `
 
 /** The builds whose wasm was asked for since the last time. */
 function buildsAsked({ requests }) {
-  const builds = requests.splice(0).map(({ url }) => /\/wasm\/(\w+)\/tablm_bg\.wasm$/.exec(url)?.[1]);
+  const builds = requests
+    .splice(0)
+    .map(({ url }) => /\/wasm\/(\w+)\/tablm_bg\.wasm$/.exec(url)?.[1]);
   return [...new Set(builds.filter(Boolean))];
 }
 
@@ -39,19 +41,32 @@ async function untilWorkers(page, count) {
 
 /** Loads the default model, has it answer, and disposes of it. */
 const answer = (harness, options, request) =>
-  harness.run(async ({ TabLM }, [url, options, request]) => {
-    window.model = await TabLM.load(url, options);
-    const { token_ids } = await window.model.chat.completions.create(request);
-    return { token_ids, build: window.model.info.build, device: window.model.info.device };
-  }, [MODEL, options, request]);
+  harness.run(
+    async ({ TabLM }, [url, options, request]) => {
+      window.model = await TabLM.load(url, options);
+      const { token_ids } = await window.model.chat.completions.create(request);
+      return { token_ids, build: window.model.info.build, device: window.model.info.device };
+    },
+    [MODEL, options, request],
+  );
 
 const request = { messages: prompt.messages, temperature: 0, max_completion_tokens: ids.length };
 
 describe("a page that is isolated", () => {
   let harness;
   before(async () => {
-    const failing = (request, response) => response.writeHead(200, { "Content-Type": "text/javascript", "Cross-Origin-Embedder-Policy": "require-corp" }).end(FAILING);
-    harness = await openHarness({ adapter: false, isolated: true, routes: { "/failing/worker.js": failing } });
+    const failing = (request, response) =>
+      response
+        .writeHead(200, {
+          "Content-Type": "text/javascript",
+          "Cross-Origin-Embedder-Policy": "require-corp",
+        })
+        .end(FAILING);
+    harness = await openHarness({
+      adapter: false,
+      isolated: true,
+      routes: { "/failing/worker.js": failing },
+    });
   });
   after(() => harness?.close());
 
@@ -73,11 +88,19 @@ describe("a page that is isolated", () => {
 
   test("ends the engine if a thread fails, and says so", async () => {
     const found = await harness.run(async ({ TabLM }, url) => {
-      const model = await TabLM.load(url, { device: "cpu", threads: 2, workerUrl: "/failing/worker.js" });
-      const request = { messages: [{ role: "user", content: "Count from one to one thousand." }], max_completion_tokens: 2000 };
+      const model = await TabLM.load(url, {
+        device: "cpu",
+        threads: 2,
+        workerUrl: "/failing/worker.js",
+      });
+      const request = {
+        messages: [{ role: "user", content: "Count from one to one thousand." }],
+        max_completion_tokens: 2000,
+      };
       const fail = () => new BroadcastChannel("fail").postMessage(null);
       const ask = async () => {
-        for await (const chunk of await model.chat.completions.create({ ...request, stream: true })) if (chunk.choices.length > 0) fail();
+        for await (const chunk of await model.chat.completions.create({ ...request, stream: true }))
+          if (chunk.choices.length > 0) fail();
       };
       const refused = ({ code, message }) => [code, message];
       return [await ask().catch(refused), await ask().catch(refused)];
@@ -88,8 +111,15 @@ describe("a page that is isolated", () => {
   });
 
   test("is refused what is no number of threads", async () => {
-    const found = await harness.run(({ TabLM }, url) => TabLM.load(url, { threads: 0 }).catch(({ code, message }) => [code, message]), MODEL);
-    assert.deepEqual(found, ["invalid-request", "threads: found 0, expected an integer from 1 to 64"]);
+    const found = await harness.run(
+      ({ TabLM }, url) =>
+        TabLM.load(url, { threads: 0 }).catch(({ code, message }) => [code, message]),
+      MODEL,
+    );
+    assert.deepEqual(found, [
+      "invalid-request",
+      "threads: found 0, expected an integer from 1 to 64",
+    ]);
   });
 });
 

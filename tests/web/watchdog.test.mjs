@@ -5,7 +5,14 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { isolation } from "../../www/csp.mjs";
 import { modelThatSays } from "./model_that_says.mjs";
-import { chat, openBrowser, openHarness, openPage, openServer, waitUntilReady } from "./support.mjs";
+import {
+  chat,
+  openBrowser,
+  openHarness,
+  openPage,
+  openServer,
+  waitUntilReady,
+} from "./support.mjs";
 
 /** After its first message, the method with that word in its parameters computes without end. */
 const busy = (worker) => `
@@ -37,12 +44,16 @@ const DEEP = `
 `;
 
 /** A template that takes more of the stack than the package does. */
-const RECURSIVE = "{% macro down(n) %}{% if n > 0 %}{{ down(n - 1) }}{% else %}a{% endif %}{% endmacro %}{{ down(12) }}";
+const RECURSIVE =
+  "{% macro down(n) %}{% if n > 0 %}{{ down(n - 1) }}{% else %}a{% endif %}{% endmacro %}{{ down(12) }}";
 
-const script = (text) => (request, response) => response.writeHead(200, { "Content-Type": "text/javascript", ...isolation }).end(text);
+const script = (text) => (request, response) =>
+  response.writeHead(200, { "Content-Type": "text/javascript", ...isolation }).end(text);
 const model = (text, template) => (request, response) => {
   const bytes = modelThatSays(text, template);
-  response.writeHead(200, { "Content-Length": bytes.length }).end(request.method === "HEAD" ? undefined : bytes);
+  response
+    .writeHead(200, { "Content-Length": bytes.length })
+    .end(request.method === "HEAD" ? undefined : bytes);
 };
 
 /** A JSON file that has no end. */
@@ -65,13 +76,25 @@ describe("a worker", () => {
   before(async () => {
     const folder = { "model.safetensors.index.json": gone, "config.json": endless };
     const index = { "model.safetensors.index.json": endless };
-    const inFolder = (name, files) => Object.fromEntries(Object.entries(files).map(([file, route]) => [`/${name}/${file}`, route]));
-    const routes = { "/busy.js": script(busy("/tablm/worker.js")), "/deep.js": script('import "/first.js"; import "/tablm/worker.js";'), "/first.js": script(DEEP), "/hi.gguf": model("Hi "), "/recursive.gguf": model("Hi ", RECURSIVE), ...inFolder("folder", folder), ...inFolder("index", index) };
+    const inFolder = (name, files) =>
+      Object.fromEntries(Object.entries(files).map(([file, route]) => [`/${name}/${file}`, route]));
+    const routes = {
+      "/busy.js": script(busy("/tablm/worker.js")),
+      "/deep.js": script('import "/first.js"; import "/tablm/worker.js";'),
+      "/first.js": script(DEEP),
+      "/hi.gguf": model("Hi "),
+      "/recursive.gguf": model("Hi ", RECURSIVE),
+      ...inFolder("folder", folder),
+      ...inFolder("index", index),
+    };
     harness = await openHarness({ adapter: false, routes });
     await harness.run(() => {
       window.ask = async (model, content, options) => {
         try {
-          const answer = await model.chat.completions.create({ messages: [{ role: "user", content }], temperature: 0, max_completion_tokens: 2 }, options);
+          const answer = await model.chat.completions.create(
+            { messages: [{ role: "user", content }], temperature: 0, max_completion_tokens: 2 },
+            options,
+          );
           return answer.choices[0].message.content;
         } catch ({ code, message }) {
           return `${code}: ${message}`;
@@ -85,7 +108,10 @@ describe("a worker", () => {
   async function expectWorkers(count, ms) {
     const end = Date.now() + ms;
     while (harness.page.workers().length !== count) {
-      assert.ok(Date.now() < end, `found ${harness.page.workers().length} workers, expected ${count}`);
+      assert.ok(
+        Date.now() < end,
+        `found ${harness.page.workers().length} workers, expected ${count}`,
+      );
       await harness.page.waitForTimeout(50);
     }
   }
@@ -107,7 +133,9 @@ describe("a worker", () => {
     const aborted = "aborted: aborted by the caller";
     assert.deepEqual(found.answers, ["Hi Hi ", aborted, "Hi Hi ", aborted, "Hi Hi "]);
     assert.ok(found.times[0] < 1500 && found.times[1] < 20_000, `${found.times}`);
-    assert.deepEqual(found.warnings, ["aborted: aborted by the caller; the worker did not stop within 10 s and was ended; the model was loaded anew"]);
+    assert.deepEqual(found.warnings, [
+      "aborted: aborted by the caller; the worker did not stop within 10 s and was ended; the model was loaded anew",
+    ]);
     await expectWorkers(1, 2000);
   });
 
@@ -117,7 +145,11 @@ describe("a worker", () => {
       const busy = window.ask(window.model, "forever");
       await new Promise((resolve) => setTimeout(resolve, 300));
       await window.model.dispose();
-      return { busy: await busy, later: await window.ask(window.model, "a"), ms: performance.now() - start };
+      return {
+        busy: await busy,
+        later: await window.ask(window.model, "a"),
+        ms: performance.now() - start,
+      };
     });
     assert.match(found.busy, /^disposed: /);
     assert.match(found.later, /^disposed: /);
@@ -138,13 +170,26 @@ describe("a worker", () => {
       };
       const start = performance.now();
       const ended = Object.entries(calls).map(async ([method, call]) => {
-        const { code } = await call({ workerUrl: `/busy.js?busy=${method}`, signal: AbortSignal.timeout(500) }).catch((error) => error);
+        const { code } = await call({
+          workerUrl: `/busy.js?busy=${method}`,
+          signal: AbortSignal.timeout(500),
+        }).catch((error) => error);
         return `${method} ${code} ${performance.now() - start < 1500 ? "at once" : "late"}`;
       });
       return Promise.all(ended);
     });
-    const methods = ["load", "estimate", "capabilities", "listModels", "verifyModel", "deleteModel"];
-    assert.deepEqual(found, methods.map((method) => `${method} aborted at once`));
+    const methods = [
+      "load",
+      "estimate",
+      "capabilities",
+      "listModels",
+      "verifyModel",
+      "deleteModel",
+    ];
+    assert.deepEqual(
+      found,
+      methods.map((method) => `${method} aborted at once`),
+    );
     assert.equal(harness.page.workers().length, methods.length);
     await expectWorkers(0, 10_000);
   });
@@ -156,7 +201,10 @@ describe("a worker", () => {
         const model = await TabLM.load("/recursive.gguf", { workerUrl: "/deep.js", threads: 1 });
         // So that all is compiled, which takes more of the stack than to run it.
         await window.ask(model, "a");
-        pairs.push([await window.ask(model, `deep ${Math.round(room)}`), await window.ask(model, "b")]);
+        pairs.push([
+          await window.ask(model, `deep ${Math.round(room)}`),
+          await window.ask(model, "b"),
+        ]);
         await model.dispose();
       }
       return pairs;
@@ -164,7 +212,13 @@ describe("a worker", () => {
     t.diagnostic(JSON.stringify(pairs));
     // Short of it in the engine, that has trapped; elsewhere the worker itself may fail, and the next request has another.
     const stopped = /^internal: the engine stopped earlier \(.+\); load the model again$/;
-    assert.ok(pairs.some(([deep, next]) => deep === "internal: Maximum call stack size exceeded" && stopped.test(next)), "the engine was never short of stack");
+    assert.ok(
+      pairs.some(
+        ([deep, next]) =>
+          deep === "internal: Maximum call stack size exceeded" && stopped.test(next),
+      ),
+      "the engine was never short of stack",
+    );
     for (const [deep, next] of pairs) {
       assert.match(deep, /^(Hi Hi |internal: .*Maximum call stack size exceeded)$/);
       assert.ok(next === "Hi Hi " || stopped.test(next), next);
@@ -175,10 +229,12 @@ describe("a worker", () => {
     test(`refuses files without an end: ${name}`, async () => {
       const found = await harness.run(async ({ TabLM }, name) => {
         const errors = [];
-        for (const call of [TabLM.estimate, TabLM.load]) errors.push(await call(`/${name}`).catch(({ code, message }) => `${code}: ${message}`));
+        for (const call of [TabLM.estimate, TabLM.load])
+          errors.push(await call(`/${name}`).catch(({ code, message }) => `${code}: ${message}`));
         return errors;
       }, name);
-      for (const error of found) assert.match(String(error), /^malformed: \S+\.json: found more than 67108864 bytes/);
+      for (const error of found)
+        assert.match(String(error), /^malformed: \S+\.json: found more than 67108864 bytes/);
       await expectWorkers(0, 3000);
     });
   }
@@ -188,7 +244,9 @@ test("the chat page goes on after an answer that did not stop", async (t) => {
   const server = await openServer({
     before(request, response) {
       const isWorker = request.url.endsWith("/tablm/worker.js");
-      const route = isWorker ? script(busy(`${request.url}?published`)) : request.url === "/hi.gguf" && model("Hi ");
+      const route = isWorker
+        ? script(busy(`${request.url}?published`))
+        : request.url === "/hi.gguf" && model("Hi ");
       if (route) route(request, response);
       return Boolean(route);
     },
@@ -196,7 +254,10 @@ test("the chat page goes on after an answer that did not stop", async (t) => {
   // Which would answer for both workers with the one.
   const browser = await openBrowser({ adapter: false, serviceWorkers: "block" });
   try {
-    const { page, expectQuiet } = await openPage(browser.context, `${server.address}/?model=/hi.gguf&max_tokens=3`);
+    const { page, expectQuiet } = await openPage(
+      browser.context,
+      `${server.address}/?model=/hi.gguf&max_tokens=3`,
+    );
     await page.click("#link button[value=use]");
     await waitUntilReady(page);
     await page.fill("#prompt", "Go on forever");

@@ -45,7 +45,11 @@ fn paths_that_lead_nowhere_are_named() {
     refused(open(folder), Code::InvalidRequest, &["folder without model files"]);
     refused(open(&folder.join("no.gguf")), Code::InvalidRequest, &["no.gguf: no such file"]);
     std::fs::write(folder.join("empty.gguf"), b"").unwrap();
-    refused(open(&folder.join("empty.gguf")), Code::Malformed, &["empty.gguf: magic: the file is empty"]);
+    refused(
+        open(&folder.join("empty.gguf")),
+        Code::Malformed,
+        &["empty.gguf: magic: the file is empty"],
+    );
     std::fs::write(folder.join("config.json"), b"{}").unwrap();
     refused(open(folder), Code::Malformed, &["empty.gguf: magic"]);
     std::fs::write(folder.join("model.safetensors"), b"{}").unwrap();
@@ -100,7 +104,11 @@ fn parts_on_disk_are_found_from_any_of_them() {
         BAD,
         &["tiny-00002-of-00003.gguf", "not there"],
     );
-    refused(open(&folder.0.join("tiny-00002-of-00003.gguf")), Code::InvalidRequest, &["no such file"]);
+    refused(
+        open(&folder.0.join("tiny-00002-of-00003.gguf")),
+        Code::InvalidRequest,
+        &["no such file"],
+    );
 }
 
 /// By the package gguf, with queries, keys and values in one tensor whose sizes another part says.

@@ -71,9 +71,18 @@ fn shards_are_read_by_their_index() {
 
     let first = "model-00001-of-00002.safetensors";
     says(&sharded().without(first), &[first, "not there"]);
-    says(&sharded().without("model.safetensors.index.json"), &["index.json", "not there", "2 shards"]);
-    says(&sharded().with("model.safetensors.index.json", b"{}"), &["index.json: JSON", "weight_map"]);
-    says(&sharded().with("model.safetensors.index.json", b"{\"weight_map\": {}}"), &["weight_map: empty"]);
+    says(
+        &sharded().without("model.safetensors.index.json"),
+        &["index.json", "not there", "2 shards"],
+    );
+    says(
+        &sharded().with("model.safetensors.index.json", b"{}"),
+        &["index.json: JSON", "weight_map"],
+    );
+    says(
+        &sharded().with("model.safetensors.index.json", b"{\"weight_map\": {}}"),
+        &["weight_map: empty"],
+    );
     says(&sharded().with("model.safetensors.index.json", b"<html>"), &["index.json", "HTML page"]);
     let swapped = json!({ "weight_map": {
         "w": "model-00002-of-00002.safetensors",
@@ -151,8 +160,7 @@ fn named_templates_are_found_wherever_they_are_stated() {
 #[test]
 fn special_tokens_come_from_their_map_too() {
     let folder = Folder::new(weights());
-    let map =
-        json!({"eos_token": {"content": "<e>", "lstrip": false}, "pad_token": "<p>", "bos_token": null});
+    let map = json!({"eos_token": {"content": "<e>", "lstrip": false}, "pad_token": "<p>", "bos_token": null});
     let with = |config: Value| {
         let folder = folder.clone().with("special_tokens_map.json", map.to_string().as_bytes());
         read(&folder.with("tokenizer_config.json", config.to_string().as_bytes())).tokenizer_config
@@ -160,7 +168,8 @@ fn special_tokens_come_from_their_map_too() {
     let older = with(json!({"eos_token": "<x>", "bos_token": "<b>"})).expect("a configuration");
     assert_eq!(older["eos_token"]["content"], "<e>");
     assert_eq!((&older["pad_token"], &older["bos_token"]), (&json!("<p>"), &json!("<b>")));
-    let newer = with(json!({"eos_token": "<x>", "added_tokens_decoder": {}})).expect("a configuration");
+    let newer =
+        with(json!({"eos_token": "<x>", "added_tokens_decoder": {}})).expect("a configuration");
     assert_eq!((&newer["eos_token"], &newer["pad_token"]), (&json!("<x>"), &json!("<p>")));
     let alone = read(&folder.clone().with("special_tokens_map.json", map.to_string().as_bytes()));
     assert_eq!(alone.tokenizer_config.expect("made of the map")["pad_token"], "<p>");
@@ -190,7 +199,10 @@ fn numbers_that_json_lacks_are_accepted() {
     // In every file, and no more of them than make sense.
     let model = Folder::new(weights())
         .with("generation_config.json", b"\xef\xbb\xbf{\"eta_cutoff\": NaN}")
-        .with("tokenizer_config.json", br#"{"model_max_length": {"__float__": "Infinity"}, "x": Infinity}"#);
+        .with(
+            "tokenizer_config.json",
+            br#"{"model_max_length": {"__float__": "Infinity"}, "x": Infinity}"#,
+        );
     let small = read(&model);
     assert!(folder::number(&small.generation_config.unwrap()["eta_cutoff"]).unwrap().is_nan());
     let tokenizer = small.tokenizer_config.unwrap();
@@ -207,7 +219,10 @@ fn missing_and_broken_small_files_are_named() {
     let folder = || Folder::new(weights());
     says(&folder().without("config.json"), &["\"config.json\": file: not there", "tokenizer.json"]);
     says(&folder().without("tokenizer.json"), &["\"tokenizer.json\": file: not there"]);
-    says(&folder().without("model.safetensors").with("x.bin", b"."), &["\"model.safetensors\"", "not there"]);
+    says(
+        &folder().without("model.safetensors").with("x.bin", b"."),
+        &["\"model.safetensors\"", "not there"],
+    );
     for (content, words) in [
         (&b""[..], "the file is empty"),
         (b"<!doctype html>", "HTML page"),
@@ -219,7 +234,10 @@ fn missing_and_broken_small_files_are_named() {
         (b"\"\\", "JSON"),
     ] {
         says(&folder().with("config.json", content), &["config.json: JSON: ", words]);
-        says(&folder().with("generation_config.json", content), &["generation_config.json: JSON: ", words]);
+        says(
+            &folder().with("generation_config.json", content),
+            &["generation_config.json: JSON: ", words],
+        );
     }
     let deep = [vec![b'['; 100_000], vec![b']'; 100_000]].concat();
     says(&folder().with("config.json", &deep), &["config.json: JSON"]);
@@ -244,21 +262,31 @@ fn a_file_of_weights_cut_off_anywhere_is_refused_or_incomplete() {
 #[test]
 fn headers_are_checked() {
     let entry = |dtype: &str, shape: Value, offsets: Value| json!({"dtype": dtype, "shape": shape, "data_offsets": offsets});
-    let one = |dtype: &str, shape: Value, offsets: Value| one_tensor(&entry(dtype, shape, offsets), 64);
+    let one =
+        |dtype: &str, shape: Value, offsets: Value| one_tensor(&entry(dtype, shape, offsets), 64);
     open(&Folder::new(one("F32", json!([4, 4]), json!([0, 64])))).unwrap();
     open(&Folder::new(one("BF16", json!([]), json!([0, 2])))).unwrap();
     weights_say(
         one("F32", json!([4, 4]), json!([0, 60])),
         &["tensor w: 60 bytes do not fit shape [4, 4] in F32"],
     );
-    weights_say(one("F32", json!([4, 4]), json!([4, 68])), &["tensor w: bytes 4 to 68", "begin at byte 0"]);
+    weights_say(
+        one("F32", json!([4, 4]), json!([4, 68])),
+        &["tensor w: bytes 4 to 68", "begin at byte 0"],
+    );
     weights_say(one("F32", json!([4, 4]), json!([64, 0])), &["tensor w: bytes 64 to 0"]);
-    weights_say(one("F32", json!([4, 0]), json!([0, 4])), &["tensor w: 4 bytes do not fit shape [4, 0]"]);
+    weights_say(
+        one("F32", json!([4, 0]), json!([0, 4])),
+        &["tensor w: 4 bytes do not fit shape [4, 0]"],
+    );
     weights_say(
         one("F32", json!([1_u64 << 40, 1_u64 << 40]), json!([0, 64])),
         &["tensor w: 64 bytes do not fit shape"],
     );
-    weights_say(one("F32", json!([1, 1, 1, 1, 1, 1, 1, 1, 16]), json!([0, 64])), &["tensor w: 9 axes"]);
+    weights_say(
+        one("F32", json!([1, 1, 1, 1, 1, 1, 1, 1, 16]), json!([0, 64])),
+        &["tensor w: 9 axes"],
+    );
     weights_say(one("F32", json!([-4]), json!([0, 64])), &["header: tensor \"w\"", "-4"]);
     weights_say(one("F32", json!([1.5]), json!([0, 64])), &["header: tensor \"w\""]);
     weights_say(one("F32", json!([16]), json!([0])), &["header: tensor \"w\""]);
@@ -276,12 +304,19 @@ fn headers_are_checked() {
 
     let two = |first: Value, second: Value| {
         raw_file(
-            &json!({"a": entry("F32", json!([2]), first), "b": entry("F32", json!([2]), second)}).to_string(),
+            &json!({"a": entry("F32", json!([2]), first), "b": entry("F32", json!([2]), second)})
+                .to_string(),
             &[0; 32],
         )
     };
-    weights_say(two(json!([0, 8]), json!([4, 12])), &["tensor b: bytes 4 to 12", "begin at byte 8"]);
-    weights_say(two(json!([0, 8]), json!([12, 20])), &["tensor b: bytes 12 to 20", "begin at byte 8"]);
+    weights_say(
+        two(json!([0, 8]), json!([4, 12])),
+        &["tensor b: bytes 4 to 12", "begin at byte 8"],
+    );
+    weights_say(
+        two(json!([0, 8]), json!([12, 20])),
+        &["tensor b: bytes 12 to 20", "begin at byte 8"],
+    );
     open(&Folder::new(two(json!([8, 16]), json!([0, 8])))).unwrap();
     let twice = format!("{{\"w\": {0}, \"w\": {0}}}", entry("F32", json!([1]), json!([0, 4])));
     weights_say(raw_file(&twice, &[0; 4]), &["header: \"w\" is listed twice"]);
@@ -291,7 +326,10 @@ fn headers_are_checked() {
         long.extend(b"{\"w\"");
         weights_say(long, &["header length: found", "expected at most"]);
     }
-    weights_say([&999_u64.to_le_bytes()[..], b"{}"].concat(), &["header length: found 999", "cut off"]);
+    weights_say(
+        [&999_u64.to_le_bytes()[..], b"{}"].concat(),
+        &["header length: found 999", "cut off"],
+    );
     weights_say(b"<html>no</html>".to_vec(), &["magic: an HTML page", "expected safetensors"]);
     weights_say(vec![7; 64], &["magic: "]);
 }
@@ -301,7 +339,9 @@ fn element_types_that_we_lack_are_named() {
     let file = |dtype: &str, bytes: usize| {
         one_tensor(&json!({"dtype": dtype, "shape": [4], "data_offsets": [0, bytes]}), bytes)
     };
-    for (dtype, bytes) in [("I32", 16), ("U8", 4), ("U32", 16), ("F64", 32), ("F8_E5M2", 4), ("Q7", 4)] {
+    for (dtype, bytes) in
+        [("I32", 16), ("U8", 4), ("U32", 16), ("F64", 32), ("F8_E5M2", 4), ("Q7", 4)]
+    {
         let words = ["model.safetensors: tensor w: element type", dtype, "expected F32, F16, BF16"];
         refused(open(&Folder::new(file(dtype, bytes))), Code::UnsupportedFormat, &words);
     }

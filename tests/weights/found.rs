@@ -40,18 +40,24 @@ fn the_index_decides_between_shards() {
                 1.0 => (shard.as_str(), "two.safetensors"),
                 _ => ("one.safetensors", shard.as_str()),
             };
-            let checkpoint = open(&overlaid(Some(json!({"a": shard, "b": one, "c": two})))).unwrap();
+            let checkpoint =
+                open(&overlaid(Some(json!({"a": shard, "b": one, "c": two})))).unwrap();
             assert_eq!(values(&checkpoint, "a", 0, 1), [value; 2], "{shard}");
             assert_eq!(checkpoint.tensors.len(), 3);
         }
     }
     let unsaid = overlaid(Some(json!({"b": "one.safetensors", "c": "two.safetensors"})));
-    refused(open(&unsaid), BAD, &["two.safetensors: tensor a: is in one.safetensors too, and no index"]);
+    refused(
+        open(&unsaid),
+        BAD,
+        &["two.safetensors: tensor a: is in one.safetensors too, and no index"],
+    );
     refused(open(&overlaid(None)), BAD, &[INDEX, "not there, expected it beside 2 shards"]);
     // A third shard that the index does not name holds nothing of the model.
     let index = json!({"a": "one.safetensors", "b": "one.safetensors", "c": "two.safetensors"});
     let third = f32_file(&[("a", &[2], vec![9.0; 2]), ("d", &[1], vec![9.0])]);
-    let checkpoint = open(&overlaid(Some(index.clone())).with("three.safetensors", &third)).unwrap();
+    let checkpoint =
+        open(&overlaid(Some(index.clone())).with("three.safetensors", &third)).unwrap();
     assert_eq!((values(&checkpoint, "a", 0, 1), checkpoint.tensors.len()), (vec![1.0; 2], 3));
     let absent = overlaid(Some(json!({"a": "one.safetensors", "b": "three.safetensors"})));
     refused(open(&absent), BAD, &["three.safetensors", "not there"]);
@@ -62,9 +68,14 @@ fn the_index_decides_between_shards() {
 
 #[test]
 fn an_index_names_files_below_its_folder() {
-    for path in
-        ["../one.safetensors", "/one.safetensors", "x/../one.safetensors", "x\\one.safetensors", "", "."]
-    {
+    for path in [
+        "../one.safetensors",
+        "/one.safetensors",
+        "x/../one.safetensors",
+        "x\\one.safetensors",
+        "",
+        ".",
+    ] {
         let folder = overlaid(Some(json!({"a": "two.safetensors", "b": path})));
         refused(open(&folder), BAD, &[INDEX, "weight_map: found", "a file below the folder"]);
     }
@@ -75,7 +86,8 @@ fn an_index_names_files_below_its_folder() {
 /// The tensors that are left of these names.
 fn left(names: &[&str], dtype: &'static str, config: &Value) -> Vec<String> {
     let bytes = if dtype.ends_with("32") { 4 } else { 1 };
-    let tensors: Vec<_> = names.iter().map(|name| (*name, dtype, vec![1], vec![0; bytes])).collect();
+    let tensors: Vec<_> =
+        names.iter().map(|name| (*name, dtype, vec![1], vec![0; bytes])).collect();
     let folder = Folder::new(file(&tensors)).with("config.json", config.to_string().as_bytes());
     open(&folder).unwrap().tensors.into_keys().collect()
 }
@@ -145,7 +157,8 @@ fn zero_points_of_symmetric_weights_are_zeros() {
                 (*name, dtype, vec![if bytes == 6 { 6 } else { 1 }], vec![0; bytes])
             })
             .collect();
-        let config = json!({"quantization_config": {"config_groups": {"group_0": {"weights": weights}}}});
+        let config =
+            json!({"quantization_config": {"config_groups": {"group_0": {"weights": weights}}}});
         let folder = Folder::new(file(&tensors)).with("config.json", config.to_string().as_bytes());
         open_all(folder.sources())
     };
@@ -157,7 +170,8 @@ fn zero_points_of_symmetric_weights_are_zeros() {
 
 #[test]
 fn empty_tensors_carry_nothing() {
-    for (dtype, shape) in [("F32", vec![0]), ("F8_E4M3", vec![0]), ("I32", vec![4, 0, 2]), ("U8", vec![0, 8])]
+    for (dtype, shape) in
+        [("F32", vec![0]), ("F8_E4M3", vec![0]), ("I32", vec![4, 0, 2]), ("U8", vec![0, 8])]
     {
         let tensors = [
             ("empty", dtype, shape, vec![]),
@@ -209,9 +223,14 @@ fn models_that_transformers_saved_again_are_the_same() {
 
 #[test]
 fn the_model_type_decides_where_no_architecture_is_said() {
-    for name in
-        ["llama-tied", "qwen2-tied", "gemma2-window", "gemma3-scaled", "phi-partial", "nemotron_h-odd"]
-    {
+    for name in [
+        "llama-tied",
+        "qwen2-tied",
+        "gemma2-window",
+        "gemma3-scaled",
+        "phi-partial",
+        "nemotron_h-odd",
+    ] {
         let folder = tiny(name);
         let expected = logits(&folder).unwrap();
         for architectures in [Value::Null, json!([])] {

@@ -93,7 +93,11 @@ fn values_of_another_type_are_refused() {
     refused(read.bool("half"), bad, &["half: found float 0.5, expected bool"]);
     refused(read.str("yes"), bad, &["yes: found bool, expected string"]);
     refused(read.str("broken"), bad, &["broken: invalid UTF-8 at byte 1"]);
-    refused(read.strings("numbers"), bad, &["numbers: found array of i32, expected array of string"]);
+    refused(
+        read.strings("numbers"),
+        bad,
+        &["numbers: found array of i32, expected array of string"],
+    );
     refused(read.strings("texts"), bad, &["texts[1]: invalid UTF-8 at byte 1"]);
     refused(read.f32s("numbers"), bad, &["numbers: found array of i32, expected array of float"]);
     refused(read.i64s("floats"), bad, &["floats[0]: found float 1.0, expected array of integer"]);
@@ -170,10 +174,13 @@ impl ByteSource for Noting {
 fn long_headers_are_read_in_growing_pieces_and_weights_not_at_all() {
     let tokens: Vec<String> = (0..400_000).map(|i| format!("token number {i}")).collect();
     let weights = vec![0; 8 << 20];
-    let file = Gguf::new().strings("tokens", &tokens).tensor("w", Format::F32, &[2048, 1024], weights);
+    let file =
+        Gguf::new().strings("tokens", &tokens).tensor("w", Format::F32, &[2048, 1024], weights);
     let (bytes, header) = file.bytes_and_header();
-    let source =
-        Rc::new(Noting { inner: MemorySource::new("m.gguf", bytes), reads: RefCell::new(Vec::new()) });
+    let source = Rc::new(Noting {
+        inner: MemorySource::new("m.gguf", bytes),
+        reads: RefCell::new(Vec::new()),
+    });
     let checkpoint = open_all(vec![source.clone()]).unwrap();
     let Container::Gguf(metadata) = &checkpoint.container else { panic!("a GGUF file") };
     let read = metadata.strings("tokens").unwrap().unwrap();
@@ -213,7 +220,8 @@ fn a_file_cut_off_after_its_header_opens_and_says_what_is_missing() {
 /// Queries, keys and values in one tensor are listed as the three that most files have.
 #[test]
 fn fused_rows_are_listed_apart() {
-    let bytes = |count: usize| (0..count as u32).flat_map(|i| (i as f32).to_le_bytes()).collect::<Vec<_>>();
+    let bytes =
+        |count: usize| (0..count as u32).flat_map(|i| (i as f32).to_le_bytes()).collect::<Vec<_>>();
     let with = |heads: u32| {
         Gguf::new()
             .str("general.architecture", "phi2")
@@ -230,9 +238,15 @@ fn fused_rows_are_listed_apart() {
     for (part, first, count) in [("q", 0, 6), ("k", 6, 2), ("v", 8, 2)] {
         let name = format!("blk.0.attn_{part}.weight");
         assert_eq!(checkpoint.tensors[&name].shape, [count, 6]);
-        assert_eq!(rows(&checkpoint, &name, 0, count).unwrap(), bytes(60)[24 * first..24 * (first + count)]);
+        assert_eq!(
+            rows(&checkpoint, &name, 0, count).unwrap(),
+            bytes(60)[24 * first..24 * (first + count)]
+        );
         let name = format!("blk.0.attn_{part}.bias");
-        assert_eq!(rows(&checkpoint, &name, 0, 1).unwrap(), bytes(10)[4 * first..4 * (first + count)]);
+        assert_eq!(
+            rows(&checkpoint, &name, 0, 1).unwrap(),
+            bytes(10)[4 * first..4 * (first + count)]
+        );
     }
     // Of another length than the heads need: left whole, for the model to refuse.
     for heads in [0, 2, u32::MAX] {
@@ -243,5 +257,9 @@ fn fused_rows_are_listed_apart() {
         );
     }
     let twice = with(3).tensor("blk.0.attn_k.bias", Format::F32, &[2], bytes(2));
-    refused(open("m.gguf", twice.bytes()), Code::Malformed, &["blk.0.attn_k.bias", "blk.0.attn_qkv.bias"]);
+    refused(
+        open("m.gguf", twice.bytes()),
+        Code::Malformed,
+        &["blk.0.attn_k.bias", "blk.0.attn_qkv.bias"],
+    );
 }

@@ -66,7 +66,11 @@ fn no_single_changed_byte_breaks_the_parser() {
 #[test]
 fn what_is_not_a_model_is_named() {
     let says = |bytes: &[u8], words: &str| {
-        refused(open("model.gguf", bytes.to_vec()), BAD, &["model.gguf: magic: ", words, "expected GGUF"]);
+        refused(
+            open("model.gguf", bytes.to_vec()),
+            BAD,
+            &["model.gguf: magic: ", words, "expected GGUF"],
+        );
     };
     says(b"", "the file is empty");
     says(b"<!DOCTYPE html><html>404</html>", "HTML page");
@@ -143,7 +147,8 @@ fn huge_counts_and_lengths_are_refused_before_memory_is_taken() {
             // The same in a file that says it has room for all that.
             let size_bytes = 1 << 50;
             let inner = MemorySource::new("m.gguf", file.bytes());
-            let error = open_all(vec![Rc::new(Claiming { inner, size_bytes })]).expect_err("a huge count");
+            let error =
+                open_all(vec![Rc::new(Claiming { inner, size_bytes })]).expect_err("a huge count");
             assert_eq!(error.code(), BAD, "{number}, {count}: {error}");
         }
     }
@@ -158,7 +163,10 @@ fn keys_and_values_are_checked() {
     says(&small().number("k", 13, &[0]), &["k: type 13, expected 0 to 12"]);
     says(&small().number("k", kind::BOOL, &[2]), &["k: bool of value 2"]);
     says(&small().raw("k", array(kind::BOOL, 3, &[0, 1, 7])), &["k: bool of value 7"]);
-    says(&small().raw("k", array(kind::ARRAY, 1, &array(kind::U8, 1, &[1])[4..])), &["k: array of arrays"]);
+    says(
+        &small().raw("k", array(kind::ARRAY, 1, &array(kind::U8, 1, &[1])[4..])),
+        &["k: array of arrays"],
+    );
     says(&small().raw("k", array(99, 1, &[1])), &["k: type 99"]);
     for key in [&b"\xff\xfe"[..], b"a\0b"] {
         let mut file = small();
@@ -216,16 +224,29 @@ fn formats_that_we_lack_are_named() {
     {
         let file = small().change("b", |b| b.type_number = number);
         let words = [&format!("tensor b: format {name} (type {number})"), "Q4_K, Q5_K, Q6_K"];
-        refused(open("m.gguf", file.bytes()), Code::UnsupportedFormat, &words.map(|word| word as &str));
+        refused(
+            open("m.gguf", file.bytes()),
+            Code::UnsupportedFormat,
+            &words.map(|word| word as &str),
+        );
     }
 }
 
 #[test]
 fn the_wrong_files_are_refused() {
-    let source = |name: &str| -> Rc<dyn ByteSource> { Rc::new(MemorySource::new(name, small().bytes())) };
+    let source =
+        |name: &str| -> Rc<dyn ByteSource> { Rc::new(MemorySource::new(name, small().bytes())) };
     refused(open_all(vec![]), Code::InvalidRequest, &["model: 0 files"]);
-    refused(open_all(vec![source("a.txt"), source("b.txt")]), Code::InvalidRequest, &["a.txt, b.txt"]);
-    refused(open_all(vec![source("a.gguf"), source("b.gguf")]), Code::InvalidRequest, &["2 .gguf files"]);
+    refused(
+        open_all(vec![source("a.txt"), source("b.txt")]),
+        Code::InvalidRequest,
+        &["a.txt, b.txt"],
+    );
+    refused(
+        open_all(vec![source("a.gguf"), source("b.gguf")]),
+        Code::InvalidRequest,
+        &["2 .gguf files"],
+    );
     // One file is what it contains, whatever its name; beside others the name tells.
     assert_eq!(open_all(vec![source("download")]).unwrap().name, "download");
     let pair = open_all(vec![source("README.md"), source("model.GGUF")]).unwrap();

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use tablm::Code;
 use tablm::cpu::CpuVariant;
-use tablm::engine::{DeviceChoice, Engine, LoadOptions, normalised_error};
+use tablm::engine::{DeviceChoice, Engine, LoadOptions, normalized_error};
 use tablm::formats::Format;
 use tablm::kernels::CacheFormat;
 use tablm::weights::Checkpoint;
@@ -17,7 +17,7 @@ use crate::common::safetensors::{Folder, file, raw_file};
 use crate::real::{checksum, values};
 use crate::{open_all, refused};
 
-/// A tiny llama of tests/data/make_quantised.py, and what its tensors are worth.
+/// A tiny llama of tests/data/make_quantized.py, and what its tensors are worth.
 fn tiny(name: &str) -> (Folder, Value) {
     let path = format!("{}/tests/data/folders/{name}", env!("CARGO_MANIFEST_DIR"));
     let weights = files::read(format!("{path}.safetensors"));
@@ -60,13 +60,16 @@ fn is_worth_what_others_say(name: &str, formats: &[&str]) {
         assert_eq!(values(&checkpoint, name, last, 1), all[last * tensor.columns()..], "{name}");
     }
     for format in formats {
-        assert!(checkpoint.tensors.values().any(|tensor| tensor.format.name() == *format), "{format}");
+        assert!(
+            checkpoint.tensors.values().any(|tensor| tensor.format.name() == *format),
+            "{format}"
+        );
     }
     pollster::block_on(async {
         let expected = logits(&in_f32(&folder, &checkpoint), DeviceChoice::Cpu).await;
         assert_eq!(logits(&folder, DeviceChoice::Cpu).await, expected);
         if gpu().await.is_some() {
-            let error = normalised_error(&expected, &logits(&folder, DeviceChoice::Gpu).await);
+            let error = normalized_error(&expected, &logits(&folder, DeviceChoice::Gpu).await);
             assert!(error < 1e-10, "{name}: {error:e}");
         }
     });
@@ -128,7 +131,11 @@ fn fp8_parts_that_do_not_fit_are_named() {
         &["model.safetensors: tensor a.weight", "a.weight_scale is missing"],
     );
     for dtype in ["U8", "I32", "F8_E4M3"] {
-        refused(fp8(Some((dtype, &[]))), Code::UnsupportedFormat, &["tensor a.weight_scale", dtype]);
+        refused(
+            fp8(Some((dtype, &[]))),
+            Code::UnsupportedFormat,
+            &["tensor a.weight_scale", dtype],
+        );
     }
 }
 
@@ -138,11 +145,13 @@ fn fp8_weights_and_scales_that_are_not_numbers_are_refused() {
         let (folder, _) = tiny("fp8");
         let name = "model.layers.0.self_attn.v_proj.weight";
         let checkpoint = open_all(folder.sources()).unwrap();
-        let mut bytes = folder.0.iter().find(|(name, _)| name == "model.safetensors").unwrap().1.clone();
+        let mut bytes =
+            folder.0.iter().find(|(name, _)| name == "model.safetensors").unwrap().1.clone();
         bytes[checkpoint.tensors[name].offset as usize + 130] = weight;
         let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         let entries: Value = serde_json::from_slice(&bytes[8..header]).unwrap();
-        let at = header + entries[format!("{name}_scale")]["data_offsets"][0].as_u64().unwrap() as usize;
+        let at =
+            header + entries[format!("{name}_scale")]["data_offsets"][0].as_u64().unwrap() as usize;
         bytes[at + 4..at + 6].copy_from_slice(&scale.to_le_bytes()[2..]);
         bytes.truncate(bytes.len() - file_bytes_less);
         let options = LoadOptions { device: DeviceChoice::Cpu, ..LoadOptions::default() };
@@ -165,14 +174,19 @@ fn bytes_are_blocks_where_the_metadata_says_so() {
     };
     let entry = |shape: &[usize]| json!({"dtype": "U8", "shape": shape, "data_offsets": [0, shape.iter().product::<usize>()]});
     for (format, row_bytes, columns) in [("T4", 36, 64), ("Q8_0", 34, 32), ("Q4_K", 144, 256)] {
-        let checkpoint = open(entry(&[3, row_bytes]), json!({"a.weight": format}), 3 * row_bytes).unwrap();
+        let checkpoint =
+            open(entry(&[3, row_bytes]), json!({"a.weight": format}), 3 * row_bytes).unwrap();
         let weight = &checkpoint.tensors["a.weight"];
         assert_eq!((weight.format.name(), &weight.shape[..]), (format, &[3, columns][..]));
         checkpoint.check_complete().unwrap();
     }
     let t4 = || json!({"a.weight": "T4"});
     refused(open(entry(&[3, 36]), json!({}), 108), Code::UnsupportedFormat, &["a.weight", "U8"]);
-    refused(open(entry(&[3, 36]), json!({"a.weight": "T5"}), 108), Code::Malformed, &["a.weight", "T5"]);
+    refused(
+        open(entry(&[3, 36]), json!({"a.weight": "T5"}), 108),
+        Code::Malformed,
+        &["a.weight", "T5"],
+    );
     for shape in [&[3, 35][..], &[108], &[3, 2, 18]] {
         let bytes = shape.iter().product();
         refused(open(entry(shape), t4(), bytes), Code::Malformed, &["a.weight", "shape"]);
@@ -221,9 +235,17 @@ fn mlx_parts_that_do_not_fit_are_named() {
         halves(&[], &[], &[]),
         [("U32", &[6, 24]), ("F16", &[6, 3]), ("BF16", &[6, 3])],
     ] {
-        refused(mlx(parts, four()), Code::Malformed, &["tensor m.a.weight: shape", "4 bits in groups of 64"]);
+        refused(
+            mlx(parts, four()),
+            Code::Malformed,
+            &["tensor m.a.weight: shape", "4 bits in groups of 64"],
+        );
     }
-    refused(mlx(right, json!({"group_size": 64, "bits": 8})), Code::Malformed, &["m.a.weight", "8 bits"]);
+    refused(
+        mlx(right, json!({"group_size": 64, "bits": 8})),
+        Code::Malformed,
+        &["m.a.weight", "8 bits"],
+    );
     for (bits, group, mode) in [
         (2, 64, "affine"),
         (3, 64, "affine"),
@@ -242,9 +264,12 @@ fn mlx_parts_that_do_not_fit_are_named() {
         let own = json!({"group_size": 64, "bits": 4, "m.a": numbers});
         refused(mlx(right, own), Code::UnsupportedFormat, &["quantization: m.a", &found]);
     }
-    for wrong in
-        [json!({}), json!(3), json!({"bits": 4.5, "group_size": 64}), json!({"bits": 4, "group_size": -1})]
-    {
+    for wrong in [
+        json!({}),
+        json!(3),
+        json!({"bits": 4.5, "group_size": 64}),
+        json!({"bits": 4, "group_size": -1}),
+    ] {
         refused(
             mlx(right, wrong),
             Code::Malformed,
@@ -256,8 +281,16 @@ fn mlx_parts_that_do_not_fit_are_named() {
         let tensors = [(names[0], "U32", shapes[0]), (names[1], "F16", shapes[1])];
         open_all(folder(&tensors, &json!({ "quantization": four() })).sources())
     };
-    refused(parts(["a.weight", "a.scales"]), Code::MissingTensors, &["a.weight", "a.biases is missing"]);
-    refused(parts(["a.weight", "a.biases"]), Code::MissingTensors, &["a.weight", "a.scales is missing"]);
+    refused(
+        parts(["a.weight", "a.scales"]),
+        Code::MissingTensors,
+        &["a.weight", "a.biases is missing"],
+    );
+    refused(
+        parts(["a.weight", "a.biases"]),
+        Code::MissingTensors,
+        &["a.weight", "a.scales is missing"],
+    );
     refused(parts(["a.qweight", "a.scales"]), Code::UnsupportedFormat, &["a.qweight", "U32"]);
 }
 
@@ -277,6 +310,9 @@ fn convolutions_may_have_their_channels_last() {
     let turned = [&weights[..8], header.as_bytes(), &weights[length..]];
     let turned = folder.clone().with("model.safetensors", &turned.concat());
     pollster::block_on(async {
-        assert_eq!(logits(&turned, DeviceChoice::Cpu).await, logits(&folder, DeviceChoice::Cpu).await);
+        assert_eq!(
+            logits(&turned, DeviceChoice::Cpu).await,
+            logits(&folder, DeviceChoice::Cpu).await
+        );
     });
 }

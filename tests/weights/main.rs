@@ -1,6 +1,15 @@
 //! Model files: what is read from right ones, and what is said about wrong ones.
-#![cfg_attr(target_arch = "wasm32", feature(custom_test_frameworks, test), test_runner(common::wasm::keep))]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it fails")]
+#![cfg_attr(
+    target_arch = "wasm32",
+    feature(custom_test_frameworks, test),
+    test_runner(common::wasm::keep)
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where it fails"
+)]
 
 /// What several test programs share, as far as it is needed here.
 #[allow(dead_code, unreachable_pub, reason = "other test programs use the rest")]

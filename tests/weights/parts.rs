@@ -43,7 +43,8 @@ pub(crate) fn parts() -> Files {
 
 impl Files {
     fn sources(&self) -> Vec<Rc<dyn ByteSource>> {
-        let source = |(name, file): &(String, Gguf)| Rc::new(MemorySource::new(name, file.bytes())) as Rc<_>;
+        let source =
+            |(name, file): &(String, Gguf)| Rc::new(MemorySource::new(name, file.bytes())) as Rc<_>;
         self.0.iter().map(source).collect()
     }
 
@@ -112,23 +113,38 @@ fn wrong_parts_are_named() {
     parts().without(1).says(&[second, "not there, found 2 of 3 parts"]);
     parts().without(0).says(&["tiny-00001-of-00003.gguf", "not there"]);
     parts().without(0).without(0).says(&["tiny-00001-of-00003.gguf", "not there, found 1 of 3"]);
-    parts().without(2).named(0, "a.gguf").named(1, "b.gguf").says(&["part 3 of a.gguf", "not there"]);
+    parts()
+        .without(2)
+        .named(0, "a.gguf")
+        .named(1, "b.gguf")
+        .says(&["part 3 of a.gguf", "not there"]);
     // Two files have changed names, or numbers.
-    parts().named(1, third).named(2, second).says(&[third, "split.no: found 1 of 3, expected 2 of 3"]);
+    parts()
+        .named(1, third)
+        .named(2, second)
+        .says(&[third, "split.no: found 1 of 3, expected 2 of 3"]);
     let number = |number: u16, count: u16| move |file: Gguf| numbered(file, number, count, 20);
     parts().with(1, number(2, 3)).says(&[second, "split.no: found 2 of 3, expected 1 of 3"]);
     let other = |part: usize| parts().named(part, "other.gguf");
     other(2).with(2, number(1, 3)).says(&["other.gguf: split.no: found 1, which", second]);
-    other(2).with(2, number(3, 3)).says(&["other.gguf: split.no: found 3, expected less than the 3"]);
+    other(2)
+        .with(2, number(3, 3))
+        .says(&["other.gguf: split.no: found 3, expected less than the 3"]);
     other(2).with(2, number(2, 4)).says(&["other.gguf: split.count: found 4 parts, expected 3"]);
     other(2)
         .with(2, |file| file.without_key("split.count"))
         .says(&["split.count: found 1 parts, expected 3"]);
     // Of other models.
-    parts().named(2, "other-00003-of-00003.gguf").says(&["other-00003", "a part of another model", "tiny"]);
+    parts().named(2, "other-00003-of-00003.gguf").says(&[
+        "other-00003",
+        "a part of another model",
+        "tiny",
+    ]);
     other(2)
         .with(2, |file| {
-            file.change("blk.1.ffn_down.weight", |tensor| tensor.name = b"blk.0.attn_q.weight".to_vec())
+            file.change("blk.1.ffn_down.weight", |tensor| {
+                tensor.name = b"blk.0.attn_q.weight".to_vec()
+            })
         })
         .says(&["other.gguf: tensor blk.0.attn_q.weight: is in", second]);
     other(2)

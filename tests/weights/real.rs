@@ -19,7 +19,7 @@ pub(crate) fn values(checkpoint: &Checkpoint, name: &str, first: usize, count: u
     let columns = tensor.columns();
     assert_eq!(tensor.format.first_non_finite_row(columns, &stored).unwrap(), None);
     let mut values = vec![0.0; count * columns];
-    tensor.format.dequantise(columns, &stored, &mut values).unwrap();
+    tensor.format.dequantize(columns, &stored, &mut values).unwrap();
     values
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tablm::kernels::CacheFormat;
-use tablm::weights::quantise::Target;
+use tablm::weights::quantize::Target;
 
 /// Small language models, natively.
 #[derive(Parser)]
@@ -34,7 +34,8 @@ pub(crate) enum Command {
     /// Speed of prefill and decode.
     Bench(Bench),
     /// Write a safetensors folder anew with smaller weights.
-    Quantise(Quantise),
+    #[command(alias = "quantise")]
+    Quantize(Quantize),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -71,7 +72,7 @@ pub(crate) struct Model {
     pub(crate) threads: Option<u16>,
     /// Turn matrices into this format while loading, where that makes them smaller.
     #[arg(long, value_name = "FORMAT", value_parser = target)]
-    pub(crate) quantise: Option<Target>,
+    pub(crate) quantize: Option<Target>,
     /// Keep keys and values in this format: f32, f16 or q8. By default f16, but f32 where all
     /// weights are.
     #[arg(long, value_name = "FORMAT", value_parser = kv_format)]
@@ -196,7 +197,7 @@ pub(crate) struct Inspect {
     pub(crate) context: Option<u32>,
     /// As if loaded with matrices turned into this format.
     #[arg(long, value_name = "FORMAT", value_parser = target)]
-    pub(crate) quantise: Option<Target>,
+    pub(crate) quantize: Option<Target>,
     /// As if keys and values were kept in this format: f32, f16 or q8.
     #[arg(long, value_name = "FORMAT", value_parser = kv_format)]
     pub(crate) kv: Option<CacheFormat>,
@@ -228,7 +229,7 @@ pub(crate) struct Bench {
 }
 
 #[derive(Args)]
-pub(crate) struct Quantise {
+pub(crate) struct Quantize {
     /// A safetensors folder.
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,

@@ -82,17 +82,18 @@ pub(super) async fn bench(arguments: &Bench, json: bool) -> Result<()> {
 async fn profile(engine: &mut Engine, arguments: &Bench, json: bool) -> Result<()> {
     let prompt = arguments.prompt_tokens as u32;
     let positions = if arguments.at.is_empty() { &[prompt][..] } else { &arguments.at };
-    let mut steps: Vec<_> = positions.iter().map(|position| Step { position: *position, rows: 1 }).collect();
+    let mut steps: Vec<_> =
+        positions.iter().map(|position| Step { position: *position, rows: 1 }).collect();
     let rows = prompt.min(engine.chunk_rows());
     if arguments.at.is_empty() && rows > 1 {
         steps.push(Step { position: 0, rows });
     }
     let (runs, kernels) = (arguments.repeat.max(1), arguments.kernels.clone());
-    let profile = engine.profile(&ProfileRequest { steps, runs, limit_ms: f64::INFINITY, kernels }).await?;
+    let profile =
+        engine.profile(&ProfileRequest { steps, runs, limit_ms: f64::INFINITY, kernels }).await?;
     if json {
         let info = engine.info();
-        let output =
-            json!({"profile": profile, "device": info.device, "memory": info.memory, "step": info.step});
+        let output = json!({"profile": profile, "device": info.device, "memory": info.memory, "step": info.step});
         say_json(&output);
     } else {
         show(&profile);

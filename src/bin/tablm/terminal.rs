@@ -10,7 +10,7 @@ use tablm::error::{Code, Error, Result, is_steering};
 use tablm::weights::disk::open_file;
 
 /// Most bytes of a file of messages, tools or text.
-const INPUT_BYTES_MAX: u64 = 64 << 20;
+const MAX_INPUT_BYTES: u64 = 64 << 20;
 
 /// Writes a line of output. Who reads it may have gone, as `head` does: that is no panic.
 pub(crate) fn say(line: Arguments<'_>) {
@@ -66,16 +66,20 @@ pub(crate) fn shown(text: &str, on_terminal: bool) -> Cow<'_, str> {
 
 /// The text of a file, or for `-` of standard input.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
-    let wrong = |message: String| Error::new(Code::InvalidRequest, format!("{}: {message}", path.display()));
+    let wrong = |message: String| {
+        Error::new(Code::InvalidRequest, format!("{}: {message}", path.display()))
+    };
     let file: Box<dyn Read> = match path.to_str() {
         Some("-") => Box::new(std::io::stdin()),
         _ => Box::new(open_file(path)?),
     };
     let mut text = String::new();
-    let read = file.take(INPUT_BYTES_MAX + 1).read_to_string(&mut text);
+    let read = file.take(MAX_INPUT_BYTES + 1).read_to_string(&mut text);
     read.map_err(|error| wrong(error.to_string()))?;
-    if text.len() as u64 > INPUT_BYTES_MAX {
-        return Err(wrong(format!("found more than {INPUT_BYTES_MAX} bytes, expected at most so many")));
+    if text.len() as u64 > MAX_INPUT_BYTES {
+        return Err(wrong(format!(
+            "found more than {MAX_INPUT_BYTES} bytes, expected at most so many"
+        )));
     }
     Ok(text)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tablm::weights::disk::open_file;
 
 /// The engine keeps far less: a longer file is none of its own.
-const BYTES_MAX: u64 = 1 << 16;
+const MAX_BYTES: u64 = 1 << 16;
 
 fn path() -> Option<PathBuf> {
     let own = std::env::var_os("TABLM_CACHE").filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -18,8 +18,8 @@ fn path() -> Option<PathBuf> {
 pub(crate) fn read() -> Option<String> {
     let mut text = String::new();
     let file = open_file(&path()?);
-    let read = file.is_ok_and(|file| file.take(BYTES_MAX + 1).read_to_string(&mut text).is_ok());
-    Some(if read && text.len() as u64 <= BYTES_MAX { text } else { String::new() })
+    let read = file.is_ok_and(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text).is_ok());
+    Some(if read && text.len() as u64 <= MAX_BYTES { text } else { String::new() })
 }
 
 /// Keeps what a load measured. If it cannot be, the next load measures again.

@@ -3,14 +3,21 @@
 import { createReadStream, statSync } from "node:fs";
 import { extname, join, normalize } from "node:path";
 
-const TYPES = { ".js": "text/javascript", ".mjs": "text/javascript", ".json": "application/json", ".wasm": "application/wasm" };
+const TYPES = {
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".json": "application/json",
+  ".wasm": "application/wasm",
+};
 
 /** A `before` for the demo's server: `folders` has the path of each folder by its name in the address. */
 export function serveFolders(folders) {
   return (request, response) => {
     const path = normalize(new URL(request.url, "http://localhost").pathname);
     if (path === "/blank") {
-      response.writeHead(200, { "Content-Type": "text/html" }).end("<!doctype html><title>peer</title>");
+      response
+        .writeHead(200, { "Content-Type": "text/html" })
+        .end("<!doctype html><title>peer</title>");
       return true;
     }
     const name = Object.keys(folders).find((prefix) => path.startsWith(`${prefix}/`));
@@ -18,7 +25,10 @@ export function serveFolders(folders) {
     const file = join(folders[name], path.slice(name.length));
     const found = statSync(file, { throwIfNoEntry: false });
     if (!found?.isFile()) return false;
-    response.writeHead(200, { "Content-Type": TYPES[extname(file)] ?? "application/octet-stream", "Content-Length": found.size });
+    response.writeHead(200, {
+      "Content-Type": TYPES[extname(file)] ?? "application/octet-stream",
+      "Content-Length": found.size,
+    });
     if (request.method === "HEAD") response.end();
     else createReadStream(file).pipe(response);
     return true;

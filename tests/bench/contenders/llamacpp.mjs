@@ -28,7 +28,11 @@ function answersOf(child) {
     else waiting?.resolve(message);
   });
   child.on("exit", (status, signal) => {
-    waiting?.reject(new Error(`llama.cpp's process ended (${signal ?? status}) ${errors.trim().split("\n").at(-1)}`));
+    waiting?.reject(
+      new Error(
+        `llama.cpp's process ended (${signal ?? status}) ${errors.trim().split("\n").at(-1)}`,
+      ),
+    );
   });
   return () => new Promise((resolve, reject) => (waiting = { resolve, reject }));
 }
@@ -37,10 +41,14 @@ function answersOf(child) {
 export async function llamacpp({ gpu, threads }) {
   await installPeers();
   const { ids } = readPrompt();
-  const child = fork(join(import.meta.dirname, "llamacpp_process.mjs"), [JSON.stringify({ gpu, threads })], {
-    env: { ...process.env, ...(gpu ? softwareAdapter() : {}) },
-    stdio: ["ignore", "ignore", "pipe", "ipc"],
-  });
+  const child = fork(
+    join(import.meta.dirname, "llamacpp_process.mjs"),
+    [JSON.stringify({ gpu, threads })],
+    {
+      env: { ...process.env, ...(gpu ? softwareAdapter() : {}) },
+      stdio: ["ignore", "ignore", "pipe", "ipc"],
+    },
+  );
   const next = answersOf(child);
   const ended = new Promise((resolve) => child.once("exit", resolve));
   const close = async () => {
@@ -53,7 +61,9 @@ export async function llamacpp({ gpu, threads }) {
       child.send({ ids: ids.slice(0, promptTokens), generateTokens });
       return { ...(await next()), loadMs };
     };
-    const notes = ["llama.cpp runs through node-llama-cpp, whose own work per token counts: llama-bench decodes faster"];
+    const notes = [
+      "llama.cpp runs through node-llama-cpp, whose own work per token counts: llama-bench decodes faster",
+    ];
     return { device: `${device}, llama.cpp ${release}`, notes, run, close };
   } catch (error) {
     await close();

@@ -15,11 +15,18 @@ async function open({ gpu, threads }) {
     logLevel: "error",
   });
   const model = await llama.loadModel({ modelPath, gpuLayers: gpu ? "max" : 0 });
-  const context = await model.createContext({ contextSize: CONTEXT_LENGTH, batchSize: 512, threads, sequences: 1 });
+  const context = await model.createContext({
+    contextSize: CONTEXT_LENGTH,
+    batchSize: 512,
+    threads,
+    sequences: 1,
+  });
   const names = await llama.getGpuDeviceNames();
   // It falls back to the CPU without an error.
   if (gpu && (llama.gpu !== "vulkan" || names.length === 0 || model.gpuLayers === 0)) {
-    throw new Error(`llama.cpp took no Vulkan adapter (found ${llama.gpu || "the CPU"}, ${model.gpuLayers} layers on it)`);
+    throw new Error(
+      `llama.cpp took no Vulkan adapter (found ${llama.gpu || "the CPU"}, ${model.gpuLayers} layers on it)`,
+    );
   }
   const loadMs = performance.now() - start;
   const device = gpu ? names.join(", ") : `CPU, ${threads} ${threads === 1 ? "thread" : "threads"}`;
@@ -38,7 +45,8 @@ async function run(context, { ids, generateTokens }) {
   } finally {
     sequence.dispose();
   }
-  if (times.length < 2) throw new Error(`llama.cpp generated ${times.length} tokens, expected ${generateTokens}`);
+  if (times.length < 2)
+    throw new Error(`llama.cpp generated ${times.length} tokens, expected ${generateTokens}`);
   return {
     prefillTokens: ids.length,
     prefillMs: times[0] - start,

@@ -35,14 +35,14 @@ class Graph:
         return names[0] if outputs == 1 else (names[0], names[-1])
 
     def matmul(self, x, weights, name):
-        packed, scales = quantised(weights)
+        packed, scales = quantized(weights)
         rows, columns = weights.shape
         inputs = [x, self.constant(f"{name}.quants", packed), self.constant(f"{name}.scales", scales.reshape(-1))]
         sizes = {"N": rows, "K": columns, "bits": 4, "block_size": BLOCK, "accuracy_level": 4}
         return self.add("MatMulNBits", inputs, name, domain=DOMAIN, **sizes)
 
 
-def quantised(weights):
+def quantized(weights):
     """Quants, two in a byte, and scales: `(q - 8) * scale`, by the weight that is furthest from zero."""
     blocks = weights.reshape(weights.shape[0], -1, BLOCK)
     furthest = np.take_along_axis(blocks, np.abs(blocks).argmax(-1)[..., None], -1)

@@ -5,17 +5,40 @@ import { promisify } from "node:util";
 import { CONTEXT_LENGTH, modelPath, nativeBinary } from "../model.mjs";
 
 async function bench(backend, threads, { promptTokens, generateTokens }, signal) {
-  const counts = ["--prompt-tokens", promptTokens, "--generate-tokens", generateTokens, "--repeat", 1];
-  const parameters = ["bench", "--model", modelPath, "--backend", backend, "--threads", threads, "--context", CONTEXT_LENGTH, ...counts, "--json"];
+  const counts = [
+    "--prompt-tokens",
+    promptTokens,
+    "--generate-tokens",
+    generateTokens,
+    "--repeat",
+    1,
+  ];
+  const parameters = [
+    "bench",
+    "--model",
+    modelPath,
+    "--backend",
+    backend,
+    "--threads",
+    threads,
+    "--context",
+    CONTEXT_LENGTH,
+    ...counts,
+    "--json",
+  ];
   let output;
   try {
     output = (await promisify(execFile)(nativeBinary, parameters.map(String), { signal })).stdout;
   } catch (error) {
-    const last = error.stderr?.trim().split("\n").findLast((line) => line.startsWith("error: "));
+    const last = error.stderr
+      ?.trim()
+      .split("\n")
+      .findLast((line) => line.startsWith("error: "));
     throw new Error(last ?? `${nativeBinary}: ${error.message}`);
   }
   const report = JSON.parse(output);
-  if (report.device.backend !== backend) throw new Error(`asked for ${backend}, ran on ${report.device.backend}`);
+  if (report.device.backend !== backend)
+    throw new Error(`asked for ${backend}, ran on ${report.device.backend}`);
   return report;
 }
 
@@ -35,6 +58,11 @@ export async function native(backend, threads = 1) {
     };
   };
   // Also lets the driver compile what it will find in its cache from then on.
-  const { device } = await bench(backend, threads, { promptTokens: 65, generateTokens: 2 }, closing.signal);
+  const { device } = await bench(
+    backend,
+    threads,
+    { promptTokens: 65, generateTokens: 2 },
+    closing.signal,
+  );
   return { device: device.adapter, run, close: async () => closing.abort() };
 }

@@ -11,7 +11,12 @@ const NAME = "smollm2";
 /** Runs in the page: loads the model, keeps it there. */
 async function load({ name, device }) {
   const { AutoModelForCausalLM, Tensor, env } = await import("/transformers/transformers.min.js");
-  Object.assign(env, { allowRemoteModels: false, allowLocalModels: true, localModelPath: "/onnx/", useBrowserCache: false });
+  Object.assign(env, {
+    allowRemoteModels: false,
+    allowLocalModels: true,
+    localModelPath: "/onnx/",
+    useBrowserCache: false,
+  });
   Object.assign(env.backends.onnx.wasm, { wasmPaths: "/ort/", numThreads: 1 });
   const start = performance.now();
   const model = await AutoModelForCausalLM.from_pretrained(name, { device, dtype: "q4" });
@@ -24,7 +29,8 @@ async function answer({ ids, generateTokens }) {
   const { model, Tensor } = window.peer;
   const times = [];
   const streamer = { put: () => times.push(performance.now()), end: () => undefined };
-  const whole = (values) => new Tensor("int64", BigInt64Array.from(values, BigInt), [1, ids.length]);
+  const whole = (values) =>
+    new Tensor("int64", BigInt64Array.from(values, BigInt), [1, ids.length]);
   const start = performance.now();
   await model.generate({
     input_ids: whole(ids),
@@ -61,11 +67,25 @@ export async function ortWeb(device) {
     const { version, loadMs } = await page.evaluate(load, { name: NAME, device });
     const { ids } = readPrompt();
     const run = async ({ promptTokens, generateTokens }) => {
-      const { first, rest, count } = await page.evaluate(answer, { ids: ids.slice(0, promptTokens), generateTokens });
-      if (count !== generateTokens) throw new Error(`transformers.js generated ${count} tokens, expected ${generateTokens}`);
-      return { prefillTokens: promptTokens, prefillMs: first, decodeTokens: count - 1, decodeMs: rest, loadMs };
+      const { first, rest, count } = await page.evaluate(answer, {
+        ids: ids.slice(0, promptTokens),
+        generateTokens,
+      });
+      if (count !== generateTokens)
+        throw new Error(`transformers.js generated ${count} tokens, expected ${generateTokens}`);
+      return {
+        prefillTokens: promptTokens,
+        prefillMs: first,
+        decodeTokens: count - 1,
+        decodeMs: rest,
+        loadMs,
+      };
     };
-    return { device: `${device === "webgpu" ? "WebGPU" : "CPU, 1 thread"}, transformers.js ${version}`, run, close };
+    return {
+      device: `${device === "webgpu" ? "WebGPU" : "CPU, 1 thread"}, transformers.js ${version}`,
+      run,
+      close,
+    };
   } catch (error) {
     await close().catch(() => undefined);
     throw error;

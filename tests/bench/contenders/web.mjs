@@ -39,16 +39,30 @@ export async function web(device, threads = 1) {
 }
 
 async function session(harness, device, threads) {
-  const { info, loadMs } = await harness.run(load, { url: `/models/${modelName}`, device, threads, contextLength: CONTEXT_LENGTH });
-  if ((info.device.backend === "cpu") !== (device === "cpu")) throw new Error(`asked for ${device}, runs on ${info.device.backend}`);
-  if ((info.device.threads ?? 1) !== threads) throw new Error(`asked for ${threads} threads, has ${info.device.threads}`);
+  const { info, loadMs } = await harness.run(load, {
+    url: `/models/${modelName}`,
+    device,
+    threads,
+    contextLength: CONTEXT_LENGTH,
+  });
+  if ((info.device.backend === "cpu") !== (device === "cpu"))
+    throw new Error(`asked for ${device}, runs on ${info.device.backend}`);
+  if ((info.device.threads ?? 1) !== threads)
+    throw new Error(`asked for ${threads} threads, has ${info.device.threads}`);
   let count = 0;
-  const ask = (words, generateTokens) => harness.run(answer, { words, digit: (count += 1) % 10, generateTokens, stopTokens: STOP_TOKENS });
+  const ask = (words, generateTokens) =>
+    harness.run(answer, {
+      words,
+      digit: (count += 1) % 10,
+      generateTokens,
+      stopTokens: STOP_TOKENS,
+    });
   // What the template adds to the words.
   const around = (await ask(1, 2)).usage.prompt_tokens - 1;
   const run = async ({ promptTokens, generateTokens }) => {
     const { usage, timings } = await ask(promptTokens - around, generateTokens);
-    if (usage.prompt_tokens !== promptTokens) throw new Error(`the prompt has ${usage.prompt_tokens} tokens, expected ${promptTokens}`);
+    if (usage.prompt_tokens !== promptTokens)
+      throw new Error(`the prompt has ${usage.prompt_tokens} tokens, expected ${promptTokens}`);
     return {
       // Without the few in front that were still there from the run before.
       prefillTokens: Math.round((timings.prefill_tokens_per_s * timings.prefill_ms) / 1000),

@@ -12,8 +12,18 @@ async function load({ url, contextLength }) {
   const start = performance.now();
   const model = await (await fetch(url)).blob();
   window.wllama = new Wllama({ default: "/esm/wasm/wllama.wasm" }, { logger: LoggerWithoutDebug });
-  await window.wllama.loadModel([model], { n_ctx: contextLength, n_batch: 512, n_threads: 1, n_gpu_layers: 0, n_parallel: 1 });
-  return { version: Wllama.getLibllamaVersion(), threads: window.wllama.getNumThreads(), loadMs: performance.now() - start };
+  await window.wllama.loadModel([model], {
+    n_ctx: contextLength,
+    n_batch: 512,
+    n_threads: 1,
+    n_gpu_layers: 0,
+    n_parallel: 1,
+  });
+  return {
+    version: Wllama.getLibllamaVersion(),
+    threads: window.wllama.getNumThreads(),
+    loadMs: performance.now() - start,
+  };
 }
 
 /** Runs in the page: one completion; llama.cpp's own times. */
@@ -46,11 +56,17 @@ export async function wllama() {
   try {
     browser = await openBrowser({ adapter: false });
     const { page } = await openPage(browser.context, `${server.address}/blank`);
-    const { version, threads, loadMs } = await page.evaluate(load, { url: `/models/${modelName}`, contextLength: CONTEXT_LENGTH });
+    const { version, threads, loadMs } = await page.evaluate(load, {
+      url: `/models/${modelName}`,
+      contextLength: CONTEXT_LENGTH,
+    });
     const { text, ids } = readPrompt();
     const run = async ({ promptTokens, generateTokens }) => {
       // Less than the whole prompt is asked for only to warm up: about as many tokens do.
-      const prompt = promptTokens === ids.length ? text : text.slice(0, Math.round((text.length * promptTokens) / ids.length));
+      const prompt =
+        promptTokens === ids.length
+          ? text
+          : text.slice(0, Math.round((text.length * promptTokens) / ids.length));
       const timings = await page.evaluate(complete, { prompt, generateTokens });
       if (promptTokens === ids.length && timings.prompt_n !== ids.length) {
         throw new Error(`wllama read ${timings.prompt_n} prompt tokens, expected ${ids.length}`);
@@ -64,7 +80,11 @@ export async function wllama() {
         loadMs,
       };
     };
-    return { device: `CPU, ${threads} ${threads === 1 ? "thread" : "threads"}, llama.cpp ${version}`, run, close };
+    return {
+      device: `CPU, ${threads} ${threads === 1 ? "thread" : "threads"}, llama.cpp ${version}`,
+      run,
+      close,
+    };
   } catch (error) {
     await close().catch(() => undefined);
     throw error;

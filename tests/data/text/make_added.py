@@ -88,7 +88,7 @@ def content():
 
 def added_tokens(vocabulary):
     tokens, count = [], len(vocabulary)
-    # Of two that are the same once normalised it takes either, by the order of a hash table.
+    # Of two that are the same once normalized it takes either, by the order of a hash table.
     made = {unicodedata.normalize("NFKC", text).lower().replace(" ", "▁"): text for text in (content() for _ in range(random.randint(2, 9)))}
     for text in made.values():
         flags = {flag: random.random() < 0.35 for flag in ("single_word", "lstrip", "rstrip", "normalized", "special")}
@@ -120,7 +120,7 @@ for number in range(SETS):
         except BaseException as error:  # Its own: of tokens that take white space along which others hold.
             assert "bad split" in str(error), error
             continue
-        # It shows special tokens all the same where they are written otherwise once normalised.
+        # It shows special tokens all the same where they are written otherwise once normalized.
         special = {token["id"] for token in tokens if token["special"]}
         shown = [id for id in ids if id not in special]
         cases.append([source, ids, plain, *(tokenizer.decode(list, skip_special_tokens=False) for list in (shown, ids))])

@@ -9,7 +9,11 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 
-const MODELS = join(process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm"), "derived", "tiny");
+const MODELS = join(
+  process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm"),
+  "derived",
+  "tiny",
+);
 const REFERENCE = join(import.meta.dirname, "reference");
 // As in specs.py.
 const PROMPT = 65;
@@ -17,7 +21,13 @@ const TOKENS = 16;
 
 async function greedy(name, vocabSize) {
   const { getLlama } = await import("../../bench/node_modules/node-llama-cpp/dist/index.js");
-  const llama = await getLlama({ gpu: false, build: "never", skipDownload: true, maxThreads: 1, logLevel: "error" });
+  const llama = await getLlama({
+    gpu: false,
+    build: "never",
+    skipDownload: true,
+    maxThreads: 1,
+    logLevel: "error",
+  });
   const model = await llama.loadModel({ modelPath: join(MODELS, `${name}.gguf`) });
   const context = await model.createContext({
     contextSize: 600,
@@ -29,7 +39,9 @@ async function greedy(name, vocabSize) {
   });
   const prompt = Array.from({ length: PROMPT }, (_, i) => (31 * i * i + 17 * i + 5) % vocabSize);
   const ids = [];
-  for await (const id of context.getSequence().evaluate(prompt, { temperature: 0, yieldEogToken: true })) {
+  for await (const id of context
+    .getSequence()
+    .evaluate(prompt, { temperature: 0, yieldEogToken: true })) {
     ids.push(id);
     if (ids.length === TOKENS) break;
   }
@@ -38,11 +50,21 @@ async function greedy(name, vocabSize) {
 
 /** What another process of this script says of a model. */
 function ask(name, vocabSize) {
-  const child = spawnSync(process.execPath, [import.meta.filename, "--model", name, String(vocabSize)], { encoding: "utf8" });
+  const child = spawnSync(
+    process.execPath,
+    [import.meta.filename, "--model", name, String(vocabSize)],
+    { encoding: "utf8" },
+  );
   const answer = child.stdout.match(/^answer: (.*)$/m);
   if (answer) return JSON.parse(answer[1]);
-  const reason = `${child.stderr}\n${child.stdout}`.split("\n").find((line) => /assert|error|failed/i.test(line));
-  return { refused: (reason ?? `ended with ${child.signal ?? child.status}`).replace(/\S*\/(?=[\w.-]+\.\w+:\d+)/g, "").trim() };
+  const reason = `${child.stderr}\n${child.stdout}`
+    .split("\n")
+    .find((line) => /assert|error|failed/i.test(line));
+  return {
+    refused: (reason ?? `ended with ${child.signal ?? child.status}`)
+      .replace(/\S*\/(?=[\w.-]+\.\w+:\d+)/g, "")
+      .trim(),
+  };
 }
 
 if (process.argv[2] === "--model") {
@@ -50,13 +72,17 @@ if (process.argv[2] === "--model") {
   process.exit(0);
 }
 const wanted = process.argv.slice(2);
-for (const file of readdirSync(REFERENCE).filter((file) => file.endsWith(".json") && (wanted.length === 0 || wanted.includes(file.slice(0, -5))))) {
+for (const file of readdirSync(REFERENCE).filter(
+  (file) => file.endsWith(".json") && (wanted.length === 0 || wanted.includes(file.slice(0, -5))),
+)) {
   const path = join(REFERENCE, file);
   const entries = JSON.parse(readFileSync(path, "utf8"));
   for (const entry of entries.filter((entry) => entry.twin === null)) {
     entry.llamacpp = ask(entry.name, entry.vocab_size);
     const same = JSON.stringify(entry.llamacpp.ids) === JSON.stringify(entry.greedy);
-    console.log(`${entry.name.padEnd(28)} ${same ? "the ids of transformers" : JSON.stringify(entry.llamacpp)}`);
+    console.log(
+      `${entry.name.padEnd(28)} ${same ? "the ids of transformers" : JSON.stringify(entry.llamacpp)}`,
+    );
   }
   writeFileSync(path, `[\n${entries.map((entry) => JSON.stringify(entry)).join(",\n")}\n]\n`);
 }

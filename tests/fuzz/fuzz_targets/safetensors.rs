@@ -33,7 +33,7 @@ fn run(bytes: &[u8]) {
         assert_eq!(stored.len() as u64, tensor.size_bytes);
         tensor.format.first_non_finite_row(tensor.columns(), &stored).expect("whole rows");
         let mut values = vec![0.0; tensor.weights() as usize];
-        tensor.format.dequantise(tensor.columns(), &stored, &mut values).expect("whole rows");
+        tensor.format.dequantize(tensor.columns(), &stored, &mut values).expect("whole rows");
     }
 }
 

@@ -31,7 +31,7 @@ export class Prepared {
 /** One model with its executor and its conversation state. */
 export class Engine {
   private constructor();
-  /** `options`: JSON `{contextLength?, device?, quantise?, …}`; `onProgress`: JSON `{phase, loadedBytes, totalBytes, file}`. */
+  /** `options`: JSON `{contextLength?, device?, quantize?, …}`; `onProgress`: JSON `{phase, loadedBytes, totalBytes, file}`. */
   static load(
     files: SourceFile[],
     options: string,

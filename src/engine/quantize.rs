@@ -1,5 +1,5 @@
 //! A safetensors folder written anew with its matrices in another format, piece by piece; loaded,
-//! it is what [`LoadOptions::quantise`] makes of the first.
+//! it is what [`LoadOptions::quantize`] makes of the first.
 //!
 //! In the file a matrix of blocks is a tensor of bytes, `[rows, bytes of a row]`, and
 //! `__metadata__` has the format's name under the tensor's. `src/weights/safetensors.rs` reads it.
@@ -15,7 +15,7 @@ use super::load::{GUARANTEED_BINDING_BYTES, Planned};
 use crate::error::{Error, Result};
 use crate::formats::Format;
 use crate::weights::folder::{self, Folder};
-use crate::weights::quantise::{Loss, Target};
+use crate::weights::quantize::{Loss, Target};
 use crate::weights::source::{ByteSource, read_whole};
 use crate::weights::{Checkpoint, Container, Tensor};
 
@@ -26,7 +26,7 @@ const ALIGNMENT: usize = 64;
 
 /// A tensor that was turned into another format.
 #[derive(Debug, Clone, Serialize)]
-pub struct QuantisedTensor {
+pub struct QuantizedTensor {
     /// Its name.
     pub name: String,
     /// Its format before.
@@ -41,35 +41,36 @@ pub struct QuantisedTensor {
     pub relative_rms_error: f64,
 }
 
-/// What quantising a folder did.
+/// What quantizing a folder did.
 #[derive(Debug, Clone, Serialize)]
-pub struct QuantiseReport {
+pub struct QuantizeReport {
     /// The format asked for.
     pub format: &'static str,
     /// Tensors that stay as they are.
     pub kept_tensors: usize,
     /// Every matrix that was turned into another format.
-    pub tensors: Vec<QuantisedTensor>,
+    pub tensors: Vec<QuantizedTensor>,
     /// Bytes of all tensors before.
     pub from_bytes: u64,
     /// Bytes of all tensors now.
     pub size_bytes: u64,
 }
 
-/// Quantises a safetensors folder. `write` gets the bytes of one file after another, each in
+/// Quantizes a safetensors folder. `write` gets the bytes of one file after another, each in
 /// pieces, with the file's name. `invalid-request` for a GGUF file.
-pub async fn quantise(
+pub async fn quantize(
     files: Vec<Rc<dyn ByteSource>>,
     target: Target,
     write: &mut dyn FnMut(&str, &[u8]) -> Result<()>,
-) -> Result<QuantiseReport> {
+) -> Result<QuantizeReport> {
     let checkpoint = Checkpoint::open(files).await?;
     checkpoint.check_complete()?;
     let Container::Safetensors(folder) = &checkpoint.container else {
-        let message = format!("{} is no safetensors folder; a GGUF file has its formats", checkpoint.name);
+        let message =
+            format!("{} is no safetensors folder; a GGUF file has its formats", checkpoint.name);
         return Err(Error::invalid_request("model", message));
     };
-    let options = LoadOptions { quantise: Some(target), ..LoadOptions::default() };
+    let options = LoadOptions { quantize: Some(target), ..LoadOptions::default() };
     let planned = Planned::new(&checkpoint, &options, GUARANTEED_BINDING_BYTES)?;
     write_text_files(&checkpoint, folder, target, write).await?;
     let matrices = planned.resources.matrices().iter();
@@ -90,7 +91,7 @@ pub async fn quantise(
             tensors.push(held.report(loss));
         }
     }
-    Ok(QuantiseReport {
+    Ok(QuantizeReport {
         format: target.format().name(),
         kept_tensors: held.len() - tensors.len(),
         tensors,
@@ -122,8 +123,8 @@ impl Held<'_> {
         Ok(loss)
     }
 
-    fn report(&self, loss: Loss) -> QuantisedTensor {
-        QuantisedTensor {
+    fn report(&self, loss: Loss) -> QuantizedTensor {
+        QuantizedTensor {
             name: self.tensor.name.clone(),
             from: self.tensor.format.name(),
             format: self.format.name(),
@@ -137,8 +138,8 @@ impl Held<'_> {
 /// The header of the file of weights: tensors in the order of their data, and what they are.
 fn header(name: &str, tensors: &[Held<'_>]) -> Result<Vec<u8>> {
     let mut metadata = Map::new();
-    metadata.insert("quantised_by".to_owned(), json!(concat!("tablm ", env!("CARGO_PKG_VERSION"))));
-    metadata.insert("quantised_from".to_owned(), json!(name));
+    metadata.insert("quantized_by".to_owned(), json!(concat!("tablm ", env!("CARGO_PKG_VERSION"))));
+    metadata.insert("quantized_from".to_owned(), json!(name));
     let mut entries = Map::new();
     let mut start = 0;
     for Held { tensor, format, size_bytes } in tensors {
@@ -172,7 +173,8 @@ async fn write_text_files(
 ) -> Result<()> {
     let mut config = folder.config.clone();
     // Of how the weights were stored before nothing is left; MLX says it under the second name.
-    config["quantization_config"] = json!({"quant_method": "tablm", "format": target.format().name()});
+    config["quantization_config"] =
+        json!({"quant_method": "tablm", "format": target.format().name()});
     if let Some(config) = config.as_object_mut() {
         config.shift_remove("quantization");
     }

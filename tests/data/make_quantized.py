@@ -1,7 +1,7 @@
 """Makes what tests know of FP8 and MLX: golden blocks in tests/data/formats/ and tiny llamas in tests/data/folders/.
 
-`make_quantised.py` with the packages of tests/requirements.txt, ml_dtypes and mlx (its CPU build will do);
-rewrites the files in place, with the same bytes each time. ml_dtypes says what the FP8 numbers are, mlx packs, rounds and dequantises.
+`make_quantized.py` with the packages of tests/requirements.txt, ml_dtypes and mlx (its CPU build will do);
+rewrites the files in place, with the same bytes each time. ml_dtypes says what the FP8 numbers are, mlx packs, rounds and dequantizes.
 
 A golden file is: the number of blocks (u32), a row of stored blocks after what they share, the values (f32).
 A tiny llama is NAME.safetensors and NAME.json: its config.json, and by tensor the checksum
@@ -48,7 +48,7 @@ def golden_f8(rng):
     put_golden("f8_e4m3", len(codes), scale.tobytes() + codes.tobytes(), f8(codes) * scale)
 
 
-def dequantise(words, scales, biases, group, bits):
+def dequantize(words, scales, biases, group, bits):
     """By mlx, in f32."""
     arrays = [mx.array(np.ascontiguousarray(array)) for array in (words, scales.astype("f4"), biases.astype("f4"))]
     return np.array(mx.dequantize(*arrays, group_size=group, bits=bits))
@@ -68,7 +68,7 @@ def golden_affine(rng, bits, group, kind):
     made = [np.array(part.astype(mx.float32)).astype(dtype) for part in mx.quantize(random, group_size=group, bits=bits)[1:]]
     words = np.concatenate([words, np.array(mx.quantize(random, group_size=group, bits=bits)[0])])
     scales, biases = np.concatenate([scales, made[0]]), np.concatenate([biases, made[1]])
-    values = dequantise(words, scales, biases, group, bits)
+    values = dequantize(words, scales, biases, group, bits)
     blocks = np.concatenate([part.view(np.uint8).reshape(len(words), -1) for part in (scales, biases, words)], axis=1)
     put_golden(affine_name(bits, group, kind), len(blocks), blocks.tobytes(), values)
 
@@ -163,7 +163,7 @@ def fp8_folder(rng):
 
 
 def mlx_folder(rng):
-    """As mlx-lm writes it: every matrix quantised, some modules unlike the others, one left as it was."""
+    """As mlx-lm writes it: every matrix quantized, some modules unlike the others, one left as it was."""
     folder = Folder(rng)
     parts = dict(zip(SHAPES, [*AFFINE, None, (4, 64, "BF16")]))
     quantization = {"group_size": 64, "bits": 4, "mode": "affine"}
@@ -181,7 +181,7 @@ def mlx_folder(rng):
         words = np.array(words)
         for end, dtype, array in [("weight", "U32", words), ("scales", kind, scales), ("biases", kind, biases)]:
             folder.put(f"{name}.{end}", dtype, array)
-        folder.worth[f"{name}.weight"] = checksum(dequantise(words, scales, biases, group, bits))
+        folder.worth[f"{name}.weight"] = checksum(dequantize(words, scales, biases, group, bits))
     folder.save("mlx", {"quantization": quantization, "quantization_config": quantization})
 
 

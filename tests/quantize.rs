@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use common::engines::{devices, load};
 use common::random::Random;
-use tablm::engine::{DeviceChoice, LoadOptions, estimate, normalised_error};
+use tablm::engine::{DeviceChoice, LoadOptions, estimate, normalized_error};
 use tablm::formats::Format;
 use tablm::weights::disk::open_path;
-use tablm::weights::quantise::Target;
+use tablm::weights::quantize::Target;
 
 const BLOCK: usize = 32;
 
@@ -22,8 +22,8 @@ fn error(format: Format, values: &[f32]) -> f64 {
     let rules = format.rules();
     let (mut block, mut held) = (vec![0; rules.block_bytes()], vec![0.0; BLOCK]);
     let of = |values: &[f32]| {
-        assert!(rules.quantise(values, &mut block), "{format:?}: {values:?}");
-        rules.dequantise_row(&block, &mut held);
+        assert!(rules.quantize(values, &mut block), "{format:?}: {values:?}");
+        rules.dequantize_row(&block, &mut held);
         distance(values, &held)
     };
     values.chunks_exact(BLOCK).map(of).sum::<f64>() / values.len() as f64
@@ -36,7 +36,8 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
 /// Mean squared error of Q4_0 as it is usually rounded: the weight farthest from zero becomes -8.
 fn plain_q4_0_error(values: &[f32]) -> f64 {
     let of = |values: &[f32]| {
-        let farthest = values.iter().copied().reduce(|a, b| if b.abs() > a.abs() { b } else { a }).unwrap();
+        let farthest =
+            values.iter().copied().reduce(|a, b| if b.abs() > a.abs() { b } else { a }).unwrap();
         let scale = half::f16::from_f32(farthest / -8.0).to_f32();
         let round = |value: &f32| scale * (value / scale).round().clamp(-8.0, 7.0);
         distance(values, &values.iter().map(round).collect::<Vec<f32>>())
@@ -63,7 +64,10 @@ fn q8_0_is_rounded_at_least_as_well_as_by_the_greatest_weight() {
     let plain = |values: &[f32]| {
         let greatest = values.iter().fold(0.0f32, |greatest, value| greatest.max(value.abs()));
         let scale = half::f16::from_f32(greatest / 127.0).to_f32();
-        distance(values, &values.iter().map(|value| (value / scale).round() * scale).collect::<Vec<f32>>())
+        distance(
+            values,
+            &values.iter().map(|value| (value / scale).round() * scale).collect::<Vec<f32>>(),
+        )
     };
     let plain = values.chunks_exact(BLOCK).map(plain).sum::<f64>() / values.len() as f64;
     let ratio = error(Format::Q8_0, &values) / plain;
@@ -77,7 +81,8 @@ fn blocks_of_any_numbers_are_rounded_or_refused() {
         let format = target.format();
         let rules = format.rules();
         let relative = |values: &[f32; BLOCK]| {
-            let size = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() / BLOCK as f64;
+            let size =
+                values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() / BLOCK as f64;
             (error(format, values) / size).sqrt()
         };
         assert_eq!(error(format, &[0.0; BLOCK]), 0.0, "{format:?}: zeros");
@@ -89,7 +94,7 @@ fn blocks_of_any_numbers_are_rounded_or_refused() {
         }
         assert!(error(format, &[1e-30; BLOCK]).sqrt() < 1e-7, "{format:?}");
         let mut block = vec![0; rules.block_bytes()];
-        assert!(!rules.quantise(&[1e30; BLOCK], &mut block), "{format:?} has no room for 1e30");
+        assert!(!rules.quantize(&[1e30; BLOCK], &mut block), "{format:?} has no room for 1e30");
     }
 }
 
@@ -106,18 +111,20 @@ fn tiny(kind: &str, name: &str) -> PathBuf {
     let data = |file: &str| {
         std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(file)).unwrap()
     };
-    let description: Value = serde_json::from_slice(&data(&format!("folders/{kind}.json"))).unwrap();
+    let description: Value =
+        serde_json::from_slice(&data(&format!("folders/{kind}.json"))).unwrap();
     let path = folder(name);
     std::fs::create_dir(&path).unwrap();
     std::fs::write(path.join("config.json"), description["config"].to_string()).unwrap();
     std::fs::write(path.join("tokenizer.json"), data("text/small_tokenizer.json")).unwrap();
-    std::fs::write(path.join("model.safetensors"), data(&format!("folders/{kind}.safetensors"))).unwrap();
+    std::fs::write(path.join("model.safetensors"), data(&format!("folders/{kind}.safetensors")))
+        .unwrap();
     path
 }
 
-fn quantise(input: &Path, output: &Path, more: &[&str]) -> Output {
+fn quantize(input: &Path, output: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tablm"));
-    command.arg("quantise").arg(input).arg(output).args(more).arg("--json").output().unwrap()
+    command.arg("quantize").arg(input).arg(output).args(more).arg("--json").output().unwrap()
 }
 
 fn json_of(output: &Output) -> Value {
@@ -125,12 +132,12 @@ fn json_of(output: &Output) -> Value {
 }
 
 #[test]
-fn a_folder_quantised_once_is_the_model_quantised_at_every_load() {
+fn a_folder_quantized_once_is_the_model_quantized_at_every_load() {
     for kind in ["fp8", "mlx"] {
         let input = tiny(kind, kind);
         for target in Target::ALL {
             let (name, output) = (target.format().name(), folder(&format!("{kind}-{target:?}")));
-            let report = json_of(&quantise(&input, &output, &["--format", name]));
+            let report = json_of(&quantize(&input, &output, &["--format", name]));
             assert_eq!(report["format"], name, "{report}");
             assert!(report["size_bytes"].as_u64() < report["from_bytes"].as_u64(), "{report}");
             let limit = if target == Target::T4 { 0.08 } else { 0.01 };
@@ -149,7 +156,7 @@ async fn compare(input: &Path, target: Target, output: &Path) {
     for device in devices().await {
         let name = format!("{} as {target:?} on {device:?}", input.display());
         let plain = LoadOptions { device, ..LoadOptions::default() };
-        let options = LoadOptions { quantise: Some(target), ..plain.clone() };
+        let options = LoadOptions { quantize: Some(target), ..plain.clone() };
         let promised = estimate(open_path(input).unwrap(), &options, None).await.unwrap().memory;
         let mut twice = load(input, options).await;
         let mut once = load(output, plain.clone()).await;
@@ -158,29 +165,43 @@ async fn compare(input: &Path, target: Target, output: &Path) {
         let expected = twice.logits(&tokens).await.unwrap();
         assert_eq!(once.logits(&tokens).await.unwrap(), expected, "{name}");
         let full = load(input, plain).await.logits(&tokens).await.unwrap();
-        let distance = normalised_error(&full, &expected);
+        let distance = normalized_error(&full, &expected);
         println!("{name}: {distance:e} from the logits of the original");
         assert!(distance > 0.0 && distance < 0.05, "{name}: {distance}");
     }
 }
 
 #[test]
-fn what_cannot_be_quantised_leaves_nothing_behind() {
+fn what_cannot_be_quantized_leaves_nothing_behind() {
     let input = tiny("fp8", "fp8-again");
     let refused = |input: &Path, output: &Path, more: &[&str], code: &str, words: &[&str]| {
-        let found = json_of(&quantise(input, output, more));
+        let found = json_of(&quantize(input, output, more));
         assert_eq!(found["error"]["code"], code, "{found}");
         let message = found["error"]["message"].as_str().unwrap();
-        words.iter().for_each(|word| assert!(message.contains(word), "{word:?} is not in {message:?}"));
+        words
+            .iter()
+            .for_each(|word| assert!(message.contains(word), "{word:?} is not in {message:?}"));
     };
     let output = folder("fp8-refused");
     let t4 = ["--format", "T4"];
-    refused(&input, &output, &["--format", "Q4_0"], "invalid-request", &["--format", "Q4_0", "T4", "Q8_0"]);
+    refused(
+        &input,
+        &output,
+        &["--format", "Q4_0"],
+        "invalid-request",
+        &["--format", "Q4_0", "T4", "Q8_0"],
+    );
     refused(&input, &input, &t4, "invalid-request", &["output", "something already"]);
     let gguf = common::gguf::tiny_llama(64, Format::F32).bytes();
-    let file = input.with_file_name("tiny-to-quantise.gguf");
+    let file = input.with_file_name("tiny-to-quantize.gguf");
     std::fs::write(&file, gguf).unwrap();
-    refused(&file, &output, &t4, "invalid-request", &["tiny-to-quantise.gguf", "safetensors folder"]);
+    refused(
+        &file,
+        &output,
+        &t4,
+        "invalid-request",
+        &["tiny-to-quantize.gguf", "safetensors folder"],
+    );
     // The weights end too soon: found while it is read.
     let weights = std::fs::read(input.join("model.safetensors")).unwrap();
     std::fs::write(input.join("model.safetensors"), &weights[..weights.len() - 64]).unwrap();
@@ -205,10 +226,12 @@ fn the_output_is_checked_before_anything_is_written() {
     std::fs::create_dir(&place).unwrap();
     let input = tiny("fp8", "outputs/in");
     let refused = |output: &Path, words: &[&str]| {
-        let found = json_of(&quantise(&input, output, &["--format", "T4"]));
+        let found = json_of(&quantize(&input, output, &["--format", "T4"]));
         assert_eq!(found["error"]["code"], "invalid-request", "{found}");
         let message = found["error"]["message"].as_str().unwrap();
-        words.iter().for_each(|word| assert!(message.contains(word), "{word:?} is not in {message:?}"));
+        words
+            .iter()
+            .for_each(|word| assert!(message.contains(word), "{word:?} is not in {message:?}"));
     };
     std::fs::create_dir(place.join("empty")).unwrap();
     for (link, target) in [("to-empty", "empty"), ("to-nothing", "nothing"), ("to-input", "in")] {
@@ -226,7 +249,7 @@ fn the_output_is_checked_before_anything_is_written() {
     assert_eq!(names(&place, "").len(), 6, "{:?}", names(&place, ""));
     assert_eq!(std::fs::read(place.join("file")).unwrap(), b"mine");
     // An empty folder is taken.
-    assert!(quantise(&input, &place.join("empty"), &["--format", "T4"]).status.success());
+    assert!(quantize(&input, &place.join("empty"), &["--format", "T4"]).status.success());
     assert_eq!(names(&place, "empty"), ["empty"]);
 }
 
@@ -239,7 +262,7 @@ fn what_links_elsewhere_is_not_copied() {
     std::fs::write(place.join("secret"), "of somebody").unwrap();
     let (input, output) = (tiny("fp8", "links/in"), place.join("out"));
     symlink(place.join("secret"), input.join("chat_template.jinja")).unwrap();
-    let found = json_of(&quantise(&input, &output, &["--format", "T4"]));
+    let found = json_of(&quantize(&input, &output, &["--format", "T4"]));
     assert_eq!(found["error"]["code"], "invalid-request", "{found}");
     let message = found["error"]["message"].as_str().unwrap();
     assert!(message.contains("chat_template.jinja") && message.contains("link"), "{message}");
@@ -253,11 +276,11 @@ fn what_links_elsewhere_is_not_copied() {
         std::fs::copy(input.join(name), blobs.join(name)).unwrap();
         symlink(format!("../../blobs/{name}"), revision.join(name)).unwrap();
     }
-    assert!(quantise(&revision, &output, &["--format", "T4"]).status.success());
+    assert!(quantize(&revision, &output, &["--format", "T4"]).status.success());
     assert!(output.join("tokenizer.json").symlink_metadata().unwrap().is_file());
 }
 
-/// A folder whose weights, zeros that take no room, take seconds to quantise.
+/// A folder whose weights, zeros that take no room, take seconds to quantize.
 #[cfg(unix)]
 fn long(name: &str) -> PathBuf {
     use std::io::Write;
@@ -272,12 +295,15 @@ fn long(name: &str) -> PathBuf {
     let count = |field: &str| config[field].as_u64().unwrap();
     let (hidden, ffn) = (count("hidden_size"), count("intermediate_size"));
     let head_dim = config["head_dim"].as_u64().unwrap_or(hidden / count("num_attention_heads"));
-    let (q, kv) = (count("num_attention_heads") * head_dim, count("num_key_value_heads") * head_dim);
+    let (q, kv) =
+        (count("num_attention_heads") * head_dim, count("num_key_value_heads") * head_dim);
     let (mut header, mut offset) = (serde_json::Map::new(), 0);
     let mut add = |name: &str, shape: &[u64]| {
         let end = offset + 4 * shape.iter().product::<u64>();
-        header
-            .insert(name.to_owned(), json!({"dtype": "F32", "shape": shape, "data_offsets": [offset, end]}));
+        header.insert(
+            name.to_owned(),
+            json!({"dtype": "F32", "shape": shape, "data_offsets": [offset, end]}),
+        );
         offset = end;
     };
     add("model.embed_tokens.weight", &[1 << 18, hidden]);
@@ -303,13 +329,13 @@ fn long(name: &str) -> PathBuf {
     path
 }
 
-/// Begins to quantise, and sends a signal when there are weights.
+/// Begins to quantize, and sends a signal when there are weights.
 #[cfg(unix)]
 fn interrupt(input: &Path, output: &Path, signal: &str) -> Output {
     use std::process::Stdio;
     use std::time::{Duration, Instant};
     let mut command = Command::new(env!("CARGO_BIN_EXE_tablm"));
-    command.arg("quantise").arg(input).arg(output).args(["--format", "T4", "--json"]);
+    command.arg("quantize").arg(input).arg(output).args(["--format", "T4", "--json"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let place = output.parent().unwrap();
     let name = output.file_name().unwrap().to_str().unwrap();
@@ -343,7 +369,7 @@ fn a_signal_leaves_nothing_behind_and_what_was_killed_is_tidied_up() {
     for other in ["out.partial-1", "out.partial-x", "out.partial-"] {
         std::fs::create_dir(place.join(other)).unwrap();
     }
-    assert!(quantise(&tiny("fp8", "signals/small"), &output, &["--format", "T4"]).status.success());
+    assert!(quantize(&tiny("fp8", "signals/small"), &output, &["--format", "T4"]).status.success());
     let mut left = names(&place, "out");
     left.sort();
     assert_eq!(left, ["out", "out.partial-", "out.partial-1", "out.partial-x"]);
@@ -358,7 +384,7 @@ fn a_full_disk_is_said_and_leaves_nothing_behind() {
     std::fs::create_dir(&place).unwrap();
     let input = long("full/in");
     let command = format!(
-        "trap '' XFSZ; ulimit -f 1000; exec {} quantise {} {} --format T4 --json",
+        "trap '' XFSZ; ulimit -f 1000; exec {} quantize {} {} --format T4 --json",
         env!("CARGO_BIN_EXE_tablm"),
         input.display(),
         place.join("out").display()
@@ -370,8 +396,10 @@ fn a_full_disk_is_said_and_leaves_nothing_behind() {
 
 #[test]
 fn options_name_the_format() {
-    let options = serde_json::from_value::<LoadOptions>(json!({"quantise": "T4", "device": "cpu"})).unwrap();
-    assert_eq!((options.quantise, options.device), (Some(Target::T4), DeviceChoice::Cpu));
-    let wrong = serde_json::from_value::<LoadOptions>(json!({"quantise": "q4"})).unwrap_err().to_string();
+    let options =
+        serde_json::from_value::<LoadOptions>(json!({"quantize": "T4", "device": "cpu"})).unwrap();
+    assert_eq!((options.quantize, options.device), (Some(Target::T4), DeviceChoice::Cpu));
+    let wrong =
+        serde_json::from_value::<LoadOptions>(json!({"quantize": "q4"})).unwrap_err().to_string();
     assert!(wrong.contains("q4") && wrong.contains("T4") && wrong.contains("Q8_0"), "{wrong}");
 }

@@ -96,18 +96,21 @@ fn convert(tensor: &Tensor, stored: Vec<u8>, to: Format, loss: &mut Loss) -> Res
     }
     let (columns, rules) = (tensor.columns(), to.rules());
     let mut values = vec![0.0; stored.len() / tensor.format.row_bytes(columns)? * columns];
-    tensor.format.dequantise(columns, &stored, &mut values)?;
+    tensor.format.dequantize(columns, &stored, &mut values)?;
     let mut converted = vec![0; values.len() / rules.block_weights() * rules.block_bytes()];
     let mut held = vec![0.0; rules.block_weights()];
     let blocks = converted.chunks_exact_mut(rules.block_bytes());
     for (block, values) in blocks.zip(values.chunks_exact(rules.block_weights())) {
-        if !rules.quantise(values, block) {
+        if !rules.quantize(values, block) {
             let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-            let message =
-                format!("tensor {}: weight of {largest:e}, too large for {}", tensor.name, to.name());
+            let message = format!(
+                "tensor {}: weight of {largest:e}, too large for {}",
+                tensor.name,
+                to.name()
+            );
             return Err(Error::new(Code::UnsupportedFormat, message));
         }
-        rules.dequantise_row(block, &mut held);
+        rules.dequantize_row(block, &mut held);
         for (held, value) in held.iter().zip(values) {
             let error = f64::from(held - value);
             loss.weights += f64::from(*value) * f64::from(*value);

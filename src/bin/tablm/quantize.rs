@@ -1,4 +1,4 @@
-//! `tablm quantise`: a folder that is there whole or not at all.
+//! `tablm quantize`: a folder that is there whole or not at all.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use signal_hook::consts::TERM_SIGNALS;
 use signal_hook::flag;
 
-use super::arguments::{Model, Quantise};
+use super::arguments::{Model, Quantize};
 use super::native::load;
 use super::terminal::{read_text, say, say_json};
 use tablm::engine::Engine;
@@ -22,13 +22,13 @@ const LOCK: &str = ".lock";
 /// Follows the name of the folder that it becomes, before the writer's process id.
 const PARTIAL: &str = ".partial-";
 
-pub(super) async fn quantise(arguments: &Quantise, json: bool) -> Result<()> {
+pub(super) async fn quantize(arguments: &Quantize, json: bool) -> Result<()> {
     let text = arguments.text.as_deref().map(read_text).transpose()?;
     let files = open_path(&arguments.input)?;
     check_links(&arguments.input, files.iter().map(|file| file.name()))?;
     let is_stopped = stop_by_signal()?;
     let mut folder = NewFolder::begin(&arguments.input, &arguments.output)?;
-    let report = tablm::engine::quantise(files, arguments.format, &mut |name, bytes| {
+    let report = tablm::engine::quantize(files, arguments.format, &mut |name, bytes| {
         if is_stopped.load(Ordering::Relaxed) {
             return Err(Error::new(Code::Aborted, "stopped by a signal, nothing is written"));
         }
@@ -72,7 +72,8 @@ fn stop_by_signal() -> Result<Arc<AtomicBool>> {
 /// Refuses a folder of which a small file, which would be copied, is a link to somewhere else: what it names may
 /// be secret. The links of the hub's cache, from `snapshots/REVISION` to `blobs`, stay in one model.
 fn check_links<'a>(input: &Path, names: impl Iterator<Item = &'a str>) -> Result<()> {
-    let failed = |error| Error::new(Code::InvalidRequest, format!("input: {}: {error}", input.display()));
+    let failed =
+        |error| Error::new(Code::InvalidRequest, format!("input: {}: {error}", input.display()));
     let folder = fs::canonicalize(input).map_err(failed)?;
     if !folder.is_dir() {
         return Ok(());
@@ -81,8 +82,11 @@ fn check_links<'a>(input: &Path, names: impl Iterator<Item = &'a str>) -> Result
     let blobs = snapshots.and_then(Path::parent).map(|model| model.join("blobs"));
     for name in names.filter(|name| !name.ends_with(".safetensors")) {
         let target = fs::canonicalize(folder.join(name)).map_err(failed)?;
-        if !target.starts_with(&folder) && !blobs.as_ref().is_some_and(|blobs| target.starts_with(blobs)) {
-            let message = format!("{name}: found a link to a file elsewhere, expected a file of the folder");
+        if !target.starts_with(&folder)
+            && !blobs.as_ref().is_some_and(|blobs| target.starts_with(blobs))
+        {
+            let message =
+                format!("{name}: found a link to a file elsewhere, expected a file of the folder");
             return Err(Error::invalid_request("input", message));
         }
     }
@@ -90,7 +94,7 @@ fn check_links<'a>(input: &Path, names: impl Iterator<Item = &'a str>) -> Result
 }
 
 /// Perplexity of a text before and after, and the rise of its logarithm.
-async fn perplexities(arguments: &Quantise, text: &str) -> Result<Value> {
+async fn perplexities(arguments: &Quantize, text: &str) -> Result<Value> {
     let of = async |path: &Path| -> Result<(f64, usize)> {
         let model = Model {
             model: path.to_owned(),
@@ -98,7 +102,7 @@ async fn perplexities(arguments: &Quantise, text: &str) -> Result<Value> {
             context: arguments.context,
             chunk: None,
             threads: None,
-            quantise: None,
+            quantize: None,
             kv: None,
         };
         let mut engine: Engine = load(&model, true).await?;
@@ -130,7 +134,8 @@ impl NewFolder {
     /// `invalid-request` when there is something already, or when it would be a part of the input.
     fn begin(input: &Path, wanted: &Path) -> Result<Self> {
         let refused = |what: &str| {
-            let message = format!("{}: {what}, expected a folder that is new or empty", wanted.display());
+            let message =
+                format!("{}: {what}, expected a folder that is new or empty", wanted.display());
             Error::invalid_request("output", message)
         };
         let failed = |error| failed(wanted, &error);
@@ -143,7 +148,8 @@ impl NewFolder {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
             Ok(found) if found.is_symlink() => return Err(refused("a symbolic link")),
-            Ok(found) if found.is_dir() && fs::read_dir(&wanted).map_err(failed)?.next().is_none() => {}
+            Ok(found)
+                if found.is_dir() && fs::read_dir(&wanted).map_err(failed)?.next().is_none() => {}
             Ok(_) => return Err(refused("there is something already")),
         }
         if fs::canonicalize(input).is_ok_and(|input| place.starts_with(input)) {
@@ -165,7 +171,8 @@ impl NewFolder {
         if self.open.as_ref().is_none_or(|(open, _)| open != name) {
             self.close()?;
             let file = File::create_new(self.partial.join(name));
-            self.open = Some((name.to_owned(), file.map_err(|error| failed(&self.wanted, &error))?));
+            self.open =
+                Some((name.to_owned(), file.map_err(|error| failed(&self.wanted, &error))?));
         }
         let written = self.open.as_mut().map_or(Ok(()), |(_, file)| file.write_all(bytes));
         written.map_err(|error| failed(&self.wanted, &error))
@@ -211,7 +218,8 @@ fn remove_left_behind(place: &Path, prefix: &str) {
         let id = name.strip_prefix(prefix).filter(|id| !id.is_empty());
         let is_ours = id.is_some_and(|id| id.bytes().all(|byte| byte.is_ascii_digit()))
             && entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if is_ours && open_file(&entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok()) {
+        if is_ours && open_file(&entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok())
+        {
             // What cannot be removed is in nobody's way.
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -220,7 +228,9 @@ fn remove_left_behind(place: &Path, prefix: &str) {
 
 fn failed(wanted: &Path, error: &std::io::Error) -> Error {
     let code = match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Code::StorageFull,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            Code::StorageFull
+        }
         _ => Code::InvalidRequest,
     };
     Error::new(code, format!("output: {}: {error}", wanted.display()))

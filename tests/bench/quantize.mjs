@@ -21,9 +21,9 @@ const CONTEXT_LENGTH = 512;
 
 const RUNS = [
   { name: "f32", model: SOURCE },
-  { name: "t4", model: SOURCE, options: ["--quantise", "T4"] },
+  { name: "t4", model: SOURCE, options: ["--quantize", "T4"] },
   { name: "q4_0", model: join(DERIVED, "SmolLM2-135M-Instruct.Q4_0.gguf") },
-  { name: "q8_0", model: SOURCE, options: ["--quantise", "Q8_0"] },
+  { name: "q8_0", model: SOURCE, options: ["--quantize", "Q8_0"] },
 ];
 
 async function run(program, parameters) {
@@ -35,9 +35,21 @@ async function run(program, parameters) {
 
 /** Mean of -log p; the same on every machine, whatever else it does. */
 async function nll({ name, model, options = [] }, text) {
-  const parameters = ["--model", model, "--text", text, "--context", CONTEXT_LENGTH, "--backend", "cpu", "--json", ...options];
+  const parameters = [
+    "--model",
+    model,
+    "--text",
+    text,
+    "--context",
+    CONTEXT_LENGTH,
+    "--backend",
+    "cpu",
+    "--json",
+    ...options,
+  ];
   const { nll, tokens } = JSON.parse(await run(nativeBinary, ["perplexity", ...parameters]));
-  if (tokens < MIN_TOKENS) throw new Error(`${name}: ${tokens} tokens, expected at least ${MIN_TOKENS}`);
+  if (tokens < MIN_TOKENS)
+    throw new Error(`${name}: ${tokens} tokens, expected at least ${MIN_TOKENS}`);
   return nll;
 }
 
@@ -46,20 +58,21 @@ async function all(text) {
   const found = {};
   const waiting = [...RUNS];
   const work = async () => {
-    for (let next = waiting.shift(); next; next = waiting.shift()) found[next.name] = await nll(next, text);
+    for (let next = waiting.shift(); next; next = waiting.shift())
+      found[next.name] = await nll(next, text);
   };
   await Promise.all([work(), work()]);
   return found;
 }
 
 /** A part of the benchmark, see parts.mjs. */
-export const quantise = {
-  name: "quantise",
+export const quantize = {
+  name: "quantize",
   minutes: 9,
   keys: [
-    ...RUNS.map(({ name }) => `quantise.smollm2.${name}.perplexity`),
-    ...RUNS.slice(1).map(({ name }) => `quantise.smollm2.${name}.rise`),
-    "quantise.smollm2.loss_vs_q4_0",
+    ...RUNS.map(({ name }) => `quantize.smollm2.${name}.perplexity`),
+    ...RUNS.slice(1).map(({ name }) => `quantize.smollm2.${name}.rise`),
+    "quantize.smollm2.loss_vs_q4_0",
   ],
   async measure(put) {
     await run(PYTHON, ["tests/data/make_models.py"]);
@@ -68,8 +81,10 @@ export const quantise = {
     writeFileSync(text, readFileSync(TEXT).subarray(0, TEXT_BYTES));
     const found = await all(text);
     const rise = (name) => found[name] - found.f32;
-    for (const { name } of RUNS) put(`quantise.smollm2.${name}.perplexity`, Math.exp(found[name]), "perplexity");
-    for (const { name } of RUNS.slice(1)) put(`quantise.smollm2.${name}.rise`, rise(name), "log-perplexity");
-    put("quantise.smollm2.loss_vs_q4_0", rise("t4") / rise("q4_0"), "ratio");
+    for (const { name } of RUNS)
+      put(`quantize.smollm2.${name}.perplexity`, Math.exp(found[name]), "perplexity");
+    for (const { name } of RUNS.slice(1))
+      put(`quantize.smollm2.${name}.rise`, rise(name), "log-perplexity");
+    put("quantize.smollm2.loss_vs_q4_0", rise("t4") / rise("q4_0"), "ratio");
   },
 };
