@@ -1,14 +1,18 @@
-# Five commands; each installs what it lacks and does nothing twice.
-#   make demo   build, fetch the default model, serve the chat page (PORT=8080, NO_SERVE=1 to stop before serving)
-#   make test   every check and test; the last line is `N passed, N failed` (ALLOW_NO_GPU=1 without an adapter)
-#   make proof  what takes long, last line as above (ONLY=name for a step, SECONDS=600 for each fuzz target)
-#   make bench  the benchmark table, also as target/bench.json (ONLY=prefix for a part)
-#   make build  target/release/tablm, pkg/dist/, www/dist/
+# Commands; each installs what is missing and skips what is up to date.
+#   make demo   builds the chat page, fetches the default model and serves the page
+#               (PORT=8080; NO_SERVE=1 builds without serving)
+#   make test   runs all checks and tests; the last line is `N passed, N failed`
+#               (ALLOW_NO_GPU=1 for machines without a GPU adapter)
+#   make proof  runs the slow tests; last line as above
+#               (ONLY=name for a step, SECONDS=600 for each fuzz target)
+#   make bench  prints the benchmark table and writes target/bench.json (ONLY=prefix for a part)
+#   make build  builds target/release/tablm, pkg/dist/ and www/dist/
+#   make types  writes pkg/src/generated/ and the lists of docs/api.md from the Rust types
 
 SHELL := /bin/bash
 PORT ?= 8080
 
-.PHONY: demo test proof bench build
+.PHONY: demo test proof bench build types
 .NOTPARALLEL:
 
 demo:
@@ -34,3 +38,6 @@ bench:
 build:
 	@.ci/setup.sh rust wasm-std wasm-bindgen npm model
 	@.ci/build.sh native package page
+
+types:
+	@UPDATE=1 cargo test --quiet --release --locked --features typescript --test typescript

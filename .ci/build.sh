@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds a part of the product: `.ci/build.sh PART…`, parts native, package, page, compiler.
+# Builds parts of the project: `.ci/build.sh PART…`. Parts: native package page compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . .ci/lib.sh
@@ -8,12 +8,12 @@ WASM_TARGET=wasm32-unknown-unknown
 
 build_native() { cargo build --release --locked; }
 
-# What asks a GPU's compiler about kernels, for the benchmark.
+# The program that compiles kernels with a GPU's compiler, for the benchmark.
 build_compiler() { cargo build --release --locked --example compiler; }
 
-# build_wasm NAME [RUSTC OPTION…]: the engine as wasm and its JS glue, beside the options that every
-# build for browsers has (.cargo/config.toml). Each in a folder of its own: their wasm has the same name, and
-# builds that take turns at it are made anew each time.
+# build_wasm NAME [RUSTC OPTION…]: builds the engine as wasm, and its JS glue. The options that all
+# browser builds share are in .cargo/config.toml. Each build has its own target folder, because the
+# wasm files have the same name and would replace each other.
 build_wasm() {
     local name=$1 flags folder="$TARGET_DIR/wasm-$1"
     local wasm="$folder/$WASM_TARGET/web/tablm.wasm"
@@ -26,20 +26,23 @@ build_wasm() {
     fi
 }
 
-# The same for workers that share its memory: all of the address space, should it be needed. The standard
-# library is built along, for the published one knows of no threads; stable cargo does that if told to.
+# build_wasm_threads NAME [RUSTC OPTION…]: builds the engine with shared memory of up to 4 GiB. This
+# also builds the standard library, because the published one has no threads; on stable cargo that
+# needs RUSTC_BOOTSTRAP.
 build_wasm_threads() {
     local name=$1 link
     shift
-    for link in shared-memory import-memory max-memory=$((1 << 32)) export=__wasm_init_tls export=__tls_{size,align,base}; do
+    for link in shared-memory import-memory max-memory=$((1 << 32)) \
+        export=__wasm_init_tls export=__tls_{size,align,base}; do
         set -- "$@" "-Clink-arg=--$link"
     done
-    RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_abort build_wasm "$name" "$@" -Ctarget-feature=+atomics
+    RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_abort \
+        build_wasm "$name" "$@" -Ctarget-feature=+atomics
 }
 
-# The engine for each kind of browser (pkg/src/builds.ts chooses), and the TypeScript around it.
+# The engine's wasm builds (pkg/src/builds.ts selects one for a browser) and the TypeScript package.
 build_package() {
-    # What an earlier layout left.
+    # Files of an earlier layout.
     rm -f pkg/dist/wasm/tablm*
     build_wasm simd
     build_wasm relaxed -Ctarget-feature=+relaxed-simd

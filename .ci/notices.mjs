@@ -1,11 +1,11 @@
-// The notices of what is built into the package and the page: every Rust crate of the wasm and every
-// npm package that is bundled, each with the license texts that it came with.
+// Third-party notices of the package and the page: all Rust crates in the wasm and all bundled npm
+// packages, each with its license texts.
 
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 
-/** The document's name in the package and in the page. */
+/** File name of the notices in the package and in the page. */
 export const NOTICES = "THIRD_PARTY_NOTICES.txt";
 
 const root = join(import.meta.dirname, "..");
@@ -15,20 +15,20 @@ const TEXT_NAMES = /^(licen[cs]es?|copying|copyright|notice|unlicense)([-._].*)?
 const run = (command, ...parameters) =>
   execFileSync(command, parameters, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
 
-/** The license files of a folder, those in a folder LICENSES too, or nothing. */
-function texts(folder) {
+/** Reads the license files of a folder, including those in a folder LICENSES. */
+function licenseTexts(folder) {
   const entries = readdirSync(folder, { withFileTypes: true }).filter((entry) =>
     TEXT_NAMES.test(entry.name),
   );
   const names = entries.sort((a, b) => (a.name < b.name ? -1 : 1));
   return names.flatMap((entry) =>
     entry.isDirectory()
-      ? texts(join(folder, entry.name))
+      ? licenseTexts(join(folder, entry.name))
       : [readFileSync(join(folder, entry.name), "utf8")],
   );
 }
 
-/** For a package that came without its license: the text that its license names. */
+/** Returns the standard text of a license, for a package without a license file. */
 function standardText({ name, license, authors }) {
   if (/Apache-2\.0/.test(license)) return readFileSync(join(root, "LICENSE-APACHE"), "utf8");
   const holder = authors.join(", ") || `the authors of ${name}`;
@@ -37,10 +37,13 @@ function standardText({ name, license, authors }) {
     `Copyright (c) ${holder}`,
   );
   if (/MIT/.test(license)) return text;
-  throw new Error(`${name} has no license text, and there is no standard one for ${license}`);
+  throw new Error(`${name}: license: found ${license} without a text, expected MIT or Apache-2.0`);
 }
 
-/** What std is made of, from its sources; crates that it takes from the registry have the same two licenses. */
+/**
+ * Returns the standard library's entry, with the licenses in its sources; its dependencies have the
+ * same.
+ */
 function standardLibrary() {
   const library = join(
     run("rustc", "--print", "sysroot").trim(),
@@ -58,11 +61,14 @@ function standardLibrary() {
     version: run("rustc", "--version").split(" ")[1],
     license: "MIT OR Apache-2.0; compiler-builtins also Apache-2.0 WITH LLVM-exception",
     source: "https://github.com/rust-lang/rust",
-    texts: folders.filter(existsSync).flatMap(texts),
+    texts: folders.filter(existsSync).flatMap(licenseTexts),
   };
 }
 
-/** The crates of the wasm: everything that is linked, so no macros and nothing that only builds or tests. */
+/**
+ * Returns the crates that are linked into the wasm, without procedural macros and build
+ * dependencies.
+ */
 export function crates() {
   const tree = run(
     "cargo",
@@ -92,13 +98,13 @@ export function crates() {
       source: it.repository,
       authors: it.authors,
     };
-    const found = texts(dirname(it.manifest_path));
+    const found = licenseTexts(dirname(it.manifest_path));
     return { ...entry, texts: found.length > 0 ? found : [standardText(entry)] };
   });
   return [...entries, standardLibrary()];
 }
 
-/** The npm packages that a bundle has something of, by the metafile that esbuild wrote beside it. */
+/** Returns the npm packages that a bundle contains, from esbuild's metafile. */
 export function bundled(metafile) {
   const inputs = Object.values(metafile.outputs).flatMap((output) => Object.entries(output.inputs));
   const used = inputs.filter(([, { bytesInOutput }]) => bytesInOutput > 0).map(([path]) => path);
@@ -114,12 +120,12 @@ export function bundled(metafile) {
       source: it.homepage,
       authors: [it.author?.name ?? it.author].filter(Boolean),
     };
-    const found = texts(folder);
+    const found = licenseTexts(folder);
     return { ...entry, texts: found.length > 0 ? found : [standardText(entry)] };
   });
 }
 
-/** The document: who is in it, then every text once, with whom it is from. */
+/** Formats the document: a list of packages, then every license text once, with its packages. */
 export function notices(title, entries) {
   const named = ({ name, version }) => `${name} ${version}`;
   const list = entries.map(

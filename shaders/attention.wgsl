@@ -1,18 +1,25 @@
 // y = softmax(SCALE · q · keysᵀ) · values by flash attention (Dao et al. 2022): online softmax
 // (Milakov & Gimelshein 2018) over tiles of positions; over the last WINDOW positions where that is
 // not 0, with scores s as SOFTCAP · tanh(s / SOFTCAP) where that is not 0.
-// Query n of a key/value head is head n % GROUP, of those that share it, of row n / GROUP. A
-// workgroup computes 4 · PARTS queries over one split of the positions, so that keys and values are
-// read once for all of them. An invocation scores four positions of a tile of 4 · QUADS, then sums
-// one quad of the head. A column of a matrix here is an element of a head or a position, a row one
-// of four queries. Of several splits each leaves its sums as a partial result, see attention_merge.
-// The cache, a file of shaders/caches/, gives key(position, quad) and value(position, quad). What all
-// lanes want of workgroup memory they may load for each other: four_vectors, four_numbers, largest_at.
+// Query n of a key/value head is row n / GROUP of query head n % GROUP of its group. A workgroup
+// computes 4 · PARTS queries over one split of the positions, so that keys and values are read once
+// for all of them. An invocation ("lane") scores four positions of a tile of 4 · QUADS, then sums
+// one quad of the head. Matrices have a column for each element of a head or each position, and a
+// row for each of four queries. If there are several splits, each writes a partial result
+// (attention_merge.wgsl).
+// The cache, a file of caches/, defines
+//   key(position, quad), value(position, quad): four numbers.
+// The loads, a file of loads/, read workgroup memory that all lanes need, each lane by itself or
+// four for each other:
+//   load_index(lane): part of the vectors that this lane loads;
+//   four_vectors(first, index): staged[first] to staged[first + 3];
+//   four_numbers(first, index): the first element of each;
+//   largest_at(first, index): the maximum of QUADS vectors.
 #import lib/step
 #import lib/splits
 #import lib/tanh
 #import cache
-#import shares
+#import loads
 override Q_STRIDE: u32;
 override Y_STRIDE: u32;
 override GROUP: u32; // query heads of a key/value head
@@ -23,21 +30,22 @@ override SOFTCAP: f32;
 
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [rows, Q_STRIDE / 4]
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // [rows, Y_STRIDE / 4]
-@group(0) @binding(5) var<storage, read_write> partials: array<vec4<f32>>; // [splits, HEADS, QUADS + 1]
+@group(0) @binding(5)
+var<storage, read_write> partials: array<vec4<f32>>; // [splits, HEADS, QUADS + 1]
 
-const NONE: f32 = -3.4e38; // the score of a position that a query does not see
+const NONE: f32 = -3.4e38; // score of a position that a query does not see
 
-// Of each part the queries, element by element [PARTS, 4 · QUADS]; the weights of a tile's positions
-// [PARTS, 4 · QUADS]; the largest scores of each lane [PARTS, QUADS].
+// Queries of each part, element by element, [PARTS, 4 · QUADS]; weights of the positions of a tile,
+// [PARTS, 4 · QUADS]; largest scores of each lane, [PARTS, QUADS].
 const TILE_WEIGHTS = 256u;
 const LARGEST = 512u;
 var<workgroup> staged: array<vec4<f32>, 576>;
 
-// What is known of four queries.
+// State of four queries.
 struct Part {
-    first: u32, // the first one's number
-    oldest: vec4<u32>, // the positions that they see begin here
-    end: vec4<u32>, // and end before this
+    first: u32, // number of the first query
+    oldest: vec4<u32>, // first position that each sees
+    end: vec4<u32>, // end of the positions that each sees
     largest: vec4<f32>, // score so far
     total: vec4<f32>, // of the weights so far
     sums: mat4x4<f32>, // of a quad of the values, weighted
@@ -47,7 +55,7 @@ fn row_of(n: u32) -> u32 {
     return min(n / GROUP, step.rows - 1u);
 }
 
-// Where in a row the head of query n begins, in quads.
+// Index in a row of the first quad of the head of query n.
 fn head_of(kv: u32, n: u32) -> u32 {
     return (kv * GROUP + n % GROUP) * QUADS;
 }
@@ -83,7 +91,8 @@ fn capped(score: f32) -> f32 {
 fn masked(scores: vec4<f32>, position: u32, a: Part) -> vec4<f32> {
     let seen = (vec4<u32>(position) >= a.oldest) & (vec4<u32>(position) < a.end);
     if (SOFTCAP != 0.0) {
-        let soft = vec4<f32>(capped(scores.x), capped(scores.y), capped(scores.z), capped(scores.w));
+        let soft =
+            vec4<f32>(capped(scores.x), capped(scores.y), capped(scores.z), capped(scores.w));
         return select(vec4<f32>(NONE), soft, seen);
     }
     return select(vec4<f32>(NONE), scores, seen);
@@ -106,10 +115,10 @@ fn weight(scores: vec4<f32>, largest: vec4<f32>) -> vec4<f32> {
     return select(vec4<f32>(), exp(scores - largest), scores > vec4<f32>(NONE));
 }
 
-// Weights of the tile's scores, relative to the largest of all tiles so far.
-fn weigh(index: u32, lane: u32, place: u32, scores: mat4x4<f32>, before: Part) -> Part {
+// Stages the weights of a tile's scores, relative to the largest score of all tiles so far.
+fn weigh(index: u32, lane: u32, load: u32, scores: mat4x4<f32>, before: Part) -> Part {
     var a = before;
-    a.largest = max(a.largest, largest_at(LARGEST + index * QUADS, place));
+    a.largest = max(a.largest, largest_at(LARGEST + index * QUADS, load));
     let first = TILE_WEIGHTS + index * 4u * QUADS + lane;
     staged[first] = weight(scores[0], a.largest);
     staged[first + QUADS] = weight(scores[1], a.largest);
@@ -117,7 +126,8 @@ fn weigh(index: u32, lane: u32, place: u32, scores: mat4x4<f32>, before: Part) -
     staged[first + 3u * QUADS] = weight(scores[3], a.largest);
     let decay = exp(before.largest - a.largest);
     a.total *= decay;
-    a.sums = mat4x4<f32>(a.sums[0] * decay, a.sums[1] * decay, a.sums[2] * decay, a.sums[3] * decay);
+    let sums = a.sums;
+    a.sums = mat4x4<f32>(sums[0] * decay, sums[1] * decay, sums[2] * decay, sums[3] * decay);
     return a;
 }
 
@@ -150,7 +160,7 @@ fn store_part(kv: u32, split: u32, lane: u32, a: Part) {
 
 @compute @workgroup_size(QUADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let place = shared_place(lane);
+    let load = load_index(lane);
     let first_query = group.y * 4u * PARTS;
     var a = part(group.x, 0u, first_query, lane);
     var b = a;
@@ -167,16 +177,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         var scores_a = mat4x4<f32>();
         var scores_b = mat4x4<f32>();
         for (var i = 0u; i < QUADS; i++) {
-            let k = mat4x4<f32>(key(p.x, kv + i), key(p.y, kv + i), key(p.z, kv + i), key(p.w, kv + i));
-            scores_a += four_vectors(4u * i, place) * k;
+            let k = mat4x4<f32>(
+                key(p.x, kv + i), key(p.y, kv + i), key(p.z, kv + i), key(p.w, kv + i),
+            );
+            scores_a += four_vectors(4u * i, load) * k;
             if (LONE == 1u) {
-                let lone = four_numbers(4u * (QUADS + i), place) * k;
+                let lone = four_numbers(4u * (QUADS + i), load) * k;
                 scores_b[0].x += lone.x;
                 scores_b[1].x += lone.y;
                 scores_b[2].x += lone.z;
                 scores_b[3].x += lone.w;
             } else if (PARTS > 1u) {
-                scores_b += four_vectors(4u * (QUADS + i), place) * k;
+                scores_b += four_vectors(4u * (QUADS + i), load) * k;
             }
         }
         scores_a = all_masked(scores_a, positions, a);
@@ -186,26 +198,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             staged[LARGEST + QUADS + lane] = largest_of(scores_b);
         }
         workgroupBarrier();
-        a = weigh(0u, lane, place, scores_a, a);
+        a = weigh(0u, lane, load, scores_a, a);
         if (PARTS > 1u) {
-            b = weigh(1u, lane, place, scores_b, b);
+            b = weigh(1u, lane, load, scores_b, b);
         }
         workgroupBarrier();
         let count = min(4u * QUADS, range.y - first);
         for (var i = 0u; i < count; i += 4u) {
-            // Of four positions; those past the last have no weight.
-            let four = min(vec4<u32>(first + i) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(range.y - 1u));
+            // Four positions; those past the last have weight 0.
+            let next = vec4<u32>(first + i) + vec4<u32>(0u, 1u, 2u, 3u);
+            let four = min(next, vec4<u32>(range.y - 1u));
             let v = transpose(mat4x4<f32>(
                 value(four.x, kv + lane),
                 value(four.y, kv + lane),
                 value(four.z, kv + lane),
                 value(four.w, kv + lane),
             ));
-            let w = four_vectors(TILE_WEIGHTS + i, place);
+            let w = four_vectors(TILE_WEIGHTS + i, load);
             a.total += sum_of(w);
             a.sums += w * v;
             if (LONE == 1u) {
-                let u = four_numbers(TILE_WEIGHTS + 4u * QUADS + i, place);
+                let u = four_numbers(TILE_WEIGHTS + 4u * QUADS + i, load);
                 b.total.x += dot(u, vec4<f32>(1.0));
                 let sums = u * v;
                 b.sums[0].x += sums.x;
@@ -213,7 +226,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 b.sums[2].x += sums.z;
                 b.sums[3].x += sums.w;
             } else if (PARTS > 1u) {
-                let u = four_vectors(TILE_WEIGHTS + 4u * QUADS + i, place);
+                let u = four_vectors(TILE_WEIGHTS + 4u * QUADS + i, load);
                 b.total += sum_of(u);
                 b.sums += u * v;
             }

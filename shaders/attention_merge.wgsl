@@ -1,5 +1,5 @@
-// y = Σ_s e^(largest_s − largest) · sums_s / Σ_s e^(largest_s − largest) · total_s: what the splits s
-// of attention found, as one. Not dispatched where there is one split.
+// y = Σ_s e^(largest_s − largest) · sums_s / Σ_s e^(largest_s − largest) · total_s, over the
+// partial results s of the splits of attention. Not dispatched for one split.
 // A workgroup computes one head, an invocation one quad of it.
 #import lib/step
 #import lib/splits
@@ -9,8 +9,8 @@
 
 @compute @workgroup_size(QUADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    // The group's place is 0 and tells lavapipe that the count is not the step's alone: of loops that end
-    // by a uniform it compiles a shader anew for each of its values.
+    // group.y is always 0. It keeps the count from depending on a uniform alone: for loops that end
+    // by a uniform, lavapipe compiles the shader again for each value.
     let count = splits() + group.y;
     let head = group.x * (QUADS + 1u);
     let of_split = HEADS * (QUADS + 1u);

@@ -1,4 +1,4 @@
-// y[0] = x[rows - 1]: the only row whose logits a prompt needs.
+// y[0] = x[rows - 1]: the only row of a prompt whose logits are needed.
 // A workgroup copies 64 columns, an invocation one.
 #import lib/step
 override WIDTH: u32;

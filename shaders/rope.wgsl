@@ -1,5 +1,5 @@
-// (a, b) ← (a·cos − b·sin, b·cos + a·sin) for each pair of a head: rotary positions, in place.
-// A workgroup turns 64 pairs of one row, an invocation one pair.
+// (a, b) ← (a·cos − b·sin, b·cos + a·sin) for each pair of a head (Su et al. 2021), in place.
+// A workgroup rotates 64 pairs of one row, an invocation one pair.
 #import lib/step
 override PAIRS: u32; // of a row: heads times HALF
 override STRIDE: u32;
@@ -18,11 +18,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let head = id.x / HALF;
     let i = id.x % HALF;
-    let turn = (step.position + id.y) * 2u * HALF + i;
+    let angle = (step.position + id.y) * 2u * HALF + i;
     let first = id.y * STRIDE + head * HEAD_DIM + i * PAIR_STEP;
     let second = first + PAIR_GAP;
-    let cos = table[turn];
-    let sin = table[turn + HALF];
+    let cos = table[angle];
+    let sin = table[angle + HALF];
     let a = x[first];
     let b = x[second];
     x[first] = a * cos - b * sin;

@@ -1,7 +1,7 @@
 // The causal convolution of a Mamba-2 mixer over many rows:
 //   y[r, c] = silu(bias[c] + Σ_k weight[c, k] · x[r - KERNEL + 1 + k, c])
 // Inputs before the step's first row come from the ring, which then takes the last KERNEL rows.
-// In y, heads and groups are padded with zeros to the strides that the next kernels read.
+// Heads and groups in y are padded with zeros to the strides that the next kernels read.
 // A workgroup computes 64 columns of 16 rows, an invocation one column.
 #import lib/step
 #import lib/ssm
@@ -20,8 +20,8 @@ override Y_STRIDE: u32;
 @group(0) @binding(3) var<storage, read_write> ring: array<f32>; // [KERNEL, channels]
 @group(0) @binding(4) var<storage, read_write> y: array<f32>; // [rows, Y_STRIDE]
 
-// At least KERNEL - 1: only the first rows look into the ring, so that one invocation both
-// reads and writes a channel of it.
+// Rows of a workgroup, at least KERNEL - 1: only the first workgroup reads the ring, so that one
+// invocation both reads and writes a channel of it.
 const ROWS = 16u;
 
 fn convolve(row: u32, channel: u32) -> f32 {

@@ -3,15 +3,20 @@
 //   y_l = (Σ_{s ≤ l} e^(Σ_{s < j ≤ l} a_j) · Δ_s · scores[l, s] · x_s
 //          + e^(Σ_{j ≤ l} a_j) · C_l·S + D · x_l) · silu(z_l)
 //   S ← e^(Σ_j a_j) · S + Σ_s e^(Σ_{s < j} a_j) · Δ_s · B_s ⊗ x_s
-// Every sum of a is taken over its own rows: in a difference of two long sums, after one strong
-// decay, the weak ones would be lost.
-// A workgroup computes 32 columns of one head, chunk after chunk; an invocation computes 8 × 4 of
-// each product. Only what takes arithmetic to make, the factors of x_s, is staged in workgroup
-// memory: software adapters read it more slowly than storage. Lanes of the same rows, eight after one
-// another, may load what they want of these for each other: places, eight_of_x, eight_factors.
+// Every sum of a is taken over its own rows: a difference of two long sums would lose weak decays
+// after a strong one.
+// A workgroup computes 32 columns of one head, chunk after chunk; an invocation ("lane") computes 8
+// × 4 elements of each product. Workgroup memory stages only the factors of x_s, which take
+// arithmetic to compute: software adapters read it more slowly than storage.
+// The loads, a file of loads/, read vectors that the eight lanes of the same rows need, each lane
+// by itself or four for each other:
+//   load_index(lane): part of the vectors that this lane loads;
+//   places(low, high, index): places of eight vectors;
+//   eight_of_x(places, n), eight_factors(places, n): the vectors n after these, of x and of
+//   factors.
 #import lib/step
 #import lib/ssm
-#import shares
+#import loads
 override HEADS: u32;
 override HEAD_DIM: u32;
 override HEAD_STRIDE: u32; // a multiple of 16
@@ -27,17 +32,18 @@ override Y_STRIDE: u32;
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>; // [rows, X_STRIDE / 4], convolved
 @group(0) @binding(3) var<storage, read> scores: array<vec4<f32>>; // [rows, SCORES_STRIDE / 4]
 @group(0) @binding(4) var<storage, read> scalars: array<f32>; // [biases of dt | A | D]
-@group(0) @binding(5) var<storage, read_write> state: array<vec4<f32>>; // [HEADS, STATE_STRIDE, HEAD_STRIDE / 4]
+@group(0) @binding(5)
+var<storage, read_write> state: array<vec4<f32>>; // [HEADS, STATE_STRIDE, HEAD_STRIDE / 4]
 @group(0) @binding(6) var<storage, read_write> y: array<f32>; // [rows, Y_STRIDE]
 
-var<workgroup> dt: array<f32, 64>; // 0 past the last row, which then changes nothing
+var<workgroup> dt: array<f32, 64>; // 0 past the last row: such rows change nothing
 var<workgroup> decay: array<f32, 64>; // of the state before the chunk, at each row
-var<workgroup> input: array<f32, 64>; // what is left of each row's dt after the chunk
+var<workgroup> input: array<f32, 64>; // dt of each row, decayed to the end of the chunk
 var<workgroup> factors: array<vec4<f32>, 512>; // [64 rows l, 8 quads of s]
 
 var<private> sums: array<vec4<f32>, 8>;
 
-// The same columns of four rows.
+// Four columns of each of four rows.
 struct Rows4 {
     r0: vec4<f32>,
     r1: vec4<f32>,
@@ -54,14 +60,17 @@ fn times(l: vec4<f32>, r: Rows4) -> vec4<f32> {
     return l.x * r.r0 + l.y * r.r1 + l.z * r.r2 + l.w * r.r3;
 }
 
-// Index in x of the quad of a row that holds that column; rows past the end repeat the last one.
+// Index in x of the quad of a row that holds a column; rows past the end repeat the last one.
 fn x_quad(row: u32, column: u32) -> u32 {
     return (min(row, step.rows - 1u) * X_STRIDE + column) / 4u;
 }
 
-// The same of four rows, one after another.
+// Indices in x for four consecutive rows.
 fn x_quads(row: u32, column: u32) -> vec4<u32> {
-    return vec4<u32>(x_quad(row, column), x_quad(row + 1u, column), x_quad(row + 2u, column), x_quad(row + 3u, column));
+    return vec4<u32>(
+        x_quad(row, column), x_quad(row + 1u, column),
+        x_quad(row + 2u, column), x_quad(row + 3u, column),
+    );
 }
 
 // sums += l · r.
@@ -96,16 +105,17 @@ fn stage_decays(lane: u32, head: u32, first: u32) {
     workgroupBarrier();
 }
 
-// sums = C · S, decayed, for rows of the chunk from `row` on and columns from p on.
-fn read_state(head: u32, p: u32, first: u32, row: u32, place: u32) {
+// sums = C · S, decayed, for the rows of the chunk from `row` on and the columns from p on.
+fn read_state(head: u32, p: u32, first: u32, row: u32, load: u32) {
     let group = head / (HEADS / GROUPS);
     let column = HEADS * HEAD_STRIDE + (GROUPS + group) * STATE_STRIDE;
-    let c = places(x_quads(first + row, column), x_quads(first + row + 4u, column), place);
+    let c = places(x_quads(first + row, column), x_quads(first + row + 4u, column), load);
     let quads = HEAD_STRIDE / 4u;
     for (var n = 0u; n < STATE_STRIDE / 4u; n++) {
         let i = (head * STATE_STRIDE + 4u * n) * quads + p / 4u;
         add_times(
-            eight_of_x(c, n), Rows4(state[i], state[i + quads], state[i + 2u * quads], state[i + 3u * quads]),
+            eight_of_x(c, n),
+            Rows4(state[i], state[i + quads], state[i + 2u * quads], state[i + 3u * quads]),
         );
     }
     sums[0] *= decay[row];
@@ -118,8 +128,9 @@ fn read_state(head: u32, p: u32, first: u32, row: u32, place: u32) {
     sums[7] *= decay[row + 7u];
 }
 
-// The factors of 32 rows s in each row l; an invocation stages one row l, from the row itself
-// back. `sum` is what lies between l and the last of them; the result, between l and the first.
+// Stages the factors of 32 rows s for each row l; an invocation stages one row l, from the row
+// itself back. `sum` is the sum of Δ·A between l and the last of the rows s; returns the sum
+// between l and the first of them.
 fn stage_factors(lane: u32, head: u32, first: u32, first_s: u32, sum: f32) -> f32 {
     let group = head / (HEADS / GROUPS);
     let a = scalars[HEADS + head];
@@ -150,10 +161,11 @@ fn stage_factors(lane: u32, head: u32, first: u32, first_s: u32, sum: f32) -> f3
     return between;
 }
 
-// sums += what 32 rows from first_s on give to rows from `row` on; later rows give nothing.
-fn read_rows(column: u32, first: u32, first_s: u32, row: u32, place: u32) {
+// sums += contributions of the 32 rows from first_s on to the rows from `row` on; later rows have
+// none.
+fn read_rows(column: u32, first: u32, first_s: u32, row: u32, load: u32) {
     let at = places(
-        8u * (row + vec4<u32>(0u, 1u, 2u, 3u)), 8u * (row + vec4<u32>(4u, 5u, 6u, 7u)), place,
+        8u * (row + vec4<u32>(0u, 1u, 2u, 3u)), 8u * (row + vec4<u32>(4u, 5u, 6u, 7u)), load,
     );
     for (var quad = 0u; quad < 8u && first_s + 4u * quad < row + 8u; quad++) {
         let s = first + first_s + 4u * quad;
@@ -190,15 +202,15 @@ fn decay_state(i: u32, sum: vec4<f32>) {
     state[i] = decay[63] * state[i] + sum;
 }
 
-// S after the chunk: of every 64 of its rows, the eight from `row` on.
-fn write_state(head: u32, p: u32, first: u32, row: u32, place: u32) {
+// Writes S after the chunk: of every 64 of its rows, the eight from `row` on.
+fn write_state(head: u32, p: u32, first: u32, row: u32, load: u32) {
     let column = HEADS * HEAD_STRIDE + head / (HEADS / GROUPS) * STATE_STRIDE;
     for (var n = row; n < STATE_STRIDE; n += 64u) {
         sums = array<vec4<f32>, 8>();
         for (var s = 0u; s < min(64u, step.rows - first); s += 4u) {
             let v = x_quads(first + s, head * HEAD_STRIDE + p);
             let i = x_quads(first + s, column + n);
-            let b = eight_of_x(places(i, i + 1u, place), 0u);
+            let b = eight_of_x(places(i, i + 1u, load), 0u);
             add_outer(b.low.r0, b.high.r0, input[s] * x[v.x]);
             add_outer(b.low.r1, b.high.r1, input[s + 1u] * x[v.y]);
             add_outer(b.low.r2, b.high.r2, input[s + 2u] * x[v.z]);
@@ -220,7 +232,7 @@ fn write_state(head: u32, p: u32, first: u32, row: u32, place: u32) {
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let head = group.y;
-    let place = shared_place(lane);
+    let load = load_index(lane);
     let row = lane / 8u * 8u;
     let p = group.x * 32u + lane % 8u * 4u;
     let has_columns = p < HEAD_STRIDE;
@@ -229,7 +241,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         stage_decays(lane, head, first);
         sums = array<vec4<f32>, 8>();
         if (has_rows) {
-            read_state(head, p, first, row, place);
+            read_state(head, p, first, row, load);
         }
         var between = 0.0;
         for (var unit = min(64u, step.rows - first + 31u) / 32u; unit > 0u; unit--) {
@@ -237,7 +249,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             between = stage_factors(lane, head, first, first_s, between);
             workgroupBarrier();
             if (has_rows) {
-                read_rows(head * HEAD_STRIDE + p, first, first_s, row, place);
+                read_rows(head * HEAD_STRIDE + p, first, first_s, row, load);
             }
             workgroupBarrier();
         }
@@ -252,7 +264,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             store(first + row + 7u, head, p, sums[7]);
         }
         if (has_columns) {
-            write_state(head, p, first, row, place);
+            write_state(head, p, first, row, load);
         }
         storageBarrier();
         workgroupBarrier();

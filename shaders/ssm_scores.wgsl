@@ -1,6 +1,6 @@
-// y[l, group · 64 + s] = Σ_n C[l, n] · B[s, n] for the rows l and s of a chunk of 64, the part
-// of a Mamba-2 scan in matrix form that all heads of a group share. Rows s past the end repeat
-// the last one, so that what is multiplied by zero later is a number.
+// y[l, group · 64 + s] = Σ_n C[l, n] · B[s, n] for the rows l and s of a chunk of 64: the part of a
+// Mamba-2 scan in matrix form (Dao & Gu 2024) that is the same for all heads of a group. Rows s
+// past the end repeat the last one: they are multiplied by zero later and must be finite.
 // A workgroup computes a tile of 32 × 32, going through n by units of 32 that it stages in
 // workgroup memory; an invocation computes 4 × 4.
 #import lib/step
@@ -28,7 +28,7 @@ fn store(l: u32, column: u32, sums: vec4<f32>) {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    // group.x goes through the groups and their two tiles of s, group.y through tiles of l.
+    // group.x counts the groups and their two tiles of s, group.y the tiles of l.
     let first_l = group.y * 32u;
     let tile_s = group.x % 2u * 32u;
     let first_s = first_l / 64u * 64u + tile_s;

@@ -1,10 +1,10 @@
-// One token through a Mamba-2 mixer (Dao & Gu 2024), from its input projection to its gate:
+// A step of one row through a Mamba-2 mixer (Dao & Gu 2024), from its input projection to its gate:
 //   Δ = softplus(dt + bias), S ← e^(Δ·A) · S + Δ · B ⊗ x, y = (C·S + D·x) · silu(z)
-// where x, B and C have gone through the causal convolution, whose past inputs the ring holds:
-// KERNEL slots by position, so that nobody writes what another workgroup reads.
+// where x, B and C are convolved causally. The ring holds the last inputs of the convolution in
+// KERNEL slots by position, so that no workgroup writes a slot that another reads.
 // A workgroup computes one head. An invocation convolves one channel of x, B and C, then
 // takes one quad of the head's columns and a slice of the state's rows.
-// The epilogue is what becomes of y:
+// The epilogue, a file of epilogues/, writes y:
 //   finish_head(lane, owns, head, p, values): called last, by the whole workgroup; an invocation
 //   that owns columns p .. p + 4 of the head has their values.
 #import lib/step
@@ -22,7 +22,8 @@ override KERNEL: u32;
 @group(0) @binding(2) var<storage, read> conv: array<f32>; // [channels, KERNEL], then biases
 @group(0) @binding(3) var<storage, read> scalars: array<f32>; // [biases of dt | A | D]
 @group(0) @binding(4) var<storage, read_write> ring: array<f32>; // [KERNEL, channels]
-@group(0) @binding(5) var<storage, read_write> state: array<vec4<f32>>; // [HEADS, STATE_STRIDE, HEAD_STRIDE / 4]
+@group(0) @binding(5)
+var<storage, read_write> state: array<vec4<f32>>; // [HEADS, STATE_STRIDE, HEAD_STRIDE / 4]
 
 var<workgroup> x: array<f32, 256>; // 0 in the padding
 var<workgroup> b: array<f32, 256>;
@@ -48,7 +49,7 @@ fn convolve(channel: u32, store: bool) -> f32 {
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     if (step.rows == 0u) {
-        return; // after the end: the state stays
+        return; // past the end of the step: the state stays
     }
     let head = group.x;
     let heads_per_group = HEADS / GROUPS;
@@ -58,7 +59,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         x[lane] = convolve(head * HEAD_DIM + lane, true);
     }
     if (lane < STATE_SIZE) {
-        // The group's heads all compute B and C; one of them keeps their inputs.
+        // All heads of the group compute B and C; one of them stores the inputs.
         let keeps = head % heads_per_group == 0u;
         let channel = inner + head / heads_per_group * STATE_SIZE + lane;
         b[lane] = convolve(channel, keeps);
@@ -70,7 +71,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
     let quads = HEAD_STRIDE / 4u;
     let p = lane % quads * 4u;
-    let slices = 256u / quads; // invocations past slices · quads sum nothing
+    let slices = 256u / quads; // invocations past slices · quads have no part in the sum
     let values = vec4<f32>(x[p], x[p + 1u], x[p + 2u], x[p + 3u]);
     var sum = vec4<f32>();
     if (lane < slices * quads) {
@@ -89,9 +90,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             sum += partial[other];
         }
         let out = head * HEAD_DIM + p;
-        // Past the end of the head this is another's, and not written.
+        // Columns past the end of the head are those of the next head; the epilogue drops them.
         let gate = vec4<f32>(
-            silu(projected[out]), silu(projected[out + 1u]), silu(projected[out + 2u]), silu(projected[out + 3u]),
+            silu(projected[out]), silu(projected[out + 1u]),
+            silu(projected[out + 2u]), silu(projected[out + 3u]),
         );
         value = (sum + scalars[2u * HEADS + head] * values) * gate;
     }

@@ -1,58 +1,61 @@
-//! The one error type: what went wrong, by what the caller can do about it.
+//! The crate's only error type: a stable code and a message.
 //!
 //! The codes are the same strings in Rust, on the command line and in JavaScript.
-//! Messages start lower-case, end without a full stop, and name the file, the field,
-//! the value found and the value that would be right. Whatever they quote from a file or a request,
-//! they are one line of bounded length that cannot steer a terminal.
+//! Messages start with a lower-case letter, have no final period, and name the file, the field, the
+//! value found and the value expected: `"{file}: {field}: found X, expected Y"`
+//! ([`Error::malformed_value`]). Text quoted from a file or a request is untrusted: a message is a
+//! single line of bounded length without control characters.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// Bounds a message: a file may have names of any length.
+/// Maximum characters of a message: names in a file may have any length.
 const MAX_MESSAGE_CHARS: usize = 8 << 10;
+/// Maximum characters that a message quotes of a single value.
+const MAX_QUOTED_CHARS: usize = 120;
 
-/// What the caller can do about an error. The kebab-case [`Code::as_str`] is stable.
+/// Error codes, by what the caller can do about the error. [`Code::as_str`] is stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Code {
-    /// No usable GPU adapter: use the CPU executor or another browser.
+    /// No usable GPU adapter. Use the CPU executor or another browser.
     NoGpu,
-    /// The model needs more than this adapter offers: choose a smaller model or context.
+    /// The model exceeds the limits of this adapter. Choose a smaller model or context.
     GpuTooSmall,
-    /// The GPU device was lost while it was in use: load again.
+    /// The GPU device was lost while in use. Load the model again.
     DeviceLost,
-    /// The machine or the tab has no more memory.
+    /// The machine or the browser tab is out of memory.
     OutOfMemory,
-    /// The file's architecture is not one of ours.
+    /// The model architecture is not implemented.
     UnknownArchitecture,
-    /// The architecture is ours, a format or option that the file uses is not.
+    /// The architecture is implemented, but a format or option that the file uses is not.
     UnsupportedFormat,
-    /// Tensors the architecture needs are absent or have another shape.
+    /// Tensors that the architecture requires are absent or have the wrong shape.
     MissingTensors,
-    /// The file is not what it says it is.
+    /// The file violates its format or contradicts itself.
     Malformed,
-    /// Reading from network or disk failed.
+    /// A read from network or disk failed.
     Network,
-    /// Bytes arrived, but not the right ones.
+    /// The downloaded bytes do not match the expected hash or length.
     Integrity,
-    /// The origin's storage has no room.
+    /// The origin's storage quota is exhausted.
     StorageFull,
     /// The prompt does not fit into the context.
     ContextFull,
-    /// The caller asked for something that makes no sense.
+    /// The request contains an invalid value.
     InvalidRequest,
-    /// The grammar or JSON schema cannot be used.
+    /// The grammar or JSON schema is invalid or not supported.
     InvalidGrammar,
     /// The caller's abort signal fired.
     Aborted,
-    /// The model was disposed of.
+    /// The model has been disposed of.
     Disposed,
-    /// A defect of this engine.
+    /// A bug in this engine.
     Internal,
 }
 
 impl Code {
-    /// Every code, in the order of the documentation.
+    /// All codes, in the order of the documentation.
     pub const ALL: [Code; 17] = [
         Code::NoGpu,
         Code::GpuTooSmall,
@@ -73,7 +76,7 @@ impl Code {
         Code::Internal,
     ];
 
-    /// The stable name.
+    /// Stable kebab-case name, such as `no-gpu`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Code::NoGpu => "no-gpu",
@@ -96,27 +99,31 @@ impl Code {
         }
     }
 
-    /// The code of that name, for errors that come back from JavaScript.
+    /// Code with the given name, for errors that come back from JavaScript.
     pub fn from_name(name: &str) -> Option<Code> {
         Code::ALL.into_iter().find(|code| code.as_str() == name)
     }
 }
 
-/// An error: a stable [`Code`] and a message for people.
+/// An error with a stable [`Code`] and a human-readable message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     code: Code,
     message: String,
 }
 
-/// Whether a character steers a terminal or turns the direction of the text around it.
+/// True for control characters, which could drive a terminal, and for characters that change the
+/// direction of the surrounding text.
 pub fn is_steering(letter: char) -> bool {
-    let turns = matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    letter.is_control() || turns
+    let is_bidi_control = matches!(
+        letter,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    letter.is_control() || is_bidi_control
 }
 
-/// A text from a file or a request, for people: in one line, with escapes such as `\u{1b}` for
-/// [steering](is_steering) characters.
+/// Printable form of untrusted text: a single line in which [control characters](is_steering) are
+/// replaced by escapes such as `\u{1b}`.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_steering) {
         return Cow::Borrowed(text);
@@ -131,7 +138,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// A text, or its beginning where it has more characters.
+/// Truncates `text` to `chars_max` characters, followed by `…` if anything was removed.
 pub(crate) fn cut(mut text: String, chars_max: usize) -> String {
     if let Some((end, _)) = text.char_indices().nth(chars_max) {
         text.truncate(end);
@@ -140,38 +147,91 @@ pub(crate) fn cut(mut text: String, chars_max: usize) -> String {
     text
 }
 
-/// The result of everything that can fail here.
+/// Quotes untrusted text for a message: escaped, in double quotes, truncated to 120 characters.
+pub fn quoted(text: &str) -> String {
+    match text.char_indices().nth(MAX_QUOTED_CHARS) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+/// Text form of an untrusted value, such as JSON, truncated to 120 characters for a message.
+pub fn excerpt(value: impl fmt::Display) -> String {
+    cut(value.to_string(), MAX_QUOTED_CHARS)
+}
+
+/// Common wording of a value that is not as required: `"found X, expected Y"`.
+pub fn mismatch(found: impl fmt::Display, expected: impl fmt::Display) -> String {
+    format!("found {found}, expected {expected}")
+}
+
+/// Result type of all fallible functions in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error with that code and message, which is cut where it is too long and [`visible`].
+    /// Creates an error. The message is truncated if it is too long, and made [`visible`].
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        // Escapes are longer than what they stand for.
+        // Truncated twice: escapes are longer than the characters they replace.
         let message = visible(&cut(message.into(), MAX_MESSAGE_CHARS)).into_owned();
         Self { code, message: cut(message, MAX_MESSAGE_CHARS) }
     }
 
-    /// `malformed`, naming file and field.
+    /// `malformed`: `"{file}: {field}: {message}"`.
     pub fn malformed(file: &str, field: &str, message: impl fmt::Display) -> Self {
         Self::new(Code::Malformed, format!("{file}: {field}: {message}"))
     }
 
-    /// `invalid-request`, naming the field.
+    /// `malformed`: `"{file}: {field}: found {found}, expected {expected}"`. Untrusted text in
+    /// `found` goes through [`quoted`] or [`excerpt`].
+    pub fn malformed_value(
+        file: &str,
+        field: &str,
+        found: impl fmt::Display,
+        expected: impl fmt::Display,
+    ) -> Self {
+        Self::malformed(file, field, mismatch(found, expected))
+    }
+
+    /// `unsupported-format`: `"{file}: {field}: {message}"`.
+    pub fn unsupported(file: &str, field: &str, message: impl fmt::Display) -> Self {
+        Self::new(Code::UnsupportedFormat, format!("{file}: {field}: {message}"))
+    }
+
+    /// `unsupported-format`: `"{file}: {field}: found {found}, expected {expected}"`.
+    pub fn unsupported_value(
+        file: &str,
+        field: &str,
+        found: impl fmt::Display,
+        expected: impl fmt::Display,
+    ) -> Self {
+        Self::unsupported(file, field, mismatch(found, expected))
+    }
+
+    /// `invalid-request`: `"{field}: found {found}, expected {expected}"`.
+    pub fn invalid_value(
+        field: &str,
+        found: impl fmt::Display,
+        expected: impl fmt::Display,
+    ) -> Self {
+        Self::invalid_request(field, mismatch(found, expected))
+    }
+
+    /// `invalid-request`: `"{field}: {message}"`.
     pub fn invalid_request(field: &str, message: impl fmt::Display) -> Self {
         Self::new(Code::InvalidRequest, format!("{field}: {message}"))
     }
 
-    /// `internal`: a defect of this engine.
+    /// `internal`: a bug in this engine.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Code::Internal, message)
     }
 
-    /// The stable code.
+    /// Stable error code.
     pub fn code(&self) -> Code {
         self.code
     }
 
-    /// The message without the code.
+    /// Message without the code.
     pub fn message(&self) -> &str {
         &self.message
     }

@@ -241,7 +241,7 @@ fn calling_model() -> PathBuf {
     let at = bytes.windows(key.len()).position(|window| window == key).unwrap() + key.len() + 4;
     let length = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
     let template = include_str!("data/text/tool_chat.jinja").trim_end();
-    // As long as the model's own, so that nothing else of the file moves.
+    // Has the length of the model's own template: nothing else of the file moves.
     let template = format!("{template}{{#{}#}}", " ".repeat(length - template.len() - 4));
     bytes[at + 8..at + 8 + length].copy_from_slice(template.as_bytes());
     file("calling.gguf", &bytes)
@@ -256,7 +256,11 @@ fn reasoning_and_calls_are_told_from_the_text() {
     let call = json!({"name": "time", "arguments": "{\"at\": \"Oslo\"}"});
     let messages = json!([
         {"role": "user", "content": "time in Oslo?"},
-        {"role": "assistant", "content": null, "tool_calls": [{"id": "abcdefghi", "type": "function", "function": call}]},
+        {
+            "role": "assistant",
+            "content": null,
+            "tool_calls": [{"id": "abcdefghi", "type": "function", "function": call}],
+        },
         {"role": "tool", "tool_call_id": "abcdefghi", "content": "12:00"},
         {"role": "user", "content": "time in Rome?"},
     ]);
@@ -288,11 +292,15 @@ fn reasoning_and_calls_are_told_from_the_text() {
         let base = ["generate", "--model", text(model), "--backend", "cpu", "--context", "64"];
         refused(&[&base[..], more].concat(), "invalid-request", words);
     };
-    refuse(&plain, &["--prompt", "a", "--tools", text(&tools)], &["tools", "SmolLM2", "no place"]);
+    refuse(
+        &plain,
+        &["--prompt", "a", "--tools", text(&tools)],
+        &["tools", "SmolLM2", "without tools"],
+    );
     refuse(
         &plain,
         &["--prompt", "a", "--thinking", "on"],
-        &["thinking", "SmolLM2", "does not reason"],
+        &["thinking", "SmolLM2", "never reasons"],
     );
     refuse(
         &model,
@@ -331,7 +339,7 @@ fn load_refused(name: &str, bytes: &[u8], code: &str, words: &[&str]) {
 #[test]
 fn broken_files_are_refused() {
     let good = tiny().bytes();
-    load_refused("empty.gguf", b"", "malformed", &["the file is empty"]);
+    load_refused("empty.gguf", b"", "malformed", &["an empty file"]);
     load_refused(
         "page.gguf",
         b"<!DOCTYPE html><html><body>404</body></html>",

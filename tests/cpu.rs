@@ -1,5 +1,5 @@
-//! The CPU's ways to compute against each kernel's meaning: every one that this processor has, every
-//! weight format, shapes around their edges.
+//! Every CPU variant that this processor has against the CPU reference: products and embeddings
+//! of every weight format, in shapes around the edges of panels and units.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 #[path = "common/random.rs"]
@@ -7,13 +7,13 @@
 mod random;
 
 use random::Random;
-use tablm::cpu::{CpuExecutor, CpuVariant, Threads, lend_thread};
+use tablm::cpu::{CpuExecutor, CpuVariant, Threads, run_worker};
 use tablm::engine::normalized_error;
 use tablm::formats::{Format, UNIT};
 use tablm::kernels::{Activation, Rows, Step};
 use tablm::plan::{Plan, PlanBuilder, Resources, TensorShapes, assign_slots};
 
-/// One tensor, whatever it is called.
+/// A checkpoint of one tensor, under any name.
 struct Tensor(Format, [usize; 2]);
 
 impl TensorShapes for Tensor {
@@ -22,14 +22,14 @@ impl TensorShapes for Tensor {
     }
 }
 
-/// Every way but the meaning itself.
+/// All available variants but the reference itself.
 fn variants() -> impl Iterator<Item = CpuVariant> {
     CpuVariant::ALL
         .into_iter()
         .filter(|variant| *variant != CpuVariant::Exact && variant.is_available())
 }
 
-/// Columns that a format can have: around a unit for floats, whole blocks for the others.
+/// Row widths to test: around a unit for floats, whole blocks for the other formats.
 fn columns(format: Format) -> [usize; 3] {
     match format.rules().block_weights() {
         1 => [1, 33, 577],
@@ -37,19 +37,20 @@ fn columns(format: Format) -> [usize; 3] {
     }
 }
 
-/// How far products may be off whose inputs lose nothing: what is lost of the weights.
+/// Bound of the normalized error of products with inputs that int8 holds exactly: the error of
+/// packing the weights.
 fn bound(format: Format) -> f64 {
     match format {
-        // Scales that are products, or of many digits, are rounded to half precision.
+        // Scales that are products or f32 are rounded to f16.
         Format::Q4_K | Format::Q5_K | Format::Q6_K | Format::MLX(_) => 1e-6,
-        // Levels that are no whole numbers.
+        // Levels that are rounded to int8.
         Format::T4 => 1e-4,
         Format::F8_E4M3 => 1e-3,
         _ => 1e-11,
     }
 }
 
-/// A plan of one kernel, and what it reads and writes.
+/// A plan of one kernel, its input and its output.
 struct Case<'a> {
     resources: Resources<'a>,
     plan: Plan,
@@ -69,7 +70,7 @@ impl<'a> Case<'a> {
         Self { plan: builder.finish(y), resources, x, y, stored }
     }
 
-    /// What the kernel writes.
+    /// Runs the kernel; returns its output rows.
     fn run(&self, variant: CpuVariant, inputs: &[f32], rows: u32) -> Vec<f32> {
         self.run_on(&Threads::default(), variant, inputs, rows)
     }
@@ -82,12 +83,13 @@ impl<'a> Case<'a> {
         rows: u32,
     ) -> Vec<f32> {
         let slots = assign_slots(&[&self.plan]);
-        let mut cpu = CpuExecutor::new(&self.resources, slots, variant).unwrap().with(threads);
+        let mut cpu =
+            CpuExecutor::new(&self.resources, slots, variant).unwrap().with_threads(threads);
         let matrix = &self.resources.matrices()[0];
-        // In pieces that end within a panel.
+        // In chunks that end within a panel.
         let row_bytes = self.stored.len() / matrix.rows as usize;
-        for piece in self.stored.chunks(7 * row_bytes) {
-            cpu.upload_rows(0, piece);
+        for chunk in self.stored.chunks(7 * row_bytes) {
+            cpu.upload_rows(0, chunk);
         }
         cpu.run(0, &self.plan, 0..0, Step { position: 0, rows });
         cpu.write(self.x.buffer, inputs);
@@ -99,20 +101,20 @@ impl<'a> Case<'a> {
     }
 }
 
-/// Rows of inputs, and zeros behind them: any, or such as eight bits hold exactly.
-fn inputs(random: &mut Random, x: Activation, rows: u32, are_whole: bool) -> Vec<f32> {
+/// Rows of inputs, padded with zeros: normally distributed, or such as int8 holds exactly.
+fn inputs(random: &mut Random, x: Activation, rows: u32, are_exact: bool) -> Vec<f32> {
     let mut words = vec![0.0; x.words(rows) as usize];
     for row in words.chunks_exact_mut(x.stride as usize) {
         for unit in row[..x.width as usize].chunks_mut(UNIT) {
             let scale = 2f32.powi((random.bits() % 9) as i32 - 4);
             for word in unit.iter_mut() {
-                *word = if are_whole {
+                *word = if are_exact {
                     (random.uniform() * 127.0).round() * scale
                 } else {
                     random.normal()
                 };
             }
-            if are_whole {
+            if are_exact {
                 unit[0] = 127.0 * scale;
             }
         }
@@ -129,17 +131,18 @@ fn products() {
         }) {
             let tensor = Tensor(format, [outputs, columns]);
             let case = Case::product(&tensor, rows, random.stored(format, outputs, columns));
-            for are_whole in [true, false] {
-                let inputs = inputs(&mut random, case.x, rows, are_whole);
+            for are_exact in [true, false] {
+                let inputs = inputs(&mut random, case.x, rows, are_exact);
                 let expected = case.run(CpuVariant::Exact, &inputs, rows);
                 for variant in variants() {
                     let found = case.run(variant, &inputs, rows);
                     let error = normalized_error(&expected, &found);
-                    let bound = if are_whole { bound(format) } else { bound(format).max(1e-8) };
+                    let bound = if are_exact { bound(format) } else { bound(format).max(1e-8) };
+                    let name = variant.name();
                     assert!(
                         error < bound,
-                        "{} {format:?} {outputs}x{columns}, {rows} rows, whole {are_whole}: {error:e}",
-                        variant.name()
+                        "{name} {format:?} {outputs}x{columns}, {rows} rows, exact {are_exact}: \
+                         {error:e}"
                     );
                 }
             }
@@ -147,32 +150,33 @@ fn products() {
     }
 }
 
-/// As in browsers, where the crate starts none: they share the work, and go when it is over.
+/// Threads as in browsers, where the crate cannot start any: workers that join late share the work,
+/// and return when the pool is dropped.
 #[test]
-fn lent_threads() {
+fn workers() {
     let mut random = Random::new(6);
     let tensor = Tensor(Format::Q4_0, [512, 1024]);
     let case = Case::product(&tensor, 8, random.stored(Format::Q4_0, 512, 1024));
     let inputs = inputs(&mut random, case.x, 8, false);
     let expected = case.run(CpuVariant::Portable, &inputs, 8);
-    let threads = Threads::lent(3).unwrap();
+    let threads = Threads::with_workers(3).unwrap();
     assert_eq!(
         case.run_on(&threads, CpuVariant::Portable, &inputs, 8),
         expected,
-        "before others are lent"
+        "before workers join"
     );
-    let lent = [0, 1].map(|_| std::thread::spawn(lend_thread));
+    let workers = [0, 1].map(|_| std::thread::spawn(run_worker));
     for _ in 0..20 {
         assert_eq!(case.run_on(&threads, CpuVariant::Portable, &inputs, 8), expected);
     }
     assert_eq!(threads.count(), 3);
     drop(threads);
-    for thread in lent {
-        thread.join().unwrap();
+    for worker in workers {
+        worker.join().unwrap();
     }
 }
 
-/// Scales of every size, as the independent implementation has made them.
+/// Golden blocks, which have scales of every magnitude.
 #[test]
 fn products_of_golden_blocks() {
     for format in Format::ALL.into_iter().filter(|format| format.rules().integers().is_some()) {
@@ -202,7 +206,7 @@ fn products_of_golden_blocks() {
     }
 }
 
-/// Rows of a packed matrix, as a vocabulary's embedding is read.
+/// Embedding lookups in a packed matrix.
 #[test]
 fn embedded_rows() {
     let mut random = Random::new(9);

@@ -1,5 +1,5 @@
-//! Every architecture on tiny random models whose sizes never come out even, against Hugging Face
-//! transformers and llama.cpp (`tests/data/tiny`).
+//! Every architecture on tiny random models of awkward sizes, against Hugging Face transformers and
+//! llama.cpp (`tests/data/tiny`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -10,27 +10,28 @@ use std::path::{Path, PathBuf};
 use common::cache;
 use common::engines::{devices, greedy, load};
 use tablm::cpu::CpuVariant;
-use tablm::engine::{DeviceChoice, Engine, LoadOptions, Prompt, normalized_error};
-use tablm::kernels::{CacheFormat, Tile, Variant};
+use tablm::engine::{DeviceChoice, Engine, LoadOptions, Prompt, TestSwitches, normalized_error};
+use tablm::kernels::{CacheFormat, MatmulTiling, MatvecStrategy};
 use tablm::weights::quantize::Target;
 
-/// Lengths of the prompts, as in specs.py: around a chunk, and eight chunks and one more.
+/// Prompt lengths, as in specs.py: around a prefill chunk of 64, and eight chunks and one token.
 const LENGTHS: [u32; 7] = [1, 2, 63, 64, 65, 200, 513];
 const GREEDY_PROMPT: u32 = 65;
-/// The largest difference of two logits, over the largest logit.
+/// Bound of the difference of two logits, relative to the largest logit.
 const TOLERANCE: f32 = 1e-4;
 
-/// What the reference implementations say of one model.
+/// Results of the reference implementations for one model.
 struct Reference {
     name: String,
     vocabulary_size: u32,
     /// Logits after the prompt of each length.
     logits: Vec<Vec<f32>>,
-    /// The greedy continuation, by transformers.
+    /// Greedy continuation by transformers.
     greedy: Vec<u32>,
-    /// The same by llama.cpp, unless it refuses the model or GGUF cannot say what it is.
+    /// Greedy continuation by llama.cpp, unless it or GGUF does not support the model.
     llama_cpp: Option<Vec<u32>>,
-    has_twin: bool,
+    /// True if the model also exists as a GGUF file.
+    has_gguf: bool,
 }
 
 fn data(file: &str) -> Vec<u8> {
@@ -42,13 +43,13 @@ fn ids(value: &Value) -> Vec<u32> {
     value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
 }
 
-/// Fails unless the model in the cache is the one the reference was made from.
+/// Fails unless the cached model is the one that the reference results are of.
 fn check_weights(manifest: &Value, entry: &Value) {
     let name = entry["name"].as_str().unwrap();
     let found = &manifest["files"][format!("{name}/model.safetensors")]["sha256"];
     assert_eq!(
         found, &entry["weights_sha256"],
-        "{name} is not the model of the reference: make both again"
+        "{name} is not the model of the reference results: make both again"
     );
 }
 
@@ -70,7 +71,7 @@ fn references(family: &str) -> Vec<Reference> {
                 .to_vec(),
             greedy: ids(&entry["greedy"]),
             llama_cpp: entry["llamacpp"].get("ids").map(ids),
-            has_twin: entry["twin"].is_null(),
+            has_gguf: entry["twin"].is_null(),
         }
     };
     let found: Vec<_> = entries.as_array().unwrap().iter().map(read).collect();
@@ -87,12 +88,12 @@ impl Reference {
         cache::tiny(&self.name)
     }
 
-    /// The GGUF file; the folder where there is none.
-    fn twin(&self) -> PathBuf {
-        if self.has_twin { cache::tiny(&format!("{}.gguf", self.name)) } else { self.folder() }
+    /// The GGUF file, or the folder if there is none.
+    fn gguf(&self) -> PathBuf {
+        if self.has_gguf { cache::tiny(&format!("{}.gguf", self.name)) } else { self.folder() }
     }
 
-    /// The logits after the prompts of those lengths; gives the largest error.
+    /// Checks the logits after the prompts of some lengths; returns the largest error.
     async fn check_logits(&self, engine: &mut Engine, at: &str, lengths: &[u32]) -> f32 {
         let mut worst = 0.0f32;
         for (length, expected) in LENGTHS.iter().zip(&self.logits) {
@@ -112,14 +113,14 @@ impl Reference {
         worst
     }
 
-    /// The same model with its kernels one by one.
+    /// Checks that fused and unfused kernels compute the same logits.
     async fn check_unfused(&self, fused: &mut Engine, at: &str, path: &Path, device: DeviceChoice) {
         let mut unfused = open(path, device, true).await;
         let prompt = self.prompt(GREEDY_PROMPT);
         let (fused, unfused) =
             (fused.logits(&prompt).await.unwrap(), unfused.logits(&prompt).await.unwrap());
         let error = normalized_error(&unfused, &fused);
-        assert!(error < 1e-10, "{at}: fused and not: {error:e}");
+        assert!(error < 1e-10, "{at}: fused and unfused differ by {error:e}");
     }
 
     async fn check_greedy(&self, engine: &mut Engine, at: &str) {
@@ -138,9 +139,9 @@ async fn open(path: &Path, device: DeviceChoice, unfused: bool) -> Engine {
         device,
         context_length: Some(600),
         chunk: Some(64),
-        // As the references; it is the default only where all weights are in f32.
+        // The references have f32 caches; here they are the default only if all weights are f32.
         kv_format: Some(CacheFormat::F32),
-        unfused,
+        test: TestSwitches { unfused, ..TestSwitches::default() },
         ..LoadOptions::default()
     };
     load(path, options).await
@@ -148,18 +149,17 @@ async fn open(path: &Path, device: DeviceChoice, unfused: bool) -> Engine {
 
 /// Checks every model of an architecture.
 ///
-/// The folder on the GPU and the GGUF file on the CPU go through all lengths, and so each executor
-/// and each way to name, order and transform the weights does. What the two share (the plan) has
-/// then been through both; the other two pairs add only how they go together, for which one
-/// prompt over two chunks is enough.
+/// The folder on the GPU and the GGUF file on the CPU run all lengths: so each executor is tested,
+/// and each container's names, row orders and transforms of weights. The other two pairs combine
+/// parts that are tested by then, so that one prompt of two chunks suffices.
 fn check(family: &str) {
     pollster::block_on(async {
         let devices = devices().await;
         for model in references(family) {
             for &device in &devices {
                 let thorough =
-                    if device == DeviceChoice::Gpu { model.folder() } else { model.twin() };
-                for path in [model.folder(), model.twin()] {
+                    if device == DeviceChoice::WebGpu { model.folder() } else { model.gguf() };
+                for path in [model.folder(), model.gguf()] {
                     let at = format!("{} on {device:?}", path.file_name().unwrap().display());
                     let mut engine = open(&path, device, false).await;
                     let lengths: &[u32] =
@@ -171,7 +171,7 @@ fn check(family: &str) {
                     } else if device == DeviceChoice::Cpu {
                         model.check_unfused(&mut engine, &at, &path, device).await;
                     }
-                    if !model.has_twin {
+                    if !model.has_gguf {
                         break;
                     }
                 }
@@ -180,40 +180,40 @@ fn check(family: &str) {
     });
 }
 
-/// The ids of the shortest way, by every variant of the products of one token and every tile of those
-/// of many.
+/// Greedy ids with every matvec strategy and every matmul tiling that the adapter supports.
 #[test]
-fn every_variant_and_tile() {
+fn every_strategy_and_tiling() {
     pollster::block_on(async {
         let Some(gpu) = common::gpu().await else { return };
         let features = &gpu.report.features;
-        let variants = Variant::ALL.into_iter().filter(|it| it.lacks(features).is_none());
-        let tiles: Vec<_> =
-            Tile::ALL.into_iter().filter(|it| it.lacks(features).is_none()).collect();
-        let forms = variants.zip(tiles.into_iter().cycle());
-        for (family, (variant, tile)) in
+        let strategies =
+            MatvecStrategy::ALL.into_iter().filter(|it| it.missing_feature(features).is_none());
+        let tilings: Vec<_> = MatmulTiling::ALL
+            .into_iter()
+            .filter(|it| it.missing_feature(features).is_none())
+            .collect();
+        let forms = strategies.zip(tilings.into_iter().cycle());
+        for (family, (strategy, tiling)) in
             forms.flat_map(|form| [("llama", form), ("nemotron_h", form)])
         {
             let model = &references(family)[0];
             let options = LoadOptions {
-                device: DeviceChoice::Gpu,
+                device: DeviceChoice::WebGpu,
                 context_length: Some(600),
-                variant: Some(variant),
-                tile: Some(tile),
+                strategy: Some(strategy),
+                tiling: Some(tiling),
                 ..LoadOptions::default()
             };
             let mut engine = load(&model.folder(), options).await;
-            model
-                .check_greedy(&mut engine, &format!("{family} {} {}", variant.name(), tile.name()))
-                .await;
+            let at = format!("{family} {} {}", strategy.name(), tiling.name());
+            model.check_greedy(&mut engine, &at).await;
         }
     });
 }
 
-/// What the CPU's quick ways make of models in f32, and of the same in eight bits and fewer, against
-/// what the kernels mean.
+/// Every CPU variant against the CPU reference, on models in f32, Q8_0 and T4.
 #[test]
-fn every_variant_of_the_cpu() {
+fn every_cpu_variant() {
     pollster::block_on(async {
         let variants = CpuVariant::ALL.into_iter().filter(|variant| variant.is_available());
         let variants: Vec<CpuVariant> = variants.collect();
@@ -240,13 +240,9 @@ fn every_variant_of_the_cpu() {
                         continue;
                     }
                     let error = normalized_error(&exact, &logits);
-                    println!("{} {} {quantize:?}: {error:.1e}", model.name, variant.name());
-                    assert!(
-                        error < bound,
-                        "{} {} {quantize:?}: {error:e}",
-                        model.name,
-                        variant.name()
-                    );
+                    let at = format!("{} {} {quantize:?}", model.name, variant.name());
+                    println!("{at}: {error:.1e}");
+                    assert!(error < bound, "{at}: {error:e}");
                 }
             }
         }

@@ -13,8 +13,8 @@ use common::gguf::tiny_llama;
 use common::{cache, gpu};
 use tablm::cpu::{CpuVariant, Threads};
 use tablm::engine::{
-    DeviceChoice, Engine, Estimate, LoadOptions, Memory, Progress, Prompt, estimate,
-    normalized_error,
+    DeviceChoice, Engine, Estimate, HostServices, LoadOptions, Memory, Progress, Prompt,
+    TestSwitches, estimate, normalized_error,
 };
 use tablm::error::Code;
 use tablm::formats::Format;
@@ -68,12 +68,16 @@ fn headers_tell_every_byte() {
     }
 }
 
-/// Kernels of a token, the one that chooses it among them: of Nemotron 3 Nano 4B at most 120 with our
-/// own weight format, of a model of Llama's layers at most seven a layer and five.
+/// Kernels of a token, the one that chooses it among them: of Nemotron 3 Nano 4B at most 120 with
+/// our own weight format, of a model of Llama's layers at most seven a layer and five.
 #[test]
 fn a_token_takes_few_kernels() {
     let kernels = |name: &str, quantize, unfused| {
-        let options = LoadOptions { quantize, unfused, ..LoadOptions::default() };
+        let options = LoadOptions {
+            quantize,
+            test: TestSwitches { unfused, ..TestSwitches::default() },
+            ..LoadOptions::default()
+        };
         let files = open_path(&full_size(&format!("{name}.header.gguf"))).unwrap();
         pollster::block_on(estimate(files, &options, None)).unwrap().step.dispatches
     };
@@ -106,10 +110,10 @@ fn cuts_answer_alike_and_take_what_was_promised() {
                 let (cpu_logits, cpu_ids) =
                     expected.get_or_insert_with(|| (logits.clone(), ids.clone()));
                 let error = normalized_error(cpu_logits, &logits);
-                // Where numbers differ by a bit of f32's, keys may round to the next half.
+                // Keys may round to the next f16 if numbers differ in the last bit of f32.
                 assert!(error < 1e-7, "{name} on {device:?}: {error:e}");
                 assert_eq!(ids, *cpu_ids, "{name} on {device:?}");
-                if device == DeviceChoice::Gpu {
+                if device == DeviceChoice::WebGpu {
                     let report = Gpu::probe(&AdapterHints::default()).await.unwrap();
                     let promised = promised(&file, 128, Some(&report)).memory;
                     assert_eq!(
@@ -123,7 +127,7 @@ fn cuts_answer_alike_and_take_what_was_promised() {
     }
 }
 
-/// However many threads share the work, at sizes that are worth sharing.
+/// The number of threads changes nothing, at sizes that are worth dividing.
 #[test]
 fn threads_change_no_bit() {
     let tokens: Vec<u32> = (0..70).map(|i| i * 131 % 1000).collect();
@@ -134,7 +138,10 @@ fn threads_change_no_bit() {
             let options = LoadOptions {
                 device: DeviceChoice::Cpu,
                 cpu_variant: Some(CpuVariant::best()),
-                threads: Threads::from(pool).into(),
+                host: HostServices {
+                    threads: Threads::from(pool).into(),
+                    ..HostServices::default()
+                },
                 context_length: Some(128),
                 ..LoadOptions::default()
             };
@@ -162,7 +169,7 @@ fn a_gpu_that_is_too_small_says_so_before_anything_is_read() {
     pollster::block_on(async {
         let Some(_) = gpu().await else { return };
         let options = LoadOptions {
-            device: DeviceChoice::Gpu,
+            device: DeviceChoice::WebGpu,
             context_length: Some(1 << 29),
             ..LoadOptions::default()
         };
@@ -175,8 +182,8 @@ fn a_gpu_that_is_too_small_says_so_before_anything_is_read() {
         for words in [
             "endless.gguf",
             "buffer of 34359738368 bytes",
-            "a context of 536870912",
-            "this GPU allows",
+            "a context length of 536870912",
+            "allowed by this GPU",
         ] {
             assert!(error.message().contains(words), "{words:?} is not in {error}");
         }
@@ -204,13 +211,17 @@ fn estimates_say_why_not_and_what_would_fit() {
     let found = ask(5000, &adapter(1 << 18));
     assert_eq!((found.fits, found.largest_buffer_bytes), (Some(false), 5000 * 64));
     let misfit = found.misfit.unwrap();
-    for words in ["320000 bytes at a context of 5000", "allows 262144", "a context of 2500 fits"] {
+    for words in [
+        "320000 bytes at a context length of 5000",
+        "262144 allowed",
+        "a context length of 2500 fits",
+    ] {
         assert!(misfit.contains(words), "{words:?} is not in {misfit:?}");
     }
     let found = ask(2500, &adapter(1 << 18));
     assert_eq!((found.fits, found.misfit), (Some(true), None));
     let found = ask(5000, &adapter(64));
-    assert!(found.misfit.unwrap().ends_with("no context is short enough"));
+    assert!(found.misfit.unwrap().ends_with("no context length fits"));
 }
 
 #[test]
@@ -242,14 +253,13 @@ fn the_cpu_takes_what_was_promised() {
     }
 }
 
-/// What 32 bits can address holds a 4B with the default context, and not with the longest.
+/// The address space of 32 bits holds a 4B with the default context, and not with the longest.
 #[test]
 fn headers_tell_whether_a_cpu_has_room() {
     let ask = |context_length, cpu_bytes| {
-        let cpu_bytes = Some(cpu_bytes);
         let options = LoadOptions {
             context_length: Some(context_length),
-            cpu_bytes,
+            host: HostServices { max_cpu_bytes: Some(cpu_bytes), ..HostServices::default() },
             ..LoadOptions::default()
         };
         let files = open_path(&full_size("nemotron4b.header.gguf")).unwrap();
@@ -263,8 +273,11 @@ fn headers_tell_whether_a_cpu_has_room() {
     let misfit = misfit.unwrap();
     println!("{misfit}");
     let needed = format!("needs {needed} bytes of memory");
-    for words in ["nemotron4b", &needed, "a context of 262144, there are 4294967296; a context of "]
-    {
+    for words in [
+        "nemotron4b",
+        &needed,
+        "a context length of 262144, 4294967296 available; a context length of ",
+    ] {
         assert!(misfit.contains(words), "{words:?} is not in {misfit:?}");
     }
 }
@@ -274,7 +287,7 @@ fn a_cpu_without_room_says_so_before_anything_is_read() {
     let options = LoadOptions {
         device: DeviceChoice::Cpu,
         context_length: Some(1 << 29),
-        cpu_bytes: Some(1 << 32),
+        host: HostServices { max_cpu_bytes: Some(1 << 32), ..HostServices::default() },
         ..LoadOptions::default()
     };
     let mut phases = Vec::new();
@@ -282,6 +295,9 @@ fn a_cpu_without_room_says_so_before_anything_is_read() {
     let loaded = pollster::block_on(Engine::load(endless(), &options, &mut progress));
     let error = loaded.err().expect("an error");
     assert_eq!(error.code(), Code::OutOfMemory, "{error}");
-    assert!(error.message().contains("there are 4294967296; a context of 8388608 fits"), "{error}");
+    assert!(
+        error.message().contains("4294967296 available; a context length of 8388608 fits"),
+        "{error}"
+    );
     assert_eq!(phases, Vec::<&str>::new());
 }

@@ -1,5 +1,6 @@
-//! What a model file states, whatever it is: reading, planning and loading end soon and in little memory, by an
-//! answer or a clear error. Every count and number of every architecture is changed, in both kinds of files.
+//! Reading, planning and loading of model files with any count or number: they end soon and in
+//! little memory, with an answer or a clear error. Every count and number of every architecture is
+//! changed, in both kinds of files.
 #![cfg_attr(
     target_arch = "wasm32",
     feature(custom_test_frameworks, test),
@@ -14,7 +15,8 @@ use std::time::Duration;
 
 use common::cache;
 use common::files::read;
-use common::gguf::{Gguf, array, f32_bytes, kind, string, tiny_llama};
+use common::gguf::{Gguf, array, f32_bytes, kind, tiny_llama};
+use common::gguf_parts::{Parts, number};
 use common::nemotron_h::tiny_nemotron_h;
 use serde_json::{Value, json};
 use tablm::engine::{
@@ -23,7 +25,7 @@ use tablm::engine::{
 use tablm::error::{Code, Error};
 use tablm::formats::Format;
 use tablm::kernels::Kernel;
-use tablm::text::sampler::SamplerOptions;
+use tablm::sampling::SamplerOptions;
 use tablm::weights::source::{ByteSource, MemorySource};
 use web_time::Instant;
 
@@ -108,72 +110,6 @@ fn try_all(what: &str, files: &Files) -> bool {
     result.is_ok()
 }
 
-// ---------------------------------------------------------------- GGUF
-
-/// A GGUF file, taken apart: keys with their values as bytes, and what follows the keys.
-struct Parts {
-    keys: Vec<(String, Vec<u8>)>,
-    tensor_count: u64,
-    tensors: Vec<u8>,
-    data: Vec<u8>,
-}
-
-fn number(bytes: &[u8], at: usize, length: usize) -> usize {
-    bytes[at..at + length].iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
-}
-
-/// Where the value of that kind ends.
-fn value_end(bytes: &[u8], kind_number: usize, at: usize) -> usize {
-    match kind_number as u32 {
-        kind::U8 | kind::I8 | kind::BOOL => at + 1,
-        kind::U16 | kind::I16 => at + 2,
-        kind::U32 | kind::I32 | kind::F32 => at + 4,
-        kind::U64 | kind::I64 | kind::F64 => at + 8,
-        kind::STRING => at + 8 + number(bytes, at, 8),
-        kind::ARRAY => {
-            let (element, count) = (number(bytes, at, 4), number(bytes, at + 4, 8));
-            (0..count).fold(at + 12, |at, _| value_end(bytes, element, at))
-        }
-        other => panic!("kind {other}"),
-    }
-}
-
-impl Parts {
-    fn of(bytes: &[u8]) -> Self {
-        let (tensor_count, key_count) = (number(bytes, 8, 8), number(bytes, 16, 8));
-        let (mut at, mut keys) = (24, Vec::new());
-        for _ in 0..key_count {
-            let start = at + 8;
-            at = start + number(bytes, at, 8);
-            let (key, value) = (String::from_utf8(bytes[start..at].to_vec()).unwrap(), at);
-            at = value_end(bytes, number(bytes, at, 4), at + 4);
-            keys.push((key, bytes[value..at].to_vec()));
-        }
-        let tensors = at;
-        for _ in 0..tensor_count {
-            at += 8 + number(bytes, at, 8);
-            at += 4 + 8 * number(bytes, at, 4) + 4 + 8;
-        }
-        let data = bytes[at.next_multiple_of(32)..].to_vec();
-        Self { keys, tensor_count: tensor_count as u64, tensors: bytes[tensors..at].to_vec(), data }
-    }
-
-    /// The file with another value for a key.
-    fn with(&self, index: usize, value: &[u8]) -> Vec<u8> {
-        let mut file = b"GGUF\x03\0\0\0".to_vec();
-        file.extend(self.tensor_count.to_le_bytes());
-        file.extend((self.keys.len() as u64).to_le_bytes());
-        for (place, (key, own)) in self.keys.iter().enumerate() {
-            file.extend(string(key.as_bytes()));
-            file.extend(if place == index { value } else { own });
-        }
-        file.extend(&self.tensors);
-        file.resize(file.len().next_multiple_of(32), 0);
-        file.extend(&self.data);
-        file
-    }
-}
-
 /// Values of a scalar's or a list's kind, at the edges.
 fn gguf_values(own: &[u8]) -> Vec<Vec<u8>> {
     let scalar = |kind: u32, bytes: &[u8]| [&kind.to_le_bytes(), bytes].concat();
@@ -226,8 +162,6 @@ fn every_number_of_every_gguf_architecture_may_be_wrong() {
     assert!(peak_kib() < MEMORY_KIB, "{} KiB", peak_kib());
 }
 
-// ---------------------------------------------------------------- config.json
-
 /// Paths of every number in a value.
 fn numbers_in(value: &Value, path: &str, found: &mut Vec<String>) {
     match value {
@@ -268,7 +202,7 @@ fn every_number_of_every_config_may_be_wrong() {
             let config = config.replace("\"Infinity\"", "Infinity").into_bytes();
             own.into_iter().chain([("config.json".to_owned(), config)]).collect()
         };
-        // What JSON lacks is kept as a text meanwhile.
+        // Numbers that JSON lacks are strings meanwhile.
         let config =
             String::from_utf8(read("config.json")).unwrap().replace("Infinity", "\"Infinity\"");
         let config: Value = serde_json::from_str(&config).unwrap();
@@ -294,7 +228,8 @@ fn every_number_of_every_config_may_be_wrong() {
 
 // ---------------------------------------------------------------- sizes that agree
 
-/// A llama of such sizes whose tensors have the shapes that follow; `layers` layers, no weights behind the header.
+/// A llama of such sizes whose tensors have the shapes that follow; `layers` layers, no weights
+/// behind the header.
 fn llama_header(
     layers: u32,
     hidden: usize,
@@ -464,11 +399,11 @@ fn the_default_context_is_in_proportion() {
     assert_eq!(found.max_context_length, (1 << 30) - 1);
     assert!((1..1024).contains(&found.context_length), "{}", found.context_length);
     assert!(found.cpu_memory.peak_cpu_bytes <= allowed(&found), "{:?}", found.cpu_memory);
-    // Who asks for more gets it, or is told that there is no room.
+    // A longer context that is asked for is planned, or refused for lack of memory.
     let options = LoadOptions { context_length: Some(4096), ..LoadOptions::default() };
     let asked = pollster::block_on(estimate(sources(&file(&wide)), &options, None)).unwrap();
     assert_eq!(asked.context_length, 4096);
-    // What is in proportion keeps the default.
+    // A model in proportion keeps the default.
     let plain = headers_of(&file(&llama_header(2, 64, [4, 2, 16], 128, 260))).unwrap();
     assert_eq!(plain.context_length, 4096);
 }

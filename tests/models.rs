@@ -20,7 +20,8 @@ use common::safetensors::{Folder, f32_file};
 use serde_json::{Value, json};
 use tablm::cpu::CpuVariant;
 use tablm::engine::{
-    CompileAhead, DeviceChoice, Engine, LoadOptions, estimate, normalized_error, prepare,
+    CompileAhead, DeviceChoice, Engine, HostServices, LoadOptions, estimate, normalized_error,
+    prepare,
 };
 use tablm::error::{Code, Error};
 use tablm::formats::Format;
@@ -70,7 +71,7 @@ fn check_error(error: &Error, code: Code, words: &[&str]) {
 #[test]
 fn pipelines_are_told_before_weights_are_read() {
     pollster::block_on(async {
-        if !devices().await.contains(&DeviceChoice::Gpu) {
+        if !devices().await.contains(&DeviceChoice::WebGpu) {
             return;
         }
         let told = Rc::new(Cell::new(0));
@@ -80,8 +81,8 @@ fn pipelines_are_told_before_weights_are_read() {
             Box::pin(std::future::ready(()))
         }));
         let options = LoadOptions {
-            device: DeviceChoice::Gpu,
-            compile_ahead: Some(compile_ahead),
+            device: DeviceChoice::WebGpu,
+            host: HostServices { compile_ahead: Some(compile_ahead), ..HostServices::default() },
             ..LoadOptions::default()
         };
         let mut at_first = None;
@@ -246,7 +247,7 @@ fn estimates_come_from_headers() {
         for device in devices().await {
             let info = load(&model, device).await.unwrap().info();
             assert_eq!(info.memory.state_bytes, found.memory.state_bytes);
-            if device == DeviceChoice::Gpu {
+            if device == DeviceChoice::WebGpu {
                 let (predicted, measured) =
                     (found.memory.peak_gpu_bytes as f64, info.memory.peak_gpu_bytes as f64);
                 assert!(
@@ -271,19 +272,27 @@ fn nemotron_h_files_that_cannot_be() {
     refused(
         &with("ssm.inner_size", 6 * 300),
         Code::UnsupportedFormat,
-        &["head size", "300", "256"],
+        &["ssm.inner_size", "300", "256"],
     );
     refused(&with("ssm.time_step_rank", 0), Code::Malformed, &["ssm.time_step_rank"]);
-    refused(&with("ssm.state_size", 257), Code::UnsupportedFormat, &["state size", "257", "256"]);
+    refused(
+        &with("ssm.state_size", 257),
+        Code::UnsupportedFormat,
+        &["ssm.state_size", "257", "256"],
+    );
     refused(&with("ssm.state_size", u32::MAX), Code::Malformed, &["ssm.state_size"]);
-    refused(&with("ssm.conv_kernel", 17), Code::UnsupportedFormat, &["kernel", "17", "16"]);
+    refused(
+        &with("ssm.conv_kernel", 17),
+        Code::UnsupportedFormat,
+        &["ssm.conv_kernel", "17", "16"],
+    );
     refused(&with("ssm.conv_kernel", 3), Code::MissingTensors, &["blk.0.ssm_conv1d.weight", "3]"]);
     refused(&with("block_count", 4), Code::Malformed, &["head_count_kv", "3 counts", "4 layers"]);
     refused(&with("attention.head_count", 3), Code::Malformed, &["2", "divisor of the 3"]);
     refused(&with("attention.value_length", 8), Code::UnsupportedFormat, &["value_length", "16"]);
     let heads = with("ssm.time_step_rank", 1 << 20).without_key("nemotron_h.ssm.inner_size");
     let heads = heads.u32("nemotron_h.ssm.inner_size", 1 << 20);
-    refused(&heads, Code::UnsupportedFormat, &["head count", "1048576"]);
+    refused(&heads, Code::UnsupportedFormat, &["ssm.time_step_rank", "1048576"]);
     let counts = array(kind::U32, 3, &[0xff; 12]);
     let counts = tiny()
         .without_key("nemotron_h.feed_forward_length")
@@ -296,7 +305,7 @@ fn nemotron_h_files_that_cannot_be() {
     refused(&gate, Code::UnsupportedFormat, &["blk.2.ffn_gate.weight"]);
 }
 
-/// What `config.json` may not say: the fields that are changed, the code, and words of the message.
+/// Changes of `config.json` that are refused: the fields, the code, and words of the message.
 fn nemotron_h_refusals() -> Vec<(Value, Code, &'static str)> {
     use Code::{Malformed, UnsupportedFormat as Unsupported};
     vec![
@@ -366,9 +375,9 @@ fn nemotron_h_configurations_that_are_refused() {
     let config = json!({
         "architectures": ["NemotronHForCausalLM"], "model_type": "nemotron_h", "vocab_size": 32,
         "hybrid_override_pattern": "M*-", "hidden_size": 48, "intermediate_size": 96,
-        "max_position_embeddings": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
-        "mamba_num_heads": 6, "mamba_head_dim": 20, "n_groups": 2, "ssm_state_size": 24, "conv_kernel": 4,
-        "time_step_limit": [0.0, "Infinity"],
+        "max_position_embeddings": 64, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "head_dim": 16, "mamba_num_heads": 6, "mamba_head_dim": 20, "n_groups": 2,
+        "ssm_state_size": 24, "conv_kernel": 4, "time_step_limit": [0.0, "Infinity"],
     });
     refuse_changes(&config, nemotron_h_refusals());
 }
@@ -381,7 +390,8 @@ fn configurations_that_are_refused() {
         json!({
             "architectures": [name], "vocab_size": 32, "num_hidden_layers": 2, "hidden_size": 48,
             "intermediate_size": 96, "max_position_embeddings": 64, "num_attention_heads": 4,
-            "num_key_value_heads": 2, "head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 8,
+            "num_key_value_heads": 2, "head_dim": 16, "query_pre_attn_scalar": 16,
+            "sliding_window": 8,
         })
     };
     let llama = vec![

@@ -1,4 +1,4 @@
-//! Prompts as the command line renders them: which template is taken, and what it is given.
+//! Prompts rendered by the command line: the selected template, and its inputs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -33,7 +33,7 @@ fn tablm(arguments: &[&str]) -> Result<Value, String> {
     }
 }
 
-/// The prompt of a chat; `name` tells the files of different tests apart.
+/// Renders the prompt of a chat; `name` distinguishes the files of different tests.
 fn prompt(name: &str, model: Gguf, messages: &Value, tools: bool) -> Result<String, String> {
     let model = file(&format!("{name}.gguf"), &model.bytes());
     prompt_of(name, &model, messages, tools)
@@ -74,7 +74,7 @@ fn a_chat_with_tools_has_its_own_template() {
         .str(TEMPLATE, "plain")
         .str("tokenizer.chat_template.tool_use", "{{ tools|length }} tools");
     assert_eq!(prompt("named-tools", named, &hi(), true).unwrap(), "1 tools");
-    // Where there is one alone, it is for all.
+    // A template without alternatives is used with and without tools.
     let only = || {
         tiny().str("tokenizer.chat_template.tool_use", "{{ tools|default([], true)|length }} tools")
     };
@@ -87,14 +87,15 @@ fn a_chat_with_tools_has_its_own_template() {
 }
 
 #[test]
-fn tools_go_by_the_name_that_the_template_reads() {
+fn tools_have_the_variable_that_the_template_reads() {
     let with = |template: &str| tiny().str(TEMPLATE, template);
     for (index, name) in
         ["xml_tools", "python_tools", "functions", "custom_tools"].iter().enumerate()
     {
-        // What stands in texts and comments is not read.
+        // String literals and comments are not variables.
         let template = format!(
-            "{{# tools #}}<tools>{{% for t in {name} %}}{{{{ t.function.name }}}}{{{{ 'tools' }}}}{{% endfor %}}"
+            "{{# tools #}}<tools>{{% for t in {name} %}}{{{{ t.function.name }}}}{{{{ 'tools' }}}}\
+                {{% endfor %}}"
         );
         assert_eq!(
             prompt(&format!("by-name{index}"), with(&template), &hi(), true).unwrap(),
@@ -106,7 +107,10 @@ fn tools_go_by_the_name_that_the_template_reads() {
     let both = "{{ tools|length }}{{ xml_tools is defined }}";
     assert_eq!(prompt("both", with(both), &hi(), true).unwrap(), "1False");
     let refused = prompt("none", with("{{ 'tools' }}"), &hi(), true).unwrap_err();
-    assert!(refused.starts_with("tools: the chat template of none.gguf has no place"), "{refused}");
+    assert!(
+        refused.starts_with("tools: none.gguf: found a chat template without tools"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -118,12 +122,13 @@ fn templates_see_every_special_token() {
             .u32("tokenizer.ggml.mask_token_id", 4_000_000_000)
             .str(TEMPLATE, template)
     };
-    let template = "{{ pad_token|length }} {{ eot_token|length }} {{ bos_token|length }} {{ mask_token is defined }}";
+    let template = "{{ pad_token|length }} {{ eot_token|length }} {{ bos_token|length }} {{ \
+        mask_token is defined }}";
     assert_eq!(prompt("special", model(template), &hi(), false).unwrap(), "8 1 12 False");
 }
 
 #[test]
-fn a_folder_states_templates_and_tokens_in_many_files() {
+fn templates_and_tokens_of_a_folder_come_from_several_files() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stated");
     std::fs::create_dir_all(folder.join("additional_chat_templates")).unwrap();
     let tiny = common::cache::tiny("llama-tied");
@@ -132,7 +137,8 @@ fn a_folder_states_templates_and_tokens_in_many_files() {
     }
     let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
     let config = json!({
-        "pad_token": {"__type": "AddedToken", "content": "PAD", "special": true}, "image_token": "IMG",
+        "pad_token": {"__type": "AddedToken", "content": "PAD", "special": true},
+            "image_token": "IMG",
         "mask_token": null, "add_bos_token": false, "extra_special_tokens": {"eoi": "END"},
         "additional_special_tokens": ["A", {"content": "B"}], "added_tokens_decoder": {},
     });
@@ -141,7 +147,8 @@ fn a_folder_states_templates_and_tokens_in_many_files() {
         "special_tokens_map.json",
         &json!({"sep_token": {"content": "SEP"}, "pad_token": "old"}).to_string(),
     );
-    let names = "{{ pad_token }} {{ image_token }} {{ eoi }} {{ sep_token }} {{ mask_token is defined }} {{ add_bos_token is defined }}";
+    let names = "{{ pad_token }} {{ image_token }} {{ eoi }} {{ sep_token }} {{ mask_token is \
+        defined }} {{ add_bos_token is defined }}";
     write(
         "chat_template.jinja",
         &format!("{names}\r\n{{{{ additional_special_tokens|join }}}}\r\n"),
@@ -153,7 +160,7 @@ fn a_folder_states_templates_and_tokens_in_many_files() {
 }
 
 #[test]
-fn calls_without_content_read_as_calls_with_an_empty_one() {
+fn calls_without_content_have_empty_content() {
     let call = json!([{"type": "function", "function": {"name": "f", "arguments": {}}}]);
     let chat = |content: Option<Value>| {
         let mut message = json!({"role": "assistant", "tool_calls": call, "name": null});
@@ -163,13 +170,14 @@ fn calls_without_content_read_as_calls_with_an_empty_one() {
         json!([{"role": "user", "content": "hi"}, message])
     };
     let forms = [Some(json!("")), Some(Value::Null), None];
-    let template = "{% for m in messages %}{{ m.role + ':' + m.content.strip() }}{{ m.name is defined }};{% endfor %}";
+    let template = "{% for m in messages %}{{ m.role + ':' + m.content.strip() }}{{ m.name is \
+        defined }};{% endfor %}";
     for (index, content) in forms.iter().cloned().enumerate() {
         let found =
             prompt(&format!("null{index}"), tiny().str(TEMPLATE, template), &chat(content), false);
         assert_eq!(found.unwrap(), "user:hiFalse;assistant:False;");
     }
-    // A template that knows what none is gets it, unless it fails by it.
+    // A template that tests for none receives null content, unless it fails with it.
     let asks = "{% for m in messages %}{{ m.content is none }}{% endfor %}";
     let found = prompt("null-known", tiny().str(TEMPLATE, asks), &chat(Some(Value::Null)), false);
     assert_eq!(found.unwrap(), "FalseTrue");
@@ -179,14 +187,17 @@ fn calls_without_content_read_as_calls_with_an_empty_one() {
 }
 
 #[test]
-fn arguments_come_as_the_template_takes_them() {
+fn call_arguments_have_the_form_that_the_template_takes() {
     let chat = |arguments: Value| {
         json!([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "",
-            "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": arguments}}]}])
+            "tool_calls": [{"type": "function", "function": {"name": "f",
+                "arguments": arguments}}]}])
     };
     let text = "{{ '<' + messages[1].tool_calls[0].function.arguments + '>' }}";
-    let object = "{% for k, v in messages[1].tool_calls[0].function.arguments.items() %}{{ k }}={{ v }};{% endfor %}";
-    let raises = "{% if messages[1].tool_calls[0].function.arguments is not string %}{{ raise_exception('text') }}{% endif %}ok";
+    let object = "{% for k, v in messages[1].tool_calls[0].function.arguments.items() %}{{ k }}\
+        ={{ v }};{% endfor %}";
+    let raises = "{% if messages[1].tool_calls[0].function.arguments is not string %}{{ \
+        raise_exception('text') }}{% endif %}ok";
     let given = [json!({"a": 1, "b": [2]}), json!("{\"a\":1,\"b\":[2]}")];
     for (index, (arguments, as_text)) in
         given.iter().zip([r#"<{"a": 1, "b": [2]}>"#, r#"<{"a":1,"b":[2]}>"#]).enumerate()
@@ -198,7 +209,7 @@ fn arguments_come_as_the_template_takes_them() {
             assert_eq!(found.unwrap(), expected);
         }
     }
-    // What takes neither says what it said to the usual form.
+    // If all forms of the messages fail, the error is that of the first.
     let neither =
         "{{ raise_exception('is ' ~ (messages[1].tool_calls[0].function.arguments is mapping)) }}";
     let found = prompt("neither", tiny().str(TEMPLATE, neither), &chat(json!({})), false);

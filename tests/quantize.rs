@@ -191,7 +191,7 @@ fn what_cannot_be_quantized_leaves_nothing_behind() {
         "invalid-request",
         &["--format", "Q4_0", "T4", "Q8_0"],
     );
-    refused(&input, &input, &t4, "invalid-request", &["output", "something already"]);
+    refused(&input, &input, &t4, "invalid-request", &["output", "an existing file or folder"]);
     let gguf = common::gguf::tiny_llama(64, Format::F32).bytes();
     let file = input.with_file_name("tiny-to-quantize.gguf");
     std::fs::write(&file, gguf).unwrap();
@@ -240,12 +240,12 @@ fn the_output_is_checked_before_anything_is_written() {
         refused(&place.join(format!("{link}/")), &["output", "a symbolic link"]);
     }
     std::fs::write(place.join("file"), "mine").unwrap();
-    refused(&place.join("file"), &["something already"]);
-    refused(&input, &["something already"]);
-    refused(&input.join("out"), &["in the folder that is read"]);
-    refused(&place.join("to-input/out"), &["in the folder that is read"]);
+    refused(&place.join("file"), &["an existing file or folder"]);
+    refused(&input, &["an existing file or folder"]);
+    refused(&input.join("out"), &["a path inside the input"]);
+    refused(&place.join("to-input/out"), &["a path inside the input"]);
     refused(&place.join("no/such/folder"), &["output", "No such file"]);
-    refused(&place.join(".."), &["not a name"]);
+    refused(&place.join(".."), &["no folder name"]);
     assert_eq!(names(&place, "").len(), 6, "{:?}", names(&place, ""));
     assert_eq!(std::fs::read(place.join("file")).unwrap(), b"mine");
     // An empty folder is taken.
@@ -267,7 +267,7 @@ fn what_links_elsewhere_is_not_copied() {
     let message = found["error"]["message"].as_str().unwrap();
     assert!(message.contains("chat_template.jinja") && message.contains("link"), "{message}");
     assert!(names(&place, "out").is_empty());
-    // As the cache of the hub keeps files.
+    // Links as in the cache of the hub.
     let revision = place.join("models--a--b/snapshots/0");
     let blobs = place.join("models--a--b/blobs");
     std::fs::create_dir_all(&revision).unwrap();

@@ -1,11 +1,15 @@
-//! A request as the package sends it: what it may hold, and what is said of what it may not.
+//! Chat requests as JSON: accepted fields and ranges, errors for everything else, and the
+//! documentation of the fields on the command line.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use serde_json::{Value, json};
-use tablm::engine::{GenerateRequest, Prompt};
-use tablm::error::{Code, Error};
+use std::process::Command;
 
-/// A request with that field.
+use serde_json::{Value, json};
+use tablm::engine::{GenerateRequest, MAX_MESSAGES, Prompt};
+use tablm::error::{Code, Error};
+use tablm::sampling::NUMBER_FIELDS;
+
+/// Reads a request with that field.
 fn read(field: &str, value: Value) -> Result<GenerateRequest, Error> {
     let mut request = json!({"messages": [{"role": "user", "content": "Hi"}]});
     request[field] = value;
@@ -48,7 +52,7 @@ fn ranges_are_openais() {
     }
 }
 
-/// Checks that it is refused with that field, what was found and what is right.
+/// Checks that a value is refused, with an error that names the field and what was found.
 fn refused(field: &str, value: Value, named: &str) {
     let error =
         read(field, value.clone()).err().unwrap_or_else(|| panic!("{field}: {value} is accepted"));
@@ -59,7 +63,7 @@ fn refused(field: &str, value: Value, named: &str) {
 }
 
 #[test]
-fn what_is_of_another_type_is_named() {
+fn wrong_types_are_refused_by_field() {
     let numbers = ["temperature", "top_p", "min_p", "repetition_penalty", "frequency_penalty"];
     let wholes = ["presence_penalty", "top_k", "seed", "max_completion_tokens"];
     for field in numbers.into_iter().chain(wholes) {
@@ -107,11 +111,36 @@ fn what_is_of_another_type_is_named() {
 }
 
 #[test]
-fn what_is_no_request_is_refused() {
+fn invalid_json_is_refused() {
     for text in ["", "[]", "1", "{", "{\"messages\": []} x"] {
         let error = GenerateRequest::from_json(text, 0).err().unwrap_or_else(|| panic!("{text}"));
         assert_eq!(error.code(), Code::InvalidRequest, "{error}");
     }
     let prompt = read("thinking", json!(true)).unwrap().prompt;
     assert!(matches!(prompt, Prompt::Chat { thinking: Some(true), tools: None, .. }), "{prompt:?}");
+}
+
+#[test]
+fn conversations_are_bounded() {
+    let messages = |count| json!(vec![json!({"role": "user", "content": "Hi"}); count]);
+    assert!(read("messages", messages(MAX_MESSAGES)).is_ok());
+    refused("messages", messages(MAX_MESSAGES + 1), "messages");
+}
+
+/// A text without line breaks and indentation.
+fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_command_line_documents_every_numeric_field() {
+    let help = Command::new(env!("CARGO_BIN_EXE_tablm")).args(["generate", "--help"]).output();
+    let help = flat(&String::from_utf8(help.unwrap().stdout).unwrap());
+    for field in NUMBER_FIELDS {
+        let option = format!("--{}", field.name.replace('_', "-"));
+        let documentation = field.to_string();
+        // clap drops the full stop at the end of a help text.
+        let expected = flat(documentation.trim_end_matches('.'));
+        assert!(help.contains(&option) && help.contains(&expected), "{option}: {expected}: {help}");
+    }
 }

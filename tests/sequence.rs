@@ -1,4 +1,4 @@
-//! What a sequence must do however it is cut: chunks, resets, aborted answers, many chats.
+//! Sequences: chunks of any size, resets, reused prefixes, aborted answers, many chats.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -8,24 +8,20 @@ use std::rc::Rc;
 use serde_json::json;
 
 use common::cache;
-use common::engines::{devices, greedy, load};
-use common::gguf::{Gguf, tiny_llama};
+use common::engines::{assert_same, devices, furthest, greedy, load, state, tokens};
+use common::gguf::tiny_llama;
 use common::nemotron_h::tiny_nemotron_h;
 use tablm::cpu::CpuVariant;
 use tablm::engine::{
-    Completion, DeviceChoice, Engine, Event, GenerateRequest, LoadOptions, ProfileRequest, Prompt,
+    DeviceChoice, Engine, Event, GenerateRequest, LoadOptions, ProfileRequest, Prompt,
 };
 use tablm::error::Code;
 use tablm::formats::Format;
 use tablm::kernels::{CacheFormat, Step};
-use tablm::text::sampler::SamplerOptions;
+use tablm::sampling::SamplerOptions;
 use tablm::weights::source::MemorySource;
 
 const TINY: &str = "tiny-Q4_K-256.gguf";
-
-fn tokens(count: u32) -> Vec<u32> {
-    (0..count).map(|i| (i * 37 + 11) % 250).collect()
-}
 
 fn options(device: DeviceChoice) -> LoadOptions {
     // Rounded keys would differ by a bit of theirs where numbers before differ by a bit of f32's.
@@ -38,11 +34,6 @@ fn options(device: DeviceChoice) -> LoadOptions {
         cpu_variant,
         ..LoadOptions::default()
     }
-}
-
-fn furthest(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 #[test]
@@ -249,21 +240,11 @@ async fn hybrid(pattern: &str, options: LoadOptions) -> Engine {
     Engine::load(vec![Rc::new(file)], &options, &mut |_| {}).await.unwrap()
 }
 
-/// Logits and state, each a part of its largest number away from the expected at most.
-fn assert_same(found: &[Vec<f32>], expected: &[Vec<f32>], what: &str) {
-    assert_eq!(found.len(), expected.len());
-    for (found, expected) in found.iter().zip(expected) {
-        let size = expected.iter().fold(0.0f32, |size, word| size.max(word.abs()));
-        let distance = furthest(found, expected);
-        assert!(size > 0.0 && distance < 1e-4 * size, "{what}: {distance} of {size} apart");
-    }
-}
-
 /// Logits, then every buffer of the state.
 async fn logits_and_state(engine: &mut Engine, tokens: &[u32]) -> Vec<Vec<f32>> {
     let logits = engine.logits(tokens).await.unwrap();
-    let mut all = engine.state().await.unwrap();
-    all.insert(0, logits);
+    let mut all = vec![logits];
+    all.extend(state(engine).await);
     all
 }
 
@@ -349,147 +330,7 @@ fn a_hybrid_answers_as_a_new_one_whatever_came_before() {
     });
 }
 
-/// An answer, and what the engine holds and says afterwards.
-struct Told {
-    ids: Vec<u32>,
-    text: String,
-    finish_reason: &'static str,
-    later: Vec<u32>,
-    state: Vec<Vec<f32>>,
-}
-
-/// Generates, with an abort after so many tokens if at all, and then goes on from there.
-async fn tell(engine: &mut Engine, request: &GenerateRequest, abort_after: Option<usize>) -> Told {
-    engine.reset();
-    engine.begin(request).unwrap();
-    let mut count = 0;
-    let completion = loop {
-        match engine.next().await.unwrap() {
-            Event::Prefill { .. } => {}
-            Event::Token(_) => count += 1,
-            Event::Done(completion) => break completion,
-        }
-        if abort_after == Some(count) {
-            engine.stop();
-        }
-    };
-    let Completion { token_ids, text, finish_reason, prompt_token_ids, .. } = *completion;
-    let mut longer = [prompt_token_ids, token_ids.clone(), tokens(5)].concat();
-    longer.truncate(85);
-    let later = GenerateRequest { ignore_stop_tokens: true, ..greedy(Prompt::Tokens(longer), 12) };
-    let later = engine.generate(&later, |_| {}).await.unwrap().token_ids;
-    Told { ids: token_ids, text, finish_reason, later, state: engine.state().await.unwrap() }
-}
-
-async fn running_ahead(file: &Gguf, device: DeviceChoice, depth: usize) -> Engine {
-    let (chunk, context_length, run_ahead) = (Some(16), Some(100), Some(depth));
-    let cpu_variant = Some(CpuVariant::Exact);
-    let options = LoadOptions {
-        device,
-        chunk,
-        context_length,
-        run_ahead,
-        cpu_variant,
-        ..LoadOptions::default()
-    };
-    let file = MemorySource::new("tiny.gguf", file.clone().bytes());
-    Engine::load(vec![Rc::new(file)], &options, &mut |_| {}).await.unwrap()
-}
-
-/// Whether steps run ahead or not, whether the GPU chooses or the host does, and whether the CPU takes over
-/// after the prompt: the same answers, however they end, and the same after them.
-#[test]
-fn running_ahead_changes_nothing() {
-    pollster::block_on(async {
-        if devices().await.len() == 1 {
-            return;
-        }
-        for file in [tiny_llama(64, Format::F32), tiny_nemotron_h("M-*M")] {
-            let length = GenerateRequest {
-                ignore_stop_tokens: true,
-                ..greedy(Prompt::Tokens(tokens(40)), 20)
-            };
-            let mut host = running_ahead(&file, DeviceChoice::Cpu, 0).await;
-            let answer = host.generate(&length, |_| {}).await.unwrap();
-            // One that comes for the first time, with more after it.
-            let end = (5..15)
-                .map(|i| answer.token_ids[i])
-                .find(|id| !answer.token_ids[..5].contains(id))
-                .unwrap();
-            let piece: String =
-                answer.text.chars().skip(answer.text.chars().count() / 2).take(2).collect();
-            let file = file.u32("tokenizer.ggml.eot_token_id", end);
-            let mut engines = Vec::new();
-            let devices =
-                [DeviceChoice::Cpu, DeviceChoice::Gpu, DeviceChoice::Gpu, DeviceChoice::Shared];
-            for (device, depth) in devices.into_iter().zip([0, 0, 2, 0]) {
-                engines.push(running_ahead(&file, device, depth).await);
-            }
-            let penalties = SamplerOptions {
-                frequency_penalty: 2.0,
-                repetition_penalty: 1.25,
-                logit_bias: vec![(end, -100.0), (answer.token_ids[0], 1.0)],
-                ..length.sampling.clone()
-            };
-            let drawn = SamplerOptions {
-                seed: 9,
-                top_k: 40,
-                top_p: 0.9,
-                temperature: 0.8,
-                ..SamplerOptions::default()
-            };
-            let cases = [
-                ("length", "length", length.clone(), None),
-                (
-                    "end token",
-                    "stop",
-                    GenerateRequest { ignore_stop_tokens: false, ..length.clone() },
-                    None,
-                ),
-                (
-                    "end of the context",
-                    "length",
-                    GenerateRequest { max_tokens: None, ..length.clone() },
-                    None,
-                ),
-                (
-                    "stop string",
-                    "stop",
-                    GenerateRequest { stop: vec![piece], ..length.clone() },
-                    None,
-                ),
-                ("abort", "abort", length.clone(), Some(7)),
-                (
-                    "penalties",
-                    "length",
-                    GenerateRequest { sampling: penalties, ..length.clone() },
-                    None,
-                ),
-                ("drawn", "length", GenerateRequest { sampling: drawn, ..length.clone() }, None),
-            ];
-            for (name, reason, request, abort_after) in cases {
-                let mut told = Vec::new();
-                for engine in &mut engines {
-                    told.push(tell(engine, &request, abort_after).await);
-                }
-                let expected = &told[0];
-                assert!(expected.finish_reason == reason && expected.ids.len() > 4, "{name}");
-                for (found, how) in
-                    told[1..].iter().zip(["0 steps ahead", "2 steps ahead", "shared"])
-                {
-                    let what = format!("{name}, {how}");
-                    assert_eq!(found.ids, expected.ids, "{what}");
-                    assert_eq!(found.text, expected.text, "{what}");
-                    assert_eq!(found.finish_reason, expected.finish_reason, "{what}");
-                    assert_eq!(found.later, expected.later, "{what}");
-                    assert_same(&found.state, &told[1].state, &what);
-                }
-            }
-        }
-    });
-}
-
-/// What one executor has made, the other goes on with, to the bit: prompts on the GPU, single tokens on the CPU.
+/// Hybrid execution: the CPU continues with the state that the GPU computed and back, to the bit.
 #[test]
 fn what_changes_hands_stays_as_it_is() {
     pollster::block_on(async {
@@ -497,17 +338,17 @@ fn what_changes_hands_stays_as_it_is() {
             return;
         }
         for kv_format in CacheFormat::ALL {
-            let device = DeviceChoice::Shared;
+            let device = DeviceChoice::Hybrid;
             let options =
                 LoadOptions { kv_format: Some(kv_format), chunk: Some(16), ..options(device) };
             let file = MemorySource::new("tiny.gguf", tiny_llama(64, Format::Q4_0).bytes());
             let mut engine =
                 Engine::load(vec![Rc::new(file)], &options, &mut |_| {}).await.unwrap();
             let mut before: Vec<Vec<f32>> = Vec::new();
-            // By the GPU, the CPU, and the GPU once more; then the last part of it again, by the CPU.
+            // GPU, CPU, GPU; then the CPU reads the end of a shorter prompt again.
             for (count, kept) in [(40, 0), (41, 40), (60, 41), (50, 49)] {
                 engine.generate(&greedy(Prompt::Tokens(tokens(count)), 1), |_| {}).await.unwrap();
-                let state = engine.state().await.unwrap();
+                let state = state(&engine).await;
                 for (now, before) in state.iter().zip(&before) {
                     let row = now.len() / 256;
                     assert_eq!(
@@ -534,7 +375,7 @@ fn a_steady_step_costs_one_submission() {
         if devices().await.len() == 1 {
             return;
         }
-        let mut engine = hybrid("M-*M", options(DeviceChoice::Gpu)).await;
+        let mut engine = hybrid("M-*M", options(DeviceChoice::WebGpu)).await;
         for temperature in [0.0, 0.7] {
             let sampling = SamplerOptions { temperature, ..SamplerOptions::default() };
             let request = GenerateRequest { sampling, ..greedy(Prompt::Tokens(tokens(40)), 8) };

@@ -1,6 +1,9 @@
-//! Every shader without a GPU: it is valid WGSL with every weight format, it agrees with its
-//! kernel's Rust side, it stays within what every WebGPU adapter offers, and none is left over.
+//! Every shader without a GPU: valid WGSL with every weight format, in agreement with the Rust side
+//! of its kernel, within the limits of every WebGPU adapter, and none unused.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "shaders/plan.rs"]
+mod plan;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,164 +15,36 @@ use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
 use tablm::formats::Format;
 use tablm::gpu::shader::assemble;
 use tablm::kernels::{
-    Activation, AttentionShape, Buffer, CacheFormat, Function, Kernel, Pairing, RotaryTable, Rows,
-    SHADER_PIECES, ScanBuffers, ScanShape, Step, Tile, Variant, shader_piece,
+    Kernel, MatmulTiling, MatvecStrategy, SHADER_PIECES, Step, shader_feature, shader_piece,
 };
-use tablm::plan::{Linear, Plan, PlanBuilder, Resources, Tail, TensorShapes, fuse, stack};
+use tablm::plan::Plan;
 
-/// What the WebGPU specification guarantees.
+use plan::{CHUNK, COLUMNS, CONTEXT, plan};
+
+/// Limits that the WebGPU specification guarantees.
 const STORAGE_BUFFERS: usize = 8;
 const WORKGROUP_BYTES: u32 = 16 * 1024;
 const INVOCATIONS: u32 = 256;
 const WORKGROUPS: u32 = 65_535;
 
-/// Folders of what kernels import.
+/// Folders of importable files.
 const PIECES: &[&str] = &[
+    "arithmetic",
     "biases",
     "caches",
     "epilogues",
-    "f16",
+    "functions",
+    "head_norms",
     "lib",
-    "products",
+    "loads",
+    "partial_norms",
     "prologues",
-    "subgroups",
-    "tiles",
-    "variants",
+    "reductions",
+    "residuals",
+    "tilings",
 ];
 
-/// Weights of a row: whole blocks of every format.
-const COLUMNS: u32 = 512;
-/// As many as the largest vocabularies.
-const VOCABULARY: u32 = 262_144;
-/// Rows of the longest chunk of a prompt.
-const CHUNK: u32 = 512;
-/// Positions.
-const CONTEXT: u32 = 4096;
-
-/// A matrix in a format, square ones, and one vector.
-struct Shapes {
-    matrix: (Format, [usize; 2]),
-    square: [usize; 2],
-    output: [usize; 2],
-    vector: [usize; 1],
-}
-
-impl TensorShapes for Shapes {
-    fn tensor(&self, name: &str) -> Option<(Format, &[usize])> {
-        match name {
-            "matrix" => Some((self.matrix.0, &self.matrix.1)),
-            "output" => Some((self.matrix.0, &self.output)),
-            name if name.starts_with("square") => Some((self.matrix.0, &self.square)),
-            "vector" => Some((Format::F32, &self.vector)),
-            _ => None,
-        }
-    }
-}
-
-/// A plan that has every kernel which suits its capacity, over a matrix in that format.
-fn plan(format: Format, capacity: u32, max_binding_bytes: u64, fused: bool) -> Plan {
-    let columns = COLUMNS as usize;
-    let matrix = (format, [VOCABULARY as usize, columns]);
-    let shapes =
-        Shapes { matrix, square: [columns; 2], output: [columns, 96 * 80], vector: [columns] };
-    // A cache format with each weight format, so that every one comes.
-    let index = Format::ALL.iter().position(|other| *other == format).unwrap();
-    let cache_format = CacheFormat::ALL[index % CacheFormat::ALL.len()];
-    let mut resources = Resources::new(&shapes, max_binding_bytes).cache_in(cache_format);
-    let mut plan = PlanBuilder::new(&mut resources, capacity);
-    let matrix = plan.resources.weight_matrix("matrix", VOCABULARY, COLUMNS);
-    let vector = plan.resources.weight_vector("vector", COLUMNS);
-    let embedded = plan.embed(matrix);
-    let h = plan.rms_norm(embedded, vector, 1e-5);
-    plan.matmul(matrix, h);
-    let x = plan.embed(matrix);
-    let x = plan.rms_norm(x, vector, 1e-5);
-    let x = plan.layer_norm(x, vector, vector, 1e-5);
-    let table = plan.resources.rotary_table(RotaryTable {
-        frequencies: vec![1.0; 32],
-        divisors: None,
-        context_length: CONTEXT,
-    });
-    for pairing in [Pairing::Adjacent, Pairing::Halves] {
-        plan.rope(x, table, 64, 64, pairing);
-    }
-    let k = plan.input(Rows::Step, 128);
-    let keys = plan.resources.cache("keys", 128, CONTEXT);
-    let values = plan.resources.cache("values", 128, CONTEXT);
-    plan.cache_store(k, keys);
-    let shape = AttentionShape::new(8, 2, 64);
-    let y = plan.attention(x, keys, values, shape);
-    let capped = AttentionShape { softcap: Some(50.0), window: Some(8), ..shape };
-    let capped = plan.attention(x, keys, values, capped);
-    let y = plan.add(y, capped);
-    let gated = plan.gated_activation(x, y, Function::Silu);
-    let gated = plan.elementwise(gated, Function::Softcap(30.0));
-    let sum = plan.add(x, gated);
-    scan(&mut plan);
-    plan.matmul(matrix, sum);
-    feed_forward(&mut plan, sum, vector);
-    let last = plan.last_row(sum);
-    let logits = plan.matmul(matrix, last);
-    let mut plans = vec![plan.finish(logits)];
-    resources.check_complete("test").unwrap();
-    if fused {
-        stack(&mut plans, &mut resources);
-        plans = plans.into_iter().map(|plan| fuse(plan, &mut resources)).collect();
-    }
-    let mut tail = Tail::new(&mut resources, VOCABULARY);
-    if fused {
-        tail.follow(&mut plans);
-    }
-    let mut plan = plans.remove(0);
-    plan.kernels.extend(tail.plan.kernels);
-    plan
-}
-
-/// What fusion leaves of two feed-forward layers has every epilogue that needs no attention.
-fn feed_forward(plan: &mut PlanBuilder<'_, '_>, x: Activation, vector: Buffer) {
-    let product = |plan: &mut PlanBuilder<'_, '_>, name: &str, x| {
-        let matrix = plan.resources.weight_matrix(&format!("square {name}"), COLUMNS, COLUMNS);
-        plan.matmul(matrix, x)
-    };
-    let (gate, up) = (product(plan, "gate", x), product(plan, "up", x));
-    let h = plan.gated_activation(gate, up, Function::Silu);
-    let y = product(plan, "down", h);
-    let residual = plan.add(x, y);
-    let h = plan.rms_norm(residual, vector, 1e-5);
-    let h = product(plan, "wide", h);
-    let h = plan.elementwise(h, Function::ReluSquared);
-    let y = product(plan, "narrow", h);
-    let residual = plan.add(residual, y);
-    let [q, k, v] = ["q", "k", "v"].map(|name| {
-        let weight = plan.resources.weight_matrix(&format!("square {name}"), COLUMNS, COLUMNS);
-        plan.linear(Linear { weight, bias: Some(vector) }, residual)
-    });
-    let [keys, values] =
-        ["wide keys", "wide values"].map(|name| plan.resources.cache(name, 512, CONTEXT));
-    plan.cache_store(k, keys);
-    plan.cache_store(v, values);
-    plan.attention(q, keys, values, AttentionShape::new(8, 8, 64));
-}
-
-/// The scan of Nemotron 3 Nano 4B.
-fn scan(plan: &mut PlanBuilder<'_, '_>) {
-    let shape =
-        ScanShape { head_count: 96, head_dim: 80, group_count: 8, state_size: 128, conv_kernel: 4 };
-    let projected = plan.input(Rows::Step, shape.projected());
-    let buffers = ScanBuffers {
-        conv: plan.resources.recurrent_state("conv", 5 * u64::from(shape.channels())),
-        scalars: plan.resources.recurrent_state("scalars", 3 * u64::from(shape.head_count)),
-        ring: plan.resources.recurrent_state("ring", shape.ring_words()),
-        state: plan.resources.recurrent_state("state", shape.state_words()),
-    };
-    let y = plan.scan(projected, buffers, shape);
-    let norm = plan.resources.recurrent_state("norm", u64::from(shape.inner()));
-    let y = plan.rms_norm_by_parts(y, norm, shape.group_count, 1e-5);
-    let output = plan.resources.weight_matrix("output", COLUMNS, shape.inner());
-    plan.matmul(output, y);
-}
-
-/// Kernels with their name and format, one for each pipeline that a device would compile.
+/// Name, kernel and capacity of every pipeline that a device would compile.
 fn pipelines() -> Vec<(String, Kernel, u32)> {
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
@@ -201,20 +76,23 @@ fn pipelines() -> Vec<(String, Kernel, u32)> {
     found
 }
 
-/// The kernels of a plan, products by every variant and tile.
+/// The kernels of a plan, products by every strategy and tiling.
 fn varied(plan: &Plan) -> Vec<Kernel> {
-    let (mut by_variants, mut by_tiles) =
-        (Variant::ALL.map(|_| plan.clone()), Tile::ALL.map(|_| plan.clone()));
-    by_variants.iter_mut().zip(Variant::ALL).for_each(|(plan, variant)| plan.vary(variant));
-    by_tiles.iter_mut().zip(Tile::ALL).for_each(|(plan, tile)| plan.tile(tile));
-    let kernels = by_variants.into_iter().chain(by_tiles).flat_map(|plan| plan.kernels);
+    let (mut by_strategies, mut by_tilings) =
+        (MatvecStrategy::ALL.map(|_| plan.clone()), MatmulTiling::ALL.map(|_| plan.clone()));
+    by_strategies
+        .iter_mut()
+        .zip(MatvecStrategy::ALL)
+        .for_each(|(plan, strategy)| plan.use_strategy(strategy));
+    by_tilings.iter_mut().zip(MatmulTiling::ALL).for_each(|(plan, tiling)| plan.use_tiling(tiling));
+    let kernels = by_strategies.into_iter().chain(by_tilings).flat_map(|plan| plan.kernels);
     kernels.map(|planned| planned.kernel).collect()
 }
 
 fn parse(name: &str, text: &str, optional: Capabilities) -> (Module, ModuleInfo) {
     let module = naga::front::wgsl::parse_str(text)
         .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(text)));
-    // What every adapter has, `unpack2x16float` among it.
+    // Capabilities of every adapter: `unpack2x16float` among them.
     let capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32 | optional;
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
@@ -225,14 +103,15 @@ fn parse(name: &str, text: &str, optional: Capabilities) -> (Module, ModuleInfo)
 /// The shader of a kernel, parsed and valid.
 fn module(name: &str, kernel: &Kernel) -> (Module, ModuleInfo) {
     let format = kernel.matrix().map(|matrix| matrix.format);
-    let needs = |folder: &str| kernel.imports().iter().any(|(_, file)| file.starts_with(folder));
+    let uses =
+        |feature| kernel.imports().iter().any(|(_, file)| shader_feature(file) == Some(feature));
     let mut optional = Capabilities::empty();
-    optional.set(Capabilities::SUBGROUP, needs("subgroups/"));
-    optional.set(Capabilities::SHADER_FLOAT16, needs("f16/"));
+    optional.set(Capabilities::SUBGROUP, uses("subgroups"));
+    optional.set(Capabilities::SHADER_FLOAT16, uses("shader-f16"));
     parse(name, &assemble(kernel.shader(), &kernel.imports(), format).unwrap(), optional)
 }
 
-/// The shader with the kernel's constants in it, valid once more.
+/// The shader with the kernel's constants, validated again.
 fn with_constants<'a>(
     name: &str,
     kernel: &Kernel,
@@ -245,8 +124,8 @@ fn with_constants<'a>(
         .unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Whether a binding may be written, by binding, of one group's storage buffers; checks that
-/// the others are the `Step`.
+/// Bindings of the storage buffers of a group, and true for those that can be written; checks that
+/// the only other binding is the `Step`.
 fn storage(name: &str, module: &Module, group: u32) -> BTreeMap<u32, bool> {
     let mut found = BTreeMap::new();
     for (_, variable) in module.global_variables.iter() {
@@ -351,14 +230,19 @@ fn planes_of(format: Format) -> usize {
     format.rules().plane_row_bytes(COLUMNS as usize).len()
 }
 
-/// Planes are arrays of words or of vectors of four, and their rows are whole elements, so that a
-/// row's first word is the start of one.
+/// Planes are arrays of words or of vectors of four, of which a row has a whole number.
 #[test]
 fn planes_are_whole_elements() {
     for format in Format::ALL {
         let (_, text) = Kernel::ALL.iter().find(|(name, _)| *name == "matmul").unwrap();
-        let slots =
-            [("bias", "biases/none"), ("epilogue", "epilogues/store"), ("tile", "tiles/staged")];
+        let slots = [
+            ("bias", "biases/none"),
+            ("function", "functions/none"),
+            ("epilogue", "epilogues/rows"),
+            ("residual", "residuals/none"),
+            ("partial_norm", "partial_norms/none"),
+            ("tiling", "tilings/workgroup_memory"),
+        ];
         let text = assemble(text, &slots, Some(format)).unwrap();
         let (module, _) = parse(format.name(), &text, Capabilities::empty());
         let mut layouter = Layouter::default();
@@ -440,7 +324,8 @@ fn every_file_is_reachable() {
     let kernels: BTreeMap<_, _> =
         Kernel::ALL.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
     assert_eq!(shaders("."), kernels, "files of shaders/, and the kernels' texts");
-    let formats = Format::ALL.map(|format| (format.stem(), format.rules().shader().to_owned()));
+    let formats =
+        Format::ALL.map(|format| (format.stem().to_owned(), format.rules().shader().to_owned()));
     assert_eq!(
         shaders("formats"),
         BTreeMap::from(formats),
@@ -466,7 +351,7 @@ fn every_file_is_reachable() {
     let mut imported: BTreeSet<_> = texts.flat_map(|text| imports(text)).collect();
     for slot in slots {
         assert!(imported.contains(slot), "no shader has a slot called {slot}");
-        // Unless that is a file's name too, which fills it where nothing else does.
+        // A slot with the name of a file is filled by that file by default.
         if !pieces.contains_key(slot) {
             imported.remove(slot);
         }
@@ -493,7 +378,7 @@ fn files_say_what_they_do() {
             let says = opening.contains(&format!("imports from the weight format: {function}"));
             assert_eq!(calls, says, "{name}.wgsl: calls {function}, and says so at its top");
         }
-        for line in text.lines().filter(|line| line.starts_with("@group")) {
+        for line in text.lines().filter(|line| line.contains("var<storage")) {
             assert!(line.contains("; // ["), "{name}.wgsl: no shape after {line:?}");
         }
     }
@@ -508,13 +393,12 @@ fn files_say_what_they_do() {
     }
 }
 
-/// The comment that a file begins with.
+/// The comment at the beginning of a file.
 fn opening(text: &str) -> String {
     text.lines().take_while(|line| line.starts_with("//")).collect::<Vec<_>>().join(" ")
 }
 
-/// The two platforms want different headers, so files have none; and imports are the only
-/// directive.
+/// Native and web need different headers, which are added at assembly.
 #[test]
 fn files_have_no_directives_but_imports() {
     for folder in [".", "formats"].iter().chain(PIECES) {

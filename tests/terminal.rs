@@ -1,5 +1,5 @@
-//! What a terminal gets and what a file may be: nothing in a model steers the one, and nothing but a regular file
-//! is read.
+//! Terminals and files of the command line: no text of a model steers a terminal, and only regular
+//! files are read.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![cfg(unix)]
 
@@ -105,7 +105,8 @@ fn names_of_a_file_cannot_steer_a_terminal() {
 
 #[test]
 fn tables_escape_names_and_json_keeps_them() {
-    // A name that the plan uses, so that the table is shown: the folder's own, which may hold anything.
+    // A name that the plan uses, so that the table is shown: the folder's own, which may hold
+    // anything.
     let folder = folder("named");
     let model = write(&folder, "\u{1b}[31m\u{9b}\u{202e}.gguf", &tiny().bytes());
     let output = tablm(&[
@@ -124,7 +125,7 @@ fn tables_escape_names_and_json_keeps_them() {
         output.status.success() && log.contains("\\u{1b}[31m\\u{9b}\\u{202e}.gguf on "),
         "{log:?}"
     );
-    // What a model writes is exact where no terminal is, and valid JSON.
+    // Output that is no terminal gets the exact text, and valid JSON.
     let ids: Vec<String> = EVIL.bytes().map(|byte| (4 + usize::from(byte)).to_string()).collect();
     assert_eq!(byte_letters().len(), 256);
     let arguments = ["detokenize", "--model", &model, "--tokens", &ids.join(",")];
@@ -134,7 +135,7 @@ fn tables_escape_names_and_json_keeps_them() {
     assert_eq!(serde_json::from_slice::<Value>(&json).unwrap()["text"], EVIL);
 }
 
-/// On a terminal, which `script` makes, the same is escaped.
+/// A terminal, which `script` provides, gets the text escaped.
 #[cfg(target_os = "linux")]
 #[test]
 fn answers_cannot_steer_a_terminal() {
@@ -249,7 +250,7 @@ fn a_context_without_room_is_refused() {
     let output = tablm(&[&generate[..], &["--context", "1073741823"]].concat());
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
-        errors.starts_with("error: out-of-memory: ") && errors.contains("a context of "),
+        errors.starts_with("error: out-of-memory: ") && errors.contains("a context length of "),
         "{errors}"
     );
 }

@@ -1,5 +1,5 @@
-// Builds dist/, the static site: the page's script, the package as it is published, the
-// service worker with the list of what it keeps, and the default model.
+// Builds www/dist/, the static site: the page's script and stylesheet, the published package, the
+// service worker with the list of files it caches, and the default model.
 
 import { createHash } from "node:crypto";
 import {
@@ -19,21 +19,21 @@ import { createRequire } from "node:module";
 import { homedir } from "node:os";
 import { join, relative } from "node:path";
 import { NOTICES, bundled, notices } from "../.ci/notices.mjs";
-import { isolation, metaPolicy } from "./csp.mjs";
+import { isolation, metaPolicy } from "./security_headers.mjs";
 
 const here = import.meta.dirname;
 const root = join(here, "..");
 const { build } = createRequire(join(root, "pkg", "package.json"))("esbuild");
 
 const MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf";
-/** The engine's builds, of which a browser needs one. */
-const WASM = "tablm/wasm";
-/** Files that browsers know by their names, beside `index.html` and `sw.js`. */
-const LASTING = ["icon.svg", "manifest.webmanifest"];
+/** Folder of the engine's wasm builds, one folder each; a browser needs only one of them. */
+const WASM_BUILDS = "tablm/wasm";
+/** Files whose names never change, beside `index.html` and `sw.js`. */
+const STABLE_FILES = ["icon.svg", "manifest.webmanifest"];
 
-/** The package is not bundled: the page imports the very files that are published. */
-const packageAsPublished = {
-  name: "package-as-published",
+/** Leaves the package out of the bundle: the page imports the published files themselves. */
+const publishedPackage = {
+  name: "published-package",
   setup(bundler) {
     bundler.onResolve({ filter: /^tablm$/ }, () => ({ path: "./tablm/index.js", external: true }));
   },
@@ -47,7 +47,7 @@ const common = {
   minify: true,
   legalComments: "inline",
   nodePaths: [join(root, "pkg", "node_modules")],
-  // The paths of tsconfig.json are for types alone.
+  // The paths in tsconfig.json serve type checking only.
   tsconfigRaw: {},
   logLevel: "warning",
 };
@@ -62,8 +62,8 @@ function listFiles(folder) {
 const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
 /**
- * Builds the site into a folder, in which nothing but models stays. What a page consists of is in a folder
- * named by what it holds, so that no version ever meets a file of another, in whatever cache that is.
+ * Builds the site into the folder `out`, keeping only `out/models`. The page's files go into a
+ * folder named by a hash of their contents, so that no cache can mix files of two versions.
  */
 export async function buildSite({ out, packageFolder = join(root, "pkg", "dist") }) {
   mkdirSync(out, { recursive: true });
@@ -74,45 +74,46 @@ export async function buildSite({ out, packageFolder = join(root, "pkg", "dist")
     recursive: true,
     filter: (path) => !path.endsWith(".d.ts") && !path.endsWith(NOTICES),
   });
-  copyFileSync(join(here, "style.css"), join(unnamed, "style.css"));
-  const main = {
-    entryPoints: [join(here, "main.ts")],
-    outfile: join(unnamed, "main.js"),
+  const { metafile } = await build({
+    ...common,
+    entryPoints: [join(here, "main.ts"), join(here, "style.css")],
+    outdir: unnamed,
     metafile: true,
-  };
-  const { metafile } = await build({ ...common, ...main, plugins: [packageAsPublished] });
-  const ofPackage = readFileSync(join(packageFolder, NOTICES), "utf8");
+    plugins: [publishedPackage],
+  });
+  const packageNotices = readFileSync(join(packageFolder, NOTICES), "utf8");
   writeFileSync(
     join(out, NOTICES),
-    `${notices("Built into the page", bundled(metafile))}\n${ofPackage}`,
+    `${notices("Built into the page", bundled(metafile))}\n${packageNotices}`,
   );
 
   const index = readFileSync(join(here, "index.html"), "utf8").replace("%CSP%", metaPolicy);
-  for (const file of LASTING) copyFileSync(join(here, file), join(out, file));
+  for (const file of STABLE_FILES) copyFileSync(join(here, file), join(out, file));
   const hashes = Object.fromEntries(
     listFiles(unnamed).map((file) => [file, sha256(readFileSync(join(unnamed, file)))]),
   );
-  const lasting = Object.fromEntries(
-    LASTING.map((file) => [file, sha256(readFileSync(join(out, file)))]),
+  const stableHashes = Object.fromEntries(
+    STABLE_FILES.map((file) => [file, sha256(readFileSync(join(out, file)))]),
   );
-  const folder = sha256(JSON.stringify([hashes, lasting, index])).slice(0, 16);
+  const folder = sha256(JSON.stringify([hashes, stableHashes, index])).slice(0, 16);
   renameSync(unnamed, join(out, folder));
   writeFileSync(join(out, "index.html"), index.replaceAll("%FOLDER%", folder));
 
   const files = Object.entries(hashes);
-  const pick = (isWanted) =>
+  const select = (isWanted) =>
     Object.fromEntries(
       files.filter(([file]) => isWanted(file)).map(([file, hash]) => [`${folder}/${file}`, hash]),
     );
-  const names = readdirSync(join(out, folder, WASM));
+  const names = readdirSync(join(out, folder, WASM_BUILDS));
   const define = {
     FOLDER: folder,
-    SHELL: pick((file) => !file.startsWith(`${WASM}/`)),
+    SHELL: select((file) => !file.startsWith(`${WASM_BUILDS}/`)),
     BUILDS: Object.fromEntries(
-      names.map((name) => [name, pick((file) => file.startsWith(`${WASM}/${name}/`))]),
+      names.map((name) => [name, select((file) => file.startsWith(`${WASM_BUILDS}/${name}/`))]),
     ),
-    // The page last: from then on it is of this version. It names its folder, which says more than a hash.
-    LASTING: { ...lasting, "index.html": "" },
+    // index.html comes last, because caching it switches to this version. It has no hash: its
+    // version is the folder it names.
+    STABLE_FILES: { ...stableHashes, "index.html": "" },
     ISOLATION: isolation,
   };
   await build({
@@ -126,20 +127,22 @@ export async function buildSite({ out, packageFolder = join(root, "pkg", "dist")
   });
 }
 
-/** The default model beside the page: a hard link where the file system allows, else a copy. */
+/**
+ * Puts the default model beside the page: a hard link where the file system allows, else a copy.
+ */
 function placeModel(dist) {
   const cache = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
-  const from = join(cache, "models", MODEL);
-  const to = join(dist, "models", MODEL);
-  if (!existsSync(from))
-    return console.warn(`page: ${from} is missing; the page will find no default model`);
-  if (existsSync(to) && statSync(to).size === statSync(from).size) return;
+  const source = join(cache, "models", MODEL);
+  const target = join(dist, "models", MODEL);
+  if (!existsSync(source))
+    return console.warn(`page: ${source} is missing; the page will find no default model`);
+  if (existsSync(target) && statSync(target).size === statSync(source).size) return;
   mkdirSync(join(dist, "models"), { recursive: true });
-  rmSync(to, { force: true });
+  rmSync(target, { force: true });
   try {
-    linkSync(from, to);
+    linkSync(source, target);
   } catch {
-    copyFileSync(from, to);
+    copyFileSync(source, target);
   }
 }
 

@@ -1,20 +1,20 @@
-/** Numbers for people. */
+/** Formats sizes, durations and speeds for display. */
 
-/** Bytes as MiB, or as GiB from one upward. */
+/** Formats a byte count in MiB, or in GiB from 1 GiB up. */
 export function bytes(count: number): string {
   const mebibytes = count / 2 ** 20;
   if (mebibytes >= 1024) return `${(mebibytes / 1024).toFixed(2)} GiB`;
   return `${mebibytes.toFixed(mebibytes < 10 ? 1 : 0)} MiB`;
 }
 
-/** Seconds as `12 s` or `3 min 20 s`. */
+/** Formats seconds as `12 s` or `3 min 20 s`. */
 export function duration(seconds: number): string {
   const whole = Math.max(1, Math.ceil(seconds));
   if (whole < 60) return `${whole} s`;
   return `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
-/** Tokens per second. */
+/** Formats a speed in tokens per second. */
 export function speed(tokensPerSecond: number): string {
   return `${tokensPerSecond.toFixed(tokensPerSecond < 10 ? 1 : 0)} tokens/s`;
 }

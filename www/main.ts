@@ -1,4 +1,4 @@
-/** The chat page: loads the model, keeps the conversation, shows what comes. */
+/** The chat page: loads the model, keeps the conversation and streams the answers. */
 
 import {
   TabLM,
@@ -10,25 +10,26 @@ import {
   type ToolCall,
   type Usage,
 } from "tablm";
-import { DEFAULT_MODEL } from "./catalogue.js";
+import { DEFAULT_MODEL } from "./catalog.js";
 import { bytes, speed } from "./format.js";
-import { hideLoading, showLoading, showProgress } from "./loading.js";
+import { hideLoading, showLoading, showProgress } from "./progress_card.js";
 import { askAboutLink } from "./link_dialog.js";
 import { connectModels, loadOptions } from "./models_dialog.js";
-import { describeProblem } from "./problems.js";
+import { describeError } from "./error_messages.js";
 import { connectProfile } from "./profile_dialog.js";
 import { connectSettings } from "./settings_dialog.js";
-import { agreeToModel, keepSettings, readAddress, readSettings } from "./settings.js";
-import { nameOf } from "./source.js";
+import { agreeToModel, storeSettings, readAddress, readSettings } from "./settings.js";
+import { modelName } from "./model_source.js";
 import { runTool, TOOLS } from "./tools.js";
-import { addUserMessage, AnswerView, clearMessages, element, scrollToEnd } from "./view.js";
+import { addUserMessage, AnswerView, clearMessages, scrollToEnd } from "./conversation.js";
+import { element } from "./dom.js";
 
-/** After these the engine is of no more use and the model is loaded anew. */
+/** Error codes after which the engine is unusable and the model must be loaded again. */
 const FATAL = ["device-lost", "internal", "disposed", "out-of-memory"];
-/** How often a model may call tools before it must answer. */
-const MAX_CALL_ROUNDS = 4;
-/** Models of fewer weights are kept from repeating themselves. */
-const SMALL_PARAMETERS = 1e9;
+/** Limit of rounds of tool calls before an answer. */
+const MAX_TOOL_ROUNDS = 4;
+/** Smaller models get a repetition penalty. */
+const MIN_PARAMETERS_WITHOUT_PENALTY = 1e9;
 
 type State = "loading" | "ready" | "answering" | "failed";
 
@@ -46,12 +47,12 @@ const retry = element<HTMLButtonElement>("retry");
 const thinking = element<HTMLInputElement>("thinking");
 
 let source: ModelSource = address.model ?? readSettings().model ?? DEFAULT_MODEL;
-/** Ends the load that is under way. */
-let loadingEnd = new AbortController();
+/** Aborts the load in progress. */
+let loadController = new AbortController();
 let model: Promise<Model> | undefined;
 let messages: ChatMessage[] = [];
 let answering: AbortController | undefined;
-/** Counts conversations, so that what comes late for an old one is dropped. */
+/** Number of the current conversation, by which late results of earlier ones are dropped. */
 let conversation = 0;
 let retryAction: () => void = () => undefined;
 
@@ -61,13 +62,14 @@ function setState(state: State): void {
   stop.hidden = state !== "answering";
 }
 
-/** The state when nothing is being answered. */
+/** Sets the state for when no answer is in progress. */
 function setIdleState(): void {
   setState(!element("loading").hidden ? "loading" : model ? "ready" : "failed");
 }
 
+/** Shows an error; `action` runs when the visitor tries again. */
 function showProblem(error: unknown, action: () => void): void {
-  const { title, detail } = describeProblem(error);
+  const { title, detail } = describeError(error);
   element("problem-title").textContent = title;
   element("problem-detail").textContent = detail;
   problem.dataset["code"] = error instanceof TabLMError ? error.code : "";
@@ -75,15 +77,17 @@ function showProblem(error: unknown, action: () => void): void {
   retryAction = action;
 }
 
+/** Shows the model's name, its device, and the reason if it runs on the CPU. */
 function showModel(loaded: Model): void {
   const { info } = loaded;
   const device = element("device");
   const onGpu = info.device.backend !== "cpu";
   element("model-name").textContent = info.name.replace(/\.gguf$/i, "");
   element("model-name").title =
-    `${info.architecture}, ${(info.parameters / 1e6).toFixed(0)} million parameters, ${bytes(info.memory.weights_bytes)} of weights`;
+    `${info.architecture}, ${(info.parameters / 1e6).toFixed(0)} million parameters, ` +
+    `${bytes(info.memory.weightsBytes)} of weights`;
   const cpu = (info.device.threads ?? 1) > 1 ? `CPU · ${info.device.threads} threads` : "CPU";
-  device.textContent = { gpu: `WebGPU · ${info.device.adapter}`, cpu, shared: "WebGPU + CPU" }[
+  device.textContent = { webgpu: `WebGPU · ${info.device.adapter}`, cpu, hybrid: "WebGPU + CPU" }[
     info.device.backend
   ];
   device.title = `${info.device.adapter}; features: ${info.device.features.join(", ") || "none"}`;
@@ -96,39 +100,41 @@ function showModel(loaded: Model): void {
   const { predicted } = info.device;
   if (address.device === "cpu")
     notice.textContent = "The CPU computes the answers, as the address asks.";
-  else if (predicted?.cpu_token_ms !== undefined) {
-    const [cpu, gpu] = [predicted.cpu_token_ms, predicted.gpu_token_ms].map(Math.round);
-    notice.textContent = `The CPU computes the answers: by a short measurement it takes ${cpu} ms for a token, this browser's WebGPU adapter ${gpu} ms.`;
+  else if (predicted?.cpuTokenMs !== undefined) {
+    const [cpu, gpu] = [predicted.cpuTokenMs, predicted.gpuTokenMs].map(Math.round);
+    notice.textContent =
+      `The CPU computes the answers: in a short measurement it took ${cpu} ms per token, ` +
+      `this browser's WebGPU adapter ${gpu} ms.`;
   } else
     notice.textContent = "This browser offers no WebGPU adapter, so the CPU computes the answers.";
 }
 
-/** Loads the model; the same promise for everybody who waits. */
+/** Starts loading the model; `model` holds the promise for everyone who waits for it. */
 function loadModel(): Promise<Model> {
   problem.hidden = true;
-  const name = nameOf(source);
+  const name = modelName(source);
   showLoading(name);
   if (!answering) setState("loading");
-  const end = new AbortController();
-  loadingEnd = end;
+  const controller = new AbortController();
+  loadController = controller;
   const loading = TabLM.load(source, {
     ...loadOptions(),
-    signal: end.signal,
-    onProgress: (progress) => end.signal.aborted || showProgress(name, progress),
+    signal: controller.signal,
+    onProgress: (progress) => controller.signal.aborted || showProgress(name, progress),
   });
   model = loading;
   loading.then(
     (loaded) => {
-      if (end.signal.aborted) return void loaded.dispose();
+      if (controller.signal.aborted) return void loaded.dispose();
       hideLoading();
       showModel(loaded);
       if (!answering) setState("ready");
-      // So that the browser does not clear the model away; pages alone may ask.
+      // Asks the browser not to evict the stored model; workers may not ask.
       void navigator.storage?.persist?.().catch(() => false);
-      keepOffline(loaded.info.build);
+      cacheBuild(loaded.info.build);
     },
     (error: unknown) => {
-      if (end.signal.aborted) return;
+      if (controller.signal.aborted) return;
       hideLoading();
       model = undefined;
       if (answering) return;
@@ -139,18 +145,18 @@ function loadModel(): Promise<Model> {
   return loading;
 }
 
-/** Puts another model in the place of the one there is. */
+/** Replaces the current model by another and starts a new chat. */
 function useModel(chosen: ModelSource): void {
   newChat();
-  loadingEnd.abort();
+  loadController.abort();
   void model?.then((old) => old.dispose()).catch(() => undefined);
   source = chosen;
-  element("model-name").textContent = nameOf(source);
+  element("model-name").textContent = modelName(source);
   element("device").hidden = true;
   element("switches").hidden = true;
-  // Files are in hand only as long as the page is open.
+  // A visitor's own files are accessible only while the page is open.
   if (typeof source === "string") {
-    keepSettings({ model: source === DEFAULT_MODEL ? null : source });
+    storeSettings({ model: source === DEFAULT_MODEL ? null : source });
     agreeToModel(source);
   }
   void loadModel().catch(() => undefined);
@@ -160,11 +166,14 @@ function describeAnswer(usage: Usage, timings: Timings, atLimit: boolean): strin
   const parts = [`${usage.completion_tokens} tokens`];
   if (timings.decode_tokens_per_s > 0) parts.push(speed(timings.decode_tokens_per_s));
   parts.push(`first after ${(timings.first_token_ms / 1000).toFixed(1)} s`);
-  if (atLimit) parts.push("cut off at the longest answer set");
+  if (atLimit) parts.push("cut off at the length limit");
   return parts.join(" · ");
 }
 
-/** The model, or `aborted` when the visitor no longer wants to wait for it. */
+/**
+ * Resolves to the model, loading it if necessary; rejects with `aborted` if the signal aborts
+ * first.
+ */
 function waitForModel(signal: AbortSignal): Promise<Model> {
   return new Promise((resolve, reject) => {
     signal.addEventListener(
@@ -176,18 +185,20 @@ function waitForModel(signal: AbortSignal): Promise<Model> {
   });
 }
 
-/** Streams one answer into its view. Answers the line to put below it, and what it calls. */
+/**
+ * Streams an answer into its view. Resolves to the note below it and the tool calls it ends with.
+ */
 async function stream(
   view: AnswerView,
   signal: AbortSignal,
 ): Promise<{ note: string; calls: ToolCall[] }> {
   const loaded = await waitForModel(signal);
-  const mine = model;
+  const usedModel = model;
   try {
     return await streamFrom(loaded, view, signal);
   } finally {
-    // It is shown where the model had to be loaded anew, into another worker.
-    if (mine === model) hideLoading();
+    // The card is still up if the model had to be loaded again for this answer.
+    if (usedModel === model) hideLoading();
   }
 }
 
@@ -209,13 +220,13 @@ async function streamFrom(
     ...(loaded.info.tools && { tools: TOOLS }),
     temperature,
     ...(temperature > 0 &&
-      loaded.info.parameters < SMALL_PARAMETERS && { repetition_penalty: 1.1 }),
+      loaded.info.parameters < MIN_PARAMETERS_WITHOUT_PENALTY && { repetition_penalty: 1.1 }),
     max_completion_tokens: maxTokens,
     ...(address.seed !== null && { seed: address.seed }),
   };
   const speedLine = element("speed");
   let firstAt = 0;
-  let pieces = 0;
+  let pieceCount = 0;
   const calls: ToolCall[] = [];
   for await (const chunk of await loaded.chat.completions.create(request, { signal })) {
     const { delta, finish_reason } = chunk.choices[0];
@@ -226,14 +237,14 @@ async function streamFrom(
         function: called,
       })),
     );
-    if (delta.reasoning_content) view.think(delta.reasoning_content);
+    if (delta.reasoning_content) view.addReasoning(delta.reasoning_content);
     if (delta.content) view.add(delta.content);
     if (delta.content || delta.reasoning_content) {
-      if (pieces === 0) hideLoading();
-      pieces += 1;
+      if (pieceCount === 0) hideLoading();
+      pieceCount += 1;
       firstAt ||= performance.now();
       const seconds = (performance.now() - firstAt) / 1000;
-      if (pieces > 2) speedLine.textContent = speed((pieces - 1) / seconds);
+      if (pieceCount > 2) speedLine.textContent = speed((pieceCount - 1) / seconds);
     }
     if (chunk.usage && chunk.timings) {
       if (chunk.timings.decode_tokens_per_s > 0)
@@ -247,19 +258,19 @@ async function streamFrom(
   return { note: "", calls };
 }
 
-/** The answer becomes a part of the conversation; nothing of it, however strange, keeps it from being shown. */
+/** Adds the answer to the conversation, runs its tool calls, and shows all of it. */
 function finishAnswer(view: AnswerView, note: string, calls: ToolCall[] = []): void {
   if (view.text || calls.length > 0) {
     messages.push({
       role: "assistant",
       content: view.text,
-      ...(view.thoughts && { reasoning_content: view.thoughts }),
+      ...(view.reasoning && { reasoning_content: view.reasoning }),
       ...(calls.length > 0 && { tool_calls: calls }),
     });
   }
   for (const call of calls) {
     const content = runTool(call);
-    view.addCall(call.function.name, call.function.arguments, content);
+    view.addToolCall(call.function.name, call.function.arguments, content);
     messages.push({ role: "tool", tool_call_id: call.id, content });
   }
   const mine = conversation;
@@ -268,8 +279,8 @@ function finishAnswer(view: AnswerView, note: string, calls: ToolCall[] = []): v
   });
 }
 
-/** Answers the last message; a model that calls tools goes on with what they gave. */
-async function answer(rounds = MAX_CALL_ROUNDS): Promise<void> {
+/** Answers the last message; after tool calls the model continues with their results. */
+async function answer(rounds = MAX_TOOL_ROUNDS): Promise<void> {
   const mine = conversation;
   const controller = new AbortController();
   answering = controller;
@@ -326,7 +337,7 @@ function newChat(): void {
   prompt.focus();
 }
 
-/** The field grows with its text; the style sheet sets the limit. */
+/** Grows the message field with its text; the stylesheet limits its height. */
 function fitPrompt(): void {
   prompt.style.height = "auto";
   prompt.style.height = `${prompt.scrollHeight}px`;
@@ -351,7 +362,7 @@ function connect(): void {
     answering?.abort();
     prompt.focus();
   });
-  thinking.addEventListener("change", () => keepSettings({ thinking: thinking.checked }));
+  thinking.addEventListener("change", () => storeSettings({ thinking: thinking.checked }));
   retry.addEventListener("click", () => {
     problem.hidden = true;
     retryAction();
@@ -365,19 +376,19 @@ function connect(): void {
   });
 }
 
-/** Keeps the engine's build that runs here for visits without a network, of this version and of the next. */
-function keepOffline(build: string): void {
+/** Asks the service workers of this version and the next to cache the engine's build in use. */
+function cacheBuild(build: string): void {
   void navigator.serviceWorker?.ready.then(({ active, waiting, installing }) => {
     for (const worker of [active, waiting, installing]) worker?.postMessage({ build });
   });
 }
 
-/** Keeps the page itself for visits without a network. */
+/** Registers the service worker, which caches the page for offline visits. */
 function registerServiceWorker(): void {
   if (!("serviceWorker" in navigator)) return;
   navigator.serviceWorker
     .register("sw.js")
-    .catch((error: unknown) => console.warn("no offline use:", error));
+    .catch((error: unknown) => console.warn("the page will not work offline:", error));
 }
 
 connect();

@@ -1,7 +1,8 @@
 /**
- * Markdown that arrives in pieces, as DOM. What a model writes is hostile: raw HTML is shown
- * as text, pictures as links, and what is left goes through a sanitizer. It never breaks the page and never
- * holds it up either: what is too long, too deep, too wide or too slow to be read as Markdown is shown as it is.
+ * Renders Markdown that arrives in pieces. A model's output is untrusted: raw HTML is shown as
+ * text, images become links, and the rest passes through a sanitizer. Text that is too long, too
+ * deeply nested, too wide or too slow to parse is shown unformatted, so that no answer blocks the
+ * page.
  */
 
 import DOMPurify from "dompurify";
@@ -14,28 +15,35 @@ import {
   type Token,
   type Tokens,
 } from "marked";
-import { PlainView, withoutPiles } from "./plain.js";
+import { PlainTextView, limitCombiningMarks } from "./plain_text.js";
 
-/** Quotes, lists and emphasis within each other: more than people write, and few enough for the stack. */
+/** Limit of nested quotes, lists and emphasis, which protects the parser's stack. */
 const MAX_DEPTH = 10;
-/** Rows are filled up to the columns of the first, which makes a few bytes many cells. */
-const MAX_CELLS = 4096;
-/** How far Markdown is read. */
+/** Limit of a table's cells. Short rows are padded, so a few bytes can make many cells. */
+const MAX_TABLE_CELLS = 4096;
+/** Limit of an answer's formatted text; the rest is shown unformatted. */
 const MAX_CHARACTERS = 128 << 10;
+/** Limit of an answer's formatted elements. */
 const MAX_ELEMENTS = 3000;
-/** What is added in a frame at most: what the browser takes to lay it out is not known here. */
-export const FRAME_CHARACTERS = 32 << 10;
-/** How much text is added at least before the open block is read again, and which share of the block. */
-const STEP_CHARACTERS = 1024;
-const STEP_SHARE = 4;
-/** Each step reads a quarter more at most, so one that takes so long is not followed by a much longer one. */
-const SLOW_MS = 100;
+/** Limit of text added per frame, because the browser's layout time cannot be measured here. */
+export const MAX_FRAME_CHARACTERS = 32 << 10;
+/**
+ * The text that may still change is parsed again after this much new text, or after this fraction
+ * of its own length if that is more.
+ */
+const MIN_STEP_CHARACTERS = 1024;
+const STEP_FRACTION = 1 / 4;
+/**
+ * Parsing that takes longer ends formatting. A step grows by a quarter at most, so the step before
+ * was only a little faster.
+ */
+const MAX_PARSE_MS = 100;
 
 const ESCAPES: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
 const escapeHtml = (text: string): string =>
   text.replace(/[&<>"]/g, (character) => ESCAPES[character] ?? character);
 
-/** What is nested too deeply, or a table with too many cells, is text like any other. */
+/** Treats markup that is nested too deeply, and tables with too many cells, as text. */
 class BoundedTokenizer extends Tokenizer {
   #depth = 0;
 
@@ -84,7 +92,9 @@ class BoundedTokenizer extends Tokenizer {
     const [header = "", ...rows] = source
       .slice(0, (source.indexOf("\n\n") + 1 || source.length + 1) - 1)
       .split("\n");
-    return header.split("|").length * rows.length > MAX_CELLS ? undefined : super.table(source);
+    return header.split("|").length * rows.length > MAX_TABLE_CELLS
+      ? undefined
+      : super.table(source);
   }
 }
 
@@ -98,7 +108,7 @@ const marked = new Marked({
   },
 });
 
-const SANITISE = {
+const SANITIZE_OPTIONS = {
   ALLOWED_TAGS: [
     "p",
     "br",
@@ -133,16 +143,16 @@ const SANITISE = {
   RETURN_DOM_FRAGMENT: true as const,
 };
 
-/** One block of Markdown as elements. */
+/** Renders a block of Markdown. */
 function render(token: Token): HTMLElement {
   const holder = document.createElement("div");
   holder.className = "block";
-  holder.append(DOMPurify.sanitize(marked.parser([token]), SANITISE));
+  holder.append(DOMPurify.sanitize(marked.parser([token]), SANITIZE_OPTIONS));
   for (const link of holder.querySelectorAll("a")) {
     link.target = "_blank";
     link.rel = "noopener noreferrer nofollow";
   }
-  // Wide content scrolls by itself, for the keyboard too.
+  // Wide content scrolls on its own; a tab stop makes that work with the keyboard.
   for (const wide of holder.querySelectorAll<HTMLElement>("pre, table")) wide.tabIndex = 0;
   return holder;
 }
@@ -152,28 +162,29 @@ interface Block {
   element: HTMLElement;
 }
 
-const lengthOf = (tokens: Token[]): number => tokens.reduce((sum, { raw }) => sum + raw.length, 0);
-const elementsOf = (blocks: Block[]): number =>
+const sourceLength = (tokens: Token[]): number =>
+  tokens.reduce((sum, { raw }) => sum + raw.length, 0);
+const countElements = (blocks: Block[]): number =>
   blocks.reduce((sum, { element }) => sum + 1 + element.getElementsByTagName("*").length, 0);
 
 /**
- * Shows a growing text. Only its end is read again, from where a block begins that may still change; of the
- * elements only those that changed are made anew, so a selection survives.
+ * A view of growing Markdown. Only the blocks at the end that may still change are parsed again,
+ * and only elements that changed are replaced, so a selection survives.
  */
 export class MarkdownView {
   #root: HTMLElement;
-  /** What has not been shown. */
+  /** Text that is not shown yet. */
   #waiting = "";
-  /** What may still change, and its elements. */
+  /** Text whose blocks may still change, and these blocks. */
   #tail = "";
   #open: Block[] = [];
   #characters = 0;
-  /** Elements of what is settled. */
+  /** Number of elements in settled blocks. */
   #elementCount = 0;
-  /** The targets of links that are defined in what is settled. */
+  /** Link definitions in settled blocks. */
   #links: Links = {};
-  /** Takes the rest, once there is too much of it. */
-  #plain: PlainView | undefined;
+  /** View of the unformatted rest, once a limit is exceeded. */
+  #plain: PlainTextView | undefined;
 
   constructor(root: HTMLElement) {
     this.#root = root;
@@ -181,16 +192,18 @@ export class MarkdownView {
 
   /** Adds to the text; `advance` shows it. */
   add(text: string): void {
-    // As marked does, which would otherwise count other characters than there are.
+    // marked removes these too; its tokens' lengths would not add up otherwise.
     this.#waiting += text.replaceAll("\r", "");
   }
 
-  /** Shows more of the text for about so long, and no more than a frame's. Answers whether all of it is shown. */
+  /**
+   * Shows more text for about that long, at most one frame's. Returns true if all text is shown.
+   */
   advance(milliseconds: number): boolean {
     const end = performance.now() + milliseconds;
-    const left = this.#waiting.length - FRAME_CHARACTERS;
+    const left = this.#waiting.length - MAX_FRAME_CHARACTERS;
     while (this.#waiting !== "" && this.#waiting.length > left && performance.now() < end) {
-      if (this.#plain) this.#plain.add(this.#take(PlainView.PIECE));
+      if (this.#plain) this.#plain.add(this.#take(PlainTextView.MAX_BLOCK_CHARACTERS));
       else this.#step();
     }
     return this.#waiting === "";
@@ -203,23 +216,25 @@ export class MarkdownView {
   }
 
   #step(): void {
-    const piece = this.#take(Math.max(STEP_CHARACTERS, Math.floor(this.#tail.length / STEP_SHARE)));
-    this.#tail += withoutPiles(piece);
+    const piece = this.#take(
+      Math.max(MIN_STEP_CHARACTERS, Math.floor(this.#tail.length * STEP_FRACTION)),
+    );
+    this.#tail += limitCombiningMarks(piece);
     this.#characters += piece.length;
     const start = performance.now();
     try {
       this.#format();
     } catch (error) {
-      console.warn("an answer is shown as it is:", error);
-      return this.#giveUp();
+      console.warn("an answer is shown unformatted:", error);
+      return this.#endFormatting();
     }
     const isTooMuch =
       this.#characters > MAX_CHARACTERS ||
-      this.#elementCount + elementsOf(this.#open) > MAX_ELEMENTS;
-    if (isTooMuch || performance.now() - start > SLOW_MS) this.#giveUp();
+      this.#elementCount + countElements(this.#open) > MAX_ELEMENTS;
+    if (isTooMuch || performance.now() - start > MAX_PARSE_MS) this.#endFormatting();
   }
 
-  /** Reads the tail, shows it, and settles what cannot change any more. */
+  /** Parses and shows the tail, and settles blocks that cannot change any more. */
   #format(): void {
     const lexer = new Lexer({ ...marked.defaults, tokenizer: new BoundedTokenizer() });
     Object.assign(lexer.tokens.links, this.#links);
@@ -238,30 +253,30 @@ export class MarkdownView {
   }
 
   /**
-   * Lets go of all blocks but the last. What comes before it may only change as long as the last one's first
-   * line is not complete, for that may become part of a list or a paragraph.
+   * Settles all blocks but the last. Those before it can change only until its first line is
+   * complete, because that line may turn out to continue a list or a paragraph.
    */
   #settle(tokens: MarkedToken[]): void {
     const last = tokens.findLastIndex((token) => token.type !== "space");
     const [before, after] = [
       tokens.slice(0, Math.max(last, 0)),
       tokens.slice(Math.max(last, 0)),
-    ].map(lengthOf) as [number, number];
+    ].map(sourceLength) as [number, number];
     const rest = this.#tail.slice(before);
-    // What marked calls raw is not always the text to the letter.
+    // marked's `raw` is not always the exact source text.
     if (this.#open.length < 2 || rest.length !== after || !rest.trimStart().includes("\n")) return;
     for (const token of tokens.slice(0, last)) {
       if (token.type === "def") this.#links[token.tag] ??= { href: token.href, title: token.title };
     }
-    this.#elementCount += elementsOf(this.#open.slice(0, -1));
+    this.#elementCount += countElements(this.#open.slice(0, -1));
     this.#open = this.#open.slice(-1);
     this.#tail = rest;
   }
 
-  /** Shows what is open, and all that follows, as it is. */
-  #giveUp(): void {
+  /** Shows the open blocks and all later text unformatted. */
+  #endFormatting(): void {
     for (const { element } of this.#open) element.remove();
-    this.#plain = new PlainView(this.#root);
+    this.#plain = new PlainTextView(this.#root);
     this.#plain.add(this.#tail);
     this.#open = [];
     this.#tail = "";

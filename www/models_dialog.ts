@@ -1,20 +1,20 @@
-/** The models dialog: the catalogue, any other model of the hub, and the visitor's own files. */
+/** The models dialog: the catalog, other models of the hub, and the visitor's own files. */
 
 import { TabLM, type DeviceChoice, type ModelSource } from "tablm";
-import { CATALOGUE, type Entry } from "./catalogue.js";
+import { CATALOG, type Entry } from "./catalog.js";
 import { bytes } from "./format.js";
 import { readAddress } from "./settings.js";
-import { readSource } from "./source.js";
-import { element } from "./view.js";
+import { parseModelSource } from "./model_source.js";
+import { element } from "./dom.js";
 
 const dialog = element<HTMLDialogElement>("models");
-const list = element<HTMLUListElement>("catalogue");
+const list = element<HTMLUListElement>("catalog");
 const form = element<HTMLFormElement>("other-model");
 const other = element<HTMLInputElement>("other-source");
 const refusal = element("other-refusal");
 const files = element<HTMLInputElement>("own-files");
 
-/** What a model is loaded with besides its source. */
+/** Returns the options from the page's address that apply to loading a model. */
 export function loadOptions(): { device: DeviceChoice; contextLength?: number; hubUrl?: string } {
   const { device, contextLength, hub } = readAddress();
   return {
@@ -24,7 +24,7 @@ export function loadOptions(): { device: DeviceChoice; contextLength?: number; h
   };
 }
 
-/** A row of facts about a model. */
+/** Creates a row of an entry's list of facts. */
 function fact(name: string, value: string | Node): { row: HTMLElement; value: HTMLElement } {
   const [row, term, description] = [
     document.createElement("div"),
@@ -37,17 +37,17 @@ function fact(name: string, value: string | Node): { row: HTMLElement; value: HT
   return { row, value: description };
 }
 
-/** Looks at the model's headers where they are, and says what it takes here. */
+/** Reads the model's headers from its source and shows the exact download and memory sizes. */
 async function measure(entry: Entry, download: HTMLElement, memory: HTMLElement): Promise<void> {
   const found = await TabLM.estimate(entry.source, loadOptions());
   download.textContent = found.stored
-    ? `none, it is kept in this browser (${bytes(entry.downloadBytes)})`
-    : bytes(found.download_bytes);
+    ? `none, it is stored in this browser (${bytes(entry.downloadBytes)})`
+    : bytes(found.downloadBytes);
   const onGpu = found.fits !== null;
   const [takes, misfit] = onGpu
-    ? [found.memory.peak_gpu_bytes, found.misfit]
-    : [found.cpu_memory.peak_cpu_bytes, found.cpu_misfit];
-  const needed = `${bytes(takes)} at ${found.context_length} positions`;
+    ? [found.memory.peakGpuBytes, found.misfit]
+    : [found.cpuMemory.peakCpuBytes, found.cpuMisfit];
+  const needed = `${bytes(takes)} at ${found.contextLength} positions`;
   memory.textContent =
     misfit === null
       ? needed
@@ -85,16 +85,17 @@ function addEntry(entry: Entry, use: (source: ModelSource) => void): void {
   button.className = "primary";
   button.textContent = "Use this model";
   button.addEventListener("click", () => use(entry.source));
-  details.name = "catalogue";
+  details.name = "catalog";
   details.append(summary, note, facts, button);
-  // The hub is asked only about what somebody looks at; without it the entry's own figures stay.
+  // The hub is asked only about entries that are opened; where that fails the catalog's figures
+  // stay.
   const look = (): void => void measure(entry, download.value, memory.value).catch(() => undefined);
   details.addEventListener("toggle", () => details.open && look());
   item.append(details);
   list.append(item);
 }
 
-/** Makes the dialog work, and files dropped on the page; `use` is called with what was chosen. */
+/** Connects the dialog and files dropped on the page; `use` is called with the chosen model. */
 export function connectModels(use: (source: ModelSource) => void): void {
   const choose = (source: ModelSource): void => {
     dialog.close();
@@ -104,7 +105,7 @@ export function connectModels(use: (source: ModelSource) => void): void {
     const [first, ...more] = chosen ?? [];
     if (first) choose(more.length > 0 ? [first, ...more] : first);
   };
-  for (const entry of CATALOGUE) addEntry(entry, choose);
+  for (const entry of CATALOG) addEntry(entry, choose);
   element("open-models").addEventListener("click", () => dialog.showModal());
   element("close-models").addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => {
@@ -114,7 +115,7 @@ export function connectModels(use: (source: ModelSource) => void): void {
     event.preventDefault();
     refusal.textContent = "";
     try {
-      choose(readSource(other.value));
+      choose(parseModelSource(other.value));
     } catch (error) {
       refusal.textContent = (error as Error).message;
       other.focus();

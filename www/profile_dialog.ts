@@ -1,29 +1,29 @@
-/** The profile dialog, behind Alt+P and in the settings: where the time of a step goes, kernel by kernel. */
+/** The profile dialog (Alt+P, or from the settings): the time that each kernel of a step takes. */
 
 import type { KernelProfile, Model, StepProfile } from "tablm";
-import { describeProblem } from "./problems.js";
-import { element } from "./view.js";
+import { describeError } from "./error_messages.js";
+import { element } from "./dom.js";
 
 const dialog = element<HTMLDialogElement>("profile");
 const summary = element("profile-summary");
 const steps = element("profile-steps");
 const again = element<HTMLButtonElement>("profile-again");
 
-/** Three digits that count. */
+/** Formats a number with three significant digits, or without decimals from 100 up. */
 function digits(value: number): string {
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
 }
 
 const percent = (share: number): string => `${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %`;
 
-/** What a row of the table says of a kernel; what a narrow screen does without is a detail. */
+/** Columns of the table, one row per kernel. Narrow screens hide the columns marked `detail`. */
 const COLUMNS: { title: string; detail?: boolean; of: (kernel: KernelProfile) => string }[] = [
   { title: "Kernel", of: ({ name }) => name },
   { title: "Count", detail: true, of: ({ count }) => String(count) },
   { title: "ms", of: ({ us }) => digits(us / 1000) },
-  { title: "Time", of: ({ time_share }) => percent(time_share) },
-  { title: "GB/s", detail: true, of: ({ gb_per_s }) => digits(gb_per_s) },
-  { title: "Of a copy", of: ({ bandwidth_share }) => percent(bandwidth_share) },
+  { title: "Time", of: ({ timeShare }) => percent(timeShare) },
+  { title: "GB/s", detail: true, of: ({ gbPerS }) => digits(gbPerS) },
+  { title: "Of copy speed", of: ({ bandwidthShare }) => percent(bandwidthShare) },
   {
     title: "Gop/s",
     detail: true,
@@ -43,10 +43,10 @@ function row(tag: "th" | "td", texts: string[]): HTMLTableRowElement {
   return line;
 }
 
-function table({ rows, position, whole_us, kernels }: StepProfile): HTMLTableElement {
+function table({ rows, position, wholeUs, kernels }: StepProfile): HTMLTableElement {
   const view = document.createElement("table");
-  const what = rows === 1 ? `One token at position ${position}` : `${rows} tokens of a prompt`;
-  view.createCaption().textContent = `${what}: ${digits(whole_us / 1000)} ms`;
+  const step = rows === 1 ? `One token at position ${position}` : `${rows} tokens of a prompt`;
+  view.createCaption().textContent = `${step}: ${digits(wholeUs / 1000)} ms`;
   view.createTHead().append(
     row(
       "th",
@@ -66,23 +66,25 @@ function table({ rows, position, whole_us, kernels }: StepProfile): HTMLTableEle
 
 async function measure(model: Promise<Model> | undefined): Promise<void> {
   steps.replaceChildren();
-  summary.textContent = "Measuring, which takes some seconds.";
+  summary.textContent = "Measuring, which takes a few seconds.";
   again.disabled = true;
   try {
-    if (!model) throw new Error("There is no model.");
+    if (!model) throw new Error("No model is loaded.");
     const loaded = await model;
     const profile = await loaded.profile();
     const timer = profile.timer === "timestamps" ? "timestamps of the device" : "the clock";
-    summary.textContent = `${loaded.info.device.adapter} copies at ${digits(profile.copy_gb_per_s)} GB/s. Times by ${timer}.`;
+    const copySpeed = `${digits(profile.copyGbPerS)} GB/s`;
+    const { adapter } = loaded.info.device;
+    summary.textContent = `${adapter} copies at ${copySpeed}. Times by ${timer}.`;
     steps.replaceChildren(...profile.steps.map(table));
   } catch (error) {
-    summary.textContent = describeProblem(error).title;
+    summary.textContent = describeError(error).title;
   } finally {
     again.disabled = false;
   }
 }
 
-/** Makes the dialog work; `model` gives the model there is. */
+/** Connects the dialog; `model` returns the current model, if any. */
 export function connectProfile(model: () => Promise<Model> | undefined): void {
   const open = (): void => {
     if (dialog.open) return;
@@ -92,7 +94,7 @@ export function connectProfile(model: () => Promise<Model> | undefined): void {
   };
   element("open-profile").addEventListener("click", open);
   document.addEventListener("keydown", (event) => {
-    // By its place on the keyboard: with Alt, some layouts type another character.
+    // `code` is the key's position: with Alt, some layouts type another character.
     if (event.code !== "KeyP" || !event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     open();

@@ -1,17 +1,17 @@
-// The demo's server: the static site of dist/ on the loopback address, with ranges, types and
-// the policies. `node www/serve.mjs --port 8080`.
+// The demo's server: serves the static site in www/dist/ on the loopback address, with range
+// requests, content types and security headers. Usage: `node www/serve.mjs --port 8080`.
 
 import { readdirSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { headerPolicy, isolation } from "./csp.mjs";
+import { headerPolicy, isolation } from "./security_headers.mjs";
 
 const here = import.meta.dirname;
 const sirv = createRequire(join(here, "..", "pkg", "package.json"))("sirv");
 
-/** The name of the folder that a version of the page is in. */
+/** Name of the folder that holds a version of the page (see build.mjs). */
 const VERSION = /^[0-9a-f]{16}$/;
 
 function setHeaders(response, path) {
@@ -21,9 +21,9 @@ function setHeaders(response, path) {
 }
 
 /**
- * Serves a folder; answers the server and its address once it listens. `before` may answer a
- * request itself; `policy` is the content security policy, `null` for none; `isolated` whether
- * pages are, for threads.
+ * Serves a folder; resolves to the server and its address once it listens. `before` may answer a
+ * request itself by returning true, `policy` is the content security policy or `null` for none, and
+ * `isolated` adds the cross-origin isolation headers that threads need.
  */
 export function serve({
   folder = join(here, "dist"),
@@ -39,12 +39,12 @@ export function serve({
     if (policy) response.setHeader("Content-Security-Policy", policy);
     if (isolated)
       for (const [name, value] of Object.entries(isolation)) response.setHeader(name, value);
-    // What is in a version's folder never changes.
-    const keeping = VERSION.test(request.url.split("/")[1])
+    // Files in a version's folder never change.
+    const cacheControl = VERSION.test(request.url.split("/")[1])
       ? "max-age=31536000, immutable"
       : "no-cache";
-    response.setHeader("Cache-Control", keeping);
-    // The package, for consoles and tests, which know of no version.
+    response.setHeader("Cache-Control", cacheControl);
+    // /tablm/ is the package of this version, for tests and the browser's console.
     if (version && request.url.startsWith("/tablm/")) request.url = `/${version}${request.url}`;
     files(request, response, () => {
       response.writeHead(404, {

@@ -1,43 +1,46 @@
 /**
- * What the visitor may set: from the address (for links and tests), else as kept in this browser. A link's model,
- * hub and system prompt count once the visitor has agreed to them: `askAboutLink` comes before everything else.
+ * Settings from the page's address (for links and tests) or as stored in this browser. A link's
+ * model, hub and system prompt apply only after the visitor has agreed to them, so `askAboutLink`
+ * must run before any setting is read.
  */
 
 import { TabLM, type DeviceChoice } from "tablm";
-import { DEFAULT_MODEL } from "./catalogue.js";
+import { DEFAULT_MODEL } from "./catalog.js";
 
-/** Settings of the answers. */
+/** Settings that are stored between visits. */
 export interface Settings {
   system: string;
   temperature: number;
   maxTokens: number;
-  /** Whether a model that can do both thinks before it answers. */
+  /** True if a model that offers the choice should think before it answers. */
   thinking: boolean;
-  /** The model of the last visit; `null` for the page's own. */
+  /** The source of the last visit's model; `null` for the default model. */
   model: string | null;
-  /** What the visitor once chose, or agreed to of a link. */
+  /** Settings of links that the visitor agreed to, and models they chose, as `{name} {value}`. */
   agreed: string[];
 }
 
-/** What a link brings, as addresses and text; `null` for what it leaves to the visitor. */
-export interface Link {
+/**
+ * Settings in the page's address that need the visitor's consent; `null` for those it leaves out.
+ */
+export interface LinkSettings {
   model: string | null;
   hub: string | null;
   system: string | null;
 }
 
-/** What only the address can say. */
+/** Settings that only the page's address can set. */
 export interface AddressSettings {
   model: string | null;
-  /** Where `hf:` models come from, if not from huggingface.co. */
+  /** The base address for `hf:` models in place of huggingface.co. */
   hub: string | null;
   device: DeviceChoice;
   contextLength: number | null;
   seed: number | null;
 }
 
-const KEY = "tablm-settings";
-// Small models lose their thread at higher temperatures; 0.2 is what the default one's makers recommend.
+const STORAGE_KEY = "tablm-settings";
+// Small models become incoherent at higher temperatures; SmolLM2's authors recommend 0.2.
 const DEFAULTS: Settings = {
   system: "",
   temperature: 0.2,
@@ -46,14 +49,14 @@ const DEFAULTS: Settings = {
   model: null,
   agreed: [],
 };
-/** Of what was agreed to, the latest. */
+/** Limit of `Settings.agreed`; the oldest entries are dropped. */
 const MAX_AGREED = 50;
 const DEVICES: readonly string[] = ["auto", "webgpu", "cpu"];
 
-/** Of the address, what is in force. */
+/** The address's parameters that still apply: changed and refused settings are removed. */
 const address = new URLSearchParams(location.search);
-/** What the address calls a setting. */
-const IN_ADDRESS: Partial<Record<keyof Settings, string>> = {
+/** Names of settings in the address. */
+const ADDRESS_NAMES: Partial<Record<keyof Settings, string>> = {
   system: "system",
   temperature: "temperature",
   maxTokens: "max_tokens",
@@ -65,19 +68,19 @@ function number(text: string | null, min: number, max: number): number | null {
   return value >= min && value <= max ? value : null;
 }
 
-/** Checks what was kept: another version of this page may have written it. */
-function readKept(): Partial<Settings> {
+/** Reads the stored settings, checking types: another version of the page may have written them. */
+function readStored(): Partial<Settings> {
   try {
-    const value: unknown = JSON.parse(localStorage.getItem(KEY) ?? "{}");
-    const kept = value as Partial<Record<keyof Settings, unknown>>;
+    const value: unknown = JSON.parse(localStorage.getItem(STORAGE_KEY) ?? "{}");
+    const stored = value as Partial<Record<keyof Settings, unknown>>;
     return {
-      ...(typeof kept.system === "string" && { system: kept.system }),
-      ...(typeof kept.temperature === "number" && { temperature: kept.temperature }),
-      ...(typeof kept.maxTokens === "number" && { maxTokens: kept.maxTokens }),
-      ...(typeof kept.thinking === "boolean" && { thinking: kept.thinking }),
-      ...(typeof kept.model === "string" && { model: kept.model }),
-      ...(Array.isArray(kept.agreed) && {
-        agreed: kept.agreed.filter((item) => typeof item === "string"),
+      ...(typeof stored.system === "string" && { system: stored.system }),
+      ...(typeof stored.temperature === "number" && { temperature: stored.temperature }),
+      ...(typeof stored.maxTokens === "number" && { maxTokens: stored.maxTokens }),
+      ...(typeof stored.thinking === "boolean" && { thinking: stored.thinking }),
+      ...(typeof stored.model === "string" && { model: stored.model }),
+      ...(Array.isArray(stored.agreed) && {
+        agreed: stored.agreed.filter((item) => typeof item === "string"),
       }),
     };
   } catch {
@@ -85,9 +88,9 @@ function readKept(): Partial<Settings> {
   }
 }
 
-/** The settings in force; the address wins. */
+/** Returns the current settings: those of the address, then the stored ones, then the defaults. */
 export function readSettings(): Settings {
-  const settings = { ...DEFAULTS, ...readKept() };
+  const settings = { ...DEFAULTS, ...readStored() };
   return {
     ...settings,
     system: address.get("system") ?? settings.system,
@@ -96,18 +99,19 @@ export function readSettings(): Settings {
   };
 }
 
-/** Keeps what the visitor changed for the next visit; in this one it counts more than the address. */
-export function keepSettings(changed: Partial<Settings>): void {
-  for (const name of Object.keys(changed)) address.delete(IN_ADDRESS[name as keyof Settings] ?? "");
+/** Stores settings that the visitor changed; from now on they override the address. */
+export function storeSettings(changed: Partial<Settings>): void {
+  for (const name of Object.keys(changed))
+    address.delete(ADDRESS_NAMES[name as keyof Settings] ?? "");
   try {
-    localStorage.setItem(KEY, JSON.stringify({ ...readKept(), ...changed }));
+    localStorage.setItem(STORAGE_KEY, JSON.stringify({ ...readStored(), ...changed }));
   } catch {
-    // Private windows may have no storage; the settings then last as long as the page.
+    // Private windows may have no storage; the settings then last until the page is closed.
   }
 }
 
-/** Where a model is, of what somebody wrote for it. */
-function addressOf(model: string, hub: string | null): string {
+/** Resolves a model's source to its full address; returns the source itself where that fails. */
+function resolveAddress(model: string, hub: string | null): string {
   try {
     return TabLM.resolve(model, hub === null ? {} : { hubUrl: new URL(hub, document.baseURI) });
   } catch {
@@ -115,50 +119,58 @@ function addressOf(model: string, hub: string | null): string {
   }
 }
 
-function link(): Link {
+/** Returns the settings in the address that need consent, with addresses resolved. */
+function linkSettings(): LinkSettings {
   const [model, hub, system] = ["model", "hub", "system"].map((name) => address.get(name));
   return {
-    model: model == null ? null : addressOf(model, hub ?? null),
-    hub: hub == null ? null : addressOf(hub, null),
+    model: model == null ? null : resolveAddress(model, hub ?? null),
+    hub: hub == null ? null : resolveAddress(hub, null),
     system: system ?? null,
   };
 }
 
-/** As it is noted that the visitor agreed. */
-const notes = (link: Link): string[] =>
+/** Returns the entries for `Settings.agreed`. */
+const consentEntries = (link: LinkSettings): string[] =>
   Object.entries(link).flatMap(([name, value]) => (value === null ? [] : [`${name} ${value}`]));
 
-/** What the link brings, if that is anything the visitor has not chosen, agreed to, or has from the page itself. */
-export function readLink(): Link | null {
-  const own = { ...DEFAULTS, ...readKept() };
+/**
+ * Returns the link's settings if any of them is neither a default nor chosen or agreed to before,
+ * and `null` otherwise.
+ */
+export function readUnapprovedLink(): LinkSettings | null {
+  const own = { ...DEFAULTS, ...readStored() };
   const models = [DEFAULT_MODEL, own.model ?? DEFAULT_MODEL].map(
-    (model) => `model ${addressOf(model, null)}`,
+    (model) => `model ${resolveAddress(model, null)}`,
   );
   const known = [...own.agreed, ...models, `system ${own.system}`, "system "];
-  const brought = link();
-  return notes(brought).every((note) => known.includes(note)) ? null : brought;
+  const link = linkSettings();
+  return consentEntries(link).every((entry) => known.includes(entry)) ? null : link;
 }
 
-function agree(link: Link): void {
-  const added = notes(link);
-  keepSettings({
-    agreed: [...(readKept().agreed ?? []).filter((note) => !added.includes(note)), ...added].slice(
-      -MAX_AGREED,
-    ),
+function storeConsent(link: LinkSettings): void {
+  const added = consentEntries(link);
+  storeSettings({
+    agreed: [
+      ...(readStored().agreed ?? []).filter((entry) => !added.includes(entry)),
+      ...added,
+    ].slice(-MAX_AGREED),
   });
 }
 
-/** Uses what the link brings, and asks about it no more. */
+/** Accepts the link's settings, now and on later visits. */
 export function agreeToLink(): void {
-  agree(link());
+  storeConsent(linkSettings());
 }
 
-/** Notes that the visitor chose a model. */
+/** Records that the visitor chose a model, so that a link to it needs no consent. */
 export function agreeToModel(model: string): void {
-  agree({ model: addressOf(model, address.get("hub")), hub: null, system: null });
+  storeConsent({ model: resolveAddress(model, address.get("hub")), hub: null, system: null });
 }
 
-/** Leaves the visitor's own settings in force, now and when the page is loaded again. */
+/**
+ * Removes the link's settings from the address, so that they stay refused when the page is
+ * reloaded.
+ */
 export function refuseLink(): void {
   for (const name of ["model", "hub", "system"]) address.delete(name);
   const rest = address.toString();
@@ -169,7 +181,7 @@ export function refuseLink(): void {
   );
 }
 
-/** What the address asks for: `?model=…&hub=…&device=cpu&context=1024&seed=1`. */
+/** Reads the address: `?model=…&hub=…&device=cpu&context=1024&seed=1`. */
 export function readAddress(): AddressSettings {
   const device = address.get("device") ?? "auto";
   return {

@@ -1,9 +1,9 @@
-/** The settings dialog: temperature, longest answer, system prompt, and what is stored. */
+/** The settings dialog: system prompt, temperature, answer length, and the stored models. */
 
 import { TabLM, type StoredModel } from "tablm";
 import { bytes } from "./format.js";
-import { keepSettings, readSettings, type Settings } from "./settings.js";
-import { element } from "./view.js";
+import { storeSettings, readSettings, type Settings } from "./settings.js";
+import { element } from "./dom.js";
 
 const dialog = element<HTMLDialogElement>("settings");
 const system = element<HTMLTextAreaElement>("system");
@@ -19,7 +19,7 @@ let settings: Settings;
 
 function showTemperature(): void {
   const value = temperature.valueAsNumber;
-  temperatureValue.textContent = value === 0 ? "0 (always the likeliest word)" : value.toFixed(1);
+  temperatureValue.textContent = value === 0 ? "0 (always the most likely word)" : value.toFixed(1);
 }
 
 async function showStored(): Promise<void> {
@@ -27,8 +27,8 @@ async function showStored(): Promise<void> {
   const total = list.reduce((sum, model) => sum + model.sizeBytes, 0);
   stored.textContent =
     list.length > 0
-      ? `Models kept in this browser: ${bytes(total)}.`
-      : "No model is kept in this browser.";
+      ? `Models stored in this browser: ${bytes(total)}.`
+      : "No model is stored in this browser.";
   remove.hidden = list.length === 0;
 }
 
@@ -42,7 +42,7 @@ function open(): void {
   void showStored();
 }
 
-/** Makes the dialog work. */
+/** Connects the dialog. */
 export function connectSettings(): void {
   element("open-settings").addEventListener("click", open);
   temperature.addEventListener("input", showTemperature);
@@ -51,8 +51,8 @@ export function connectSettings(): void {
   });
   dialog.addEventListener("close", () => {
     const tokens = Math.floor(maxTokens.valueAsNumber);
-    // What a link brought is not the visitor's own for having been looked at.
-    keepSettings({
+    // Only changes are stored: a link's settings do not become the visitor's own by being shown.
+    storeSettings({
       ...(system.value !== settings.system && { system: system.value }),
       ...(temperature.valueAsNumber !== settings.temperature && {
         temperature: temperature.valueAsNumber,

@@ -1,25 +1,30 @@
 /**
- * The service worker: keeps the page itself, so that it opens without a network, and isolates it, so
- * that it may have threads: from the second visit on, where the server sends no such headers.
- * The model is not its business; the package keeps that in the origin's storage.
+ * The service worker. It caches the page, so that it opens offline, and adds the headers that
+ * isolate it, so that it may use threads: from the second visit on, where the server sends no such
+ * headers. It does not cache models; the package keeps those in the origin's storage.
  *
- * Versions cannot mix: each has its files in a folder of its own, named by what they hold, and `index.html`
- * is the one that says which. All are in one cache of this deployment, and every worker answers from it,
- * whatever its version. So an update puts its folder beside the one in use, and `index.html` last:
- * open pages go on with their files, the next load has the new ones. A worker waits until no page is left
- * that an earlier one answered; then it clears the folders away that nothing names any more.
+ * Versions cannot mix. Each has its files in a folder of its own, named by a hash of their
+ * contents, and `index.html` names the folder in use. A deployment has one cache, and every worker
+ * answers from it, whatever its version. An update adds its folder beside the one in use, then
+ * `index.html`: open pages continue with their files, and the next load gets the new ones. A worker
+ * activates once no page is left that an earlier worker served, and then deletes the folders that
+ * are no longer named.
  */
 
-/** The hashes of the files in this version's folder, but for the engine's builds; those of each build. */
+/**
+ * Hashes of the files in this version's folder, except for the engine's builds, and of each
+ * build's.
+ */
 declare const SHELL: Record<string, string>;
 declare const BUILDS: Record<string, Record<string, string>>;
-/** The hashes of the files whose names stay, and the name of this version's folder. */
-declare const LASTING: Record<string, string>;
+/** Hashes of the files outside the folder, whose names never change. */
+declare const STABLE_FILES: Record<string, string>;
+/** Name of this version's folder. */
 declare const FOLDER: string;
-/** Headers that isolate a page. */
+/** Headers for cross-origin isolation. */
 declare const ISOLATION: Record<string, string>;
 
-/** What this file needs of a service worker's types, which the DOM library lacks. */
+/** Types of the service worker API that TypeScript's DOM library lacks. */
 interface ExtendableEvent extends Event {
   waitUntil(promise: Promise<unknown>): void;
 }
@@ -44,55 +49,69 @@ interface WorkerScope {
 
 const scope = globalThis as unknown as WorkerScope;
 const ROOT = scope.registration.scope;
-/** Not `tablm-shell-…`: versions of before this layout delete all of that name, wherever on this origin they are. */
+/**
+ * Not `tablm-shell-…`: versions before this layout delete all caches of that name on the origin.
+ */
 const CACHE = `tablm-page ${ROOT}`;
 const INDEX = "index.html";
-/** How long a server may take to begin an answer; a network that is there by name alone never does. */
-const PATIENCE_MS = 10_000;
+/** Timeout for a server to begin its response. A network without connectivity never does. */
+const RESPONSE_TIMEOUT_MS = 10_000;
 const IN_FOLDER = /^([0-9a-f]{16})\//;
 
 /**
- * What versions of before this layout kept: caches of the whole origin, files without a folder. The first worker
- * of this layout does not wait for their pages, which their own worker breaks when they are loaded anew; it
- * answers them as long as there are any.
+ * Caches and files of versions before this layout, which shared caches across the origin and had no
+ * folder. The first worker of this layout does not wait for their pages, because their own worker
+ * breaks them on reload; it serves them as long as any is open.
  */
 const OLD_CACHE = /^tablm-shell-[0-9a-f]{16}$/;
-const OLD_FILE =
-  /^(index\.html|main\.js|style\.css|icon\.svg|manifest\.webmanifest|tablm\/(index|worker)\.js|tablm\/wasm\/.+)$/;
+const OLD_FILE = new RegExp(
+  `^(${[
+    "(index\\.html|main\\.js|style\\.css|icon\\.svg|manifest\\.webmanifest)",
+    "tablm/(index|worker)\\.js",
+    "tablm/wasm/.+",
+  ].join("|")})$`,
+);
 
-/** The path of a URL below this deployment's, if it is there. */
+/** Returns a URL's path relative to this deployment, or `undefined` if it is outside. */
 function pathOf(url: string): string | undefined {
   const { origin, pathname } = new URL(url);
   return (origin + pathname).startsWith(ROOT) ? (origin + pathname).slice(ROOT.length) : undefined;
 }
 
-async function isFile(response: Response, file: string, hash: string): Promise<boolean> {
+/** True if a response has the contents that this version expects. */
+async function hasExpectedContents(
+  response: Response,
+  file: string,
+  hash: string,
+): Promise<boolean> {
   const bytes = await response.arrayBuffer();
-  // Hosts may add to a page; what it runs is by the folder that it names.
+  // Hosts may inject markup into the page, so only the folder it names is checked.
   if (file === INDEX) return new TextDecoder().decode(bytes).includes(`${FOLDER}/`);
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("") === hash;
 }
 
-/** Fetches a file of this version into the cache: past the browser's own cache, and the host's, if those have another. */
+/**
+ * Caches a file of this version. Bypasses the browser's and the host's caches if theirs is another.
+ */
 async function fetchFile(cache: Cache, file: string, hash: string): Promise<void> {
-  const ways = [
+  const attempts = [
     ["", "force-cache"],
     ["", "reload"],
     [`?${FOLDER}`, "reload"],
   ] as const;
-  for (const [query, mode] of ways) {
+  for (const [query, mode] of attempts) {
     const response = await fetch(ROOT + file + query, { cache: mode });
-    if (!response.ok || !(await isFile(response.clone(), file, hash))) continue;
+    if (!response.ok || !(await hasExpectedContents(response.clone(), file, hash))) continue;
     const headers = new Headers(response.headers);
     headers.delete("Vary");
     return cache.put(ROOT + file, new Response(response.body, { headers }));
   }
-  throw new Error(`${ROOT + file} is not of version ${FOLDER}, however it is fetched`);
+  throw new Error(`${ROOT + file} is not of version ${FOLDER}, even past all caches`);
 }
 
-/** Keeps this version's folder with some of the builds, of which a browser needs one: what is not there yet. */
-async function keepFolder(cache: Cache, builds: string[]): Promise<void> {
+/** Caches this version's folder with the given builds, except for files already in the cache. */
+async function cacheFolder(cache: Cache, builds: string[]): Promise<void> {
   const files = Object.entries(
     Object.assign({}, SHELL, ...builds.map((build) => BUILDS[build])) as Record<string, string>,
   );
@@ -103,7 +122,7 @@ async function keepFolder(cache: Cache, builds: string[]): Promise<void> {
   );
 }
 
-/** The paths of this deployment's that are in a cache. */
+/** Returns the paths of this deployment that are in a cache. */
 async function pathsIn(cache: Cache): Promise<string[]> {
   const paths = (await cache.keys()).map(({ url }) => pathOf(url));
   return paths.filter((path) => path !== undefined);
@@ -115,7 +134,7 @@ async function oldCaches(): Promise<Cache[]> {
   );
 }
 
-/** A file as an old version kept it. */
+/** Finds a file in the caches of versions before this layout. */
 async function findOld(file: string): Promise<Response | undefined> {
   for (const cache of await oldCaches()) {
     const response = await cache.match(ROOT + file);
@@ -124,57 +143,59 @@ async function findOld(file: string): Promise<Response | undefined> {
   return undefined;
 }
 
-/** Deletes what old versions kept, once none of their pages is left. */
-async function clearOld(): Promise<void> {
+/** Deletes the caches of versions before this layout once none of their pages is open. */
+async function deleteOldCaches(): Promise<void> {
   const pages = await scope.clients.matchAll({ type: "window", includeUncontrolled: true });
   if (pages.some(({ url }) => pathOf(url) !== undefined)) return;
   for (const name of await caches.keys()) {
     if (!OLD_CACHE.test(name)) continue;
     const old = await caches.open(name);
     for (const path of await pathsIn(old)) if (OLD_FILE.test(path)) await old.delete(ROOT + path);
-    // Another deployment of the same version had the same cache.
+    // Another deployment of the same version may share the cache.
     if ((await old.keys()).length === 0) await caches.delete(name);
   }
 }
 
-/** Keeps this version, with the builds that an earlier one had kept. */
+/** Caches this version, with the builds that an earlier version had cached. */
 async function install(): Promise<void> {
   const cache = await caches.open(CACHE);
   const isFirst = !(await cache.match(ROOT + INDEX));
   const earlier = (await Promise.all([cache, ...(await oldCaches())].map(pathsIn))).flat();
-  await keepFolder(
+  await cacheFolder(
     cache,
     Object.keys(BUILDS).filter((build) =>
       earlier.some((path) => path.endsWith(`tablm/wasm/${build}/tablm_bg.wasm`)),
     ),
   );
-  for (const [file, hash] of Object.entries(LASTING)) await fetchFile(cache, file, hash);
+  for (const [file, hash] of Object.entries(STABLE_FILES)) await fetchFile(cache, file, hash);
   if (isFirst) await scope.skipWaiting();
 }
 
-/** Deletes what is of earlier versions, of which no page is left. */
-async function clear(): Promise<void> {
+/** Deletes the folders of earlier versions, of which no page is open. */
+async function deleteEarlierFolders(): Promise<void> {
   const cache = await caches.open(CACHE);
   const index = await (await cache.match(ROOT + INDEX))?.text();
   for (const path of await pathsIn(cache)) {
     const folder = IN_FOLDER.exec(path)?.[1];
-    // The page may be of a version still, the worker of which waits.
+    // The cached index.html may already name the folder of a newer version whose worker waits.
     if (folder && folder !== FOLDER && !index?.includes(`${folder}/`))
       await cache.delete(ROOT + path);
   }
 }
 
-/** Fetches what is not kept: a build that is better than the one kept, for which nobody waits for long. */
-async function fetchSoon(request: Request): Promise<Response> {
-  const end = new AbortController();
-  const timer = setTimeout(() => end.abort(), PATIENCE_MS);
-  return fetch(request, { signal: end.signal }).finally(() => clearTimeout(timer));
+/**
+ * Fetches a file that is not cached, such as a better build than the cached one, with a timeout.
+ */
+async function fetchWithTimeout(request: Request): Promise<Response> {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), RESPONSE_TIMEOUT_MS);
+  return fetch(request, { signal: controller.signal }).finally(() => clearTimeout(timer));
 }
 
 async function answer(request: Request, file: string): Promise<Response> {
   const cache = await caches.open(CACHE);
   const response =
-    (await cache.match(ROOT + file)) ?? (await findOld(file)) ?? (await fetchSoon(request));
+    (await cache.match(ROOT + file)) ?? (await findOld(file)) ?? (await fetchWithTimeout(request));
   if (!response.ok) return response;
   const { body, status, statusText } = response;
   const headers = new Headers(response.headers);
@@ -182,25 +203,29 @@ async function answer(request: Request, file: string): Promise<Response> {
   return new Response(body, { status, statusText, headers });
 }
 
-// One job at a time: another version's worker may be at work in the same cache.
+// One job at a time: another version's worker may be using the same cache.
 const { locks } = navigator;
 scope.addEventListener("install", (event) => event.waitUntil(locks.request(CACHE, install)));
 scope.addEventListener("message", (event) => {
   event.waitUntil(
-    locks.request(CACHE, async () => keepFolder(await caches.open(CACHE), [event.data.build])),
+    locks.request(CACHE, async () => cacheFolder(await caches.open(CACHE), [event.data.build])),
   );
 });
 scope.addEventListener("activate", (event) => {
-  // Pages wait for this, and must not for the network: what is left is cleared away by the next version.
-  const cleared = locks.request(CACHE, { ifAvailable: true }, (lock) => lock && clear());
+  // Pages wait for activation, so it does not wait for the lock: the next version deletes the rest.
+  const cleared = locks.request(
+    CACHE,
+    { ifAvailable: true },
+    (lock) => lock && deleteEarlierFolders(),
+  );
   event.waitUntil(cleared.then(() => scope.clients.claim()));
 });
 scope.addEventListener("fetch", (event) => {
   const { request } = event;
   const path = pathOf(request.url);
   if (request.method !== "GET" || path === undefined) return;
-  if (request.mode === "navigate") event.waitUntil(clearOld());
+  if (request.mode === "navigate") event.waitUntil(deleteOldCaches());
   const file = path === "" && request.mode === "navigate" ? INDEX : path;
-  if (Object.hasOwn(LASTING, file) || IN_FOLDER.test(file) || OLD_FILE.test(file))
+  if (Object.hasOwn(STABLE_FILES, file) || IN_FOLDER.test(file) || OLD_FILE.test(file))
     event.respondWith(answer(request, file));
 });

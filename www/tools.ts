@@ -1,8 +1,8 @@
-/** The one tool the page gives to models that call tools: the clock, which no model has. */
+/** The tool that the page offers to models with tool calls: the current date and time. */
 
 import type { Tool, ToolCall } from "tablm";
 
-/** What the model is told of. */
+/** Tool definitions for the request. */
 export const TOOLS: readonly Tool[] = [
   {
     type: "function",
@@ -22,7 +22,7 @@ export const TOOLS: readonly Tool[] = [
   },
 ];
 
-/** Runs a call. What goes wrong is told to the model, which may then call again. */
+/** Runs a tool call. Errors are returned as text for the model, which may then call again. */
 export function runTool({ function: { name, arguments: json } }: ToolCall): string {
   if (name !== "clock") return `There is no tool ${name}.`;
   try {

@@ -1,12 +1,6 @@
-/** What the engine's GPU library does not tell of an adapter in browsers: its name, and some features. */
+/** Properties of the GPU adapter that the engine's GPU library does not report in browsers. */
 
-/** What the engine wants to know besides. */
-export interface AdapterHints {
-  name?: string;
-  driver?: string;
-  kind?: "cpu";
-  features?: string[];
-}
+import type { AdapterHints } from "./generated.js";
 
 interface AdapterInfo {
   vendor?: string;
@@ -15,7 +9,7 @@ interface AdapterInfo {
   description?: string;
 }
 
-/** What this file needs of WebGPU's types, which the DOM library lacks. */
+/** The part of WebGPU's types that is used here; the DOM library has none. */
 interface Adapter {
   info?: AdapterInfo;
   features: ReadonlySet<string>;
@@ -25,12 +19,12 @@ interface Gpu {
   requestAdapter(options: { powerPreference: "high-performance" }): Promise<Adapter | null>;
 }
 
-/** Features that the GPU library knows nothing of, and that every device is to have where it can. */
+/** Features unknown to the GPU library that every device requests where the adapter has them. */
 export const EXTRA_FEATURES: readonly string[] = ["subgroups"];
 
 /**
- * The best name the browser gives: a description where it tells one, else vendor and
- * architecture, such as `apple metal-3`. Nothing without an adapter. `build` is the engine's.
+ * Name, driver and features of the adapter; empty without one. The name is the browser's
+ * description, or else vendor and architecture, such as `apple metal-3`.
  */
 export async function adapterHints(build: string): Promise<AdapterHints> {
   const { gpu } = navigator as { gpu?: Gpu };
@@ -40,9 +34,10 @@ export async function adapterHints(build: string): Promise<AdapterHints> {
     const { info } = adapter;
     const name = info?.description || [info?.vendor, info?.architecture].filter(Boolean).join(" ");
     const features = EXTRA_FEATURES.filter((feature) => adapter.features.has(feature));
-    // The browser is what its drivers' speed goes by, the build and processors the CPU's.
+    // Measurements hold for one version of the browser, build of the engine and number of
+    // processors.
     const driver = `${navigator.userAgent}, ${build}, ${navigator.hardwareConcurrency} processors`;
-    // Not every browser says that such an adapter is but a fallback.
+    // Not every browser reports that an adapter is a software fallback.
     const isSoftware = /swiftshader|llvmpipe|basic render/i.test(name);
     return { ...(name && { name }), ...(isSoftware && { kind: "cpu" as const }), driver, features };
   } catch {

@@ -1,63 +1,69 @@
-/** Which of the engine's builds a browser runs: the same code for more or fewer instructions. */
+/**
+ * The builds of the engine, the same code for different wasm features, and the choice among them.
+ */
 
 import type { Build } from "./types.js";
 import type * as Boundary from "./wasm/simd/tablm.js";
 
-/** Where the wasm of builds is, if not beside the package. */
+/** URLs of the wasm of some builds. */
 export type WasmUrls = Partial<Record<Build, string>>;
 
-/** A build's glue; the names are spelt out here so that bundlers find them. */
+/** The JavaScript of each build, as literal imports that bundlers find. */
 const glue: Record<Build, () => Promise<typeof Boundary>> = {
   simd: () => import("./wasm/simd/tablm.js"),
   relaxed: () => import("./wasm/relaxed/tablm.js" as string) as Promise<typeof Boundary>,
   threads: () => import("./wasm/threads/tablm.js" as string) as Promise<typeof Boundary>,
 };
+/** The wasm of each build in the package, as expressions that bundlers find. */
 const wasm: Record<Build, () => URL> = {
   simd: () => new URL("./wasm/simd/tablm_bg.wasm", import.meta.url),
   relaxed: () => new URL("./wasm/relaxed/tablm_bg.wasm", import.meta.url),
   threads: () => new URL("./wasm/threads/tablm_bg.wasm", import.meta.url),
 };
 
-/** A function of nothing but `i32x4.relaxed_dot_i8x16_i7x16_add_s` of zeros. */
+/** A module whose only function computes `i32x4.relaxed_dot_i8x16_i7x16_add_s`. */
 // prettier-ignore
 const RELAXED_DOT = Uint8Array.of(
   0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
   1, 5, 1, 0x60, 0, 1, 0x7b,
   3, 2, 1, 0,
-  10, 19, 1, 17, 0, 0x41, 0, 0xfd, 0x0f, 0x41, 0, 0xfd, 0x0f, 0x41, 0, 0xfd, 0x0f, 0xfd, 0x93, 2, 0x0b,
+  10, 19, 1, 17, 0,
+  0x41, 0, 0xfd, 0x0f, 0x41, 0, 0xfd, 0x0f, 0x41, 0, 0xfd, 0x0f, 0xfd, 0x93, 2, 0x0b,
 );
 
-/** Pages of 64 KiB that the build with threads has from the start, some more than it needs. */
+/** Initial shared memory, in pages of 64 KiB: a little more than the module declares. */
 const SHARED_PAGES = 64;
-/** And at most, from all that addresses reach: some browsers reserve that at once, and may not have it. */
+/**
+ * Limits of shared memory to try, in pages; some browsers reserve the limit at once and may fail.
+ */
 const MAX_SHARED_PAGES: readonly number[] = [65536, 32768, 16384];
 
-/** Memory that workers may share. */
+/** A memory that workers can share. Throws a RangeError where the browser has too little. */
 function sharedMemory(): WebAssembly.Memory {
   for (const maximum of MAX_SHARED_PAGES) {
     try {
       return new WebAssembly.Memory({ initial: SHARED_PAGES, maximum, shared: true });
     } catch {
-      // Less, then.
+      // The next limit is smaller.
     }
   }
   throw new RangeError(
-    `the browser has no ${MAX_SHARED_PAGES.at(-1)} pages of memory that workers may share`,
+    `found no shared memory of ${MAX_SHARED_PAGES.at(-1)} pages in this browser`,
   );
 }
 
-/** An engine that was started. */
+/** A started engine. */
 export interface StartedEngine {
   build: Build;
   memory: WebAssembly.Memory;
   boundary: typeof Boundary;
 }
 
-/** The builds that this browser runs, best first. */
+/** The builds that this browser can run, fastest first. */
 function runnable(withThreads: boolean): Build[] {
   const single: Build[] = WebAssembly.validate(RELAXED_DOT) ? ["relaxed", "simd"] : ["simd"];
   if (!globalThis.crossOriginIsolated || single[0] === "simd") return single;
-  // With one thread it is as good as another, should it be the only one that can be had.
+  // With one thread it is no faster, but may be the only one that a page serves.
   return withThreads ? ["threads", ...single] : [...single, "threads"];
 }
 
@@ -71,8 +77,9 @@ async function startBuild(build: Build, url: string | URL): Promise<StartedEngin
 }
 
 /**
- * The best build that this browser runs and that can be had, started: of those that `urls` names if there is
- * one, else of the package's own. Without a network that is one which an earlier visit ran.
+ * Starts the fastest build that this browser can run and fetch, first of those in `urls`, then of
+ * the package's own. Without a network that is the one that an earlier visit cached. Throws the
+ * first build's error if none starts.
  */
 export async function startEngine(
   urls: WasmUrls | null,
@@ -89,7 +96,7 @@ export async function startEngine(
       const started = await startBuild(build, url);
       if (problems.length > 0)
         console.warn(
-          `tablm: runs the build ${build}, as better ones could not be had:`,
+          `tablm: runs the build ${build}, as faster ones could not be started:`,
           ...problems,
         );
       return started;
@@ -100,7 +107,7 @@ export async function startEngine(
   throw problems[0];
 }
 
-/** The engine of another worker, in its memory, for a thread of its. */
+/** Instantiates the module of another worker's engine in its memory, to be one of its threads. */
 export async function joinEngine(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,

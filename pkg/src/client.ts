@@ -1,11 +1,11 @@
-/** The page's side of one worker: calls with results, progress, tokens and aborts. */
+/** The page's end of a worker: calls with results, progress, tokens and aborts. */
 
 import type { WasmUrls } from "./builds.js";
 import { TabLMError, throwIfAborted, toTabLMError } from "./errors.js";
+import type { AnswerDelta } from "./generated.js";
 import type {
   AboutCall,
   Call,
-  EngineDelta,
   FromWorker,
   MethodName,
   Methods,
@@ -14,16 +14,16 @@ import type {
 } from "./protocol.js";
 import type { AssetOptions, Progress } from "./types.js";
 
-/** What a call may report before its result. */
+/** Listeners and limits of a call. */
 export interface CallEvents {
   onProgress?: (progress: Progress) => void;
-  onToken?: (delta: EngineDelta) => void;
+  onToken?: (delta: AnswerDelta) => void;
   signal?: AbortSignal | undefined;
-  /** How long the worker may take to stop after an abort, before it is ended. */
+  /** Milliseconds that the worker has to stop after an abort before it is terminated. */
   graceMs?: number;
 }
 
-/** Long enough to tidy up what a load had half stored. */
+/** Default of `graceMs`: enough for a load to remove the files that it had begun. */
 const ABORT_GRACE_MS = 2000;
 
 interface PendingCall {
@@ -32,19 +32,19 @@ interface PendingCall {
   reject: (error: TabLMError) => void;
 }
 
-/** Starts the worker. The URL is spelt out here so that bundlers find it. */
+/** Starts a worker. Bundlers find its URL by this expression. */
 function startWorker({ workerUrl }: AssetOptions): Worker {
   if (typeof Worker === "undefined") {
     throw new TabLMError(
       "invalid-request",
-      "there is no Worker here: TabLM runs in browsers (importing it elsewhere is fine)",
+      "found no Worker in this environment, expected a browser (importing works everywhere)",
     );
   }
   if (workerUrl !== undefined) return new Worker(workerUrl, { type: "module", name: "tablm" });
   return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "tablm" });
 }
 
-/** Where the builds that a page has elsewhere are; a URL alone is that of the build for every browser. */
+/** Absolute URLs of the builds that the page names; a single URL is that of the build `simd`. */
 function wasmUrls({ wasmUrl }: AssetOptions): WasmUrls | null {
   if (wasmUrl === undefined) return null;
   const named = typeof wasmUrl === "string" || wasmUrl instanceof URL ? { simd: wasmUrl } : wasmUrl;
@@ -53,7 +53,7 @@ function wasmUrls({ wasmUrl }: AssetOptions): WasmUrls | null {
   );
 }
 
-/** One engine's worker, those of its threads, and the calls that wait for it. */
+/** The worker of an engine, the workers of its threads, and the calls in progress. */
 export class Client {
   #worker: Worker;
   #threads: Worker[] = [];
@@ -69,15 +69,15 @@ export class Client {
     this.#post({ type: "init", wasmUrls: wasmUrls(assets) });
   }
 
-  /** Whether the worker is gone, and why. */
+  /** Reason why the worker is gone; `undefined` while it is there. */
   get ended(): TabLMError | undefined {
     return this.#ended;
   }
 
   /**
-   * Calls a method. When the signal fires the worker is told; the promise settles once the
-   * worker has really stopped. One that computes without end hears nothing, so it is ended, and with it
-   * all that it holds.
+   * Calls a method. When the signal fires, the worker is told, and the promise settles once the
+   * worker has stopped. A worker that does not stop within `graceMs` is terminated with all that it
+   * holds.
    */
   call<Name extends MethodName>(
     method: Name,
@@ -90,7 +90,8 @@ export class Client {
     let watchdog: ReturnType<typeof setTimeout> | undefined;
     const abort = (): void => {
       this.#post({ type: "abort", callId });
-      const text = `aborted by the caller; the worker did not stop within ${graceMs / 1000} s and was ended`;
+      const limit = `${graceMs / 1000} s`;
+      const text = `aborted by the caller; the worker did not stop within ${limit} and was ended`;
       watchdog = setTimeout(() => this.end(new TabLMError("aborted", text)), graceMs);
     };
     const result = new Promise<unknown>((resolve, reject) => {
@@ -105,7 +106,7 @@ export class Client {
     }) as Promise<Methods[Name]["result"]>;
   }
 
-  /** Ends the workers; every waiting call is rejected with `reason`. */
+  /** Terminates the workers and rejects every call in progress with `reason`. */
   end(reason: TabLMError): void {
     if (this.#ended) return;
     this.#ended = reason;
@@ -114,7 +115,7 @@ export class Client {
     this.#pending.clear();
   }
 
-  /** Starts a worker; what goes wrong in it ends all. */
+  /** Starts a worker; an error in it ends this client. */
   #start(assets: AssetOptions, receive: (event: MessageEvent<FromWorker>) => void): Worker {
     const worker = startWorker(assets);
     worker.addEventListener("message", receive);
@@ -129,17 +130,17 @@ export class Client {
   }
 
   /**
-   * Starts workers as threads of the engine. Here, not in its own worker: that one waits for them while it
-   * computes, and would hear of no failure.
+   * Starts workers as threads of the engine. The engine's own worker cannot: it blocks while it
+   * computes, and would not receive their errors.
    */
   #startThreads(count: number, assets: AssetOptions, { module, memory }: RunningEngine): void {
     let missing = count;
-    const note = (): void => {
+    const started = (): void => {
       missing -= 1;
       if (missing === 0) this.#post({ type: "threadsStarted" });
     };
     for (let index = 0; index < count && !this.#ended; index += 1) {
-      const thread = this.#start(assets, note);
+      const thread = this.#start(assets, started);
       this.#threads.push(thread);
       thread.postMessage({ type: "lend", module, memory } satisfies ToWorker);
     }
@@ -156,7 +157,7 @@ export class Client {
       if (message.type === "progress") return pending.events.onProgress?.(message.progress);
       if (message.type === "token") return pending.events.onToken?.(message.delta);
     } catch (error) {
-      // A callback of the page's that throws must not lose the call.
+      // An exception of a listener is the page's, and must not end the call.
       return queueMicrotask(() => {
         throw error;
       });
@@ -170,7 +171,7 @@ export class Client {
   }
 }
 
-/** Runs one call on a worker of its own; `aborted` as soon as the signal fires. */
+/** Runs one call in a worker of its own; rejects with `aborted` as soon as the signal fires. */
 export async function callOnce<Name extends MethodName>(
   method: Name,
   params: Methods[Name]["params"],
@@ -186,7 +187,7 @@ export async function callOnce<Name extends MethodName>(
   );
 }
 
-/** `promise`, or `aborted` as soon as the signal fires. */
+/** Settles as `promise` does, or rejects with `aborted` as soon as the signal fires. */
 export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {

@@ -1,129 +1,137 @@
-/** One file from the network, piece by piece into a sink, with length, magic and sha256 checked. */
+/**
+ * Download of a file in pieces, with its length and first bytes checked and its SHA-256 computed.
+ */
 
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import { TabLMError, throwIfAborted } from "./errors.js";
 
-/** One file to fetch. */
+/** A file to fetch. */
 export interface RemoteFile {
   name: string;
   url: string;
-  /** Absence is no error. */
+  /** True if the server may lack it. */
   optional: boolean;
 }
 
-/** Where the pieces go. */
+/** Receiver of the pieces. */
 export interface Sink {
   /** Takes the next piece. Throws a QuotaExceededError when there is no room. */
   write(piece: Uint8Array): void | Promise<void>;
 }
 
-/** What is known of a file before its bytes arrive. */
+/** Properties of a file that are known before its bytes arrive. */
 export interface DownloadHead {
   sizeBytes: number | null;
 }
 
-/** What arrived. */
+/** Properties of a downloaded file. */
 export interface Downloaded {
   sizeBytes: number;
   sha256: string;
 }
 
-/** How one file is fetched. */
+/** Options of a download. */
 export interface DownloadOptions {
   signal: AbortSignal;
-  /** Called once the server has answered; may throw to refuse. */
+  /** Called when the server has answered; may throw to end the download. */
   onHead?: (head: DownloadHead) => void | Promise<void>;
   onBytes: (loadedBytes: number, totalBytes: number | null) => void;
 }
 
 const GGUF_MAGIC = "GGUF";
-/** Of the files beside the weights; the largest tokenizers have half of it. */
+/** Largest file beside the weights; the largest tokenizers have half of it. */
 const MAX_TEXT_BYTES = 64 << 20;
 
-/** A server's answer, whatever it is; `network` where there is none. */
-async function ask(url: string, init: RequestInit): Promise<Response> {
+/** The response of a server, whatever its status. Throws `network` where there is none. */
+async function send(url: string, init: RequestInit): Promise<Response> {
   try {
     return await fetch(url, init);
   } catch (error) {
     throwIfAborted(init.signal ?? undefined);
     throw new TabLMError(
       "network",
-      `${url}: no answer from the server (${(error as Error).message})`,
+      `${url}: found no response, expected one (${(error as Error).message})`,
       { cause: error },
     );
   }
 }
 
-/** The answer, if it is a good one; any other is `network` with the status and the URL. */
-async function checked(url: string, response: Response): Promise<Response> {
+/**
+ * The response if its status is a success. Throws `network` with the status and the URL otherwise.
+ */
+async function requireSuccess(url: string, response: Response): Promise<Response> {
   if (response.ok) return response;
   await response.body?.cancel();
   const hint =
     response.status === 404 && /\/config\.json(\?|$)/.test(url)
-      ? " (a folder of safetensors has one; where there are .gguf files, name one of them)"
+      ? " (a safetensors folder has this file; for GGUF, name the .gguf file)"
       : "";
   throw new TabLMError("network", `${url}: found status ${response.status}, expected 200${hint}`);
 }
 
-/** Asks for a URL; anything but a good answer is `network` with the status and the URL. */
+/** Requests a URL. Throws `network` with the status and the URL unless it succeeds. */
 export async function request(url: string, init: RequestInit): Promise<Response> {
-  return checked(url, await ask(url, init));
+  return requireSuccess(url, await send(url, init));
 }
 
 /**
- * Asks for a file that may be absent: then `null`. Only the statuses that say so count, and web pages, by which
- * servers of single-page sites answer for everything unknown: a refusal may hide a file that the model needs.
+ * Requests a file that may be absent; `null` for the statuses that say so, and for web pages, which
+ * the servers of single-page sites send for unknown paths. Other failures throw, as they may hide a
+ * file that the model needs.
  */
 export async function requestOptional(url: string, signal: AbortSignal): Promise<Response | null> {
-  const response = await ask(url, { signal });
+  const response = await send(url, { signal });
   const isAbsent =
     response.status === 404 || response.status === 410 || (response.ok && isHtml(response));
-  if (!isAbsent) return checked(url, response);
+  if (!isAbsent) return requireSuccess(url, response);
   await response.body?.cancel();
   return null;
 }
 
-/** The length a response promises, where it can be trusted. */
+/** Length of the body by its header; `null` where that is missing or unreliable. */
 export function promisedLength(response: Response): number | null {
   if (response.headers.get("content-encoding")) return null;
-  // Another origin's text may be compressed, which it need not tell.
+  // Texts of other origins may be compressed, with the header that says so hidden.
   const type = response.headers.get("content-type") ?? "";
   if (response.type === "cors" && /^(text\/|application\/json\b)/i.test(type)) return null;
   const text = response.headers.get("content-length");
   return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : null;
 }
 
-/** Whether the server sent a web page. */
+/** True if the response is a web page. */
 export function isHtml(response: Response): boolean {
   return /^text\/html\b/i.test(response.headers.get("content-type") ?? "");
 }
 
-/** The first bytes tell a model from an error page. */
+/** Throws `malformed` if the first bytes are not those of the file's kind. */
 function checkStart(name: string, url: string, start: Uint8Array): void {
   const text = String.fromCharCode(...start.subarray(0, 16));
   if (/\.gguf$/i.test(name)) {
     if (text.slice(0, 4) === GGUF_MAGIC) return;
     throw new TabLMError(
       "malformed",
-      `${url}: starts with ${JSON.stringify(text)}, expected "${GGUF_MAGIC}"`,
+      `${url}: found ${JSON.stringify(text)} at its start, expected "${GGUF_MAGIC}"`,
     );
   }
   if (/\.json$/i.test(name) && text.trimStart().startsWith("<")) {
-    throw new TabLMError("malformed", `${url}: starts with ${JSON.stringify(text)}, expected JSON`);
+    throw new TabLMError(
+      "malformed",
+      `${url}: found ${JSON.stringify(text)} at its start, expected JSON`,
+    );
   }
 }
 
-/** Refuses a text that has no end, or none near. */
+/** Throws `malformed` for a text that is too long. */
 function checkLength(url: string, sizeBytes: number): void {
   if (sizeBytes > MAX_TEXT_BYTES)
     throw new TabLMError(
       "malformed",
-      `${url}: found more than ${MAX_TEXT_BYTES} bytes, expected a text of fewer`,
+      `${url}: found more than ${MAX_TEXT_BYTES} bytes, expected fewer`,
     );
 }
 
-/** Collects the first bytes of a stream until there are enough to check, and counts those of a text. */
+/** Check of a stream's first bytes, and of the length of texts. */
 class StartCheck {
   #start = new Uint8Array(0);
   #done = false;
@@ -148,7 +156,7 @@ class StartCheck {
   }
 }
 
-/** Reads a body to its end, handing each piece on. Answers the number of bytes. */
+/** Reads a body to its end, passes each piece on, and returns the number of bytes. */
 async function pump(
   body: ReadableStream<Uint8Array>,
   url: string,
@@ -164,7 +172,7 @@ async function pump(
         result = await reader.read();
       } catch (error) {
         throwIfAborted(signal);
-        throw new TabLMError("network", `${url}: the connection broke after ${loadedBytes} bytes`, {
+        throw new TabLMError("network", `${url}: the connection ended after ${loadedBytes} bytes`, {
           cause: error,
         });
       }
@@ -179,8 +187,9 @@ async function pump(
 }
 
 /**
- * Downloads one file into a sink; `null` for an optional one that is absent. Throws `network`, `malformed` (not
- * the kind of file its name says), `aborted`, or what the sink throws.
+ * Downloads a file into a sink; `null` for an optional one that the server does not have. Throws
+ * `network`, `malformed` (not the kind of file that its name says), `aborted`, or the sink's
+ * errors.
  */
 export async function downloadFile(
   { name, url, optional }: RemoteFile,
@@ -215,15 +224,16 @@ export async function downloadFile(
   if (loadedBytes === 0)
     throw new TabLMError("malformed", `${url}: found 0 bytes, expected ${name}`);
   start.add(new Uint8Array(0), true);
-  // Another origin's file may have been compressed on the way, which its answer need not tell; a connection that
-  // breaks is an error before this.
+  // Files of other origins may have been compressed, with the header that says so hidden. A
+  // connection
+  // that ends early throws above.
   if (sizeBytes !== null && loadedBytes !== sizeBytes && response.type !== "cors") {
     throw new TabLMError("network", `${url}: found ${loadedBytes} bytes, expected ${sizeBytes}`);
   }
   return { sizeBytes: loadedBytes, sha256: bytesToHex(hash.digest()) };
 }
 
-/** The whole of a text. */
+/** The body of a response as a text. */
 export async function readAll(
   url: string,
   { body }: Response,
@@ -240,7 +250,7 @@ export async function readAll(
   return text + decoder.decode();
 }
 
-/** The sha256 of a stored file, read in pieces. */
+/** SHA-256 of a stored file, read in pieces. */
 export async function hashPieces(
   sizeBytes: number,
   read: (offset: number, length: number) => Uint8Array | Promise<Uint8Array>,
@@ -253,7 +263,7 @@ export async function hashPieces(
   return bytesToHex(hash.digest());
 }
 
-/** The sha256 of a text. */
+/** SHA-256 of a text. */
 export function hashText(text: string): string {
   return bytesToHex(sha256(new TextEncoder().encode(text)));
 }

@@ -1,32 +1,10 @@
-/** The one error type: what went wrong, by what the caller can do about it. */
+/** The error type of the package; its codes are those of the engine. */
 
-/** The stable codes; the same strings as in Rust and on the command line. */
-export const errorCodes = [
-  "no-gpu",
-  "gpu-too-small",
-  "device-lost",
-  "out-of-memory",
-  "unknown-architecture",
-  "unsupported-format",
-  "missing-tensors",
-  "malformed",
-  "network",
-  "integrity",
-  "storage-full",
-  "context-full",
-  "invalid-request",
-  "invalid-grammar",
-  "aborted",
-  "disposed",
-  "internal",
-] as const;
+import { errorCodes, type ErrorCode } from "./generated.js";
 
-/** One of {@link errorCodes}. */
-export type ErrorCode = (typeof errorCodes)[number];
-
-/** An error with a stable `code` and a message for people. */
+/** An error with a stable `code` for programs and a `message` for people. */
 export class TabLMError extends Error {
-  /** What the caller can do about it. */
+  /** Kind of the error; docs/troubleshooting.md explains each. */
   readonly code: ErrorCode;
 
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
@@ -36,7 +14,7 @@ export class TabLMError extends Error {
   }
 }
 
-/** How an error crosses the worker's boundary. */
+/** An error as it crosses the worker's boundary. */
 export interface PlainError {
   code: ErrorCode;
   message: string;
@@ -46,14 +24,14 @@ function isErrorCode(value: unknown): value is ErrorCode {
   return typeof value === "string" && (errorCodes as readonly string[]).includes(value);
 }
 
-/** Whether it was thrown on purpose: by us, or by the engine as one of its errors. */
+/** True for errors of the package and of the engine; others are defects or the platform's. */
 export function hasCode(value: unknown): value is { code: ErrorCode } {
   return isErrorCode((value as { code?: unknown } | null)?.code);
 }
 
 /**
- * Any thrown thing as a TabLMError. Errors of the engine carry a `code`; what the platform
- * throws is told apart by name; everything else is a defect of ours.
+ * Any thrown value as a `TabLMError`. Errors of the engine have a `code`; errors of the platform
+ * are recognized by name; everything else is `internal`.
  */
 export function toTabLMError(value: unknown): TabLMError {
   if (value instanceof TabLMError) return value;
@@ -64,14 +42,15 @@ export function toTabLMError(value: unknown): TabLMError {
     return new TabLMError("aborted", "aborted by the caller", { cause: value });
   if (name === "QuotaExceededError")
     return new TabLMError("storage-full", message, { cause: value });
-  // Of JavaScript's memory, or of the wasm's when it is to start; each browser has words of its own.
+  // Allocation failures of JavaScript, and of wasm memory at startup; the wording differs by
+  // browser.
   if (/^(Range|Internal)Error$/.test(String(name)) && /memory|allocat/i.test(message)) {
     return new TabLMError("out-of-memory", message, { cause: value });
   }
   return new TabLMError("internal", message, { cause: value });
 }
 
-/** The two fields that survive `postMessage`. */
+/** Code and message of any thrown value, for `postMessage`. */
 export function toPlainError(value: unknown): PlainError {
   const error = toTabLMError(value);
   return { code: error.code, message: error.message };

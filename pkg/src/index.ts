@@ -1,13 +1,13 @@
 /**
  * TabLM: small language models inside a browser tab.
  *
- * Importing this does nothing; everything starts with a call of `TabLM`.
+ * Importing this module has no effect; every function of `TabLM` starts its own worker.
  */
 
 import { callOnce, Client, orAborted, type CallEvents } from "./client.js";
 import { TabLMError, throwIfAborted, toTabLMError } from "./errors.js";
+import { maxThreads, optionValues, type EngineOptions } from "./generated.js";
 import { Model, type Loaded } from "./model.js";
-import type { EngineOptions } from "./protocol.js";
 import { describeSource } from "./source.js";
 import type {
   CallOptions,
@@ -22,74 +22,53 @@ import type {
   VerifyReport,
 } from "./types.js";
 
-export { errorCodes, TabLMError, type ErrorCode } from "./errors.js";
+export { TabLMError } from "./errors.js";
+export { errorCodes } from "./generated.js";
+export type * from "./generated.js";
 export type { ChatCompletions, Model } from "./model.js";
 export type * from "./types.js";
 
-/** The values of the options that are names. */
-const NAMES = {
-  device: ["auto", "webgpu", "cpu", "shared"],
-  quantize: ["T4", "Q8_0"],
-  kvFormat: ["f32", "f16", "q8"],
-  variant: ["together", "wide", "subgroups", "half", "packed", "alone", "quads", "pairs"],
-  tile: ["staged", "registers", "quads", "eights"],
-  cpuVariant: ["exact", "portable", "simd128", "relaxed"],
-} as const satisfies { [Name in keyof EngineOptions]?: readonly EngineOptions[Name][] };
+function invalid(option: string, found: unknown, expected: string): TabLMError {
+  return new TabLMError(
+    "invalid-request",
+    `${option}: found ${String(found)}, expected ${expected}`,
+  );
+}
 
-/** More threads than processors have that browsers run on. */
-const MAX_THREADS = 64;
+/** Checks an option that is an integer of at least 1. */
+function checkInteger(option: string, value: unknown, max: number): void {
+  if (
+    value === undefined ||
+    (Number.isSafeInteger(value) && Number(value) >= 1 && Number(value) <= max)
+  )
+    return;
+  const range = max === Infinity ? "an integer of at least 1" : `an integer from 1 to ${max}`;
+  throw invalid(option, value, range);
+}
 
-/** The options that go to the engine, checked. */
-function engineOptions({
-  contextLength,
-  threads,
-  chatTemplate,
-  ...named
-}: EngineOptions): EngineOptions {
-  const options: EngineOptions = {};
-  if (contextLength !== undefined) {
-    if (!Number.isSafeInteger(contextLength) || contextLength < 1) {
-      throw new TabLMError(
-        "invalid-request",
-        `contextLength: found ${contextLength}, expected a positive integer`,
-      );
-    }
-    options.contextLength = contextLength;
-  }
-  if (threads !== undefined) {
-    if (!Number.isSafeInteger(threads) || threads < 1 || threads > MAX_THREADS) {
-      throw new TabLMError(
-        "invalid-request",
-        `threads: found ${threads}, expected an integer from 1 to ${MAX_THREADS}`,
-      );
-    }
-    options.threads = threads;
-  }
-  for (const [name, values] of Object.entries(NAMES)) {
-    const value: unknown = named[name as keyof typeof NAMES];
+/** The engine's options among those of a call. Throws `invalid-request` for a wrong value. */
+function engineOptions(given: EngineOptions): EngineOptions {
+  const { contextLength, threads, chatTemplate } = given;
+  checkInteger("contextLength", contextLength, Infinity);
+  checkInteger("threads", threads, maxThreads);
+  if (chatTemplate !== undefined && typeof chatTemplate !== "string")
+    throw invalid("chatTemplate", typeof chatTemplate, "a string");
+  const options: EngineOptions = {
+    ...(contextLength !== undefined && { contextLength }),
+    ...(threads !== undefined && { threads }),
+    ...(chatTemplate !== undefined && { chatTemplate }),
+  };
+  for (const [name, values] of Object.entries(optionValues)) {
+    const value: unknown = given[name as keyof typeof optionValues];
     if (value === undefined) continue;
-    if (!(values as readonly unknown[]).includes(value)) {
-      const expected = `${values.slice(0, -1).join(", ")} or ${values.at(-1)}`;
-      throw new TabLMError(
-        "invalid-request",
-        `${name}: found ${String(value)}, expected ${expected}`,
-      );
-    }
+    if (!(values as readonly unknown[]).includes(value))
+      throw invalid(name, value, `${values.slice(0, -1).join(", ")} or ${values.at(-1)}`);
     Object.assign(options, { [name]: value });
-  }
-  if (chatTemplate !== undefined) {
-    if (typeof chatTemplate !== "string") {
-      throw new TabLMError(
-        "invalid-request",
-        `chatTemplate: found ${typeof chatTemplate}, expected a string`,
-      );
-    }
-    options.chatTemplate = chatTemplate;
   }
   return options;
 }
 
-/** What a call tells the page, of a method's options. */
+/** The listeners among the options of a call. */
 function events({
   signal,
   onProgress,
@@ -97,7 +76,10 @@ function events({
   return { signal, ...(onProgress && { onProgress }) };
 }
 
-/** Loads a model into a worker of its own. */
+/**
+ * Loads a model into a worker of its own, downloading it first where it is not stored. Rejects with
+ * a `TabLMError`.
+ */
 async function load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
   const params = {
     source: describeSource(source, options.hubUrl),
@@ -110,7 +92,7 @@ async function load(source: ModelSource, options: LoadOptions = {}): Promise<Mod
     try {
       return { client, info: await orAborted(loading, signal) };
     } catch (error) {
-      // After an abort the worker removes what it had half stored; then it ends.
+      // An aborted worker removes the files that it had begun before it ends.
       const end = (): void => client.end(new TabLMError("disposed", "the model was not loaded"));
       loading.then(end, end);
       throw toTabLMError(error);
@@ -119,12 +101,12 @@ async function load(source: ModelSource, options: LoadOptions = {}): Promise<Mod
   return new Model(start, await start(options.signal));
 }
 
-/** What this browser offers: adapter, features, limits, storage. Downloads no model. */
+/** Reports the GPU adapter and the storage of this browser. Downloads no model. */
 function capabilities(options: CallOptions = {}): Promise<Capabilities> {
   return callOnce("capabilities", null, options, events(options));
 }
 
-/** What a model will take, from its headers alone. */
+/** Estimates what a model needs of download and memory, from its headers alone. */
 async function estimate(source: ModelSource, options: EstimateOptions = {}): Promise<Estimate> {
   const params = {
     source: describeSource(source, options.hubUrl),
@@ -133,28 +115,34 @@ async function estimate(source: ModelSource, options: EstimateOptions = {}): Pro
   return callOnce("estimate", params, options, events(options));
 }
 
-/** What is stored in this origin. */
+/** Models that are stored in this origin. */
 const models = {
-  /** Every stored model, whole or begun. */
+  /** Lists the stored models, complete and incomplete ones. */
   list: (options: CallOptions = {}): Promise<StoredModel[]> =>
     callOnce("listModels", null, options, events(options)),
-  /** Deletes a stored model; answers whether there was one. */
+  /** Deletes a stored model; resolves to false if there was none. */
   delete: (id: string, options: CallOptions = {}): Promise<boolean> =>
     callOnce("deleteModel", { id }, options, events(options)),
-  /** Reads a stored model again and compares its hashes. */
+  /** Reads a stored model and compares its hashes with those of the download. */
   verify: (
     id: string,
     options: CallOptions & { onProgress?: (progress: Progress) => void } = {},
   ): Promise<VerifyReport> => callOnce("verifyModel", { id }, options, events(options)),
 };
 
-/** The address that a source names, a folder's with a slash at its end; nothing is fetched. Throws `invalid-request`. */
+/**
+ * URL of a source, with a slash at its end for a folder; nothing is fetched. Throws
+ * `invalid-request` for what is no source.
+ */
 function resolve(source: string | URL, { hubUrl }: HubOptions = {}): string {
   const description = describeSource(source, hubUrl);
   if (description.kind === "files")
-    throw new TabLMError("invalid-request", "source: found files, expected an address");
+    throw new TabLMError(
+      "invalid-request",
+      "source: found files, expected a URL or hf:owner/repo[/file]",
+    );
   return description.url;
 }
 
-/** The entry point. */
+/** Entry point of the package. */
 export const TabLM = { load, capabilities, estimate, resolve, models } as const;

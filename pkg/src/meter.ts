@@ -1,12 +1,12 @@
-/** Turns byte counts into progress reports: ten a second at most, with speed and time left. */
+/** Progress reports from byte counts: at most ten a second, with speed and time left. */
 
 import type { Progress, ProgressPhase } from "./types.js";
 
 const REPORT_INTERVAL_MS = 100;
-/** Speed is that of the last few seconds, so that it follows the network. */
+/** Milliseconds over which speed is measured, few enough to follow the network. */
 const WINDOW_MS = 4000;
 
-/** Reports the progress of one phase after another. */
+/** Reporter of the phases of a load. */
 export class Meter {
   #send: (progress: Progress) => void;
   #phase: ProgressPhase | null = null;
@@ -17,7 +17,7 @@ export class Meter {
     this.#send = send;
   }
 
-  /** Takes a count; the first and the last of a phase are always reported. */
+  /** Takes a byte count; the first and the last of a phase are always reported. */
   report(phase: ProgressPhase, file: string, loadedBytes: number, totalBytes: number | null): void {
     const now = performance.now();
     if (phase !== this.#phase) {

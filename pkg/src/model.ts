@@ -1,9 +1,10 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-/** A loaded model: its chat completions, one after another, and its end. */
+/** A loaded model: chat completions, one after another, and disposal. */
 
 import { orAborted, type Client } from "./client.js";
 import { TabLMError, throwIfAborted, toTabLMError } from "./errors.js";
-import type { EngineDelta, GenerationEnd } from "./protocol.js";
+import type { AnswerDelta, FinishReason, Profile, ToolCall } from "./generated.js";
+import type { GenerationEnd } from "./protocol.js";
 import { checkRequest, type CheckedRequest } from "./request.js";
 import { Stream } from "./stream.js";
 import type {
@@ -11,16 +12,13 @@ import type {
   ChatCompletionChunk,
   ChatDelta,
   ChatRequest,
-  FinishReason,
   ModelInfo,
-  Profile,
   RequestOptions,
   StreamingChatRequest,
-  ToolCall,
   WholeChatRequest,
 } from "./types.js";
 
-/** `chat.completions` in OpenAI's shape. */
+/** OpenAI's `chat.completions`. */
 export interface ChatCompletions {
   create(
     request: StreamingChatRequest,
@@ -33,11 +31,15 @@ export interface ChatCompletions {
   ): Promise<AsyncIterable<ChatCompletionChunk> | ChatCompletion>;
 }
 
+/** Milliseconds that a worker has to free the model before it is terminated. */
 const DISPOSE_TIMEOUT_MS = 1000;
-/** A piece of a prompt that a slow processor computes is worth waiting for: a new worker loads the model anew. */
+/**
+ * Milliseconds that a request has to stop after an abort before its worker is terminated. A slow
+ * processor computes a chunk of a prompt in less; a new worker has to load the model again.
+ */
 const ABORT_GRACE_MS = 10_000;
 
-/** A worker that holds the model. */
+/** A worker with the loaded model. */
 export interface Loaded {
   client: Client;
   info: ModelInfo;
@@ -51,21 +53,21 @@ function timeout(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** A model in its worker. Requests run one after another, in the order they were made. */
+/** A loaded model. Requests run one after another, in the order of the calls. */
 export class Model {
-  /** OpenAI's entry point. */
+  /** `chat.completions.create` answers a conversation. */
   readonly chat: { readonly completions: ChatCompletions };
   #load: (signal: AbortSignal) => Promise<Loaded>;
   #client: Client;
   #info: ModelInfo;
-  /** What became of earlier workers. */
+  /** Reasons for which earlier workers were ended. */
   #warnings: string[] = [];
-  /** Settles when the last request in the queue has. */
+  /** Settles when the last request of the queue has. */
   #tail: Promise<unknown> = Promise.resolve();
   #disposing = new AbortController();
   #disposal: Promise<void> | undefined;
 
-  /** Made by `TabLM.load`; `load` does it again for a new worker. */
+  /** Called by `TabLM.load`; `load` loads the model again into a new worker. */
   constructor(load: (signal: AbortSignal) => Promise<Loaded>, { client, info }: Loaded) {
     this.#load = load;
     this.#client = client;
@@ -75,16 +77,15 @@ export class Model {
     this.chat = { completions: { create } };
   }
 
-  /** Architecture, device and memory, as of the last request. */
+  /** Report of the model, as of the last request. */
   get info(): ModelInfo {
     if (this.#warnings.length === 0) return this.#info;
-    const own = (this.#info["warnings"] ?? []) as string[];
-    return { ...this.#info, warnings: [...own, ...this.#warnings] };
+    return { ...this.#info, warnings: [...this.#info.warnings, ...this.#warnings] };
   }
 
   /**
-   * Where the time of a decoding step and of a piece of a prompt goes, kernel by kernel. It has its
-   * turn among the requests and takes some seconds; the next request reads its prompt from the start.
+   * Measures a decoding step and a chunk of a prompt, kernel by kernel. Runs in turn with the
+   * requests and takes some seconds; the next request prefills its whole prompt.
    */
   async profile(): Promise<Profile> {
     if (this.#disposing.signal.aborted) throw disposed();
@@ -97,7 +98,10 @@ export class Model {
     });
   }
 
-  /** Stops what runs, frees the GPU and ends the worker. Further requests are `disposed`. */
+  /**
+   * Stops the running request, frees the GPU and ends the worker. Later requests reject with
+   * `disposed`.
+   */
   dispose(): Promise<void> {
     this.#disposal ??= this.#dispose();
     return this.#disposal;
@@ -107,20 +111,20 @@ export class Model {
     return this.dispose();
   }
 
-  /** The worker; in place of one that was ended a new one, with the model loaded into it. */
+  /** The worker; after one was ended, a new one into which the model is loaded again. */
   async #worker(signal: AbortSignal): Promise<Client> {
     const { ended } = this.#client;
     if (ended) {
       const { client, info } = await this.#load(signal);
       [this.#client, this.#info] = [client, info];
-      this.#warnings.push(`${ended.code}: ${ended.message}; the model was loaded anew`);
+      this.#warnings.push(`${ended.code}: ${ended.message}; the model was loaded again`);
     }
     return this.#client;
   }
 
   async #dispose(): Promise<void> {
     this.#disposing.abort();
-    // A worker that is deep in a computation is ended all the same.
+    // A worker that computes does not answer in time and is terminated.
     const orderly = this.#tail.then(() => this.#client.call("dispose", null));
     await Promise.race([orderly.catch(() => undefined), timeout(DISPOSE_TIMEOUT_MS)]);
     this.#client.end(disposed());
@@ -189,7 +193,7 @@ export class Model {
     stream.push(chunk({ role: "assistant", content: "" }, null));
     const either = signal ? anySignal([signal, left.signal]) : left.signal;
     let callCount = 0;
-    const onDelta = ({ text, reasoning, tool_calls }: EngineDelta): void => {
+    const onDelta = ({ text, reasoning, tool_calls }: AnswerDelta): void => {
       const delta: ChatDelta = {
         ...(reasoning && { reasoning_content: reasoning }),
         ...(text && { content: text }),
@@ -211,18 +215,18 @@ export class Model {
   }
 
   /**
-   * Runs a request when its turn comes. The caller is answered the moment its signal fires;
-   * the next request waits until the worker has really stopped, or is replaced.
+   * Runs a request in its turn. The promise rejects as soon as the signal fires; the next request
+   * waits until the worker has stopped or is replaced.
    */
   #run(
     request: string,
     caller: AbortSignal | undefined,
-    onDelta: (delta: EngineDelta) => void,
+    onDelta: (delta: AnswerDelta) => void,
   ): Promise<GenerationEnd> {
     const signal = caller ? anySignal([caller, this.#disposing.signal]) : this.#disposing.signal;
     const turn = this.#tail.then(async () => {
       throwIfAborted(signal);
-      const onToken = (delta: EngineDelta): void => void (signal.aborted || onDelta(delta));
+      const onToken = (delta: AnswerDelta): void => void (signal.aborted || onDelta(delta));
       const worker = await this.#worker(signal);
       const end = await worker.call(
         "generate",
@@ -246,7 +250,7 @@ interface AnswerHead {
   model: string;
 }
 
-/** `AbortSignal.any`, also where the browser does not have it yet. */
+/** `AbortSignal.any`, also for browsers without it. */
 function anySignal(signals: AbortSignal[]): AbortSignal {
   if ("any" in AbortSignal) return AbortSignal.any(signals);
   const controller = new AbortController();

@@ -1,13 +1,12 @@
 /**
- * Models kept in this origin: downloaded once into the origin private file system, read in
- * pieces from there, listed, verified and deleted.
+ * Models stored in this origin: downloaded once into the origin private file system, then read in
+ * pieces, listed, verified and deleted.
  *
- * One folder for each model, named by the hash of its source. Its manifest names a file only
- * once all its bytes are there, and says `complete` only once all files are. (A download
- * that stops starts anew; the manifest is where a byte to go on from would be kept.)
+ * Each model has a folder, named by the hash of its source. The manifest lists a file once all its
+ * bytes are written, and is `complete` once all files are. A file whose download stopped starts
+ * again.
  */
 
-import { Arriving } from "./arriving.js";
 import {
   downloadFile,
   hashPieces,
@@ -31,6 +30,7 @@ import {
   writeText,
   type StoredReader,
 } from "./opfs.js";
+import { PartialFile } from "./partial_file.js";
 import { openRemote, remoteFiles, remoteLength } from "./remote.js";
 import type { SourceDescription } from "./source.js";
 import type { StoredModel, VerifyReport } from "./types.js";
@@ -50,23 +50,23 @@ interface Manifest {
   files: ManifestFile[];
 }
 
-/** Files ready to be read in pieces. */
+/** Files of a model, open for reading. */
 export interface OpenedModel {
   files: SourceFile[];
-  /** Bytes a load would have to download first. */
+  /** Bytes that a load would have to download first. */
   missingBytes: number;
   stored: boolean;
   close(): void;
-  /** Forgets the stored copy, of a model that turned out to be none. */
+  /** Deletes the stored copy, which turned out to be no model. */
   discard(): Promise<void>;
 }
 
-/** Takes the files of a model whose last one is still arriving. */
-export type OnArriving = (files: SourceFile[]) => void;
+/** Receives the files of a model whose last one is still being downloaded. */
+export type OnPartialModel = (files: SourceFile[]) => void;
 
 const MANIFEST = "manifest.json";
 
-/** The name of a model's folder. */
+/** Name of a model's folder. */
 function modelId(source: string): string {
   return hashText(source).slice(0, 16);
 }
@@ -82,15 +82,15 @@ function isManifestFile(value: unknown): value is ManifestFile {
   );
 }
 
-/** A folder's manifest; `null` where there is none that can be read. */
+/** The manifest of a folder; `null` if there is none or it is invalid. */
 async function readManifest(folder: FileSystemDirectoryHandle): Promise<Manifest | null> {
   const text = await readText(folder, MANIFEST);
   if (text === null) return null;
   try {
     const value = JSON.parse(text) as Manifest;
-    const right =
+    const isManifest =
       value.version === 1 && typeof value.source === "string" && Array.isArray(value.files);
-    return right && value.files.every(isManifestFile) ? value : null;
+    return isManifest && value.files.every(isManifestFile) ? value : null;
   } catch {
     return null;
   }
@@ -110,7 +110,7 @@ function opened(
   };
 }
 
-/** Opens every file of a complete model; `null` if one is missing or has another length. */
+/** Opens the files of a complete model; `null` if one is missing or has another length. */
 async function openStored(
   folder: FileSystemDirectoryHandle,
   manifest: Manifest,
@@ -126,7 +126,7 @@ async function openStored(
   return opened(files, true, () => remove(folder, MANIFEST));
 }
 
-/** One tab downloads, the others wait for it. */
+/** Runs a job while no other tab runs one for the same model. */
 async function withLock<T>(id: string, signal: AbortSignal, job: () => Promise<T>): Promise<T> {
   if (!("locks" in navigator)) return job();
   try {
@@ -148,18 +148,18 @@ async function storageFull(name: string, neededBytes: number | null): Promise<Ta
       : mebibytes(Math.max(0, quotaBytes - usageBytes));
   return new TabLMError(
     "storage-full",
-    `${name}: needs ${needed}, this origin's storage has ${free} free`,
+    `${name}: needs ${needed}, ${free} available in this origin's storage`,
   );
 }
 
-/** Refuses a file that cannot fit before a byte of it is stored. */
+/** Throws `storage-full` for a file that cannot fit, before a byte of it is stored. */
 async function checkRoom(name: string, sizeBytes: number | null): Promise<void> {
   const { quotaBytes, usageBytes } = await storageEstimate();
   if (sizeBytes === null || quotaBytes === null || usageBytes === null) return;
   if (sizeBytes > quotaBytes - usageBytes) throw await storageFull(name, sizeBytes);
 }
 
-/** Counts the bytes of a whole model for the meter. */
+/** Progress of the download of a model's files together. */
 class Tally {
   #done = 0;
 
@@ -168,7 +168,7 @@ class Tally {
     private totalBytes: number | null,
   ) {}
 
-  /** Progress within one file; a single file's own length is the total. */
+  /** Reports progress within one file; the total of a model of one file is that file's length. */
   progress(name: string, loadedBytes: number, fileBytes: number | null, isOnly: boolean): void {
     this.meter.report(
       "download",
@@ -183,14 +183,14 @@ class Tally {
   }
 }
 
-/** The bytes of all required files still to come, if the server tells. */
+/** Bytes of all required files; `null` if the server does not tell. */
 async function totalLength(files: RemoteFile[], signal: AbortSignal): Promise<number | null> {
   let total = 0;
   for (const file of files) {
     if (file.optional) continue;
     const length = await remoteLength(file.url, signal).catch((error: unknown) => {
       throwIfAborted(signal);
-      void error; // A server may refuse HEAD; then the total is not known.
+      void error; // Servers may refuse HEAD; the total is unknown then.
       return null;
     });
     if (length === null) return null;
@@ -199,18 +199,18 @@ async function totalLength(files: RemoteFile[], signal: AbortSignal): Promise<nu
   return total;
 }
 
-/** Downloads one file into its place; `null` for an optional file that is not there. */
+/** Downloads a file into storage; `null` for an optional file that the server does not have. */
 async function storeFile(
   folder: FileSystemDirectoryHandle,
   storedAs: string,
   file: RemoteFile,
   signal: AbortSignal,
   onBytes: (loadedBytes: number, totalBytes: number | null) => void,
-  onArriving: (file: SourceFile) => void,
+  onPartialFile: (file: SourceFile) => void,
 ): Promise<Downloaded | null> {
   const handle = await openForWriting(folder, storedAs);
   let needed: number | null = null;
-  let arriving: Arriving | undefined;
+  let partial: PartialFile | undefined;
   try {
     handle.truncate(0);
     let offset = 0;
@@ -219,24 +219,24 @@ async function storeFile(
         const written = handle.write(piece, { at: offset });
         if (written !== piece.length) throw new DOMException("short write", "QuotaExceededError");
         offset += written;
-        arriving?.arrived(offset);
+        partial?.arrived(offset);
       },
     };
     const onHead = async (head: { sizeBytes: number | null }): Promise<void> => {
       needed = head.sizeBytes;
       await checkRoom(file.name, needed);
       if (needed === null) return;
-      arriving = new Arriving(file.name, needed, handle);
-      onArriving(arriving);
+      partial = new PartialFile(file.name, needed, handle);
+      onPartialFile(partial);
     };
     const downloaded = await downloadFile(file, sink, { signal, onHead, onBytes });
-    arriving?.end();
+    partial?.close();
     handle.flush();
     handle.close();
     if (!downloaded) await remove(folder, storedAs);
     return downloaded;
   } catch (error) {
-    arriving?.end();
+    partial?.close();
     handle.close();
     const full =
       (error as { name?: unknown }).name === "QuotaExceededError"
@@ -247,7 +247,7 @@ async function storeFile(
   }
 }
 
-/** A stored file, without a handle that would be in the way of others. */
+/** A stored file as a Blob: a handle would prevent others from opening it. */
 async function storedFile(
   folder: FileSystemDirectoryHandle,
   { name, storedAs }: ManifestFile,
@@ -256,14 +256,14 @@ async function storedFile(
   return { ...blobReader(name, file), name };
 }
 
-/** Downloads what is missing of a model and marks it complete. */
+/** Downloads the files of a model that are missing, and marks it complete. */
 async function fillFolder(
   folder: FileSystemDirectoryHandle,
   source: SourceDescription & { url: string },
   earlier: Manifest | null,
   signal: AbortSignal,
   meter: Meter,
-  onArriving: OnArriving,
+  onPartialModel: OnPartialModel,
 ): Promise<void> {
   meter.report("download", source.name, 0, null);
   const manifest: Manifest = { version: 1, source: source.url, complete: false, files: [] };
@@ -296,7 +296,7 @@ async function fillFolder(
       signal,
       (loadedBytes, totalBytes) =>
         tally.progress(file.name, loadedBytes, totalBytes, files.length === 1),
-      (last) => isLast && onArriving([...others, last]),
+      (last) => isLast && onPartialModel([...others, last]),
     );
     if (!downloaded) continue;
     tally.finish(downloaded.sizeBytes);
@@ -306,7 +306,7 @@ async function fillFolder(
   await writeText(folder, MANIFEST, JSON.stringify({ ...manifest, complete: true }));
 }
 
-/** A file as a Blob, which the browser may keep on disk; `null` for an optional one that is not there. */
+/** Downloads a file into a Blob, which the browser may keep on disk; `null` as for `storeFile`. */
 async function fileToMemory(
   file: RemoteFile,
   signal: AbortSignal,
@@ -318,7 +318,7 @@ async function fileToMemory(
   return downloaded && blobReader(file.name, new Blob(pieces));
 }
 
-/** Every file, where nothing can be stored. */
+/** Downloads a model into memory, where there is no storage. */
 async function downloadToMemory(
   source: SourceDescription,
   signal: AbortSignal,
@@ -346,14 +346,14 @@ function openFiles(files: File[]): OpenedModel {
 }
 
 /**
- * Opens a source for a load, downloading it first where it is not stored yet. `onArriving` gets the files
- * as soon as their headers can be read, if that is before the end of a download.
+ * Opens a source for a load, downloading it first where it is not stored. `onPartialModel` receives
+ * the files while the last one is being downloaded, to read the headers early.
  */
 export async function openModel(
   source: SourceDescription,
   signal: AbortSignal,
   meter: Meter,
-  onArriving: OnArriving,
+  onPartialModel: OnPartialModel,
 ): Promise<OpenedModel> {
   if (source.kind === "files") return openFiles(source.files);
   const models = await modelsFolder();
@@ -366,20 +366,17 @@ export async function openModel(
       const stored = manifest?.complete ? await openStored(folder, manifest) : null;
       if (stored) return stored;
       try {
-        await fillFolder(folder, source, manifest, signal, meter, onArriving);
+        await fillFolder(folder, source, manifest, signal, meter, onPartialModel);
       } catch (error) {
         if ((await readManifest(folder)) === null) await remove(models, id).catch(() => undefined);
         throw error;
       }
     }
-    throw new TabLMError(
-      "integrity",
-      `${source.url}: storage does not keep what was written to it`,
-    );
+    throw new TabLMError("integrity", `${source.url}: storage lost files that were written to it`);
   });
 }
 
-/** Opens a source for its headers alone: what is stored, else the server's weights in pieces. */
+/** Opens a source for its headers: the stored copy, else the server's files by range requests. */
 export async function peekModel(
   source: SourceDescription,
   signal: AbortSignal,
@@ -392,7 +389,7 @@ export async function peekModel(
   if (stored) return stored;
   const files: SourceFile[] = [];
   for (const file of await remoteFiles(source, signal)) {
-    // Of texts a part is of no use, and servers compress them.
+    // Texts are needed whole, and servers compress them.
     const isText = /\.(json|jinja)$/.test(file.name);
     const found = await (isText
       ? fileToMemory(file, signal, () => undefined)
@@ -425,7 +422,7 @@ function describe(id: string, manifest: Manifest | null): StoredModel {
   };
 }
 
-/** Every model stored in this origin, whole or begun. */
+/** Lists the models stored in this origin, complete and incomplete ones. */
 export async function listModels(): Promise<StoredModel[]> {
   const models = await modelsFolder();
   if (!models) return [];
@@ -445,7 +442,7 @@ function checkId(id: unknown): asserts id is string {
   );
 }
 
-/** Deletes a stored model; answers whether there was one. */
+/** Deletes a stored model; resolves to false if there was none. */
 export async function deleteModel(id: string): Promise<boolean> {
   checkId(id);
   const models = await modelsFolder();
@@ -454,21 +451,25 @@ export async function deleteModel(id: string): Promise<boolean> {
     await models.removeEntry(id, { recursive: true });
   } catch (error) {
     if ((error as { name?: unknown }).name !== "NoModificationAllowedError") throw error;
-    throw new TabLMError("invalid-request", `id: ${id} is being loaded, in this tab or another`, {
-      cause: error,
-    });
+    throw new TabLMError(
+      "invalid-request",
+      `id: found ${id}, which this tab or another is loading`,
+      {
+        cause: error,
+      },
+    );
   }
   return true;
 }
 
-/** Reads a stored model again and compares its hashes with those of the download. */
+/** Reads a stored model and compares its hashes with those of the download. */
 export async function verifyModel(id: string, meter: Meter): Promise<VerifyReport> {
   checkId(id);
   const models = await modelsFolder();
   const folder = models && (await subfolder(models, id));
   const manifest = folder && (await readManifest(folder));
   if (!folder || !manifest)
-    throw new TabLMError("invalid-request", `id: found ${id}, which is not stored here`);
+    throw new TabLMError("invalid-request", `id: found ${id}, expected the id of a stored model`);
   const files: VerifyReport["files"] = [];
   for (const file of manifest.files) {
     const reader = await openForReading(folder, file.storedAs);

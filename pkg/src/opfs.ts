@@ -1,8 +1,10 @@
-/** The origin private file system, as far as it is used: folders, whole small files, exclusive handles. */
+/**
+ * Access to the origin private file system: folders, small text files, and handles for large files.
+ */
 
 import { TabLMError } from "./errors.js";
 
-/** A sync access handle; workers only, so the DOM types do not have it. */
+/** A sync access handle. The DOM types lack it, as only workers have it. */
 export interface SyncHandle {
   read(buffer: Uint8Array, options?: { at: number }): number;
   write(buffer: Uint8Array, options?: { at: number }): number;
@@ -16,10 +18,11 @@ interface WorkerFileHandle extends FileSystemFileHandle {
   createSyncAccessHandle?(options?: { mode: "readwrite" | "read-only" }): Promise<SyncHandle>;
 }
 
+/** Attempts to open a file that another worker holds, and milliseconds between them. */
 const RETRIES = 20;
 const RETRY_MS = 100;
 
-/** Our folder, or `null` where this browser or mode has no such storage. */
+/** The package's folder; `null` where this browser or mode has no such storage. */
 export async function ownFolder(): Promise<FileSystemDirectoryHandle | null> {
   try {
     const root = await navigator.storage.getDirectory();
@@ -30,7 +33,7 @@ export async function ownFolder(): Promise<FileSystemDirectoryHandle | null> {
   }
 }
 
-/** The folder models are kept in, or `null` likewise. */
+/** The folder of the stored models; `null` where there is no such storage. */
 export async function modelsFolder(): Promise<FileSystemDirectoryHandle | null> {
   try {
     return (await (await ownFolder())?.getDirectoryHandle("models", { create: true })) ?? null;
@@ -39,12 +42,12 @@ export async function modelsFolder(): Promise<FileSystemDirectoryHandle | null> 
   }
 }
 
-/** Whether an entry is missing, which is no error. */
+/** True for the error of a missing entry. */
 function isNotFound(error: unknown): boolean {
   return (error as { name?: unknown } | null)?.name === "NotFoundError";
 }
 
-/** A subfolder, or `null`. */
+/** A subfolder; `null` if it does not exist. */
 export async function subfolder(
   folder: FileSystemDirectoryHandle,
   name: string,
@@ -57,7 +60,7 @@ export async function subfolder(
   }
 }
 
-/** A file's text, or `null`. */
+/** A file's text; `null` if it does not exist. */
 export async function readText(
   folder: FileSystemDirectoryHandle,
   name: string,
@@ -71,8 +74,8 @@ export async function readText(
 }
 
 /**
- * Opens a file for itself. A worker that was just ended may still hold it for a moment, so
- * this waits up to two seconds.
+ * Opens a file exclusively, creating it if needed. A worker that has just ended may still hold it,
+ * so this tries for two seconds.
  */
 export async function openForWriting(
   folder: FileSystemDirectoryHandle,
@@ -80,7 +83,7 @@ export async function openForWriting(
 ): Promise<SyncHandle> {
   const file = (await folder.getFileHandle(name, { create: true })) as WorkerFileHandle;
   if (!file.createSyncAccessHandle)
-    throw new TabLMError("internal", "this browser has no sync access handles");
+    throw new TabLMError("internal", "found no sync access handles in this browser");
   for (let attempt = 0; ; attempt += 1) {
     try {
       return await file.createSyncAccessHandle();
@@ -95,7 +98,7 @@ export async function openForWriting(
   }
 }
 
-/** Writes a small file whole. */
+/** Replaces a file by a text. */
 export async function writeText(
   folder: FileSystemDirectoryHandle,
   name: string,
@@ -112,7 +115,7 @@ export async function writeText(
   }
 }
 
-/** Removes an entry with all it holds; absence is no error. */
+/** Removes a file or a folder with its contents, if it exists. */
 export async function remove(folder: FileSystemDirectoryHandle, name: string): Promise<void> {
   try {
     await folder.removeEntry(name, { recursive: true });
@@ -121,18 +124,18 @@ export async function remove(folder: FileSystemDirectoryHandle, name: string): P
   }
 }
 
-/** A stored file read in pieces; several tabs may read the same one. */
+/** A stored file, read in pieces; several tabs can read the same file. */
 export interface StoredReader {
   sizeBytes: number;
   read(offset: number, length: number): Uint8Array | Promise<Uint8Array>;
-  /** Fills `bytes` at once, where storage can: no copy on the way. */
+  /** Fills `bytes` without a copy; absent where storage is asynchronous. */
   readInto?(bytes: Uint8Array, offset: number): void;
   close(): void;
 }
 
 /**
- * Opens a stored file for reading, by a shared sync handle where the browser has such
- * handles, else as a Blob. `null` where the file is missing.
+ * Opens a stored file for reading: by a shared sync handle where the browser has those, else as a
+ * Blob. Returns `null` if the file does not exist.
  */
 export async function openForReading(
   folder: FileSystemDirectoryHandle,
@@ -149,18 +152,18 @@ export async function openForReading(
     const handle = await file.createSyncAccessHandle?.({ mode: "read-only" });
     if (handle) return syncReader(name, handle);
   } catch {
-    // Held exclusively by another tab: the Blob below reads it all the same.
+    // Another tab holds it exclusively; a Blob can still read it.
   }
   return blobReader(name, await file.getFile());
 }
 
 function checkPiece(name: string, offset: number, length: number, sizeBytes: number): void {
-  const right =
+  const isRange =
     Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0;
-  if (right && offset + length <= sizeBytes) return;
+  if (isRange && offset + length <= sizeBytes) return;
   throw new TabLMError(
     "malformed",
-    `${name}: a read of ${length} bytes at ${offset}, the file has ${sizeBytes}`,
+    `${name}: found a read of ${length} bytes at ${offset}, expected at most ${sizeBytes} bytes`,
   );
 }
 
@@ -172,7 +175,7 @@ function syncReader(name: string, handle: SyncHandle): StoredReader {
     if (found === bytes.length) return;
     throw new TabLMError(
       "integrity",
-      `${name}: storage gave ${found} bytes at ${offset}, expected ${bytes.length}`,
+      `${name}: found ${found} bytes in storage at ${offset}, expected ${bytes.length}`,
     );
   };
   const read = (offset: number, length: number): Uint8Array => {
@@ -183,7 +186,7 @@ function syncReader(name: string, handle: SyncHandle): StoredReader {
   return { sizeBytes, read, readInto, close: () => handle.close() };
 }
 
-/** A Blob (a File in hand, a stored file, or a download kept in memory) read in pieces. */
+/** Reads a Blob in pieces: a user's File, a stored file, or a download in memory. */
 export function blobReader(name: string, blob: Blob): StoredReader {
   const read = async (offset: number, length: number): Promise<Uint8Array> => {
     checkPiece(name, offset, length, blob.size);
@@ -192,14 +195,14 @@ export function blobReader(name: string, blob: Blob): StoredReader {
     } catch (error) {
       throw new TabLMError(
         "network",
-        `${name}: reading ${length} bytes at ${offset} failed (${(error as Error).message})`,
+        `${name}: could not read ${length} bytes at ${offset} (${(error as Error).message})`,
       );
     }
   };
   return { sizeBytes: blob.size, read, close: () => undefined };
 }
 
-/** What the origin may store, as far as the browser says. */
+/** Quota and usage of the origin's storage; `null` where the browser does not tell. */
 export async function storageEstimate(): Promise<{
   quotaBytes: number | null;
   usageBytes: number | null;

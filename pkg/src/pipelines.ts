@@ -1,11 +1,11 @@
 /**
- * Pipelines compiled before the engine asks for them, on processors that nobody else wants: asked for
- * equal ones later, the browser has them.
+ * Compilation of pipelines before the engine asks for them, on processors that are idle. The
+ * browser caches pipelines, so the engine's own request for an equal one is fast.
  */
 
 import { EXTRA_FEATURES } from "./adapter.js";
 
-/** What this file needs of WebGPU's types, which the DOM library lacks. */
+/** The part of WebGPU's types that is used here; the DOM library has none. */
 interface Device {
   createShaderModule(descriptor: { code: string }): object;
   createBindGroupLayout(descriptor: { entries: object[] }): object;
@@ -32,15 +32,15 @@ const GPU_COMPUTE = 4;
 
 /** The device that the engine opened last. */
 let device: Device | undefined;
-/** What was begun, by its text: a browser forgets what nobody holds. */
-const begun = new Map<string, Promise<object>>();
-/** What waits for its turn. */
+/** Pipelines by their description; browsers drop those that nothing references. */
+const pipelines = new Map<string, Promise<object>>();
+/** Compilations that wait for a slot. */
 const waiting: (() => void)[] = [];
-let compiling = 0;
-let compilingMax = Infinity;
+let running = 0;
+let maxRunning = Infinity;
 
-/** The engine's GPU library opens the device: note which, and ask for the features that it does not know. */
-export function noteDevices(): void {
+/** Hooks `requestDevice` to learn the engine's device and to request `EXTRA_FEATURES` for it. */
+export function observeDevices(): void {
   const { GPUAdapter } = globalThis as { GPUAdapter?: { prototype: Adapter } };
   if (!GPUAdapter) return;
   const { requestDevice } = GPUAdapter.prototype;
@@ -52,33 +52,33 @@ export function noteDevices(): void {
   };
 }
 
-function goOn(): void {
-  while (compiling < compilingMax && waiting.length > 0) {
-    compiling += 1;
+function startWaiting(): void {
+  while (running < maxRunning && waiting.length > 0) {
+    running += 1;
     waiting.shift()?.();
   }
 }
 
-/** Lets only so many pipelines be compiled at a time from now on. */
+/** Sets how many pipelines may be compiled at a time. */
 export function compileAtMost(count: number): void {
-  compilingMax = count;
-  goOn();
+  maxRunning = count;
+  startWaiting();
 }
 
-async function inTurn<T>(job: () => Promise<T>): Promise<T> {
+async function withSlot<T>(job: () => Promise<T>): Promise<T> {
   await new Promise<void>((resolve) => {
     waiting.push(resolve);
-    goOn();
+    startWaiting();
   });
   try {
     return await job();
   } finally {
-    compiling -= 1;
-    goOn();
+    running -= 1;
+    startWaiting();
   }
 }
 
-/** Compiles what the engine will ask for. A failure is met, and reported, when it does. */
+/** Compiles pipelines that the engine will ask for. It meets and reports their failures itself. */
 export async function compileAhead(json: string): Promise<void> {
   const opened = device;
   if (!opened) return;
@@ -100,16 +100,16 @@ export async function compileAhead(json: string): Promise<void> {
   };
   const all = (JSON.parse(json) as PipelineText[]).map((text) => {
     const key = JSON.stringify(text);
-    const pipeline = begun.get(key) ?? inTurn(() => compile(text));
-    begun.set(key, pipeline);
+    const pipeline = pipelines.get(key) ?? withSlot(() => compile(text));
+    pipelines.set(key, pipeline);
     return pipeline;
   });
   await Promise.allSettled(all);
 }
 
-/** Lets go of what was compiled: the engine has its own by now, or there is no engine. */
+/** Releases the pipelines, once the engine has its own or there is no engine. */
 export function forgetPipelines(): void {
-  begun.clear();
+  pipelines.clear();
   waiting.length = 0;
   device = undefined;
 }

@@ -1,63 +1,32 @@
-/** The messages between page and worker, as one union each way. */
+/** Messages between page and worker, one union for each direction. */
 
 import type { WasmUrls } from "./builds.js";
 import type { PlainError } from "./errors.js";
+import type { AnswerDelta, Completion, EngineOptions, Profile } from "./generated.js";
 import type { SourceDescription } from "./source.js";
 import type {
   Capabilities,
-  CpuVariant,
-  DeviceChoice,
   Estimate,
-  FinishReason,
-  KvFormat,
   ModelInfo,
-  Profile,
   Progress,
-  QuantizeFormat,
   StoredModel,
-  Tile,
-  Timings,
-  ToolCall,
-  Usage,
-  Variant,
   VerifyReport,
 } from "./types.js";
 
-/** What the worker gets of the caller's options. */
-export interface EngineOptions {
-  contextLength?: number;
-  device?: DeviceChoice;
-  quantize?: QuantizeFormat;
-  kvFormat?: KvFormat;
-  variant?: Variant;
-  tile?: Tile;
-  cpuVariant?: CpuVariant;
-  threads?: number;
-  chatTemplate?: string;
-}
-
-/** What has become certain of an answer. */
-export interface EngineDelta {
-  text: string;
-  reasoning: string;
-  tool_calls: ToolCall[];
-}
-
-/** How a generation ended. */
-export interface GenerationEnd {
-  finish_reason: FinishReason | "abort";
-  usage: Usage;
-  timings: Timings;
-  token_ids: number[];
+/** End of a generation, with the report of the model after it. */
+export interface GenerationEnd extends Pick<
+  Completion,
+  "finish_reason" | "usage" | "timings" | "token_ids"
+> {
   info: ModelInfo;
 }
 
-/** Every method of the worker: its parameters and its result. */
+/** Methods of the worker, each with its parameters and its result. */
 export interface Methods {
   load: { params: { source: SourceDescription; options: EngineOptions }; result: ModelInfo };
   estimate: { params: { source: SourceDescription; options: EngineOptions }; result: Estimate };
   capabilities: { params: null; result: Capabilities };
-  /** `request` is JSON. */
+  /** `request` is JSON in the engine's form. */
   generate: { params: { request: string }; result: GenerationEnd };
   profile: { params: null; result: Profile };
   dispose: { params: null; result: null };
@@ -68,38 +37,38 @@ export interface Methods {
 
 export type MethodName = keyof Methods;
 
-/** One call, with its method's parameters. */
+/** A method with its parameters. */
 export type Call = {
   [Name in MethodName]: { method: Name; params: Methods[Name]["params"] };
 }[MethodName];
 
-/** What threads of an engine share. */
+/** Module and memory that the threads of an engine share. */
 export interface RunningEngine {
   module: WebAssembly.Module;
   memory: WebAssembly.Memory;
 }
 
-/** Page to worker. */
+/** Messages from page to worker. */
 export type ToWorker =
   | { type: "init"; wasmUrls: WasmUrls | null }
   | ({ type: "call"; callId: number } & Call)
   | { type: "abort"; callId: number }
-  /** To the engine's worker: all threads are there. */
+  /** All threads of the engine have started. */
   | { type: "threadsStarted" }
-  /** To a worker of its own: be a thread of that engine. */
+  /** Makes a new worker a thread of that engine. */
   | ({ type: "lend" } & RunningEngine);
 
-/** Worker to page, about a call. */
+/** Messages from worker to page about a call. */
 export type AboutCall =
   | { type: "result"; callId: number; value: unknown }
   | { type: "error"; callId: number; error: PlainError }
   | { type: "progress"; callId: number; progress: Progress }
-  | { type: "token"; callId: number; delta: EngineDelta };
+  | { type: "token"; callId: number; delta: AnswerDelta };
 
-/** Worker to page. */
+/** Messages from worker to page. */
 export type FromWorker =
   | AboutCall
-  /** Start so many workers for this engine. */
+  /** Asks for workers to be threads of this engine. */
   | ({ type: "startThreads"; count: number } & RunningEngine)
-  /** Such a worker is there. */
+  /** Notice that this worker has become a thread. */
   | { type: "lent" };

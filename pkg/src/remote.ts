@@ -1,4 +1,4 @@
-/** Which files a remote source has, and reading pieces of them where they are. */
+/** Files of a remote source, and reading them in pieces by range requests. */
 
 import { promisedLength, readAll, request, requestOptional, type RemoteFile } from "./download.js";
 import { TabLMError, throwIfAborted } from "./errors.js";
@@ -6,10 +6,10 @@ import { PART, partPath, type SourceDescription } from "./source.js";
 import type { SourceFile } from "./wasm/simd/tablm.js";
 
 const INDEX = "model.safetensors.index.json";
-/** Most files of weights. */
+/** Maximum files of weights. */
 const MAX_SHARDS = 1000;
 
-/** The text files of a folder; the weights come after them. */
+/** Files of a safetensors folder that come before the weights. */
 const FOLDER_FILES: readonly (Omit<RemoteFile, "url"> & { path?: string })[] = [
   { name: "config.json", optional: false },
   { name: "tokenizer.json", optional: false },
@@ -21,38 +21,44 @@ const FOLDER_FILES: readonly (Omit<RemoteFile, "url"> & { path?: string })[] = [
   { name: "tool_use.jinja", path: "additional_chat_templates/tool_use.jinja", optional: true },
 ];
 
-/** A file below the folder, keeping the query (tokens of signed URLs). */
+/** URL of a file in a folder, with the folder's query (signed URLs have their tokens there). */
 function inFolder(folder: string, path: string): string {
   const url = new URL(folder);
   url.pathname += path.split("/").map(encodeURIComponent).join("/");
   return url.href;
 }
 
-/** A path below a folder; `null` for what is no path, leads elsewhere or names no safetensors. */
+/**
+ * A path below a folder; `null` for what is no path, leaves the folder or is no safetensors file.
+ */
 function pathBelow(path: unknown): string | null {
   const segments =
     typeof path === "string" ? path.split("/").filter((segment) => segment !== ".") : [];
-  const isRight = segments.every((segment) => /^[\w.-]{1,200}$/.test(segment) && segment !== "..");
-  return isRight && segments.at(-1)?.endsWith(".safetensors") ? segments.join("/") : null;
+  const isPath = segments.every((segment) => /^[\w.-]{1,200}$/.test(segment) && segment !== "..");
+  return isPath && segments.at(-1)?.endsWith(".safetensors") ? segments.join("/") : null;
 }
 
-/** The paths of an index' shards, each once; ones that would leave the folder are refused. */
+/** The distinct paths of an index' shards. Throws `malformed` for paths that leave the folder. */
 export function shardPaths(url: string, text: string): string[] {
   let map: unknown;
   try {
     map = (JSON.parse(text) as { weight_map?: unknown }).weight_map;
   } catch (error) {
-    throw new TabLMError("malformed", `${url}: not JSON (${(error as Error).message})`);
+    throw new TabLMError(
+      "malformed",
+      `${url}: found no JSON (${(error as Error).message}), expected an object`,
+    );
   }
   if (typeof map !== "object" || map === null)
-    throw new TabLMError("malformed", `${url}: weight_map: expected an object`);
+    throw new TabLMError("malformed", `${url}: weight_map: found none, expected an object`);
   const paths = new Set<string>();
   for (const path of new Set<unknown>(Object.values(map))) {
     const below = pathBelow(path);
     if (below === null) {
       throw new TabLMError(
         "malformed",
-        `${url}: weight_map: found ${JSON.stringify(path)?.slice(0, 80)}, expected a .safetensors file below the folder`,
+        `${url}: weight_map: found ${JSON.stringify(path)?.slice(0, 80)}, ` +
+          "expected a .safetensors file below the folder",
       );
     }
     paths.add(below);
@@ -65,13 +71,13 @@ export function shardPaths(url: string, text: string): string[] {
   );
 }
 
-/** The one file behind a URL, or all its parts. */
+/** The file of a URL, or all parts of a file in parts. */
 function filesOf(source: { url: string; name: string }): RemoteFile[] {
   const count = Number(PART.exec(source.name)?.[2] ?? 1);
   if (count < 1 || count > MAX_SHARDS)
     throw new TabLMError(
       "malformed",
-      `${source.url}: found ${count} parts in its name, expected 1 to ${MAX_SHARDS}`,
+      `${source.url}: name: found ${count} parts, expected 1 to ${MAX_SHARDS}`,
     );
   return Array.from({ length: count }, (_, index) => {
     const url = new URL(source.url);
@@ -80,7 +86,7 @@ function filesOf(source: { url: string; name: string }): RemoteFile[] {
   });
 }
 
-/** Every file of a remote source, in the order they are fetched. */
+/** The files of a remote source, in download order. */
 export async function remoteFiles(
   source: SourceDescription,
   signal: AbortSignal,
@@ -114,11 +120,11 @@ export async function remoteFiles(
   ];
 }
 
-/** The length of a remote file, without its body; `null` where the server does not say. */
+/** Length of a remote file; `null` where the server does not tell. */
 export async function remoteLength(url: string, signal: AbortSignal): Promise<number | null> {
   const response = await request(url, { method: "HEAD", signal }).catch(() => {
     throwIfAborted(signal);
-    // Some servers refuse to say the head alone, and so do URLs that are signed for GET.
+    // Some servers refuse HEAD, and so do URLs that are signed for GET.
     return request(url, { signal });
   });
   const length = promisedLength(response);
@@ -126,11 +132,11 @@ export async function remoteLength(url: string, signal: AbortSignal): Promise<nu
   return length;
 }
 
-/** A remote file read in pieces by range requests: for headers alone. */
+/** Opens a remote file for range requests, to read headers alone. */
 export async function openRemote(file: RemoteFile, signal: AbortSignal): Promise<SourceFile> {
   const sizeBytes = await remoteLength(file.url, signal);
   if (sizeBytes === null)
-    throw new TabLMError("network", `${file.url}: the server does not say how long the file is`);
+    throw new TabLMError("network", `${file.url}: found no content-length, expected one`);
   const read = async (offset: number, length: number): Promise<Uint8Array> => {
     const end = Math.min(offset + length, sizeBytes);
     if (offset < 0 || end <= offset) return new Uint8Array(0);
@@ -142,7 +148,7 @@ export async function openRemote(file: RemoteFile, signal: AbortSignal): Promise
       await response.body?.cancel();
       throw new TabLMError(
         "network",
-        `${file.url}: found status ${response.status}, expected 206: the server cannot send a part of a file`,
+        `${file.url}: found status ${response.status}, expected 206 (no range requests)`,
       );
     }
     const bytes = new Uint8Array(await response.arrayBuffer());

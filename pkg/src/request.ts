@@ -1,12 +1,14 @@
 /**
- * A chat request, put into the engine's words. Here is checked what is needed for that: which fields there are,
- * and the shape of messages. Ranges and the rest are the engine's to check; nothing is ignored in silence.
+ * Chat requests in the engine's form. Field names and the shape of messages are checked here, as
+ * far as the conversion needs it; values and their ranges are the engine's to check. No field is
+ * ignored silently, except those that OpenAI has for services and that have no meaning here.
  */
 
 import { TabLMError } from "./errors.js";
-import type { Tool, ToolCall } from "./types.js";
+import { requestFields, type ToolCall } from "./generated.js";
+import type { ReasoningEffort, Tool } from "./types.js";
 
-/** A message as templates read it. */
+/** A message as chat templates read it. */
 export interface EngineMessage {
   role: "system" | "user" | "assistant" | "tool";
   content: string | null;
@@ -15,40 +17,26 @@ export interface EngineMessage {
   tool_call_id?: string;
 }
 
-/** Fields that the engine reads, and checks, as they are. */
-const ENGINE_FIELDS = [
-  "temperature",
-  "top_p",
-  "top_k",
-  "min_p",
-  "seed",
-  "frequency_penalty",
-  "presence_penalty",
-  "repetition_penalty",
-  "stop",
-  "logit_bias",
-] as const;
-
-/** A request as the engine reads it: absent means the checkpoint's own default. */
+/** A request as the engine reads it; absent fields have the engine's defaults. */
 type EngineRequest = {
   messages: EngineMessage[];
   tools?: Tool[];
   thinking?: boolean;
-  max_completion_tokens?: unknown;
-} & { [Name in (typeof ENGINE_FIELDS)[number]]?: unknown };
+} & { [Name in (typeof requestFields)[number]]?: unknown };
 
 /** A checked request. */
 export interface CheckedRequest {
-  /** JSON, for the engine. */
+  /** JSON for the engine. */
   engine: string;
   stream: boolean;
   model: string | null;
 }
 
-const MAX_MESSAGES = 4096;
+/** Characters of a value that an error message quotes. */
+const MAX_QUOTED_CHARS = 60;
 
-/** Fields of OpenAI's API that this engine does not have yet. */
-const NOT_YET = new Set([
+/** Fields of OpenAI's API that are not supported yet. */
+const UNSUPPORTED = new Set([
   "functions",
   "function_call",
   "response_format",
@@ -61,7 +49,9 @@ const NOT_YET = new Set([
   "grammar",
 ]);
 
-/** Fields of OpenAI's API that are for a service with accounts, caches and parallel answers. They change nothing here. */
+/**
+ * Fields of OpenAI's API for services with accounts, caches and parallel answers; without effect.
+ */
 const WITHOUT_EFFECT = [
   "user",
   "store",
@@ -73,13 +63,12 @@ const WITHOUT_EFFECT = [
 ];
 
 const KNOWN = new Set<string>([
-  ...ENGINE_FIELDS,
+  ...requestFields,
   ...WITHOUT_EFFECT,
   "messages",
   "model",
   "stream",
   "stream_options",
-  "max_completion_tokens",
   "max_tokens",
   "n",
   "tools",
@@ -91,29 +80,29 @@ function invalid(field: string, message: string): TabLMError {
   return new TabLMError("invalid-request", `${field}: ${message}`);
 }
 
-/** A value for a message: short, and of any type. */
-function show(value: unknown): string {
+/** A value of any type as a short text for an error message. */
+function quote(value: unknown): string {
   let text: string;
   try {
     text = JSON.stringify(value) ?? String(value);
   } catch {
     text = typeof value;
   }
-  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
+  return text.length > MAX_QUOTED_CHARS ? `${text.slice(0, MAX_QUOTED_CHARS - 3)}…` : text;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** JSON of a field. What it cannot hold, or would turn into nothing, is refused. */
+/** A field as JSON. Throws where JSON has no such value or would drop it. */
 function toJson(field: string, value: unknown): string {
   const check = (_: string, part: unknown): unknown => {
-    const right =
+    const isJson =
       typeof part === "number"
         ? Number.isFinite(part)
         : !["bigint", "function", "symbol"].includes(typeof part);
-    if (!right) throw invalid(field, `found ${String(part)}, which JSON cannot hold`);
+    if (!isJson) throw invalid(field, `found ${String(part)}, expected a value that JSON can hold`);
     return part;
   };
   try {
@@ -126,13 +115,13 @@ function toJson(field: string, value: unknown): string {
 function checkContent(field: string, content: unknown): string {
   if (typeof content === "string") return content;
   if (!Array.isArray(content))
-    throw invalid(field, `found ${show(content)}, expected a string or an array of text parts`);
+    throw invalid(field, `found ${quote(content)}, expected a string or an array of text parts`);
   return content
     .map((part: unknown, index) => {
       if (!isRecord(part) || part["type"] !== "text" || typeof part["text"] !== "string") {
         throw invalid(
           `${field}[${index}]`,
-          `found ${show(part)}, expected {"type":"text","text":…}`,
+          `found ${quote(part)}, expected {"type":"text","text":…}`,
         );
       }
       return part["text"];
@@ -142,27 +131,27 @@ function checkContent(field: string, content: unknown): string {
 
 function checkText(field: string, value: unknown): string {
   if (typeof value !== "string" || value === "")
-    throw invalid(field, `found ${show(value)}, expected a text`);
+    throw invalid(field, `found ${quote(value)}, expected a string that is not empty`);
   return value;
 }
 
 function checkToolCalls(field: string, value: unknown): ToolCall[] {
   if (!Array.isArray(value) || value.length === 0)
-    throw invalid(field, `found ${show(value)}, expected at least one call`);
+    throw invalid(field, `found ${quote(value)}, expected an array of at least one call`);
   return value.map((call: unknown, index) => {
     const at = `${field}[${index}]`;
     const called = isRecord(call) ? call["function"] : undefined;
     if (!isRecord(call) || call["type"] !== "function" || !isRecord(called)) {
       throw invalid(
         at,
-        `found ${show(call)}, expected {"id":…,"type":"function","function":{"name":…,"arguments":…}}`,
+        `found ${quote(call)}, ` +
+          'expected {"id":…,"type":"function","function":{"name":…,"arguments":…}}',
       );
     }
-    // The engine reads the arguments.
     if (typeof called["arguments"] !== "string")
       throw invalid(
         `${at}.function.arguments`,
-        `found ${show(called["arguments"])}, expected JSON as text`,
+        `found ${quote(called["arguments"])}, expected JSON as a string`,
       );
     const name = checkText(`${at}.function.name`, called["name"]);
     return {
@@ -173,7 +162,7 @@ function checkToolCalls(field: string, value: unknown): ToolCall[] {
   });
 }
 
-/** The fields a message of each role may have. */
+/** The fields that a message of each role may have. */
 const MESSAGE_FIELDS: Record<EngineMessage["role"], readonly string[]> = {
   system: ["role", "content"],
   user: ["role", "content"],
@@ -182,30 +171,31 @@ const MESSAGE_FIELDS: Record<EngineMessage["role"], readonly string[]> = {
 };
 
 function checkMessage(field: string, message: unknown): EngineMessage {
-  if (!isRecord(message)) throw invalid(field, `found ${show(message)}, expected an object`);
+  if (!isRecord(message)) throw invalid(field, `found ${quote(message)}, expected an object`);
   const role = message["role"] === "developer" ? "system" : message["role"];
   if (role !== "system" && role !== "user" && role !== "assistant" && role !== "tool") {
     throw invalid(
       `${field}.role`,
-      `found ${show(message["role"])}, expected system, developer, user, assistant or tool`,
+      `found ${quote(message["role"])}, expected system, developer, user, assistant or tool`,
     );
   }
-  const given = (key: string): boolean => message[key] !== null && message[key] !== undefined;
-  const extra = Object.keys(message).find(
-    (key) => given(key) && !MESSAGE_FIELDS[role].includes(key),
-  );
+  const has = (key: string): boolean => (message[key] ?? undefined) !== undefined;
+  const extra = Object.keys(message).find((key) => has(key) && !MESSAGE_FIELDS[role].includes(key));
   if (extra !== undefined)
-    throw invalid(`${field}.${extra}`, `not supported yet in a message of the role ${role}`);
-  const calls = given("tool_calls")
+    throw invalid(
+      `${field}.${extra}`,
+      `found a field that messages of the role ${role} do not have, expected none`,
+    );
+  const calls = has("tool_calls")
     ? checkToolCalls(`${field}.tool_calls`, message["tool_calls"])
     : undefined;
   const content =
-    calls && !given("content") ? null : checkContent(`${field}.content`, message["content"]);
+    calls && !has("content") ? null : checkContent(`${field}.content`, message["content"]);
   return {
     role,
     content,
     ...(calls && { tool_calls: calls }),
-    ...(given("reasoning_content") && {
+    ...(has("reasoning_content") && {
       reasoning_content: checkText(`${field}.reasoning_content`, message["reasoning_content"]),
     }),
     ...(role === "tool" && {
@@ -214,47 +204,51 @@ function checkMessage(field: string, message: unknown): EngineMessage {
   };
 }
 
-/** The tools the model is told of; the engine checks what is in them. */
+/** The tools that the model sees; the engine checks each. */
 function checkTools(request: Record<string, unknown>): Tool[] | undefined {
   const [tools, choice] = [request["tools"] ?? [], request["tool_choice"] ?? "auto"];
-  if (!Array.isArray(tools)) throw invalid("tools", `found ${show(tools)}, expected an array`);
+  if (!Array.isArray(tools)) throw invalid("tools", `found ${quote(tools)}, expected an array`);
   if (choice !== "auto" && choice !== "none") {
     throw invalid(
       "tool_choice",
-      `found ${show(choice)}, expected "auto" or "none": a call cannot be demanded yet`,
+      `found ${quote(choice)}, expected "auto" or "none" (a call cannot be forced)`,
     );
   }
   return choice === "none" || tools.length === 0 ? undefined : tools;
 }
 
-const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh"];
+const EFFORTS: readonly ReasoningEffort[] = ["none", "minimal", "low", "medium", "high", "xhigh"];
 
-/** Whether to reason: models know on and off, and no degrees between. */
+/** True if the model is to reason; models have no degrees of it. */
 function checkThinking(effort: unknown): boolean {
-  if (typeof effort === "string" && EFFORTS.includes(effort)) return effort !== "none";
-  throw invalid("reasoning_effort", `found ${show(effort)}, expected one of ${EFFORTS.join(", ")}`);
+  if ((EFFORTS as readonly unknown[]).includes(effort)) return effort !== "none";
+  throw invalid(
+    "reasoning_effort",
+    `found ${quote(effort)}, expected one of ${EFFORTS.join(", ")}`,
+  );
 }
 
 function checkMessages(value: unknown): EngineMessage[] {
   if (!Array.isArray(value) || value.length === 0)
-    throw invalid("messages", `found ${show(value)}, expected at least one message`);
-  if (value.length > MAX_MESSAGES)
-    throw invalid("messages", `found ${value.length}, expected at most ${MAX_MESSAGES}`);
+    throw invalid("messages", `found ${quote(value)}, expected an array of at least one message`);
   return value.map((message: unknown, index) => checkMessage(`messages[${index}]`, message));
 }
 
-/** Refuses what is unknown, and what is known but not there yet. */
+/** Throws for unknown and for unsupported fields. */
 function checkFieldNames(request: Record<string, unknown>): void {
   for (const [name, value] of Object.entries(request)) {
     if (KNOWN.has(name) || value === undefined || value === null) continue;
-    // Asking for nothing is no request.
-    if (NOT_YET.has(name) && (value === false || (Array.isArray(value) && value.length === 0)))
+    // `logprobs: false` and the like ask for nothing.
+    if (UNSUPPORTED.has(name) && (value === false || (Array.isArray(value) && value.length === 0)))
       continue;
-    throw invalid(name, NOT_YET.has(name) ? "not supported yet" : "unknown field");
+    throw invalid(
+      name,
+      `found ${UNSUPPORTED.has(name) ? "a field that is not supported yet" : "an unknown field"}`,
+    );
   }
 }
 
-/** The most tokens of an answer, by either name. */
+/** Most tokens of the answer, by either name of the field. */
 function checkMaxTokens(request: Record<string, unknown>): unknown {
   const [value, older] = [
     request["max_completion_tokens"] ?? undefined,
@@ -263,19 +257,22 @@ function checkMaxTokens(request: Record<string, unknown>): unknown {
   if (value !== undefined && older !== undefined && value !== older) {
     throw invalid(
       "max_tokens",
-      `found ${show(older)} beside max_completion_tokens ${show(value)}, expected one of them`,
+      `found ${quote(older)} beside max_completion_tokens ${quote(value)}, expected one of them`,
     );
   }
   return value ?? older;
 }
 
-/** Checks a request and puts it into the engine's words. Throws `invalid-request` naming the field. */
+/**
+ * Checks a request and converts it into the engine's form. Throws `invalid-request`, naming the
+ * field, the value found and the values expected.
+ */
 export function checkRequest(request: unknown): CheckedRequest {
-  if (!isRecord(request)) throw invalid("request", `found ${show(request)}, expected an object`);
+  if (!isRecord(request)) throw invalid("request", `found ${quote(request)}, expected an object`);
   checkFieldNames(request);
   const given = (name: string): unknown => request[name] ?? undefined;
   const engine: EngineRequest = { messages: checkMessages(request["messages"]) };
-  for (const field of ENGINE_FIELDS) {
+  for (const field of requestFields) {
     if (given(field) !== undefined) engine[field] = request[field];
   }
   const maxTokens = checkMaxTokens(request);
@@ -286,18 +283,18 @@ export function checkRequest(request: unknown): CheckedRequest {
     engine.thinking = checkThinking(request["reasoning_effort"]);
 
   const n = given("n");
-  if (n !== undefined && n !== 1) throw invalid("n", `found ${show(n)}, expected 1`);
+  if (n !== undefined && n !== 1) throw invalid("n", `found ${quote(n)}, expected 1`);
   const model = given("model");
   if (model !== undefined && typeof model !== "string")
-    throw invalid("model", `found ${show(model)}, expected a string`);
+    throw invalid("model", `found ${quote(model)}, expected a string`);
   const stream = given("stream") ?? false;
   if (typeof stream !== "boolean")
-    throw invalid("stream", `found ${show(stream)}, expected true or false`);
+    throw invalid("stream", `found ${quote(stream)}, expected true or false`);
   const streamOptions = given("stream_options");
   if (streamOptions !== undefined && !(stream && isRecord(streamOptions))) {
     throw invalid(
       "stream_options",
-      `found ${show(streamOptions)}, expected an object beside stream: true`,
+      `found ${quote(streamOptions)}, expected an object beside stream: true`,
     );
   }
   const fields = Object.entries(engine).map(

@@ -1,26 +1,29 @@
-/** What a source names: a file behind a URL, maybe in parts, a folder behind a URL, or files in hand. */
+/** Sources of models: the URL of a file, which may be in parts, the URL of a folder, or files. */
 
 import { TabLMError } from "./errors.js";
 import type { ModelSource } from "./types.js";
 
-/** A source as it goes to the worker. */
+/** A source in the form that the worker receives. */
 export type SourceDescription =
   | { kind: "file-url"; url: string; name: string }
   | { kind: "folder-url"; url: string; name: string }
   | { kind: "files"; files: File[]; name: string };
 
-/** How the parts of a GGUF file end: which one of how many. */
+/** End of the name of a GGUF file in parts: number of the part, number of parts. */
 export const PART = /-(\d{5})-of-(\d{5})\.gguf$/i;
 
 const HUB = "https://huggingface.co/";
-const NONSENSE = "a URL, hf:owner/repo[@revision][/file] or a File";
+const EXPECTED_SOURCE = "a URL, hf:owner/repo[@revision][/file] or a File";
 const HUB_FORM = /^hf:([\w.-]+)\/([\w.-]+?)(?:@([\w.-]+))?(?:\/(.+))?$/su;
 
 function invalid(message: string): TabLMError {
   return new TabLMError("invalid-request", `source: ${message}`);
 }
 
-/** `hf:owner/repo[@revision][/file]` as a URL; a folder's ends with a slash. The file is named as it is, not encoded. */
+/**
+ * URL of `hf:owner/repo[@revision][/file]`, which ends with a slash for a folder. The file's name
+ * in the source is not percent-encoded.
+ */
 function onHub(source: string, hub: string): string {
   const match = HUB_FORM.exec(source);
   const [, owner = "", repository = "", revision = "main", file = ""] = match ?? [];
@@ -31,7 +34,7 @@ function onHub(source: string, hub: string): string {
   return `${hub.endsWith("/") ? hub : `${hub}/`}${path.map(encodeURIComponent).join("/")}`;
 }
 
-/** The path of another part. */
+/** Path of another part of a file in parts. */
 export function partPath(path: string, number: number): string {
   return path.replace(/\d{5}(-of-\d{5}\.gguf)$/i, `${String(number).padStart(5, "0")}$1`);
 }
@@ -50,33 +53,38 @@ function describeUrl(text: string, base: string | undefined): SourceDescription 
   try {
     url = new URL(text, base);
   } catch {
-    throw invalid(`found ${text.slice(0, 200)}, expected ${NONSENSE}`);
+    throw invalid(`found ${text.slice(0, 200)}, expected ${EXPECTED_SOURCE}`);
   }
   if (url.protocol !== "https:" && url.protocol !== "http:") {
     throw invalid(
-      `found the scheme ${url.protocol}, expected http: or https: (pass a File for local data)`,
+      `found the scheme ${url.protocol}, expected http: or https: (use a File for local data)`,
     );
   }
   url.hash = "";
-  // Any part stands for all, and so does the first.
+  // Every part names the same model: the URL of the first stands for it.
   if (PART.test(url.pathname)) url.pathname = partPath(url.pathname, 1);
   const name = lastSegment(url.pathname);
   if (/\.gguf$/i.test(url.pathname)) return { kind: "file-url", url: url.href, name };
   if (/\.safetensors(\.index\.json)?$/i.test(url.pathname)) {
     throw invalid(
-      `found the single file ${name}, expected the URL of its folder (config.json and tokenizer.json belong to it)`,
+      `found the file ${name}, expected the URL of its folder, with config.json and tokenizer.json`,
     );
   }
   if (!url.pathname.endsWith("/")) url.pathname += "/";
   return { kind: "folder-url", url: url.href, name };
 }
 
-/** The name of a folder of files: what its paths have in common, else the first file's. */
+/**
+ * Name of a folder of files: the common first segment of their paths, else the first file's name.
+ */
 function folderName(files: readonly File[]): string {
   return files[0]?.webkitRelativePath?.split("/")[0] || files[0]?.name || "model";
 }
 
-/** Reads a source; relative URLs are relative to the page, `hf:` ones to the hub. Throws `invalid-request`. */
+/**
+ * Parses a source; relative URLs are relative to the page, `hf:` ones to the hub. Throws
+ * `invalid-request`.
+ */
 export function describeSource(source: ModelSource, hubUrl: string | URL = HUB): SourceDescription {
   const base = typeof document === "undefined" ? undefined : document.baseURI;
   if (typeof source === "string") {
@@ -96,5 +104,5 @@ export function describeSource(source: ModelSource, hubUrl: string | URL = HUB):
       return { kind: "files", files: [...source], name: folderName(source) };
     }
   }
-  throw invalid(`expected ${NONSENSE}`);
+  throw invalid(`found ${typeof source}, expected ${EXPECTED_SOURCE}`);
 }

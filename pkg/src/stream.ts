@@ -1,6 +1,6 @@
-/** A queue that is filled from one side and iterated, once, from the other. */
+/** A queue with one producer and one consumer that iterates over it. */
 
-/** An async iterable of values that arrive over time. Leaving the loop early calls `onCancel`. */
+/** An async iterable of values that arrive over time. Leaving its loop early calls `onCancel`. */
 export class Stream<T> implements AsyncIterable<T> {
   #values: T[] = [];
   #ended = false;
@@ -19,7 +19,7 @@ export class Stream<T> implements AsyncIterable<T> {
     this.#wake?.();
   }
 
-  /** Ends the stream, with an error if one is given; what was pushed before is still delivered. */
+  /** Ends the stream, with an error if given, after the values that were pushed before. */
   end(error?: unknown): void {
     if (this.#ended) return;
     this.#ended = true;

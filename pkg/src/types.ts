@@ -1,443 +1,377 @@
-/** The public shapes: what callers pass in and get back. */
-
 /**
- * Which executor to use: the GPU, the CPU, both (the GPU for prompts, the CPU for tokens, which takes memory for
- * the weights twice), or what a short measurement says.
+ * Public types of the package. Options, reports and codes of the engine come from generated.ts;
+ * here are those that the package adds, and OpenAI's.
  */
-export type DeviceChoice = "auto" | "webgpu" | "cpu" | "shared";
 
-/** A format that matrices can be turned into while they are loaded. */
-export type QuantizeFormat = "T4" | "Q8_0";
-
-/** How keys and values are kept. */
-export type KvFormat = "f32" | "f16" | "q8";
-
-/** How a product of many rows is shared out among workgroups and lanes. */
-export type Tile = "staged" | "registers" | "quads" | "eights";
-
-/** How lanes work together on a product of one row. */
-export type Variant =
-  "together" | "wide" | "subgroups" | "half" | "packed" | "alone" | "quads" | "pairs";
-
-/** How the CPU computes: by the meaning of each kernel, or in whole numbers as far as weights allow. */
-export type CpuVariant = "exact" | "portable" | "simd128" | "relaxed";
+import type {
+  EngineEstimate,
+  EngineInfo,
+  EngineOptions,
+  FinishReason,
+  GpuCapabilities,
+  Memory,
+  SamplingRequest,
+  Timings,
+  ToolCall,
+  Usage,
+} from "./generated.js";
 
 /**
- * Where a model comes from: the URL of a `.gguf` file, the URL of a folder with safetensors,
+ * Location of a model: the URL of a `.gguf` file, the URL of a folder with safetensors,
  * `hf:owner/repo[@revision][/file]`, a `File`, or the `File`s of a folder.
  */
 export type ModelSource = string | URL | File | readonly File[];
 
-/** What a load is busy with. */
+/** Phase of a load. */
 export type ProgressPhase = "download" | "verify" | "upload" | "compile" | "warmup";
 
-/** One report of progress; `null` where a number is not known. */
+/** Progress of a load or a verification, at most ten times a second. */
 export interface Progress {
+  /** Phase that is running. */
   phase: ProgressPhase;
+  /** Bytes of the phase that are done. */
   loadedBytes: number;
+  /** Bytes of the phase in total; `null` where the server does not tell. */
   totalBytes: number | null;
+  /** Speed over the last four seconds, in bytes per second; `null` at first. */
   bytesPerSecond: number | null;
+  /** Seconds left at that speed; `null` where either figure is missing. */
   etaSeconds: number | null;
-  /** The file or step that is being worked on. */
+  /** Name of the file in work. */
   file: string;
 }
 
-/** Where `hf:` sources are, if not on huggingface.co: a mirror, or a server of one's own. */
+/** Option of calls with `hf:` sources. */
 export interface HubOptions {
+  /**
+   * Base URL of `hf:` sources: a mirror or a server of one's own. Default https://huggingface.co/.
+   */
   hubUrl?: string | URL;
 }
 
-/** Which of the engine's builds runs: wasm with SIMD, which every browser has, with relaxed SIMD, or with threads besides. */
+/**
+ * Build of the engine: `simd` runs in every browser with WebGPU, `relaxed` uses relaxed SIMD,
+ * `threads` relaxed SIMD and threads.
+ */
 export type Build = "simd" | "relaxed" | "threads";
 
-/** Where the worker and the wasm are, if not beside the package. */
+/** Locations of the worker and the wasm. */
 export interface AssetOptions {
+  /** URL of `worker.js`. Default: beside the package's own module. */
   workerUrl?: string | URL;
-  /** A URL alone is that of the build `simd`, which is then the one that runs. */
+  /**
+   * URLs of the wasm, by build. A single URL is that of the build `simd`, which is then the only
+   * one used. Default: beside the package's own module.
+   */
   wasmUrl?: string | URL | Partial<Record<Build, string | URL>>;
 }
 
-/** Options of every call that has a worker of its own, which is ended where it does not stop. */
+/** Options of every call that runs in a worker. */
 export interface CallOptions extends AssetOptions {
+  /** Aborts the call, which then rejects with `aborted`. */
   signal?: AbortSignal;
 }
 
 /** Options of `TabLM.load`. */
-export interface LoadOptions extends CallOptions, HubOptions {
+export interface LoadOptions extends EngineOptions, CallOptions, HubOptions {
+  /** Called with the progress of the load. */
   onProgress?: (progress: Progress) => void;
-  /** Positions the state is made for; at most what the model was trained for. */
-  contextLength?: number;
-  device?: DeviceChoice;
-  /** Turns matrices into this format where that makes them smaller: T4 has 4.5 bits a weight, Q8_0 8.5. */
-  quantize?: QuantizeFormat;
-  /** How keys and values are kept; by default in f16, but in f32 where all weights are. */
-  kvFormat?: KvFormat;
-  /** How products of one row are computed on the GPU, instead of what suits it; some need features of the adapter. */
-  variant?: Variant;
-  /** How products of many rows are, likewise. */
-  tile?: Tile;
-  /** How the CPU computes, instead of the quickest way that it has. */
-  cpuVariant?: CpuVariant;
-  /** Threads for the CPU, 64 at most, instead of what suits the processor. Without cross-origin isolation there is one. */
-  threads?: number;
-  /** A Jinja template instead of the model's own, or for a model that has none. */
-  chatTemplate?: string;
 }
 
 /** Options of `TabLM.estimate`. */
-export interface EstimateOptions extends CallOptions, HubOptions {
-  contextLength?: number;
-  device?: DeviceChoice;
-  quantize?: QuantizeFormat;
-  kvFormat?: KvFormat;
+export interface EstimateOptions
+  extends
+    Pick<EngineOptions, "contextLength" | "device" | "quantize" | "kvFormat">,
+    CallOptions,
+    HubOptions {}
+
+/** Bytes in use, by purpose. */
+export interface MemoryInfo extends Memory {
+  /** Bytes of the wasm heap. The weights of a model on the GPU are never in it. */
+  wasmHeapBytes: number;
 }
 
-/** The executor in use. */
-export interface DeviceInfo {
-  /** `shared`: the GPU reads prompts, the CPU answers. */
-  backend: "gpu" | "cpu" | "shared";
-  adapter: string;
-  features: string[];
-  /** Threads that compute, on the CPU. */
-  threads?: number;
-  /** What was chosen by, if there was a choice: what a token is predicted to take. */
-  predicted?: {
-    gpu_token_ms: number;
-    /** With `device: "auto"` alone. */
-    cpu_token_ms?: number;
-    /** Of a prompt, where a token is quicker on the CPU but a prompt may not be: each of its tokens, and the state's way. */
-    prompt?: { gpu_token_ms: number; cpu_token_ms: number; hand_over_ms: number };
-    /** By each way to compute products of one row that was tried, in that order. */
-    variants: { variant: Variant; token_ms: number }[];
-    /** Whether an earlier load measured it: what it measures is kept for 30 days. */
-    cached: boolean;
-  };
-  [key: string]: unknown;
-}
-
-/** Bytes, by what for. */
-export interface PlannedMemory {
-  weights_bytes: number;
-  state_bytes: number;
-  scratch_bytes: number;
-  peak_gpu_bytes: number;
-  /** What is allocated for the CPU to compute with, in the wasm heap. */
-  peak_cpu_bytes: number;
-}
-
-/** Bytes in use, by what for. */
-export interface MemoryInfo extends PlannedMemory {
-  /** The size of the wasm heap; weights are never in it on the GPU path. */
-  wasm_heap_bytes: number;
-  [key: string]: number;
-}
-
-/** What a loaded model says of itself. */
-export interface ModelInfo {
-  /** The name of the file or folder it came from. */
-  name: string;
-  architecture: string;
-  parameters: number;
-  contextLength: number;
-  /** Whether it reasons before it answers; "optional": as `reasoning_effort` says. */
-  thinking: "never" | "optional" | "always";
-  /** Whether it can be given `tools`. */
-  tools: boolean;
-  device: DeviceInfo;
-  /** What the files leave open or contradict, and what was taken instead: for people to read. */
-  warnings: string[];
-  /** How keys and values are kept. */
-  kvFormat: KvFormat;
-  /** The build that runs. */
+/** Report of a loaded model, as of the last request. */
+export interface ModelInfo extends EngineInfo {
+  /** Build of the engine that runs. */
   build: Build;
+  /** Bytes in use, by purpose. */
   memory: MemoryInfo;
-  step: StepInfo;
-  [key: string]: unknown;
 }
 
-/** All kernels of a step that are alike. */
-export interface KernelProfile {
-  /** Kernel, variant, weight format and shape. */
-  name: string;
-  /** How many there are. */
-  count: number;
-  /** Microseconds of all of them, and their share of the time of all kernels. */
-  us: number;
-  time_share: number;
-  /** Bytes that they read and write at least. */
-  bytes: number;
-  gb_per_s: number;
-  /** Of what the device copies. */
-  bandwidth_share: number;
-  /** Multiplications and additions of matrix products, attention and scans. */
-  operations: number;
-}
-
-/** Where the time of a step goes. */
-export interface StepProfile {
-  /** Position of the first token, and how many there are. */
-  position: number;
-  rows: number;
-  /** Microseconds of the whole step, until its logits are with the engine: the median, and each run. */
-  whole_us: number;
-  runs_us: number[];
-  /** The slowest first. */
-  kernels: KernelProfile[];
-}
-
-/** Where time goes, as `Model.profile` measures it. */
-export interface Profile {
-  /** What told the time: the device, or the clock while we waited for it. */
-  timer: "timestamps" | "clock";
-  /** What the device reads and writes while it copies, in 10⁹ bytes a second. */
-  copy_gb_per_s: number;
-  /** A decoding step, and a piece of a prompt. */
-  steps: StepProfile[];
-}
-
-/** What the last step on the GPU cost besides arithmetic; zeros on the CPU. */
-export interface StepInfo {
-  dispatches: number;
-  submits: number;
-  bind_groups_created: number;
-  /** Bytes written by the host. */
-  write_buffer_bytes: number;
-  /** Bytes copied back to the host. */
-  readback_bytes: number;
-  /** Microseconds to encode it, the mean over the answer's steps of one token. */
-  encode_us: number;
-  /** Bytes of weights that a step of one token reads. */
-  weight_bytes: number;
-}
-
-/** What this browser offers; no download. */
-export interface Capabilities {
+/** Capabilities of this browser: its GPU and the origin's storage. */
+export interface Capabilities extends GpuCapabilities {
+  /** Storage of this origin. */
   storage: StorageReport;
-  [key: string]: unknown;
 }
 
-/** The origin's storage. */
+/** Storage of the origin. */
 export interface StorageReport {
-  /** Whether models can be kept (the origin private file system is there). */
+  /** True if models can be kept: the origin private file system is there. */
   opfs: boolean;
+  /** Bytes that the origin may store; `null` where the browser does not tell. */
   quotaBytes: number | null;
+  /** Bytes that the origin stores; `null` where the browser does not tell. */
   usageBytes: number | null;
+  /** True if the browser does not evict them; `null` where it does not tell. */
   persisted: boolean | null;
 }
 
-/** What a model will take, from its headers alone. */
-export interface Estimate {
-  architecture: string;
-  parameters: number;
-  context_length: number;
-  max_context_length: number;
-  /** What it takes on the GPU at that context length. */
-  memory: PlannedMemory;
-  /** What it takes on the CPU. */
-  cpu_memory: PlannedMemory;
-  /** Why a tab has no room for that, and which context would fit; `null` if it has. */
-  cpu_misfit: string | null;
-  /** Bytes that a load would download now; 0 for a stored model. */
-  download_bytes: number;
-  /** Whether the model is stored in this origin. */
+/** Estimate of the memory and the download of a model, from its headers alone. */
+export interface Estimate extends EngineEstimate {
+  /** True if the whole model is stored in this origin. */
   stored: boolean;
-  /** Whether this device's GPU allows buffers as large as it takes; `null` without one. */
-  fits: boolean | null;
-  /** Why not, and which context would fit. */
-  misfit: string | null;
-  [key: string]: unknown;
 }
 
-/** A stored file. */
+/** File of a stored model. */
 export interface StoredFile {
+  /** Name of the file. */
   name: string;
+  /** Bytes of the file. */
   sizeBytes: number;
-  /** Lower-case hex, of the bytes as they arrived; empty while incomplete. */
+  /** SHA-256 of the bytes as they arrived, in lower-case hexadecimal. */
   sha256: string;
 }
 
-/** A model stored in this origin. */
+/** Model that is stored in this origin. */
 export interface StoredModel {
+  /** Identifier for `delete` and `verify`. */
   id: string;
+  /** Location that it was loaded from. */
   source: string;
+  /** True once all files are there. */
   complete: boolean;
+  /** Bytes of all files. */
   sizeBytes: number;
+  /** Files that are there. */
   files: StoredFile[];
 }
 
-/** The outcome of `TabLM.models.verify`. */
-export interface VerifyReport {
-  id: string;
+/** Verification of one file. */
+export interface VerifiedFile {
+  /** Name of the file. */
+  name: string;
+  /** True if the hashes are equal. */
   ok: boolean;
-  files: { name: string; ok: boolean; expectedSha256: string; foundSha256: string }[];
+  /** SHA-256 of the bytes as they arrived. */
+  expectedSha256: string;
+  /** SHA-256 of the bytes in storage; empty for a missing file. */
+  foundSha256: string;
 }
 
-/** One part of a message. */
+/** Result of `TabLM.models.verify`. */
+export interface VerifyReport {
+  /** Identifier of the model. */
+  id: string;
+  /** True if the model is complete and every file is as it arrived. */
+  ok: boolean;
+  /** Verification of each file. */
+  files: VerifiedFile[];
+}
+
+/** Text part of a message's content. */
 export interface TextPart {
+  /** Kind of the part. */
   type: "text";
+  /** The text. */
   text: string;
 }
 
-/** A call of one of the request's tools. */
-export interface ToolCall {
-  id: string;
-  type: "function";
-  /** `arguments` is a JSON object as text. */
-  function: { name: string; arguments: string };
+/** Function that a tool describes. */
+export interface ToolFunction {
+  /** Name by which the model calls it. */
+  name: string;
+  /** Purpose of the function, for the model. */
+  description?: string;
+  /** JSON schema of the arguments. */
+  parameters?: Readonly<Record<string, unknown>>;
+  /** Accepted for OpenAI's sake, without effect. */
+  strict?: boolean | null;
 }
 
-/** A function the model may call. */
+/** Tool that the model may call. */
 export interface Tool {
+  /** Kind of the tool. */
   type: "function";
-  /** `parameters` is a JSON schema. */
-  function: {
-    name: string;
-    description?: string;
-    parameters?: Readonly<Record<string, unknown>>;
-    strict?: boolean | null;
-  };
+  /** The function. */
+  function: ToolFunction;
 }
 
-/** One message of a conversation. */
-export type ChatMessage =
-  | { role: "system" | "developer" | "user"; content: string | readonly TextPart[] }
-  | {
-      role: "assistant";
-      /** May be `null` beside calls. */
-      content?: string | readonly TextPart[] | null;
-      tool_calls?: readonly ToolCall[] | null;
-      /** What it reasoned; templates drop it from earlier turns. */
-      reasoning_content?: string | null;
-      refusal?: null;
-    }
-  | {
-      /** What a call gave. */
-      role: "tool";
-      tool_call_id: string;
-      content: string | readonly TextPart[];
-    };
+/** Message of the system, the developer or the user. */
+export interface PromptMessage {
+  /** Author of the message. */
+  role: "system" | "developer" | "user";
+  /** Text of the message. */
+  content: string | readonly TextPart[];
+}
 
-/** The parameters of `chat.completions.create`, a subset of OpenAI's plus `top_k`, `min_p`, `repetition_penalty`. */
-export interface ChatRequest {
+/** Message of the assistant. */
+export interface AssistantMessage {
+  /** Author of the message. */
+  role: "assistant";
+  /** Text of the answer; may be `null` beside calls. */
+  content?: string | readonly TextPart[] | null;
+  /** Calls of tools. */
+  tool_calls?: readonly ToolCall[] | null;
+  /** Reasoning before the answer; templates drop it from earlier turns. */
+  reasoning_content?: string | null;
+  /** Only `null`. */
+  refusal?: null;
+}
+
+/** Result of a tool call. */
+export interface ToolMessage {
+  /** Author of the message. */
+  role: "tool";
+  /** `id` of the call. */
+  tool_call_id: string;
+  /** Return value of the function, as text. */
+  content: string | readonly TextPart[];
+}
+
+/** Message of a conversation. */
+export type ChatMessage = PromptMessage | AssistantMessage | ToolMessage;
+
+/** Values of `reasoning_effort`. */
+export type ReasoningEffort = "none" | "minimal" | "low" | "medium" | "high" | "xhigh";
+
+/**
+ * Parameters of `chat.completions.create`: a subset of OpenAI's, and `top_k`, `min_p` and
+ * `repetition_penalty`.
+ */
+export interface ChatRequest extends SamplingRequest {
+  /** The conversation, 1 to 4096 messages. */
   messages: readonly ChatMessage[];
-  /** Echoed in the answer; a loaded model is the only model it has. */
+  /** Name that the answer repeats as its `model`; it selects nothing. */
   model?: string | null;
+  /** True for an answer in chunks. Default false. */
   stream?: boolean | null;
+  /** Accepted beside `stream: true`; the last chunk always has `usage`. */
   stream_options?: { include_usage?: boolean } | null;
-  /** 0 is greedy; 0 … 2. */
-  temperature?: number | null;
-  top_p?: number | null;
-  top_k?: number | null;
-  min_p?: number | null;
-  max_completion_tokens?: number | null;
-  /** The older name of `max_completion_tokens`. */
+  /** Older name of `max_completion_tokens`. */
   max_tokens?: number | null;
-  stop?: string | readonly string[] | null;
-  seed?: number | null;
-  frequency_penalty?: number | null;
-  presence_penalty?: number | null;
-  repetition_penalty?: number | null;
-  logit_bias?: Readonly<Record<string, number>> | null;
-  /** Functions the model may call; for models whose `info.tools` is true. */
+  /** Functions that the model may call; for models with `info.tools`. */
   tools?: readonly Tool[] | null;
-  /** "none" keeps the tools from the model. A certain call cannot be demanded yet. */
+  /** `none` hides the tools from the model. Default `auto`; a call cannot be forced. */
   tool_choice?: "auto" | "none" | null;
-  /** "none" answers at once, everything else reasons first; without it the model does as it was made to. */
-  reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | null;
-  /** Only 1. */
+  /** `none` answers at once, every other value reasons first. Default: the model's own. */
+  reasoning_effort?: ReasoningEffort | null;
+  /** Number of answers: only 1. */
   n?: 1 | null;
-  /** These are taken as OpenAI takes them, and change nothing: there are no accounts, and models call as they do. */
+  /** Accepted for OpenAI's sake, without effect. */
   parallel_tool_calls?: boolean | null;
+  /** Accepted for OpenAI's sake, without effect. */
   user?: string | null;
+  /** Accepted for OpenAI's sake, without effect. */
   store?: boolean | null;
+  /** Accepted for OpenAI's sake, without effect. */
   metadata?: Readonly<Record<string, string>> | null;
+  /** Accepted for OpenAI's sake, without effect. */
   service_tier?: string | null;
+  /** Accepted for OpenAI's sake, without effect. */
   prompt_cache_key?: string | null;
+  /** Accepted for OpenAI's sake, without effect. */
   safety_identifier?: string | null;
 }
 
-/** A request whose answer is streamed. */
+/** Request for an answer in chunks. */
 export type StreamingChatRequest = ChatRequest & { stream: true };
 
-/** A request whose answer comes whole. */
+/** Request for a whole answer. */
 export type WholeChatRequest = ChatRequest & { stream?: false | null };
 
 /** Options beside a request. */
 export interface RequestOptions {
+  /** Aborts the request, which then rejects with `aborted`. */
   signal?: AbortSignal;
 }
 
-/** Why an answer ended. */
-export type FinishReason = "stop" | "length" | "tool_calls";
-
-/** Tokens used. */
-export interface Usage {
-  prompt_tokens: number;
-  completion_tokens: number;
-  total_tokens: number;
-}
-
-/** How fast it was. */
-export interface Timings {
-  prefill_ms: number;
-  first_token_ms: number;
-  decode_ms: number;
-  prefill_tokens_per_s: number;
-  decode_tokens_per_s: number;
-}
-
-/** What a chunk adds to the message. Calls come whole, each in one piece. */
+/** Addition of a chunk to the message. */
 export interface ChatDelta {
+  /** Set in the first chunk. */
   role?: "assistant";
+  /** Text of the answer. */
   content?: string;
-  /** The reasoning before the answer. */
+  /** Reasoning before the answer. */
   reasoning_content?: string;
+  /** Calls of tools, each complete in one chunk, with its index in the message. */
   tool_calls?: (ToolCall & { index: number })[];
 }
 
-/** One streamed chunk; the last one has `finish_reason`, `usage`, `timings` and `token_ids`. */
+/** The only choice of a chunk. */
+export interface ChunkChoice {
+  /** Always 0. */
+  index: 0;
+  /** Addition to the message. */
+  delta: ChatDelta;
+  /** Reason why the answer ended, in the last chunk; `null` before. */
+  finish_reason: FinishReason | null;
+  /** Always `null`. */
+  logprobs: null;
+}
+
+/** Chunk of a streamed answer. */
 export interface ChatCompletionChunk {
+  /** Identifier of the answer. */
   id: string;
+  /** Kind of the object. */
   object: "chat.completion.chunk";
+  /** Time of the request, in seconds since 1970. */
   created: number;
+  /** The request's `model`, or the name of the loaded model. */
   model: string;
-  choices: [
-    {
-      index: 0;
-      delta: ChatDelta;
-      finish_reason: FinishReason | null;
-      logprobs: null;
-    },
-  ];
+  /** One choice. */
+  choices: [ChunkChoice];
+  /** Token counts, in the last chunk. */
   usage?: Usage;
+  /** Times, in the last chunk. */
   timings?: Timings;
-  /** The answer's tokens, the one that ended it included. */
+  /** Ids of the answer's tokens with the one that ended it, in the last chunk. */
   token_ids?: number[];
 }
 
-/** A whole answer. */
+/** Message of a whole answer. */
+export interface CompletionMessage {
+  /** Author of the message. */
+  role: "assistant";
+  /** Text of the answer; `null` where there are calls and no text. */
+  content: string | null;
+  /** Reasoning before the answer, if there was any. */
+  reasoning_content?: string;
+  /** Calls of tools, if there were any. */
+  tool_calls?: ToolCall[];
+  /** Always `null`. */
+  refusal: null;
+}
+
+/** The only choice of a whole answer. */
+export interface CompletionChoice {
+  /** Always 0. */
+  index: 0;
+  /** The answer. */
+  message: CompletionMessage;
+  /** Reason why the answer ended. */
+  finish_reason: FinishReason;
+  /** Always `null`. */
+  logprobs: null;
+}
+
+/** Whole answer. */
 export interface ChatCompletion {
+  /** Identifier of the answer. */
   id: string;
+  /** Kind of the object. */
   object: "chat.completion";
+  /** Time of the request, in seconds since 1970. */
   created: number;
+  /** The request's `model`, or the name of the loaded model. */
   model: string;
-  choices: [
-    {
-      index: 0;
-      /** `content` is `null` where there are calls and no text. */
-      message: {
-        role: "assistant";
-        content: string | null;
-        reasoning_content?: string;
-        tool_calls?: ToolCall[];
-        refusal: null;
-      };
-      finish_reason: FinishReason;
-      logprobs: null;
-    },
-  ];
+  /** One choice. */
+  choices: [CompletionChoice];
+  /** Token counts. */
   usage: Usage;
+  /** Times. */
   timings: Timings;
-  /** The answer's tokens, the one that ended it included. */
+  /** Ids of the answer's tokens, with the one that ended it. */
   token_ids: number[];
 }

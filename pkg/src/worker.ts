@@ -1,4 +1,6 @@
-/** The worker: owns the wasm engine of one model and the model store; answers calls from the page. */
+/**
+ * The worker: owns the wasm engine of one model, opens stored models, and answers the page's calls.
+ */
 
 import { adapterHints } from "./adapter.js";
 import { joinEngine, startEngine, type StartedEngine, type WasmUrls } from "./builds.js";
@@ -13,49 +15,39 @@ import {
   type OpenedModel,
 } from "./model_store.js";
 import { modelsFolder, storageEstimate } from "./opfs.js";
-import { compileAhead, compileAtMost, forgetPipelines, noteDevices } from "./pipelines.js";
+import { compileAhead, compileAtMost, forgetPipelines, observeDevices } from "./pipelines.js";
 import type {
-  Call,
-  EngineDelta,
+  AnswerDelta,
+  Completion,
+  EngineEstimate,
+  EngineInfo,
   EngineOptions,
-  FromWorker,
-  GenerationEnd,
-  RunningEngine,
-  ToWorker,
-} from "./protocol.js";
-import type { SourceDescription } from "./source.js";
-import type {
-  Capabilities,
-  Estimate,
-  ModelInfo,
+  EngineProgress,
+  GpuCapabilities,
   Profile,
-  Progress,
-  ProgressPhase,
-} from "./types.js";
-import { keepVerdicts, readVerdicts } from "./verdicts.js";
+} from "./generated.js";
+import type { Call, FromWorker, GenerationEnd, RunningEngine, ToWorker } from "./protocol.js";
+import type { SourceDescription } from "./source.js";
+import { readTuning, writeTuning } from "./tuning_cache.js";
+import type { Capabilities, Estimate, ModelInfo, Progress } from "./types.js";
 import type { Engine, Host, Prepared, SourceFile } from "./wasm/simd/tablm.js";
 
-/** What this file needs of a dedicated worker's global scope. */
+/** The part of a dedicated worker's global scope that is used here. */
 interface WorkerScope {
   postMessage(message: FromWorker): void;
   close(): void;
   addEventListener(type: "message", listener: (event: MessageEvent<ToWorker>) => void): void;
 }
 
-/** What the engine's JSON answers hold. */
-type EngineEvent =
-  ({ type: "token" } & EngineDelta) | ({ type: "done" } & Omit<GenerationEnd, "info">);
+/** Events of the engine, which arrive as JSON. */
+type EngineEvent = ({ type: "token" } & AnswerDelta) | ({ type: "done" } & Completion);
 
-interface EngineProgress {
-  phase: ProgressPhase;
-  loadedBytes?: number;
-  totalBytes?: number | null;
-  file?: string;
-}
+observeDevices();
 
-noteDevices();
-
-/** Processors, two of which an upload keeps busy: the engine's, and that of the browser's GPU process. */
+/**
+ * Number of processors. An upload keeps two busy: the engine's, and that of the browser's GPU
+ * process.
+ */
 const processors = navigator.hardwareConcurrency || 2;
 
 const scope = globalThis as unknown as WorkerScope;
@@ -63,32 +55,35 @@ const running = new Map<number, AbortController>();
 
 let wasmUrls: WasmUrls | null = null;
 let wasmModule: Promise<StartedEngine> | undefined;
-/** Threads that the CPU may have. */
+/** Number of threads on the CPU. */
 let threads = defaultThreads();
-let noteThreadsStarted = (): void => undefined;
+let onThreadsStarted = (): void => undefined;
 let engine: Engine | undefined;
 let modelName = "";
-/** Set once the wasm trapped: its memory cannot be trusted any more. */
+/** Reason why the wasm trapped, after which its memory may be inconsistent. */
 let trapped: string | undefined;
 
-/** Two processors are often one core; a few are needed by others, and a phone's are not all alike. */
+/**
+ * Half of the processors, as two often share a core, within 4 to 8: a phone's cores differ in
+ * speed.
+ */
 function defaultThreads(): number {
   return processors <= 4 ? processors : Math.min(8, Math.max(4, processors / 2));
 }
 
-/** Fetches and starts the wasm, once. */
+/** Fetches and starts the wasm once. */
 function wasm(): Promise<StartedEngine> {
   wasmModule ??= startEngine(wasmUrls, threads > 1).catch((error: unknown) => {
     wasmModule = undefined;
     const code = toTabLMError(error).code === "out-of-memory" ? "out-of-memory" : "network";
-    throw new TabLMError(code, `the wasm module could not be loaded: ${(error as Error).message}`, {
+    throw new TabLMError(code, `could not load the wasm module (${(error as Error).message})`, {
       cause: error,
     });
   });
   return wasmModule;
 }
 
-/** A macrotask, so that messages such as an abort get their turn. */
+/** Waits for a macrotask, so that messages such as an abort are received. */
 function nextTask(): Promise<void> {
   return new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();
@@ -101,21 +96,18 @@ function nextTask(): Promise<void> {
 }
 
 /**
- * Runs something of the engine's; a trap is remembered. That is whatever is no error of ours: besides wasm's own
- * also an exhausted stack, which is a RangeError or, in Firefox, an InternalError, and leaves locks taken.
+ * Runs a job of the engine and remembers a trap: any error without a code. Besides wasm's own traps
+ * that is an exhausted stack (a RangeError, in Firefox an InternalError), which leaves locks taken.
  */
 async function guarded<T>(job: () => T | Promise<T>): Promise<T> {
   if (trapped !== undefined)
-    throw new TabLMError(
-      "internal",
-      `the engine stopped earlier (${trapped}); load the model again`,
-    );
+    throw new TabLMError("internal", `the engine has crashed (${trapped}); load the model again`);
   try {
     return await job();
   } catch (error) {
-    // First without a call, for which there may be no stack.
+    // Set without a call first: there may be no stack for one.
     const before = trapped;
-    trapped = "its stack is exhausted";
+    trapped = "stack exhausted";
     trapped = hasCode(error) ? before : String((error as Error | null)?.message ?? error);
     throw error;
   }
@@ -124,27 +116,27 @@ async function guarded<T>(job: () => T | Promise<T>): Promise<T> {
 async function currentInfo(): Promise<ModelInfo> {
   const { build, memory } = await wasm();
   if (!engine) throw new TabLMError("disposed", "no model is loaded");
-  const info = JSON.parse(engine.info()) as ModelInfo;
+  const info = JSON.parse(engine.info()) as EngineInfo;
   return {
     ...info,
     name: modelName,
     build,
-    memory: { ...info.memory, wasm_heap_bytes: memory.buffer.byteLength },
+    memory: { ...info.memory, wasmHeapBytes: memory.buffer.byteLength },
   };
 }
 
-/** What the engine has others do. */
+/** Services that the engine calls. */
 async function host(): Promise<Host> {
   const { build } = await wasm();
   const startThreads = (module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<void> =>
     new Promise((resolve) => {
-      noteThreadsStarted = resolve;
+      onThreadsStarted = resolve;
       scope.postMessage({ type: "startThreads", count: threads - 1, module, memory });
     });
   return { compileAhead, threads: build === "threads" ? threads : 1, startThreads };
 }
 
-/** Makes this worker a thread of another's engine, for as long as that needs it. */
+/** Makes this worker a thread of another worker's engine until that ends. */
 async function lend({ module, memory }: RunningEngine): Promise<void> {
   const { lendThread } = await joinEngine(module, memory);
   scope.postMessage({ type: "lent" });
@@ -152,17 +144,19 @@ async function lend({ module, memory }: RunningEngine): Promise<void> {
   scope.close();
 }
 
-/** The engine's options as JSON: the caller's, and what only a browser can tell. */
+/**
+ * The engine's options as JSON: the caller's, the adapter's properties and earlier measurements.
+ */
 async function optionsJson({ threads, ...options }: EngineOptions): Promise<string> {
   if (options.device === "cpu") return JSON.stringify(options);
   const { build } = await wasm();
-  const [adapter, verdicts] = await Promise.all([adapterHints(build), readVerdicts()]);
-  return JSON.stringify({ ...options, adapter, verdicts });
+  const [adapter, tuningCache] = await Promise.all([adapterHints(build), readTuning()]);
+  return JSON.stringify({ ...options, adapter, tuningCache });
 }
 
 /**
- * What a load does beside a download, begun by `begin` with files of which headers have arrived. It is a
- * gain and no more: what fails here, the load does anew and reports.
+ * Preparation of a load during the download: planning and compilation, from the headers that have
+ * arrived. It only saves time: the load repeats and reports whatever fails here.
  */
 class Preparation {
   #prepared: Promise<Prepared | undefined> = Promise.resolve(undefined);
@@ -178,7 +172,7 @@ class Preparation {
     })().catch(() => undefined);
   }
 
-  /** What came of it, for a load: it is the load's from now on. */
+  /** The result, if there is one; the caller has to free it. */
   take(): Promise<Prepared | undefined> {
     const prepared = this.#prepared;
     this.#prepared = Promise.resolve(undefined);
@@ -192,13 +186,13 @@ async function load(
   signal: AbortSignal,
   meter: Meter,
 ): Promise<ModelInfo> {
-  if (engine) throw new TabLMError("internal", "this worker already holds a model");
-  // The GPU has no use for them.
+  if (engine) throw new TabLMError("internal", "found a second load in a worker, expected one");
+  // Threads are of no use to the GPU.
   threads = options.threads ?? (options.device === "webgpu" ? 1 : threads);
   const json = optionsJson(options);
   const preparation = new Preparation(json);
   try {
-    // The module arrives while the model does; a failure is met below.
+    // The wasm is fetched while the model is; a failure is reported below.
     json.catch(() => undefined);
     const model = await openModel(source, signal, meter, (files) => preparation.begin(files));
     return await loadOpened(model, source.name, json, preparation, signal, meter);
@@ -227,12 +221,7 @@ async function loadOpened(
       },
     }));
     const onProgress = (json: string): void => {
-      const {
-        phase,
-        loadedBytes = 0,
-        totalBytes = null,
-        file = "",
-      } = JSON.parse(json) as EngineProgress;
+      const { phase, loadedBytes, totalBytes, file } = JSON.parse(json) as EngineProgress;
       meter.report(phase, file, loadedBytes, totalBytes);
       if (phase === "compile") compileAtMost(Infinity);
     };
@@ -242,13 +231,13 @@ async function loadOpened(
     engine = await guarded(() =>
       boundary.Engine.load(files, options, onProgress, others, prepared),
     );
-    const verdicts = engine.verdicts();
-    if (verdicts !== undefined) await keepVerdicts(verdicts);
+    const tuning = engine.tuningCache();
+    if (tuning !== undefined) await writeTuning(tuning);
     throwIfAborted(signal);
     modelName = name;
     return await currentInfo();
   } catch (error) {
-    // What is no model must not be met again in place of a new download.
+    // A file that is no model must be downloaded again, not opened again.
     if (toTabLMError(error).code === "malformed") await model.discard().catch(() => undefined);
     throw error;
   } finally {
@@ -259,7 +248,7 @@ async function loadOpened(
 async function generate(
   request: string,
   signal: AbortSignal,
-  onDelta: (delta: EngineDelta) => void,
+  onDelta: (delta: AnswerDelta) => void,
 ): Promise<GenerationEnd> {
   const current = engine;
   if (!current) throw new TabLMError("disposed", "no model is loaded");
@@ -290,13 +279,10 @@ async function profile(): Promise<Profile> {
 async function readCapabilities(): Promise<Capabilities> {
   const { boundary } = await wasm();
   const options = await optionsJson({});
-  const report = JSON.parse(await guarded(() => boundary.capabilities(options))) as Record<
-    string,
-    unknown
-  >;
+  const gpu = JSON.parse(await guarded(() => boundary.capabilities(options))) as GpuCapabilities;
   const persisted = await navigator.storage?.persisted?.().catch(() => null);
   return {
-    ...report,
+    ...gpu,
     storage: {
       opfs: (await modelsFolder()) !== null,
       ...(await storageEstimate()),
@@ -316,8 +302,8 @@ async function readEstimate(
   try {
     const report = JSON.parse(
       await guarded(() => boundary.estimate(model.files, json)),
-    ) as Estimate;
-    return { ...report, download_bytes: model.missingBytes, stored: model.stored };
+    ) as EngineEstimate;
+    return { ...report, downloadBytes: model.missingBytes, stored: model.stored };
   } finally {
     model.close();
   }
@@ -376,7 +362,7 @@ async function run(call: Call, callId: number): Promise<void> {
 scope.addEventListener("message", ({ data }) => {
   if (data.type === "init") wasmUrls = data.wasmUrls;
   else if (data.type === "abort") running.get(data.callId)?.abort();
-  else if (data.type === "threadsStarted") noteThreadsStarted();
-  // As an error of this worker's, not of a promise, the page hears of it.
+  else if (data.type === "threadsStarted") onThreadsStarted();
+  // `reportError` makes a rejection an error event of this worker, which the page receives.
   else (data.type === "lend" ? lend(data) : run(data, data.callId)).catch(reportError);
 });

@@ -1,4 +1,4 @@
-// Outputs with a bias for each row of the weights.
+// sums + bias, an element for each weight row.
 const BIASES = 1; // bindings
 
 @group(0) @binding(2) var<storage, read> bias: array<f32>; // [ROWS]

@@ -1,4 +1,4 @@
-// Keys and values in half precision: four numbers of a position.
+// Keys and values stored in half precision, read by quads.
 override KV_WIDTH: u32; // numbers of a row
 
 @group(0) @binding(2) var<storage, read> keys: array<vec2<u32>>; // [context, KV_WIDTH / 4]

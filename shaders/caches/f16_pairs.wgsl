@@ -1,4 +1,4 @@
-// Stores pairs of numbers in half precision, a word each.
+// Writes pairs of keys or values in half precision, a word each.
 #import lib/halves
 @group(0) @binding(3 + BIASES) var<storage, read_write> keys: array<u32>; // [context, K_ROWS / 2]
 @group(0) @binding(4 + BIASES) var<storage, read_write> values: array<u32>; // [context, width / 2]

@@ -1,4 +1,4 @@
-// Stores in half precision, two numbers a word; a part is four numbers.
+// Writes keys or values in half precision, two to a word; a part is four numbers.
 #import lib/halves
 @group(0) @binding(2) var<storage, read_write> cache: array<vec2<u32>>; // [context, WIDTH / 4]
 

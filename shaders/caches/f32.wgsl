@@ -1,4 +1,4 @@
-// Keys and values in f32: four numbers of a position.
+// Keys and values stored in f32, read by quads.
 override KV_WIDTH: u32; // numbers of a row
 
 @group(0) @binding(2) var<storage, read> keys: array<vec4<f32>>; // [context, KV_WIDTH / 4]

@@ -1,4 +1,4 @@
-// Keys and values in bytes with a scale for each group of 32: four numbers of a position.
+// Keys and values stored in signed bytes with a scale for each group of 32, read by quads.
 override KV_WIDTH: u32; // numbers of a row
 
 @group(0) @binding(2) var<storage, read> keys: array<u32>; // [context, 8.5 words a group]
@@ -9,7 +9,7 @@ fn row_start(position: u32) -> u32 {
     return position * (groups * 8u + (groups + 1u) / 2u);
 }
 
-// Where the scale of a quad is in its row.
+// Index in a row of the word with the scale of a quad.
 fn scale_word(quad: u32) -> u32 {
     return (KV_WIDTH + 31u) / 32u * 8u + quad / 16u;
 }

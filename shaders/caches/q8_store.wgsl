@@ -1,10 +1,12 @@
-// Stores in bytes with a scale for each group of 32; a part is two groups, whose scales share a word.
+// Writes keys or values in signed bytes with a scale for each group of 32; a part is two groups,
+// whose scales share a word.
 #import lib/halves
 @group(0) @binding(2) var<storage, read_write> cache: array<u32>; // [context, 8.5 words a group]
 
 const ZERO = vec4<f32>();
 
-// The largest of a group's numbers becomes 127; returns the scale. Groups past WIDTH have none.
+// Writes a group, scaled so that its largest number is 127; returns the scale, 0 for groups past
+// WIDTH.
 fn store_group(row_start: u32, row: u32, group: u32) -> f32 {
     let first = row * (STRIDE / 4u) + group * 8u;
     let quads = min(8u, (max(WIDTH, group * 32u) - group * 32u) / 4u);
@@ -16,7 +18,8 @@ fn store_group(row_start: u32, row: u32, group: u32) -> f32 {
     let scale = unpack2x16float(halves(vec2<f32>(exact, 0.0))).x;
     for (var i = 0u; i < quads; i++) {
         let bytes = select(round(x[first + i] / scale), ZERO, scale == 0.0);
-        cache[row_start + group * 8u + i] = pack4xI8(vec4<i32>(clamp(bytes, ZERO - 127.0, ZERO + 127.0)));
+        let bounded = vec4<i32>(clamp(bytes, ZERO - 127.0, ZERO + 127.0));
+        cache[row_start + group * 8u + i] = pack4xI8(bounded);
     }
     return scale;
 }
@@ -24,6 +27,8 @@ fn store_group(row_start: u32, row: u32, group: u32) -> f32 {
 fn store(position: u32, row: u32, part: u32) {
     let groups = (WIDTH + 31u) / 32u;
     let row_start = position * (groups * 8u + (groups + 1u) / 2u);
-    let scales = vec2<f32>(store_group(row_start, row, part * 2u), store_group(row_start, row, part * 2u + 1u));
+    let first = store_group(row_start, row, part * 2u);
+    let second = store_group(row_start, row, part * 2u + 1u);
+    let scales = vec2<f32>(first, second);
     cache[row_start + groups * 8u + part] = halves(scales);
 }

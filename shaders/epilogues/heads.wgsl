@@ -1,18 +1,25 @@
-// Outputs that are queries, keys and values, some of each, in this order: turned by the row's
-// position as lib/rope says, queries stored in q, keys and values in the caches.
-// A quad is two pairs of neighbors; where halves of a head turn together, the pairs that do.
-// The store, a file of shaders/caches/, keeps pairs: store_key(pair, values), store_value(pair, values).
+// Outputs that are rows of queries, keys and values, some of each, in this order. Queries and keys
+// are normed head by head, if there is a norm, and rotated by the row's position (Su et al. 2021,
+// as in rope.wgsl); queries are stored in q, keys and values in the caches.
+// A quad is two pairs of neighbors; where the halves of a head are paired, two pairs of those.
+// The parts, files of head_norms/ and caches/, define
+//   head_normed(lane, owns, rows, values): called by the whole workgroup; the outputs of those
+//   rows,
+//   normed, for an invocation that owns a quad;
+//   store_key(pair, values), store_value(pair, values): keep two neighbors in a cache.
 #import lib/step
+#import head_norm
 #import store
 override Q_ROWS: u32;
 override K_ROWS: u32;
 override Y_STRIDE: u32;
 override HEAD_DIM: u32;
-override HALF: u32; // pairs of a head that turn
-override HALVES: u32; // 1 if pairs are HALF apart, 0 if they are neighbors
+override HALF: u32; // rotated pairs of a head
+override HALVES: u32; // 1 if the elements of a pair are HALF apart, 0 if they are neighbors
 
 @group(0) @binding(2 + BIASES) var<storage, read_write> q: array<vec2<f32>>; // [rows, Y_STRIDE / 2]
-@group(0) @binding(5 + BIASES) var<storage, read> table: array<f32>; // [context, 2·HALF], cosines then sines
+@group(0) @binding(5 + BIASES)
+var<storage, read> table: array<f32>; // [context, 2·HALF], cosines then sines
 
 fn quad_rows(quad: u32) -> vec4<u32> {
     let first = 4u * quad;
@@ -23,8 +30,8 @@ fn quad_rows(quad: u32) -> vec4<u32> {
     return first + vec4<u32>(0u, 1u, 2u, 3u);
 }
 
-// A pair of a head by its index, turned if it is one that turns.
-fn turn(position: u32, index: u32, pair: vec2<f32>) -> vec2<f32> {
+// Pair `index` of a head, rotated if it is among the first HALF.
+fn rotate(position: u32, index: u32, pair: vec2<f32>) -> vec2<f32> {
     if (index >= HALF) {
         return pair;
     }
@@ -33,7 +40,23 @@ fn turn(position: u32, index: u32, pair: vec2<f32>) -> vec2<f32> {
     return vec2<f32>(pair.x * cos - pair.y * sin, pair.y * cos + pair.x * sin);
 }
 
-// Neighbors, the first of which is the output of that row of the weights.
+// A quad of a query or a key whose first output is weight row `first`, rotated.
+fn rotate_quad(position: u32, first: u32, values: vec4<f32>) -> vec4<f32> {
+    let i = first % HEAD_DIM;
+    if (HALVES == 0u) {
+        return vec4<f32>(
+            rotate(position, i / 2u, values.xy), rotate(position, i / 2u + 1u, values.zw),
+        );
+    }
+    if (i >= HALF) {
+        return values;
+    }
+    let a = rotate(position, i, values.xz);
+    let b = rotate(position, i + 1u, values.yw);
+    return vec4<f32>(a.x, b.x, a.y, b.y);
+}
+
+// Stores two neighbors, the first of which is the output of weight row `weight_row`.
 fn put(position: u32, row: u32, weight_row: u32, pair: vec2<f32>) {
     if (weight_row < Q_ROWS) {
         q[(row * Y_STRIDE + weight_row) / 2u] = pair;
@@ -45,25 +68,16 @@ fn put(position: u32, row: u32, weight_row: u32, pair: vec2<f32>) {
     }
 }
 
-fn finish(lane: u32, owns: bool, row: u32, quad: u32, sums: vec4<f32>) {
+fn finish(lane: u32, owns: bool, row: u32, quad: u32, values: vec4<f32>) {
+    let rows = quad_rows(quad);
+    var results = head_normed(lane, owns, rows, values);
     if (!owns || 4u * quad >= ROWS) {
         return;
     }
     let position = step.position + row;
-    let rows = quad_rows(quad);
-    let i = rows.x % HEAD_DIM;
-    var values = sums;
     if (rows.x < Q_ROWS + K_ROWS) {
-        if (HALVES == 1u) {
-            if (i < HALF) {
-                let first = turn(position, i, sums.xz);
-                let second = turn(position, i + 1u, sums.yw);
-                values = vec4<f32>(first.x, second.x, first.y, second.y);
-            }
-        } else {
-            values = vec4<f32>(turn(position, i / 2u, sums.xy), turn(position, i / 2u + 1u, sums.zw));
-        }
+        results = rotate_quad(position, rows.x, results);
     }
-    put(position, row, rows.x, values.xy);
-    put(position, row, rows.z, values.zw);
+    put(position, row, rows.x, results.xy);
+    put(position, row, rows.z, results.zw);
 }

@@ -1,10 +1,11 @@
-// BF16: four vectors a unit, the numbers in order, two a word: the upper halves of f32.
+// BF16: four vectors per unit, the numbers in order, two per word: the upper halves of f32.
 #import lib/dot32
 
 @group(1) @binding(0) var<storage, read> plane_values: array<vec4<u32>>;
 
 fn bf16_quad(low: u32, high: u32) -> vec4<f32> {
-    return bitcast<vec4<f32>>(vec4<u32>(low << 16u, low & 0xffff0000u, high << 16u, high & 0xffff0000u));
+    let bits = vec4<u32>(low << 16u, low & 0xffff0000u, high << 16u, high & 0xffff0000u);
+    return bitcast<vec4<f32>>(bits);
 }
 
 fn weights32(row: u32, unit: u32) -> Weights32 {

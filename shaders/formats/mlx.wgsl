@@ -1,6 +1,6 @@
-// MLX's affine formats: weight = quant · scale + bias. Of four bits one vector of nibbles a unit, of
-// eight bits two vectors of bytes; a scale and a bias for MLX_GROUP weights, two in a word or, of
-// f32, two words.
+// MLX's affine formats: weight = quant · scale + bias. Quants of four bits: one vector of nibbles
+// per unit; of eight bits: two vectors of bytes. A scale and a bias per MLX_GROUP weights, both in
+// one word or, if f32, in two words.
 #import lib/dot32
 override MLX_BITS: u32; // 4 or 8
 override MLX_GROUP: u32;
@@ -12,7 +12,8 @@ override MLX_SCALES: u32; // 0: f16, 1: bf16, 2: f32
 // Scale and bias of a group.
 fn mlx_scale(group: u32) -> vec2<f32> {
     if (MLX_SCALES == 2u) {
-        return bitcast<vec2<f32>>(vec2<u32>(plane_scales[2u * group], plane_scales[2u * group + 1u]));
+        let words = vec2<u32>(plane_scales[2u * group], plane_scales[2u * group + 1u]);
+        return bitcast<vec2<f32>>(words);
     }
     let both = plane_scales[group];
     if (MLX_SCALES == 1u) {

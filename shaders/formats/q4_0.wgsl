@@ -1,4 +1,4 @@
-// Q4_0: weight = (nibble - 8) · scale. One vector of nibbles a unit; scales two a word.
+// Q4_0: weight = (quant - 8) · scale. One vector of nibbles per unit; f16 scales, two per word.
 @group(1) @binding(0) var<storage, read> plane_quants: array<vec4<u32>>;
 @group(1) @binding(1) var<storage, read> plane_scales: array<u32>;
 

@@ -1,5 +1,5 @@
-// Q4_1: weight = nibble · scale + minimum. One vector of nibbles and one word with scale (low
-// half) and minimum (high half) a unit.
+// Q4_1: weight = quant · scale + minimum. One vector of nibbles per unit; one word per unit with
+// f16 scale (low half) and minimum (high half).
 @group(1) @binding(0) var<storage, read> plane_quants: array<vec4<u32>>;
 @group(1) @binding(1) var<storage, read> plane_scales: array<u32>;
 

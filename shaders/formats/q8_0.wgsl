@@ -1,8 +1,8 @@
-// Q8_0: weight = signed byte · scale. Two vectors of bytes a unit; scales two a word.
+// Q8_0: weight = i8 quant · scale. Two vectors of bytes per unit; f16 scales, two per word.
 @group(1) @binding(0) var<storage, read> plane_quants: array<vec4<u32>>;
 @group(1) @binding(1) var<storage, read> plane_scales: array<u32>;
 
-// Four signed bytes, plus 128.
+// Four i8 quants plus 128.
 fn q8_0_quad(word: u32) -> vec4<f32> {
     return weights_bytes(word ^ 0x80808080u);
 }

@@ -1,4 +1,4 @@
-// The quants of a unit as 32 bytes in order, for products that multiply bytes.
+// Quants of a unit as 32 bytes in order, for arithmetic that multiplies bytes.
 struct Bytes32 {
     a: vec4<u32>,
     b: vec4<u32>,
@@ -8,7 +8,9 @@ struct Bytes32 {
 fn bytes32_nibbles(q: vec4<u32>) -> Bytes32 {
     let low = q & vec4<u32>(0x0f0f0f0fu);
     let high = (q >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu);
-    return Bytes32(vec4<u32>(low.x, high.x, low.y, high.y), vec4<u32>(low.z, high.z, low.w, high.w));
+    return Bytes32(
+        vec4<u32>(low.x, high.x, low.y, high.y), vec4<u32>(low.z, high.z, low.w, high.w),
+    );
 }
 
 // 32 nibbles with a fifth bit, bit 8i + k for weight 4k + i.

@@ -1,7 +1,7 @@
-// The noise of a draw: Gumbel noise, −ln(−ln u), of four tokens at a position, by a hash of seed,
-// position and id. Mirrored by src/noise.rs.
+// Gumbel noise, −ln(−ln u), of four tokens at a position of the sequence: a hash of seed, position
+// and token id. Mirrors src/sampling/noise.rs.
 
-// Jarzynski & Olano, Hash Functions for GPU Rendering (2020): four numbers for four.
+// Hashes four numbers to four (Jarzynski & Olano 2020, Hash Functions for GPU Rendering).
 fn pcg4d(numbers: vec4<u32>) -> vec4<u32> {
     var v = numbers * 1664525u + 1013904223u;
     v.x += v.y * v.w;
@@ -16,11 +16,12 @@ fn pcg4d(numbers: vec4<u32>) -> vec4<u32> {
     return v;
 }
 
-// Of tokens 4 · quad to 4 · quad + 3.
+// Noise of the tokens 4 · quad to 4 · quad + 3.
 fn gumbel(seed: vec2<u32>, position: u32, quad: u32) -> vec4<f32> {
     let hash = pcg4d(vec4<u32>(seed, position, quad));
     let u = (vec4<f32>(hash) + 0.5) * 0x1p-32;
-    // Near 1 the logarithm by the distance from 1, exact in f32, and a series in s = rest / (2 − rest).
+    // Near u = 1 an f32 has too few bits for u. There −ln u is a series in s = rest / (2 − rest) of
+    // the distance from 1, which is exact.
     let rest = (vec4<f32>(~hash) + 0.5) * 0x1p-32;
     let s = rest / (2.0 - rest);
     let t = s * s;

@@ -1,5 +1,4 @@
-// The outputs of a product as they come: each quad is four rows of the weights in order, and
-// becomes four columns of y.
+// Outputs in the order of the weight rows: a quad is four consecutive rows, and four columns of y.
 override FIRST_ROW: u32;
 override Y_STRIDE: u32;
 
@@ -9,7 +8,7 @@ fn quad_rows(quad: u32) -> vec4<u32> {
     return 4u * quad + vec4<u32>(0u, 1u, 2u, 3u);
 }
 
-// Where the quad begins in y.
+// Index in y of the first output of a quad.
 fn quad_start(row: u32, quad: u32) -> u32 {
     return row * Y_STRIDE + FIRST_ROW + 4u * quad;
 }

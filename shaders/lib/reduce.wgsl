@@ -1,4 +1,4 @@
-// A sum over a workgroup of 64 invocations. All 64 must call; all get it.
+// Sum over a workgroup of 64 invocations. All 64 must call it; all get the sum.
 var<workgroup> reduce_values: array<f32, 64>;
 
 fn workgroup_sum(lane: u32, value: f32) -> f32 {

@@ -1,29 +1,31 @@
-// What the kernels that choose a token share. Mirrored by src/kernels/sampling.rs.
-// They declare how it is chosen, `sampling`, and the tokens there are, VOCABULARY.
+// Parameters of sampling, sort keys of logits, and scores: what the kernels adjust_logits and
+// sample and the epilogue `best` share. Mirrors src/sampling.
+// Importers declare the buffer `sampling` and the override VOCABULARY.
 #import lib/noise
 #import lib/step
 
-struct Sampling {
+// Mirrors src/sampling/parameters.rs.
+struct SamplingParameters {
     temperature: f32, // 0 takes the greatest logit
     top_k: u32, // 0 keeps all
     top_p: f32,
-    min_distance: f32, // ln(min_p): how far below the greatest logit one may lie
+    log_min_p: f32, // how far below the greatest logit one may lie
     repetition_penalty: f32,
     frequency_penalty: f32,
     presence_penalty: f32,
-    adjusts: u32, // whether there is a bias or a penalty at all
-    cuts: u32, // whether top-k, top-p or min-p may leave tokens out
+    has_adjustments: u32, // 1 if there is a bias or a penalty
+    has_cuts: u32, // 1 if top-k, top-p or min-p may remove tokens
     seed_low: u32,
     seed_high: u32,
-    stops: array<u32, 32>, // tokens that end an answer; what is no token fills the rest
+    stop_tokens: array<u32, 32>, // filled up with 0xffffffff
 }
 
-const MINUS_INFINITY = 0xff800000u; // as bits
-const LEAST_KEY = 0x007fffffu; // minus infinity's
-const BAD_KEY = 0xff800000u; // infinity's: from here on no logits
+const MINUS_INFINITY = 0xff800000u; // bits of −∞
+const MINUS_INFINITY_KEY = 0x007fffffu; // its key: up to it nothing can be sampled
+const INFINITY_KEY = 0xff800000u; // key of +∞; that of NaN is greater
 
-// Keys are ordered as the numbers whose bits they come from, what is no number above them all;
-// both zeros have one. By bits, because compilers may assume that all numbers are finite.
+// The sort key of a number, by its bits: keys have the order of the numbers, NaN above them all;
+// both zeros have one key. Integers, because compilers may assume that floats are finite.
 fn key_of(bits: u32) -> u32 {
     let magnitude = bits & 0x7fffffffu;
     if (magnitude > 0x7f800000u) {
@@ -32,35 +34,38 @@ fn key_of(bits: u32) -> u32 {
     return select(magnitude | 0x80000000u, ~bits, magnitude != 0u && bits != magnitude);
 }
 
-fn logit_of(key: u32) -> f32 {
+fn number_of(key: u32) -> f32 {
     return bitcast<f32>(select(~key, key & 0x7fffffffu, key >= 0x80000000u));
 }
 
-// Keys of four logits.
+// Keys of the logits of a quad, 0 past the end of the vocabulary.
 fn keys_of(quad: u32, bits: vec4<u32>) -> vec4<u32> {
     let keys = vec4<u32>(key_of(bits.x), key_of(bits.y), key_of(bits.z), key_of(bits.w));
     let ids = quad * 4u + vec4<u32>(0u, 1u, 2u, 3u);
     return select(vec4<u32>(), keys, ids < vec4<u32>(VOCABULARY));
 }
 
-// Keys of what a draw takes the greatest of: logit / temperature plus noise. Bounded, so that it
-// is a number whatever the temperature.
-fn drawn_keys(quad: u32, keys: vec4<u32>) -> vec4<u32> {
+// Keys of logit / temperature + noise, from keys of logits: the token with the greatest one is a
+// draw. The bound keeps the quotient finite at any temperature.
+fn draw_keys(quad: u32, keys: vec4<u32>) -> vec4<u32> {
     let bound = vec4<f32>(1e36 * sampling.temperature);
-    let logits = vec4<f32>(logit_of(keys.x), logit_of(keys.y), logit_of(keys.z), logit_of(keys.w));
+    let logits =
+        vec4<f32>(number_of(keys.x), number_of(keys.y), number_of(keys.z), number_of(keys.w));
     let seed = vec2<u32>(sampling.seed_low, sampling.seed_high);
     let scores = clamp(logits, -bound, bound) / sampling.temperature
         + gumbel(seed, step.position + step.rows, quad);
     let bits = bitcast<vec4<u32>>(scores);
     let drawn = vec4<u32>(key_of(bits.x), key_of(bits.y), key_of(bits.z), key_of(bits.w));
-    return select(keys, drawn, (keys > vec4<u32>(LEAST_KEY)) & (keys < vec4<u32>(BAD_KEY)));
+    let is_finite =
+        (keys > vec4<u32>(MINUS_INFINITY_KEY)) & (keys < vec4<u32>(INFINITY_KEY));
+    return select(keys, drawn, is_finite);
 }
 
-// Keys of four scores: what is drawn by where nothing is cut, else logits.
+// Keys of the scores of a quad: of what a draw compares if nothing is cut, else of the logits.
 fn score_keys(quad: u32, bits: vec4<u32>) -> vec4<u32> {
     let keys = keys_of(quad, bits);
-    if (sampling.temperature > 0.0 && sampling.cuts == 0u) {
-        return drawn_keys(quad, keys);
+    if (sampling.temperature > 0.0 && sampling.has_cuts == 0u) {
+        return draw_keys(quad, keys);
     }
     return keys;
 }

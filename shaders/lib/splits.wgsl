@@ -1,11 +1,11 @@
-// How the positions that rows see are split among workgroups. Mirrored by `Attention::splits` in
+// Split of the positions that rows see among workgroups. Mirrored by `Attention::splits` in
 // src/kernels/attention.rs.
 override QUADS: u32; // of a head; a tile is 4 · QUADS positions
 override HEADS: u32; // query heads
 override WINDOW: u32; // positions that a row sees, 0 for all
 override SPLITS: u32; // at most
 
-// The oldest position that a row sees.
+// First position that a row sees.
 fn oldest_seen(row: u32) -> u32 {
     let end = step.position + row + 1u;
     return select(0u, end - min(end, WINDOW), WINDOW != 0u);
@@ -16,7 +16,7 @@ fn tiles_of_split(positions: u32) -> u32 {
     return (tiles + SPLITS - 1u) / SPLITS;
 }
 
-// Splits of a step of one row; of more rows they are not split.
+// Number of splits of a step; 1 for steps of several rows.
 fn splits() -> u32 {
     if (SPLITS == 1u) {
         return 1u;
@@ -26,7 +26,7 @@ fn splits() -> u32 {
     return (positions + of_split - 1u) / of_split;
 }
 
-// The split's positions, from x to before y, of those that the rows see.
+// First position of a split, and the end of its positions.
 fn split_range(first_row: u32, last_row: u32, split: u32) -> vec2<u32> {
     let oldest = oldest_seen(first_row);
     let end = step.position + last_row + 1u;

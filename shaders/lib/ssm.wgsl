@@ -1,12 +1,12 @@
-// What the kernels of a Mamba-2 mixer share.
+// Functions of the kernels of a Mamba-2 mixer.
 
-// x / (1 + e^-x). Below -88 the exponential overflows in f32; the quotient is then -0, as it should be.
+// x / (1 + e^-x). The exponential overflows for x below -88; the bound makes the result -0 there.
 fn silu(x: f32) -> f32 {
     return x / (1.0 + exp(-max(x, -88.0)));
 }
 
-// log(1 + e^x) for any x. With e = e^-|x| and z = e / (2 + e), at most 1/3, log(1 + e) is twice
-// the series z + z³/3 + z⁵/5 + …: exact to f32 also where 1 + e rounds to 1.
+// log(1 + e^x). With e = e^-|x| and z = e / (2 + e), at most 1/3, log(1 + e) is twice the series
+// z + z³/3 + z⁵/5 + …, which is exact to f32 also where 1 + e rounds to 1.
 fn softplus(x: f32) -> f32 {
     let e = exp(-abs(x));
     let z = e / (2.0 + e);

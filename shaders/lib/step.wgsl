@@ -1,6 +1,6 @@
-// What changes from step to step. Mirrored by `Step` in src/kernels/mod.rs.
+// Parameters of a step. Mirrored by `Step` in src/kernels/mod.rs.
 struct Step {
-    position: u32, // of the step's first row, in the sequence
+    position: u32, // in the sequence, of the first row
     rows: u32,
 }
 @group(0) @binding(0) var<uniform> step: Step;

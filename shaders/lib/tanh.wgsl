@@ -1,5 +1,5 @@
-// The hyperbolic tangent, right to a millionth of itself: what drivers have makes NaN of large
-// numbers here and loses small ones to cancellation there.
+// Hyperbolic tangent with a relative error below 1e-6. The built-in tanh of some drivers returns
+// NaN for large numbers, that of others loses small ones to cancellation.
 fn accurate_tanh(x: f32) -> f32 {
     let square = x * x;
     if (square < 0.0625) {

@@ -1,6 +1,6 @@
-// One unit of a weight row, 32 consecutive weights, four to a vector; and the unpacking that the
-// formats share.
-#import lib/products
+// A unit of a weight row, 32 consecutive weights, four to a vector; and unpacking functions common
+// to the formats.
+#import arithmetic/f32
 struct Weights32 {
     w0: vec4<f32>,
     w1: vec4<f32>,
@@ -12,8 +12,8 @@ struct Weights32 {
     w7: vec4<f32>,
 }
 
-// Four unsigned bytes. By shifts and as signed numbers: some compilers make several instructions of
-// an `unpack4xU8` and of a conversion of unsigned ones.
+// Four unsigned bytes, by shifts and as signed numbers: some compilers need several instructions
+// for unpack4xU8 and for conversions of unsigned numbers.
 fn weights_bytes(word: u32) -> vec4<f32> {
     return vec4<f32>(vec4<i32>(
         i32(word & 255u), i32((word >> 8u) & 255u), i32((word >> 16u) & 255u), i32(word >> 24u),

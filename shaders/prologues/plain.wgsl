@@ -1,4 +1,4 @@
-// Inputs that lack nothing.
+// Inputs as they are.
 fn prepare(row: u32, lane: u32) {}
 
 fn unit_scale(unit: u32) -> f32 {

@@ -1,5 +1,6 @@
-// Inputs that lack the scale of a root-mean-square norm: behind a row's columns are sums that add
-// up to its squares.
+// Second half of a root-mean-square norm (Zhang & Sennrich 2019): the inputs are multiplied by the
+// norm's weight already, and behind the columns of a row are partial sums of its squares, of which
+// the scale rsqrt(sum / COLUMNS + EPSILON) is computed here.
 override EPSILON: f32;
 
 fn prepare(row: u32, lane: u32) {}

@@ -1,5 +1,5 @@
-// Inputs whose equal parts each lack the scale of a root-mean-square norm: behind a row's columns
-// are sums, as many for each part, that add up to its squares.
+// Second half of a root-mean-square norm of each of PARTS equal parts of a row, as in rms.wgsl:
+// behind the columns of a row are SUMS partial sums of squares for each part.
 override EPSILON: f32;
 override PARTS: u32; // at most 64, each of whole units
 override SUMS: u32; // of a part

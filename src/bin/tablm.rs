@@ -1,4 +1,4 @@
-//! The native command line: generate, logits, perplexity, tokenize, detokenize, inspect, bench,
+//! Native command line: generate, logits, perplexity, tokenize, detokenize, inspect, bench,
 //! quantize.
 //!
 //! Logs go to stderr. With `--json` exactly one JSON object goes to stdout. Errors end with
@@ -19,14 +19,17 @@ mod arguments;
 #[path = "tablm/bench.rs"]
 mod bench;
 #[cfg(not(target_arch = "wasm32"))]
+#[path = "tablm/load.rs"]
+mod load;
+#[cfg(not(target_arch = "wasm32"))]
 #[path = "tablm/quantize.rs"]
 mod quantize;
 #[cfg(not(target_arch = "wasm32"))]
 #[path = "tablm/terminal.rs"]
 mod terminal;
 #[cfg(not(target_arch = "wasm32"))]
-#[path = "tablm/verdicts.rs"]
-mod verdicts;
+#[path = "tablm/tuning_cache.rs"]
+mod tuning_cache;
 #[cfg(not(target_arch = "wasm32"))]
 mod native {
     use std::io::{BufRead, IsTerminal};
@@ -38,21 +41,17 @@ mod native {
     use serde_json::{Map, Value, json};
 
     use super::arguments::{
-        Backend, Cli, Command, Detokenize, Generate, Inspect, Logits, Model, Perplexity, Sampling,
-        Switch, Tokenize,
+        Cli, Command, Detokenize, Generate, Inspect, Logits, Perplexity, Sampling, Switch, Tokenize,
     };
     use super::bench::bench;
+    use super::load::{load, warn};
     use super::quantize::quantize;
     use super::terminal::{log, read_json, read_text, say, say_json, show, shown};
-    use super::verdicts;
-    use tablm::cpu::{CpuVariant, Threads};
     use tablm::engine::{
-        Completion, DeviceChoice, Engine, GenerateRequest, LoadOptions, ModelText, Prompt, estimate,
+        Completion, Delta, Engine, GenerateRequest, LoadOptions, ModelText, Prompt, SamplerOptions,
+        estimate,
     };
     use tablm::error::{Code, Error, Result, visible};
-    use tablm::kernels::{Tile, Variant};
-    use tablm::text::answer::Delta;
-    use tablm::text::sampler::SamplerOptions;
     use tablm::weights::disk::open_path;
 
     pub(super) fn main() -> ExitCode {
@@ -98,87 +97,6 @@ mod native {
         }
     }
 
-    pub(super) async fn load(model: &Model, all_logits: bool) -> Result<Engine> {
-        let (variant, cpu_variant) = forced_variant()?;
-        let options = LoadOptions {
-            device: match model.backend {
-                Backend::Gpu => DeviceChoice::Gpu,
-                Backend::Cpu => DeviceChoice::Cpu,
-                Backend::Auto => DeviceChoice::Auto,
-                Backend::Shared => DeviceChoice::Shared,
-            },
-            context_length: model.context,
-            chunk: model.chunk,
-            quantize: model.quantize,
-            kv_format: model.kv,
-            all_logits,
-            variant,
-            tile: forced_tile()?,
-            cpu_variant,
-            verdicts: verdicts::read(),
-            threads: threads(model.threads.map_or_else(num_cpus::get_physical, usize::from))?
-                .into(),
-            cpu_bytes: available_bytes(),
-            ..LoadOptions::default()
-        };
-        let engine = Engine::load(open_path(&model.model)?, &options, &mut |_| {}).await?;
-        if let Some(text) = engine.verdicts() {
-            verdicts::keep(text);
-        }
-        let info = engine.info();
-        eprintln!("{} on {} ({:.0} ms)", visible(&info.model), info.device.adapter, info.load_ms);
-        if let Some(reason) = info.fallback_reason {
-            eprintln!("running on the CPU: {reason}");
-        }
-        warn(&info.warnings);
-        Ok(engine)
-    }
-
-    /// Bytes that this machine has left, where it says so: what needs more is refused, with what would fit.
-    fn available_bytes() -> Option<u64> {
-        let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-        line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
-    }
-
-    /// Threads for the CPU executor; for one none is started.
-    fn threads(count: usize) -> Result<Threads> {
-        if count == 1 {
-            return Ok(Threads::default());
-        }
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build();
-        let pool =
-            pool.map_err(|error| Error::new(Code::InvalidRequest, format!("--threads: {error}")))?;
-        Ok(pool.into())
-    }
-
-    /// The variant of products that the environment asks for, if any, on the GPU or on the CPU: for
-    /// tests and measurements.
-    fn forced_variant() -> Result<(Option<Variant>, Option<CpuVariant>)> {
-        let Ok(name) = std::env::var("TABLM_VARIANT") else { return Ok((None, None)) };
-        let variants = (Variant::parse(&name), CpuVariant::parse(&name));
-        if variants == (None, None) {
-            let names = Variant::ALL
-                .map(Variant::name)
-                .into_iter()
-                .chain(CpuVariant::ALL.map(CpuVariant::name));
-            let names = names.collect::<Vec<_>>().join(", ");
-            let message = format!("found {name:?}, expected one of {names}");
-            return Err(Error::invalid_request("TABLM_VARIANT", message));
-        }
-        Ok(variants)
-    }
-
-    /// The tile of products of many rows that the environment asks for, if any.
-    fn forced_tile() -> Result<Option<Tile>> {
-        let Ok(name) = std::env::var("TABLM_TILE") else { return Ok(None) };
-        let tile = Tile::ALL.into_iter().find(|tile| tile.name() == name);
-        let names = Tile::ALL.map(Tile::name).join(", ");
-        tile.map(Some).ok_or_else(|| {
-            Error::invalid_request("TABLM_TILE", format!("found {name:?}, expected one of {names}"))
-        })
-    }
-
     fn sampling(arguments: &Sampling) -> SamplerOptions {
         let clock =
             || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
@@ -216,7 +134,7 @@ mod native {
             stop: arguments.stop.clone(),
             ignore_stop_tokens: false,
         };
-        // What is wrong with the request is said before the model is read.
+        // Errors of the request come before the model is read.
         let first = request(prompt.clone().unwrap_or(Prompt::Tokens(Vec::new())));
         first.check()?;
         let mut engine = load(&arguments.model, false).await?;
@@ -239,7 +157,7 @@ mod native {
         Ok(())
     }
 
-    /// Shows what came of an answer: its text and its calls, and its reasoning as a log.
+    /// Writes a part of an answer: text and calls to stdout, reasoning to stderr.
     fn show_delta(delta: &Delta) {
         log(&delta.reasoning);
         show(&delta.text);
@@ -336,18 +254,14 @@ mod native {
         Ok(())
     }
 
-    fn warn(warnings: &[String]) {
-        warnings.iter().for_each(|warning| eprintln!("warning: {}", visible(warning)));
-    }
-
-    /// Opens a model for its text alone.
+    /// Opens only the tokenizer and the chat template of a model.
     async fn open_text(model: &Path) -> Result<ModelText> {
         let text = ModelText::open(open_path(model)?).await?;
         warn(text.warnings());
         Ok(text)
     }
 
-    /// An object of one result, and of warnings if there are any.
+    /// A JSON object with one result, and with the warnings if there are any.
     fn with_warnings(key: &str, result: Value, warnings: &[String]) -> Value {
         let mut object = json!({key: result});
         if !warnings.is_empty() {

@@ -1,7 +1,8 @@
-//! Panels with AVX2: two registers hold four columns of all rows.
+//! Micro-kernels with AVX2: two registers hold four columns of all sixteen rows.
 //!
-//! Its products of bytes are of an unsigned and a signed one and are added in pairs to sixteen bits: four
-//! bits leave room for eight such sums, eight bits for one, if the weights' signs are given to the inputs.
+//! `vpmaddubsw` multiplies unsigned by signed bytes and adds pairs to sixteen bits. Eight such sums
+//! of 4-bit quants fit into sixteen bits, but only one of 8-bit quants, and that only if the
+//! quants' signs are moved to the inputs.
 
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32,
@@ -13,25 +14,25 @@ use std::arch::x86_64::{
 
 use bytemuck::must_cast;
 
-use super::floats::{FloatPanels, brains, float_products};
+use super::float_panels::{FloatPanels, bf16_to_f32, float_products};
 use super::inputs::{InputBlock, Inputs};
-use super::packed::{Halves, Line, PANEL, Packed};
-use super::tile::{CUBES, curves_of_rows, products};
-use super::vectors::vectors;
-use crate::formats::{FloatBits, Integers, UNIT};
+use super::integer_panels::{Halves, IntegerPanels, Line, PANEL};
+use super::loops::vectorized_loops;
+use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_numbers, products};
+use crate::formats::{FloatKind, UNIT};
 
 pub(super) type Quads = [__m256i; 2];
 pub(super) type Ints = [__m256i; 2];
 pub(super) type Floats = [__m256; 2];
 
-/// See [`super::floats`].
+/// Input rows of a float micro-kernel, see [`super::float_panels`].
 const FLOAT_ROWS: usize = 4;
-/// See [`super::vectors`].
+/// Attention queries computed together, see [`super::loops`].
 const QUERIES: usize = 4;
 
 products! { #[target_feature(enable = "avx2,f16c,fma")] }
 float_products! { #[target_feature(enable = "avx2,f16c,fma")] }
-vectors! { #[target_feature(enable = "avx2,f16c,fma")] }
+vectorized_loops! { #[target_feature(enable = "avx2,f16c,fma")] }
 
 #[target_feature(enable = "avx2,f16c,fma")]
 #[inline]
@@ -54,7 +55,7 @@ pub(super) fn high([first, last]: Quads) -> Quads {
 
 #[target_feature(enable = "avx2,f16c,fma")]
 #[inline]
-fn dots<const BITS: usize>(zero: i32, sum: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
+fn dots<const BITS: usize>(zero_point: i32, sum: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
     if BITS == 4 {
         let mut sums = [_mm256_setzero_si256(); 2];
         for (quads, inputs) in quads.iter().zip(inputs) {
@@ -63,14 +64,14 @@ fn dots<const BITS: usize>(zero: i32, sum: i32, quads: &[Quads], inputs: &[i32])
                 *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(*quads, inputs));
             }
         }
-        let start = _mm256_set1_epi32(-zero * sum);
+        let start = _mm256_set1_epi32(-zero_point * sum);
         let ones = _mm256_set1_epi16(1);
         return [
             _mm256_add_epi32(start, _mm256_madd_epi16(sums[0], ones)),
             _mm256_add_epi32(start, _mm256_madd_epi16(sums[1], ones)),
         ];
     }
-    let mut sums = [_mm256_set1_epi32((128 - zero) * sum); 2];
+    let mut sums = [_mm256_set1_epi32((128 - zero_point) * sum); 2];
     for (quads, inputs) in quads.iter().zip(inputs) {
         let inputs = _mm256_set1_epi32(*inputs);
         for (sum, quads) in sums.iter_mut().zip(quads) {
@@ -85,14 +86,14 @@ fn dots<const BITS: usize>(zero: i32, sum: i32, quads: &[Quads], inputs: &[i32])
 
 #[target_feature(enable = "avx2,f16c,fma")]
 #[inline]
-pub(super) fn halves(halves: &Halves) -> Floats {
+pub(super) fn f16_to_f32(halves: &Halves) -> Floats {
     let [first, last]: [__m128i; 2] = must_cast(*halves);
     [_mm256_cvtph_ps(first), _mm256_cvtph_ps(last)]
 }
 
 #[target_feature(enable = "avx2,f16c,fma")]
 #[inline]
-pub(super) fn floats([first, last]: Ints) -> Floats {
+pub(super) fn int_to_f32([first, last]: Ints) -> Floats {
     [_mm256_cvtepi32_ps(first), _mm256_cvtepi32_ps(last)]
 }
 
@@ -129,6 +130,6 @@ pub(super) fn lookup(table: &[u8; 16], quads: Quads) -> Quads {
 
 #[target_feature(enable = "avx2,f16c,fma")]
 #[inline]
-pub(super) fn rows_of(numbers: [f32; PANEL]) -> Floats {
+pub(super) fn load_floats(numbers: [f32; PANEL]) -> Floats {
     must_cast(numbers)
 }

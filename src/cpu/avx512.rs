@@ -1,4 +1,5 @@
-//! Panels with AVX-512 and its dot products of bytes: a register holds four columns of all rows.
+//! Micro-kernels with AVX-512 and its int8 dot products: one register holds four columns of all
+//! sixteen rows.
 
 use std::arch::x86_64::{
     __m512, __m512i, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_cvtepi32_ps, _mm512_cvtph_ps,
@@ -8,25 +9,25 @@ use std::arch::x86_64::{
 
 use bytemuck::must_cast;
 
-use super::floats::{FloatPanels, brains, float_products};
+use super::float_panels::{FloatPanels, bf16_to_f32, float_products};
 use super::inputs::{InputBlock, Inputs};
-use super::packed::{Halves, Line, PANEL, Packed};
-use super::tile::{CUBES, curves_of_rows, products};
-use super::vectors::vectors;
-use crate::formats::{FloatBits, Integers, UNIT};
+use super::integer_panels::{Halves, IntegerPanels, Line, PANEL};
+use super::loops::vectorized_loops;
+use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_numbers, products};
+use crate::formats::{FloatKind, UNIT};
 
 type Quads = __m512i;
 type Ints = __m512i;
 type Floats = __m512;
 
-/// See [`super::floats`].
+/// Input rows of a float micro-kernel, see [`super::float_panels`].
 const FLOAT_ROWS: usize = 8;
-/// See [`super::vectors`].
+/// Attention queries computed together, see [`super::loops`].
 const QUERIES: usize = 8;
 
 products! { #[target_feature(enable = "avx512f,avx512bw,avx512vnni")] }
 float_products! { #[target_feature(enable = "avx512f,avx512bw,avx512vnni")] }
-vectors! { #[target_feature(enable = "avx512f,avx512bw,avx512vnni")] }
+vectorized_loops! { #[target_feature(enable = "avx512f,avx512bw,avx512vnni")] }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
@@ -48,8 +49,8 @@ fn high(quads: Quads) -> Quads {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
-fn dots<const BITS: usize>(zero: i32, sum: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
-    let mut sums = _mm512_set1_epi32(-zero * sum);
+fn dots<const BITS: usize>(zero_point: i32, sum: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
+    let mut sums = _mm512_set1_epi32(-zero_point * sum);
     for (quads, inputs) in quads.iter().zip(inputs) {
         sums = _mm512_dpbusd_epi32(sums, *quads, _mm512_set1_epi32(*inputs));
     }
@@ -58,13 +59,13 @@ fn dots<const BITS: usize>(zero: i32, sum: i32, quads: &[Quads], inputs: &[i32])
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
-fn halves(halves: &Halves) -> Floats {
+fn f16_to_f32(halves: &Halves) -> Floats {
     _mm512_cvtph_ps(must_cast(*halves))
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
-fn floats(ints: Ints) -> Floats {
+fn int_to_f32(ints: Ints) -> Floats {
     _mm512_cvtepi32_ps(ints)
 }
 
@@ -100,6 +101,6 @@ fn lookup(table: &[u8; 16], quads: Quads) -> Quads {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
-fn rows_of(numbers: [f32; PANEL]) -> Floats {
+fn load_floats(numbers: [f32; PANEL]) -> Floats {
     must_cast(numbers)
 }

@@ -1,33 +1,34 @@
-//! How fast threads read memory: what a token's weights are compared with, each of which it reads once.
+//! Memory bandwidth of the threads: the roofline of a decode step, which reads each weight once.
 
 use std::hint::black_box;
 
 use web_time::Instant;
 
-use super::Threads;
+use super::threads::Threads;
 
-/// Words that are read: many times what caches hold; and those of a part.
+/// Words read per run, many times the size of caches.
 const WORDS: usize = 1 << 25;
-const PART_WORDS: usize = 1 << 16;
-/// Words that are summed side by side.
+/// Words of a task.
+const TASK_WORDS: usize = 1 << 16;
+/// Independent partial sums.
 const LANES: usize = 32;
-/// How often they are read, after once to have them there; the quickest counts.
+/// Measured runs, after a warm-up; the fastest counts.
 const RUNS: usize = 5;
 
-/// Bytes in a second.
+/// Measures how many bytes per second all threads together read.
 pub(super) fn measure(threads: &Threads) -> f64 {
     let words = vec![1u64; WORDS];
-    let mut quickest = f64::INFINITY;
+    let mut fastest_seconds = f64::INFINITY;
     for run in 0..=RUNS {
         let started = Instant::now();
-        threads.each(words.chunks(PART_WORDS), |part| {
-            black_box(sum(part));
+        threads.for_each(words.chunks(TASK_WORDS), |chunk| {
+            black_box(sum(chunk));
         });
         if run > 0 {
-            quickest = quickest.min(started.elapsed().as_secs_f64());
+            fastest_seconds = fastest_seconds.min(started.elapsed().as_secs_f64());
         }
     }
-    size_of_val(&words[..]) as f64 / quickest
+    size_of_val(&words[..]) as f64 / fastest_seconds
 }
 
 fn sum(words: &[u64]) -> u64 {

@@ -1,25 +1,23 @@
-//! Panels with NEON's dot products of bytes, which ARM processors have since 2018: one instruction for four
-//! columns of four rows. Rust's library has a function for it that is not stable; an assembler has had it for
-//! long.
+//! Micro-kernels with NEON's int8 dot products (ARMv8.2, 2018): one instruction for four columns
+//! of four rows. Its intrinsic is not stable in Rust, so it is inline assembly.
 
 use std::arch::aarch64::{int8x16_t, int32x4_t, vdupq_n_s32, vreinterpretq_s8_s32};
 use std::arch::asm;
 
 use super::inputs::{InputBlock, Inputs};
+use super::integer_panels::{Halves, IntegerPanels, PANEL};
+use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_numbers, products};
 use super::neon::{
-    Floats, Ints, Quads, floats, halves, high, load, lookup, low, mul, mul_add, rows_of, signed,
-    splat, start, store,
+    Floats, Ints, Quads, f16_to_f32, high, int_to_f32, load, load_floats, lookup, low, mul,
+    mul_add, signed, splat, start, store,
 };
-use super::packed::{Halves, PANEL, Packed};
-use super::tile::{CUBES, curves_of_rows, products};
-use crate::formats::Integers;
 
 products! { #[target_feature(enable = "dotprod")] }
 
 #[target_feature(enable = "dotprod")]
 #[inline]
-fn dots<const BITS: usize>(zero: i32, sum: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
-    let mut sums = [start::<BITS>(zero, sum); 4];
+fn dots<const BITS: usize>(zero_point: i32, sum: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
+    let mut sums = [start::<BITS>(zero_point, sum); 4];
     for (quads, x) in quads.iter().zip(inputs) {
         let x = vreinterpretq_s8_s32(vdupq_n_s32(*x));
         for (sum, quad) in sums.iter_mut().zip(quads) {
@@ -29,7 +27,7 @@ fn dots<const BITS: usize>(zero: i32, sum: i32, quads: &[Quads], inputs: &[i32])
     sums
 }
 
-/// Adds the product of four bytes to each number.
+/// `SDOT`: adds the dot product of four signed bytes to each lane.
 #[target_feature(enable = "dotprod")]
 #[inline]
 #[allow(unsafe_code, reason = "an instruction that touches nothing but its registers")]

@@ -1,17 +1,17 @@
-//! Functions of numbers in `f32`, written so that a compiler makes vectors of them: without calls and
-//! branches. Relative errors are at most 3e-7; what is no number stays none.
+//! Activation functions in f32, without calls and branches so that loops over them vectorize.
+//! Relative errors are at most 3e-7; NaN stays NaN.
 
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LOG2_E};
 
-use crate::kernels::Function;
+use crate::kernels::ActivationFunction;
 
-/// Added, it leaves the nearest whole number in the lowest bits.
+/// 1.5 · 2^23: adding it rounds to the nearest integer, which is then in the lowest bits.
 const ROUNDER: f32 = 12_582_912.0;
-/// ln 2 in few digits, so that products with small whole numbers are exact; and the rest.
+/// ln 2 in two parts (Cody & Waite): products of the first with small integers are exact.
 const LN_2_HIGH: f32 = 355.0 / 512.0;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
 
-/// `e^x`; of numbers whose result is not a normal number, that of the nearest whose is.
+/// `e^x`, with `x` clamped to where the result is a normal number.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     let x = if x < -87.0 { -87.0 } else { x };
@@ -19,7 +19,7 @@ pub(super) fn exp(x: f32) -> f32 {
     let shifted = x * LOG2_E + ROUNDER;
     let whole = shifted - ROUNDER;
     let rest = (x - whole * LN_2_HIGH) - whole * LN_2_LOW;
-    // The beginning of the series: |rest| is at most ln 2 / 2.
+    // Taylor polynomial: |rest| is at most ln 2 / 2.
     let mut sum = 1.0 / 5040.0;
     for divisor in [720.0, 120.0, 24.0, 6.0, 2.0, 1.0f32] {
         sum = sum * rest + 1.0 / divisor;
@@ -41,26 +41,26 @@ pub(super) fn silu(x: f32) -> f32 {
     x * sigmoid(x)
 }
 
-/// What [`Function::Softcap`] makes of it.
+/// [`ActivationFunction::Softcap`]: `cap · tanh(x / cap)`.
 #[inline(always)]
 pub(super) fn softcap(x: f32, cap: f32) -> f32 {
     cap * (2.0 * sigmoid(2.0 * (x / cap)) - 1.0)
 }
 
-/// `y = f(y)`.
+/// Applies an activation function in place.
 #[inline(always)]
-pub(super) fn apply(function: Function, y: &mut [f32]) {
+pub(super) fn apply(function: ActivationFunction, y: &mut [f32]) {
     match function {
-        Function::Silu => y.iter_mut().for_each(|y| *y = silu(*y)),
-        Function::Gelu => {
+        ActivationFunction::Silu => y.iter_mut().for_each(|y| *y = silu(*y)),
+        ActivationFunction::Gelu => {
             let inner = 2.0 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
             y.iter_mut().for_each(|y| *y *= sigmoid(inner * (*y + 0.044715 * *y * *y * *y)));
         }
-        Function::ReluSquared => {
+        ActivationFunction::ReluSquared => {
             y.iter_mut().for_each(|y| *y = if *y < 0.0 { 0.0 } else { *y * *y })
         }
-        Function::Scale(scale) => y.iter_mut().for_each(|y| *y *= scale),
-        Function::Softcap(cap) => y.iter_mut().for_each(|y| *y = softcap(*y, cap)),
+        ActivationFunction::Scale(scale) => y.iter_mut().for_each(|y| *y *= scale),
+        ActivationFunction::Softcap(cap) => y.iter_mut().for_each(|y| *y = softcap(*y, cap)),
     }
 }
 
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn powers_of_e() {
+    fn exp_is_accurate() {
         for i in -8700..8800 {
             let x = i as f32 / 100.0 + 0.003;
             let (found, expected) = (f64::from(exp(x)), f64::from(x).exp());

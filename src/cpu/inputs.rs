@@ -1,27 +1,28 @@
-//! Inputs of a product as sums of two numbers of eight bits: blocks of 32, each with a scale, and what these
-//! leave of them, as a second row. One alone loses so much that answers change.
+//! Quantized inputs of integer products: int8 blocks of 32 with one scale each, and int8 blocks of
+//! the rounding residual. Inputs of a single int8 change a model's answers.
 
 use bytemuck::Zeroable;
 
 use crate::formats::UNIT;
 
-/// 32 inputs of a row.
+/// 32 quantized inputs of a row.
 #[derive(Debug, Clone, Copy, Zeroable)]
 pub(crate) struct InputBlock {
-    /// Four inputs each, from −127 to 127, the first in the lowest byte.
+    /// Four quants each, from −127 to 127, the first in the lowest byte.
     pub(crate) quads: [i32; UNIT / 4],
-    /// What they are to be multiplied by.
+    /// Scale of the quants.
     pub(crate) scale: f32,
-    /// Sums of the first and of the second half.
+    /// Sums of the quants of the first and of the second half.
     pub(crate) sums: [i32; 2],
 }
 
-/// Memory for rows of inputs.
+/// Arena for quantized rows, reused between products.
 #[derive(Debug, Default)]
-pub(super) struct InputMemory(Vec<InputBlock>);
+pub(super) struct InputArena(Vec<InputBlock>);
 
-impl InputMemory {
-    /// So many rows of so many columns, to round: blocks for each, of it and of what rounding leaves of it.
+impl InputArena {
+    /// Resizes the arena for `rows` × `columns` and yields per row its int8 blocks followed by the
+    /// int8 residual blocks.
     pub(super) fn rows(
         &mut self,
         rows: usize,
@@ -32,43 +33,43 @@ impl InputMemory {
         self.0.chunks_exact_mut(2 * blocks)
     }
 
-    /// What became of them, from a row on.
+    /// The quantized rows from `row` on.
     pub(super) fn from(&self, row: usize, columns: usize) -> Inputs<'_> {
         let blocks = columns.div_ceil(UNIT);
         Inputs { blocks, all: &self.0[2 * row * blocks..] }
     }
 }
 
-/// Rows of inputs, each followed by what rounding left of it.
+/// Rows of quantized inputs, each followed by a row of residuals.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Inputs<'a> {
-    /// Blocks of a row.
+    /// Blocks per row.
     blocks: usize,
     all: &'a [InputBlock],
 }
 
 impl<'a> Inputs<'a> {
-    /// The blocks of a row: of two for each that was rounded.
-    pub(crate) fn row(&self, row: usize) -> &'a [InputBlock] {
-        &self.all[row * self.blocks..][..self.blocks]
+    /// Blocks of row `index / 2`, or of its residual if `index` is odd.
+    pub(crate) fn row(&self, index: usize) -> &'a [InputBlock] {
+        &self.all[index * self.blocks..][..self.blocks]
     }
 }
 
-/// Rounds a row to the first half of the blocks, and what that leaves of it to the second.
+/// Quantizes a row into the first half of the blocks, its residual into the second half.
 #[inline(always)]
-pub(super) fn round(row: &[f32], blocks: &mut [InputBlock]) {
-    let (nearest, rests) = blocks.split_at_mut(blocks.len() / 2);
-    for ((nearest, rest), inputs) in nearest.iter_mut().zip(rests).zip(row.chunks(UNIT)) {
-        let mut left = [0.0; UNIT];
-        left[..inputs.len()].copy_from_slice(inputs);
-        *nearest = round_block(&mut left);
-        *rest = round_block(&mut left);
+pub(super) fn quantize(row: &[f32], blocks: &mut [InputBlock]) {
+    let (blocks, residuals) = blocks.split_at_mut(blocks.len() / 2);
+    for ((block, residual), inputs) in blocks.iter_mut().zip(residuals).zip(row.chunks(UNIT)) {
+        let mut rest = [0.0; UNIT];
+        rest[..inputs.len()].copy_from_slice(inputs);
+        *block = quantize_block(&mut rest);
+        *residual = quantize_block(&mut rest);
     }
 }
 
-/// Rounds 32 inputs, and leaves what that takes from them.
+/// Quantizes 32 inputs and subtracts the quantized values from them.
 #[inline(always)]
-fn round_block(inputs: &mut [f32; UNIT]) -> InputBlock {
+fn quantize_block(inputs: &mut [f32; UNIT]) -> InputBlock {
     let mut lanes = [0.0f32; 8];
     for eight in inputs.chunks_exact(8) {
         for (lane, input) in lanes.iter_mut().zip(eight) {
@@ -76,14 +77,14 @@ fn round_block(inputs: &mut [f32; UNIT]) -> InputBlock {
         }
     }
     let greatest = lanes.iter().fold(0.0f32, |greatest, lane| greatest.max(*lane));
-    let over = if greatest > 0.0 { 127.0 / greatest } else { 0.0 };
-    // Added, it leaves the nearest whole number in the lowest bits.
+    let inverse = if greatest > 0.0 { 127.0 / greatest } else { 0.0 };
+    // 1.5 · 2^23: adding it rounds to the nearest integer, which is then in the lowest bits.
     const ROUNDER: f32 = 12_582_912.0;
     let scale = greatest / 127.0;
     let mut quants = [0i32; UNIT];
     for (quant, input) in quants.iter_mut().zip(inputs) {
-        let shifted = *input * over + ROUNDER;
-        // A byte also of what is no number: nothing is right then, but no sum of them is too large.
+        let shifted = *input * inverse + ROUNDER;
+        // Truncated to a byte, so that even the quants of NaN cannot overflow a sum.
         *quant = i32::from(shifted.to_bits().wrapping_sub(ROUNDER.to_bits()) as i8);
         *input -= (shifted - ROUNDER) * scale;
     }
@@ -91,13 +92,8 @@ fn round_block(inputs: &mut [f32; UNIT]) -> InputBlock {
     for (sum, half) in block.sums.iter_mut().zip(quants.chunks_exact(UNIT / 2)) {
         *sum = half.iter().sum();
     }
-    for (quad, quants) in block.quads.iter_mut().zip(quants.chunks_exact(4)) {
-        *quad = i32::from_le_bytes([
-            quants[0] as u8,
-            quants[1] as u8,
-            quants[2] as u8,
-            quants[3] as u8,
-        ]);
+    for (quad, quants) in block.quads.iter_mut().zip(quants.as_chunks::<4>().0) {
+        *quad = i32::from_le_bytes(quants.map(|quant| quant as u8));
     }
     block
 }

@@ -1,7 +1,9 @@
-//! Panels with NEON, which every 64-bit ARM processor has: four registers hold four columns of all rows.
+//! Micro-kernels with NEON, which every 64-bit ARM processor has: four registers hold four columns
+//! of all sixteen rows.
 //!
-//! Its products of bytes are of two signed ones and sixteen bits long: four bits leave room for those of a
-//! whole block, eight bits for two. What else it does is [`super::dotprod`]'s too.
+//! `vmlal_s8` multiplies signed bytes to sixteen bits, which hold the sums of a whole block of
+//! 4-bit quants, but only of two products of 8-bit quants. [`super::dotprod`] shares all functions
+//! but `dots`.
 
 use std::arch::aarch64::{
     float32x4_t, int8x16_t, int16x8_t, int32x4_t, uint8x16_t, vaddq_s32, vandq_s32, vandq_u8,
@@ -14,11 +16,10 @@ use std::arch::aarch64::{
 use bytemuck::must_cast;
 
 use super::inputs::{InputBlock, Inputs};
-use super::packed::{Halves, Line, PANEL, Packed};
-use super::tile::{CUBES, curves_of_rows, products};
-use crate::formats::Integers;
+use super::integer_panels::{Halves, IntegerPanels, Line, PANEL};
+use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_numbers, products};
 
-/// Registers of a panel.
+/// Registers that hold four columns of a panel.
 const PARTS: usize = 4;
 
 pub(super) type Quads = [uint8x16_t; PARTS];
@@ -45,28 +46,28 @@ pub(super) fn high(quads: Quads) -> Quads {
     quads.map(|part| vshrq_n_u8::<4>(part))
 }
 
-/// Bytes from 0 to 255 less 128, or nibbles as they are.
+/// Converts unsigned bytes to signed ones by subtracting 128; nibbles stay as they are.
 #[target_feature(enable = "neon")]
 #[inline]
 pub(super) fn signed<const BITS: usize>(part: uint8x16_t) -> int8x16_t {
     vreinterpretq_s8_u8(if BITS == 4 { part } else { veorq_u8(part, vdupq_n_u8(128)) })
 }
 
-/// What sums begin with: products with what was not taken from weights yet.
+/// Initial value of the sums: the zero point's contribution, corrected for [`signed`].
 #[target_feature(enable = "neon")]
 #[inline]
-pub(super) fn start<const BITS: usize>(zero: i32, sum: i32) -> int32x4_t {
-    vdupq_n_s32((if BITS == 4 { -zero } else { 128 - zero }) * sum)
+pub(super) fn start<const BITS: usize>(zero_point: i32, sum: i32) -> int32x4_t {
+    vdupq_n_s32((if BITS == 4 { -zero_point } else { 128 - zero_point }) * sum)
 }
 
 #[target_feature(enable = "neon")]
 #[inline]
-fn dots<const BITS: usize>(zero: i32, sum: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
-    // Quads whose products sixteen bits can sum up.
-    let together = if BITS == 4 { 8 } else { 2 };
-    // Of two rows each: of two columns, and of two.
+fn dots<const BITS: usize>(zero_point: i32, sum: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
+    // Quads whose products fit a sixteen-bit sum.
+    let per_sum = if BITS == 4 { 8 } else { 2 };
+    // Per register: sums of its first and of its last two rows, over pairs of columns.
     let mut sums = [[vdupq_n_s32(0); 2]; PARTS];
-    for (quads, inputs) in quads.chunks(together).zip(inputs.chunks(together)) {
+    for (quads, inputs) in quads.chunks(per_sum).zip(inputs.chunks(per_sum)) {
         for (part, sums) in sums.iter_mut().enumerate() {
             let mut shorts = [vdupq_n_s16(0); 2];
             for (quad, x) in quads.iter().zip(inputs) {
@@ -79,18 +80,18 @@ fn dots<const BITS: usize>(zero: i32, sum: i32, quads: &[Quads], inputs: &[i32])
             }
         }
     }
-    sums.map(|[first, last]| vaddq_s32(start::<BITS>(zero, sum), vpaddq_s32(first, last)))
+    sums.map(|[first, last]| vaddq_s32(start::<BITS>(zero_point, sum), vpaddq_s32(first, last)))
 }
 
-/// Shifted to where `f32` has exponent and mantissa, and multiplied by how much further its exponents
-/// reach; no scale is infinite.
+/// Widens finite f16 numbers: shifts exponent and mantissa to where f32 has them and multiplies by
+/// the difference of the exponent biases, 2^112.
 #[target_feature(enable = "neon")]
 #[inline]
-pub(super) fn halves(halves: &Halves) -> Floats {
+pub(super) fn f16_to_f32(halves: &Halves) -> Floats {
     let [first, last]: [int16x8_t; 2] = must_cast(*halves);
     [vget_low_s16(first), vget_high_s16(first), vget_low_s16(last), vget_high_s16(last)].map(
         |bits| {
-            // Without the copies of the sign that extending left below it.
+            // Clears the copies of the sign bit that sign extension left below it.
             let bits =
                 vandq_s32(vshll_n_s16::<13>(bits), vdupq_n_s32(0x8fff_ffff_u32.cast_signed()));
             vmulq_f32(vreinterpretq_f32_s32(bits), vdupq_n_f32(f32::from_bits((127 + 112) << 23)))
@@ -100,7 +101,7 @@ pub(super) fn halves(halves: &Halves) -> Floats {
 
 #[target_feature(enable = "neon")]
 #[inline]
-pub(super) fn floats(ints: Ints) -> Floats {
+pub(super) fn int_to_f32(ints: Ints) -> Floats {
     ints.map(|part| vcvtq_f32_s32(part))
 }
 
@@ -137,6 +138,6 @@ pub(super) fn lookup(table: &[u8; 16], quads: Quads) -> Quads {
 
 #[target_feature(enable = "neon")]
 #[inline]
-pub(super) fn rows_of(numbers: [f32; PANEL]) -> Floats {
+pub(super) fn load_floats(numbers: [f32; PANEL]) -> Floats {
     must_cast(numbers)
 }

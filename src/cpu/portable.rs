@@ -1,26 +1,26 @@
-//! Panels without instructions of any particular processor: loops that a compiler can turn into vectors.
+//! Micro-kernels without specific instructions: loops that the compiler vectorizes.
 
 use bytemuck::must_cast;
 
-use super::floats::{FloatPanels, brains, float_products};
+use super::float_panels::{FloatPanels, bf16_to_f32, float_products};
 use super::inputs::{InputBlock, Inputs};
-use super::packed::{Halves, Line, PANEL, Packed, QUAD};
-use super::tile::{CUBES, curves_of_rows, products};
-use super::vectors::vectors;
-use crate::formats::{FloatBits, Integers, UNIT};
+use super::integer_panels::{Halves, IntegerPanels, Line, PANEL, QUAD};
+use super::loops::vectorized_loops;
+use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_numbers, products};
+use crate::formats::{FloatKind, UNIT};
 
 type Quads = [u8; PANEL * QUAD];
 type Ints = [i32; PANEL];
 type Floats = [f32; PANEL];
 
-/// See [`super::floats`].
+/// Input rows of a float micro-kernel, see [`super::float_panels`].
 const FLOAT_ROWS: usize = 4;
-/// See [`super::vectors`].
+/// Attention queries computed together, see [`super::loops`].
 const QUERIES: usize = 2;
 
 products! {}
 float_products! {}
-vectors! {}
+vectorized_loops! {}
 
 #[inline(always)]
 fn load(line: &Line) -> Quads {
@@ -38,8 +38,8 @@ fn high(quads: Quads) -> Quads {
 }
 
 #[inline(always)]
-fn dots<const BITS: usize>(zero: i32, sum: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
-    let mut sums = [-zero * sum; PANEL];
+fn dots<const BITS: usize>(zero_point: i32, sum: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
+    let mut sums = [-zero_point * sum; PANEL];
     for (quads, inputs) in quads.iter().zip(inputs) {
         let x = inputs.to_le_bytes().map(|byte| i16::from(byte.cast_signed()));
         for (sum, quad) in sums.iter_mut().zip(quads.chunks_exact(QUAD)) {
@@ -50,10 +50,10 @@ fn dots<const BITS: usize>(zero: i32, sum: i32, quads: &[Quads], inputs: &[i32])
     sums
 }
 
-/// Shifted to where `f32` has exponent and mantissa, and multiplied by how much further its exponents
-/// reach; no scale is infinite.
+/// Widens finite f16 numbers: shifts exponent and mantissa to where f32 has them and multiplies by
+/// the difference of the exponent biases, 2^112.
 #[inline(always)]
-fn halves(halves: &Halves) -> Floats {
+fn f16_to_f32(halves: &Halves) -> Floats {
     halves.0.map(|bits| {
         let size =
             f32::from_bits(u32::from(bits & 0x7fff) << 13) * f32::from_bits((127 + 112) << 23);
@@ -62,7 +62,7 @@ fn halves(halves: &Halves) -> Floats {
 }
 
 #[inline(always)]
-fn floats(ints: Ints) -> Floats {
+fn int_to_f32(ints: Ints) -> Floats {
     ints.map(|int| int as f32)
 }
 
@@ -94,6 +94,6 @@ fn lookup(table: &[u8; 16], quads: Quads) -> Quads {
 }
 
 #[inline(always)]
-fn rows_of(numbers: [f32; PANEL]) -> Floats {
+fn load_floats(numbers: [f32; PANEL]) -> Floats {
     numbers
 }

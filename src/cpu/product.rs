@@ -1,175 +1,166 @@
-//! A product with a packed matrix, and what it takes on: inputs rounded, panels, then each row of outputs
-//! as its kernel means it, all three shared out.
+//! Matrix products with a packed matrix in three phases, each distributed over the threads:
+//! prologue and quantization of the inputs, micro-kernels over panels, epilogue of each output row.
 
-use super::inputs::InputMemory;
-use super::packed::PANEL;
-use super::panels::Panels;
-use super::{CpuVariant, Threads, pieces};
+use std::ops::Range;
+
+use super::epilogue::{finish, transformed_inputs};
+use super::inputs::InputArena;
+use super::integer_panels::PANEL;
+use super::packed_matrix::PackedMatrix;
+use super::threads::{Threads, split_columns};
+use super::variant::CpuVariant;
 use crate::formats::UNIT;
-use crate::kernels::{Buffer, CpuMemory, Epilogue, Matmul, Matvec, Prologue, Step, Written};
+use crate::kernels::{CpuMemory, Matmul, Matvec, Prologue, Step};
 
-/// By which instructions, and on which threads.
-type How<'a> = (CpuVariant, &'a Threads);
+/// Instruction set and threads.
+type Context<'a> = (CpuVariant, &'a Threads);
 
-/// Products in a nanosecond, and what rounding or finishing a number takes: roughly.
-const PRODUCTS_A_NS: usize = 64;
-const NUMBER_NS: usize = 1;
-/// Rows of the largest tile.
+/// Rough throughput of the micro-kernels: multiply-adds per nanosecond.
+const MULTIPLY_ADDS_PER_NS: usize = 64;
+/// Rough nanoseconds to quantize an input or to finish an output.
+const ELEMENT_NS: usize = 1;
+/// Rows of the largest micro-kernel.
 const TILE_ROWS: usize = 8;
 
-/// Memory of products, kept from one to the next.
+/// Scratch memory of matrix products, reused between kernels.
 #[derive(Debug, Default)]
-pub(super) struct Products {
-    inputs: InputMemory,
-    /// Inputs as they are, filled up with zeros to whole units.
-    numbers: Vec<f32>,
+pub(super) struct ProductScratch {
+    /// Inputs of integer products.
+    inputs: InputArena,
+    /// Inputs of float products, padded with zeros to whole units.
+    floats: Vec<f32>,
+    /// Outputs, `[rows, panels · PANEL]`.
     outputs: Vec<f32>,
 }
 
-impl Products {
-    /// Weights × many rows.
+impl ProductScratch {
+    /// Runs a product of many rows.
     pub(super) fn matmul(
         &mut self,
-        how: How<'_>,
-        panels: &Panels,
+        context: Context<'_>,
+        matrix: &PackedMatrix,
         memory: &mut CpuMemory,
         Matmul { product, .. }: &Matmul,
         step: Step,
     ) {
-        let matvec = Matvec::new(product.clone());
-        self.matvec(how, panels, memory, &matvec, step);
+        self.matvec(context, matrix, memory, &Matvec::new(product.clone()), step);
     }
 
-    /// Weights × few rows, and what comes before and after.
+    /// Runs a product of any number of rows with its prologue and epilogue.
     pub(super) fn matvec(
         &mut self,
-        how: How<'_>,
-        matrix: &Panels,
+        context: Context<'_>,
+        matrix: &PackedMatrix,
         memory: &mut CpuMemory,
         matvec: &Matvec,
         step: Step,
     ) {
-        let (variant, threads) = how;
-        let (product, columns) = (&matvec.product, matvec.product.matrix.columns as usize);
+        let (variant, threads) = context;
+        let product = &matvec.product;
         let rows = product.y.rows.count(step.rows) as usize;
-        match matrix {
-            Panels::Integers(_) => {
-                let rows = self.inputs.rows(rows, columns);
-                each_input(threads, memory, matvec, rows, |row, blocks| variant.round(row, blocks));
-            }
-            Panels::Floats(_) => {
-                let stride = columns.next_multiple_of(UNIT);
-                self.numbers.resize(rows * stride, 0.0);
-                let rows = self.numbers.chunks_exact_mut(stride);
-                each_input(threads, memory, matvec, rows, |row, numbers| {
-                    numbers[..columns].copy_from_slice(row);
-                    numbers[columns..].fill(0.0);
-                });
-            }
-        }
-        let first = (product.matrix.above + product.matrix.first_row) as usize;
+        self.pack_inputs(context, matrix, memory, matvec, rows);
+        let first = (product.matrix.row_offset + product.matrix.first_row) as usize;
         let end = first + product.matrix.rows as usize;
         let panels = first / PANEL..end.div_ceil(PANEL);
         let width = panels.len() * PANEL;
-        self.outputs.resize(rows * width, 0.0);
-        // Each thread has rows of its own, if there are enough: what one wrote need not come to another.
-        let rows_of_a_share = rows.div_ceil(threads.count()).next_multiple_of(TILE_ROWS).min(rows);
-        let shares = rows.div_ceil(rows_of_a_share);
-        let together = threads
-            .together(panels.len() * shares, PANEL * columns * rows_of_a_share / PRODUCTS_A_NS);
-        let shares =
-            (0..).step_by(rows_of_a_share).zip(self.outputs.chunks_mut(rows_of_a_share * width));
-        let parts = shares.flat_map(|(row, outputs)| {
-            let pieces = pieces(outputs, width, together * PANEL);
-            panels.clone().step_by(together).zip(pieces).map(move |(first, y)| (row, first, y))
-        });
-        let (inputs, numbers) = (&self.inputs, &self.numbers);
-        threads.each(parts, |(row, first, mut y)| {
-            let panels = first..panels.end.min(first + together);
-            match matrix {
-                Panels::Integers(packed) => {
-                    variant.products(packed, panels, inputs.from(row, columns), &mut y)
-                }
-                Panels::Floats(floats) => {
-                    let numbers = &numbers[row * columns.next_multiple_of(UNIT)..];
-                    variant.float_products(floats, panels, numbers, &mut y);
-                }
-            }
-        });
         let skipped = first - panels.start * PANEL;
+        self.multiply(context, matrix, product.matrix.columns as usize, panels, rows);
         product.epilogue.write(memory, product.y, step, |memory, written| {
             let mut rows: Vec<_> =
                 (0..).zip(written).zip(self.outputs.chunks_exact_mut(width)).collect();
-            let together = threads.together(rows.len(), width * NUMBER_NS);
-            threads.each(rows.chunks_mut(together), |rows| {
+            let per_task = threads.items_per_task(rows.len(), width * ELEMENT_NS);
+            threads.for_each(rows.chunks_mut(per_task), |rows| {
                 for ((row, written), outputs) in rows {
                     let outputs = &mut outputs[skipped..][..end - first];
-                    add_bias(memory, product.bias, outputs);
-                    finish(variant, memory, matvec, step, *row, outputs, written);
+                    finish(variant, memory, product, step, *row, outputs, written);
                 }
             });
         });
     }
+
+    /// Applies the prologue to each input row and converts it to the micro-kernel's layout.
+    fn pack_inputs(
+        &mut self,
+        (variant, threads): Context<'_>,
+        matrix: &PackedMatrix,
+        memory: &CpuMemory,
+        matvec: &Matvec,
+        rows: usize,
+    ) {
+        let columns = matvec.product.matrix.columns as usize;
+        match matrix {
+            PackedMatrix::Integers(_) => {
+                let rows = self.inputs.rows(rows, columns);
+                for_each_input(threads, memory, matvec, rows, |row, blocks| {
+                    variant.quantize(row, blocks);
+                });
+            }
+            PackedMatrix::Floats(_) => {
+                let stride = columns.next_multiple_of(UNIT);
+                self.floats.resize(rows * stride, 0.0);
+                let rows = self.floats.chunks_exact_mut(stride);
+                for_each_input(threads, memory, matvec, rows, |row, padded| {
+                    padded[..columns].copy_from_slice(row);
+                    padded[columns..].fill(0.0);
+                });
+            }
+        }
+    }
+
+    /// Multiplies panels by the packed inputs into `self.outputs`.
+    fn multiply(
+        &mut self,
+        (variant, threads): Context<'_>,
+        matrix: &PackedMatrix,
+        columns: usize,
+        panels: Range<usize>,
+        rows: usize,
+    ) {
+        let width = panels.len() * PANEL;
+        self.outputs.resize(rows * width, 0.0);
+        // Row blocks first: with enough rows, each thread reads only inputs that it packed itself.
+        let block_rows = rows.div_ceil(threads.count()).next_multiple_of(TILE_ROWS).min(rows);
+        let block_count = rows.div_ceil(block_rows);
+        let panel_ns = PANEL * columns * block_rows / MULTIPLY_ADDS_PER_NS;
+        let per_task = threads.items_per_task(panels.len() * block_count, panel_ns);
+        let blocks = (0..).step_by(block_rows).zip(self.outputs.chunks_mut(block_rows * width));
+        let tasks = blocks.flat_map(|(row, outputs)| {
+            let columns = split_columns(outputs, width, per_task * PANEL);
+            panels.clone().step_by(per_task).zip(columns).map(move |(first, y)| (row, first, y))
+        });
+        let (inputs, floats) = (&self.inputs, &self.floats);
+        threads.for_each(tasks, |(row, first, mut y)| {
+            let panels = first..panels.end.min(first + per_task);
+            match matrix {
+                PackedMatrix::Integers(matrix) => {
+                    variant.products(matrix, panels, inputs.from(row, columns), &mut y)
+                }
+                PackedMatrix::Floats(matrix) => {
+                    let inputs = &floats[row * columns.next_multiple_of(UNIT)..];
+                    variant.float_products(matrix, panels, inputs, &mut y);
+                }
+            }
+        });
+    }
 }
 
-/// Makes what panels take of each row of inputs, which is shared out.
-fn each_input<T: Send>(
+/// Calls `pack` with each input row after its prologue, distributed over the threads.
+fn for_each_input<T: Send>(
     threads: &Threads,
     memory: &CpuMemory,
     matvec: &Matvec,
     rows: impl Iterator<Item = T>,
-    make: impl Fn(&[f32], &mut T) + Sync,
+    pack: impl Fn(&[f32], &mut T) + Sync,
 ) {
     let x = &matvec.product.x;
     let mut rows: Vec<_> = (0..).zip(rows).collect();
-    let together = threads.together(rows.len(), x.width as usize * NUMBER_NS);
-    threads.each(rows.chunks_mut(together), |rows| {
-        for (row, made) in rows {
+    let per_task = threads.items_per_task(rows.len(), x.width as usize * ELEMENT_NS);
+    threads.for_each(rows.chunks_mut(per_task), |rows| {
+        for (row, packed) in rows {
             match matvec.prologue {
-                Prologue::Plain => make(memory.row(x, *row), made),
-                prologue => make(&prologue.complete(memory, x, *row), made),
+                Prologue::Plain => pack(memory.row(x, *row), packed),
+                prologue => pack(&transformed_inputs(prologue, memory, x, *row), packed),
             }
         }
     });
-}
-
-fn add_bias(memory: &CpuMemory, bias: Option<Buffer>, outputs: &mut [f32]) {
-    for (output, bias) in outputs.iter_mut().zip(bias.iter().flat_map(|bias| memory.read(*bias))) {
-        *output += bias;
-    }
-}
-
-/// What becomes of a row of outputs.
-fn finish(
-    variant: CpuVariant,
-    memory: &CpuMemory,
-    matvec: &Matvec,
-    step: Step,
-    row: u32,
-    outputs: &mut [f32],
-    written: &mut Written<'_>,
-) {
-    let y = &mut written[0];
-    match matvec.product.epilogue {
-        Epilogue::Function(function) => {
-            variant.apply(function, outputs);
-            y[matvec.product.matrix.first_row as usize..][..outputs.len()].copy_from_slice(outputs);
-        }
-        Epilogue::Gate(function) => {
-            let (gates, ups) = outputs.split_at_mut(matvec.product.matrix.rows as usize / 2);
-            variant.apply(function, gates);
-            let y = &mut y[matvec.product.matrix.first_row as usize..];
-            for ((y, gate), up) in y.iter_mut().zip(gates).zip(ups) {
-                *y = *gate * *up;
-            }
-        }
-        // Here nobody asks for the best of logits.
-        Epilogue::Best { .. } => {
-            y[matvec.product.matrix.first_row as usize..][..outputs.len()].copy_from_slice(outputs);
-        }
-        epilogue => {
-            let together = matvec.outputs_of_a_workgroup() as usize;
-            epilogue.finish(memory, &matvec.product, step, row, outputs, written, together);
-        }
-    }
 }

@@ -1,9 +1,9 @@
-//! Threads that share a kernel's work, if whoever loads a model brings any.
+//! Thread pool that the kernels of a step share, if the host provides one.
 //!
-//! The crate starts none: a command line and a browser's worker know how many there may be and how
-//! they start. Rayon's threads sleep while there is nothing to do. A step has some hundreds of kernels with
-//! little between them, and waking a thread takes as long as some of these: so during a step, threads look
-//! out for work for a while before they sleep.
+//! The crate starts no threads: the command line and the browser's worker know how many there may
+//! be and how to start them. A step has hundreds of kernels with little time between them, and
+//! waking a sleeping Rayon thread takes as long as some kernels. So during a step, idle threads
+//! spin for a while before they sleep.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,187 +17,196 @@ use rayon::{ThreadBuilder, ThreadPool, ThreadPoolBuilder, Yield};
 
 use crate::error::{Error, Result};
 
-/// What a part takes at least: less is not worth waking a thread for.
-const PART_NS: usize = 5000;
-/// Parts for each thread, where there are several: not all of them get along as well.
-const PARTS: usize = 8;
-/// How often a thread looks for work before it sleeps: roughly for a tenth of a millisecond.
-const LOOKS: usize = 2000;
+/// Minimum nanoseconds of a task: less is not worth waking a thread for.
+const MIN_TASK_NS: usize = 5000;
+/// Tasks per thread if there are several threads, to balance threads of different speed.
+const TASKS_PER_THREAD: usize = 8;
+/// Failed searches for work before a thread sleeps: about a tenth of a millisecond.
+const MAX_SPINS: usize = 2000;
 
-/// Threads of pools that wait for somebody to lend them one.
-static WAITING: Mutex<Vec<ThreadBuilder>> = Mutex::new(Vec::new());
+/// Most threads that a load can be given.
+pub const MAX_THREADS: u16 = 256;
 
-/// Lends this thread to a pool that waits for one ([`Threads::lent`]), until that pool is dropped.
-pub fn lend_thread() {
-    let thread = WAITING.lock().unwrap_or_else(PoisonError::into_inner).pop();
+/// Rayon's builders of threads whose pool waits for [`run_worker`].
+static PENDING_WORKERS: Mutex<Vec<ThreadBuilder>> = Mutex::new(Vec::new());
+
+/// Makes the current thread a worker of a pool that waits for one ([`Threads::with_workers`]).
+/// Returns when that pool is dropped, or at once if no pool waits.
+pub fn run_worker() {
+    let thread = PENDING_WORKERS.lock().unwrap_or_else(PoisonError::into_inner).pop();
     if let Some(thread) = thread {
         thread.run();
     }
 }
 
-/// None, or a pool that models may share.
+/// A thread pool that models may share, or none.
 #[derive(Debug, Clone, Default)]
 pub struct Threads(Option<Arc<Pool>>);
 
 #[derive(Debug)]
 struct Pool {
     threads: ThreadPool,
-    lookout: Arc<Lookout>,
+    spinning: Arc<Spinning>,
 }
 
-/// The threads that look out for work.
+/// Counters that decide how many idle threads spin.
 #[derive(Debug, Default)]
-struct Lookout {
-    /// Steps that are being computed.
+struct Spinning {
+    /// Steps in progress.
     steps: AtomicUsize,
-    /// Threads that look out, or were told to.
-    posts: AtomicUsize,
+    /// Threads that spin, or were asked to.
+    threads: AtomicUsize,
 }
 
 impl From<ThreadPool> for Threads {
     fn from(threads: ThreadPool) -> Self {
-        Self(Some(Arc::new(Pool { threads, lookout: Arc::default() })))
+        Self(Some(Arc::new(Pool { threads, spinning: Arc::default() })))
     }
 }
 
-/// Does other threads' work until `is_over`, or until there was none for a while.
-fn look_out(is_over: impl Fn() -> bool) {
-    let mut looks = 0;
-    while looks < LOOKS && !is_over() {
+/// Executes other threads' jobs until `is_over`, or until [`MAX_SPINS`] searches in a row found
+/// none.
+fn spin(is_over: impl Fn() -> bool) {
+    let mut spins = 0;
+    while spins < MAX_SPINS && !is_over() {
         match rayon::yield_now() {
-            Some(Yield::Executed) => looks = 0,
-            _ => looks += 1,
+            Some(Yield::Executed) => spins = 0,
+            _ => spins += 1,
         }
         std::hint::spin_loop();
     }
 }
 
 impl Pool {
-    /// Does the work of a step on one of the threads.
-    fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let steps = &self.lookout.steps;
+    /// Runs a step on one of the pool's threads.
+    fn run_step<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let steps = &self.spinning.steps;
         steps.fetch_add(1, Ordering::Relaxed);
         let result = self.threads.install(work);
         steps.fetch_sub(1, Ordering::Relaxed);
         result
     }
 
-    /// Has others look out for work, where a step is being computed on this thread.
-    fn post(&self, others: usize) {
+    /// Wakes up to `count` other threads, which spin until no step is in progress. Does nothing on
+    /// threads outside the pool.
+    fn wake(&self, count: usize) {
         let Some(own) = self.threads.current_thread_index() else { return };
-        while self.lookout.posts.load(Ordering::Relaxed) < others {
-            self.lookout.posts.fetch_add(1, Ordering::Relaxed);
-            let lookout = self.lookout.clone();
+        while self.spinning.threads.load(Ordering::Relaxed) < count {
+            self.spinning.threads.fetch_add(1, Ordering::Relaxed);
+            let spinning = self.spinning.clone();
             self.threads.spawn(move || {
-                // Back with whoever has the work to give: nobody was there to take it.
+                // A job that comes back to this thread found no other thread awake.
                 if rayon::current_thread_index() != Some(own) {
-                    look_out(|| lookout.steps.load(Ordering::Relaxed) == 0);
+                    spin(|| spinning.steps.load(Ordering::Relaxed) == 0);
                 }
-                lookout.posts.fetch_sub(1, Ordering::Relaxed);
+                spinning.threads.fetch_sub(1, Ordering::Relaxed);
             });
         }
     }
 }
 
 impl Threads {
-    /// A pool of this thread and of others, so many together, where Rust cannot start any: each of the
-    /// others is to call [`lend_thread`]. Until they do, those that are there do their work.
-    pub fn lent(count: usize) -> Result<Self> {
+    /// A pool of `count` threads where Rust cannot start any: the current thread, and others that
+    /// call [`run_worker`]. Until they do, the threads that are there do all the work.
+    /// `internal` if the pool cannot be built.
+    pub fn with_workers(count: usize) -> Result<Self> {
         if count == 1 {
             return Ok(Self::default());
         }
         let pool = ThreadPoolBuilder::new().num_threads(count).use_current_thread();
         let pool = pool.spawn_handler(|thread| {
-            WAITING.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+            PENDING_WORKERS.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
             Ok(())
         });
         pool.build()
             .map(Self::from)
-            .map_err(|error| Error::internal(format!("{count} threads: {error}")))
+            .map_err(|error| Error::internal(format!("pool of {count} threads: {error}")))
     }
 
-    /// How many work: one, ours, where there is no pool.
+    /// Number of threads that work; one, the current thread, without a pool.
     pub fn count(&self) -> usize {
         self.0.as_ref().map_or(1, |pool| pool.threads.current_num_threads())
     }
 
-    /// Works on one of the threads, so that [`Threads::each`] in there wakes no thread but the others.
-    pub(super) fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+    /// Runs a step on one of the pool's threads, so that [`Threads::for_each`] inside it has only
+    /// the others to wake.
+    pub(super) fn run_step<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         match &self.0 {
-            Some(pool) => pool.enter(work),
+            Some(pool) => pool.run_step(work),
             None => work(),
         }
     }
 
-    /// How many of `count` equal pieces of work make a part, if one takes about so long.
-    pub(super) fn together(&self, count: usize, piece_ns: usize) -> usize {
-        let parts = if self.count() > 1 { PARTS * self.count() } else { 1 };
-        count.div_ceil(parts).max(PART_NS.div_ceil(piece_ns.max(1)))
+    /// Number of items in a task, of `count` items that take about `item_ns` nanoseconds each.
+    pub(super) fn items_per_task(&self, count: usize, item_ns: usize) -> usize {
+        let tasks = if self.count() > 1 { TASKS_PER_THREAD * self.count() } else { 1 };
+        count.div_ceil(tasks).max(MIN_TASK_NS.div_ceil(item_ns.max(1)))
     }
 
-    /// Does the work of every part, on any of the threads.
-    pub(super) fn each<T: Send>(
+    /// Runs `work` for every task, distributed over the threads.
+    pub(super) fn for_each<T: Send>(
         &self,
-        parts: impl Iterator<Item = T> + Send,
+        tasks: impl Iterator<Item = T> + Send,
         work: impl Fn(T) + Sync,
     ) {
-        self.each_with(&mut Vec::<()>::new(), parts, |(), part| work(part));
+        self.for_each_with(&mut Vec::<()>::new(), tasks, |(), task| work(task));
     }
 
-    /// The same, with memory for each thread, which is kept for the next time.
-    pub(super) fn each_with<M: Default + Send, T: Send>(
+    /// [`Threads::for_each`] with scratch memory per thread, which `scratch` keeps for the next
+    /// call.
+    pub(super) fn for_each_with<M: Default + Send, T: Send>(
         &self,
-        memories: &mut Vec<M>,
-        parts: impl Iterator<Item = T> + Send,
+        scratch: &mut Vec<M>,
+        tasks: impl Iterator<Item = T> + Send,
         work: impl Fn(&mut M, T) + Sync,
     ) {
         let Some(pool) = &self.0 else {
-            memories.resize_with(memories.len().max(1), M::default);
-            parts.for_each(|part| work(&mut memories[0], part));
+            scratch.resize_with(scratch.len().max(1), M::default);
+            tasks.for_each(|task| work(&mut scratch[0], task));
             return;
         };
-        let parts: Vec<T> = parts.collect();
-        let count = self.count().min(parts.len()).max(1);
-        let shares = Shares::new(parts, self.count());
-        memories.resize_with(memories.len().max(count), M::default);
-        let work_on = |memory: &mut M| {
+        let tasks: Vec<T> = tasks.collect();
+        let count = self.count().min(tasks.len()).max(1);
+        let queues = TaskQueues::new(tasks, self.count());
+        scratch.resize_with(scratch.len().max(count), M::default);
+        let run_tasks = |scratch: &mut M| {
             let thread = pool.threads.current_thread_index().unwrap_or(0);
-            while let Some(part) = shares.next(thread) {
-                work(memory, part);
+            while let Some(task) = queues.next(thread) {
+                work(scratch, task);
             }
         };
-        let Some((own, others)) = memories[..count].split_first_mut() else { return };
+        let Some((own, others)) = scratch[..count].split_first_mut() else { return };
         if others.is_empty() {
-            return work_on(own);
+            return run_tasks(own);
         }
-        pool.post(others.len());
-        let at_work = AtomicUsize::new(others.len());
+        pool.wake(others.len());
+        let running = AtomicUsize::new(others.len());
         pool.threads.scope(|scope| {
             for other in others {
                 scope.spawn(|_| {
-                    work_on(other);
-                    at_work.fetch_sub(1, Ordering::Relaxed);
+                    run_tasks(other);
+                    running.fetch_sub(1, Ordering::Relaxed);
                 });
             }
-            work_on(own);
-            look_out(|| at_work.load(Ordering::Relaxed) == 0);
+            run_tasks(own);
+            spin(|| running.load(Ordering::Relaxed) == 0);
         });
     }
 }
 
-/// Parts in order, as many for each thread: where parts are rows, a thread has the same ones in each kernel,
-/// and reads what it wrote. Whoever is done takes the others' last ones: so none waits for one that was
-/// woken late.
-struct Shares<T>(Vec<Mutex<VecDeque<T>>>);
+/// One queue of tasks per thread, filled evenly and in order: if tasks are rows, a thread has the
+/// same rows in each kernel and finds them in its cache. A thread whose queue is empty steals the
+/// last task of another, so that none waits for a thread that was woken late.
+struct TaskQueues<T>(Vec<Mutex<VecDeque<T>>>);
 
-impl<T> Shares<T> {
-    fn new(parts: Vec<T>, count: usize) -> Self {
-        let all = parts.len();
-        let mut parts = parts.into_iter();
-        let share = |thread| {
-            parts.by_ref().take((thread + 1) * all / count - thread * all / count).collect()
+impl<T> TaskQueues<T> {
+    fn new(tasks: Vec<T>, count: usize) -> Self {
+        let all = tasks.len();
+        let mut tasks = tasks.into_iter();
+        let queue = |thread| {
+            tasks.by_ref().take((thread + 1) * all / count - thread * all / count).collect()
         };
-        Self((0..count).map(share).map(Mutex::new).collect())
+        Self((0..count).map(queue).map(Mutex::new).collect())
     }
 
     fn next(&self, thread: usize) -> Option<T> {
@@ -207,7 +216,23 @@ impl<T> Shares<T> {
     }
 }
 
-/// Threads that are there once the CPU has work for them: starting them may take a while.
+/// Splits rows of `stride` words into blocks of `columns` columns, for tasks: element `[i][row]`
+/// is what block `i` has of that row.
+pub(super) fn split_columns(
+    words: &mut [f32],
+    stride: usize,
+    columns: usize,
+) -> Vec<Vec<&mut [f32]>> {
+    let mut blocks: Vec<_> = (0..stride.div_ceil(columns)).map(|_| Vec::new()).collect();
+    for row in words.chunks_exact_mut(stride) {
+        for (block, columns) in blocks.iter_mut().zip(row.chunks_mut(columns)) {
+            block.push(columns);
+        }
+    }
+    blocks
+}
+
+/// Threads that the host starts when the CPU first has work for them, which may take a while.
 #[derive(Clone)]
 pub struct StartThreads {
     count: usize,
@@ -215,7 +240,7 @@ pub struct StartThreads {
 }
 
 impl StartThreads {
-    /// So many, by that function.
+    /// `count` threads, started by `start`.
     pub fn new<F: Future<Output = Threads> + 'static>(
         count: usize,
         start: impl Fn() -> F + 'static,
@@ -223,12 +248,12 @@ impl StartThreads {
         Self { count, start: Rc::new(move || Box::pin(start())) }
     }
 
-    /// How many there will be.
+    /// Number of threads once they are started.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Starts them, or gives those that were started.
+    /// Starts the threads, or returns those that were started before.
     pub async fn start(&self) -> Threads {
         (self.start)().await
     }

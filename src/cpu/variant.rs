@@ -1,38 +1,40 @@
-//! How the CPU computes: each kernel's meaning, or with which processor's instructions.
+//! Implementations that the CPU executor can choose from: the CPU reference of each kernel, or
+//! micro-kernels and loops compiled for an instruction set.
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::attention::Query;
-use super::floats::FloatPanels;
+use super::attend::Query;
+use super::float_panels::FloatPanels;
 use super::inputs::{InputBlock, Inputs};
-use super::packed::Packed;
+use super::integer_panels::IntegerPanels;
 use super::portable;
+use super::recurrence::ScanRow;
 #[cfg(target_arch = "wasm32")]
 use super::wasm;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512, avxvnni};
 #[cfg(target_arch = "aarch64")]
 use super::{dotprod, neon};
-use crate::kernels::{AttentionShape, CacheRows, Function, ScanRow, ScanShape};
+use crate::kernels::{ActivationFunction, AttentionShape, CacheRows, ScanShape};
 
-/// Calls the function of that name of the variant's file.
+/// Calls the function of that name in the file of the variant's instruction set.
 macro_rules! with_instructions {
     ($variant:expr, $function:ident($($argument:expr),*)) => {
         match $variant {
             #[cfg(target_arch = "x86_64")]
-            #[allow(unsafe_code, reason = "the processor was asked for these instructions")]
+            #[allow(unsafe_code, reason = "the processor has these instructions")]
             variant @ CpuVariant::Avx512 if variant.is_available() => unsafe {
                 avx512::$function($($argument),*)
             },
             #[cfg(target_arch = "x86_64")]
-            #[allow(unsafe_code, reason = "the processor was asked for these instructions")]
+            #[allow(unsafe_code, reason = "the processor has these instructions")]
             variant @ CpuVariant::AvxVnni if variant.is_available() => unsafe {
                 avxvnni::$function($($argument),*)
             },
             #[cfg(target_arch = "x86_64")]
-            #[allow(unsafe_code, reason = "the processor was asked for these instructions")]
+            #[allow(unsafe_code, reason = "the processor has these instructions")]
             variant @ CpuVariant::Avx2 if variant.is_available() => unsafe {
                 avx2::$function($($argument),*)
             },
@@ -41,32 +43,33 @@ macro_rules! with_instructions {
     };
 }
 
-/// A way for the CPU to compute.
+/// Implementation of the kernels on the CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub enum CpuVariant {
-    /// The meaning of each kernel: the reference, and slow.
+    /// The CPU reference of each kernel, in f64 on one thread: slow.
     Exact,
-    /// Products of whole numbers, as in all that follow; by what every processor has.
+    /// Integer products and f32 loops, as in all that follow, without specific instructions.
     Portable,
     /// AVX2.
     Avx2,
-    /// AVX2 with the dot products of bytes of AVX-VNNI.
+    /// AVX2 with the int8 dot products of AVX-VNNI.
     AvxVnni,
-    /// AVX-512 with its dot products of bytes.
+    /// AVX-512 F and BW with the int8 dot products of AVX-512 VNNI.
     Avx512,
     /// NEON.
     Neon,
-    /// NEON with its dot products of bytes.
+    /// NEON with its int8 dot products.
     Dotprod,
-    /// wasm's SIMD.
+    /// WebAssembly SIMD.
     Simd128,
-    /// wasm's relaxed SIMD, with its dot products of bytes.
+    /// WebAssembly relaxed SIMD, with its int8 dot products.
     Relaxed,
 }
 
 impl CpuVariant {
-    /// Every one.
+    /// All variants, slower ones first on each architecture.
     pub const ALL: [CpuVariant; 9] = [
         CpuVariant::Exact,
         CpuVariant::Portable,
@@ -79,13 +82,13 @@ impl CpuVariant {
         CpuVariant::Relaxed,
     ];
 
-    /// The quickest that this processor has.
+    /// The fastest variant that this processor has.
     pub fn best() -> Self {
         let available = Self::ALL.into_iter().rev().find(|variant| variant.is_available());
         available.unwrap_or(CpuVariant::Portable)
     }
 
-    /// Its name, in options and reports.
+    /// Name in options and reports.
     pub fn name(self) -> &'static str {
         match self {
             CpuVariant::Exact => "exact",
@@ -100,12 +103,12 @@ impl CpuVariant {
         }
     }
 
-    /// The variant of that name.
+    /// The variant with that [`CpuVariant::name`].
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|variant| variant.name() == name)
     }
 
-    /// Whether this processor has its instructions.
+    /// True if this processor has the variant's instructions.
     pub fn is_available(self) -> bool {
         match self {
             CpuVariant::Exact | CpuVariant::Portable => true,
@@ -132,7 +135,7 @@ impl CpuVariant {
             CpuVariant::Dotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
             #[cfg(not(target_arch = "aarch64"))]
             CpuVariant::Dotprod => false,
-            // A build has the one or the other.
+            // Decided when the module is built: wasm has no feature detection at run time.
             CpuVariant::Simd128 => {
                 cfg!(all(target_arch = "wasm32", not(target_feature = "relaxed-simd")))
             }
@@ -142,31 +145,31 @@ impl CpuVariant {
         }
     }
 
-    /// Outputs of some panels, a row of them for each two of inputs: panels may be shared out.
+    /// Multiplies panels by rows of quantized inputs; see [`super::microkernel`].
     pub(crate) fn products(
         self,
-        packed: &Packed,
+        matrix: &IntegerPanels,
         panels: Range<usize>,
         inputs: Inputs<'_>,
         y: &mut [&mut [f32]],
     ) {
         #[cfg(target_arch = "wasm32")]
         if matches!(self, CpuVariant::Simd128 | CpuVariant::Relaxed) {
-            return wasm::products(packed, panels, inputs, y);
+            return wasm::products(matrix, panels, inputs, y);
         }
         #[cfg(target_arch = "aarch64")]
-        #[allow(unsafe_code, reason = "the processor was asked for these instructions")]
+        #[allow(unsafe_code, reason = "the processor has these instructions")]
         match self {
-            CpuVariant::Neon => return unsafe { neon::products(packed, panels, inputs, y) },
+            CpuVariant::Neon => return unsafe { neon::products(matrix, panels, inputs, y) },
             variant @ CpuVariant::Dotprod if variant.is_available() => {
-                return unsafe { dotprod::products(packed, panels, inputs, y) };
+                return unsafe { dotprod::products(matrix, panels, inputs, y) };
             }
             _ => {}
         }
-        with_instructions!(self, products(packed, panels, inputs, y));
+        with_instructions!(self, products(matrix, panels, inputs, y));
     }
 
-    /// The same with floating-point numbers, a row of outputs for each of inputs.
+    /// Multiplies panels by rows of f32 inputs; see [`super::float_panels`].
     pub(crate) fn float_products(
         self,
         matrix: &FloatPanels,
@@ -177,17 +180,17 @@ impl CpuVariant {
         with_instructions!(self, float_products(matrix, panels, inputs, y));
     }
 
-    /// `y = f(y)`.
-    pub(super) fn apply(self, function: Function, y: &mut [f32]) {
+    /// See [`super::functions::apply`].
+    pub(super) fn apply(self, function: ActivationFunction, y: &mut [f32]) {
         with_instructions!(self, apply(function, y));
     }
 
-    /// See [`super::inputs`].
-    pub(super) fn round(self, row: &[f32], blocks: &mut [InputBlock]) {
-        with_instructions!(self, round(row, blocks));
+    /// See [`super::inputs::quantize`].
+    pub(super) fn quantize(self, row: &[f32], blocks: &mut [InputBlock]) {
+        with_instructions!(self, quantize(row, blocks));
     }
 
-    /// See [`super::attention`].
+    /// See [`super::attend::unpack`].
     pub(super) fn unpack(
         self,
         rows: CacheRows,
@@ -200,7 +203,7 @@ impl CpuVariant {
         with_instructions!(self, unpack(rows, words, position, first, dim, numbers));
     }
 
-    /// See [`super::attention`].
+    /// See [`super::attend::attend`].
     pub(super) fn attend(
         self,
         shape: &AttentionShape,
@@ -212,24 +215,24 @@ impl CpuVariant {
         with_instructions!(self, attend(shape, query, keys, values, weights));
     }
 
-    /// See [`super::attention`].
-    pub(super) fn attend_together(
+    /// See [`super::attend::attend_batch`].
+    pub(super) fn attend_batch(
         self,
         shape: &AttentionShape,
         queries: &mut [Query<'_>],
-        turned: &[f32],
+        transposed: &[f32],
         values: &[f32],
         weights: &mut Vec<f32>,
     ) {
-        with_instructions!(self, attend_together(shape, queries, turned, values, weights));
+        with_instructions!(self, attend_batch(shape, queries, transposed, values, weights));
     }
 
-    /// See [`super::scan`].
+    /// See [`super::recurrence::convolve`].
     pub(super) fn convolve(self, conv: &[f32], inputs: &[&[f32]], y: &mut [f32]) {
         with_instructions!(self, convolve(conv, inputs, y));
     }
 
-    /// See [`super::scan`].
+    /// See [`super::recurrence::scan_row`].
     pub(super) fn scan_row(
         self,
         shape: ScanShape,
@@ -240,5 +243,64 @@ impl CpuVariant {
         y: &mut [f32],
     ) {
         with_instructions!(self, scan_row(shape, head, row, scalars, state, y));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::inputs::InputArena;
+    use crate::formats::{IntegerQuants, IntegerUnit, Levels, UNIT};
+
+    /// Levels of IQ4_NL (ggml): no format uses a table yet, so this stands in for one.
+    const LEVELS: [i8; 16] =
+        [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+    #[test]
+    fn products_with_a_table_of_levels() -> crate::error::Result<()> {
+        let integers = IntegerQuants {
+            bits: 4,
+            levels: Levels::Table(&LEVELS),
+            zero_point: None,
+            group: UNIT,
+        };
+        const ROWS: usize = 20;
+        const COLUMNS: usize = 96;
+        const INPUTS: usize = 7;
+        let mut matrix = IntegerPanels::new("matrix", integers, ROWS, COLUMNS)?;
+        for row in 0..ROWS {
+            let unit = |unit: usize| IntegerUnit {
+                quants: std::array::from_fn(|i| ((row * 7 + unit * 5 + i * i) % 16) as u8),
+                scales: [0.5 + unit as f32; 2],
+                ..IntegerUnit::ZERO
+            };
+            matrix.append_row(&[0, 1, 2].map(unit));
+        }
+        // A largest magnitude of 127 per block makes the int8 inputs exact.
+        let x = |row: usize, column: usize| match column % UNIT {
+            0 => 127.0,
+            _ => ((row * 31 + column * 17) % 97) as f32 - 48.0,
+        };
+        let mut arena = InputArena::default();
+        for (row, blocks) in arena.rows(INPUTS, COLUMNS).enumerate() {
+            let inputs: Vec<f32> = (0..COLUMNS).map(|column| x(row, column)).collect();
+            CpuVariant::Portable.quantize(&inputs, blocks);
+        }
+        for variant in CpuVariant::ALL.into_iter().filter(|variant| variant.is_available()) {
+            let mut outputs = [[0.0; 32]; INPUTS];
+            let mut y = outputs.each_mut().map(|row| &mut row[..]);
+            variant.products(&matrix, 0..2, arena.from(0, COLUMNS), &mut y);
+            for (row, outputs) in outputs.iter().enumerate() {
+                for (index, output) in outputs[..ROWS].iter().enumerate() {
+                    let mut weights = [0.0; COLUMNS];
+                    matrix.row(index, &mut weights);
+                    let terms = weights.iter().enumerate().map(|(i, w)| w * x(row, i));
+                    let expected: f32 = terms.sum();
+                    let error = (output - expected).abs();
+                    assert!(error < 0.05, "{variant:?} {row} {index}: {output}, {expected}");
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The debugger: runs a plan on both executors, kernel by kernel, and names the first buffer
+//! Debugger of kernels: runs a plan on both executors, kernel by kernel, and names the first buffer
 //! that differs.
 
 use crate::cpu::CpuExecutor;
@@ -7,26 +7,27 @@ use crate::gpu::GpuExecutor;
 use crate::kernels::{Buffer, Step};
 use crate::plan::Plan;
 
-/// Where two executors part.
+/// First output in which two executors differ.
 #[derive(Debug, Clone)]
 pub struct Difference {
     /// Index of the kernel in the plan.
     pub kernel_index: usize,
-    /// The kernel's label: its place in the model and its name.
+    /// Label of the kernel: its place in the model and its name.
     pub label: String,
-    /// The buffer it wrote.
+    /// Buffer that it wrote.
     pub buffer: Buffer,
-    /// The number that is furthest off, and its two values.
+    /// Index of the value that differs most.
     pub index: usize,
-    /// On the CPU.
+    /// Value on the CPU.
     pub expected: f32,
-    /// On the GPU.
+    /// Value on the GPU.
     pub found: f32,
     /// Normalized mean squared error of the whole buffer.
     pub error: f64,
 }
 
-/// `Σ (found − expected)² / Σ expected²`; infinite when one is not a number.
+/// Normalized mean squared error, `Σ (found − expected)² / Σ expected²`; infinite if a value is not
+/// a number.
 pub fn normalized_error(expected: &[f32], found: &[f32]) -> f64 {
     let (mut difference, mut size) = (0.0, 0.0);
     for (expected, found) in expected.iter().zip(found) {
@@ -37,8 +38,11 @@ pub fn normalized_error(expected: &[f32], found: &[f32]) -> f64 {
     if error.is_nan() { f64::INFINITY } else { error }
 }
 
-/// Runs one step of a plan on both executors, which hold the same model, and returns the first
-/// kernel whose output's normalized error exceeds `bound`.
+/// Runs one step of a plan on both executors, which hold the same model and state, and returns the
+/// first kernel whose output has a normalized error above `bound`; `None` if no kernel has.
+///
+/// # Errors
+/// Errors of the GPU.
 pub async fn first_difference(
     plan_index: usize,
     plan: &Plan,

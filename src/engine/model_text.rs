@@ -1,4 +1,5 @@
-//! A checkpoint's text side: its tokenizer, chat template and the tokens that end an answer.
+//! Text of a model: its tokenizer, chat templates and stop tokens, from a checkpoint's metadata or
+//! side files.
 
 use std::rc::Rc;
 
@@ -7,65 +8,68 @@ use serde_json::{Map, Value, json};
 use web_time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
-use crate::text::answer::{AnswerParser, AnswerStyle, ThinkingSwitch};
-use crate::text::chat::{ChatTemplate, CivilTime, RenderOptions};
-use crate::text::messages::message_forms;
-use crate::text::tokenizer::Tokenizer;
-use crate::text::tools::Tools;
-use crate::text::{keeps_null_content, tools_variable};
+use crate::text::{
+    AnswerParser, AnswerStyle, ChatTemplate, CivilTime, RenderOptions, ThinkingSwitch, Tokenizer,
+    Tools, keeps_null_content, message_forms, tools_variable,
+};
 use crate::weights::source::ByteSource;
 use crate::weights::{Checkpoint, Container, Metadata};
 
-/// Whether a model reasons before it answers.
+/// Condition under which a model reasons before it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub enum Thinking {
-    /// It does not.
+    /// Never.
     Never,
-    /// As the request says.
+    /// If the request asks for it.
     Optional,
-    /// It cannot be told not to.
+    /// Always; a request cannot turn it off.
     Always,
 }
 
-/// A chat, ready to be answered.
-pub(super) struct Chat {
-    /// The prompt's ids, up to where the assistant's answer begins.
+/// Tokens of a prompt, and what reads the answer to it.
+pub(super) struct ChatPrompt {
+    /// Tokens up to where the assistant's answer begins.
     pub(super) ids: Vec<u32>,
-    /// What takes the answer apart.
-    pub(super) parser: AnswerParser,
-    /// Control tokens that the parser must see.
+    /// Splits the answer to a chat into reasoning, text and tool calls; raw text has no parser.
+    pub(super) parser: Option<AnswerParser>,
+    /// Control tokens that the parser must see as text.
     pub(super) marks: Vec<u32>,
 }
 
-/// A chat template and what it shows about the model.
+/// A chat template, and the properties of the model that follow from its source.
 struct Template {
-    /// One that cannot be used is an error only for a chat.
+    /// A template that does not compile is an error only for chats.
     compiled: Result<ChatTemplate>,
     style: AnswerStyle,
-    /// The variable it takes tools by.
+    /// Variable by which it takes tools, if it does.
     tools: Option<&'static str>,
+    /// True if it distinguishes `null` content from absent content.
     keeps_null: bool,
 }
 
-/// What turns text into a model's tokens and back.
+/// Tokenizer, chat templates and stop tokens of a model.
 pub struct ModelText {
-    /// Text to ids.
+    /// Tokenizer.
     pub tokenizer: Tokenizer,
     template: Option<Template>,
-    /// For chats with tools, where there is one of its own.
+    /// Template for chats with tools, if there is one of their own.
     tool_template: Option<Template>,
-    /// How a model without a template answers.
+    /// Answer style of a model without a template.
     style: AnswerStyle,
-    /// `bos_token` and the like.
+    /// Special tokens by the names that templates use, such as `bos_token`.
     special_tokens: Map<String, Value>,
     stop_ids: Vec<u32>,
     file: String,
 }
 
 impl ModelText {
-    /// Reads it from a checkpoint's metadata or side files, but for the template if one is given.
-    pub fn of(checkpoint: &Checkpoint, chat_template: Option<&str>) -> Result<Self> {
+    /// Reads the text side of a checkpoint; a given chat template replaces the checkpoint's.
+    ///
+    /// # Errors
+    /// `malformed` and `unsupported-format` for the tokenizer.
+    pub fn new(checkpoint: &Checkpoint, chat_template: Option<&str>) -> Result<Self> {
         let file = checkpoint.name.clone();
         let (tokenizer, sources, special_tokens, name) = match &checkpoint.container {
             Container::Gguf(metadata) => {
@@ -104,17 +108,20 @@ impl ModelText {
         Ok(Self { tokenizer, template, tool_template, style, special_tokens, stop_ids, file })
     }
 
-    /// Opens a model for its text alone.
+    /// Reads only the text side of a model's files.
+    ///
+    /// # Errors
+    /// Errors of the headers, and of [`ModelText::new`].
     pub async fn open(files: Vec<Rc<dyn ByteSource>>) -> Result<Self> {
-        Self::of(&Checkpoint::open(files).await?, None)
+        Self::new(&Checkpoint::open(files).await?, None)
     }
 
-    /// What the files leave open or contradict, and what was taken instead.
+    /// Contradictions and gaps in the tokenizer's files, and the assumption made for each.
     pub fn warnings(&self) -> &[String] {
         self.tokenizer.warnings()
     }
 
-    /// The template for a chat: one of them is for all where the other is not there.
+    /// The template for a chat with or without tools; if there is only one, it is for both.
     fn template(&self, with_tools: bool) -> Option<&Template> {
         let (first, second) = (&self.template, &self.tool_template);
         let (first, second) = if with_tools { (second, first) } else { (first, second) };
@@ -125,17 +132,17 @@ impl ModelText {
         self.template(with_tools).map_or(self.style, |template| template.style)
     }
 
-    /// The tokens that end an answer.
+    /// Ids of the stop tokens, which end an answer.
     pub(super) fn stop_ids(&self) -> &[u32] {
         &self.stop_ids
     }
 
-    /// Whether the token ends an answer.
+    /// True if the token is a stop token.
     pub fn is_stop(&self, id: u32) -> bool {
         self.stop_ids.contains(&id)
     }
 
-    /// Whether the model reasons before it answers.
+    /// Condition under which the model reasons before it answers.
     pub fn thinking(&self) -> Thinking {
         let style = self.style(false);
         match (style.reasons, style.switch) {
@@ -145,34 +152,40 @@ impl ModelText {
         }
     }
 
-    /// Whether it can be given tools and its calls are understood.
+    /// True if the chat template takes tools and the form of the model's calls is known.
     pub fn calls_tools(&self) -> bool {
         let template = self.template(true);
         template.is_some_and(|template| template.tools.is_some() && template.style.calls.is_some())
     }
 
-    /// Renders a chat. No token is put before it: a template writes its own begin token, and
-    /// models whose template has none were trained without, whatever `add_bos_token` says.
+    /// Renders and tokenizes a chat. No token is put before it: a template writes its own
+    /// beginning-of-sequence token, and a model whose template has none was trained without,
+    /// whatever `add_bos_token` says.
+    ///
+    /// # Errors
+    /// `invalid-request` for messages, tools or `thinking` that the template does not support;
+    /// `unsupported-format` for a template that is missing or does not compile.
     pub(super) fn chat(
         &self,
         messages: &Value,
         tools: Option<&Value>,
         thinking: Option<bool>,
         variables: &Map<String, Value>,
-    ) -> Result<Chat> {
+    ) -> Result<ChatPrompt> {
         let tools = tools.cloned().map(Tools::new).transpose()?.filter(|tools| !tools.is_empty());
         let template =
             self.template(tools.is_some()).ok_or_else(|| ChatTemplate::missing(&self.file))?;
         let compiled = template.compiled.as_ref().map_err(Clone::clone)?;
         if tools.is_some() && template.tools.is_none() {
-            let message = format!("the chat template of {} has no place for them", self.file);
+            let message =
+                format!("{}: found a chat template without tools, expected one with", self.file);
             return Err(Error::invalid_request("tools", message));
         }
         let (mut messages, mut variables) = (messages.clone(), variables.clone());
         if let Some(on) = thinking {
             self.switch_thinking(template.style, on, &mut messages, &mut variables)?;
         }
-        // What a request says counts more than what the checkpoint does.
+        // Variables of the request take precedence over the checkpoint's.
         for (name, token) in &self.special_tokens {
             variables.entry(name).or_insert_with(|| token.clone());
         }
@@ -193,7 +206,7 @@ impl ModelText {
         let marks = template.style.marks(tools.is_some()).into_iter();
         let marks = marks.filter_map(|mark| self.tokenizer.id_of(mark)).collect();
         let parser = AnswerParser::new(template.style, &prompt, tools, ids.len() as u64);
-        Ok(Chat { ids, parser, marks })
+        Ok(ChatPrompt { ids, parser: Some(parser), marks })
     }
 
     fn switch_thinking(
@@ -212,14 +225,16 @@ impl ModelText {
             }
             None if on == style.reasons => {}
             None => {
-                let found = if on { "does not reason before it answers" } else { "always reasons" };
-                return Err(Error::invalid_request("thinking", format!("{} {found}", self.file)));
+                let always = if on { "never reasons" } else { "always reasons" };
+                let message =
+                    format!("found {on}, expected {} for {}, which {always}", !on, self.file);
+                return Err(Error::invalid_request("thinking", message));
             }
         }
         Ok(())
     }
 
-    /// The ids of a text as it is, with what the model wants before every text.
+    /// Tokens of raw text, after the tokens that the model expects before every text.
     pub fn raw_ids(&self, text: &str) -> Result<Vec<u32>> {
         let mut ids = self.tokenizer.prefix().to_vec();
         ids.extend(self.tokenizer.encode(text)?);
@@ -227,8 +242,8 @@ impl ModelText {
     }
 }
 
-/// The prompt by the first of the forms of messages that the template takes; where it takes none,
-/// what it says to the first.
+/// Renders the first of several equivalent forms of messages that the template accepts; returns the
+/// error of the first if it accepts none.
 fn render_first(
     template: &ChatTemplate,
     forms: &[Value],
@@ -241,10 +256,10 @@ fn render_first(
             Err(error) => _ = refused.get_or_insert(error),
         }
     }
-    Err(refused.unwrap_or_else(|| Error::internal("no messages to render")))
+    Err(refused.unwrap_or_else(|| Error::internal("messages: found no form, expected one")))
 }
 
-/// The templates of a GGUF file: for a chat, and for one with tools.
+/// Chat templates of a GGUF file: without tools, and with.
 fn gguf_templates(metadata: &Metadata) -> Result<(Option<String>, Option<String>)> {
     const KEY: &str = "tokenizer.chat_template";
     let named = |name: &str| metadata.str(&format!("{KEY}.{name}"));
@@ -257,8 +272,8 @@ fn gguf_templates(metadata: &Metadata) -> Result<(Option<String>, Option<String>
     Ok((plain.map(str::to_owned), tools.map(str::to_owned)))
 }
 
-/// The special tokens of a GGUF file besides those that begin and end a text, by the names that
-/// templates have for them. An id that no token has counts as absent.
+/// Special tokens of a GGUF file by the names that templates use, except for those that begin and
+/// end a text. An id beyond the vocabulary counts as absent.
 fn gguf_special_tokens(metadata: &Metadata) -> Result<Map<String, Value>> {
     const NAMES: [(&str, &str); 10] = [
         ("unknown", "unk_token"),
@@ -285,8 +300,8 @@ fn gguf_special_tokens(metadata: &Metadata) -> Result<Map<String, Value>> {
     Ok(found)
 }
 
-/// The special tokens of a tokenizer's configuration, each a text or an object with `content`:
-/// all that are named `…_token`, and the further ones, with names or in a list.
+/// Special tokens of `tokenizer_config.json`, each a string or an object with `content`: all fields
+/// named `…_token`, and further ones with names or in a list.
 fn named_special_tokens(config: &Value) -> Map<String, Value> {
     let text =
         |token: &Value| token.as_str().or_else(|| token.get("content")?.as_str()).map(Value::from);
@@ -315,7 +330,7 @@ fn named_special_tokens(config: &Value) -> Map<String, Value> {
     found
 }
 
-/// Puts a line before the system message, or makes one of it.
+/// Puts a line before the system message, or adds a system message of that line.
 fn add_to_system_message(messages: &mut Value, line: &str) {
     let Some(messages) = messages.as_array_mut() else { return };
     if let Some(first) = messages.first_mut()
@@ -328,7 +343,7 @@ fn add_to_system_message(messages: &mut Value, line: &str) {
     messages.insert(0, json!({"role": "system", "content": line}));
 }
 
-/// `eos_token_id` of `generation_config.json` and `config.json`: a number or a list.
+/// Stop tokens of `generation_config.json` and `config.json`: `eos_token_id`, a number or a list.
 fn configured_stop_ids(checkpoint: &Checkpoint) -> Vec<u32> {
     let Container::Safetensors(folder) = &checkpoint.container else { return Vec::new() };
     let configs = folder.generation_config.iter().chain([&folder.config]);

@@ -1,11 +1,15 @@
-//! How well a model predicts a text.
+//! Perplexity of a text.
 
 use super::{Engine, log_probability};
 use crate::error::{Error, Result};
 
 impl Engine {
-    /// Mean of −log p of each token but the first of every window of the context's length, and how
-    /// many those are; the exponential is the perplexity. Needs [`super::LoadOptions::all_logits`].
+    /// Mean negative log-likelihood of a text in windows of the context length, and the number of
+    /// tokens in the mean: all but the first of every window. Its exponential is the perplexity.
+    /// Needs [`super::LoadOptions::all_logits`].
+    ///
+    /// # Errors
+    /// `invalid-request` for fewer than 2 tokens; errors of the device.
     pub async fn mean_nll(&mut self, ids: &[u32]) -> Result<(f64, usize)> {
         let (mut nll, mut count) = (0.0, 0);
         for window in ids.chunks(self.context_length as usize) {
@@ -22,7 +26,7 @@ impl Engine {
         if count == 0 {
             return Err(Error::invalid_request(
                 "text",
-                format!("{} tokens, expected at least 2", ids.len()),
+                format!("found {} tokens, expected at least 2", ids.len()),
             ));
         }
         Ok((nll / count as f64, count))

@@ -1,37 +1,48 @@
-//! What a load can do with headers alone, and so while weights are still on their way to the disk: open the
-//! GPU, plan, choose, and begin to compile.
+//! The part of a load that needs only headers: opening the GPU, planning, choosing the device and
+//! the strategy, and beginning to compile. It can run while weights are still being downloaded.
 
 use std::rc::Rc;
 
-use super::choice::{Choice, DeviceChoice, Prediction};
-use super::load::{LoadOptions, Planned};
+use super::fit::available_cpu_bytes;
+use super::options::{Backend, DeviceChoice, LoadOptions, PlanTarget};
+use super::planning::PlannedModel;
+use super::tuning::{self, Prediction};
+use super::upload::compile_ahead;
 use crate::error::{Code, Error, Result};
 use crate::gpu::Gpu;
-use crate::kernels::Variant;
+use crate::kernels::MatvecStrategy;
 use crate::weights::Checkpoint;
 use crate::weights::source::ByteSource;
 
-/// What a model will run on: an open GPU, if it stays, and why.
+/// An open GPU, if the model will run on it, and the choices made for the load.
 pub struct Prepared {
+    /// The GPU.
     pub(super) gpu: Option<Rc<Gpu>>,
-    pub(super) predicted: Option<Prediction>,
+    /// Predicted times, if there was a choice.
+    pub(super) prediction: Option<Prediction>,
+    /// Reason why the model runs on the CPU although a GPU was asked for first.
     pub(super) fallback_reason: Option<String>,
-    pub(super) verdicts: Option<String>,
-    variant: Variant,
-    is_shared: bool,
+    /// The tuning cache with a new record, if something was measured.
+    pub(super) tuning_cache: Option<String>,
+    backend: Backend,
+    strategy: MatvecStrategy,
 }
 
-/// Does what a load with these options does first; [`super::Engine::load_prepared`] goes on. Of the files
-/// only headers are read.
+/// Prepares a load with the same options, which [`super::Engine::load_prepared`] then completes.
+/// Reads only headers.
+///
+/// # Errors
+/// Errors of [`super::Engine::load`], except for those of the weights.
 pub async fn prepare(files: Vec<Rc<dyn ByteSource>>, options: &LoadOptions) -> Result<Prepared> {
     let checkpoint = Checkpoint::open(files).await?;
     let (prepared, planned) = Prepared::new(&checkpoint, options).await?;
-    // Nobody waits for the end of it here: the load, which asks for the same, will.
-    drop(planned.compile_ahead(options, prepared.gpu.is_some())?);
+    // The load awaits the end of the compilation: it asks for the same pipelines.
+    drop(compile_ahead(&planned, &options.host)?);
     Ok(prepared)
 }
 
-/// The GPU if the options allow and there is one, and why not where it was wanted first.
+/// Opens the GPU if the options allow; returns the reason if one was asked for first and there is
+/// none.
 async fn open_gpu(options: &LoadOptions) -> Result<(Option<Rc<Gpu>>, Option<String>)> {
     if options.device == DeviceChoice::Cpu {
         return Ok((None, None));
@@ -46,72 +57,68 @@ async fn open_gpu(options: &LoadOptions) -> Result<(Option<Rc<Gpu>>, Option<Stri
 }
 
 impl Prepared {
-    /// Opens, plans and chooses for a checkpoint.
+    /// Opens the GPU, plans the model of a checkpoint and chooses device and strategy.
     pub(super) async fn new<'a>(
         checkpoint: &'a Checkpoint,
         options: &LoadOptions,
-    ) -> Result<(Self, Planned<'a>)> {
+    ) -> Result<(Self, PlannedModel<'a>)> {
         let (gpu, no_gpu) = open_gpu(options).await?;
-        let planned = plan(checkpoint, options, gpu.as_deref())?;
-        let is_for_gpu = gpu.is_some();
-        let choice = Choice::of(options, gpu, &planned).await?;
+        let backend = PlanTarget::gpu_backend(options.device);
+        let planned = plan(checkpoint, options, gpu.as_deref().map(|gpu| (gpu, backend)))?;
+        let selection = tuning::select(options, gpu.as_ref(), &planned).await?;
         let prepared = Self {
-            gpu: choice.gpu,
-            predicted: choice.predicted,
-            fallback_reason: no_gpu.or(choice.slower),
-            verdicts: choice.verdicts,
-            variant: choice.variant,
-            is_shared: choice.is_shared,
+            gpu: gpu.filter(|_| selection.backend.uses_gpu()),
+            prediction: selection.prediction,
+            fallback_reason: no_gpu.or(selection.reason),
+            tuning_cache: selection.tuning_cache,
+            backend: selection.backend,
+            strategy: selection.strategy,
         };
-        let is_as_planned = prepared.gpu.is_some() == is_for_gpu
-            && (prepared.variant, prepared.is_shared) == (planned.variant, planned.is_shared);
-        let planned = match is_as_planned {
+        let planned_for = (planned.options.backend, planned.options.strategy);
+        let planned = match planned_for == (prepared.backend, prepared.strategy) {
             true => planned,
             false => prepared.plan(checkpoint, options)?,
         };
         Ok((prepared, planned))
     }
 
-    /// Whether what was prepared can still be used.
-    pub(super) fn is_well(&self) -> bool {
+    /// True if the GPU, if there is one, can still be used.
+    pub(super) fn is_usable(&self) -> bool {
         self.gpu.as_ref().is_none_or(|gpu| gpu.check().is_ok())
     }
 
-    /// Plans a checkpoint for what was chosen.
+    /// Plans the model of a checkpoint for the device and strategy chosen.
     pub(super) fn plan<'a>(
         &self,
         checkpoint: &'a Checkpoint,
         options: &LoadOptions,
-    ) -> Result<Planned<'a>> {
-        let device = if self.is_shared { DeviceChoice::Shared } else { options.device };
-        let options = LoadOptions { variant: Some(self.variant), device, ..options.clone() };
-        plan(checkpoint, &options, self.gpu.as_deref())
+    ) -> Result<PlannedModel<'a>> {
+        let options = LoadOptions { strategy: Some(self.strategy), ..options.clone() };
+        plan(checkpoint, &options, self.gpu.as_deref().map(|gpu| (gpu, self.backend)))
     }
 }
 
-/// Plans a checkpoint for a GPU, or for the CPU where there is none; `gpu-too-small` or `out-of-memory` where
-/// it has no room.
+/// Plans the model of a checkpoint for a GPU, or for the CPU without one.
+///
+/// # Errors
+/// `gpu-too-small` or `out-of-memory` if it does not fit.
 fn plan<'a>(
     checkpoint: &'a Checkpoint,
     options: &LoadOptions,
-    gpu: Option<&Gpu>,
-) -> Result<Planned<'a>> {
-    let cpu_options = options.on_cpu(checkpoint);
-    let options = if gpu.is_none() { &cpu_options } else { options };
-    let planned = match gpu {
-        None => Planned::new(checkpoint, options, u64::MAX)?,
-        Some(gpu) => {
-            let options = options.on(&gpu.report)?;
-            let planned = Planned::new(checkpoint, &options, gpu.report.max_bound_bytes())?;
-            if let Some(message) = planned.misfit(checkpoint, &options, &gpu.report) {
-                return Err(Error::new(Code::GpuTooSmall, message));
-            }
-            planned
-        }
+    gpu: Option<(&Gpu, Backend)>,
+) -> Result<PlannedModel<'a>> {
+    let target = match gpu {
+        Some((gpu, backend)) => PlanTarget::Adapter(&gpu.report, backend),
+        None => PlanTarget::Cpu,
     };
-    let on_cpu = gpu.is_none() || planned.is_shared;
-    match planned.cpu_misfit(checkpoint, options)?.filter(|_| on_cpu) {
-        Some(message) => Err(Error::new(Code::OutOfMemory, message)),
-        None => Ok(planned),
+    let planned = PlannedModel::new(checkpoint, options, target)?;
+    if let Some(message) = gpu.and_then(|(gpu, _)| planned.gpu_misfit(&gpu.report)) {
+        return Err(Error::new(Code::GpuTooSmall, message));
     }
+    if planned.options.backend.uses_cpu()
+        && let Some(message) = planned.cpu_misfit(available_cpu_bytes(&options.host))?
+    {
+        return Err(Error::new(Code::OutOfMemory, message));
+    }
+    Ok(planned)
 }

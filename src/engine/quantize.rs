@@ -1,5 +1,5 @@
-//! A safetensors folder written anew with its matrices in another format, piece by piece; loaded,
-//! it is what [`LoadOptions::quantize`] makes of the first.
+//! Conversion of a safetensors folder to one with quantized matrices, piece by piece. The result
+//! loads as the input does with [`LoadOptions::quantize`].
 //!
 //! In the file a matrix of blocks is a tensor of bytes, `[rows, bytes of a row]`, and
 //! `__metadata__` has the format's name under the tensor's. `src/weights/safetensors.rs` reads it.
@@ -10,8 +10,8 @@ use std::rc::Rc;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::LoadOptions;
-use super::load::{GUARANTEED_BINDING_BYTES, Planned};
+use super::options::{GUARANTEED_BINDING_BYTES, LoadOptions, PlanTarget};
+use super::planning::PlannedModel;
 use crate::error::{Error, Result};
 use crate::formats::Format;
 use crate::weights::folder::{self, Folder};
@@ -19,36 +19,36 @@ use crate::weights::quantize::{Loss, Target};
 use crate::weights::source::{ByteSource, read_whole};
 use crate::weights::{Checkpoint, Container, Tensor};
 
-/// The file of weights that is written.
+/// Name of the file of weights that is written.
 const WEIGHTS: &str = "model.safetensors";
-/// Where the data begins is a multiple of this.
+/// Alignment of the data in the file, in bytes.
 const ALIGNMENT: usize = 64;
 
-/// A tensor that was turned into another format.
+/// Report of a tensor that was quantized.
 #[derive(Debug, Clone, Serialize)]
 pub struct QuantizedTensor {
-    /// Its name.
+    /// Name of the tensor.
     pub name: String,
-    /// Its format before.
+    /// Format before.
     pub from: &'static str,
-    /// Its format now.
+    /// Format now.
     pub format: &'static str,
-    /// Its size in the file before.
+    /// Bytes in the file before.
     pub from_bytes: u64,
-    /// Its size in the file now.
+    /// Bytes in the file now.
     pub size_bytes: u64,
-    /// Root of the mean squared error over the root of the mean square.
+    /// Root mean squared error divided by the root mean square of the weights.
     pub relative_rms_error: f64,
 }
 
-/// What quantizing a folder did.
+/// Report of a quantized folder.
 #[derive(Debug, Clone, Serialize)]
 pub struct QuantizeReport {
-    /// The format asked for.
+    /// Format asked for.
     pub format: &'static str,
-    /// Tensors that stay as they are.
+    /// Number of tensors that were copied unchanged.
     pub kept_tensors: usize,
-    /// Every matrix that was turned into another format.
+    /// Every matrix that was quantized.
     pub tensors: Vec<QuantizedTensor>,
     /// Bytes of all tensors before.
     pub from_bytes: u64,
@@ -56,8 +56,11 @@ pub struct QuantizeReport {
     pub size_bytes: u64,
 }
 
-/// Quantizes a safetensors folder. `write` gets the bytes of one file after another, each in
-/// pieces, with the file's name. `invalid-request` for a GGUF file.
+/// Quantizes a safetensors folder. `write` gets the name of a file and its next bytes, one file
+/// after another.
+///
+/// # Errors
+/// `invalid-request` for a GGUF file; errors of the headers, the weights and `write`.
 pub async fn quantize(
     files: Vec<Rc<dyn ByteSource>>,
     target: Target,
@@ -67,13 +70,14 @@ pub async fn quantize(
     checkpoint.check_complete()?;
     let Container::Safetensors(folder) = &checkpoint.container else {
         let message =
-            format!("{} is no safetensors folder; a GGUF file has its formats", checkpoint.name);
+            format!("{}: found a GGUF file, expected a safetensors folder", checkpoint.name);
         return Err(Error::invalid_request("model", message));
     };
     let options = LoadOptions { quantize: Some(target), ..LoadOptions::default() };
-    let planned = Planned::new(&checkpoint, &options, GUARANTEED_BINDING_BYTES)?;
+    let plan_target = PlanTarget::any_gpu(&options, GUARANTEED_BINDING_BYTES);
+    let planned = PlannedModel::new(&checkpoint, &options, plan_target)?;
     write_text_files(&checkpoint, folder, target, write).await?;
-    let matrices = planned.resources.matrices().iter();
+    let matrices = planned.buffers.resources.matrices().iter();
     let matrices =
         matrices.flat_map(|matrix| matrix.tensors.iter().map(|(name, _)| (&**name, matrix.format)));
     let matrices: BTreeMap<&str, Format> = matrices.collect();
@@ -100,7 +104,7 @@ pub async fn quantize(
     })
 }
 
-/// A tensor and what becomes of it.
+/// A tensor, and its format and bytes in the output.
 struct Held<'a> {
     tensor: &'a Tensor,
     format: Format,
@@ -108,7 +112,7 @@ struct Held<'a> {
 }
 
 impl Held<'_> {
-    /// Writes its data, piece by piece.
+    /// Writes the tensor's data, piece by piece.
     async fn write(
         &self,
         checkpoint: &Checkpoint,
@@ -135,7 +139,8 @@ impl Held<'_> {
     }
 }
 
-/// The header of the file of weights: tensors in the order of their data, and what they are.
+/// Header of the file of weights: tensors in the order of their data, and the formats of those that
+/// safetensors has no type for.
 fn header(name: &str, tensors: &[Held<'_>]) -> Result<Vec<u8>> {
     let mut metadata = Map::new();
     metadata.insert("quantized_by".to_owned(), json!(concat!("tablm ", env!("CARGO_PKG_VERSION"))));
@@ -164,7 +169,7 @@ fn header(name: &str, tensors: &[Held<'_>]) -> Result<Vec<u8>> {
     Ok([&(json.len() as u64).to_le_bytes(), json.as_slice()].concat())
 }
 
-/// The configuration, which says what was done, and the other small files as they are.
+/// Writes the configuration with the new format, and copies the other small files.
 async fn write_text_files(
     checkpoint: &Checkpoint,
     folder: &Folder,
@@ -172,7 +177,7 @@ async fn write_text_files(
     write: &mut dyn FnMut(&str, &[u8]) -> Result<()>,
 ) -> Result<()> {
     let mut config = folder.config.clone();
-    // Of how the weights were stored before nothing is left; MLX says it under the second name.
+    // The quantization of the input is gone; MLX states it under the second name.
     config["quantization_config"] =
         json!({"quant_method": "tablm", "format": target.format().name()});
     if let Some(config) = config.as_object_mut() {

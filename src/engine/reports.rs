@@ -1,121 +1,175 @@
-//! Reports of a loaded model and of what a model needs, as the command line and the package show them.
+//! Reports of a loaded model, of what a model needs and of what a GPU offers.
+//!
+//! The command line prints them with keys in snake case; the JavaScript boundary turns the keys
+//! into camel case ([`camel_case_keys`]). `pkg/src/generated.ts` declares them for TypeScript.
 
 use serde::Serialize;
+use serde_json::Value;
 
-use super::{Memory, PlannedStep, Prediction, Thinking};
-use crate::gpu::StepCounters;
+use super::memory::Memory;
+use super::model_text::Thinking;
+use super::planning::PlannedStep;
+use super::tuning::Prediction;
+use crate::gpu::{AdapterReport, StepCounters};
 use crate::kernels::CacheFormat;
 
-/// What a model runs on.
+/// Processor that a model runs on.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "DeviceInfo"))]
 pub struct Device {
-    /// `gpu` or `cpu`.
+    /// Device in use: `webgpu`, `cpu`, or `hybrid`, where the GPU reads prompts and the CPU
+    /// generates.
+    #[cfg_attr(feature = "typescript", ts(type = "Exclude<DeviceChoice, \"auto\">"))]
     pub backend: String,
-    /// The adapter's name and interface.
+    /// Name of the adapter and the interface to it, or of the CPU's instructions in use.
     pub adapter: String,
-    /// Optional GPU features that the adapter offers.
+    /// Optional WebGPU features of the adapter; none on the CPU.
     pub features: Vec<String>,
-    /// Threads that compute, on the CPU.
+    /// Number of threads that compute on the CPU; absent on the GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional))]
     pub threads: Option<usize>,
-    /// What was chosen by, if there was a choice.
+    /// Predicted times by which the device was chosen; absent where there was no choice.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional))]
     pub predicted: Option<Prediction>,
 }
 
-/// What one decoding step costs besides arithmetic.
+/// Cost of the last decoding step on the GPU besides arithmetic; zeros on the CPU.
 #[derive(Debug, Clone, Copy, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "StepInfo"))]
 pub struct StepCost {
-    /// Kernels, submissions and bytes read back.
+    /// Counts of what the host asked of the GPU.
     #[serde(flatten)]
     pub counters: StepCounters,
-    /// Bytes of weights read.
+    /// Bytes of weights that a step of one token reads.
     pub weight_bytes: u64,
 }
 
-/// A model, as `info` shows it.
+/// Report of a loaded model.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "EngineInfo"))]
 pub struct Info {
-    /// The model file's name.
-    pub model: String,
-    /// The architecture's name.
+    /// Name of the model's file or folder.
+    pub name: String,
+    /// Name of the architecture, as GGUF files spell it.
     pub architecture: String,
-    /// Weights of all tensors.
+    /// Number of weights in all tensors.
     pub parameters: u64,
-    /// Positions there is room for.
-    #[serde(rename = "contextLength")]
+    /// Positions that the KV cache has room for.
     pub context_length: u32,
-    /// Tokens of the vocabulary.
-    #[serde(rename = "vocabularySize")]
+    /// Number of tokens in the vocabulary.
     pub vocabulary_size: u32,
-    /// Whether it reasons before it answers.
+    /// Reasoning before answers; `optional` models follow `reasoning_effort`.
     pub thinking: Thinking,
-    /// Whether it can be given tools.
+    /// True if the chat template accepts tools.
     pub tools: bool,
-    /// What it runs on.
+    /// Device in use.
     pub device: Device,
-    /// Why it does not run on the GPU although that was asked for first.
-    #[serde(rename = "fallbackReason", skip_serializing_if = "Option::is_none")]
+    /// Reason why the model runs on the CPU although a GPU was asked for first; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional))]
     pub fallback_reason: Option<String>,
-    /// What the files leave open or contradict, and what was taken instead.
+    /// Contradictions and gaps in the model's files, and the assumption made for each.
     pub warnings: Vec<String>,
-    /// Bytes by what they are for.
+    /// Bytes in use, by purpose.
     pub memory: Memory,
-    /// What the last step cost.
+    /// Cost of the last decoding step.
     pub step: StepCost,
-    /// Pipelines compiled on the GPU.
+    /// Number of compute pipelines that were compiled.
     pub pipelines: usize,
-    /// How keys and values are kept.
-    #[serde(rename = "kvFormat")]
+    /// Format of the KV cache.
     pub kv_format: CacheFormat,
-    /// Kernels in use, with the weight format and the variant where there is one.
+    /// Kernels in use, each with the weight format and the strategy or tiling where it has one.
     pub kernels: Vec<String>,
-    /// Milliseconds from the first byte read to ready.
+    /// Milliseconds from the first byte read to readiness.
     pub load_ms: f64,
-    /// Milliseconds of these that pipelines were waited for, once weights were there.
+    /// Milliseconds of `load_ms` spent waiting for pipelines after the last weight was read.
     pub compile_ms: f64,
 }
 
-/// A tensor, as `inspect` shows it.
+/// Report of a tensor.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "TensorInfo"))]
 pub struct TensorReport {
-    /// Its name in the file.
+    /// Name in the file.
     pub name: String,
-    /// Its weight format.
+    /// Name of the weight format.
     pub format: &'static str,
-    /// Its shape, outermost first.
+    /// Sizes of the dimensions, outermost first.
     pub shape: Vec<usize>,
-    /// Its size in the file.
+    /// Bytes in the file.
     pub size_bytes: u64,
 }
 
-/// What a model needs, from headers alone.
+/// Estimate of the memory and the download of a model, from its headers alone.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "EngineEstimate"))]
 pub struct Estimate {
-    /// The architecture's name.
+    /// Name of the architecture, as GGUF files spell it.
     pub architecture: String,
-    /// Weights of all tensors.
+    /// Number of weights in all tensors.
     pub parameters: u64,
-    /// Positions the figures are for.
+    /// Context length that the figures are for, in positions.
     pub context_length: u32,
-    /// Positions the model allows.
+    /// Longest context that the model supports, in positions.
     pub max_context_length: u32,
-    /// Size of the files.
+    /// Bytes of the files. In JavaScript, those that a load would download now: 0 for a stored
+    /// model.
     pub download_bytes: u64,
-    /// The largest single buffer on the GPU, in bytes.
+    /// Bytes of the largest single GPU buffer.
     pub largest_buffer_bytes: u64,
-    /// Whether the adapter that was looked at allows such buffers; none without an adapter.
+    /// True if the adapter allows such buffers; `null` without an adapter.
     pub fits: Option<bool>,
-    /// Why not, where it does not.
+    /// Reason why the GPU cannot hold the model, and the context length that would fit.
     pub misfit: Option<String>,
-    /// Every tensor.
+    /// Every tensor of the files.
     pub tensors: Vec<TensorReport>,
-    /// Bytes by what they are for, on the GPU.
+    /// Bytes on the GPU, by purpose.
     pub memory: Memory,
-    /// And on the CPU.
+    /// Bytes on the CPU, by purpose.
     pub cpu_memory: Memory,
-    /// Why the CPU cannot have so many here, if that is known.
+    /// Reason why the CPU cannot hold the model, and the context length that would fit.
     pub cpu_misfit: Option<String>,
-    /// What one decoding step takes.
+    /// Cost of one decoding step.
     pub step: PlannedStep,
+}
+
+/// Report of the GPU that there is.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct GpuCapabilities {
+    /// True if there is a usable adapter.
+    pub webgpu: bool,
+    /// The adapter, or `null`.
+    pub adapter: Option<AdapterReport>,
+    /// Reason why there is no usable adapter; absent where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional))]
+    pub reason: Option<String>,
+}
+
+/// `value` with the keys of all objects turned from snake case into camel case, as JavaScript
+/// spells them.
+pub fn camel_case_keys(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(camel_case_keys).collect(),
+        Value::Object(fields) => {
+            let renamed = fields.into_iter();
+            renamed.map(|(key, value)| (camel_case(&key), camel_case_keys(value))).collect()
+        }
+        other => other,
+    }
+}
+
+/// A name in snake case, in camel case.
+pub fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let mut camel = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let mut letters = word.chars();
+        camel.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
+        camel.push_str(letters.as_str());
+    }
+    camel
 }

@@ -1,55 +1,106 @@
-//! A request as the package sends it: JSON with OpenAI's field names.
+//! Chat requests as JSON with OpenAI's field names, as the package and HTTP clients send them.
 
 use serde_json::{Map, Value};
 
-use super::{GenerateRequest, Prompt};
+use super::completion::{GenerateRequest, Prompt};
 use crate::error::{Error, Result, cut};
-use crate::text::sampler::SamplerOptions;
+use crate::sampling::SamplerOptions;
+use crate::sampling::{
+    FREQUENCY_PENALTY, LOGIT_BIAS_RANGE, MAX_BIASED_TOKENS, MIN_P, NUMBER_FIELDS, NumberField,
+    PRESENCE_PENALTY, REPETITION_PENALTY, TEMPERATURE, TOP_K, TOP_P,
+};
+use crate::text::answer::{MAX_STOP_STRING_CHARS, MAX_STOP_STRINGS};
 
-/// What of a value is quoted.
+/// Characters of a value that an error message quotes.
 const MAX_QUOTED_CHARS: usize = 60;
-/// The most tokens that can be asked for.
+/// Most tokens that a request can ask for.
 const MAX_TOKENS: u64 = i32::MAX as u64;
+/// Most messages of a conversation.
+pub const MAX_MESSAGES: usize = 4096;
+
+/// Field of a request that callers pass to the engine unchanged.
+#[derive(Debug, Clone)]
+pub struct RequestField {
+    /// Name in the JSON object.
+    pub name: &'static str,
+    /// Type in TypeScript, without `null`.
+    pub typescript: &'static str,
+    /// Effect, range and default.
+    pub documentation: String,
+}
+
+/// The fields of a request that callers pass to the engine unchanged, in the order of the
+/// documentation: all but `messages`, `tools` and `thinking`.
+pub fn request_fields() -> Vec<RequestField> {
+    let field = |name, typescript, documentation| RequestField { name, typescript, documentation };
+    let [least_bias, most_bias] = LOGIT_BIAS_RANGE;
+    let mut fields = vec![field(
+        "max_completion_tokens",
+        "number",
+        format!(
+            "Most tokens to generate. An integer from 1 to {MAX_TOKENS}, default what the context \
+             has room for."
+        ),
+    )];
+    let number = |number: &NumberField| field(number.name, "number", number.to_string());
+    fields.extend(NUMBER_FIELDS.iter().map(number));
+    fields.push(field(
+        "logit_bias",
+        "Readonly<Record<string, number>>",
+        format!(
+            "Numbers to add to logits, by token id. {least_bias} to {most_bias}, where \
+             {least_bias} excludes the token; at most {MAX_BIASED_TOKENS} tokens."
+        ),
+    ));
+    fields.push(field(
+        "seed",
+        "number",
+        "Seed of the draws: the same request with the same seed gives the same answer. An integer, \
+         default a random one."
+            .to_owned(),
+    ));
+    fields.push(field(
+        "stop",
+        "string | readonly string[]",
+        format!(
+            "Strings that end the answer and are not part of it. At most {MAX_STOP_STRINGS} \
+             strings of 1 to {MAX_STOP_STRING_CHARS} characters."
+        ),
+    ));
+    fields
+}
 
 impl GenerateRequest {
-    /// Reads a request for a chat and checks it; `invalid-request` names the field, what was found and what is
-    /// right. `seed` is for a request without one. `null` is as good as nothing.
+    /// Reads a chat request and checks it; a field that is `null` counts as absent. `seed` is used
+    /// where the request has none.
+    ///
+    /// # Errors
+    /// `invalid-request` names the field, the value found and the values expected.
     pub fn from_json(json: &str, seed: u64) -> Result<Self> {
         let fields =
             serde_json::from_str(json).map_err(|error| Error::invalid_request("request", error))?;
         let mut fields = Fields(fields);
-        let defaults = SamplerOptions::default();
-        let messages = fields.take("messages");
-        let max_tokens = fields.whole("max_completion_tokens", 1, MAX_TOKENS)?;
+        let max_tokens = fields.integer("max_completion_tokens", 1, MAX_TOKENS)?;
         let request = Self {
             prompt: Prompt::Chat {
-                messages: messages
-                    .ok_or_else(|| wrong("messages", &Value::Null, "a list of messages"))?,
+                messages: fields.messages("messages")?,
                 tools: fields.take("tools"),
                 thinking: fields.flag("thinking")?,
                 variables: Map::new(),
             },
             max_tokens: max_tokens.map(|count| count as usize),
             sampling: SamplerOptions {
-                temperature: fields.number("temperature")?.unwrap_or(defaults.temperature),
-                top_k: fields
-                    .whole("top_k", 0, MAX_TOKENS)?
-                    .map_or(defaults.top_k, |count| count as u32),
-                top_p: fields.number("top_p")?.unwrap_or(defaults.top_p),
-                min_p: fields.number("min_p")?.unwrap_or(defaults.min_p),
-                repetition_penalty: fields
-                    .number("repetition_penalty")?
-                    .unwrap_or(defaults.repetition_penalty),
-                frequency_penalty: fields
-                    .number("frequency_penalty")?
-                    .unwrap_or(defaults.frequency_penalty),
-                presence_penalty: fields
-                    .number("presence_penalty")?
-                    .unwrap_or(defaults.presence_penalty),
+                temperature: fields.number(TEMPERATURE)?,
+                top_k: fields.integer_or_default(TOP_K)?,
+                top_p: fields.number(TOP_P)?,
+                min_p: fields.number(MIN_P)?,
+                repetition_penalty: fields.number(REPETITION_PENALTY)?,
+                frequency_penalty: fields.number(FREQUENCY_PENALTY)?,
+                presence_penalty: fields.number(PRESENCE_PENALTY)?,
                 logit_bias: fields.biases("logit_bias")?,
                 seed: fields.seed("seed")?.unwrap_or(seed),
             },
-            stop: fields.texts("stop")?,
+            stop: fields.strings("stop")?,
             ignore_stop_tokens: false,
         };
         if let Some(field) = fields.0.keys().next() {
@@ -60,12 +111,25 @@ impl GenerateRequest {
     }
 }
 
-/// What of a request has not been read.
+/// Fields of a request that are still to be read.
 struct Fields(Map<String, Value>);
 
 impl Fields {
     fn take(&mut self, field: &str) -> Option<Value> {
         self.0.remove(field).filter(|value| !value.is_null())
+    }
+
+    /// The conversation, whose messages the chat template's reader checks.
+    fn messages(&mut self, field: &str) -> Result<Value> {
+        let messages = self.take(field).unwrap_or(Value::Null);
+        match messages.as_array().map(Vec::len) {
+            Some(0..=MAX_MESSAGES) => Ok(messages),
+            Some(count) => {
+                let message = format!("found {count} messages, expected at most {MAX_MESSAGES}");
+                Err(Error::invalid_request(field, message))
+            }
+            None => Err(wrong(field, &messages, "a list of messages")),
+        }
     }
 
     fn flag(&mut self, field: &str) -> Result<Option<bool>> {
@@ -74,19 +138,26 @@ impl Fields {
         self.take(field).map(read).transpose()
     }
 
-    fn number(&mut self, field: &str) -> Result<Option<f32>> {
-        self.take(field).map(|value| number(field, &value)).transpose()
+    /// A number or its default; [`SamplerOptions::check`] compares it with the range.
+    fn number(&mut self, field: NumberField) -> Result<f32> {
+        let value = self.take(field.name).map(|value| number(field.name, &value)).transpose()?;
+        Ok(value.unwrap_or(field.default as f32))
     }
 
-    fn whole(&mut self, field: &str, least: u64, most: u64) -> Result<Option<u64>> {
+    fn integer_or_default(&mut self, field: NumberField) -> Result<u32> {
+        let value = self.integer(field.name, field.min as u64, field.max as u64)?;
+        Ok(value.unwrap_or(field.default as u64) as u32)
+    }
+
+    fn integer(&mut self, field: &str, min: u64, max: u64) -> Result<Option<u64>> {
         let read = |value: Value| {
-            let found = value.as_u64().filter(|count| (least..=most).contains(count));
-            found.ok_or_else(|| wrong(field, &value, &format!("an integer from {least} to {most}")))
+            let found = value.as_u64().filter(|count| (min..=max).contains(count));
+            found.ok_or_else(|| wrong(field, &value, &format!("an integer from {min} to {max}")))
         };
         self.take(field).map(read).transpose()
     }
 
-    /// A negative number is as good a seed as any.
+    /// A seed; the bits of a negative number are taken as an unsigned one.
     fn seed(&mut self, field: &str) -> Result<Option<u64>> {
         let read = |value: Value| {
             let found = value.as_u64().or_else(|| value.as_i64().map(i64::cast_unsigned));
@@ -95,23 +166,23 @@ impl Fields {
         self.take(field).map(read).transpose()
     }
 
-    /// One text or several.
-    fn texts(&mut self, field: &str) -> Result<Vec<String>> {
+    /// A string or a list of strings.
+    fn strings(&mut self, field: &str) -> Result<Vec<String>> {
         match self.take(field) {
             None => Ok(Vec::new()),
             Some(Value::Array(list)) => {
-                let text = |(index, value): (usize, Value)| match value {
-                    Value::String(text) => Ok(text),
+                let string = |(index, value): (usize, Value)| match value {
+                    Value::String(string) => Ok(string),
                     value => Err(wrong(&format!("{field}[{index}]"), &value, "a string")),
                 };
-                list.into_iter().enumerate().map(text).collect()
+                list.into_iter().enumerate().map(string).collect()
             }
-            Some(Value::String(text)) => Ok(vec![text]),
+            Some(Value::String(string)) => Ok(vec![string]),
             Some(value) => Err(wrong(field, &value, "a string or a list of strings")),
         }
     }
 
-    /// Numbers by token id.
+    /// Numbers to add to logits, by token id.
     fn biases(&mut self, field: &str) -> Result<Vec<(u32, f32)>> {
         let biases = match self.take(field) {
             None => Map::new(),
@@ -129,7 +200,7 @@ impl Fields {
     }
 }
 
-/// A number, which may be out of range.
+/// A number; values that `f32` cannot hold become infinite and fail the range check.
 fn number(field: &str, value: &Value) -> Result<f32> {
     let number = value.as_f64().ok_or_else(|| wrong(field, value, "a number"))?;
     Ok(number as f32)

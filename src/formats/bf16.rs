@@ -1,8 +1,10 @@
-//! BF16: the upper half of a single-precision number a weight, little-endian.
+//! BF16: one little-endian bfloat16 per weight, the upper half of an f32.
 //!
-//! Plane 0 (`vec4<u32>`, four a unit): the numbers in order.
+//! Plane 0 (`vec4<u32>`, four per unit): the numbers in order.
 
-use super::{FloatBits, UNIT, WeightFormat, bits};
+use super::bits;
+use super::bits::UNIT;
+use super::rules::{FloatKind, WeightFormat};
 
 pub(super) struct BF16;
 
@@ -21,8 +23,8 @@ impl WeightFormat for BF16 {
         }
     }
 
-    fn float_bits(&self) -> Option<FloatBits> {
-        Some(FloatBits::Brain)
+    fn float_kind(&self) -> Option<FloatKind> {
+        Some(FloatKind::BF16)
     }
 
     fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {

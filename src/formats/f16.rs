@@ -1,8 +1,10 @@
-//! F16: one little-endian half-precision number a weight.
+//! F16: one little-endian IEEE 754 half-precision number per weight.
 //!
-//! Plane 0 (`vec4<u32>`, four a unit): the numbers in order.
+//! Plane 0 (`vec4<u32>`, four per unit): the numbers in order.
 
-use super::{FloatBits, UNIT, WeightFormat, bits};
+use super::bits;
+use super::bits::UNIT;
+use super::rules::{FloatKind, WeightFormat};
 
 pub(super) struct F16;
 
@@ -21,8 +23,8 @@ impl WeightFormat for F16 {
         }
     }
 
-    fn float_bits(&self) -> Option<FloatBits> {
-        Some(FloatBits::Half)
+    fn float_kind(&self) -> Option<FloatKind> {
+        Some(FloatKind::F16)
     }
 
     fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {

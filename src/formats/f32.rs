@@ -1,8 +1,10 @@
-//! F32: one little-endian single-precision number a weight.
+//! F32: one little-endian IEEE 754 single-precision number per weight.
 //!
-//! Plane 0 (`vec4<u32>`, eight a unit): the numbers in order.
+//! Plane 0 (`vec4<u32>`, eight per unit): the numbers in order.
 
-use super::{FloatBits, UNIT, WeightFormat, bits};
+use super::bits;
+use super::bits::UNIT;
+use super::rules::{FloatKind, WeightFormat};
 
 pub(super) struct F32;
 
@@ -21,8 +23,8 @@ impl WeightFormat for F32 {
         }
     }
 
-    fn float_bits(&self) -> Option<FloatBits> {
-        Some(FloatBits::Single)
+    fn float_kind(&self) -> Option<FloatKind> {
+        Some(FloatKind::F32)
     }
 
     fn plane_row_bytes(&self, columns: usize) -> Vec<usize> {

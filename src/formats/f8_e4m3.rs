@@ -1,22 +1,28 @@
-//! F8_E4M3: one byte a weight (sign, four bits of exponent with bias 7, three of mantissa) and one
-//! scale a row; weight = number · scale.
+//! F8_E4M3: one 8-bit float per weight (sign, four exponent bits with bias 7, three mantissa bits)
+//! and one scale per row; weight = number · scale. Source: Micikevicius et al. 2022, "FP8 formats
+//! for deep learning".
 //!
-//! Checkpoints have a scale for the whole matrix or for each row; either way a stored row begins
-//! with its f32 scale, 0.01 bits a weight in rows of 3072. There is no infinity; the bytes 0x7f
-//! and 0xff are NaN.
-//! Plane 0 (`vec4<u32>`, two a unit): the bytes in order. Plane 1 (`u32`, one a row): the scale.
+//! Stored row: f32 scale, then one byte per weight. Checkpoints have one scale per matrix or per
+//! row; a scale per row costs 0.01 bits per weight in rows of 3072. There is no infinity; the
+//! bytes 0x7f and 0xff are NaN.
+//!
+//! Plane 0 (`vec4<u32>`, two per unit): the bytes in order. Plane 1 (`u32`, one per row): the
+//! scale.
 
-use super::{IntegerUnit, Integers, UNIT, WeightFormat, bits};
+use super::bits;
+use super::bits::UNIT;
+use super::integers::{IntegerQuants, IntegerUnit};
+use super::rules::WeightFormat;
 
-/// Bytes of the scale.
+/// Bytes of the scale in front of each row.
 const HEADER: usize = 4;
 
 pub(super) struct F8E4M3;
 
-/// The number of a byte that is not NaN, exactly.
+/// Decodes a byte that is not NaN, exactly.
 fn number(byte: u8) -> f32 {
     let (exponent, mantissa) = (u32::from(byte >> 3 & 15), u32::from(byte & 7));
-    // Subnormal numbers have the smallest exponent and no leading one.
+    // Subnormals: the smallest exponent and no implicit leading one.
     let significand = if exponent == 0 { mantissa } else { mantissa | 8 };
     let power = f32::from_bits((exponent.max(1) + 127 - 7 - 3) << 23);
     let magnitude = significand as f32 * power;
@@ -43,8 +49,8 @@ impl WeightFormat for F8E4M3 {
         }
     }
 
-    fn integers(&self) -> Option<Integers> {
-        Integers::bytes(Some(IntegerUnit::MIDDLE))
+    fn integers(&self) -> Option<IntegerQuants> {
+        IntegerQuants::bytes(Some(IntegerUnit::MIDDLE))
     }
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {

@@ -1,52 +1,69 @@
-//! Weights as whole numbers of at most eight bits times scales: what products of whole numbers take, on
-//! processors.
+//! Integer form of a format's weights, for integer dot products on CPUs: quants of at most eight
+//! bits, decoded by a scale per group of columns.
 
-use super::UNIT;
+use super::bits::UNIT;
 
-/// How a format's weights are whole numbers: `scale · quant + offset`, or `scale · (quant − zero)`.
+/// Integer form of a format's weights, the same for all of its units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Integers {
-    /// Bits of a quant: 4, or 8 where it has more than four.
+pub struct IntegerQuants {
+    /// Bits of a stored quant: 4, or 8 for formats of five bits and more.
     pub bits: u32,
-    /// The quant that stands for zero everywhere; without one each scale has an offset.
-    pub zero: Option<u8>,
+    /// Weight of a quant, before its scale.
+    pub levels: Levels,
+    /// Quant that stands for zero in every unit; `None` if each scale has an offset.
+    pub zero_point: Option<u8>,
     /// Weights that share a scale: 32, or 16 in a format without offsets.
     pub group: usize,
-    /// Whether the quants are T4's, on a curve of their own in each unit.
-    pub is_bent: bool,
 }
 
-impl Integers {
-    /// Sixteen levels.
-    pub(super) const fn nibbles(zero: Option<u8>) -> Option<Self> {
-        Some(Self { bits: 4, zero, group: UNIT, is_bent: false })
+/// Map from a quant to its weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Levels {
+    /// `scale · (quant − zero_point)`, or `scale · quant + offset` without a zero point.
+    Linear,
+    /// A cubic curve per unit, of four-bit quants: see [`Curve`].
+    Cubic,
+    /// `scale · table[quant]`, of four-bit quants: a codebook, one for the whole format.
+    Table(&'static [i8; 16]),
+}
+
+impl IntegerQuants {
+    /// Linear quants of four bits, one scale per unit.
+    pub(super) const fn nibbles(zero_point: Option<u8>) -> Option<Self> {
+        Some(Self { bits: 4, levels: Levels::Linear, zero_point, group: UNIT })
     }
 
-    /// More of them.
-    pub(super) const fn bytes(zero: Option<u8>) -> Option<Self> {
-        Some(Self { bits: 8, zero, group: UNIT, is_bent: false })
+    /// Linear quants of five to eight bits, one scale per unit.
+    pub(super) const fn bytes(zero_point: Option<u8>) -> Option<Self> {
+        Some(Self { bits: 8, levels: Levels::Linear, zero_point, group: UNIT })
+    }
+
+    /// True if each unit has an offset besides its scale.
+    pub fn has_offsets(&self) -> bool {
+        self.levels == Levels::Linear && self.zero_point.is_none()
     }
 }
 
-/// The weights of a unit.
+/// The quants of a unit of 32 weights and the numbers that decode them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct IntegerUnit {
-    /// A quant for each weight.
+    /// One quant per weight.
     pub quants: [u8; UNIT],
-    /// The scales of its halves, which differ only in groups of 16.
+    /// Scales of the two halves, equal unless groups have 16 weights.
     pub scales: [f32; 2],
-    /// Its offset.
+    /// Offset, zero in formats with a zero point.
     pub offset: f32,
-    /// Its curve, instead of those, where quants are bent.
+    /// Curve of [`Levels::Cubic`], which replaces scale and offset.
     pub curve: Curve,
 }
 
-/// A curve of T4: `scale · (u + bend · u³ + shift)` with `u = quant − 7.5`, as it is stored.
+/// The two bytes of a T4 block that decode its quants:
+/// `scale · (u + bend · u³ + shift)` with `u = quant − 7.5`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Curve(pub u16);
 
 impl Curve {
-    /// Scale, bend and shift. Every curve is finite.
+    /// Scale, bend and shift; finite for every bit pattern.
     #[inline(always)]
     pub fn numbers(self) -> [f32; 3] {
         let bits = u32::from(self.0);
@@ -56,26 +73,26 @@ impl Curve {
 }
 
 impl IntegerUnit {
-    /// No weights.
+    /// A unit of zero weights.
     pub const ZERO: Self =
         Self { quants: [0; UNIT], scales: [0.0; 2], offset: 0.0, curve: Curve(0) };
-    /// The zero of [`IntegerUnit::rounded`].
+    /// Zero point of [`IntegerUnit::rounded`].
     pub(super) const MIDDLE: u8 = 128;
 
-    /// A unit whose weights share a scale.
+    /// A unit with one scale.
     pub(super) fn new(quants: [u8; UNIT], scale: f32, offset: f32) -> Self {
         Self { quants, scales: [scale; 2], offset, curve: Curve(0) }
     }
 
-    /// The nearest of 255 levels between the greatest weight and its opposite: for formats whose
-    /// weights are no whole numbers, and have fewer levels between zero and the greatest.
+    /// Rounds at most 32 weights to 255 evenly spaced levels, symmetric around zero: for formats
+    /// whose levels are not evenly spaced but fewer than that on each side of zero.
     pub(super) fn rounded(weights: &[f32]) -> Self {
         let greatest = weights.iter().fold(0.0f32, |greatest, weight| greatest.max(weight.abs()));
-        let (scale, over) =
+        let (scale, inverse) =
             if greatest > 0.0 { (greatest / 127.0, 127.0 / greatest) } else { (0.0, 0.0) };
         let mut quants = [Self::MIDDLE; UNIT];
         for (quant, weight) in quants.iter_mut().zip(weights) {
-            *quant = (128.0 + (weight * over).round_ties_even()) as u8;
+            *quant = (128.0 + (weight * inverse).round_ties_even()) as u8;
         }
         Self::new(quants, scale, 0.0)
     }

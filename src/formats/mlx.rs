@@ -1,14 +1,19 @@
-//! MLX's affine formats: quants of four or eight bits, and a scale and a bias for each group of 32,
-//! 64 or 128; weight = quant · scale + bias.
+//! MLX's affine formats: quants of four or eight bits, with a scale and a bias per group of 32, 64
+//! or 128 weights; weight = quant · scale + bias. Source: `mlx.core.quantize`, mode "affine".
 //!
-//! Stored block, one group: scale and bias, both F16, BF16 or F32; quants, of four bits the first
-//! in the low nibble.
-//! Plane 0 (`vec4<u32>`): of four bits one a unit, nibbles in the order of [`bits`]; of eight bits
-//! two a unit, the bytes in order. Plane 1 (`u32`, one a block; of F32 two): scale, then bias.
+//! Stored block, one group: scale and bias, both F16, BF16 or F32; then the quants. Of two 4-bit
+//! quants in a byte, the first is the low nibble.
+//!
+//! Plane 0 (`vec4<u32>`): 4-bit quants one per unit, nibbles in the order of [`bits`]; 8-bit
+//! quants two per unit, the bytes in order. Plane 1 (`u32`, one per block, two if F32): scale, then
+//! bias.
 
-use super::{IntegerUnit, Integers, UNIT, WeightFormat, bf16, bits, f16, f32};
+use super::bits::UNIT;
+use super::integers::{IntegerQuants, IntegerUnit};
+use super::rules::WeightFormat;
+use super::{bf16, bits, f16, f32};
 
-/// One of the affine formats.
+/// One of MLX's affine formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Mlx {
     bits: u8,
@@ -16,9 +21,9 @@ pub struct Mlx {
     scales: MlxScales,
 }
 
-/// How scales and biases are stored.
+/// Encoding of scales and biases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "names of float formats")]
 pub enum MlxScales {
     F16,
     BF16,
@@ -36,8 +41,8 @@ impl MlxScales {
 }
 
 impl Mlx {
-    /// One for each number of bits and group size, and one whose scales are F32.
-    pub(super) const TRIED: [Mlx; 7] = [
+    /// One format per number of bits and group size, and one with F32 scales.
+    pub(super) const TESTED: [Mlx; 7] = [
         Mlx { bits: 4, group: 32, scales: MlxScales::F16 },
         Mlx { bits: 4, group: 64, scales: MlxScales::BF16 },
         Mlx { bits: 4, group: 128, scales: MlxScales::BF16 },
@@ -47,7 +52,8 @@ impl Mlx {
         Mlx { bits: 4, group: 64, scales: MlxScales::F32 },
     ];
 
-    /// The format of so many bits (4 or 8) and weights in a group (32, 64 or 128).
+    /// The format of quants of `bits` bits (4 or 8) in groups of `group` weights (32, 64 or 128);
+    /// `None` for other numbers.
     pub fn new(bits: usize, group: usize, scales: MlxScales) -> Option<Mlx> {
         let known = matches!(bits, 4 | 8) && matches!(group, 32 | 64 | 128);
         known.then_some(Mlx { bits: bits as u8, group: group as u8, scales })
@@ -70,20 +76,20 @@ impl Mlx {
         }
     }
 
-    /// Bytes of scale and bias.
+    /// Bytes of a scale and a bias.
     fn pair_bytes(&self) -> usize {
         2 * self.scales.rules().block_bytes()
     }
 
-    /// Bytes of the quants of so many weights.
+    /// Bytes of the quants of `weights` weights.
     fn quant_bytes(&self, weights: usize) -> usize {
         weights * usize::from(self.bits) / 8
     }
 }
 
-/// Turns a word whose nibble `i` is weight `i` into the order of [`bits`].
+/// Reorders a word whose nibble `i` is weight `i` to the nibble order of [`bits`].
 fn reorder(word: u32) -> u32 {
-    // Four nibbles, one a byte.
+    // Moves each of four nibbles to a byte of its own.
     let spread = |half: u32| {
         let pairs = (half | (half << 8)) & 0x00ff_00ff;
         (pairs | (pairs << 4)) & 0x0f0f_0f0f
@@ -114,8 +120,8 @@ impl WeightFormat for Mlx {
         }
     }
 
-    fn integers(&self) -> Option<Integers> {
-        if self.bits == 8 { Integers::bytes(None) } else { Integers::nibbles(None) }
+    fn integers(&self) -> Option<IntegerQuants> {
+        if self.bits == 8 { IntegerQuants::bytes(None) } else { IntegerQuants::nibbles(None) }
     }
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {

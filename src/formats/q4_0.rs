@@ -1,11 +1,14 @@
-//! Q4_0: 32 nibbles and one scale; weight = (nibble − 8) · scale.
+//! Q4_0: blocks of 32 four-bit quants with one scale; weight = (quant − 8) · scale. Source: ggml.
 //!
-//! Stored block, 18 bytes: f16 scale, 16 bytes with weight `i` in the low and weight `16 + i`
+//! Stored block, 18 bytes: f16 scale, 16 bytes with quant `i` in the low and quant `16 + i`
 //! in the high nibble of byte `i`.
-//! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`): f16
-//! scales, two a word.
+//!
+//! Plane 0 (`vec4<u32>`, one per unit): nibbles in the order of [`bits`]. Plane 1 (`u32`): f16
+//! scales, two per word.
 
-use super::{IntegerUnit, Integers, WeightFormat, bits};
+use super::bits;
+use super::integers::{IntegerQuants, IntegerUnit};
+use super::rules::WeightFormat;
 
 const BYTES: usize = 18;
 
@@ -29,8 +32,8 @@ impl WeightFormat for Q4_0 {
         }
     }
 
-    fn integers(&self) -> Option<Integers> {
-        Integers::nibbles(Some(8))
+    fn integers(&self) -> Option<IntegerQuants> {
+        IntegerQuants::nibbles(Some(8))
     }
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {

@@ -1,11 +1,15 @@
-//! Q4_1: 32 nibbles, one scale and one minimum; weight = nibble · scale + minimum.
+//! Q4_1: blocks of 32 four-bit quants with a scale and a minimum; weight = quant · scale + minimum.
+//! Source: ggml.
 //!
-//! Stored block, 20 bytes: f16 scale, f16 minimum, 16 bytes with weight `i` in the low and
-//! weight `16 + i` in the high nibble of byte `i`.
-//! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`, one a
+//! Stored block, 20 bytes: f16 scale, f16 minimum, 16 bytes with quant `i` in the low and quant
+//! `16 + i` in the high nibble of byte `i`.
+//!
+//! Plane 0 (`vec4<u32>`, one per unit): nibbles in the order of [`bits`]. Plane 1 (`u32`, one per
 //! unit): f16 scale in the low half, f16 minimum in the high half.
 
-use super::{IntegerUnit, Integers, WeightFormat, bits};
+use super::bits;
+use super::integers::{IntegerQuants, IntegerUnit};
+use super::rules::WeightFormat;
 
 const BYTES: usize = 20;
 
@@ -29,8 +33,8 @@ impl WeightFormat for Q4_1 {
         }
     }
 
-    fn integers(&self) -> Option<Integers> {
-        Integers::nibbles(None)
+    fn integers(&self) -> Option<IntegerQuants> {
+        IntegerQuants::nibbles(None)
     }
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {

@@ -1,25 +1,28 @@
-//! Q4_K: blocks of 256 weights, eight groups of 32 nibbles with a six-bit scale and a six-bit
-//! minimum each; weight = nibble · (d · scale) − (dmin · minimum).
+//! Q4_K: super-blocks of 256 weights, eight groups of 32 four-bit quants with a six-bit scale and
+//! a six-bit minimum each; weight = quant · (d · scale) − (dmin · minimum). Source: ggml.
 //!
-//! Stored block, 144 bytes: f16 d, f16 dmin, 12 bytes of packed scales and minima
-//! ([`Scales`]), 128 bytes: of each 32 bytes, the low nibbles are one group, the high nibbles
-//! the next.
-//! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`vec4<u32>`, one
-//! a block): [`Scales::put`].
+//! Stored block, 144 bytes: f16 d, f16 dmin, 12 bytes of packed scales and minima ([`Scales`]),
+//! 128 bytes of quants. In each 32 of those, the low nibbles are one group, the high nibbles the
+//! next.
+//!
+//! Plane 0 (`vec4<u32>`, one per unit): nibbles in the order of [`bits`]. Plane 1 (`vec4<u32>`, one
+//! per block): [`Scales::put`].
 
-use super::{IntegerUnit, Integers, WeightFormat, bits};
+use super::bits;
+use super::integers::{IntegerQuants, IntegerUnit};
+use super::rules::WeightFormat;
 
 const BYTES: usize = 144;
-/// Weights of a block.
+/// Weights per super-block.
 pub(super) const WEIGHTS: usize = 256;
-/// Bytes of a block's nibbles.
+/// Bytes of a super-block's nibbles.
 pub(super) const BLOCK_NIBBLES: usize = WEIGHTS / 2;
 
 pub(super) struct Q4K;
 
-/// The scales of a Q4_K or Q5_K block, unpacked.
+/// Scales and minima of a Q4_K or Q5_K super-block, unpacked.
 pub(super) struct Scales {
-    /// d and dmin as stored: two halves.
+    /// d and dmin as stored: two f16.
     halves: u32,
     /// Six-bit scale of each group.
     scales: [u8; 8],
@@ -28,10 +31,10 @@ pub(super) struct Scales {
 }
 
 impl Scales {
-    /// Reads the first 16 bytes of a block. Of the 12 packed bytes, the first four hold scales
-    /// 0–3 and the next four minima 0–3 in their low six bits; groups 4–7 have their low four
-    /// bits in the last four bytes (scale low, minimum high) and their high two bits in the top
-    /// of the first eight.
+    /// Unpacks the first 16 bytes of a super-block. After d and dmin, four bytes hold scales 0–3
+    /// and four bytes minima 0–3 in their low six bits. Groups 4–7 have their low four bits in the
+    /// last four bytes (scale low, minimum high) and their high two bits in the top bits of the
+    /// eight bytes before.
     pub(super) fn read(block: &[u8]) -> Scales {
         let packed = &block[4..16];
         let (mut scales, mut minima) = ([0; 8], [0; 8]);
@@ -45,15 +48,15 @@ impl Scales {
         Scales { halves: bits::word(block, 0), scales, minima }
     }
 
-    /// Scale and minimum of a group as they multiply and subtract: `(d · scale, dmin · minimum)`.
+    /// Scale and minimum of a group: `(d · scale, dmin · minimum)`.
     pub(super) fn group(&self, block: &[u8], group: usize) -> (f32, f32) {
         let (d, dmin) = (bits::half_at(block, 0), bits::half_at(block, 2));
         (d * f32::from(self.scales[group]), dmin * f32::from(self.minima[group]))
     }
 
-    /// Writes the 16 bytes of the GPU: d and dmin; a byte for each group with the low four bits of its
-    /// scale and, above, of its minimum (two words); a nibble for each group with the high two
-    /// bits of its scale and, above, of its minimum.
+    /// Writes the four words of the GPU plane: d and dmin; two words with one byte per group, the
+    /// low four bits of its scale below those of its minimum; one word with one nibble per group,
+    /// the high two bits of its scale below those of its minimum.
     pub(super) fn put(&self, bytes: &mut [u8]) {
         let mut words = [self.halves, 0, 0, 0];
         for group in 0..8 {
@@ -67,8 +70,8 @@ impl Scales {
     }
 }
 
-/// Writes the eight units of a block: of each 32 bytes, the low nibbles are one, the high nibbles
-/// the next.
+/// Writes the nibble words of a super-block's eight units: in each 32 stored bytes, the low nibbles
+/// are one unit, the high nibbles the next.
 pub(super) fn put_block_nibbles(units: &mut [u8], bytes: &[u8]) {
     for (pair, bytes) in units.chunks_exact_mut(2 * bits::NIBBLES).zip(bytes.chunks_exact(32)) {
         let (low, high) = pair.split_at_mut(bits::NIBBLES);
@@ -100,8 +103,8 @@ impl WeightFormat for Q4K {
         }
     }
 
-    fn integers(&self) -> Option<Integers> {
-        Integers::nibbles(None)
+    fn integers(&self) -> Option<IntegerQuants> {
+        IntegerQuants::nibbles(None)
     }
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {

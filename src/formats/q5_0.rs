@@ -1,12 +1,15 @@
-//! Q5_0: 32 five-bit quants and one scale; weight = (quant − 16) · scale.
+//! Q5_0: blocks of 32 five-bit quants with one scale; weight = (quant − 16) · scale. Source: ggml.
 //!
-//! Stored block, 22 bytes: f16 scale, 32 high bits (bit `i` for weight `i`), 16 bytes with the
-//! low bits of weight `i` in the low and of weight `16 + i` in the high nibble of byte `i`.
-//! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`): per row
-//! one word of high bits a unit (bit `8i + k` for weight `4k + i`), then the f16 scales, two a
-//! word.
+//! Stored block, 22 bytes: f16 scale, 32 high bits (bit `i` for quant `i`), 16 bytes with the low
+//! bits of quant `i` in the low and of quant `16 + i` in the high nibble of byte `i`.
+//!
+//! Plane 0 (`vec4<u32>`, one per unit): nibbles in the order of [`bits`]. Plane 1 (`u32`): in each
+//! row one word of high bits per unit (bit `8i + k` for weight `4k + i`), then the f16 scales, two
+//! per word.
 
-use super::{IntegerUnit, Integers, WeightFormat, bits};
+use super::bits;
+use super::integers::{IntegerQuants, IntegerUnit};
+use super::rules::WeightFormat;
 
 const BYTES: usize = 22;
 
@@ -31,8 +34,8 @@ impl WeightFormat for Q5_0 {
         }
     }
 
-    fn integers(&self) -> Option<Integers> {
-        Integers::bytes(Some(16))
+    fn integers(&self) -> Option<IntegerQuants> {
+        IntegerQuants::bytes(Some(16))
     }
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {

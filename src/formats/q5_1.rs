@@ -1,12 +1,15 @@
-//! Q5_1: 32 five-bit quants, one scale and one minimum; weight = quant · scale + minimum.
+//! Q5_1: blocks of 32 five-bit quants with a scale and a minimum; weight = quant · scale + minimum.
+//! Source: ggml.
 //!
-//! Stored block, 24 bytes: f16 scale, f16 minimum, 32 high bits (bit `i` for weight `i`), 16
-//! bytes with the low bits of weight `i` in the low and of weight `16 + i` in the high nibble of
-//! byte `i`.
-//! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`, two a
-//! unit): high bits (bit `8i + k` for weight `4k + i`), then scale and minimum.
+//! Stored block, 24 bytes: f16 scale, f16 minimum, 32 high bits (bit `i` for quant `i`), 16 bytes
+//! with the low bits of quant `i` in the low and of quant `16 + i` in the high nibble of byte `i`.
+//!
+//! Plane 0 (`vec4<u32>`, one per unit): nibbles in the order of [`bits`]. Plane 1 (`u32`, two per
+//! unit): high bits (bit `8i + k` for weight `4k + i`), then f16 scale and f16 minimum.
 
-use super::{IntegerUnit, Integers, WeightFormat, bits};
+use super::bits;
+use super::integers::{IntegerQuants, IntegerUnit};
+use super::rules::WeightFormat;
 
 const BYTES: usize = 24;
 
@@ -31,8 +34,8 @@ impl WeightFormat for Q5_1 {
         }
     }
 
-    fn integers(&self) -> Option<Integers> {
-        Integers::bytes(None)
+    fn integers(&self) -> Option<IntegerQuants> {
+        IntegerQuants::bytes(None)
     }
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {

@@ -1,17 +1,20 @@
-//! Q5_K: blocks of 256 weights, eight groups of 32 five-bit quants with a six-bit scale and a
-//! six-bit minimum each; weight = quant · (d · scale) − (dmin · minimum).
+//! Q5_K: super-blocks of 256 weights, eight groups of 32 five-bit quants with a six-bit scale and
+//! a six-bit minimum each; weight = quant · (d · scale) − (dmin · minimum). Source: ggml.
 //!
 //! Stored block, 176 bytes: d, dmin and packed scales as in Q4_K, 32 bytes of high bits (bit `g`
-//! of byte `i` for weight `i` of group `g`), 128 bytes of nibbles as in Q4_K.
-//! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`, twelve a
-//! block): the four words of [`Scales::put`], then one word of high bits a unit (bit `8i + k`
-//! for weight `4k + i`).
+//! of byte `i` for quant `i` of group `g`), 128 bytes of nibbles as in Q4_K.
+//!
+//! Plane 0 (`vec4<u32>`, one per unit): nibbles in the order of [`bits`]. Plane 1 (`u32`, twelve
+//! per block): the four words of [`Scales::put`], then one word of high bits per unit (bit
+//! `8i + k` for weight `4k + i`).
 
+use super::bits;
+use super::integers::{IntegerQuants, IntegerUnit};
 use super::q4_k::{BLOCK_NIBBLES, Scales, WEIGHTS, put_block_nibbles};
-use super::{IntegerUnit, Integers, WeightFormat, bits};
+use super::rules::WeightFormat;
 
 const BYTES: usize = 176;
-/// Words of plane 1 a block.
+/// Words of plane 1 per super-block.
 const BLOCK_WORDS: usize = 12;
 
 pub(super) struct Q5K;
@@ -39,8 +42,8 @@ impl WeightFormat for Q5K {
         }
     }
 
-    fn integers(&self) -> Option<Integers> {
-        Integers::bytes(None)
+    fn integers(&self) -> Option<IntegerQuants> {
+        IntegerQuants::bytes(None)
     }
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {

@@ -1,32 +1,36 @@
-//! Q6_K: blocks of 256 weights, sixteen groups of 16 six-bit quants with a signed byte as scale
-//! each; weight = (quant − 32) · (d · scale).
+//! Q6_K: super-blocks of 256 weights, sixteen groups of 16 six-bit quants with an i8 scale each;
+//! weight = (quant − 32) · (d · scale). Source: ggml.
 //!
 //! Stored block, 210 bytes: 128 bytes of low nibbles, 64 bytes of high bit pairs, 16 × i8
-//! scales, f16 d. Each half of the block (128 weights) takes 64 bytes of nibbles and 32 of pairs:
-//! unit `g` of the four in a half has its nibbles in bytes `32·(g % 2) …`, low ones for the first
-//! two units, high ones for the last two, and its pairs at bit `2g` of the 32 bytes.
-//! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`): per row
-//! twenty words a block (two words of pairs a unit: bits `8i + 2(k % 4)` for weight `4k + i`, word
-//! `k / 4`; then four words of scales), and after the last block f16 d, two a word.
+//! scales, f16 d. Each half of the block (128 weights) takes 64 bytes of nibbles and 32 of pairs.
+//! Unit `g` of the four in a half has its nibbles in bytes `32·(g % 2) …`, the low ones for the
+//! first two units, the high ones for the last two, and its pairs at bit `2g` of the 32 bytes.
+//!
+//! Plane 0 (`vec4<u32>`, one per unit): nibbles in the order of [`bits`]. Plane 1 (`u32`): in each
+//! row twenty words per block (two words of pairs per unit: bits `8i + 2(k % 4)` of word `k / 4`
+//! for weight `4k + i`; then four words of scales), and after the last block f16 d, two per word.
 
+use super::bits;
+use super::integers::{IntegerQuants, IntegerUnit, Levels};
 use super::q4_k::{BLOCK_NIBBLES, WEIGHTS};
-use super::{IntegerUnit, Integers, WeightFormat, bits};
+use super::rules::WeightFormat;
 
 const BYTES: usize = 210;
-/// Words of plane 1 a block.
+/// Words of plane 1 per super-block, without d.
 const BLOCK_WORDS: usize = 20;
-/// The first of them that holds scales.
+/// Index of the first of these words that holds scales.
 const SCALES_WORD: usize = 16;
-/// The lowest two bits of eight bytes.
+/// Mask of the lowest two bits of eight bytes.
 const TWO_BITS: u64 = 0x0303_0303_0303_0303;
-/// Where the stored parts begin.
+/// Byte offsets of the parts of a stored block.
 const PAIRS_AT: usize = 128;
 const SCALES_AT: usize = 192;
 const D_AT: usize = 208;
 
 pub(super) struct Q6K;
 
-/// The 32 bytes of nibbles, their shift, and the 32 bytes of pairs and their shift of a unit.
+/// The bytes that hold a unit's quants: 32 bytes of nibbles and their shift, 32 bytes of bit pairs
+/// and their shift.
 fn unit_parts(block: &[u8], unit: usize) -> (&[u8], u32, &[u8], u32) {
     let (half, g) = (unit / 4, unit % 4);
     let nibbles = 64 * half + 32 * (g % 2);
@@ -35,7 +39,8 @@ fn unit_parts(block: &[u8], unit: usize) -> (&[u8], u32, &[u8], u32) {
     (&block[nibbles..nibbles + 32], nibble_shift, &block[pairs..pairs + 32], pair_shift)
 }
 
-/// Writes the two words of a unit's pairs from the lowest two bits of 32 bytes: a word from sixteen.
+/// Writes the two words of a unit's bit pairs from the lowest two bits of 32 bytes, one word per
+/// sixteen bytes.
 fn put_pairs(words: &mut [u8], eights: [u64; 4]) {
     for (w, half) in eights.chunks_exact(2).enumerate() {
         let pairs = (half[0] & TWO_BITS) | ((half[1] & TWO_BITS) << 4);
@@ -67,8 +72,9 @@ impl WeightFormat for Q6K {
         }
     }
 
-    fn integers(&self) -> Option<Integers> {
-        Some(Integers { bits: 8, zero: Some(32), group: 16, is_bent: false })
+    fn integers(&self) -> Option<IntegerQuants> {
+        let levels = Levels::Linear;
+        Some(IntegerQuants { bits: 8, levels, zero_point: Some(32), group: 16 })
     }
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {

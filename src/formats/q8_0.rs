@@ -1,15 +1,20 @@
-//! Q8_0: 32 signed bytes and one scale; weight = quant · scale.
+//! Q8_0: blocks of 32 i8 quants with one scale; weight = quant · scale. Source: ggml.
 //!
 //! Stored block, 34 bytes: f16 scale, 32 × i8.
-//! Plane 0 (`vec4<u32>`, two a unit): the bytes in order. Plane 1 (`u32`): f16 scales, two a word.
+//!
+//! Plane 0 (`vec4<u32>`, two per unit): the bytes in order. Plane 1 (`u32`): f16 scales, two per
+//! word.
 
 use half::f16;
 
-use super::{IntegerUnit, Integers, UNIT, WeightFormat, bits};
+use super::bits;
+use super::bits::UNIT;
+use super::integers::{IntegerQuants, IntegerUnit};
+use super::rules::WeightFormat;
 
 const BYTES: usize = 34;
-/// The scales that are tried: as if the greatest weight were to have this quant.
-const ENDS: [f32; 9] = [123.0, 124.0, 125.0, 125.5, 126.0, 126.5, 127.0, 127.25, 127.5];
+/// Candidate scales of a block, as the quant that the largest magnitude would have.
+const LARGEST_QUANTS: [f32; 9] = [123.0, 124.0, 125.0, 125.5, 126.0, 126.5, 127.0, 127.25, 127.5];
 
 pub(super) struct Q8_0;
 
@@ -35,12 +40,12 @@ impl WeightFormat for Q8_0 {
         let greatest = values.iter().fold(0.0f32, |greatest, value| greatest.max(value.abs()));
         let mut best = f32::INFINITY;
         let mut quants = [0i8; UNIT];
-        for end in ENDS {
-            let scale = f16::from_f32(greatest / end);
-            let (scale, over) = (scale.to_f32(), 1.0 / scale.to_f32());
+        for largest in LARGEST_QUANTS {
+            let scale = f16::from_f32(greatest / largest);
+            let (scale, inverse) = (scale.to_f32(), 1.0 / scale.to_f32());
             let mut error = 0.0;
             for (quant, value) in quants.iter_mut().zip(values) {
-                *quant = (value * over).round().clamp(-127.0, 127.0) as i8;
+                *quant = (value * inverse).round().clamp(-127.0, 127.0) as i8;
                 let distance = f32::from(*quant) * scale - value;
                 error += distance * distance;
             }
@@ -55,8 +60,8 @@ impl WeightFormat for Q8_0 {
         best.is_finite()
     }
 
-    fn integers(&self) -> Option<Integers> {
-        Integers::bytes(Some(128))
+    fn integers(&self) -> Option<IntegerQuants> {
+        IntegerQuants::bytes(Some(128))
     }
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {

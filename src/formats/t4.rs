@@ -1,36 +1,40 @@
-//! T4, TabLM's own: 32 nibbles on a curve, 4.5 bits a weight;
-//! weight = scale · (u + bend · u³ + shift) with u = nibble − 7.5.
+//! T4, TabLM's own format: blocks of 32 four-bit quants on a cubic curve, 4.5 bits per weight;
+//! weight = scale · (u + bend · u³ + shift) with u = quant − 7.5.
 //!
-//! Weights of a block crowd around some middle and have a few outliers: the curve puts levels
-//! closer where the weights are (bend), and need not have zero in its middle (shift). Sixteen bits
-//! suffice for all three numbers, because they are chosen together with the nibbles: a coarse scale
-//! costs less than a straight and centered ladder does (measurements in ARCHITECTURE.md).
+//! The weights of a block cluster around some value, with a few outliers. Bend places levels
+//! closer together in the middle, shift moves the middle away from zero. Sixteen bits suffice for
+//! all three numbers because they are searched together with the quants: a coarse scale costs less
+//! accuracy than evenly spaced, centered levels (measurements in ARCHITECTURE.md).
 //!
-//! Stored block, 18 bytes: u16 head, 16 bytes with weight `i` in the low and weight `16 + i` in the
-//! high nibble of byte `i`. Head: bits 0–2 the bend in 1/256; bits 3–7 the shift in 1/4, plus 16;
-//! bits 8–10 the mantissa and bits 11–15 the exponent, plus 24, of the scale. Every head is a
-//! finite curve, and the weights are exact in f32 in whatever order they are computed.
-//! Plane 0 (`vec4<u32>`, one a unit): nibbles in the order of [`bits`]. Plane 1 (`u32`): heads, two
-//! a word.
+//! Stored block, 18 bytes: u16 head, 16 bytes with quant `i` in the low and quant `16 + i` in the
+//! high nibble of byte `i`. Head: bits 0–2 bend in 1/256; bits 3–7 shift in 1/4, plus 16;
+//! bits 8–10 mantissa and bits 11–15 exponent, plus 24, of the scale. Every head is a finite
+//! curve, and the weights are exact in f32 in any order of evaluation.
+//!
+//! Plane 0 (`vec4<u32>`, one per unit): nibbles in the order of [`bits`]. Plane 1 (`u32`): heads,
+//! two per word.
 
-use super::{Curve, IntegerUnit, Integers, WeightFormat, bits};
+use super::bits;
+use super::integers::{Curve, IntegerQuants, IntegerUnit, Levels};
+use super::rules::WeightFormat;
 
 const BYTES: usize = 18;
 const WEIGHTS: usize = 32;
 const LEVELS: usize = 16;
-/// The bits of the f32 that scale byte 0 stands for.
+/// Bits of the f32 that scale byte 0 encodes.
 const SMALLEST_SCALE: u32 = 103 << 23;
-/// What the largest scale reaches on a straight, centered ladder.
+/// Largest weight with evenly spaced, centered levels (bend 0, shift 0) at the largest scale.
 const LARGEST_WEIGHT: f32 = 240.0 * 7.5;
-/// How many bends and shifts a head can have.
+/// Numbers of bends and of shifts that a head can encode.
 const BENDS: i32 = 8;
 const SHIFTS: i32 = 32;
-/// From how many of the starts the search goes on: one more gains 1 % and takes a third longer.
+/// Local searches per block, from the best starting points: a third one reduces the error by 1 %
+/// and takes a third longer.
 const DESCENTS: usize = 2;
-/// Steps of a descent; it ends by itself, long before.
+/// Limit of a local search's steps, which in practice ends much earlier.
 const MAX_STEPS: usize = 64;
 
-/// The numbers of a block's head as they are stored.
+/// Numbers of a block's head, as stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Head {
     bend: i32,
@@ -52,7 +56,7 @@ impl Head {
         f32::from_bits(SMALLEST_SCALE + ((self.scale as u32) << 20))
     }
 
-    /// The largest scale that is stored and not above this one.
+    /// Encodes the largest scale that is not above `scale`.
     fn scale_below(scale: f32) -> i32 {
         ((scale.to_bits() as i32 - SMALLEST_SCALE as i32) >> 20).clamp(0, 255)
     }
@@ -61,13 +65,13 @@ impl Head {
         (self.shift - 16) as f32 / 4.0
     }
 
-    /// The last of the levels before shift and scale; the first is less than zero by as much.
+    /// Last level before shift and scale; the first is its negative.
     fn end(self) -> f32 {
         7.5 + self.bend as f32 / 256.0 * (7.5 * 7.5 * 7.5)
     }
 
     /// The sixteen levels before shift and scale, in ascending order.
-    fn curve(self) -> [f32; LEVELS] {
+    fn levels(self) -> [f32; LEVELS] {
         let bend = self.bend as f32 / 256.0;
         std::array::from_fn(|nibble| {
             let u = nibble as f32 - 7.5;
@@ -76,32 +80,32 @@ impl Head {
     }
 }
 
-/// Values of a block, the levels that are nearest, and how far those are.
+/// Nearest quants of a block's values for a given head, and their error.
 struct Fit {
     head: Head,
     nibbles: [i32; WEIGHTS],
-    /// Sum of the squared errors.
+    /// Sum of squared errors.
     error: f32,
 }
 
 impl Fit {
     fn new(values: &[f32; WEIGHTS], head: Head) -> Self {
-        let (curve, scale, shift) = (head.curve(), head.scale(), head.shift());
-        let over = 1.0 / scale;
-        let wanted = values.map(|value| value * over - shift);
+        let (levels, scale, shift) = (head.levels(), head.scale(), head.shift());
+        let inverse = 1.0 / scale;
+        let targets = values.map(|value| value * inverse - shift);
         let mut nibbles = [0; WEIGHTS];
-        for pair in curve.windows(2) {
+        for pair in levels.windows(2) {
             let middle = (pair[0] + pair[1]) / 2.0;
-            for (nibble, wanted) in nibbles.iter_mut().zip(&wanted) {
-                *nibble += i32::from(*wanted > middle);
+            for (nibble, target) in nibbles.iter_mut().zip(&targets) {
+                *nibble += i32::from(*target > middle);
             }
         }
         let bend = head.bend as f32 / 256.0;
         let mut lanes = [0.0; 8];
-        for (nibbles, wanted) in nibbles.chunks_exact(8).zip(wanted.chunks_exact(8)) {
+        for (nibbles, targets) in nibbles.chunks_exact(8).zip(targets.chunks_exact(8)) {
             for lane in 0..8 {
                 let u = nibbles[lane] as f32 - 7.5;
-                let error = u + bend * u * u * u - wanted[lane];
+                let error = u + bend * u * u * u - targets[lane];
                 lanes[lane] += error * error;
             }
         }
@@ -109,13 +113,13 @@ impl Fit {
         Self { head, nibbles, error }
     }
 
-    /// The better of the two.
-    fn or(self, other: Self) -> Self {
+    /// The fit with the smaller error.
+    fn min(self, other: Self) -> Self {
         if other.error < self.error { other } else { self }
     }
 }
 
-/// The least and the greatest value of a block.
+/// Smallest and largest value of a block.
 struct Range {
     low: f32,
     high: f32,
@@ -127,18 +131,18 @@ impl Range {
         Self { low, high: values.iter().copied().fold(f32::NEG_INFINITY, f32::max) }
     }
 
-    /// The stored scale with which a curve just about reaches both ends; the best scale is hardly
-    /// ever more than a step away.
-    fn reached_by(&self, bend: i32, shift: i32) -> Head {
+    /// The head of that bend and shift whose levels just about cover the range. The best scale is
+    /// rarely more than one step away.
+    fn covering_head(&self, bend: i32, shift: i32) -> Head {
         let head = Head { bend, shift, scale: 0 };
         let (end, shift) = (head.end(), head.shift());
         let scale = (self.high / (end + shift)).max(-self.low / (end - shift));
-        // A little less than that, rounded: steps are at least a sixteenth.
+        // The encoding truncates; 1.02 keeps a scale that is only just below the next step.
         Head { scale: Head::scale_below(scale.max(0.0) * 1.02), ..head }
     }
 
-    /// The shift with which a curve lies around the middle of the range.
-    fn middle(&self, bend: i32) -> i32 {
+    /// The shift that centers the levels on the range.
+    fn centering_shift(&self, bend: i32) -> i32 {
         let end = Head { bend, ..Head::default() }.end();
         let (middle, radius) = ((self.low + self.high) / 2.0, (self.high - self.low) / 2.0);
         let scale = (radius / end).max((middle.abs() + radius) / (end + 3.75));
@@ -146,33 +150,34 @@ impl Range {
     }
 }
 
-/// The best head found: every bend at three shifts, then from the best of these downhill.
+/// Searches for the best head: all bends at three shifts each, then local searches from the best
+/// of these.
 fn fit(values: &[f32; WEIGHTS]) -> Fit {
     let range = Range::of(values);
     let starts = (0..BENDS).flat_map(|bend| {
-        let middle = range.middle(bend);
-        [0, -4, 4].map(|offset| range.reached_by(bend, (middle + offset).clamp(0, SHIFTS - 1)))
+        let middle = range.centering_shift(bend);
+        [0, -4, 4].map(|offset| range.covering_head(bend, (middle + offset).clamp(0, SHIFTS - 1)))
     });
     let mut starts: Vec<Fit> = starts.map(|head| Fit::new(values, head)).collect();
     starts.sort_by(|a, b| a.error.total_cmp(&b.error));
     let found = starts.into_iter().take(DESCENTS).map(|start| descend(values, &range, start));
-    found.reduce(Fit::or).unwrap_or_else(|| Fit::new(values, Head::default()))
+    found.reduce(Fit::min).unwrap_or_else(|| Fit::new(values, Head::default()))
 }
 
-/// Goes to a better neighbor until there is none.
+/// Moves to better neighboring heads until there are none.
 fn descend(values: &[f32; WEIGHTS], range: &Range, mut best: Fit) -> Fit {
     for _ in 0..MAX_STEPS {
         let at = best.head;
         for (bend, shift) in [(0, 1), (0, -1), (1, 0), (-1, 0)] {
             let (bend, shift) = (at.bend + bend, at.shift + shift);
             if (0..BENDS).contains(&bend) && (0..SHIFTS).contains(&shift) {
-                best = best.or(Fit::new(values, range.reached_by(bend, shift)));
+                best = best.min(Fit::new(values, range.covering_head(bend, shift)));
             }
         }
         for step in [-1, 1] {
             let scale = (best.head.scale + step).clamp(0, 255);
             let head = Head { scale, ..best.head };
-            best = best.or(Fit::new(values, head));
+            best = best.min(Fit::new(values, head));
         }
         if best.head == at {
             break;
@@ -196,7 +201,7 @@ impl WeightFormat for T4 {
         for (values, block) in out.chunks_exact_mut(WEIGHTS).zip(stored.chunks_exact(BYTES)) {
             let head = Head::read(block);
             let (scale, shift) = (head.scale(), head.shift());
-            let levels = head.curve().map(|level| scale * (level + shift));
+            let levels = head.levels().map(|level| scale * (level + shift));
             let (low, high) = values.split_at_mut(WEIGHTS / 2);
             for ((low, high), &byte) in low.iter_mut().zip(high).zip(&block[2..]) {
                 *low = levels[usize::from(byte & 15)];
@@ -218,8 +223,8 @@ impl WeightFormat for T4 {
         true
     }
 
-    fn integers(&self) -> Option<Integers> {
-        Some(Integers { bits: 4, zero: None, group: WEIGHTS, is_bent: true })
+    fn integers(&self) -> Option<IntegerQuants> {
+        Some(IntegerQuants { bits: 4, levels: Levels::Cubic, zero_point: None, group: WEIGHTS })
     }
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {

@@ -1,85 +1,87 @@
-//! The adapter and device: what they can, how much is allocated, what went wrong.
+//! The adapter and the device: features and limits, allocated bytes, errors.
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
-use super::counted::Counting;
+use super::counters::Counting;
 use crate::error::{Code, Error, Result};
 
-/// Features that kernels or profiles use where an adapter has them, by their WebGPU names.
-const OPTIONAL: [(&str, wgpu::Features); 3] = [
+/// Features that kernels or profiles use if the adapter has them, by their WebGPU names.
+const OPTIONAL_FEATURES: [(&str, wgpu::Features); 3] = [
     ("shader-f16", wgpu::Features::SHADER_F16),
     ("subgroups", wgpu::Features::SUBGROUP),
     ("timestamp-query", wgpu::Features::TIMESTAMP_QUERY),
 ];
 
-/// What is known of an adapter before anything is loaded.
+/// Properties of an adapter.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct AdapterReport {
-    /// The adapter's own name.
+    /// Name of the adapter.
     pub name: String,
-    /// The interface it is reached by, e.g. `vulkan` or `webgpu`.
+    /// Graphics API, e.g. `vulkan` or `webgpu`.
     pub interface: String,
-    /// The driver and its version, or what else its speed goes by.
+    /// Driver and its version, or another property that its speed depends on.
     pub driver: String,
     /// `discrete`, `integrated`, `cpu`, …
     pub kind: String,
-    /// Optional features it offers, by their WebGPU names; `subgroups-of-8` where they have that many
-    /// lanes at least.
+    /// Optional features, by their WebGPU names; `subgroups-of-8` if subgroups have at least eight
+    /// lanes.
     pub features: Vec<String>,
-    /// The largest buffer, in bytes.
+    /// Maximum size of a buffer, in bytes.
     pub max_buffer_bytes: u64,
-    /// The largest storage binding, in bytes.
+    /// Maximum size of a storage binding, in bytes.
     pub max_binding_bytes: u64,
 }
 
 impl AdapterReport {
-    /// The largest buffer that a shader can bind, in bytes.
+    /// Maximum size of a buffer that a shader can bind, in bytes.
     pub fn max_bound_bytes(&self) -> u64 {
         self.max_buffer_bytes.min(self.max_binding_bytes)
     }
 }
 
-/// What an adapter is and can, where the interface to it keeps that back, as it does in browsers.
+/// Properties of an adapter that the host knows and the graphics API hides, as browsers do.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct AdapterHints {
-    /// Its own name.
+    /// See [`AdapterReport::name`].
     pub name: Option<String>,
-    /// What its speed goes by besides.
+    /// See [`AdapterReport::driver`].
     pub driver: Option<String>,
-    /// What it is, such as `cpu`.
+    /// See [`AdapterReport::kind`].
     pub kind: Option<String>,
-    /// Optional features that every device of it has, by their WebGPU names.
+    /// Optional features that every device of the adapter has, by their WebGPU names.
     pub features: Vec<String>,
 }
 
-/// What a buffer for so many bytes takes.
+/// Size of the buffer that is allocated for `size_bytes` bytes.
 pub fn buffer_bytes(size_bytes: u64) -> u64 {
     size_bytes.next_multiple_of(16).max(16)
 }
 
-/// The first failure that the device reported on its own.
+/// First error that the device reported outside an error scope.
 type Failure = Arc<Mutex<Option<Error>>>;
 
 /// An open device.
 pub struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
-    /// What the adapter is and can.
+    /// Properties of the adapter.
     pub report: AdapterReport,
     allocated_bytes: Cell<u64>,
     pub(super) counting: Counting,
     failure: Failure,
 }
 
-/// The fastest adapter, and what can be written in its shaders.
+/// Requests the fastest adapter; also returns the WGSL language features.
 async fn adapter() -> Result<(wgpu::Adapter, wgpu::WgslLanguageFeatures)> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = wgpu::Backends::PRIMARY;
-    // More than the system has for us is an error when a buffer is made, where it tells how much that is.
+    // Exceeding the system's memory budget, where it reports one, is an error of buffer creation.
     descriptor.memory_budget_thresholds.for_resource_creation = Some(100);
     let instance = wgpu::Instance::new(descriptor);
     let options = wgpu::RequestAdapterOptions {
@@ -98,12 +100,12 @@ fn report_of(
 ) -> AdapterReport {
     let (adapter, language) = found;
     let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
-    // Browsers may hide the name; the vendor or the driver says at least something.
+    // Browsers may hide the name; vendor or driver stand in for it.
     let driver = format!("{} {}", info.driver, info.driver_info).trim().to_owned();
     let hinted = hints.name.clone().unwrap_or_default();
     let of_8 = features.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size >= 8;
     let names = [hinted, info.name, info.driver_info, info.driver, info.vendor.to_string()];
-    let packed = language.contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct);
+    let has_dp4a = language.contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct);
     let is_hinted = |name: &str| hints.features.iter().any(|hinted| hinted == name);
     AdapterReport {
         name: names.into_iter().find(|name| !name.is_empty()).unwrap_or_default(),
@@ -113,12 +115,12 @@ fn report_of(
             .kind
             .clone()
             .unwrap_or_else(|| format!("{:?}", info.device_type).to_lowercase()),
-        features: OPTIONAL
+        features: OPTIONAL_FEATURES
             .iter()
             .filter(|(name, feature)| features.contains(*feature) || is_hinted(name))
             .map(|(name, _)| *name)
             .chain(of_8.then_some("subgroups-of-8"))
-            .chain(packed.then_some("packed_4x8_integer_dot_product"))
+            .chain(has_dp4a.then_some("packed_4x8_integer_dot_product"))
             .map(str::to_owned)
             .collect(),
         max_buffer_bytes: limits.max_buffer_size,
@@ -127,27 +129,28 @@ fn report_of(
 }
 
 impl Gpu {
-    /// What adapter there is, without opening it; `no-gpu` if there is none.
+    /// Properties of the fastest adapter, without opening it; `no-gpu` if there is none.
     pub async fn probe(hints: &AdapterHints) -> Result<AdapterReport> {
         Ok(report_of(&adapter().await?, hints))
     }
 
-    /// Opens the fastest adapter with all its limits; `no-gpu` if there is none.
+    /// Opens the fastest adapter with all its limits; `no-gpu` if there is none or it refuses.
     pub async fn open(hints: &AdapterHints) -> Result<Self> {
         let found = adapter().await?;
         let adapter = &found.0;
-        let wanted =
-            OPTIONAL.iter().fold(wgpu::Features::empty(), |all, (_, feature)| all | *feature);
+        let wanted = OPTIONAL_FEATURES
+            .iter()
+            .fold(wgpu::Features::empty(), |all, (_, feature)| all | *feature);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("tablm"),
             required_features: adapter.features() & wanted,
             required_limits: adapter.limits(),
-            // Buffers are made once: what is allocated ahead for more would be wasted.
+            // Buffers are created once: memory that wgpu allocates ahead would be wasted.
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
         };
         let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| {
-            Error::new(Code::NoGpu, format!("the GPU adapter gave no device: {error}"))
+            Error::new(Code::NoGpu, format!("GPU adapter refused to open a device: {error}"))
         })?;
         let failure = Failure::default();
         let note = |failure: &Failure, error: Error| {
@@ -167,10 +170,7 @@ impl Gpu {
         device.set_device_lost_callback(move |reason, message| {
             note(
                 &seen,
-                Error::new(
-                    Code::DeviceLost,
-                    format!("the GPU device was lost: {reason:?} {message}"),
-                ),
+                Error::new(Code::DeviceLost, format!("GPU device was lost: {reason:?} {message}")),
             );
         });
         let report = report_of(&found, hints);
@@ -178,7 +178,7 @@ impl Gpu {
         Ok(Self { device, queue, report, allocated_bytes, counting, failure })
     }
 
-    /// The failure that the device reported since it was opened, if any.
+    /// Returns the first error that the device reported since it was opened, if any.
     pub fn check(&self) -> Result<()> {
         match self.failure.lock() {
             Ok(failure) => failure.clone().map_or(Ok(()), Err),
@@ -186,17 +186,17 @@ impl Gpu {
         }
     }
 
-    /// Bytes of all buffers created and not [`Self::freed`].
+    /// Bytes of all buffers that were created and not [`Self::freed`].
     pub fn allocated_bytes(&self) -> u64 {
         self.allocated_bytes.get()
     }
 
-    /// Notes that buffers of so many bytes are gone.
+    /// Subtracts buffers of `size_bytes` bytes that were dropped from [`Self::allocated_bytes`].
     pub fn freed(&self, size_bytes: u64) {
         self.allocated_bytes.set(self.allocated_bytes.get() - size_bytes);
     }
 
-    /// A buffer of whole words, zero-filled.
+    /// Creates a zeroed buffer of at least `size_bytes` bytes.
     pub(super) fn buffer(
         &self,
         label: &str,
@@ -210,14 +210,15 @@ impl Gpu {
         self.device.create_buffer(&descriptor)
     }
 
-    /// Runs `work` and returns the error it caused on the GPU, of memory or validation, if any.
+    /// Runs `work` in error scopes: returns the validation or out-of-memory error that it caused on
+    /// the GPU, if any.
     pub(super) async fn checked<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let done = work();
         if let Some(error) = memory.pop().await {
             let bytes = self.allocated_bytes();
-            let message = format!("the GPU has no room for {bytes} bytes in all: {error}");
+            let message = format!("GPU memory: found no room for {bytes} bytes in total: {error}");
             return Err(Error::new(Code::OutOfMemory, message));
         }
         if let Some(error) = validation.pop().await {

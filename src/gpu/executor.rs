@@ -1,6 +1,6 @@
-//! Runs plans on the GPU: every buffer, pipeline and bind group is made at load; a step encodes
-//! the prepared list and submits once. The host writes the `Step` uniform and the token ids of a
-//! prompt's chunks; after a token that the GPU chose itself, they are already there.
+//! Runs plans on the GPU. All buffers, pipelines and bind groups are created at load; a step
+//! encodes the prepared kernels and submits once. The host writes the `Step` uniform and the token
+//! ids of prefill chunks; after a token sampled on the GPU, both are there already.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -8,58 +8,66 @@ use std::rc::Rc;
 
 use web_time::Instant;
 
-use super::Gpu;
-use super::counted::StepCounters;
+use super::counters::StepCounters;
+use super::device::Gpu;
 use super::pipeline::{Pipeline, PipelineCache};
 use super::readback::{Fence, Mapping};
 use super::upload::{Part, Upload};
 use crate::error::{Error, Result};
-use crate::kernels::{Activation, Buffer, Kernel, Picked, Step};
+use crate::kernels::{Activation, Buffer, Kernel, SampledToken, Step};
 use crate::plan::{MatrixInfo, Plan, Resources, SharedRole, Slots};
 
-/// A kernel ready to be encoded.
-pub(super) struct Prepared {
+/// A kernel with its pipeline and bind groups, ready to be encoded.
+pub(super) struct PreparedKernel {
     kernel: Kernel,
     pipeline: Rc<Pipeline>,
     groups: Vec<wgpu::BindGroup>,
 }
 
-/// A model's memory and prepared plans on the GPU.
+/// A model's buffers and prepared plans on the GPU.
 pub struct GpuExecutor {
-    /// The device, and what it is.
+    /// The device.
     pub gpu: Rc<Gpu>,
+    /// Weight matrices, in parts.
     matrices: Vec<Vec<Part>>,
+    /// Shared buffers.
     shared: Vec<wgpu::Buffer>,
+    /// Memory of scratch buffers.
     slots: Vec<wgpu::Buffer>,
+    /// Slot of each scratch buffer, per plan.
     slot_of: Vec<Vec<u32>>,
+    /// The `Step` uniform.
     step: wgpu::Buffer,
+    /// Mappable buffer for readback.
     staging: wgpu::Buffer,
+    /// Indices of the shared buffers that carry a sequence's state.
     state: Vec<usize>,
+    /// Index of the shared buffer of token ids.
     tokens: Option<usize>,
-    pub(super) plans: Vec<Vec<Prepared>>,
+    pub(super) plans: Vec<Vec<PreparedKernel>>,
     cache: PipelineCache,
     upload: Upload,
-    /// What brings chosen tokens to the host, in turn.
+    /// Mappable buffers that bring sampled tokens to the host, in turn.
     ring: VecDeque<wgpu::Buffer>,
-    /// Tokens on their way to the host.
-    picks: VecDeque<Mapping>,
+    /// Read-backs of sampled tokens that the host has not waited for, oldest first.
+    samples_in_flight: VecDeque<Mapping>,
     /// The end of the last chunk that nothing was read of.
     chunk: Option<Fence>,
-    /// Of the last step.
+    /// Counters of the last step.
     pub counters: StepCounters,
-    /// Steps of one token since picks were last forgotten, and the microseconds to encode them.
+    /// Steps of one token since samples were last forgotten, and the microseconds to encode them.
     encoded: (u32, f64),
 }
 
-/// Tokens that may be on their way to the host at a time.
-pub const MAX_PICKS: usize = 4;
+/// Sampled tokens whose read-backs may be pending at a time.
+pub const MAX_SAMPLES_IN_FLIGHT: usize = 4;
 
 const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
     .union(wgpu::BufferUsages::COPY_DST)
     .union(wgpu::BufferUsages::COPY_SRC);
 
 impl GpuExecutor {
-    /// Memory for these resources and plans; matrices and vectors still empty.
+    /// Allocates the buffers of resources and plans; weights are yet to be written.
     /// `out-of-memory` if there is no room.
     pub async fn new(
         gpu: Rc<Gpu>,
@@ -96,10 +104,10 @@ impl GpuExecutor {
             plans: Vec::new(),
             cache: PipelineCache::default(),
             upload: Upload::default(),
-            ring: (0..MAX_PICKS)
-                .map(|_| gpu.buffer("token", size_of::<Picked>() as u64, mappable))
+            ring: (0..MAX_SAMPLES_IN_FLIGHT)
+                .map(|_| gpu.buffer("token", size_of::<SampledToken>() as u64, mappable))
                 .collect(),
-            picks: VecDeque::new(),
+            samples_in_flight: VecDeque::new(),
             chunk: None,
             counters: StepCounters::default(),
             encoded: (0, 0.0),
@@ -107,8 +115,8 @@ impl GpuExecutor {
         }
     }
 
-    /// Compiles a plan's kernels and makes its bind groups. Plans are prepared in the order in
-    /// which their slots were assigned.
+    /// Compiles a plan's kernels and creates its bind groups. Plans are prepared in the order in
+    /// which their slots were assigned. `internal` if a shader is invalid.
     pub async fn prepare(&mut self, plan: &Plan) -> Result<()> {
         let gpu = self.gpu.clone();
         let prepare =
@@ -118,12 +126,12 @@ impl GpuExecutor {
         Ok(())
     }
 
-    /// Leaves out a plan that does not run here.
+    /// Skips a plan that does not run on the GPU.
     pub fn prepare_none(&mut self) {
         self.plans.push(Vec::new());
     }
 
-    fn prepare_kernel(&mut self, kernel: &Kernel) -> Result<Prepared> {
+    fn prepare_kernel(&mut self, kernel: &Kernel) -> Result<PreparedKernel> {
         let pipeline = self.cache.get(&self.gpu, kernel)?;
         let mut groups = vec![vec![&self.step]];
         let plan = self.plans.len();
@@ -135,9 +143,10 @@ impl GpuExecutor {
         let group =
             |(layout, buffers): (_, &Vec<_>)| self.gpu.bind_group(kernel.name(), layout, buffers);
         let groups = pipeline.layouts.iter().zip(&groups).map(group).collect();
-        Ok(Prepared { kernel: kernel.clone(), pipeline, groups })
+        Ok(PreparedKernel { kernel: kernel.clone(), pipeline, groups })
     }
 
+    /// The GPU buffer behind a plan's buffer.
     fn buffer(&self, plan: usize, buffer: Buffer) -> &wgpu::Buffer {
         match buffer {
             Buffer::Scratch(index) => &self.slots[self.slot_of[plan][usize::from(index)] as usize],
@@ -145,12 +154,12 @@ impl GpuExecutor {
         }
     }
 
-    /// How many pipelines were compiled.
+    /// Number of compiled pipelines.
     pub fn pipeline_count(&self) -> usize {
         self.cache.len()
     }
 
-    /// Repacks stored rows of a matrix, from `first_row` on, and writes them.
+    /// Repacks stored rows of a matrix, from `first_row` on, and writes them to its planes.
     pub fn upload_rows(
         &mut self,
         matrix: &MatrixInfo,
@@ -171,7 +180,7 @@ impl GpuExecutor {
         self.gpu.write(&self.shared[index], first * 4, bytemuck::cast_slice(words));
     }
 
-    /// Zeroes what the sequence carries.
+    /// Zeroes the sequence's state: KV caches and recurrent state.
     pub fn clear_state(&self) {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         for index in &self.state {
@@ -180,19 +189,19 @@ impl GpuExecutor {
         self.gpu.submit(encoder.finish());
     }
 
-    /// Sets the step's token ids.
+    /// Writes the step's token ids.
     pub fn write_tokens(&self, tokens: &[u32]) {
         if let Some(index) = self.tokens {
             self.gpu.write(&self.shared[index], 0, bytemuck::cast_slice(tokens));
         }
     }
 
-    /// Sets where the next step is.
+    /// Writes the `Step` uniform: position and row count of the next step.
     pub fn write_step(&self, step: Step) {
         self.gpu.write(&self.step, 0, bytemuck::bytes_of(&step));
     }
 
-    /// Submits the kernels `range` of a plan, then a copy of `result`, if any, for [`Self::result`].
+    /// Submits the kernels `range` of a plan, and a copy of `result`, if any, for [`Self::result`].
     pub fn run(
         &mut self,
         plan: usize,
@@ -218,12 +227,12 @@ impl GpuExecutor {
         self.counters = self.gpu.take_counters();
     }
 
-    /// One pass over the kernels.
+    /// Encodes one compute pass over the kernels.
     pub(super) fn encode<'a>(
         &self,
         encoder: &mut wgpu::CommandEncoder,
         timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
-        kernels: impl IntoIterator<Item = &'a Prepared>,
+        kernels: impl IntoIterator<Item = &'a PreparedKernel>,
         step: Step,
     ) {
         let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
@@ -244,8 +253,8 @@ impl GpuExecutor {
         self.gpu.count(|counters| counters.dispatches += dispatches);
     }
 
-    /// Waits until the GPU is done with all chunks but the last one submitted, so that an abort
-    /// never waits for more than that.
+    /// Waits until all chunks but the last submitted one are done, so that an abort waits for at
+    /// most one chunk.
     pub async fn keep_up(&mut self) -> Result<()> {
         let fence = self.gpu.fence();
         match self.chunk.replace(fence) {
@@ -254,21 +263,29 @@ impl GpuExecutor {
         }
     }
 
-    /// Submits a step whose token ids and place are on the GPU, and the choice of a token by kernels
-    /// `tail` of the last plan, which make `picked`: the next step, and what [`Self::picked`] brings.
-    /// `step` is what the host takes the step for; it is one of no rows if an answer has ended meanwhile.
-    pub fn pick(&mut self, plan: usize, tail: Range<usize>, picked: Buffer, step: Step) {
+    /// Submits a step of `plan`, whose token ids and position are on the GPU already, followed by
+    /// the kernels `sampling_kernels` of the last plan. They write the buffer `sampled_token`,
+    /// which becomes the uniform of the next step and the result of [`Self::sampled_token`]. `step`
+    /// is what the host expects; on the GPU it has no rows if a stop token came before it.
+    pub fn step_and_sample(
+        &mut self,
+        plan: usize,
+        sampling_kernels: Range<usize>,
+        sampled_token: Buffer,
+        step: Step,
+    ) {
         let started = Instant::now();
         let last = self.plans.len() - 1;
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         self.encode(
             &mut encoder,
             None,
-            self.plans[plan].iter().chain(&self.plans[last][tail]),
+            self.plans[plan].iter().chain(&self.plans[last][sampling_kernels]),
             step,
         );
         self.ring.rotate_left(1);
-        let (source, ring, bytes) = (self.buffer(last, picked), &self.ring[0], size_of::<Picked>());
+        let (source, ring, bytes) =
+            (self.buffer(last, sampled_token), &self.ring[0], size_of::<SampledToken>());
         encoder.copy_buffer_to_buffer(source, 0, &self.step, 0, size_of::<Step>() as u64);
         encoder.copy_buffer_to_buffer(source, 0, ring, 0, bytes as u64);
         self.gpu.count(|counters| counters.readback_bytes += bytes as u64);
@@ -278,35 +295,38 @@ impl GpuExecutor {
             self.encoded.1 += started.elapsed().as_secs_f64() * 1e6;
         }
         let submission = self.gpu.submit(commands);
-        self.picks.push_back(self.gpu.map(ring, bytes / 4, Some(submission)));
+        self.samples_in_flight.push_back(self.gpu.map(ring, bytes / 4, Some(submission)));
         self.counters = self.gpu.take_counters();
         self.counters.encode_us = self.encoded.1 / f64::from(self.encoded.0.max(1));
     }
 
-    /// How many tokens are on their way to the host.
-    pub fn picks(&self) -> usize {
-        self.picks.len()
+    /// Number of submitted steps whose sampled tokens the host has not read.
+    pub fn samples_in_flight(&self) -> usize {
+        self.samples_in_flight.len()
     }
 
-    /// The oldest token on its way, and the step after it.
-    pub async fn picked(&mut self) -> Result<Picked> {
-        let pick =
-            self.picks.pop_front().ok_or_else(|| Error::internal("no token is on its way"))?;
-        let words = self.gpu.mapped(pick).await?;
+    /// Waits for the oldest token in flight. Errors: `device-lost`, or `internal` if none is in
+    /// flight.
+    pub async fn sampled_token(&mut self) -> Result<SampledToken> {
+        let mapping = self
+            .samples_in_flight
+            .pop_front()
+            .ok_or_else(|| Error::internal("sampled token: found none in flight, expected one"))?;
+        let words = self.gpu.mapped(mapping).await?;
         bytemuck::try_pod_read_unaligned(bytemuck::cast_slice(&words))
             .map_err(|error| Error::internal(format!("reading a token: {error}")))
     }
 
-    /// Forgets the tokens on their way; returns how many there were.
-    pub fn forget_picks(&mut self) -> usize {
+    /// Discards the tokens in flight and returns their number.
+    pub fn forget_samples(&mut self) -> usize {
         self.encoded = (0, 0.0);
         self.gpu.take_counters();
-        let count = self.picks.len();
-        self.picks.drain(..).for_each(Mapping::cancel);
+        let count = self.samples_in_flight.len();
+        self.samples_in_flight.drain(..).for_each(Mapping::cancel);
         count
     }
 
-    /// The rows that the last run copied, without the tails of their strides.
+    /// Rows that the last [`Self::run`] copied, without the padding of their strides.
     pub async fn result(&self, result: Activation, step: Step) -> Result<Vec<f32>> {
         let words = self.gpu.read(&self.staging, result.words(step.rows) as usize).await?;
         if result.width == result.stride {
@@ -316,9 +336,10 @@ impl GpuExecutor {
         Ok(rows.flat_map(|row| &row[..result.width as usize]).copied().collect())
     }
 
-    /// Words of shared buffers, one part after another, by as many read-backs as it takes.
+    /// Reads ranges of words of shared buffers, concatenated, by as many readbacks as the staging
+    /// buffer requires.
     pub async fn read_parts(&self, parts: &[(usize, Range<u64>)]) -> Result<Vec<f32>> {
-        let room = self.staging.size() / 4;
+        let capacity = self.staging.size() / 4;
         let mut all = Vec::new();
         let mut parts = parts.iter().cloned();
         let mut next = parts.next();
@@ -326,7 +347,7 @@ impl GpuExecutor {
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
             let mut filled = 0;
             while let Some((index, words)) = next.take() {
-                let taken = (words.end - words.start).min(room - filled);
+                let taken = (words.end - words.start).min(capacity - filled);
                 let (from, source) = (words.start * 4, &self.shared[index]);
                 encoder.copy_buffer_to_buffer(source, from, &self.staging, filled * 4, taken * 4);
                 filled += taken;
@@ -342,7 +363,7 @@ impl GpuExecutor {
         Ok(all)
     }
 
-    /// All words of a buffer: slow, for comparisons.
+    /// Reads all words of a buffer: slow, for comparisons with the CPU reference.
     pub async fn read(&self, plan: usize, buffer: Buffer) -> Result<Vec<f32>> {
         let source = self.buffer(plan, buffer);
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
@@ -353,7 +374,7 @@ impl GpuExecutor {
         self.gpu.read(&staging, (source.size() / 4) as usize).await
     }
 
-    /// Sets the first words of a buffer: slow, for comparisons.
+    /// Writes the first words of a buffer: slow, for comparisons with the CPU reference.
     pub fn write(&self, plan: usize, buffer: Buffer, words: &[f32]) {
         self.gpu.write(self.buffer(plan, buffer), 0, bytemuck::cast_slice(words));
     }

@@ -1,11 +1,12 @@
 //! The GPU executor, the only code that names wgpu.
 //!
-//! Reading order: [`device`] (adapter, limits, what went wrong), [`shader`] (imports resolved
-//! to WGSL text), [`pipeline`] (compiled once per shader, format and constants), [`executor`]
-//! (runs a plan), [`upload`] (weights to GPU memory), [`readback`] (GPU memory to host),
-//! [`counted`] (what a step costs), [`profile`] (times kernels).
+//! Reading order: [`device`] (adapter, limits, errors), [`shader`] (assembly of WGSL from imports),
+//! [`pipeline`] (one per shader, format and constants), [`executor`] (runs a plan), [`upload`]
+//! (weights to GPU memory), [`readback`] (GPU memory to host), [`commands`] (calls that a step
+//! makes, counted by [`counters`]), [`profile`] (times kernels).
 
-mod counted;
+mod commands;
+mod counters;
 mod device;
 mod executor;
 mod pipeline;
@@ -14,7 +15,7 @@ mod readback;
 pub mod shader;
 mod upload;
 
-pub use counted::StepCounters;
+pub use counters::StepCounters;
 pub use device::{AdapterHints, AdapterReport, Gpu, buffer_bytes};
-pub use executor::{GpuExecutor, MAX_PICKS};
+pub use executor::{GpuExecutor, MAX_SAMPLES_IN_FLIGHT};
 pub use pipeline::PipelineText;

@@ -1,45 +1,47 @@
-//! Compiled kernels: one pipeline for each shader, weight format and set of constants.
+//! Compiled kernels: one pipeline per shader, weight format and set of constants.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use serde::Serialize;
 
-use super::{Gpu, shader};
+use super::device::Gpu;
+use super::shader;
 use crate::error::Result;
 use crate::formats::Format;
 use crate::kernels::{Import, Kernel};
 
-/// A compiled kernel and the layouts of its bind groups: 0 activations, 1 the weight matrix.
+/// A compiled kernel and the layouts of its bind groups: 0 for activations, 1 for the planes of the
+/// weight matrix.
 pub(super) struct Pipeline {
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) layouts: Vec<wgpu::BindGroupLayout>,
 }
 
-/// What a shader's text is assembled from.
-type Text = (&'static str, Vec<Import>, Option<Format>);
+/// Key of a shader module: kernel, imports and weight format.
+type ModuleKey = (&'static str, Vec<Import>, Option<Format>);
 
-/// A shader and its constants (as bits: they are compared, not computed with).
-type Key = (Text, Vec<u64>);
+/// Key of a pipeline: its module, and the bits of its constants.
+type PipelineKey = (ModuleKey, Vec<u64>);
 
-fn key(kernel: &Kernel) -> Key {
+fn key(kernel: &Kernel) -> PipelineKey {
     let format = kernel.matrix().map(|matrix| matrix.format);
     let bits = kernel.constants().iter().map(|(_, value)| value.to_bits()).collect();
     ((kernel.name(), kernel.imports(), format), bits)
 }
 
-/// A pipeline by what makes it equal to another.
+/// Everything that determines a pipeline, for measuring compilation elsewhere.
 #[derive(Debug, Clone, Serialize)]
 pub struct PipelineText {
     label: &'static str,
     code: String,
     constants: BTreeMap<&'static str, f64>,
-    /// WebGPU's buffer types, of each bind group.
+    /// WebGPU buffer types, per bind group.
     groups: Vec<Vec<&'static str>>,
 }
 
 impl PipelineText {
-    /// Those that these kernels need.
+    /// The distinct pipelines of some kernels.
     pub fn of<'a>(kernels: impl Iterator<Item = &'a Kernel>) -> Result<Vec<Self>> {
         let mut seen = HashSet::new();
         let text = |kernel: &Kernel| -> Result<Self> {
@@ -61,20 +63,20 @@ impl PipelineText {
     }
 }
 
-/// Pipelines compiled so far.
+/// Pipelines and shader modules compiled so far.
 #[derive(Default)]
 pub(super) struct PipelineCache {
-    pipelines: HashMap<Key, Rc<Pipeline>>,
-    modules: HashMap<Text, wgpu::ShaderModule>,
+    pipelines: HashMap<PipelineKey, Rc<Pipeline>>,
+    modules: HashMap<ModuleKey, wgpu::ShaderModule>,
 }
 
 impl PipelineCache {
-    /// How many there are.
+    /// Number of pipelines.
     pub(super) fn len(&self) -> usize {
         self.pipelines.len()
     }
 
-    /// The kernel's pipeline, compiled at the first call.
+    /// Returns the kernel's pipeline, compiled on first use.
     pub(super) fn get(&mut self, gpu: &Gpu, kernel: &Kernel) -> Result<Rc<Pipeline>> {
         let format = kernel.matrix().map(|matrix| matrix.format);
         let constants = kernel.constants();
@@ -116,14 +118,13 @@ impl PipelineCache {
     }
 }
 
-/// What is bound, group by group.
+/// Buffer types of the bindings, per bind group.
 fn binding_types(kernel: &Kernel, format: Option<Format>) -> Vec<Vec<wgpu::BufferBindingType>> {
     let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
     let mut groups = vec![vec![wgpu::BufferBindingType::Uniform]];
     groups[0].extend(kernel.bindings().iter().map(|binding| storage(!binding.write)));
     if let Some(format) = format {
-        let planes = format.rules().plane_row_bytes(crate::formats::UNIT * 8).len();
-        groups.push(vec![storage(true); planes]);
+        groups.push(vec![storage(true); format.rules().plane_count()]);
     }
     groups
 }

@@ -1,26 +1,28 @@
-//! Times kernels of a plan on the GPU, and how fast the device copies.
+//! Measurements on the GPU: times of a plan's kernels, and copy bandwidth.
 
 use web_time::Instant;
 
-use super::{Gpu, GpuExecutor};
+use super::device::Gpu;
+use super::executor::GpuExecutor;
 use crate::error::Result;
 use crate::kernels::Step;
 
-/// The size of the buffers that are copied: more than caches hold.
-const COPIED_BYTES: u64 = 64 << 20;
-/// A measurement by the clock takes at least this long, so that waiting for it does not count.
-const LEAST_SECONDS: f64 = 0.02;
+/// Size of the copied buffers: more than caches hold.
+const COPY_BYTES: u64 = 64 << 20;
+/// Minimum duration of a measurement by the host's clock, so that the wait for its end is a small
+/// part of it.
+const MIN_SECONDS: f64 = 0.02;
 
 impl Gpu {
-    /// Whether the device can tell the time when a pass begins and ends.
+    /// True if the device can write timestamps at the begin and end of a pass.
     pub fn has_timestamps(&self) -> bool {
         self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
     }
 
-    /// Bytes that the device reads and writes in a second while it copies.
+    /// Measures the bytes per second, read and written, of buffer copies.
     pub async fn copy_bandwidth(&self) -> Result<f64> {
         let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let size = COPIED_BYTES.min(self.report.max_buffer_bytes);
+        let size = COPY_BYTES.min(self.report.max_buffer_bytes);
         let [from, to] = self.checked(|| Ok([(); 2].map(|()| self.temporary(size, usage)))).await?;
         let mut copies = 1;
         let bandwidth = loop {
@@ -32,7 +34,7 @@ impl Gpu {
             self.submit(encoder.finish());
             self.finish().await?;
             let seconds = started.elapsed().as_secs_f64();
-            if seconds >= LEAST_SECONDS && copies > 1 {
+            if seconds >= MIN_SECONDS && copies > 1 {
                 break (2 * size * copies) as f64 / seconds;
             }
             copies *= 2;
@@ -42,7 +44,7 @@ impl Gpu {
         Ok(bandwidth)
     }
 
-    /// A buffer that is gone after a measurement, and so not counted as the model's.
+    /// Creates a buffer for one measurement, which does not count as allocated.
     fn temporary(&self, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
         let label = Some("measurement");
         self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -55,7 +57,7 @@ impl Gpu {
 }
 
 impl GpuExecutor {
-    /// Microseconds that each group of a plan's kernels takes, one group after another.
+    /// Measures the microseconds of each group of a plan's kernels, one group after another.
     pub async fn time(
         &mut self,
         plan: usize,
@@ -84,6 +86,7 @@ impl GpuExecutor {
         Ok(times)
     }
 
+    /// Measures groups by timestamp queries, one pass per group.
     async fn time_by_timestamps(
         &self,
         plan: usize,

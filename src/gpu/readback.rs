@@ -1,14 +1,15 @@
-//! GPU memory to the host, and how far the GPU is: natively by waiting, in a browser by awaiting.
+//! Readback of GPU memory and fences. Natively the host polls the device; in a browser its
+//! callbacks run by themselves.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use super::Gpu;
+use super::device::Gpu;
 use crate::error::{Code, Error, Result};
 
-/// Filled by a callback of the device, awaited by us.
+/// A future that a callback of the device completes.
 struct Signal<T>(Arc<Mutex<(Option<T>, Option<Waker>)>>);
 
 impl<T> Signal<T> {
@@ -44,13 +45,13 @@ impl<T> Future for Signal<T> {
     }
 }
 
-/// A point in the queue that the GPU will reach.
+/// A future of the GPU reaching a point in the queue.
 pub(super) struct Fence {
     submission: wgpu::SubmissionIndex,
     reached: Signal<()>,
 }
 
-/// A buffer on its way to the host.
+/// A buffer that is being mapped for reading.
 pub(super) struct Mapping {
     submission: Option<wgpu::SubmissionIndex>,
     buffer: wgpu::Buffer,
@@ -59,14 +60,14 @@ pub(super) struct Mapping {
 }
 
 impl Mapping {
-    /// Leaves the buffer to others, whatever it was to bring.
+    /// Unmaps the buffer, discarding its contents.
     pub(super) fn cancel(self) {
         self.buffer.unmap();
     }
 }
 
 impl Gpu {
-    /// Runs the device's callbacks up to a submission, or to the last: browsers do so by themselves.
+    /// Waits natively for a submission, or the last one, and runs the device's callbacks.
     fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         if cfg!(target_arch = "wasm32") {
             return Ok(());
@@ -78,12 +79,12 @@ impl Gpu {
             .map_err(|error| Error::new(Code::DeviceLost, format!("waiting for the GPU: {error}")))
     }
 
-    /// Waits until everything submitted so far is done.
+    /// Waits until all submissions are done; `device-lost` if that fails.
     pub(super) async fn finish(&self) -> Result<()> {
         self.reach(self.fence()).await
     }
 
-    /// The end of what was submitted so far.
+    /// Creates a fence after all submissions so far.
     pub(super) fn fence(&self) -> Fence {
         let (reached, send) = Signal::new();
         let submission = self.queue.submit([]);
@@ -91,14 +92,14 @@ impl Gpu {
         Fence { submission, reached }
     }
 
-    /// Waits until the GPU is there.
+    /// Waits until the GPU has reached a fence; `device-lost` if that fails.
     pub(super) async fn reach(&self, fence: Fence) -> Result<()> {
         self.wait(Some(fence.submission))?;
         fence.reached.await?;
         self.check()
     }
 
-    /// Asks for the first `words` words of a mappable buffer, as they will be after a submission.
+    /// Starts to map the first `words` words of a buffer, as they will be after a submission.
     pub(super) fn map(
         &self,
         buffer: &wgpu::Buffer,
@@ -110,7 +111,7 @@ impl Gpu {
         Mapping { submission, buffer: buffer.clone(), words, mapped }
     }
 
-    /// The words that were asked for.
+    /// Waits for a mapping and returns its words; `device-lost` if that fails.
     pub(super) async fn mapped(&self, mapping: Mapping) -> Result<Vec<f32>> {
         self.wait(mapping.submission)?;
         let mapped = mapping.mapped.await?;
@@ -129,7 +130,7 @@ impl Gpu {
         Ok(values)
     }
 
-    /// The first `words` words of a mappable buffer.
+    /// Reads the first `words` words of a mappable buffer; `device-lost` if that fails.
     pub(super) async fn read(&self, staging: &wgpu::Buffer, words: usize) -> Result<Vec<f32>> {
         self.mapped(self.map(staging, words, None)).await
     }

@@ -1,14 +1,15 @@
-//! Assembles a shader: the kernel's text, the weight format's, and what they import.
+//! Shader assembly: the kernel's WGSL, the weight format's, and the files that they import.
 //!
-//! WGSL's module scope does not depend on order, so an import is a paste. It names a file of
-//! `shaders/`, or a slot, which the kernel fills with such a file; a slot may have a file's name, which
-//! is then what fills it otherwise.
+//! WGSL's module scope does not depend on order, so an import is replaced by the file's text,
+//! once. `#import` names a file of `shaders/`, or a slot for which the kernel chooses a file. A
+//! slot named like a file has that file as its default.
 
 use crate::error::{Error, Result};
 use crate::formats::Format;
-use crate::kernels::{Import, shader_piece};
+use crate::kernels::{Import, shader_feature, shader_piece};
 
-/// The whole WGSL text of a kernel, its slots filled, over weights of that format.
+/// Assembles the WGSL of a kernel with its slots filled, for weights of that format. `internal` if
+/// an imported file does not exist.
 pub fn assemble(kernel_text: &str, slots: &[Import], format: Option<Format>) -> Result<String> {
     let mut text = Assembly { slots, imported: Vec::new(), text: header(slots) };
     text.paste(kernel_text)?;
@@ -18,16 +19,15 @@ pub fn assemble(kernel_text: &str, slots: &[Import], format: Option<Format>) -> 
     Ok(text.text)
 }
 
-/// What browsers want said before anything else of subgroups; naga knows neither line. Control flow is
-/// uniform wherever subgroups work together, which takes the constants to see.
+/// Directives that browsers require for subgroups, and that naga does not know. Subgroup operations
+/// are in uniform control flow, but only with the values of the constants.
 const SUBGROUPS: &str = "enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n";
 
 fn header(slots: &[Import]) -> String {
-    let needs = |folder: &str| slots.iter().any(|(_, file)| file.starts_with(folder));
-    let subgroups =
-        if needs("subgroups/") && cfg!(target_arch = "wasm32") { SUBGROUPS } else { "" };
-    let f16 = if needs("f16/") { "enable f16;\n" } else { "" };
-    // A diagnostic comes after all that is enabled.
+    let uses = |feature| slots.iter().any(|(_, file)| shader_feature(file) == Some(feature));
+    let subgroups = if uses("subgroups") && cfg!(target_arch = "wasm32") { SUBGROUPS } else { "" };
+    let f16 = if uses("shader-f16") { "enable f16;\n" } else { "" };
+    // WGSL requires diagnostics after all enables.
     format!("{f16}{subgroups}")
 }
 
@@ -52,9 +52,8 @@ impl Assembly<'_> {
                 continue;
             }
             self.imported.push(name.to_owned());
-            let piece = shader_piece(name)
-                .ok_or_else(|| Error::internal(format!("no shader piece is called {name}")))?;
-            self.paste(piece)?;
+            let unknown = || Error::internal(format!("#import {name}: found no such shader file"));
+            self.paste(shader_piece(name).ok_or_else(unknown)?)?;
         }
         Ok(())
     }

@@ -1,17 +1,17 @@
-//! The residual addition and the bias: `y = a + b`, row by row.
+//! Addition of a residual or a bias, row by row.
 
 use super::{Activation, Binding, Buffer, CpuMemory, KernelRules, Step};
 
 /// `y = a + b`.
 #[derive(Debug, Clone)]
 pub struct Add {
-    /// One addend, `[rows, width]`.
+    /// First addend, `[rows, width]`.
     pub a: Activation,
-    /// The other, `[rows, width]`, or `[width]` for a bias.
+    /// Second addend, `[rows, width]`, or `[width]` for a bias.
     pub b: Buffer,
-    /// Words from row to row of `b`; 0 for a bias, which every row gets.
+    /// Words from row to row of `b`; 0 for a bias, which is added to every row.
     pub b_stride: u32,
-    /// The sum, `[rows, width]`.
+    /// Sums, `[rows, width]`.
     pub y: Activation,
 }
 
@@ -36,16 +36,11 @@ impl KernelRules for Add {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        memory.write_rows(&self.y, step, |memory, row, y| self.row(memory, row, y));
-    }
-}
-
-impl Add {
-    /// A row of what it means.
-    pub(crate) fn row(&self, memory: &CpuMemory, row: u32, y: &mut [f32]) {
-        let b = &memory.read(self.b)[(row * self.b_stride) as usize..];
-        for ((y, a), b) in y.iter_mut().zip(memory.row(&self.a, row)).zip(b) {
-            *y = a + b;
-        }
+        memory.write_rows(&self.y, step, |memory, row, y| {
+            let b = &memory.read(self.b)[(row * self.b_stride) as usize..];
+            for ((y, a), b) in y.iter_mut().zip(memory.row(&self.a, row)).zip(b) {
+                *y = a + b;
+            }
+        });
     }
 }

@@ -1,12 +1,14 @@
-//! Causal attention of the step's rows over the key/value cache, grouped-query.
+//! Causal grouped-query attention (Ainslie et al. 2023) of a step's rows over the key/value cache.
 
 use std::ops::Range;
 
 use super::cache::{Cache, CacheFormat};
 use super::projection::dot;
-use super::{Activation, Binding, CpuMemory, Function, Import, KernelRules, Step, Tile};
+use super::{
+    Activation, ActivationFunction, Binding, CpuMemory, Import, KernelRules, MatmulTiling, Step,
+};
 
-/// The heads of an attention, and what they see.
+/// Heads of an attention, and the positions that they see.
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionShape {
     /// Query heads.
@@ -15,18 +17,18 @@ pub struct AttentionShape {
     pub kv_head_count: u32,
     /// Elements of a head: a multiple of 4, at most [`AttentionShape::MAX_HEAD_DIM`].
     pub head_dim: u32,
-    /// Applied to the scores, usually `head_dim^-0.5`.
+    /// Factor of the scores, usually `head_dim^-0.5`.
     pub scale: f32,
-    /// A bound of the scaled scores, see [`Function::Softcap`].
+    /// Bound of the scaled scores, see [`ActivationFunction::Softcap`].
     pub softcap: Option<f32>,
-    /// Positions that a row sees, its own among them; all without one.
+    /// Last positions that a row sees, its own included; `None` for all.
     pub window: Option<u32>,
 }
 
 impl AttentionShape {
-    /// The most heads.
+    /// Largest number of query heads.
     pub const MAX_HEADS: u32 = 1 << 12;
-    /// The widest head that the shader's workgroup memory holds.
+    /// Largest `head_dim` that fits the shader's workgroup memory.
     pub const MAX_HEAD_DIM: u32 = 256;
 
     /// Attention over all positions, scores scaled by `head_dim^-0.5`.
@@ -37,61 +39,63 @@ impl AttentionShape {
 
     fn scaled(&self, score: f32) -> f64 {
         let score = f64::from(score) * f64::from(self.scale);
-        self.softcap.map_or(score, |cap| Function::Softcap(cap).of(score))
+        self.softcap.map_or(score, |cap| ActivationFunction::Softcap(cap).of(score))
     }
 }
 
-/// `y = softmax(scale · q · keysᵀ) · values`, head by head; query head `h` uses key/value head
-/// `h / (head_count / kv_head_count)`; row `r` sees positions `0 ..= position + r`, or the last
-/// `window` of them. Where these are split, each split's result goes to `partials`.
+/// `y = softmax(scale · q · keysᵀ) · values`, head by head; query head `h` uses key/value head `h /
+/// (head_count / kv_head_count)`; row `r` sees positions `0 ..= position + r`, or the last `window`
+/// of them. If the positions are split among workgroups, each split writes a partial result, which
+/// [`super::AttentionMerge`] combines.
 #[derive(Debug, Clone)]
 pub struct Attention {
     /// Queries, `[rows, head_count * head_dim]`.
     pub q: Activation,
-    /// The layer's keys.
+    /// Key cache of the layer.
     pub keys: Cache,
-    /// Its values.
+    /// Value cache of the layer.
     pub values: Cache,
-    /// `[rows, head_count * head_dim]`.
+    /// Outputs, `[rows, head_count * head_dim]`.
     pub y: Activation,
-    /// `[splits, head_count, head_dim + 4]`: sums of weighted values, the largest score, the total of
-    /// the weights, and two words of nothing.
+    /// Partial results, `[splits, head_count, head_dim + 4]`: sums of weighted values, the largest
+    /// score, the sum of the weights, and two words of padding.
     pub partials: Activation,
-    /// Its heads and what they see.
+    /// Heads, and the positions that they see.
     pub shape: AttentionShape,
-    /// The most splits of a step of one row; more than 1 only in a plan for such steps.
+    /// Largest number of splits of a step; more than 1 only in plans for steps of one row.
     pub max_splits: u32,
-    /// Where its lanes load for each other, so do these: what all of them want.
-    pub tile: Tile,
+    /// Matmul tiling in use. Where its lanes share loads (`quadBroadcast`), those of attention
+    /// share the loads of queries and softmax weights.
+    pub tiling: MatmulTiling,
 }
 
 impl Attention {
-    /// The most splits that are worth their merging: enough workgroups for any GPU.
+    /// Largest useful number of splits: more workgroups than that keep no GPU busier.
     pub const MAX_SPLITS: u32 = 64;
 
-    /// Words of the partial results of so many splits.
+    /// Words of the partial results of `splits` splits.
     pub fn partial_words(shape: &AttentionShape, splits: u32) -> u32 {
         splits * shape.head_count * (shape.head_dim + 4)
     }
 
-    /// Index of the first word of a split's partial result for a head.
+    /// Index of the first word of the partial result of a split and a head.
     pub(super) fn record(&self, split: u32, head: u32) -> usize {
         ((split * self.shape.head_count + head) * (self.shape.head_dim + 4)) as usize
     }
 
-    /// Where the positions that a row sees begin, and end.
+    /// Positions that a row sees.
     fn seen(&self, step: Step, row: u32) -> Range<u32> {
         let end = step.position + row + 1;
         let oldest = self.shape.window.map_or(0, |window| end.saturating_sub(window));
         oldest..end
     }
 
-    /// Positions of a split: whole tiles, of as many positions as a head has elements.
+    /// Positions of a split: whole tiles of `head_dim` positions.
     fn split_positions(&self, positions: u32) -> u32 {
         positions.div_ceil(self.shape.head_dim).div_ceil(self.max_splits) * self.shape.head_dim
     }
 
-    /// Into how many splits the positions of a step are cut.
+    /// Number of splits of a step.
     pub(super) fn splits(&self, step: Step) -> u32 {
         if self.max_splits == 1 {
             return 1;
@@ -104,13 +108,13 @@ impl Attention {
         self.shape.head_count / self.shape.kv_head_count
     }
 
-    /// Groups of four queries that a workgroup computes.
+    /// Parts of four queries that a workgroup computes.
     fn parts(&self) -> u32 {
         let few = self.max_splits > 1 && self.group() <= 4;
         if few || self.shape.head_dim > AttentionShape::MAX_HEAD_DIM / 2 { 1 } else { 2 }
     }
 
-    /// Constants of the shader's `lib/splits`.
+    /// Constants of `lib/splits`.
     pub(super) fn split_constants(&self) -> Vec<(&'static str, f64)> {
         vec![
             ("QUADS", (self.shape.head_dim / 4).into()),
@@ -120,13 +124,13 @@ impl Attention {
         ]
     }
 
-    /// Sums of the values weighted by a query's scores, the largest score, and the total of the
+    /// Sums of the values weighted by a query's scores, the largest score, and the sum of the
     /// weights relative to it.
     fn attend(&self, q: &[f32], keys: &[f32], values: &[f32]) -> (Vec<f64>, f64, f64) {
         let head_dim = q.len();
         let scores = keys.chunks_exact(head_dim).map(|key| self.shape.scaled(dot(q, key)));
         let mut weights: Vec<f64> = scores.collect();
-        // Rounded as it is in the partial results, so that weights are relative to that.
+        // Rounded as in the partial results, to which the weights are relative.
         let largest = f64::from(weights.iter().copied().fold(f64::NEG_INFINITY, f64::max) as f32);
         let (mut sums, mut total) = (vec![0.0; head_dim], 0.0);
         for (weight, value) in weights.iter_mut().zip(values.chunks_exact(head_dim)) {
@@ -139,7 +143,7 @@ impl Attention {
         (sums, largest, total)
     }
 
-    /// The queries that share a key/value head, over its keys and values from position `oldest` on.
+    /// Attends the queries that share the key/value head `kv`.
     fn attend_head(
         &self,
         kv: u32,
@@ -207,16 +211,20 @@ impl KernelRules for Attention {
         ]
     }
 
+    fn use_tiling(&mut self, tiling: MatmulTiling) {
+        self.tiling = tiling;
+    }
+
     fn imports(&self) -> Vec<Import> {
         let file = match self.keys.rows.format {
             CacheFormat::F32 => "caches/f32",
             CacheFormat::F16 => "caches/f16",
             CacheFormat::Q8 => "caches/q8",
         };
-        // Fours of lanes must be whole.
-        let do_share = self.tile.shares_loads() && self.shape.head_dim.is_multiple_of(16);
-        let shares = if do_share { "subgroups/shared_vectors" } else { "variants/own_vectors" };
-        vec![("cache", file), ("shares", shares)]
+        // Lanes share loads by fours, of which a head must have a whole number.
+        let broadcasts = self.tiling.broadcasts_loads() && self.shape.head_dim.is_multiple_of(16);
+        let loads = if broadcasts { "loads/vectors_broadcast4" } else { "loads/vectors_per_lane" };
+        vec![("cache", file), ("loads", loads)]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
@@ -226,7 +234,7 @@ impl KernelRules for Attention {
             ("Y_STRIDE", self.y.stride.into()),
             ("GROUP", self.group().into()),
             ("PARTS", self.parts().into()),
-            // One more than a part is what Nemotron's models have.
+            // Groups of five queries, as Nemotron models have, leave one query for a second part.
             ("LONE", (self.max_splits > 1 && self.parts() == 2 && self.group() == 5).into()),
             ("SCALE", self.shape.scale.into()),
             ("SOFTCAP", self.shape.softcap.unwrap_or(0.0).into()),
@@ -241,7 +249,7 @@ impl KernelRules for Attention {
     }
 
     fn operations(&self, step: Step) -> u64 {
-        // A product for the score and one for the value, at every position that a row sees.
+        // A multiplication and an addition each for score and value, at every position seen.
         let seen = |row: u32| (step.position + row + 1).min(self.shape.window.unwrap_or(u32::MAX));
         let seen: u64 = (0..step.rows).map(|row| u64::from(seen(row))).sum();
         4 * seen * u64::from(self.shape.head_count * self.shape.head_dim)

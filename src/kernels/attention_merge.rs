@@ -1,9 +1,10 @@
-//! Puts together what the splits of an attention found, each over its own positions.
+//! Merge of the partial results of a split attention (Flash-Decoding, Dao et al. 2023).
 
 use super::{Activation, Attention, Binding, CpuMemory, KernelRules, Step};
 
-/// `y = Σ_s e^(largest_s − largest) · sums_s / Σ_s e^(largest_s − largest) · total_s`, head by head,
-/// over the splits `s`. Not dispatched where there is one split: [`Attention`] has written `y` then.
+/// `y = Σ_s e^(largest_s − largest) · sums_s / Σ_s e^(largest_s − largest) · total_s`, head by
+/// head, over the splits `s`. Not dispatched for one split, for which [`Attention`] writes `y`
+/// itself.
 #[derive(Debug, Clone)]
 pub struct AttentionMerge(pub Attention);
 

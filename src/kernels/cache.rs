@@ -1,4 +1,4 @@
-//! How keys and values are kept: a row of numbers for each position, in one of three formats.
+//! Storage of keys and values: a row of numbers for each position, in one of three formats.
 
 use std::ops::Range;
 
@@ -7,29 +7,30 @@ use serde::{Deserialize, Serialize};
 
 use super::Buffer;
 
-/// The largest number in half precision; larger ones are kept as it.
+/// Largest finite number in half precision; larger numbers are stored as this one.
 const LARGEST_HALF: f32 = 65_504.0;
-/// Numbers that share a scale in [`CacheFormat::Q8`].
+/// Numbers with a common scale in [`CacheFormat::Q8`].
 const GROUP: usize = 32;
 
-/// What a number of a cache takes.
+/// Storage format of the numbers of a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "KvFormat"))]
 pub enum CacheFormat {
-    /// A word.
+    /// 32-bit floats, a word each.
     F32,
-    /// Half a word: pairs, the first in the lower half.
+    /// 16-bit floats, two to a word, the first in the lower half.
     F16,
-    /// A byte, and a scale in half precision for each 32 of a row: first all bytes of a row, whole
-    /// groups, then the scales in pairs.
+    /// Signed bytes with a 16-bit scale for each group of 32: first the bytes of a row, in whole
+    /// groups, then the scales, two to a word.
     Q8,
 }
 
 impl CacheFormat {
-    /// All of them.
+    /// All formats.
     pub const ALL: [CacheFormat; 3] = [CacheFormat::F32, CacheFormat::F16, CacheFormat::Q8];
 
-    /// Its name in options.
+    /// Name in options.
     pub const fn name(self) -> &'static str {
         match self {
             CacheFormat::F32 => "f32",
@@ -38,27 +39,27 @@ impl CacheFormat {
         }
     }
 
-    /// The format of that name.
+    /// Returns the format of that name.
     pub fn from_name(name: &str) -> Option<CacheFormat> {
         CacheFormat::ALL.into_iter().find(|format| format.name() == name)
     }
 }
 
-/// Rows of a cache.
+/// Format and width of the rows of a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CacheRows {
-    /// How a number is kept.
+    /// Format of the numbers.
     pub format: CacheFormat,
-    /// Numbers of a row, `kv_head_count * head_dim`: a multiple of 4.
+    /// Numbers of a row, `kv_head_count * head_dim`; a multiple of 4.
     pub width: u32,
 }
 
-/// A layer's keys or values.
+/// The key cache or the value cache of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cache {
-    /// Where they are.
+    /// Buffer of the rows.
     pub buffer: Buffer,
-    /// `[context, kv_head_count * head_dim]`.
+    /// Rows, `[context, kv_head_count * head_dim]`.
     pub rows: CacheRows,
 }
 
@@ -80,14 +81,14 @@ impl CacheRows {
         position * words..(position + 1) * words
     }
 
-    /// Numbers `first ..` of a row, a multiple of 4.
+    /// Reads the numbers from `first` on of the row of a position; both counts are multiples of 4.
     #[inline(always)]
     pub(crate) fn read(self, words: &[f32], position: usize, first: usize, numbers: &mut [f32]) {
         let words = &words[self.row(position)];
         match self.format {
             CacheFormat::F32 => numbers.copy_from_slice(&words[first..][..numbers.len()]),
             CacheFormat::F16 => {
-                // In pairs, the first in the lower half of a word: one after another in memory.
+                // The lower half of a word comes first in memory.
                 let halves: &[u16] = bytemuck::cast_slice(words);
                 for (number, bits) in numbers.iter_mut().zip(&halves[first..]) {
                     *number = half(u16::from_le(*bits).into());
@@ -109,12 +110,12 @@ impl CacheRows {
         }
     }
 
-    /// Rounds a row and keeps it.
+    /// Writes the row of a position, rounded to the format.
     pub fn write(self, words: &mut [f32], position: usize, numbers: &[f32]) {
         self.write_row(&mut words[self.row(position)], numbers);
     }
 
-    /// Rounds a row to its words.
+    /// Writes a row to its words, rounded to the format.
     pub(crate) fn write_row(self, words: &mut [f32], numbers: &[f32]) {
         match self.format {
             CacheFormat::F32 => words.copy_from_slice(numbers),
@@ -137,7 +138,7 @@ impl CacheRows {
         }
     }
 
-    /// All numbers of all rows.
+    /// Returns the numbers of all rows of `words`.
     pub fn numbers(self, words: &[f32]) -> Vec<f32> {
         let width = self.width as usize;
         let mut numbers = vec![0.0; words.len() / self.words() as usize * width];
@@ -148,7 +149,7 @@ impl CacheRows {
     }
 }
 
-/// At most 32 numbers as bytes; returns their scale.
+/// Writes a group of at most 32 numbers as bytes; returns the bits of their scale.
 fn write_group(numbers: &[f32], words: &mut [f32]) -> u16 {
     let largest = numbers.iter().fold(0.0f32, |largest, number| largest.max(number.abs()));
     let bits = half_bits(largest / 127.0);
@@ -171,8 +172,8 @@ fn half_bits(number: f32) -> u16 {
     f16::from_f32(number.clamp(-LARGEST_HALF, LARGEST_HALF)).to_bits()
 }
 
-/// The number in the lower half of a word, neither infinite nor NaN: shifted to where f32 has
-/// exponent and mantissa, and multiplied by how much further f32's exponents reach.
+/// The finite half-precision number in the lower half of a word: its bits shifted to the exponent
+/// and mantissa of an `f32`, times the ratio of the exponents' biases.
 #[inline(always)]
 fn half(bits: u32) -> f32 {
     let sign = (bits & 0x8000) << 16;

@@ -1,4 +1,4 @@
-//! Appends the step's keys or values to a layer's cache.
+//! Append of a step's keys or values to the cache of a layer.
 
 use super::cache::{Cache, CacheFormat};
 use super::{Activation, Binding, CpuMemory, Import, KernelRules, Step};
@@ -6,14 +6,14 @@ use super::{Activation, Binding, CpuMemory, Import, KernelRules, Step};
 /// `cache[position + row] = x[row]`, rounded to the cache's format.
 #[derive(Debug, Clone)]
 pub struct CacheStore {
-    /// New keys or values, `[rows, kv_head_count * head_dim]`.
+    /// Keys or values of the step, `[rows, kv_head_count * head_dim]`.
     pub x: Activation,
-    /// Where they go.
+    /// Key or value cache of the layer.
     pub cache: Cache,
 }
 
 impl CacheStore {
-    /// Parts of a row, of which an invocation stores one.
+    /// Parts of a row; an invocation stores one: a quad, or two groups that share a word of scales.
     fn parts(&self) -> u32 {
         match self.cache.rows.format {
             CacheFormat::F32 | CacheFormat::F16 => self.x.width / 4,

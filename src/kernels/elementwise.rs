@@ -1,10 +1,10 @@
-//! A function of each element: `y = f(x)`.
+//! A function applied element by element, and the functions that there are.
 
 use super::{Activation, Binding, CpuMemory, KernelRules, Step};
 
-/// A function of one number. Mirrored in `shaders/lib/function.wgsl`.
+/// Function of one number. Mirrored in `shaders/lib/function.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Function {
+pub enum ActivationFunction {
     /// `x / (1 + e^-x)`.
     Silu,
     /// `x / 2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))` (Hendrycks & Gimpel 2016).
@@ -13,33 +13,33 @@ pub enum Function {
     ReluSquared,
     /// `s · x`.
     Scale(f32),
-    /// `c · tanh(x / c)`: never past `c`.
+    /// `c · tanh(x / c)`, bounded by `c` (Gemma Team 2024).
     Softcap(f32),
 }
 
-impl Function {
-    /// Its value, in the precision of meanings.
+impl ActivationFunction {
+    /// Returns `f(x)` in the precision of CPU references.
     pub(super) fn of(self, x: f64) -> f64 {
         match self {
-            Function::Silu => x / (1.0 + (-x).exp()),
-            Function::Gelu => {
+            ActivationFunction::Silu => x / (1.0 + (-x).exp()),
+            ActivationFunction::Gelu => {
                 let inner = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
                 x / 2.0 * (1.0 + (inner * (x + 0.044715 * x * x * x)).tanh())
             }
-            Function::ReluSquared => x.max(0.0) * x.max(0.0),
-            Function::Scale(scale) => f64::from(scale) * x,
-            Function::Softcap(cap) => f64::from(cap) * (x / f64::from(cap)).tanh(),
+            ActivationFunction::ReluSquared => x.max(0.0) * x.max(0.0),
+            ActivationFunction::Scale(scale) => f64::from(scale) * x,
+            ActivationFunction::Softcap(cap) => f64::from(cap) * (x / f64::from(cap)).tanh(),
         }
     }
 
     /// Values of the `override`s of `lib/function`.
     pub(super) fn constants(self) -> [(&'static str, f64); 2] {
         let (function, parameter) = match self {
-            Function::Silu => (0.0, 0.0),
-            Function::Gelu => (1.0, 0.0),
-            Function::ReluSquared => (2.0, 0.0),
-            Function::Scale(scale) => (3.0, scale.into()),
-            Function::Softcap(cap) => (4.0, cap.into()),
+            ActivationFunction::Silu => (0.0, 0.0),
+            ActivationFunction::Gelu => (1.0, 0.0),
+            ActivationFunction::ReluSquared => (2.0, 0.0),
+            ActivationFunction::Scale(scale) => (3.0, scale.into()),
+            ActivationFunction::Softcap(cap) => (4.0, cap.into()),
         };
         [("FUNCTION", function), ("PARAMETER", parameter)]
     }
@@ -48,12 +48,12 @@ impl Function {
 /// `y = f(x)`.
 #[derive(Debug, Clone)]
 pub struct Elementwise {
-    /// `[rows, width]`.
+    /// Inputs, `[rows, width]`.
     pub x: Activation,
-    /// `[rows, width]`.
+    /// Outputs, `[rows, width]`.
     pub y: Activation,
-    /// `f`.
-    pub function: Function,
+    /// The function `f`.
+    pub function: ActivationFunction,
 }
 
 impl KernelRules for Elementwise {

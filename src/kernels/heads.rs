@@ -1,73 +1,111 @@
-//! Outputs of a product that are queries, keys and values: `shaders/epilogues/heads.wgsl`.
+//! Product outputs that are attention heads, normed, rotated and cached:
+//! `shaders/epilogues/heads.wgsl`.
 
-use super::{Binding, Cache, CacheFormat, Import, Pairing, Turn};
+use super::{Binding, Buffer, Cache, CacheFormat, CpuMemory, Import, Pairing, Rotation};
 
-/// Rows of queries, then of keys, then of values; any of them may be none. Queries and keys are
-/// turned by their positions; keys and values go to the caches.
+/// Rows of queries, then of keys, then of values; each may be 0. Queries and keys are normed head
+/// by head, if there is a norm, and rotated by the row's position; keys and values go to the
+/// caches.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Heads {
-    /// Rows of queries, keys and values.
+    /// Matrix rows of queries, keys and values.
     pub rows: [u32; 3],
-    /// The cache of keys.
+    /// Key cache of the layer.
     pub keys: Cache,
-    /// The cache of values, in the same format.
+    /// Value cache of the layer, in the same format.
     pub values: Cache,
-    /// How queries and keys turn.
-    pub turn: Turn,
+    /// Norm of each query and key head before the rotation. One workgroup computes a head then.
+    pub norm: Option<HeadNorm>,
+    /// Rotation of queries and keys.
+    pub rotation: Rotation,
+}
+
+/// Root-mean-square norm of query and key heads.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HeadNorm {
+    /// `[2, head_dim]`: the weight of queries, then that of keys.
+    pub weight: Buffer,
+    /// Added to the mean of squares before its root.
+    pub epsilon: f32,
 }
 
 impl Heads {
-    /// What it binds after the queries.
-    pub(super) fn bindings(&self) -> [Binding; 3] {
-        [
+    /// Bindings that follow the queries.
+    pub(super) fn bindings(&self) -> Vec<Binding> {
+        let mut bindings = vec![
             Binding::write(self.keys.buffer),
             Binding::write(self.values.buffer),
-            Binding::read(self.turn.table),
-        ]
+            Binding::read(self.rotation.table),
+        ];
+        bindings.extend(self.norm.map(|norm| Binding::read(norm.weight)));
+        bindings
     }
 
-    /// The file that stores pairs in that format, if there is one.
+    /// The shader file that stores pairs in `format`, if there is one.
     pub(crate) fn store(format: CacheFormat) -> Option<&'static str> {
         match format {
             CacheFormat::F32 => Some("caches/f32_pairs"),
             CacheFormat::F16 => Some("caches/f16_pairs"),
-            // A scale is for more numbers than a quad has.
+            // A scale spans more numbers than an invocation has.
             CacheFormat::Q8 => None,
         }
     }
 
-    pub(super) fn import(&self) -> Option<Import> {
-        Self::store(self.keys.rows.format).map(|file| ("store", file))
+    pub(super) fn imports(&self) -> impl Iterator<Item = Import> + use<> {
+        let norm = if self.norm.is_some() { "head_norms/head_rms" } else { "head_norms/none" };
+        let store = Self::store(self.keys.rows.format).map(|file| ("store", file));
+        store.into_iter().chain([("head_norm", norm)])
     }
 
-    pub(super) fn constants(&self) -> [(&'static str, f64); 5] {
+    pub(super) fn constants(&self) -> Vec<(&'static str, f64)> {
         let [q, k, _] = self.rows;
-        [
+        let mut constants = vec![
             ("Q_ROWS", q.into()),
             ("K_ROWS", k.into()),
-            ("HEAD_DIM", self.turn.head_dim.into()),
-            ("HALF", (self.turn.rotary_dim / 2).into()),
-            ("HALVES", u32::from(self.turn.pairing == Pairing::Halves).into()),
-        ]
+            ("HEAD_DIM", self.rotation.head_dim.into()),
+            ("HALF", (self.rotation.rotary_dim / 2).into()),
+            ("HALVES", u32::from(self.rotation.pairing == Pairing::Halves).into()),
+        ];
+        constants.extend(self.norm.map(|norm| ("HEAD_EPSILON", norm.epsilon.into())));
+        constants
     }
 
-    /// Writes the outputs of a row to queries, and to the row's place in the caches.
-    pub(super) fn finish(
+    /// Writes the outputs of a row to the queries and to the row's position in the caches.
+    pub(super) fn reference_row(
         &self,
-        table: &[f32],
+        memory: &CpuMemory,
         position: u32,
         outputs: &mut [f32],
         [q, key, value]: [&mut [f32]; 3],
     ) {
         let [q_rows, k_rows, _] = self.rows.map(|rows| rows as usize);
-        let (turned, values) = outputs.split_at_mut(q_rows + k_rows);
-        self.turn.heads(turned, table, position);
-        let (queries, keys) = turned.split_at(q_rows);
+        let (rotated, values) = outputs.split_at_mut(q_rows + k_rows);
+        let (queries, keys) = rotated.split_at_mut(q_rows);
+        if let Some(HeadNorm { weight, epsilon }) = self.norm {
+            let head_dim = self.rotation.head_dim as usize;
+            let (q_weight, k_weight) = memory.read(weight).split_at(head_dim);
+            norm_heads(queries, q_weight, epsilon);
+            norm_heads(keys, &k_weight[..head_dim], epsilon);
+        }
+        let table = memory.read(self.rotation.table);
+        self.rotation.heads(queries, table, position);
+        self.rotation.heads(keys, table, position);
         q[..q_rows].copy_from_slice(queries);
-        for (cache, words, row) in [(self.keys, key, keys), (self.values, value, &*values)] {
+        for (cache, words, row) in [(self.keys, key, &*keys), (self.values, value, &*values)] {
             if !row.is_empty() {
                 cache.rows.write_row(words, row);
             }
+        }
+    }
+}
+
+/// Root-mean-square norm of each head, in place.
+fn norm_heads(heads: &mut [f32], weight: &[f32], epsilon: f32) {
+    for head in heads.chunks_exact_mut(weight.len()) {
+        let squares: f64 = head.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+        let scale = 1.0 / (squares / head.len() as f64 + f64::from(epsilon)).sqrt();
+        for (x, weight) in head.iter_mut().zip(weight) {
+            *x = (f64::from(*x) * scale * f64::from(*weight)) as f32;
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Picks the step's last row: a prompt's logits are needed after its last token only.
+//! Copy of a step's last row, the only one of a prompt whose logits are needed.
 
 use super::{Activation, Binding, CpuMemory, KernelRules, Step};
 
 /// `y[0] = x[rows - 1]`.
 #[derive(Debug, Clone)]
 pub struct LastRow {
-    /// All rows, `[rows, width]`.
+    /// Rows of the step, `[rows, width]`.
     pub x: Activation,
-    /// The last one, `[1, width]`.
+    /// The last row, `[1, width]`.
     pub y: Activation,
 }
 

@@ -1,4 +1,4 @@
-//! Layer norm (Ba et al. 2016), weight and bias applied in f32.
+//! Layer norm (Ba et al. 2016), computed in `f32`.
 
 use super::{Activation, Binding, Buffer, CpuMemory, KernelRules, Step};
 
@@ -13,7 +13,7 @@ pub struct LayerNorm {
     pub bias: Buffer,
     /// `[rows, width]`.
     pub y: Activation,
-    /// Keeps the root away from zero.
+    /// Added to the variance before its root.
     pub epsilon: f32,
 }
 
@@ -39,21 +39,16 @@ impl KernelRules for LayerNorm {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        memory.write_rows(&self.y, step, |memory, row, y| self.row(memory, row, y));
-    }
-}
-
-impl LayerNorm {
-    /// A row of what it means.
-    pub(crate) fn row(&self, memory: &CpuMemory, row: u32, y: &mut [f32]) {
-        let (weight, bias) = (memory.read(self.weight), memory.read(self.bias));
-        let x = memory.row(&self.x, row);
-        let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / x.len() as f64;
-        let squares: f64 = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum();
-        let scale = 1.0 / (squares / x.len() as f64 + f64::from(self.epsilon)).sqrt();
-        for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(weight).zip(bias) {
-            let normed = (f64::from(*x) - mean) * scale;
-            *y = (normed * f64::from(*weight) + f64::from(*bias)) as f32;
-        }
+        memory.write_rows(&self.y, step, |memory, row, y| {
+            let (weight, bias) = (memory.read(self.weight), memory.read(self.bias));
+            let x = memory.row(&self.x, row);
+            let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / x.len() as f64;
+            let squares: f64 = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum();
+            let scale = 1.0 / (squares / x.len() as f64 + f64::from(self.epsilon)).sqrt();
+            for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(weight).zip(bias) {
+                let normed = (f64::from(*x) - mean) * scale;
+                *y = (normed * f64::from(*weight) + f64::from(*bias)) as f32;
+            }
+        });
     }
 }

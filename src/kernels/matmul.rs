@@ -1,22 +1,23 @@
-//! Weights × many activation rows: the prompt form of the matrix product, in tiles.
+//! Weights × many rows of activations: the matrix product of prefill, bound by arithmetic.
 
 use super::{
-    Binding, CpuMemory, Import, KernelRules, MatrixPart, Projection, Prologue, Step, Tile, Variant,
+    Binding, CpuMemory, Import, KernelRules, MatmulTiling, MatrixPart, MatvecStrategy, Projection,
+    Prologue, Step,
 };
 
-/// A [`Projection`] for many rows: arithmetic decides.
+/// A [`Projection`] for many rows.
 #[derive(Debug, Clone)]
 pub struct Matmul {
-    /// The product itself.
+    /// The product and its epilogue.
     pub product: Projection,
-    /// How it is shared out.
-    pub tile: Tile,
+    /// Division into workgroups and lanes.
+    pub tiling: MatmulTiling,
 }
 
 impl Matmul {
-    /// By the tile that is chosen later.
+    /// The product without transforms, by the default tiling.
     pub fn new(product: Projection) -> Self {
-        Self { product, tile: Tile::default() }
+        Self { product, tiling: MatmulTiling::default() }
     }
 }
 
@@ -32,9 +33,29 @@ impl KernelRules for Matmul {
         Some(self.product.matrix)
     }
 
+    fn matrix_mut(&mut self) -> Option<&mut MatrixPart> {
+        Some(&mut self.product.matrix)
+    }
+
+    fn product(&self) -> Option<&Projection> {
+        Some(&self.product)
+    }
+
+    fn product_mut(&mut self) -> Option<&mut Projection> {
+        Some(&mut self.product)
+    }
+
+    fn use_tiling(&mut self, tiling: MatmulTiling) {
+        self.tiling = tiling;
+    }
+
+    fn implementation(&self) -> Option<String> {
+        Some(self.tiling.name().to_owned())
+    }
+
     fn imports(&self) -> Vec<Import> {
         let mut imports = self.product.imports();
-        imports.extend(self.tile.imports());
+        imports.extend(self.tiling.imports());
         imports
     }
 
@@ -43,8 +64,8 @@ impl KernelRules for Matmul {
     }
 
     fn workgroups(&self, step: Step) -> [u32; 3] {
-        let [rows, outputs] = self.tile.size();
-        // Rows first: what has been read of the weights is near while it is read for others.
+        let [rows, outputs] = self.tiling.size();
+        // Rows first: workgroups that run next to each other read the same weights.
         [
             self.product.y.rows.count(step.rows).div_ceil(rows),
             self.product.matrix.rows.div_ceil(outputs),
@@ -57,6 +78,6 @@ impl KernelRules for Matmul {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        self.product.reference(memory, step, Prologue::Plain, Variant::default(), 1);
+        self.product.reference(memory, step, Prologue::Plain, MatvecStrategy::default(), 1);
     }
 }

@@ -1,41 +1,63 @@
-//! Weights × one activation row at a time: the decode form of the matrix product.
+//! Weights × few rows of activations, one at a time: the matrix product of decode, bound by
+//! bandwidth.
 
 use super::{
-    Binding, CpuMemory, Import, KernelRules, MatrixPart, Projection, Prologue, Step, Variant,
+    Binding, CpuMemory, Import, KernelRules, MatrixPart, MatvecStrategy, Projection, Prologue, Step,
 };
 
-/// A [`Projection`] for few rows: bandwidth decides.
+/// A [`Projection`] for few rows.
 #[derive(Debug, Clone)]
 pub struct Matvec {
-    /// The product itself.
+    /// The product and its epilogue.
     pub product: Projection,
-    /// What its inputs lack.
+    /// Transform of the inputs.
     pub prologue: Prologue,
-    /// How lanes work together.
-    pub variant: Variant,
+    /// Reduction and arithmetic of the shader.
+    pub strategy: MatvecStrategy,
 }
 
-/// Outputs of a quad.
+/// Outputs of a quad, which the same lanes sum.
 const QUAD: u32 = 4;
+/// Invocations of a workgroup on every WebGPU adapter.
+const MAX_INVOCATIONS: u32 = 256;
+
+/// Shape of a workgroup.
+#[derive(Debug, Clone, Copy)]
+struct Workgroup {
+    /// Quads of outputs.
+    quads: u32,
+    /// Lanes that share a quad.
+    lanes: u32,
+}
 
 impl Matvec {
-    /// The product and no more.
+    /// The product without transforms, by the default strategy.
     pub fn new(product: Projection) -> Self {
-        Self { product, prologue: Prologue::Plain, variant: Variant::default() }
+        Self { product, prologue: Prologue::Plain, strategy: MatvecStrategy::default() }
     }
 
-    fn lanes(&self) -> u32 {
-        self.variant.lanes(self.product.matrix.columns)
+    /// The workgroup of the strategy, or the one of the outputs that the epilogue needs together,
+    /// with as many of the strategy's lanes as fit.
+    fn workgroup(&self) -> Workgroup {
+        let lanes = self.strategy.lanes(self.product.matrix.columns);
+        match self.product.epilogue.workgroup_outputs() {
+            None => Workgroup { quads: self.strategy.invocations() / lanes, lanes },
+            Some(outputs) => {
+                let quads = outputs / QUAD;
+                let most = 1 << (MAX_INVOCATIONS / quads).ilog2();
+                Workgroup { quads, lanes: lanes.min(most) }
+            }
+        }
     }
 
-    /// Outputs that a workgroup computes.
-    pub(crate) fn outputs_of_a_workgroup(&self) -> u32 {
-        self.variant.invocations() / self.lanes() * QUAD
+    /// Outputs of a workgroup.
+    fn workgroup_outputs(&self) -> u32 {
+        self.workgroup().quads * QUAD
     }
 
     /// Workgroups that share a row of outputs.
-    pub(crate) fn workgroups_of_a_row(&self) -> u32 {
-        self.product.matrix.rows.div_ceil(self.outputs_of_a_workgroup())
+    pub(crate) fn workgroups_per_row(&self) -> u32 {
+        self.product.matrix.rows.div_ceil(self.workgroup_outputs())
     }
 }
 
@@ -51,23 +73,44 @@ impl KernelRules for Matvec {
         Some(self.product.matrix)
     }
 
+    fn matrix_mut(&mut self) -> Option<&mut MatrixPart> {
+        Some(&mut self.product.matrix)
+    }
+
+    fn product(&self) -> Option<&Projection> {
+        Some(&self.product)
+    }
+
+    fn product_mut(&mut self) -> Option<&mut Projection> {
+        Some(&mut self.product)
+    }
+
+    fn use_strategy(&mut self, strategy: MatvecStrategy) {
+        self.strategy = strategy.for_format(self.product.matrix.format);
+    }
+
+    fn implementation(&self) -> Option<String> {
+        Some(self.strategy.name())
+    }
+
     fn imports(&self) -> Vec<Import> {
         let mut imports = vec![("prologue", self.prologue.file())];
         imports.extend(self.product.imports());
-        imports.extend(self.variant.imports());
+        imports.extend(self.strategy.imports());
         imports
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
+        let Workgroup { quads, lanes } = self.workgroup();
         let mut constants = self.product.constants();
-        constants.push(("INVOCATIONS", self.variant.invocations().into()));
-        constants.push(("LANES", self.lanes().into()));
+        constants.push(("INVOCATIONS", (quads * lanes).into()));
+        constants.push(("LANES", lanes.into()));
         constants.extend(self.prologue.constants());
         constants
     }
 
     fn workgroups(&self, step: Step) -> [u32; 3] {
-        [self.workgroups_of_a_row(), self.product.y.rows.count(step.rows), 1]
+        [self.workgroups_per_row(), self.product.y.rows.count(step.rows), 1]
     }
 
     fn operations(&self, step: Step) -> u64 {
@@ -75,7 +118,7 @@ impl KernelRules for Matvec {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        let together = self.outputs_of_a_workgroup() as usize;
-        self.product.reference(memory, step, self.prologue, self.variant, together);
+        let outputs = self.workgroup_outputs() as usize;
+        self.product.reference(memory, step, self.prologue, self.strategy, outputs);
     }
 }

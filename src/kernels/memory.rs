@@ -1,12 +1,13 @@
-//! What a kernel's meaning reads and writes: a plan's buffers and matrices on the CPU.
+//! Buffers and matrices of a model on the CPU, which CPU references read and write.
 
-use super::{Activation, Buffer, Sampling, Step};
+use super::{Activation, Buffer, Step};
 use crate::formats::Format;
+use crate::sampling::SamplingParameters;
 
-/// A weight matrix as it is stored in the file.
+/// A weight matrix in the layout of its file.
 #[derive(Debug, Clone)]
 pub struct CpuMatrix {
-    /// How the weights are stored.
+    /// Weight format.
     pub format: Format,
     /// Rows (outputs).
     pub rows: usize,
@@ -14,24 +15,24 @@ pub struct CpuMatrix {
     pub columns: usize,
     /// Stored bytes of one row.
     pub row_bytes: usize,
-    /// All rows, one after another.
+    /// Stored rows, one after another.
     pub stored: Vec<u8>,
 }
 
 impl CpuMatrix {
-    /// The exact weights of one row; `weights.len() == columns`.
+    /// Dequantizes a row, exactly; `weights.len() == columns`.
     pub fn row(&self, row: usize, weights: &mut [f32]) {
         let stored = &self.stored[row * self.row_bytes..][..self.row_bytes];
         self.format.rules().dequantize_row(stored, weights);
     }
 }
 
-/// Every buffer and matrix of a model, on the CPU. Token ids are stored as bit patterns.
+/// Buffers and matrices of a model. Token ids are stored as the bits of an `f32`.
 #[derive(Debug, Default)]
 pub struct CpuMemory {
-    /// Memory that scratch buffers share over time.
+    /// Memory of scratch buffers, which share slots over time.
     pub slots: Vec<Vec<f32>>,
-    /// The slot of each scratch buffer of the running plan.
+    /// Slot of each scratch buffer of the running plan.
     pub slot_of: Vec<u32>,
     /// Shared buffers, by index.
     pub shared: Vec<Vec<f32>>,
@@ -44,7 +45,7 @@ impl CpuMemory {
         self.slot_of[usize::from(scratch)] as usize
     }
 
-    /// The words of a buffer.
+    /// Returns the words of a buffer.
     pub fn read(&self, buffer: Buffer) -> &[f32] {
         match buffer {
             Buffer::Scratch(index) => &self.slots[self.slot(index)],
@@ -52,7 +53,7 @@ impl CpuMemory {
         }
     }
 
-    /// The words of a buffer, to write.
+    /// Returns the words of a buffer for writing.
     pub fn buffer_mut(&mut self, buffer: Buffer) -> &mut Vec<f32> {
         match buffer {
             Buffer::Scratch(index) => {
@@ -63,17 +64,18 @@ impl CpuMemory {
         }
     }
 
-    /// The words of a buffer as how a token is chosen.
-    pub(super) fn sampling(&self, buffer: Buffer) -> Sampling {
-        *bytemuck::from_bytes(bytemuck::cast_slice(&self.read(buffer)[..size_of::<Sampling>() / 4]))
+    /// The contents of a buffer that holds the parameters of sampling.
+    pub(super) fn sampling(&self, buffer: Buffer) -> SamplingParameters {
+        let words = &self.read(buffer)[..size_of::<SamplingParameters>() / 4];
+        *bytemuck::from_bytes(bytemuck::cast_slice(words))
     }
 
-    /// One row of an activation.
+    /// Returns the columns of a row of an activation.
     pub fn row(&self, activation: &Activation, row: u32) -> &[f32] {
         &self.read(activation.buffer)[activation.start(row)..][..activation.width as usize]
     }
 
-    /// Writes each row of an activation.
+    /// Calls `write` with each row of an activation: its index and its columns.
     pub(super) fn write_rows(
         &mut self,
         y: &Activation,
@@ -87,7 +89,8 @@ impl CpuMemory {
         });
     }
 
-    /// Runs `write` on a buffer taken out of the memory, so that others can be read meanwhile.
+    /// Calls `write` with the words of a buffer, and with the memory, of which it can read the
+    /// others.
     pub fn update(&mut self, buffer: Buffer, write: impl FnOnce(&mut Self, &mut [f32])) {
         let mut words = std::mem::take(self.buffer_mut(buffer));
         write(self, &mut words);

@@ -1,75 +1,77 @@
 //! Kernels: one unit each, `shaders/<name>.wgsl` and `src/kernels/<name>.rs` of the same name.
 //!
-//! A kernel's file says which buffers it binds, which constants its shader takes, how many
-//! workgroups it needs, and what it means: [`KernelRules::reference`], plain loops on the CPU
-//! over the stored weights, accumulating in `f64`. Nothing here knows an executor.
+//! A kernel's file states everything that is known of the kernel ([`KernelRules`]): the buffers
+//! that it binds, the constants and parts of its shader, the workgroups of a step, the weights that
+//! it reads, and its CPU reference, plain loops over the stored weights that accumulate in `f64`.
+//! Nothing here knows an executor.
 
 mod cache;
 mod epilogue;
 mod heads;
+mod matmul_tiling;
+mod matvec_strategy;
 mod memory;
+mod pieces;
 mod projection;
 mod prologue;
 mod sampling;
 mod ssm;
 
 mod add;
+mod adjust_logits;
 mod attention;
 mod attention_merge;
 mod cache_store;
-mod candidates;
 mod elementwise;
 mod embed;
-mod gated_activation;
+mod glu;
 mod last_row;
 mod layer_norm;
 mod matmul;
 mod matvec;
-mod pick;
 mod rms_norm;
 mod rope;
+mod sample;
 mod ssm_conv;
 mod ssm_scan;
 mod ssm_scores;
 mod ssm_step;
-mod tile;
-mod variant;
 
 pub use add::Add;
+pub use adjust_logits::AdjustLogits;
 pub use attention::{Attention, AttentionShape};
 pub use attention_merge::AttentionMerge;
 pub use cache::{Cache, CacheFormat, CacheRows};
 pub use cache_store::CacheStore;
-pub use candidates::Candidates;
-pub use elementwise::{Elementwise, Function};
+pub use elementwise::{ActivationFunction, Elementwise};
 pub use embed::Embed;
 pub(crate) use epilogue::Written;
-pub use epilogue::{Epilogue, Weighted};
-pub use gated_activation::GatedActivation;
-pub use heads::Heads;
+pub use epilogue::{Epilogue, Output, PartialNorm};
+pub use glu::Glu;
+pub use heads::{HeadNorm, Heads};
 pub use last_row::LastRow;
 pub use layer_norm::LayerNorm;
 pub use matmul::Matmul;
+pub use matmul_tiling::MatmulTiling;
 pub use matvec::Matvec;
+pub use matvec_strategy::{Arithmetic, MatvecStrategy, Reduction};
 pub use memory::{CpuMatrix, CpuMemory};
-pub use pick::Pick;
+pub use pieces::{SHADER_PIECES, shader_feature, shader_piece};
 pub use projection::Projection;
 pub use prologue::Prologue;
 pub use rms_norm::RmsNorm;
-pub use rope::{Pairing, Rope, RotaryTable, Turn};
-pub use sampling::{Picked, Sampling, SamplingBuffers};
+pub use rope::{Pairing, Rope, RotaryTable, Rotation};
+pub use sample::Sample;
+pub use sampling::{SampledToken, SamplingBuffers};
 pub use ssm::{ScanBuffers, ScanShape};
-pub(crate) use ssm::{ScanRow, softplus};
 pub use ssm_conv::SsmConv;
 pub use ssm_scan::SsmScan;
 pub use ssm_scores::SsmScores;
 pub use ssm_step::SsmStep;
-pub use tile::Tile;
-pub use variant::Variant;
 
 use crate::formats::{Format, UNIT};
 
-/// What changes from step to step; the only uniform. Mirrored in `shaders/lib/step.wgsl`.
+/// Parameters of a step, the only uniform. Mirrored in `shaders/lib/step.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Step {
@@ -79,26 +81,26 @@ pub struct Step {
     pub rows: u32,
 }
 
-/// A buffer that a plan names: 4-byte words.
+/// A buffer of 4-byte words, as a plan names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Buffer {
-    /// Activations, local to one plan; may share memory with others of that plan.
+    /// Activations of one plan, by index; may share memory with others of that plan.
     Scratch(u16),
-    /// Weights, tables, inputs and state: one for all plans of a model.
+    /// Weights, tables, inputs and state, by index, common to all plans of a model.
     Shared(u16),
 }
 
-/// How many rows an activation has.
+/// Number of rows of an activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rows {
-    /// As many as the step.
+    /// The rows of the step.
     Step,
-    /// One, whatever the step.
+    /// One row in every step.
     One,
 }
 
 impl Rows {
-    /// The count in a step of `step_rows`.
+    /// Returns the count in a step of `step_rows` rows.
     pub fn count(self, step_rows: u32) -> u32 {
         match self {
             Rows::Step => step_rows,
@@ -107,59 +109,59 @@ impl Rows {
     }
 }
 
-/// A buffer of rows, `width` words each and `stride` words apart.
-/// Strides are whole units, so that a shader may read four words at a time.
+/// Rows of activations: `width` words each, `stride` words apart. Strides are whole units of 32
+/// words, so that shaders can read four words at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Activation {
-    /// Where it lies.
+    /// Buffer that holds the rows from its first word on.
     pub buffer: Buffer,
-    /// How many rows it has.
+    /// Number of rows.
     pub rows: Rows,
-    /// Words of the row.
+    /// Words of a row.
     pub width: u32,
     /// Words from row to row.
     pub stride: u32,
 }
 
 impl Activation {
-    /// The stride of rows of `width` words.
+    /// Returns the stride of rows of `width` words.
     pub fn stride_of(width: u32) -> u32 {
         width.next_multiple_of(UNIT as u32)
     }
 
-    /// The same rows elsewhere, with so many sums behind the columns, then zeros.
+    /// Rows of the same shape in `buffer`, with room for `sums` words behind the columns of each.
     pub fn with_sums(self, buffer: Buffer, sums: u32) -> Self {
         Self { buffer, stride: Self::stride_of(self.width) + Self::stride_of(sums), ..self }
     }
 
-    /// Words behind the columns, past their last unit.
+    /// Words of a row behind its columns, past their last unit.
     pub fn sums(&self) -> u32 {
         self.stride - Self::stride_of(self.width)
     }
 
-    /// Words of all rows, in a plan for `capacity` rows.
+    /// Words of all rows in a plan for `capacity` rows.
     pub fn words(&self, capacity: u32) -> u64 {
         u64::from(self.rows.count(capacity)) * u64::from(self.stride)
     }
 
-    /// Index of the row's first word.
+    /// Index of the first word of row `row`.
     pub fn start(&self, row: u32) -> usize {
         row as usize * self.stride as usize
     }
 }
 
-/// Rows `first_row .. first_row + rows` of a tensor: what one binding can hold. A matrix is one
-/// tensor, bound whole or in parts, or several that are stacked and bound together.
+/// Rows `first_row .. first_row + rows` of a tensor, as one binding holds them. A matrix is one
+/// tensor, bound whole or in parts, or several tensors of one width, stacked and bound together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MatrixPart {
     /// Index of the matrix among the model's resources.
     pub matrix: u16,
     /// Index of the part in the matrix.
     pub part: u16,
-    /// How its weights are stored.
+    /// Weight format.
     pub format: Format,
-    /// Rows of the tensors above it where it is stacked.
-    pub above: u32,
+    /// Rows of the stacked tensors before this one.
+    pub row_offset: u32,
     /// First row in its tensor.
     pub first_row: u32,
     /// Rows of this part.
@@ -169,19 +171,19 @@ pub struct MatrixPart {
 }
 
 impl MatrixPart {
-    /// Bytes of its planes.
+    /// Bytes of its planes on the GPU.
     pub fn size_bytes(&self) -> u64 {
         let row_bytes = self.format.rules().plane_row_bytes(self.columns as usize);
         u64::from(self.rows) * row_bytes.into_iter().sum::<usize>() as u64
     }
 }
 
-/// A buffer as a kernel binds it, in `@binding` order from 1 (0 is the [`Step`]).
+/// A buffer that a kernel binds, in `@binding` order from 1 (binding 0 is the [`Step`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Binding {
-    /// The buffer.
+    /// The bound buffer.
     pub buffer: Buffer,
-    /// Whether the kernel writes it.
+    /// True if the kernel writes it.
     pub write: bool,
 }
 
@@ -195,14 +197,14 @@ impl Binding {
     }
 }
 
-/// A slot of a shader, and the file of `shaders/` that fills it, both as `#import` names them.
+/// A slot of a shader and the file of `shaders/` that fills it, both as `#import` names them.
 pub type Import = (&'static str, &'static str);
 
-/// What a kernel's file has to say.
+/// Everything that is known of a kernel.
 pub trait KernelRules {
-    /// The file stem of shader and kernel, and the label in profiles.
+    /// File stem of shader and kernel, and label in profiles.
     const NAME: &'static str;
-    /// The shader's text, imports unresolved.
+    /// Text of the shader, imports unresolved.
     const SHADER: &'static str;
     /// Buffers in `@binding` order, from binding 1 of group 0.
     fn bindings(&self) -> Vec<Binding>;
@@ -210,19 +212,44 @@ pub trait KernelRules {
     fn matrix(&self) -> Option<MatrixPart> {
         None
     }
-    /// What fills the shader's slots.
+    /// The weight matrix, to change its place in a stack.
+    fn matrix_mut(&mut self) -> Option<&mut MatrixPart> {
+        None
+    }
+    /// True if a step reads the whole matrix, false if only a row for each row of the step.
+    fn reads_whole_matrix(&self) -> bool {
+        true
+    }
+    /// The matrix product, if the kernel is one.
+    fn product(&self) -> Option<&Projection> {
+        None
+    }
+    /// The matrix product, to fuse other kernels into it.
+    fn product_mut(&mut self) -> Option<&mut Projection> {
+        None
+    }
+    /// Selects the strategy of a matrix-vector product, as far as its weight format allows.
+    fn use_strategy(&mut self, _strategy: MatvecStrategy) {}
+    /// Selects the tiling of a matrix product, and the loads of kernels that follow it.
+    fn use_tiling(&mut self, _tiling: MatmulTiling) {}
+    /// Name of the strategy or tiling in use, for reports.
+    fn implementation(&self) -> Option<String> {
+        None
+    }
+    /// Files that fill the shader's slots.
     fn imports(&self) -> Vec<Import> {
         Vec::new()
     }
-    /// Values of the shader's `override`s, all of them but the weight format's own.
+    /// Values of the shader's `override`s, except those of the weight format.
     fn constants(&self) -> Vec<(&'static str, f64)>;
-    /// Workgroups for a step; none on an axis, and the step does without the kernel.
+    /// Workgroups of a step; 0 on an axis if the step does not need the kernel.
     fn workgroups(&self, step: Step) -> [u32; 3];
-    /// Multiplications and additions of a step, for kernels of which these are worth counting.
+    /// Multiplications and additions of a step, for kernels where they can be the bottleneck; else
+    /// 0.
     fn operations(&self, _step: Step) -> u64 {
         0
     }
-    /// What the kernel means.
+    /// CPU reference: runs the step in plain loops.
     fn reference(&self, memory: &mut CpuMemory, step: Step);
 }
 
@@ -240,6 +267,13 @@ macro_rules! kernels {
             }
         })+
 
+        /// The value of an expression of the kernel, whichever it is.
+        macro_rules! of_kernel {
+            ($self:expr, $inner:ident => $value:expr) => {
+                match $self { $(Kernel::$kernel($inner) => $value),+ }
+            };
+        }
+
         impl Kernel {
             /// Name and shader text of every kernel.
             pub const ALL: &'static [(&'static str, &'static str)] =
@@ -249,141 +283,106 @@ macro_rules! kernels {
             pub fn name(&self) -> &'static str {
                 match self { $(Kernel::$kernel(_) => <$kernel as KernelRules>::NAME),+ }
             }
+
             /// [`KernelRules::SHADER`].
             pub fn shader(&self) -> &'static str {
                 match self { $(Kernel::$kernel(_) => <$kernel as KernelRules>::SHADER),+ }
-            }
-            /// [`KernelRules::bindings`].
-            pub fn bindings(&self) -> Vec<Binding> {
-                match self { $(Kernel::$kernel(kernel) => kernel.bindings()),+ }
-            }
-            /// [`KernelRules::matrix`].
-            pub fn matrix(&self) -> Option<MatrixPart> {
-                match self { $(Kernel::$kernel(kernel) => kernel.matrix()),+ }
-            }
-            /// The weight matrix, to change where it lies.
-            pub(crate) fn matrix_mut(&mut self) -> Option<&mut MatrixPart> {
-                match self {
-                    Kernel::Embed(kernel) => Some(&mut kernel.matrix),
-                    Kernel::Matmul(Matmul { product, .. }) | Kernel::Matvec(Matvec { product, .. }) => {
-                        Some(&mut product.matrix)
-                    }
-                    _ => {
-                        debug_assert!(self.matrix().is_none(), "{}", self.name());
-                        None
-                    }
-                }
-            }
-            /// [`KernelRules::imports`].
-            pub fn imports(&self) -> Vec<Import> {
-                match self { $(Kernel::$kernel(kernel) => kernel.imports()),+ }
-            }
-            /// [`KernelRules::constants`], and those of the weight format.
-            pub fn constants(&self) -> Vec<(&'static str, f64)> {
-                let mut constants = match self { $(Kernel::$kernel(kernel) => kernel.constants()),+ };
-                constants.extend(self.matrix().iter().flat_map(|part| part.format.rules().constants()));
-                constants
-            }
-            /// [`KernelRules::workgroups`].
-            pub fn workgroups(&self, step: Step) -> [u32; 3] {
-                match self { $(Kernel::$kernel(kernel) => kernel.workgroups(step)),+ }
-            }
-            /// [`KernelRules::operations`].
-            pub fn operations(&self, step: Step) -> u64 {
-                match self { $(Kernel::$kernel(kernel) => kernel.operations(step)),+ }
-            }
-            /// [`KernelRules::reference`].
-            pub fn reference(&self, memory: &mut CpuMemory, step: Step) {
-                match self { $(Kernel::$kernel(kernel) => kernel.reference(memory, step)),+ }
             }
         }
     };
 }
 
 kernels! {
-    Add, Attention, AttentionMerge, CacheStore, Candidates, Elementwise, Embed, GatedActivation, LastRow,
-    LayerNorm, Matmul, Matvec, Pick, RmsNorm, Rope, SsmConv, SsmScan, SsmScores, SsmStep,
+    Add, AdjustLogits, Attention, AttentionMerge, CacheStore, Elementwise, Embed, Glu, LastRow,
+    LayerNorm, Matmul, Matvec, RmsNorm, Rope, Sample, SsmConv, SsmScan, SsmScores, SsmStep,
 }
 
-macro_rules! pieces {
-    ($($name:literal),+ $(,)?) => {
-        /// Names of the importable pieces.
-        pub const SHADER_PIECES: &[&str] = &[$($name),+];
+impl Kernel {
+    /// [`KernelRules::bindings`].
+    pub fn bindings(&self) -> Vec<Binding> {
+        of_kernel!(self, kernel => kernel.bindings())
+    }
 
-        impl Kernel {
-    /// Name, files in the shader's slots but for `none`, and weight format, for people.
+    /// [`KernelRules::matrix`].
+    pub fn matrix(&self) -> Option<MatrixPart> {
+        of_kernel!(self, kernel => kernel.matrix())
+    }
+
+    /// [`KernelRules::matrix_mut`].
+    pub(crate) fn matrix_mut(&mut self) -> Option<&mut MatrixPart> {
+        of_kernel!(self, kernel => kernel.matrix_mut())
+    }
+
+    /// [`KernelRules::reads_whole_matrix`].
+    pub fn reads_whole_matrix(&self) -> bool {
+        of_kernel!(self, kernel => kernel.reads_whole_matrix())
+    }
+
+    /// [`KernelRules::product`].
+    pub fn product(&self) -> Option<&Projection> {
+        of_kernel!(self, kernel => kernel.product())
+    }
+
+    /// [`KernelRules::product_mut`].
+    pub(crate) fn product_mut(&mut self) -> Option<&mut Projection> {
+        of_kernel!(self, kernel => kernel.product_mut())
+    }
+
+    /// [`KernelRules::use_strategy`].
+    pub(crate) fn use_strategy(&mut self, strategy: MatvecStrategy) {
+        of_kernel!(self, kernel => kernel.use_strategy(strategy));
+    }
+
+    /// [`KernelRules::use_tiling`].
+    pub(crate) fn use_tiling(&mut self, tiling: MatmulTiling) {
+        of_kernel!(self, kernel => kernel.use_tiling(tiling));
+    }
+
+    /// [`KernelRules::implementation`].
+    pub fn implementation(&self) -> Option<String> {
+        of_kernel!(self, kernel => kernel.implementation())
+    }
+
+    /// [`KernelRules::imports`].
+    pub fn imports(&self) -> Vec<Import> {
+        of_kernel!(self, kernel => kernel.imports())
+    }
+
+    /// [`KernelRules::constants`], and those of the weight format.
+    pub fn constants(&self) -> Vec<(&'static str, f64)> {
+        let mut constants = of_kernel!(self, kernel => kernel.constants());
+        constants.extend(self.matrix().iter().flat_map(|part| part.format.rules().constants()));
+        constants
+    }
+
+    /// [`KernelRules::workgroups`].
+    pub fn workgroups(&self, step: Step) -> [u32; 3] {
+        of_kernel!(self, kernel => kernel.workgroups(step))
+    }
+
+    /// [`KernelRules::operations`].
+    pub fn operations(&self, step: Step) -> u64 {
+        of_kernel!(self, kernel => kernel.operations(step))
+    }
+
+    /// [`KernelRules::reference`].
+    pub fn reference(&self, memory: &mut CpuMemory, step: Step) {
+        of_kernel!(self, kernel => kernel.reference(memory, step));
+    }
+
+    /// Bytes of weights that a step of `rows` rows reads on the GPU.
+    pub fn weight_bytes(&self, rows: u32) -> u64 {
+        self.matrix().map_or(0, |part| match self.reads_whole_matrix() {
+            true => part.size_bytes(),
+            false => part.size_bytes() / u64::from(part.rows) * u64::from(rows),
+        })
+    }
+
+    /// Label in profiles: name, stems of the imported files except `none`, and weight format.
     pub fn title(&self) -> String {
-        let files = self.imports().into_iter().map(|(_, file)| file.rsplit('/').next().unwrap_or(file));
-        let files = files.filter(|file| *file != "none");
+        let stem = |(_, file): Import| file.rsplit('/').next().unwrap_or(file);
+        let files = self.imports().into_iter().map(stem).filter(|file| *file != "none");
         let format = self.matrix().map(|part| part.format.name());
         std::iter::once(self.name()).chain(files).chain(format).collect::<Vec<_>>().join(" ")
     }
-}
-
-/// The text of an importable piece, e.g. `lib/step`.
-        pub fn shader_piece(name: &str) -> Option<&'static str> {
-            Some(match name {
-                $($name => include_str!(concat!("../../shaders/", $name, ".wgsl")),)+
-                _ => return None,
-            })
-        }
-    };
-}
-
-pieces! {
-    "biases/none",
-    "biases/vector",
-    "caches/f16",
-    "caches/f16_pairs",
-    "caches/f16_store",
-    "caches/f32",
-    "caches/f32_pairs",
-    "caches/f32_store",
-    "caches/q8",
-    "caches/q8_store",
-    "epilogues/add",
-    "epilogues/add_squares",
-    "epilogues/best",
-    "epilogues/function",
-    "epilogues/gate",
-    "epilogues/head_squares",
-    "epilogues/head_store",
-    "epilogues/heads",
-    "epilogues/store",
-    "epilogues/unit_squares",
-    "epilogues/unit_store",
-    "f16/halves",
-    "lib/bytes32",
-    "lib/dot32",
-    "lib/function",
-    "lib/halves",
-    "lib/noise",
-    "lib/products",
-    "lib/quads",
-    "lib/reduce",
-    "lib/sampling",
-    "lib/splits",
-    "lib/ssm",
-    "lib/step",
-    "lib/tanh",
-    "lib/weights32",
-    "products/packed",
-    "products/pairs",
-    "prologues/plain",
-    "prologues/rms",
-    "prologues/rms_by_parts",
-    "subgroups/eighths",
-    "subgroups/inputs",
-    "subgroups/pairs",
-    "subgroups/place",
-    "subgroups/shared_rows",
-    "subgroups/shared_vectors",
-    "subgroups/total",
-    "tiles/registers",
-    "tiles/staged",
-    "variants/alone",
-    "variants/inputs",
-    "variants/own_rows",
-    "variants/own_vectors",
-    "variants/together",
 }

@@ -1,10 +1,11 @@
-//! A matrix product and what becomes of it: what [`super::Matvec`] and [`super::Matmul`] both mean.
+//! A product with a weight matrix and its epilogue: the part common to [`super::Matvec`] and
+//! [`super::Matmul`], and its CPU reference.
 
 use super::{
-    Activation, Binding, Buffer, CpuMemory, Epilogue, Import, MatrixPart, Prologue, Step, Variant,
+    Activation, Binding, CpuMemory, Epilogue, Import, MatrixPart, MatvecStrategy, Prologue, Step,
 };
 
-/// `y[row, first_row + o] = epilogue(Σ_k weights[o, k] · x[row, k] + bias[o])`.
+/// `y[row, first_row + o] = epilogue(Σ_k weights[o, k] · x[row, k])`.
 #[derive(Debug, Clone)]
 pub struct Projection {
     /// Inputs, `[rows, columns]`.
@@ -13,35 +14,29 @@ pub struct Projection {
     pub matrix: MatrixPart,
     /// Outputs, `[rows, all rows of the matrix]`.
     pub y: Activation,
-    /// Added to the sums, one for each row of the matrix part.
-    pub bias: Option<Buffer>,
-    /// What becomes of the outputs then.
+    /// Transforms of the sums before they are written.
     pub epilogue: Epilogue,
 }
 
 impl Projection {
-    /// The product and no more.
+    /// The product without transforms.
     pub fn new(x: Activation, matrix: MatrixPart, y: Activation) -> Self {
-        Self { x, matrix, y, bias: None, epilogue: Epilogue::Store }
+        Self { x, matrix, y, epilogue: Epilogue::default() }
     }
 
     pub(super) fn bindings(&self) -> Vec<Binding> {
         let mut bindings = vec![Binding::read(self.x.buffer)];
-        bindings.extend(self.bias.map(Binding::read));
         bindings.extend(self.epilogue.bindings(self.y));
         bindings
     }
 
     pub(super) fn imports(&self) -> Vec<Import> {
-        let bias = if self.bias.is_some() { "biases/vector" } else { "biases/none" };
-        let mut imports = vec![("bias", bias)];
-        imports.extend(self.epilogue.imports());
-        imports
+        self.epilogue.imports()
     }
 
     pub(super) fn constants(&self) -> Vec<(&'static str, f64)> {
         let mut constants = vec![
-            ("ABOVE", self.matrix.above.into()),
+            ("ROW_OFFSET", self.matrix.row_offset.into()),
             ("COLUMNS", self.matrix.columns.into()),
             ("ROWS", self.matrix.rows.into()),
             ("X_STRIDE", self.x.stride.into()),
@@ -55,48 +50,58 @@ impl Projection {
         2 * products * u64::from(self.y.rows.count(step.rows))
     }
 
-    /// Each weight row is dequantized once, then used for every row of inputs; a workgroup computes
-    /// `together` outputs of a row.
+    /// CPU reference: dequantizes each weight row once and multiplies it with every row of inputs.
+    /// A workgroup of the shader computes `workgroup_outputs` outputs of a row.
     pub(super) fn reference(
         &self,
         memory: &mut CpuMemory,
         step: Step,
         prologue: Prologue,
-        variant: Variant,
-        together: usize,
+        strategy: MatvecStrategy,
+        workgroup_outputs: usize,
     ) {
         let rows = self.y.rows.count(step.rows);
-        let inputs = (0..rows).map(|row| variant.rounded(prologue.complete(memory, &self.x, row)));
+        let inputs =
+            (0..rows).map(|row| strategy.rounded(prologue.reference_row(memory, &self.x, row)));
         let inputs: Vec<_> = inputs.collect();
         let matrix = &memory.matrices[usize::from(self.matrix.matrix)];
         let mut weights = vec![0.0; matrix.columns];
-        let mut outputs = vec![vec![0.0; self.matrix.rows as usize]; inputs.len()];
-        let first = self.matrix.above + self.matrix.first_row;
+        let mut sums = vec![vec![0.0; self.matrix.rows as usize]; inputs.len()];
+        let first = self.matrix.row_offset + self.matrix.first_row;
         for output in 0..self.matrix.rows as usize {
             matrix.row(first as usize + output, &mut weights);
-            let bias = self.bias.map_or(0.0, |bias| memory.read(bias)[output]);
-            for (inputs, outputs) in inputs.iter().zip(&mut outputs) {
-                outputs[output] = weighted_sum(&weights, inputs) + bias;
+            for (inputs, sums) in inputs.iter().zip(&mut sums) {
+                sums[output] = weighted_sum(&weights, inputs);
             }
         }
         self.epilogue.write(memory, self.y, step, |memory, written| {
-            for (row, (mut written, outputs)) in (0..).zip(written.into_iter().zip(&mut outputs)) {
-                self.epilogue.finish(memory, self, step, row, outputs, &mut written, together);
+            for (row, (mut written, sums)) in (0..).zip(written.into_iter().zip(&sums)) {
+                self.epilogue.reference_row(
+                    memory,
+                    self.y,
+                    self.matrix.first_row,
+                    step,
+                    row,
+                    sums,
+                    &mut written,
+                    workgroup_outputs,
+                );
             }
         });
     }
 }
 
-/// Products that are summed in `f32`, an eighth of them in each lane.
+/// Products summed in `f32`: eight in each of eight lanes.
 const SPAN: usize = 64;
 
-/// `Σ weights·x`. Sums of at most eight products are `f32`, what they add up to is `f64`.
+/// `Σ weights·x`. Sums of at most eight products are `f32`, the sum of those is `f64`.
 fn weighted_sum(weights: &[f32], x: &[f32]) -> f32 {
     weights.chunks(SPAN).zip(x.chunks(SPAN)).map(|(weights, x)| span_sum(weights, x)).sum::<f64>()
         as f32
 }
 
-/// Arrays of known length: so the compiler uses vector instructions.
+/// `Σ weights·x` of a span, in arrays of known length so that the compiler uses vector
+/// instructions.
 fn span_sum(weights: &[f32], x: &[f32]) -> f64 {
     let ((weights, last_weights), (x, last_x)) = (weights.as_chunks::<8>(), x.as_chunks::<8>());
     let mut lanes = [0.0f32; 8];
@@ -109,7 +114,7 @@ fn span_sum(weights: &[f32], x: &[f32]) -> f64 {
     lanes.iter().copied().map(f64::from).sum::<f64>() + rest.sum::<f64>()
 }
 
-/// `Σ a·b`, in eight `f64` lanes so that the compiler can use vector instructions.
+/// `Σ a·b`, in eight `f64` lanes so that the compiler uses vector instructions.
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f64; 8];
     let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));

@@ -1,31 +1,32 @@
-//! What the inputs of a product may lack, so that the product makes it up: `shaders/prologues/`.
+//! Fused input transforms of a matrix-vector product: `shaders/prologues/`.
 
 use super::{Activation, CpuMemory};
 use crate::formats::UNIT;
 
-/// What a product's inputs lack.
+/// Transform that a product applies to its inputs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Prologue {
-    /// Nothing.
+    /// Inputs as they are.
     Plain,
-    /// The scale of a root-mean-square norm, one for each of equal parts of a row: they are
-    /// multiplied by the norm's weights, and sums that add up to the squares of each part are
-    /// behind the row's columns, see [`Activation::with_sums`].
+    /// Second half of a root-mean-square norm: the scale of each equal part of a row. The inputs
+    /// are already multiplied by the norm's weight, and behind a row's columns are partial sums of
+    /// the squares of each part ([`Activation::with_sums`], [`super::PartialNorm`]).
     Rms {
-        /// Equal parts of a row: one, or at most [`Prologue::MAX_PARTS`] of whole units.
+        /// Equal parts of a row: 1, or at most [`Prologue::MAX_PARTS`] of whole units.
         parts: u32,
-        /// Sums behind the columns that are not only there to fill the row.
+        /// Partial sums behind the columns, padding not counted.
         sums: u32,
-        /// Keeps the root away from zero.
+        /// Added to the mean of squares before its root.
         epsilon: f32,
     },
 }
 
 impl Prologue {
-    /// The most parts that the shader has room for.
+    /// Parts that the shader has workgroup memory for.
     pub const MAX_PARTS: u32 = 64;
 
-    /// Whether a norm of rows that wide, by parts, can be left to products.
+    /// True if products can apply the scales of a norm over `parts` parts of rows of `width`
+    /// columns.
     pub(crate) fn can_norm(width: u32, parts: u32) -> bool {
         parts == 1 || (parts <= Self::MAX_PARTS && width.is_multiple_of(parts * UNIT as u32))
     }
@@ -52,8 +53,8 @@ impl Prologue {
         }
     }
 
-    /// A row of inputs, complete.
-    pub(crate) fn complete(self, memory: &CpuMemory, x: &Activation, row: u32) -> Vec<f32> {
+    /// CPU reference: the inputs of a row, transformed.
+    pub(super) fn reference_row(self, memory: &CpuMemory, x: &Activation, row: u32) -> Vec<f32> {
         let mut inputs = memory.row(x, row).to_vec();
         let Prologue::Rms { parts, sums, epsilon } = self else { return inputs };
         let (first, count) =

@@ -1,22 +1,34 @@
-//! Root-mean-square norm (Zhang & Sennrich 2019), the weight applied in f32.
+//! Root-mean-square norm (Zhang & Sennrich 2019), computed in `f32`.
 
-use super::{Activation, Binding, Buffer, CpuMemory, KernelRules, Step};
+use super::{Activation, Binding, Buffer, CpuMemory, Import, KernelRules, PartialNorm, Step};
 
-/// `y = x · rsqrt(mean(x²) + epsilon) · weight`, each part of a row by its own mean.
+/// `y = x · rsqrt(mean(x²) + epsilon) · weight + residual`, over each part of a row by itself.
 #[derive(Debug, Clone)]
 pub struct RmsNorm {
     /// `[rows, width]`.
     pub x: Activation,
-    /// `[width]`, or as long as a part where all parts have the same weights.
+    /// `[width]`; `[head_dim]` if the parts are heads that share it.
     pub weight: Buffer,
     /// `[rows, width]`.
     pub y: Activation,
-    /// Equal parts of a row; divides `width`.
+    /// Equal parts of a row, each normed by itself; divides `width`.
     pub parts: u32,
-    /// Whether all parts have the same weights.
-    pub same_weights: bool,
-    /// Keeps the root away from zero.
+    /// True if the parts are heads that share one weight.
+    pub weight_shared_by_heads: bool,
+    /// Added to the mean of squares before its root.
     pub epsilon: f32,
+    /// Added to the normed rows, `[rows, width]`.
+    pub residual: Option<Activation>,
+    /// First half of the norm of `y` that follows, for rows of one part.
+    pub norm: Option<PartialNorm>,
+}
+
+impl RmsNorm {
+    /// The norm of whole rows, without residual.
+    pub fn new(x: Activation, weight: Buffer, y: Activation, epsilon: f32) -> Self {
+        let (residual, norm) = (None, None);
+        Self { x, weight, y, parts: 1, weight_shared_by_heads: false, epsilon, residual, norm }
+    }
 }
 
 impl KernelRules for RmsNorm {
@@ -24,21 +36,36 @@ impl KernelRules for RmsNorm {
     const SHADER: &'static str = include_str!("../../shaders/rms_norm.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
-        vec![
+        let mut bindings = vec![
             Binding::read(self.x.buffer),
             Binding::read(self.weight),
             Binding::write(self.y.buffer),
-        ]
+        ];
+        bindings.extend(self.residual.map(|residual| Binding::read(residual.buffer)));
+        bindings.extend(self.norm.iter().flat_map(PartialNorm::bindings));
+        bindings
+    }
+
+    fn imports(&self) -> Vec<Import> {
+        let residual = if self.residual.is_some() { "residuals/add" } else { "residuals/none" };
+        let epilogue = match self.norm {
+            Some(_) => "epilogues/normed_partial_norm",
+            None => "epilogues/normed_store",
+        };
+        vec![("residual", residual), ("epilogue", epilogue)]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
         let width = self.y.width / self.parts;
-        vec![
+        let step = if self.weight_shared_by_heads { 0 } else { width };
+        let mut constants = vec![
             ("WIDTH", width.into()),
-            ("STRIDE", self.y.stride.into()),
+            ("Y_STRIDE", self.y.stride.into()),
             ("EPSILON", self.epsilon.into()),
-            ("WEIGHT_STEP", if self.same_weights { 0.0 } else { width.into() }),
-        ]
+            ("WEIGHT_STEP", step.into()),
+        ];
+        constants.extend(self.norm.iter().flat_map(PartialNorm::constants));
+        constants
     }
 
     fn workgroups(&self, step: Step) -> [u32; 3] {
@@ -46,22 +73,28 @@ impl KernelRules for RmsNorm {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        memory.write_rows(&self.y, step, |memory, row, y| self.row(memory, row, y));
-    }
-}
-
-impl RmsNorm {
-    /// A row of what it means.
-    pub(crate) fn row(&self, memory: &CpuMemory, row: u32, y: &mut [f32]) {
         let width = (self.y.width / self.parts) as usize;
-        let parts = memory.row(&self.x, row).chunks_exact(width);
-        let parts = parts.zip(memory.read(self.weight).chunks_exact(width).cycle());
-        for ((x, weight), y) in parts.zip(y.chunks_exact_mut(width)) {
-            let squares: f64 = x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
-            let scale = 1.0 / (squares / width as f64 + f64::from(self.epsilon)).sqrt();
-            for ((y, x), weight) in y.iter_mut().zip(x).zip(weight) {
-                *y = (f64::from(*x) * scale * f64::from(*weight)) as f32;
+        memory.write_rows(&self.y, step, |memory, row, y| {
+            let parts = memory.row(&self.x, row).chunks_exact(width);
+            let parts = parts.zip(memory.read(self.weight).chunks_exact(width).cycle());
+            for ((x, weight), y) in parts.zip(y.chunks_exact_mut(width)) {
+                let squares: f64 = x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+                let scale = 1.0 / (squares / width as f64 + f64::from(self.epsilon)).sqrt();
+                for ((y, x), weight) in y.iter_mut().zip(x).zip(weight) {
+                    *y = (f64::from(*x) * scale * f64::from(*weight)) as f32;
+                }
             }
+            if let Some(residual) = &self.residual {
+                y.iter_mut().zip(memory.row(residual, row)).for_each(|(y, x)| *y += x);
+            }
+        });
+        if let Some(norm) = &self.norm {
+            memory.update(norm.row.buffer, |memory, words| {
+                for row in 0..self.y.rows.count(step.rows) {
+                    let words = &mut words[norm.row.start(row)..][..norm.row.stride as usize];
+                    norm.reference_row(memory, memory.row(&self.y, row), width, words);
+                }
+            });
         }
     }
 }

@@ -1,29 +1,29 @@
 //! Rotary position embedding (Su et al. 2021), in place, from a table of cosines and sines.
 //!
-//! The table is computed on the host: WGSL promises sine and cosine only to 2⁻¹¹, and only
-//! for small angles.
+//! The host computes the table: WGSL guarantees sine and cosine only to 2⁻¹¹, and only for small
+//! angles.
 
 use std::ops::Range;
 
 use super::{Activation, Binding, Buffer, CpuMemory, KernelRules, Step};
 
-/// Which two elements of a head turn together.
+/// The two elements of a head that are rotated together as pair `i`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pairing {
-    /// `(2i, 2i + 1)`: how GGUF stores the `llama` family.
+    /// `(2i, 2i + 1)`, as GGUF stores the `llama` family.
     Adjacent,
-    /// `(i, i + rotary_dim / 2)`: how Hugging Face stores everything.
+    /// `(i, i + rotary_dim / 2)`, as Hugging Face transformers stores all models.
     Halves,
 }
 
-/// What the table of a [`Rope`] is computed from.
+/// Parameters of the table of a [`Rope`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct RotaryTable {
-    /// Radians per position, of each pair of a head.
+    /// Radians per position, for each pair of a head.
     pub frequencies: Vec<f32>,
-    /// A tensor of the checkpoint by whose elements the frequencies are divided.
+    /// Tensor of the checkpoint whose elements divide the frequencies.
     pub divisors: Option<String>,
-    /// Positions.
+    /// Number of positions.
     pub context_length: u32,
 }
 
@@ -38,8 +38,9 @@ impl RotaryTable {
         u64::from(self.context_length) * self.row_words()
     }
 
-    /// Rows `positions` of the table, `[positions, rotary_dim]`. Angles are rounded to f32, as in
-    /// the implementations that models are trained with; their cosines and sines are exact to f32.
+    /// Returns the rows `positions` of the table, `[positions, rotary_dim]`. Angles are rounded to
+    /// `f32`, as in the implementations that models are trained with; cosines and sines are exact
+    /// to `f32`.
     pub fn rows(&self, positions: Range<u32>, divisors: Option<&[f32]>) -> Vec<f32> {
         let frequency = |(pair, frequency): (usize, &f32)| {
             frequency / divisors.and_then(|divisors| divisors.get(pair)).copied().unwrap_or(1.0)
@@ -55,36 +56,36 @@ impl RotaryTable {
     }
 }
 
-/// How heads turn with their position.
+/// Rotation of heads by their position.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Turn {
+pub struct Rotation {
     /// `[context, rotary_dim]`: per position `rotary_dim / 2` cosines, then as many sines.
     pub table: Buffer,
     /// Elements of a head.
     pub head_dim: u32,
-    /// Elements of a head that turn.
+    /// Elements of a head that are rotated: the first ones.
     pub rotary_dim: u32,
-    /// Which elements turn together.
+    /// Elements that are rotated together.
     pub pairing: Pairing,
 }
 
-impl Turn {
+impl Rotation {
     /// Offsets in a head of the two elements of pair `i`.
-    fn pair(&self, i: usize) -> (usize, usize) {
+    pub(crate) fn pair(&self, i: usize) -> (usize, usize) {
         match self.pairing {
             Pairing::Adjacent => (2 * i, 2 * i + 1),
             Pairing::Halves => (i, i + self.rotary_dim as usize / 2),
         }
     }
 
-    /// Turns heads in place.
+    /// CPU reference: rotates heads in place.
     pub(super) fn heads(&self, heads: &mut [f32], table: &[f32], position: u32) {
         let rotary = self.rotary_dim as usize;
-        let turn = &table[position as usize * rotary..][..rotary];
+        let row = &table[position as usize * rotary..][..rotary];
         for head in heads.chunks_exact_mut(self.head_dim as usize) {
             for i in 0..rotary / 2 {
                 let (first, second) = self.pair(i);
-                let (cos, sin) = (f64::from(turn[i]), f64::from(turn[rotary / 2 + i]));
+                let (cos, sin) = (f64::from(row[i]), f64::from(row[rotary / 2 + i]));
                 let (a, b) = (f64::from(head[first]), f64::from(head[second]));
                 head[first] = (a * cos - b * sin) as f32;
                 head[second] = (b * cos + a * sin) as f32;
@@ -93,18 +94,18 @@ impl Turn {
     }
 }
 
-/// Turns the first `rotary_dim` elements of every head by the row's position.
+/// Rotates the first `rotary_dim` elements of every head by the row's position.
 #[derive(Debug, Clone)]
 pub struct Rope {
-    /// Queries or keys, `[rows, head_count * head_dim]`, turned in place.
+    /// Queries or keys, `[rows, head_count * head_dim]`, rotated in place.
     pub x: Activation,
-    /// How.
-    pub turn: Turn,
+    /// Table, and shape of the heads.
+    pub rotation: Rotation,
 }
 
 impl Rope {
     fn pairs(&self) -> u32 {
-        self.x.width / self.turn.head_dim * (self.turn.rotary_dim / 2)
+        self.x.width / self.rotation.head_dim * (self.rotation.rotary_dim / 2)
     }
 }
 
@@ -113,19 +114,19 @@ impl KernelRules for Rope {
     const SHADER: &'static str = include_str!("../../shaders/rope.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
-        vec![Binding::write(self.x.buffer), Binding::read(self.turn.table)]
+        vec![Binding::write(self.x.buffer), Binding::read(self.rotation.table)]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        let (first, second) = match self.turn.pairing {
+        let (first, second) = match self.rotation.pairing {
             Pairing::Adjacent => (2, 1),
-            Pairing::Halves => (1, self.turn.rotary_dim / 2),
+            Pairing::Halves => (1, self.rotation.rotary_dim / 2),
         };
         vec![
             ("PAIRS", self.pairs().into()),
             ("STRIDE", self.x.stride.into()),
-            ("HEAD_DIM", self.turn.head_dim.into()),
-            ("HALF", (self.turn.rotary_dim / 2).into()),
+            ("HEAD_DIM", self.rotation.head_dim.into()),
+            ("HALF", (self.rotation.rotary_dim / 2).into()),
             ("PAIR_STEP", first.into()),
             ("PAIR_GAP", second.into()),
         ]
@@ -137,11 +138,11 @@ impl KernelRules for Rope {
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
         memory.update(self.x.buffer, |memory, x| {
-            let table = memory.read(self.turn.table);
+            let table = memory.read(self.rotation.table);
             for row in 0..step.rows {
                 let start = self.x.start(row);
                 let heads = &mut x[start..start + self.x.width as usize];
-                self.turn.heads(heads, table, step.position + row);
+                self.rotation.heads(heads, table, step.position + row);
             }
         });
     }

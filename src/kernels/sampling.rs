@@ -1,145 +1,92 @@
-//! What the kernels that choose a token share: how it is chosen, over which buffers, and how
-//! logits are ordered.
+//! Buffers and results of the kernels that sample a token. What they compute is
+//! [`crate::sampling`].
 
 use super::{Activation, Buffer, Step};
-use crate::noise::gumbel;
+use crate::sampling::{Outcome, SamplingParameters};
 
-/// How a token is chosen. Mirrored in `shaders/lib/sampling.wgsl`.
-#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C)]
-pub struct Sampling {
-    /// 0 takes the greatest logit.
-    pub temperature: f32,
-    /// Only the so many greatest; 0 for all.
-    pub top_k: u32,
-    /// Only the greatest that reach this probability together.
-    pub top_p: f32,
-    /// How far below the greatest a logit may lie, as a negative number.
-    pub min_distance: f32,
-    /// Divides the logits of tokens that occurred when positive, multiplies them when negative.
-    pub repetition_penalty: f32,
-    /// Taken off a logit for each time its token was generated.
-    pub frequency_penalty: f32,
-    /// Taken off a logit once if its token was generated.
-    pub presence_penalty: f32,
-    /// Whether the adjustments count, 0 or 1.
-    pub adjusts: u32,
-    /// Whether top-k, top-p or the distance may leave tokens out, 0 or 1.
-    pub cuts: u32,
-    /// Where the noise of draws starts, its lower half.
-    pub seed_low: u32,
-    /// Its upper half.
-    pub seed_high: u32,
-    /// Tokens after which nothing follows; what is no token fills the rest.
-    pub stops: [u32; Sampling::STOPS],
-}
-
-impl Sampling {
-    /// The most tokens that end an answer.
-    pub const STOPS: usize = 32;
-    /// What fills the rest of the stops.
-    pub const NO_TOKEN: u32 = u32::MAX;
-    /// The bit of an adjustment's occurrences that is for the prompt; the others count what was
-    /// generated.
-    pub const IN_PROMPT: u32 = 1 << 31;
-
-    /// What a draw takes the greatest of: logit / temperature plus noise, as the shader rounds.
-    pub(super) fn drawn_key(&self, step: Step, id: u32, logit: f32) -> u32 {
-        let key = key_of(logit);
-        if key <= LEAST_KEY || key >= BAD_KEY {
-            return key;
-        }
-        let bound = 1e36 * self.temperature;
-        let seed = u64::from(self.seed_high) << 32 | u64::from(self.seed_low);
-        let noise = gumbel(seed, step.position + step.rows, id) as f32;
-        key_of(logit.clamp(-bound, bound) / self.temperature + noise)
-    }
-
-    /// By what the greatest of a quad is found: what is drawn by where nothing is cut, else logits.
-    pub(super) fn score_key(&self, step: Step, id: u32, logit: f32) -> u32 {
-        let draws = self.temperature > 0.0 && self.cuts == 0;
-        if draws { self.drawn_key(step, id, logit) } else { key_of(logit) }
-    }
-
-    /// The greatest scores of some quads, the first of which begins with the token `first`.
-    pub(super) fn best_of_quads(&self, step: Step, first: u32, logits: &[f32], best: &mut [f32]) {
-        let quads = logits.chunks(SamplingBuffers::QUAD as usize);
-        for ((best, quad), first) in
-            best.iter_mut().zip(quads).zip((first..).step_by(SamplingBuffers::QUAD as usize))
-        {
-            let keys = (first..).zip(quad).map(|(id, logit)| self.score_key(step, id, *logit));
-            *best = f32::from_bits(keys.max().unwrap_or_default());
-        }
-    }
-}
-
-/// What was chosen, and the next step.
+/// Result of [`super::Sample`]: the next step, in the layout of the uniform `step`, and the token.
+/// Mirrored by the buffer `sampled_token` of `shaders/sample.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
-pub struct Picked {
-    /// The next step's position.
+pub struct SampledToken {
+    /// Position of the next step.
     pub position: u32,
-    /// The next step's rows: 0 after the end.
+    /// Rows of the next step: 1, or 0 if there is nothing to continue.
     pub rows: u32,
-    /// The token.
+    /// The token, or the id of a bad logit.
     pub token: u32,
-    /// What else there is to say.
+    /// 0, or one of the constants of this type.
     pub flags: u32,
 }
 
-impl Picked {
-    /// The token ends the answer.
+impl SampledToken {
+    /// Flag: the token is a stop token.
     pub const STOPPED: u32 = 1;
-    /// The token's logit is infinite or no number.
+    /// Flag: the logit of `token` is +∞ or NaN.
     pub const BAD_LOGIT: u32 = 2;
-    /// No token can be chosen.
+    /// Flag: every logit is −∞.
     pub const NOTHING_LEFT: u32 = 4;
+
+    /// Result of sampling in `step`.
+    pub(super) fn new(step: Step, outcome: Outcome, stop_tokens: &[u32]) -> Self {
+        let (token, flags) = match outcome {
+            Outcome::Token(token) if stop_tokens.contains(&token) => (token, Self::STOPPED),
+            Outcome::Token(token) => (token, 0),
+            Outcome::BadLogit(token) => (token, Self::BAD_LOGIT),
+            Outcome::NothingLeft => (0, Self::NOTHING_LEFT),
+        };
+        Self { position: step.position + step.rows, rows: u32::from(flags == 0), token, flags }
+    }
+
+    /// The outcome of sampling.
+    pub fn outcome(&self) -> Outcome {
+        match self.flags {
+            Self::BAD_LOGIT => Outcome::BadLogit(self.token),
+            Self::NOTHING_LEFT => Outcome::NothingLeft,
+            _ => Outcome::Token(self.token),
+        }
+    }
 }
 
-/// What the choice of a token reads and writes.
+/// Buffers of the kernels that sample.
 #[derive(Debug, Clone, Copy)]
 pub struct SamplingBuffers {
-    /// A [`Sampling`].
+    /// One [`SamplingParameters`].
     pub sampling: Buffer,
-    /// For each token its bias and its occurrences, as bits.
+    /// `[vocabulary]` of [`crate::sampling::Adjustment`].
     pub adjustments: Buffer,
-    /// Token ids, `[rows]`.
+    /// Token ids of the next step, `[rows]`.
     pub tokens: Buffer,
-    /// A [`Picked`].
-    pub picked: Buffer,
-    /// `[1, vocabulary]`; bias and penalties are put into them.
+    /// One [`SampledToken`].
+    pub sampled_token: Buffer,
+    /// Logits `[1, vocabulary]`, adjusted in place.
     pub logits: Activation,
-    /// The key of the greatest score of each quad, as bits; zeros fill the last four.
+    /// Greatest score of each quad of tokens, as sort keys; zeros fill the last four. Saves the
+    /// shaders of `sample` most of their reads of the logits.
     pub best: Buffer,
 }
 
 impl SamplingBuffers {
-    /// Tokens that have one best.
+    /// Consecutive tokens whose greatest score is stored.
     pub const QUAD: u32 = 4;
 
-    /// Words of the best of a vocabulary: whole fours, as they are read.
+    /// Words of `best` for a vocabulary: shaders read four at a time.
     pub fn best_words(vocabulary: u32) -> u64 {
         u64::from(vocabulary.div_ceil(4 * Self::QUAD) * 4)
     }
 }
 
-/// Key of minus infinity.
-pub(super) const LEAST_KEY: u32 = 0x007f_ffff;
-/// Key of infinity: from here on no logits.
-pub(super) const BAD_KEY: u32 = 0xff80_0000;
-
-/// Keys are ordered as the numbers they come from, what is no number above them all; both zeros
-/// have one.
-pub(super) fn key_of(logit: f32) -> u32 {
-    let (bits, magnitude) = (logit.to_bits(), logit.to_bits() & 0x7fff_ffff);
-    match logit {
-        _ if logit.is_nan() => u32::MAX,
-        _ if magnitude != 0 && bits != magnitude => !bits,
-        _ => magnitude | 0x8000_0000,
+impl SamplingParameters {
+    /// Stores the greatest score of each quad of `logits` in `best`; the first logit is that of the
+    /// token `first`.
+    pub(super) fn best_of_quads(&self, step: Step, first: u32, logits: &[f32], best: &mut [f32]) {
+        let position = step.position + step.rows;
+        let quads = logits.chunks(SamplingBuffers::QUAD as usize);
+        let firsts = (first..).step_by(SamplingBuffers::QUAD as usize);
+        for ((best, quad), first) in best.iter_mut().zip(quads).zip(firsts) {
+            let scores =
+                (first..).zip(quad).map(|(id, logit)| self.score_key(*logit, position, id));
+            *best = f32::from_bits(scores.max().unwrap_or_default());
+        }
     }
-}
-
-/// The number of a key.
-pub(super) fn logit_of(key: u32) -> f32 {
-    f32::from_bits(if key >= 0x8000_0000 { key & 0x7fff_ffff } else { !key })
 }

@@ -1,12 +1,12 @@
-//! What the kernels of a Mamba-2 mixer (Dao & Gu 2024) share: its sizes, its buffers, and what
-//! they mean: a convolution over time, then a recurrence from row to row.
+//! Sizes, buffers and CPU reference common to the kernels of a Mamba-2 mixer (Dao & Gu 2024): a
+//! causal convolution over time, then a recurrence from row to row.
 
 use super::{Buffer, Step};
 
-/// Sizes of a mixer.
+/// Sizes of a Mamba-2 mixer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanShape {
-    /// Heads, at most [`ScanShape::MAX_HEADS`]; each has a decay of its own.
+    /// Heads, at most [`ScanShape::MAX_HEADS`], each with its own decay.
     pub head_count: u32,
     /// Elements of a head, at most [`ScanShape::MAX_SIZE`].
     pub head_dim: u32,
@@ -14,16 +14,17 @@ pub struct ScanShape {
     pub group_count: u32,
     /// Rows of a head's state, at most [`ScanShape::MAX_SIZE`].
     pub state_size: u32,
-    /// Rows that the convolution sees, at most [`ScanShape::MAX_CONV_KERNEL`].
+    /// Rows that the convolution sees, the current one included; at most
+    /// [`ScanShape::MAX_CONV_KERNEL`].
     pub conv_kernel: u32,
 }
 
 impl ScanShape {
-    /// The most heads.
+    /// Largest number of heads.
     pub const MAX_HEADS: u32 = 1 << 14;
-    /// The largest head and state that one workgroup works on.
+    /// Largest `head_dim` and `state_size` of a workgroup.
     pub const MAX_SIZE: u32 = 256;
-    /// The convolution's longest reach.
+    /// Largest `conv_kernel`.
     pub const MAX_CONV_KERNEL: u32 = 16;
 
     /// Elements of all heads.
@@ -31,12 +32,12 @@ impl ScanShape {
         self.head_count * self.head_dim
     }
 
-    /// What is convolved: x, and B and C of every group.
+    /// Convolved columns: x, and B and C of every group.
     pub fn channels(self) -> u32 {
         self.inner() + 2 * self.group_count * self.state_size
     }
 
-    /// Columns of the input projection: z, the channels, and one dt a head.
+    /// Columns of the input projection: z, the channels, and dt of every head.
     pub fn projected(self) -> u32 {
         self.inner() + self.channels() + self.head_count
     }
@@ -52,7 +53,7 @@ impl ScanShape {
     }
 
     /// First columns of x, B and C after the convolution, and their end.
-    pub(super) fn convolved(self) -> [u32; 4] {
+    pub(crate) fn convolved(self) -> [u32; 4] {
         let x = self.head_count * self.head_stride();
         let b = self.group_count * self.state_stride();
         [0, x, x + b, x + 2 * b]
@@ -68,17 +69,22 @@ impl ScanShape {
         u64::from(self.conv_kernel) * u64::from(self.channels())
     }
 
+    /// Index in [`ScanBuffers::ring`] of the row at a position.
+    pub(crate) fn ring_slot(self, position: u32) -> usize {
+        (position % self.conv_kernel) as usize * self.channels() as usize
+    }
+
     /// Words of [`ScanBuffers::state`].
     pub fn state_words(self) -> u64 {
         u64::from(self.convolved()[1]) * u64::from(self.state_stride())
     }
 
-    /// Of the recurrence: each element of the state decays, takes something up and is read.
+    /// Operations of the recurrence: 5 for each element of the state and row.
     pub(super) fn operations(self, step: Step) -> u64 {
         5 * u64::from(self.inner()) * u64::from(self.state_size) * u64::from(step.rows)
     }
 
-    /// The constants that say it to a shader.
+    /// Constants of the shaders.
     pub(super) fn constants(self) -> Vec<(&'static str, f64)> {
         vec![
             ("HEADS", self.head_count.into()),
@@ -90,97 +96,85 @@ impl ScanShape {
     }
 }
 
-/// Weights and state of a mixer.
+/// Weights and state of a Mamba-2 mixer.
 #[derive(Debug, Clone, Copy)]
 pub struct ScanBuffers {
     /// `[channels, conv_kernel]`, then a bias for each channel.
     pub conv: Buffer,
-    /// Biases of dt, decays A, and skips D, one each for every head.
+    /// Biases of dt, decays A and skips D, each `[head_count]`.
     pub scalars: Buffer,
-    /// The convolution's last inputs, `[conv_kernel, channels]`: a row at its position modulo
+    /// Last inputs of the convolution, `[conv_kernel, channels]`, each at its position modulo
     /// `conv_kernel`.
     pub ring: Buffer,
-    /// `[head_count, state_size, head_dim]`, head by head padded to whole tiles.
+    /// `[head_count, state_size, head_dim]`, each head padded to whole tiles.
     pub state: Buffer,
 }
 
 /// `x / (1 + e^-x)`.
-pub(super) fn silu(x: f64) -> f64 {
+fn silu(x: f64) -> f64 {
     x / (1.0 + (-x).exp())
 }
 
 /// `log(1 + e^x)`.
-pub(crate) fn softplus(x: f64) -> f64 {
+fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
-/// A row after the convolution: of what went in so many rows ago, all channels each.
-pub(super) fn convolve(shape: ScanShape, conv: &[f32], inputs: &[&[f32]], y: &mut [f32]) {
+/// CPU reference of the convolution: the channels `x | B | C` of a row, from the inputs of the row
+/// and of those before it, newest first.
+pub(super) fn convolve(shape: ScanShape, conv: &[f32], inputs: &[&[f32]]) -> Vec<f32> {
     let kernel = shape.conv_kernel as usize;
     let (weights, biases) = conv.split_at(shape.channels() as usize * kernel);
-    for (channel, ((y, weights), bias)) in
-        y.iter_mut().zip(weights.chunks_exact(kernel)).zip(biases).enumerate()
-    {
+    let channels = weights.chunks_exact(kernel).zip(biases).enumerate();
+    let convolved = channels.map(|(channel, (weights, bias))| {
         let products = weights.iter().rev().zip(inputs);
         let sum: f64 =
             products.map(|(weight, input)| f64::from(*weight) * f64::from(input[channel])).sum();
-        *y = silu(f64::from(*bias) + sum) as f32;
+        silu(f64::from(*bias) + sum) as f32
+    });
+    convolved.collect()
+}
+
+/// The channels `x | B | C` of a row, heads and groups padded with zeros to whole tiles.
+pub(super) fn padded(shape: ScanShape, channels: &[f32]) -> Vec<f32> {
+    let (x, b_and_c) = channels.split_at(shape.inner() as usize);
+    let parts = [
+        (x, shape.head_dim, shape.head_stride()),
+        (b_and_c, shape.state_size, shape.state_stride()),
+    ];
+    let mut padded = Vec::new();
+    for (values, size, stride) in parts {
+        for values in values.chunks_exact(size as usize) {
+            padded.extend_from_slice(values);
+            padded.extend((size..stride).map(|_| 0.0));
+        }
     }
+    padded
 }
 
-/// How a row is convolved, as [`convolve`] means it.
-pub(crate) type ConvolveBy<'a> = &'a (dyn Fn(ScanShape, &[f32], &[&[f32]], &mut [f32]) + Sync);
-
-/// A row as the recurrence takes it.
-pub(crate) struct ScanRow<'a> {
-    /// The row of the input projection.
-    pub(crate) projected: &'a [f32],
-    /// The heads' x, `head_stride` apart.
-    pub(crate) x: &'a [f32],
-    /// The groups' B, `state_stride` apart.
-    pub(crate) b: &'a [f32],
-    /// The groups' C, `state_stride` apart.
-    pub(crate) c: &'a [f32],
-}
-
-/// How rows of the recurrence are computed, one after another, as [`scan_rows`] means it: from scalars and
-/// state to `y`, `stride` words a row.
-pub(crate) type ScanBy<'a> =
-    &'a dyn Fn(ScanShape, &[ScanRow<'_>], &[f32], &mut [f32], &mut [f32], usize);
-
-/// The recurrence, row by row.
-pub(super) fn scan_rows(
+/// CPU reference of the recurrence: advances the state of every head by a row and computes `y` from
+/// it. `projected` is the row of the input projection, `convolved` that of [`padded`].
+pub(super) fn scan_row(
     shape: ScanShape,
-    rows: &[ScanRow<'_>],
-    scalars: &[f32],
-    state: &mut [f32],
-    y: &mut [f32],
-    stride: usize,
-) {
-    for (row, y) in rows.iter().zip(y.chunks_exact_mut(stride)) {
-        scan_row(shape, row, scalars, state, y);
-    }
-}
-
-/// One row of the recurrence: every head's state moves on, and `y` is read from it.
-fn scan_row(
-    shape: ScanShape,
-    row: &ScanRow<'_>,
+    projected: &[f32],
+    convolved: &[f32],
     scalars: &[f32],
     state: &mut [f32],
     y: &mut [f32],
 ) {
     let (heads, head_dim) = (shape.head_count as usize, shape.head_dim as usize);
     let (head_stride, state_stride) = (shape.head_stride() as usize, shape.state_stride() as usize);
+    let [_, first_b, first_c, _] = shape.convolved().map(|column| column as usize);
     let first_dt = (shape.inner() + shape.channels()) as usize;
     for head in 0..heads {
         let group = head / (heads / shape.group_count as usize) * state_stride;
-        let dt = softplus(f64::from(row.projected[first_dt + head]) + f64::from(scalars[head]));
+        let dt = softplus(f64::from(projected[first_dt + head]) + f64::from(scalars[head]));
         let decay = (dt * f64::from(scalars[heads + head])).exp();
-        let x = &row.x[head * head_stride..][..head_dim];
+        let x = &convolved[head * head_stride..][..head_dim];
         let mut sums = vec![0.0f64; head_dim];
         for n in 0..shape.state_size as usize {
-            let (b, c) = (dt * f64::from(row.b[group + n]), f64::from(row.c[group + n]));
+            let b = dt * f64::from(convolved[first_b + group + n]);
+            let c = f64::from(convolved[first_c + group + n]);
             let state = &mut state[(head * state_stride + n) * head_stride..][..head_dim];
             for ((state, x), sum) in state.iter_mut().zip(x).zip(&mut sums) {
                 let moved = f64::from(*state) * decay + b * f64::from(*x);
@@ -189,7 +183,7 @@ fn scan_row(
             }
         }
         let skip = f64::from(scalars[2 * heads + head]);
-        let z = &row.projected[head * head_dim..][..head_dim];
+        let z = &projected[head * head_dim..][..head_dim];
         let y = &mut y[head * head_dim..][..head_dim];
         for (((y, sum), x), z) in y.iter_mut().zip(sums).zip(x).zip(z) {
             *y = ((sum + skip * f64::from(*x)) * silu(f64::from(*z))) as f32;

@@ -1,8 +1,8 @@
-//! The scan of a Mamba-2 mixer over the rows of a chunk: on the GPU in matrix form, here from row
-//! to row.
+//! The scan of a Mamba-2 mixer over many rows: in matrix form in the shader, row by row in the CPU
+//! reference.
 
-use super::ssm::{ScanBuffers, ScanBy, ScanRow, ScanShape, scan_rows};
-use super::{Activation, Binding, CpuMemory, Import, KernelRules, Step, Tile};
+use super::ssm::{ScanBuffers, ScanShape, scan_row};
+use super::{Activation, Binding, CpuMemory, Import, KernelRules, MatmulTiling, Step};
 
 /// Recurrence, skip and gate for many rows; see [`ScanShape`] and [`ScanBuffers`].
 #[derive(Debug, Clone)]
@@ -11,16 +11,17 @@ pub struct SsmScan {
     pub projected: Activation,
     /// `[rows, x | B | C]` as [`super::SsmConv`] writes it.
     pub x: Activation,
-    /// What [`super::SsmScores`] writes: the shader's shortcut, without a meaning of its own.
+    /// Products C·Bᵀ that [`super::SsmScores`] writes, which only the shader reads.
     pub scores: Activation,
-    /// Weights and state.
+    /// Weights and state of the mixer.
     pub buffers: ScanBuffers,
     /// `[rows, inner]`.
     pub y: Activation,
-    /// Sizes.
+    /// Sizes of the mixer.
     pub shape: ScanShape,
-    /// Where its lanes load for each other, so do these: what they want of the same rows.
-    pub tile: Tile,
+    /// Matmul tiling in use. Where its lanes share loads (`quadBroadcast`), those of the scan do as
+    /// well.
+    pub tiling: MatmulTiling,
 }
 
 impl KernelRules for SsmScan {
@@ -38,11 +39,16 @@ impl KernelRules for SsmScan {
         ]
     }
 
+    fn use_tiling(&mut self, tiling: MatmulTiling) {
+        self.tiling = tiling;
+    }
+
     fn imports(&self) -> Vec<Import> {
-        vec![(
-            "shares",
-            if self.tile.shares_loads() { "subgroups/shared_rows" } else { "variants/own_rows" },
-        )]
+        let loads = match self.tiling.broadcasts_loads() {
+            true => "loads/rows_broadcast4",
+            false => "loads/rows_per_lane",
+        };
+        vec![("loads", loads)]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
@@ -66,24 +72,15 @@ impl KernelRules for SsmScan {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        self.run(memory, step, &scan_rows);
-    }
-}
-
-impl SsmScan {
-    /// What it means, its recurrence by that function.
-    pub(crate) fn run(&self, memory: &mut CpuMemory, step: Step, scan: ScanBy<'_>) {
-        let [_, first_b, first_c, end] = self.shape.convolved().map(|column| column as usize);
         memory.update(self.y.buffer, |memory, y| {
             memory.update(self.buffers.state, |memory, state| {
-                let scan_row = |row| {
+                let scalars = memory.read(self.buffers.scalars);
+                for row in 0..step.rows {
                     let (projected, x) =
                         (memory.row(&self.projected, row), memory.row(&self.x, row));
-                    ScanRow { projected, x, b: &x[first_b..first_c], c: &x[first_c..end] }
-                };
-                let rows: Vec<_> = (0..step.rows).map(scan_row).collect();
-                let (y, stride) = (&mut y[..self.y.start(step.rows)], self.y.stride as usize);
-                scan(self.shape, &rows, memory.read(self.buffers.scalars), state, y, stride);
+                    let y = &mut y[self.y.start(row)..];
+                    scan_row(self.shape, projected, x, scalars, state, y);
+                }
             });
         });
     }

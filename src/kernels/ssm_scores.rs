@@ -1,19 +1,19 @@
-//! C·Bᵀ within chunks of 64 rows: what all heads of a group share of a Mamba-2 scan in matrix
-//! form.
+//! C·Bᵀ within chunks of 64 rows: the part of a Mamba-2 scan in matrix form that is the same for
+//! all heads of a group.
 
 use super::projection::dot;
 use super::ssm::ScanShape;
 use super::{Activation, Binding, CpuMemory, KernelRules, Step};
 
-/// `y[l, group · 64 + s] = C[l] · B[s]` for the rows of a chunk; those past the end repeat the
-/// last one.
+/// `y[l, group · 64 + s] = C[l] · B[s]` for the rows `l` and `s` of a chunk; rows `s` past the end
+/// repeat the last one.
 #[derive(Debug, Clone)]
 pub struct SsmScores {
     /// `[rows, x | B | C]` as [`super::SsmConv`] writes it.
     pub x: Activation,
     /// `[rows, group_count · 64]`.
     pub y: Activation,
-    /// Sizes.
+    /// Sizes of the mixer.
     pub shape: ScanShape,
 }
 

@@ -1,7 +1,7 @@
-//! One token through a Mamba-2 mixer, from its input projection to its gate, in one kernel.
+//! A step of one row through a Mamba-2 mixer, from its input projection to its gate, in one kernel.
 
 use super::epilogue::weight_and_sum;
-use super::ssm::{ConvolveBy, ScanBuffers, ScanBy, ScanRow, ScanShape, convolve, scan_rows};
+use super::ssm::{ScanBuffers, ScanShape, convolve, padded, scan_row};
 use super::{Activation, Binding, Buffer, CpuMemory, Import, KernelRules, Step};
 
 /// Convolution, recurrence and gate for a step of one row; see [`ScanShape`] and [`ScanBuffers`].
@@ -9,14 +9,14 @@ use super::{Activation, Binding, Buffer, CpuMemory, Import, KernelRules, Step};
 pub struct SsmStep {
     /// `[z | x | B | C | dt]`, one row.
     pub projected: Activation,
-    /// Weights and state.
+    /// Weights and state of the mixer.
     pub buffers: ScanBuffers,
     /// `[1, inner]`.
     pub y: Activation,
-    /// The weights of a norm that leaves its scale to others: `y` is multiplied by them, and behind
-    /// its columns is the sum of squares of each head, see [`Activation::with_sums`].
+    /// Weight of the norm that follows, whose first half is computed here: `y` is multiplied by it,
+    /// and the sums of squares of the heads are behind its columns ([`super::PartialNorm`]).
     pub weight: Option<Buffer>,
-    /// Sizes.
+    /// Sizes of the mixer.
     pub shape: ScanShape,
 }
 
@@ -38,8 +38,11 @@ impl KernelRules for SsmStep {
     }
 
     fn imports(&self) -> Vec<Import> {
-        let file =
-            if self.weight.is_some() { "epilogues/head_squares" } else { "epilogues/head_store" };
+        let file = if self.weight.is_some() {
+            "epilogues/head_partial_norm"
+        } else {
+            "epilogues/head_store"
+        };
         vec![("epilogue", file)]
     }
 
@@ -65,63 +68,31 @@ impl KernelRules for SsmStep {
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        self.run(memory, step, &convolve, &scan_rows);
-    }
-}
-
-impl SsmStep {
-    /// What it means, its convolution and its recurrence by those functions.
-    pub(crate) fn run(
-        &self,
-        memory: &mut CpuMemory,
-        step: Step,
-        convolve: ConvolveBy<'_>,
-        scan: ScanBy<'_>,
-    ) {
         if step.rows == 0 {
             return;
         }
-        let shape = self.shape;
-        let (inner, channels) = (shape.inner() as usize, shape.channels() as usize);
-        let kernel = shape.conv_kernel as usize;
-        let slot = |back: usize| (step.position as usize + kernel - back) % kernel * channels;
+        let (shape, inner) = (self.shape, self.shape.inner() as usize);
+        let channels = shape.channels() as usize;
         memory.update(self.buffers.ring, |memory, ring| {
-            let projected = memory.row(&self.projected, 0);
-            ring[slot(0)..][..channels].copy_from_slice(&projected[inner..][..channels]);
+            let inputs = &memory.row(&self.projected, 0)[inner..][..channels];
+            ring[shape.ring_slot(step.position)..][..channels].copy_from_slice(inputs);
         });
-        let (conv, ring) = (memory.read(self.buffers.conv), memory.read(self.buffers.ring));
-        let inputs: Vec<_> = (0..kernel).map(|back| &ring[slot(back)..][..channels]).collect();
-        let mut convolved = vec![0.0; channels];
-        convolve(shape, conv, &inputs, &mut convolved);
-        let part = |first: usize, count: u32, size: u32, stride: u32| {
-            let mut padded = vec![0.0; (count * stride) as usize];
-            for (i, row) in padded.chunks_exact_mut(stride as usize).enumerate() {
-                let size = size as usize;
-                row[..size].copy_from_slice(&convolved[first + i * size..][..size]);
-            }
-            padded
-        };
-        let x = part(0, shape.head_count, shape.head_dim, shape.head_stride());
-        let (groups, size) = (shape.group_count, shape.state_size);
-        let b = part(inner, groups, size, shape.state_stride());
-        let c = part(inner + (groups * size) as usize, groups, size, shape.state_stride());
+        let ring = memory.read(self.buffers.ring);
+        let slot = |back| shape.ring_slot(step.position + shape.conv_kernel - back);
+        let inputs = (0..shape.conv_kernel).map(|back| &ring[slot(back)..][..channels]);
+        let inputs: Vec<_> = inputs.collect();
+        let convolved = convolve(shape, memory.read(self.buffers.conv), &inputs);
+        let convolved = padded(shape, &convolved);
         memory.update(self.y.buffer, |memory, y| {
             memory.update(self.buffers.state, |memory, state| {
                 let projected = memory.row(&self.projected, 0);
-                let row = ScanRow { projected, x: &x, b: &b, c: &c };
-                scan(
-                    shape,
-                    &[row],
-                    memory.read(self.buffers.scalars),
-                    state,
-                    y,
-                    self.y.stride as usize,
-                );
-                if let Some(weight) = self.weight {
-                    let row = y[..inner].to_vec();
-                    weight_and_sum(&row, memory.read(weight), shape.head_dim as usize, y);
-                }
+                let scalars = memory.read(self.buffers.scalars);
+                scan_row(shape, projected, &convolved, scalars, state, y);
             });
+            if let Some(weight) = self.weight {
+                let row = y[..inner].to_vec();
+                weight_and_sum(&row, memory.read(weight), shape.head_dim as usize, y);
+            }
         });
     }
 }

@@ -1,4 +1,4 @@
-//! Self-attention with a key/value cache.
+//! Causal self-attention with a KV cache.
 
 use crate::kernels::{Activation, AttentionShape, Buffer, Pairing};
 use crate::plan::{Linear, PlanBuilder};
@@ -14,33 +14,34 @@ pub struct AttentionWeights {
     pub v: Linear,
     /// `[hidden, head_count * head_dim]`.
     pub output: Linear,
-    /// Norms of each query and key head, if there are any.
+    /// Norms of query and key heads, if any.
     pub norms: Option<HeadNorms>,
 }
 
-/// Root-mean-square norms of query and key heads, before positions turn them.
+/// Root-mean-square norms of query and key heads, before the rotation.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadNorms {
     /// `[head_dim]`.
     pub q: Buffer,
     /// `[head_dim]`.
     pub k: Buffer,
-    /// Keeps the roots away from zero.
+    /// Epsilon of the norms.
     pub epsilon: f32,
 }
 
-/// How positions turn queries and keys.
+/// Rotary positions of queries and keys.
 #[derive(Debug, Clone, Copy)]
 pub struct RotaryPositions {
-    /// Cosines and sines, see [`crate::kernels::Rope`].
+    /// Table of cosines and sines, see [`crate::kernels::Rope`].
     pub table: Buffer,
-    /// Elements of a head that turn.
+    /// Rotated elements of a head.
     pub rotary_dim: u32,
-    /// Which elements turn together.
+    /// Pairing of the elements that are rotated together.
     pub pairing: Pairing,
 }
 
-/// Attention of layer `layer_index` over its past; the caches are the model's state.
+/// Appends the attention of layer `layer_index`: projections, norms and rotation of heads, cache
+/// update, attention over the cached positions, output projection. Its state is the KV cache.
 pub fn attention(
     plan: &mut PlanBuilder<'_, '_>,
     x: Activation,

@@ -1,6 +1,6 @@
 //! Feed-forward layers.
 
-use crate::kernels::{Activation, Function};
+use crate::kernels::{Activation, ActivationFunction};
 use crate::plan::{Linear, PlanBuilder};
 
 /// Weights of a gated feed-forward layer; shapes are `[outputs, inputs]`.
@@ -14,28 +14,29 @@ pub struct GatedWeights {
     pub down: Linear,
 }
 
-/// `down(f(up(x)))`.
+/// Appends a feed-forward layer, `down(f(up(x)))`.
 pub fn feed_forward(
     plan: &mut PlanBuilder<'_, '_>,
     x: Activation,
     up: Linear,
     down: Linear,
-    function: Function,
+    function: ActivationFunction,
 ) -> Activation {
     let hidden = plan.linear(up, x);
     let hidden = plan.elementwise(hidden, function);
     plan.linear(down, hidden)
 }
 
-/// `down(f(gate(x)) · up(x))`: SwiGLU and its relatives (Shazeer 2020).
+/// Appends a gated feed-forward layer, `down(f(gate(x)) · up(x))`: SwiGLU and other gated linear
+/// units (Shazeer 2020).
 pub fn gated_feed_forward(
     plan: &mut PlanBuilder<'_, '_>,
     x: Activation,
     weights: &GatedWeights,
-    function: Function,
+    function: ActivationFunction,
 ) -> Activation {
     let gate = plan.linear(weights.gate, x);
     let up = plan.linear(weights.up, x);
-    let hidden = plan.gated_activation(gate, up, function);
+    let hidden = plan.glu(gate, up, function);
     plan.linear(weights.down, hidden)
 }

@@ -1,4 +1,4 @@
-//! Layers that several models share, as functions that append to a plan.
+//! Layers that several models share: functions that append kernels to a plan.
 
 mod attention;
 mod feed_forward;
@@ -6,4 +6,6 @@ mod mamba_mixer;
 
 pub use attention::{AttentionWeights, HeadNorms, RotaryPositions, attention};
 pub use feed_forward::{GatedWeights, feed_forward, gated_feed_forward};
-pub use mamba_mixer::{MambaWeights, mamba_mixer};
+pub use mamba_mixer::{
+    InvalidSize, MambaConfig, MambaSize, MambaTensors, MambaWeights, mamba_mixer,
+};

@@ -1,4 +1,4 @@
-//! Reads a model's configuration under either of its two spellings.
+//! Reads a model's configuration from GGUF metadata or Hugging Face's `config.json`.
 
 use std::fmt::Display;
 
@@ -8,41 +8,42 @@ use crate::error::{Code, Error, Result, cut};
 use crate::plan::TensorShapes;
 use crate::weights::{Checkpoint, Container, folder, metadata};
 
-/// More layers than any model has; a plan's indices have room for them.
+/// Maximum layer count: more than any model has, and within the range of a plan's indices.
 const MAX_LAYERS: usize = 1024;
-/// More numbers than any model has in a row: of activations, of a matrix, of logits. So that no
-/// arithmetic on sizes that are checked overflows, in 32 bits either.
+/// Maximum columns of activations, weight matrices and logits: more than any model has, and small
+/// enough that arithmetic on checked sizes cannot overflow 32 bits.
 const MAX_WIDTH: u64 = 1 << 20;
-/// What of a value is quoted.
+/// Maximum length of a value that an error message quotes.
 const MAX_QUOTED_CHARS: usize = 200;
 
-/// A tensor's two names; `{}` stands for the layer's index.
+/// Name of a tensor in both containers; `{}` stands for the layer's index.
 #[derive(Debug, Clone, Copy)]
 pub struct Names {
-    /// In GGUF.
+    /// Key in GGUF.
     pub gguf: &'static str,
-    /// In a Hugging Face checkpoint.
+    /// Key in `config.json` of a Hugging Face checkpoint.
     pub hugging_face: &'static str,
 }
 
 impl Names {
-    /// The name in a checkpoint of that kind.
+    /// The name in GGUF or in a Hugging Face checkpoint.
     pub fn of(self, is_gguf: bool, layer_index: u32) -> String {
         let name = if is_gguf { self.gguf } else { self.hugging_face };
         name.replace("{}", &layer_index.to_string())
     }
 }
 
-/// Constants of tensors' names: in GGUF, then in a Hugging Face checkpoint.
+/// Defines constants of [`Names`]: in GGUF, then in a Hugging Face checkpoint.
 macro_rules! names {
     ($($name:ident: $gguf:literal, $hugging_face:literal;)+) => {
-        $(const $name: $crate::models::Names =
-            $crate::models::Names { gguf: $gguf, hugging_face: $hugging_face };)+
+        $(const $name: $crate::models::config::Names =
+            $crate::models::config::Names { gguf: $gguf, hugging_face: $hugging_face };)+
     };
 }
 pub(super) use names;
 
-/// Where a configuration is read from.
+/// The configuration of a checkpoint. Methods take a GGUF key without the architecture's prefix and
+/// a dotted path in `config.json`, and read the one that the checkpoint has.
 pub struct ConfigSource<'a> {
     checkpoint: &'a Checkpoint,
     architecture: &'static str,
@@ -53,22 +54,22 @@ impl<'a> ConfigSource<'a> {
         Self { checkpoint, architecture }
     }
 
-    /// Whether the checkpoint is a GGUF file, not a safetensors folder.
+    /// True if the checkpoint is a GGUF file, false if it is a safetensors folder.
     pub fn is_gguf(&self) -> bool {
         matches!(self.checkpoint.container, Container::Gguf(_))
     }
 
-    /// Length of a tensor of one axis, if it is there.
+    /// Length of a one-dimensional tensor, if the checkpoint has it.
     pub fn vector_length(&self, name: &str) -> Option<usize> {
         self.checkpoint.tensor(name).and_then(|(_, shape)| (shape.len() == 1).then(|| shape[0]))
     }
 
-    /// Whether the checkpoint has a tensor of that name.
+    /// True if the checkpoint has a tensor of that name.
     pub fn has_tensor(&self, name: &str) -> bool {
         self.checkpoint.tensor(name).is_some()
     }
 
-    /// Whether `config.json` has something at that path.
+    /// True if `config.json` has a value other than `null` at that path.
     pub fn has(&self, hugging_face: &str) -> bool {
         match &self.checkpoint.container {
             Container::Gguf(_) => false,
@@ -76,7 +77,12 @@ impl<'a> ConfigSource<'a> {
         }
     }
 
-    /// A count under its GGUF key (without the architecture's prefix) or its `config.json` path.
+    /// Name of a field in this checkpoint, for error messages.
+    pub fn field(&self, gguf: &str, hugging_face: &str) -> String {
+        if self.is_gguf() { self.key(gguf) } else { hugging_face.to_owned() }
+    }
+
+    /// Reads a count.
     pub fn count(&self, gguf: &str, hugging_face: &str) -> Result<Option<u32>> {
         let (field, found) = match &self.checkpoint.container {
             Container::Gguf(metadata) => {
@@ -87,8 +93,8 @@ impl<'a> ConfigSource<'a> {
                 None => return Ok(None),
                 Some(value) => {
                     let count = value.as_u64();
-                    let count = count
-                        .ok_or_else(|| self.malformed(hugging_face, value, "a whole number"))?;
+                    let count =
+                        count.ok_or_else(|| self.malformed(hugging_face, value, "an integer"))?;
                     (hugging_face.to_owned(), Some(count))
                 }
             },
@@ -96,56 +102,55 @@ impl<'a> ConfigSource<'a> {
         found.map(|count| self.small(&field, count)).transpose()
     }
 
-    /// A count that leaves room for arithmetic.
+    /// Checks that a count is below 2^30, which leaves room for arithmetic in 32 bits.
     fn small(&self, field: &str, count: u64) -> Result<u32> {
         let small = u32::try_from(count).ok().filter(|count| *count < 1 << 30);
         small.ok_or_else(|| self.malformed(field, count, "less than 2^30"))
     }
 
-    /// A positive count that must be there.
+    /// Reads a positive count; `malformed` if it is absent.
     pub fn required_count(&self, gguf: &str, hugging_face: &str) -> Result<u32> {
-        let field = if self.is_gguf() { &self.key(gguf) } else { hugging_face };
+        let field = self.field(gguf, hugging_face);
         match self.count(gguf, hugging_face)? {
-            None => Err(self.malformed(field, "nothing", "a count")),
-            Some(0) => Err(self.malformed(field, 0, "at least 1")),
+            None => Err(self.malformed(&field, "nothing", "a count")),
+            Some(0) => Err(self.malformed(&field, 0, "at least 1")),
             Some(count) => Ok(count),
         }
     }
 
-    /// A required count of numbers in a row.
+    /// Reads a width: columns of a row, 1 to 2^20; `malformed` if it is absent.
     pub fn required_width(&self, gguf: &str, hugging_face: &str) -> Result<u32> {
         let width = self.required_count(gguf, hugging_face)?;
-        let field = if self.is_gguf() { &self.key(gguf) } else { hugging_face };
-        self.check_width(field, width.into())
+        self.check_width(&self.field(gguf, hugging_face), width.into())
     }
 
-    /// How many numbers a row has as a field says, or several together.
+    /// Checks a width that a field states, or that follows from several.
     pub fn check_width(&self, field: &str, width: u64) -> Result<u32> {
         match u32::try_from(width) {
             Ok(small) if (1..=MAX_WIDTH).contains(&width) => Ok(small),
-            _ => Err(self.malformed(field, width, &format!("1 to {MAX_WIDTH} numbers in a row"))),
+            _ => Err(self.malformed(field, width, &format!("1 to {MAX_WIDTH} columns"))),
         }
     }
 
-    /// The layer count.
+    /// Reads the layer count.
     pub fn layer_count(&self) -> Result<u32> {
         let count = self.required_count("block_count", "num_hidden_layers")?;
-        let field = if self.is_gguf() { &self.key("block_count") } else { "num_hidden_layers" };
-        self.check_layer_count(field, count as usize)
+        let field = self.field("block_count", "num_hidden_layers");
+        self.check_layer_count(&field, count as usize)
     }
 
-    /// A layer count that a field says: no more than there are tensors, so that a wrong one
-    /// costs nothing.
+    /// Checks a layer count that a field states: at most one per tensor, so that a hostile count
+    /// allocates nothing.
     pub fn check_layer_count(&self, field: &str, count: usize) -> Result<u32> {
         let tensors = self.checkpoint.tensors.len();
         if count == 0 || count > tensors.min(MAX_LAYERS) {
-            let expected = format!("1 to {} for {tensors} tensors", tensors.min(MAX_LAYERS));
+            let expected = format!("1 to {} with {tensors} tensors", tensors.min(MAX_LAYERS));
             return Err(self.malformed(field, count, &expected));
         }
         Ok(count as u32)
     }
 
-    /// A count for every layer, given as a list or as one for all.
+    /// Reads a count per layer, stated as a list or as one number for all layers.
     pub fn layer_counts(
         &self,
         gguf: &str,
@@ -155,7 +160,7 @@ impl<'a> ConfigSource<'a> {
         let key = self.key(gguf);
         let (field, found) = match &self.checkpoint.container {
             Container::Gguf(metadata) => {
-                // Looked at before it is decoded, to eight bytes an element.
+                // Checked before decoding, which takes eight bytes per element.
                 if let Some(metadata::Value::Array(list)) = metadata.get(&key)
                     && list.len() > MAX_LAYERS
                 {
@@ -165,14 +170,12 @@ impl<'a> ConfigSource<'a> {
                 (key.as_str(), metadata.u64s_or_scalar(&key)?)
             }
             Container::Safetensors(folder) => {
-                let whole = |value: &Value| {
-                    value
-                        .as_u64()
-                        .ok_or_else(|| self.malformed(hugging_face, value, "whole numbers"))
+                let integer = |value: &Value| {
+                    value.as_u64().ok_or_else(|| self.malformed(hugging_face, value, "integers"))
                 };
                 let found = pointer(&folder.config, hugging_face).map(|value| match value {
-                    Value::Array(list) => list.iter().map(whole).collect(),
-                    value => Ok(vec![whole(value)?]),
+                    Value::Array(list) => list.iter().map(integer).collect(),
+                    value => Ok(vec![integer(value)?]),
                 });
                 (hugging_face, found.transpose()?)
             }
@@ -190,7 +193,7 @@ impl<'a> ConfigSource<'a> {
         counts.into_iter().map(|count| self.small(field, count)).collect()
     }
 
-    /// The strings or numbers of a list in `config.json`, as they stand there.
+    /// Reads a list of any values from `config.json`.
     pub fn list(&self, hugging_face: &str) -> Result<Option<&'a [Value]>> {
         match &self.checkpoint.container {
             Container::Gguf(_) => Ok(None),
@@ -202,13 +205,12 @@ impl<'a> ConfigSource<'a> {
         }
     }
 
-    /// The first of some spellings of a field that `config.json` has, or the first of all.
+    /// The first of several alternative fields that `config.json` has, or the first of all.
     pub fn spelling(&self, spellings: &[&'static str]) -> &'static str {
-        let there = spellings.iter().find(|spelling| self.has(spelling));
-        there.unwrap_or(&spellings[0])
+        spellings.iter().find(|spelling| self.has(spelling)).unwrap_or(&spellings[0])
     }
 
-    /// Tokens of the vocabulary; GGUF states them by its token list, if not by a key.
+    /// Reads the vocabulary size; without a key in GGUF, the length of its token list.
     pub fn vocabulary_size(&self) -> Result<u32> {
         const LIST: &str = "tokenizer.ggml.tokens";
         match (self.count("vocab_size", "vocab_size")?, self.list_length(LIST)?) {
@@ -217,16 +219,17 @@ impl<'a> ConfigSource<'a> {
         }
     }
 
-    /// What keeps a norm's root away from zero.
+    /// Reads the epsilon of a norm, 1e-5 by default.
     pub fn epsilon(&self, gguf: &str, hugging_face: &str) -> Result<f32> {
         let epsilon = self.number(gguf, hugging_face)?.unwrap_or(1e-5);
         if epsilon > 1.0 || (epsilon as f32) < f32::MIN_POSITIVE {
-            return Err(self.malformed(hugging_face, epsilon, "a positive number up to 1"));
+            let field = self.field(gguf, hugging_face);
+            return Err(self.malformed(&field, epsilon, "a positive number up to 1"));
         }
         Ok(epsilon as f32)
     }
 
-    /// A number that is finite in single precision too.
+    /// Reads a number that is finite as f32.
     pub fn number(&self, gguf: &str, hugging_face: &str) -> Result<Option<f64>> {
         let (field, found) = match &self.checkpoint.container {
             Container::Gguf(metadata) => {
@@ -254,7 +257,7 @@ impl<'a> ConfigSource<'a> {
         found.map(finite).transpose()
     }
 
-    /// A text.
+    /// Reads a string.
     pub fn text(&self, gguf: &str, hugging_face: &str) -> Result<Option<&'a str>> {
         match &self.checkpoint.container {
             Container::Gguf(metadata) => metadata.str(&self.key(gguf)),
@@ -266,7 +269,7 @@ impl<'a> ConfigSource<'a> {
         }
     }
 
-    /// A list of texts of `config.json`.
+    /// Reads a list of strings from `config.json`.
     pub fn texts(&self, hugging_face: &str) -> Result<Option<Vec<&'a str>>> {
         let Container::Safetensors(folder) = &self.checkpoint.container else { return Ok(None) };
         let Some(value) = pointer(&folder.config, hugging_face) else { return Ok(None) };
@@ -274,17 +277,18 @@ impl<'a> ConfigSource<'a> {
         texts.map(Some).ok_or_else(|| self.malformed(hugging_face, value, "a list of strings"))
     }
 
-    /// Refuses a text that is there and not among those that we know.
+    /// `unsupported-format` if a string is stated and not one of `known`.
     pub fn check_choice(&self, gguf: &str, hugging_face: &str, known: &[&str]) -> Result<()> {
         match self.text(gguf, hugging_face)? {
             Some(found) if !known.contains(&found) => {
-                Err(self.unsupported(hugging_face, found, &known.join(" or ")))
+                let field = self.field(gguf, hugging_face);
+                Err(self.unsupported(&field, found, &known.join(" or ")))
             }
             _ => Ok(()),
         }
     }
 
-    /// A truth value of `config.json`; GGUF has none that matter here.
+    /// Reads a boolean from `config.json`; GGUF has none that matter here.
     pub fn flag(&self, hugging_face: &str) -> Result<Option<bool>> {
         match &self.checkpoint.container {
             Container::Gguf(_) => Ok(None),
@@ -296,7 +300,7 @@ impl<'a> ConfigSource<'a> {
         }
     }
 
-    /// How many strings the GGUF key lists, without a prefix.
+    /// Length of a list of strings in GGUF, by its full key.
     fn list_length(&self, key: &str) -> Result<Option<usize>> {
         match &self.checkpoint.container {
             Container::Gguf(metadata) => Ok(metadata.strings(key)?.map(|list| list.len())),
@@ -304,23 +308,32 @@ impl<'a> ConfigSource<'a> {
         }
     }
 
-    /// `malformed`, naming file, field, what was found and what is right.
+    /// A `malformed` error that names file, field, the value found and the expected values.
     pub fn malformed(&self, field: &str, found: impl Display, expected: &str) -> Error {
         self.error(Code::Malformed, field, found, expected)
     }
 
-    /// `unsupported-format`, naming file, field, what was found and what we can do.
+    /// An `unsupported-format` error that names file, field, the value found and the supported
+    /// ones.
     pub fn unsupported(&self, field: &str, found: impl Display, supported: &str) -> Error {
         self.error(Code::UnsupportedFormat, field, found, supported)
     }
 
-    fn error(&self, code: Code, field: &str, found: impl Display, expected: &str) -> Error {
+    /// An error of any code in the same form.
+    pub(super) fn error(
+        &self,
+        code: Code,
+        field: &str,
+        found: impl Display,
+        expected: &str,
+    ) -> Error {
         let file = &self.checkpoint.name;
         let found = cut(found.to_string(), MAX_QUOTED_CHARS);
         let place = if self.is_gguf() { "" } else { "config.json: " };
         Error::new(code, format!("{file}: {place}{field}: found {found}, expected {expected}"))
     }
 
+    /// A GGUF key with the architecture's prefix.
     fn key(&self, key: &str) -> String {
         format!("{}.{key}", self.architecture)
     }

@@ -1,6 +1,7 @@
-//! What the decoders here have in common: sizes, and weights by the names that most of them use.
+//! Parts common to decoder models: sizes, and weights by the names that most families use.
 
-use super::{ConfigSource, Names, Shape, names};
+use super::architecture::Shape;
+use super::config::{ConfigSource, Names, names};
 use crate::error::Result;
 use crate::kernels::{Activation, AttentionShape, Buffer};
 use crate::layers::{AttentionWeights, GatedWeights};
@@ -19,36 +20,35 @@ names! {
     OUTPUT: "output.weight", "lm_head.weight";
 }
 
-/// Which of its matrix products a model adds a bias to.
+/// Linear layers that have a bias.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Biases {
     /// Queries, keys and values.
     pub(super) qkv: bool,
-    /// The attention's output.
+    /// Output projection of attention.
     pub(super) attention_output: bool,
-    /// The feed-forward layer.
+    /// Feed-forward layers.
     pub(super) feed_forward: bool,
 }
 
-/// Sizes of a decoder, and where its weights are.
+/// Configuration of a decoder, from which its layers' weights are registered.
 pub(super) struct Decoder {
     pub(super) is_gguf: bool,
     pub(super) shape: Shape,
     pub(super) hidden: u32,
     pub(super) intermediate: u32,
     pub(super) attention: AttentionShape,
-    /// Keeps the norms' roots away from zero.
+    /// Epsilon of the norms.
     pub(super) epsilon: f32,
     pub(super) biases: Biases,
-    /// How norms' weights are stored.
+    /// Map from the stored weights of norms to their values.
     pub(super) norm_transform: Transform,
-    /// The embedding matrix is the output matrix too.
+    /// True if the embedding matrix is the output matrix too.
     tied: bool,
 }
 
 impl Decoder {
-    /// What the configuration says; `tied` is what it means when `config.json` does not say
-    /// whether the output matrix is the embedding matrix.
+    /// Reads the configuration; `tied` is the default of `tie_word_embeddings`.
     pub(super) fn read(source: &ConfigSource<'_>, tied: bool) -> Result<Self> {
         let is_gguf = source.is_gguf();
         let hidden = source.required_width("embedding_length", "hidden_size")?;
@@ -73,14 +73,14 @@ impl Decoder {
         })
     }
 
-    /// The step's rows of the embedding matrix.
+    /// Appends the lookup of the step's tokens in the embedding matrix.
     pub(super) fn embed(&self, plan: &mut PlanBuilder<'_, '_>) -> Activation {
         plan.at("embedding");
         let embedding = self.embedding(plan);
         plan.embed(embedding)
     }
 
-    /// The last norm and the product with the output matrix.
+    /// Appends the final norm and the product with the output matrix.
     pub(super) fn head(&self, plan: &mut PlanBuilder<'_, '_>, x: Activation) -> Activation {
         plan.at("head");
         let h = self.norm(plan, OUTPUT_NORM, 0, x);
@@ -88,7 +88,7 @@ impl Decoder {
         plan.matmul(output, h)
     }
 
-    /// A norm of whole rows.
+    /// Appends a root-mean-square norm of whole rows.
     pub(super) fn norm(
         &self,
         plan: &mut PlanBuilder<'_, '_>,
@@ -100,6 +100,7 @@ impl Decoder {
         plan.rms_norm(x, weight, self.epsilon)
     }
 
+    /// Weight of a norm, `[length]`.
     pub(super) fn norm_weight(
         &self,
         plan: &mut PlanBuilder<'_, '_>,
@@ -111,6 +112,7 @@ impl Decoder {
         plan.resources.packed_vector(vec![part.transformed(self.norm_transform)])
     }
 
+    /// Weights of an attention layer.
     pub(super) fn attention_weights(
         &self,
         plan: &mut PlanBuilder<'_, '_>,
@@ -119,7 +121,7 @@ impl Decoder {
         self.attention_weights_named(plan, ATTENTION_OUTPUT, layer)
     }
 
-    /// The same for an architecture with its own name for the output.
+    /// [`Decoder::attention_weights`] with another name of the output projection.
     pub(super) fn attention_weights_named(
         &self,
         plan: &mut PlanBuilder<'_, '_>,
@@ -138,6 +140,7 @@ impl Decoder {
         }
     }
 
+    /// Weights of a gated feed-forward layer.
     pub(super) fn feed_forward_weights(
         &self,
         plan: &mut PlanBuilder<'_, '_>,
@@ -151,7 +154,7 @@ impl Decoder {
         }
     }
 
-    /// A matrix of that shape, `[outputs, inputs]`, and its bias: of the same name but for the end.
+    /// A matrix `[outputs, inputs]`, and its bias, whose name ends in `bias` instead of `weight`.
     pub(super) fn linear(
         &self,
         plan: &mut PlanBuilder<'_, '_>,
@@ -180,7 +183,8 @@ impl Decoder {
     }
 }
 
-/// Biases of a `llama` file: as `config.json` says; GGUF has no such key but the tensors.
+/// Reads the biases of a family that may have some: from the flags of `config.json`, or from the
+/// tensors of GGUF, which has no such keys.
 pub(super) fn optional_biases(source: &ConfigSource<'_>) -> Result<Biases> {
     let has = |names: Names, flag: &str| {
         let tensor = bias_of(&names.of(source.is_gguf(), 0));
@@ -208,7 +212,7 @@ fn attention_shape(source: &ConfigSource<'_>, hidden: u32) -> Result<AttentionSh
     checked_attention(source, heads, kv_heads, head_dim)
 }
 
-/// Attention of these sizes, which a configuration has stated.
+/// Checks the sizes of an attention layer that a configuration states.
 pub(super) fn checked_attention(
     source: &ConfigSource<'_>,
     heads: u32,
@@ -217,22 +221,26 @@ pub(super) fn checked_attention(
 ) -> Result<AttentionShape> {
     if kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
         let expected = format!("a divisor of the {heads} query heads");
-        return Err(source.malformed("key/value head count", kv_heads, &expected));
+        let field = source.field("attention.head_count_kv", "num_key_value_heads");
+        return Err(source.malformed(&field, kv_heads, &expected));
     }
     if head_dim == 0 || !head_dim.is_multiple_of(4) || head_dim > AttentionShape::MAX_HEAD_DIM {
         let expected = format!("a multiple of 4 up to {}", AttentionShape::MAX_HEAD_DIM);
-        return Err(source.unsupported("head_dim", head_dim, &expected));
+        let field = source.field("attention.key_length", "head_dim");
+        return Err(source.unsupported(&field, head_dim, &expected));
     }
     let value_dim = source.count("attention.value_length", "head_dim")?.unwrap_or(head_dim);
     if value_dim != head_dim {
-        let expected = format!("the keys' length, {head_dim}");
-        return Err(source.unsupported("attention.value_length", value_dim, &expected));
+        let expected = format!("{head_dim}, the length of keys");
+        let field = source.field("attention.value_length", "head_dim");
+        return Err(source.unsupported(&field, value_dim, &expected));
     }
     if heads > AttentionShape::MAX_HEADS {
         let expected = format!("at most {}", AttentionShape::MAX_HEADS);
-        return Err(source.unsupported("attention heads", heads, &expected));
+        let field = source.field("attention.head_count", "num_attention_heads");
+        return Err(source.unsupported(&field, heads, &expected));
     }
-    source
-        .check_width("elements of all attention heads", u64::from(heads) * u64::from(head_dim))?;
+    let width = u64::from(heads) * u64::from(head_dim);
+    source.check_width("width of all attention heads", width)?;
     Ok(AttentionShape::new(heads, kv_heads, head_dim))
 }

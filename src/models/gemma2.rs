@@ -1,14 +1,15 @@
-//! Gemma 2: norms before and after each half of a layer, bounded scores and logits, and every
-//! other layer sees a window only.
+//! Gemma 2: norms before and after attention and feed-forward, soft-capped attention scores and
+//! logits, a sliding window in every other layer.
 //!
-//! Reference: Gemma Team 2024; the implementation in Hugging Face transformers
-//! (`Gemma2ForCausalLM`) decides where the paper is silent. Gemma 3 has the same layers.
+//! Reference: Gemma Team 2024; where the paper is silent, `Gemma2ForCausalLM` in Hugging Face
+//! transformers. Gemma 3 has the same layers.
 
+use super::architecture::{Architecture, Shape};
+use super::config::{ConfigSource, names};
 use super::decoder::{Decoder, optional_biases};
 use super::rotary::Rotary;
-use super::{Architecture, ConfigSource, Shape, names};
 use crate::error::Result;
-use crate::kernels::{Activation, AttentionShape, Function};
+use crate::kernels::{Activation, ActivationFunction, AttentionShape};
 use crate::layers::{HeadNorms, attention, gated_feed_forward};
 use crate::plan::{PlanBuilder, Transform};
 
@@ -16,50 +17,54 @@ names! {
     ATTENTION_NORM: "blk.{}.attn_norm.weight", "model.layers.{}.input_layernorm.weight";
     Q_NORM: "blk.{}.attn_q_norm.weight", "model.layers.{}.self_attn.q_norm.weight";
     K_NORM: "blk.{}.attn_k_norm.weight", "model.layers.{}.self_attn.k_norm.weight";
-    ATTENTION_END: "blk.{}.post_attention_norm.weight", "model.layers.{}.post_attention_layernorm.weight";
+    POST_ATTENTION_NORM: "blk.{}.post_attention_norm.weight",
+        "model.layers.{}.post_attention_layernorm.weight";
     FEED_FORWARD_NORM: "blk.{}.ffn_norm.weight", "model.layers.{}.pre_feedforward_layernorm.weight";
-    FEED_FORWARD_END: "blk.{}.post_ffw_norm.weight", "model.layers.{}.post_feedforward_layernorm.weight";
+    POST_FEED_FORWARD_NORM: "blk.{}.post_ffw_norm.weight",
+        "model.layers.{}.post_feedforward_layernorm.weight";
 }
 
-/// Layers of the 27B, see [`Gemma::read`].
-const LARGEST: u32 = 46;
+/// Layer count of the 27B model, see [`Gemma::read`].
+const LAYERS_27B: u32 = 46;
 
 pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     let local = "rope_parameters.sliding_attention";
     if source.has(local) {
-        return Err(source.unsupported(local, "positions of their own", "the same in all layers"));
+        let found = "positions for layers with a window";
+        return Err(source.unsupported(local, found, "the same in all layers"));
     }
-    let mut model = Gemma::read(source, LARGEST, "rope_parameters", 10_000.0)?;
-    // GGUF files of early converters do not state what all of these models have.
+    let mut model = Gemma::read(source, LAYERS_27B, "rope_parameters", 10_000.0)?;
+    // GGUF files of early converters lack the caps, which are the same in all of these models.
     let (scores, logits) = if source.is_gguf() { (Some(50.0), Some(30.0)) } else { (None, None) };
     model.decoder.attention.softcap = model.decoder.attention.softcap.or(scores);
     model.logit_cap = model.logit_cap.or(logits);
-    model.see_windows(source, 2, Some(4096))?;
+    model.read_windows(source, 2, Some(4096))?;
     Ok(Box::new(model))
 }
 
-/// A model of Gemma's layers.
+/// A decoder of Gemma's layers.
 pub(super) struct Gemma {
     pub(super) decoder: Decoder,
-    /// Positions in layers that see everything.
+    /// Positions in layers with full attention.
     rotary: Rotary,
-    /// Positions in layers that see a window, if others.
+    /// Positions in layers with a sliding window, if different.
     pub(super) local_rotary: Option<Rotary>,
-    /// What each layer sees, if not everything.
+    /// Sliding window of each layer, in tokens; `None` for full attention.
     windows: Vec<Option<u32>>,
-    /// Whether queries and keys are normed, head by head.
+    /// True if query and key heads have norms.
     pub(super) head_norms: bool,
-    /// A bound of the logits.
+    /// Soft cap of the logits.
     logit_cap: Option<f32>,
 }
 
 impl Gemma {
-    /// What the configuration says, but for the windows; `rotary` and `theta` as for
-    /// [`Rotary::read`]. GGUF files do not state by what scores are divided before the softmax:
-    /// the root of the head size, or in a model of `largest` layers of `hidden / head_count`.
+    /// Reads the configuration except for the windows; `rotary` and `theta` as for
+    /// [`Rotary::read`]. GGUF does not state the scale of attention scores: it is
+    /// `head_dim^(-1/2)`, or `(hidden / head_count)^(-1/2)` in the 27B model, which has
+    /// `layers_27b` layers.
     pub(super) fn read(
         source: &ConfigSource<'_>,
-        largest: u32,
+        layers_27b: u32,
         rotary: &str,
         theta: f64,
     ) -> Result<Self> {
@@ -70,15 +75,15 @@ impl Gemma {
         let mut decoder = Decoder::read(source, true)?;
         decoder.biases = optional_biases(source)?;
         if !source.is_gguf() {
-            // Weights are stored by their distance from one, which GGUF's converter has added.
+            // Norm weights are stored minus one; llama.cpp's converter adds it.
             decoder.norm_transform = Transform::PlusOne;
         }
         let AttentionShape { head_count, head_dim, .. } = decoder.attention;
         let scalar = if !source.is_gguf() {
             source.required_count("", "query_pre_attn_scalar")?
-        } else if decoder.shape.layer_count == largest {
+        } else if decoder.shape.layer_count == layers_27b {
             let share = decoder.hidden / head_count;
-            source.check_width("elements of a row for each attention head", share.into())?
+            source.check_width("embedding_length / attention.head_count", share.into())?
         } else {
             head_dim
         };
@@ -94,8 +99,9 @@ impl Gemma {
         })
     }
 
-    /// Narrows what layers see: all but every `period`-th, unless the configuration lists them.
-    pub(super) fn see_windows(
+    /// Sets the sliding windows: of all layers but every `period`-th, unless the configuration
+    /// lists the layers; `window` is the default.
+    pub(super) fn read_windows(
         &mut self,
         source: &ConfigSource<'_>,
         period: u32,
@@ -161,17 +167,18 @@ impl Architecture for Gemma {
     fn layers(&self, plan: &mut PlanBuilder<'_, '_>, context_length: u32) -> Activation {
         let decoder = &self.decoder;
         let x = decoder.embed(plan);
-        let mut x = plan.elementwise(x, Function::Scale(f64::from(decoder.hidden).sqrt() as f32));
+        let mut x =
+            plan.elementwise(x, ActivationFunction::Scale(f64::from(decoder.hidden).sqrt() as f32));
         for layer in 0..decoder.shape.layer_count {
             plan.at(format!("layer {layer}"));
             let h = decoder.norm(plan, ATTENTION_NORM, layer, x);
             let y = self.attention(plan, h, layer, context_length);
-            let y = decoder.norm(plan, ATTENTION_END, layer, y);
+            let y = decoder.norm(plan, POST_ATTENTION_NORM, layer, y);
             x = plan.add(x, y);
             let h = decoder.norm(plan, FEED_FORWARD_NORM, layer, x);
             let weights = decoder.feed_forward_weights(plan, layer);
-            let y = gated_feed_forward(plan, h, &weights, Function::Gelu);
-            let y = decoder.norm(plan, FEED_FORWARD_END, layer, y);
+            let y = gated_feed_forward(plan, h, &weights, ActivationFunction::Gelu);
+            let y = decoder.norm(plan, POST_FEED_FORWARD_NORM, layer, y);
             x = plan.add(x, y);
         }
         x
@@ -179,11 +186,12 @@ impl Architecture for Gemma {
 
     fn head(&self, plan: &mut PlanBuilder<'_, '_>, x: Activation) -> Activation {
         let logits = self.decoder.head(plan, x);
-        self.logit_cap.map_or(logits, |cap| plan.elementwise(logits, Function::Softcap(cap)))
+        self.logit_cap
+            .map_or(logits, |cap| plan.elementwise(logits, ActivationFunction::Softcap(cap)))
     }
 }
 
-/// A bound, if there is one.
+/// Reads a soft cap; absent or zero means none.
 fn cap(source: &ConfigSource<'_>, field: &str) -> Result<Option<f32>> {
     match source.number(field, field)? {
         None => Ok(None),

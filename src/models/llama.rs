@@ -1,13 +1,14 @@
 //! The Llama family: Llama 2 and 3.x, SmolLM2, Minitron Width and Depth, Nemotron Nano 4B v1.1.
 //!
-//! Reference: Touvron et al. 2023 and Grattafiori et al. 2024; the implementation in Hugging
-//! Face transformers (`LlamaForCausalLM`) decides where the papers are silent.
+//! Reference: Touvron et al. 2023 and Grattafiori et al. 2024; where the papers are silent,
+//! `LlamaForCausalLM` in Hugging Face transformers.
 
+use super::architecture::{Architecture, Shape};
+use super::config::{ConfigSource, names};
 use super::decoder::{Decoder, optional_biases};
 use super::rotary::Rotary;
-use super::{Architecture, ConfigSource, Shape, names};
 use crate::error::Result;
-use crate::kernels::{Activation, Function, Pairing};
+use crate::kernels::{Activation, ActivationFunction, Pairing};
 use crate::layers::{attention, gated_feed_forward};
 use crate::plan::PlanBuilder;
 
@@ -16,7 +17,7 @@ names! {
     FEED_FORWARD_NORM: "blk.{}.ffn_norm.weight", "model.layers.{}.post_attention_layernorm.weight";
 }
 
-/// A model of Llama's layers.
+/// A decoder of Llama's layers: pre-norm attention, pre-norm gated feed-forward.
 pub(super) struct Llama {
     pub(super) decoder: Decoder,
     pub(super) rotary: Rotary,
@@ -26,14 +27,14 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     let mut model = Llama::read(source)?;
     model.decoder.biases = optional_biases(source)?;
     if source.is_gguf() {
-        // Its converter reorders the rows of queries and keys, for this architecture alone.
+        // llama.cpp's converter permutes the rows of queries and keys, for this architecture only.
         model.rotary.pairing = Pairing::Adjacent;
     }
     Ok(Box::new(model))
 }
 
 impl Llama {
-    /// What the configuration says, without biases.
+    /// Reads the configuration of a model without biases.
     pub(super) fn read(source: &ConfigSource<'_>) -> Result<Self> {
         source.check_choice("activation_function", "hidden_act", &["silu"])?;
         let decoder = Decoder::read(source, false)?;
@@ -60,7 +61,7 @@ impl Architecture for Llama {
             x = plan.add(x, y);
             let h = decoder.norm(plan, FEED_FORWARD_NORM, layer, x);
             let weights = decoder.feed_forward_weights(plan, layer);
-            let y = gated_feed_forward(plan, h, &weights, Function::Silu);
+            let y = gated_feed_forward(plan, h, &weights, ActivationFunction::Silu);
             x = plan.add(x, y);
         }
         x

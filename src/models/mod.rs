@@ -1,61 +1,40 @@
-//! Model architectures: one file each, named as the model file names it.
+//! Model architectures: one file each, named as `general.architecture` names it in GGUF.
 //!
 //! An architecture reads its configuration from GGUF metadata or a Hugging Face `config.json`
-//! and writes the plan of one step. To add one: its file, one line in [`ARCHITECTURES`].
+//! and writes the plan of one step. To add one: its file and its entry in [`ARCHITECTURES`].
 
+mod architecture;
 mod config;
 mod decoder;
 mod gemma2;
 mod gemma3;
 mod llama;
+mod mamba;
 mod nemotron_h;
 mod phi2;
 mod qwen2;
 mod rotary;
 
-use config::names;
+pub use architecture::{Architecture, Shape};
 pub use config::{ConfigSource, Names};
 
 use crate::error::{Code, Error, Result};
-use crate::kernels::Activation;
-use crate::plan::PlanBuilder;
 use crate::weights::{Checkpoint, Container};
-
-/// What every architecture says of a model.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Shape {
-    /// Tokens of the vocabulary: the width of the logits.
-    pub vocabulary_size: u32,
-    /// Longest sequence the model was made for.
-    pub max_context_length: u32,
-    /// Layers.
-    pub layer_count: u32,
-}
-
-/// A model of some architecture, its configuration read.
-pub trait Architecture {
-    /// Sizes that the engine needs.
-    fn shape(&self) -> Shape;
-    /// Appends the kernels from token ids to the last layer's output, `[rows, hidden]`.
-    fn layers(&self, plan: &mut PlanBuilder<'_, '_>, context_length: u32) -> Activation;
-    /// Appends the kernels from there to the logits, `[rows, vocabulary]`.
-    fn head(&self, plan: &mut PlanBuilder<'_, '_>, x: Activation) -> Activation;
-}
 
 type Reader = fn(&ConfigSource<'_>) -> Result<Box<dyn Architecture>>;
 
-/// An architecture by the names that files give it.
+/// An architecture and its names in model files.
 pub struct Registration {
     /// `general.architecture` in GGUF.
     pub gguf: &'static str,
     /// `architectures[0]` in `config.json`.
     pub hugging_face: &'static [&'static str],
-    /// `model_type` there, which decides where the other is not said.
+    /// `model_type` in `config.json`, which decides if `architectures` is absent.
     pub model_type: &'static str,
     read: Reader,
 }
 
-/// Every architecture.
+/// All supported architectures.
 pub const ARCHITECTURES: &[Registration] = &[
     Registration {
         gguf: "gemma2",
@@ -95,7 +74,9 @@ pub const ARCHITECTURES: &[Registration] = &[
     },
 ];
 
-/// The model of a checkpoint; `unknown-architecture` names the known ones.
+/// Reads the model of a checkpoint: the GGUF name of its architecture, and its configuration.
+/// `unknown-architecture` lists the supported ones; `malformed` and `unsupported-format` name the
+/// field of the configuration.
 pub fn read(checkpoint: &Checkpoint) -> Result<(&'static str, Box<dyn Architecture>)> {
     let file = &checkpoint.name;
     type Names = fn(&'static Registration) -> &'static [&'static str];
@@ -121,7 +102,8 @@ pub fn read(checkpoint: &Checkpoint) -> Result<(&'static str, Box<dyn Architectu
     else {
         let names: Vec<_> =
             ARCHITECTURES.iter().flat_map(|known| names(known).first()).copied().collect();
-        let message = format!("{file}: {field}: found {found:?}, known are {}", names.join(", "));
+        let names = names.join(", ");
+        let message = format!("{file}: {field}: found {found:?}, expected one of {names}");
         return Err(Error::new(Code::UnknownArchitecture, message));
     };
     let source = ConfigSource::new(checkpoint, registration.gguf);

@@ -1,30 +1,25 @@
 //! Nemotron-H: Nemotron 3 Nano 4B, Nemotron Nano 9B v2, the dense Nemotron-H models.
 //!
-//! Every layer is one thing of three: a Mamba-2 mixer, attention without positions, or a
-//! feed-forward layer of squared ReLU; each with one norm and one residual. Reference: NVIDIA
-//! 2025 (Nemotron-H); the implementation in Hugging Face transformers (`NemotronHForCausalLM`)
-//! decides where the paper is silent, but for its clamp of the step size, which trained models
-//! do not have.
+//! Each layer is one of three: a Mamba-2 mixer, attention without positions, or a feed-forward
+//! layer of squared ReLU, with one norm and one residual. Reference: NVIDIA 2025 (Nemotron-H);
+//! where the paper is silent, `NemotronHForCausalLM` in Hugging Face transformers, except for its
+//! clamp of the step size, which trained models do not have.
 
+use super::architecture::{Architecture, Shape};
+use super::config::{ConfigSource, Names, names};
 use super::decoder::checked_attention;
-use super::{Architecture, ConfigSource, Names, Shape, names};
+use super::mamba::{self, MambaFields};
 use crate::error::Result;
-use crate::kernels::{Activation, AttentionShape, Buffer, Function, ScanShape};
-use crate::layers::{AttentionWeights, MambaWeights, attention, feed_forward, mamba_mixer};
-use crate::plan::{Linear, Matrix, PlanBuilder, Transform, VectorPart};
+use crate::kernels::{Activation, ActivationFunction, AttentionShape, Buffer};
+use crate::layers::{
+    AttentionWeights, MambaConfig, MambaWeights, attention, feed_forward, mamba_mixer,
+};
+use crate::plan::{Linear, Matrix, PlanBuilder};
 use crate::weights::folder;
 
 names! {
     EMBEDDING: "token_embd.weight", "backbone.embeddings.weight";
     NORM: "blk.{}.attn_norm.weight", "backbone.layers.{}.norm.weight";
-    MAMBA_INPUT: "blk.{}.ssm_in.weight", "backbone.layers.{}.mixer.in_proj.weight";
-    CONV: "blk.{}.ssm_conv1d.weight", "backbone.layers.{}.mixer.conv1d.weight";
-    CONV_BIAS: "blk.{}.ssm_conv1d.bias", "backbone.layers.{}.mixer.conv1d.bias";
-    DT_BIAS: "blk.{}.ssm_dt.bias", "backbone.layers.{}.mixer.dt_bias";
-    DECAY: "blk.{}.ssm_a", "backbone.layers.{}.mixer.A_log";
-    SKIP: "blk.{}.ssm_d", "backbone.layers.{}.mixer.D";
-    MAMBA_NORM: "blk.{}.ssm_norm.weight", "backbone.layers.{}.mixer.norm.weight";
-    MAMBA_OUTPUT: "blk.{}.ssm_out.weight", "backbone.layers.{}.mixer.out_proj.weight";
     Q: "blk.{}.attn_q.weight", "backbone.layers.{}.mixer.q_proj.weight";
     K: "blk.{}.attn_k.weight", "backbone.layers.{}.mixer.k_proj.weight";
     V: "blk.{}.attn_v.weight", "backbone.layers.{}.mixer.v_proj.weight";
@@ -35,7 +30,10 @@ names! {
     OUTPUT: "output.weight", "lm_head.weight";
 }
 
-/// What a layer does between its norm and its residual.
+/// Prefix of a mixer's tensors in Hugging Face checkpoints.
+const MIXER: &str = "backbone.layers.{}.mixer.";
+
+/// Kind of a layer: the part between its norm and its residual.
 #[derive(Debug, Clone, Copy)]
 enum Layer {
     Mamba,
@@ -45,14 +43,15 @@ enum Layer {
 
 struct NemotronH {
     is_gguf: bool,
-    /// Hugging Face names begin with `model.`, as transformers 5 has them in memory.
+    /// True if Hugging Face names begin with `model.` instead of `backbone.`, as transformers 5
+    /// has them in memory.
     is_renamed: bool,
     shape: Shape,
     hidden: u32,
     layers: Vec<Layer>,
-    scan: ScanShape,
+    mamba: MambaConfig,
     epsilon: f32,
-    /// The embedding matrix is the output matrix too.
+    /// True if the embedding matrix is the output matrix too.
     tied: bool,
 }
 
@@ -63,6 +62,7 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     let epsilon = source.spelling(&["layer_norm_epsilon", "rms_norm_eps", "norm_eps"]);
     let epsilon = source.epsilon("attention.layer_norm_rms_epsilon", epsilon)?;
     let may_be_tied = is_gguf || source.flag("tie_word_embeddings")? == Some(true);
+    let hidden = source.required_width("embedding_length", "hidden_size")?;
     Ok(Box::new(NemotronH {
         is_gguf,
         is_renamed: source.has_tensor("model.embeddings.weight"),
@@ -72,15 +72,15 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
                 .required_count("context_length", "max_position_embeddings")?,
             layer_count: layers.len() as u32,
         },
-        hidden: source.required_width("embedding_length", "hidden_size")?,
+        hidden,
         layers,
-        scan: read_scan(source)?,
+        mamba: read_mamba(source, hidden, epsilon)?,
         epsilon,
         tied: !source.has_tensor(&OUTPUT.of(is_gguf, 0)) && may_be_tied,
     }))
 }
 
-/// Refuses what the family's configuration can say and its dense models do not.
+/// Rejects options of the family's configuration that its dense models do not use.
 fn check_supported(source: &ConfigSource<'_>) -> Result<()> {
     for flag in ["attention_bias", "mlp_bias", "use_bias", "mamba_proj_bias"] {
         if source.flag(flag)? == Some(true) {
@@ -96,8 +96,8 @@ fn check_supported(source: &ConfigSource<'_>) -> Result<()> {
     if source.has("sliding_window") {
         return Err(source.unsupported("sliding_window", "a window", "null"));
     }
-    // The family's limit, from 0 to infinity, changes nothing; implementations disagree about any
-    // other. (`time_step_min` and `time_step_max` are for the first step of training.)
+    // The family's limit, 0 to infinity, has no effect; implementations disagree about others.
+    // (`time_step_min` and `time_step_max` only initialize training.)
     let limit = source.spelling(&["time_step_limit", "mamba_dt_limit"]);
     if let Some(list) = source.list(limit)? {
         let found: Vec<_> = list.iter().map(folder::number).collect();
@@ -112,7 +112,8 @@ fn check_supported(source: &ConfigSource<'_>) -> Result<()> {
     Ok(())
 }
 
-/// GGUF tells a layer's kind by its counts.
+/// Reads the kind of each layer from GGUF, where its counts of KV heads and of feed-forward
+/// columns tell.
 fn layers_of_gguf(source: &ConfigSource<'_>) -> Result<Vec<Layer>> {
     let layer_count = source.layer_count()?;
     let kv_head_counts = source.layer_counts("attention.head_count_kv", "", layer_count)?;
@@ -128,7 +129,7 @@ fn layers_of_gguf(source: &ConfigSource<'_>) -> Result<Vec<Layer>> {
     layers.collect()
 }
 
-/// `config.json` has a letter or a word for each layer.
+/// Reads the kind of each layer from `config.json`, which has a letter or a word for each.
 fn layers_of_config(source: &ConfigSource<'_>) -> Result<Vec<Layer>> {
     let field = source.spelling(&["layers_block_type", "layer_types", "hybrid_override_pattern"]);
     let kinds: Vec<&str> = if field == "hybrid_override_pattern" {
@@ -166,52 +167,22 @@ fn layers_of_config(source: &ConfigSource<'_>) -> Result<Vec<Layer>> {
     layers.collect()
 }
 
+fn read_mamba(source: &ConfigSource<'_>, hidden: u32, epsilon: f32) -> Result<MambaConfig> {
+    let fields = MambaFields {
+        head_count: "mamba_num_heads",
+        head_dim: "mamba_head_dim",
+        group_count: source.spelling(&["n_groups", "mamba_n_groups"]),
+        state_size: "ssm_state_size",
+        conv_kernel: source.spelling(&["conv_kernel", "mamba_d_conv"]),
+    };
+    mamba::read(source, &fields, hidden, epsilon)
+}
+
 fn read_attention(source: &ConfigSource<'_>, kv_head_count: u32) -> Result<AttentionShape> {
     let head_count = source.required_count("attention.head_count", "num_attention_heads")?;
     let head_dim = source.spelling(&["head_dim", "attention_head_dim"]);
     let head_dim = source.required_count("attention.key_length", head_dim)?;
     checked_attention(source, head_count, kv_head_count, head_dim)
-}
-
-fn read_scan(source: &ConfigSource<'_>) -> Result<ScanShape> {
-    let head_count = source.required_count("ssm.time_step_rank", "mamba_num_heads")?;
-    let head_dim = if source.is_gguf() {
-        let inner = source.required_count("ssm.inner_size", "")?;
-        if !inner.is_multiple_of(head_count) {
-            let expected = format!("a multiple of the {head_count} heads");
-            return Err(source.malformed("ssm.inner_size", inner, &expected));
-        }
-        inner / head_count
-    } else {
-        source.required_count("", "mamba_head_dim")?
-    };
-    let groups = source.spelling(&["n_groups", "mamba_n_groups"]);
-    let group_count = source.required_count("ssm.group_count", groups)?;
-    let kernel = source.spelling(&["conv_kernel", "mamba_d_conv"]);
-    let shape = ScanShape {
-        head_count,
-        head_dim,
-        group_count,
-        state_size: source.required_count("ssm.state_size", "ssm_state_size")?,
-        conv_kernel: source.required_count("ssm.conv_kernel", kernel)?,
-    };
-    if !head_count.is_multiple_of(group_count) {
-        let expected = format!("a divisor of the {head_count} heads");
-        return Err(source.malformed("Mamba group count", group_count, &expected));
-    }
-    for (field, found, most) in [
-        ("Mamba head count", head_count, ScanShape::MAX_HEADS),
-        ("Mamba head size", head_dim, ScanShape::MAX_SIZE),
-        ("Mamba state size", shape.state_size, ScanShape::MAX_SIZE),
-        ("Mamba convolution kernel", shape.conv_kernel, ScanShape::MAX_CONV_KERNEL),
-    ] {
-        if found > most {
-            return Err(source.unsupported(field, found, &format!("at most {most}")));
-        }
-    }
-    source.check_width("Mamba input projection", shape.projected().into())?;
-    source.check_width("Mamba convolution", shape.convolved_width().into())?;
-    Ok(shape)
 }
 
 impl Architecture for NemotronH {
@@ -230,7 +201,7 @@ impl Architecture for NemotronH {
             let y = match *layer {
                 Layer::Mamba => {
                     let weights = self.mamba_weights(plan, index);
-                    mamba_mixer(plan, h, &weights, self.scan, self.epsilon, index)
+                    mamba_mixer(plan, h, &weights, &self.mamba, index)
                 }
                 Layer::Attention(shape) => {
                     let weights = self.attention_weights(plan, shape, index);
@@ -239,7 +210,7 @@ impl Architecture for NemotronH {
                 Layer::FeedForward { intermediate } => {
                     let up = self.linear(plan, UP, index, intermediate, self.hidden);
                     let down = self.linear(plan, DOWN, index, self.hidden, intermediate);
-                    feed_forward(plan, h, up, down, Function::ReluSquared)
+                    feed_forward(plan, h, up, down, ActivationFunction::ReluSquared)
                 }
             };
             x = plan.add(x, y);
@@ -261,6 +232,7 @@ impl Architecture for NemotronH {
 }
 
 impl NemotronH {
+    /// Name of a tensor in this checkpoint.
     fn name(&self, names: Names, layer: u32) -> String {
         let name = names.of(self.is_gguf, layer);
         if self.is_renamed { name.replacen("backbone.", "model.", 1) } else { name }
@@ -277,7 +249,7 @@ impl NemotronH {
         plan.resources.weight_matrix(&self.name(names, layer), rows, columns)
     }
 
-    /// A matrix without a bias.
+    /// A linear layer without a bias.
     fn linear(
         &self,
         plan: &mut PlanBuilder<'_, '_>,
@@ -289,7 +261,7 @@ impl NemotronH {
         Linear { weight: self.matrix(plan, names, layer, outputs, inputs), bias: None }
     }
 
-    /// A norm's weight, as wide as the rows between layers.
+    /// Weight of a norm, `[hidden]`.
     fn vector(&self, plan: &mut PlanBuilder<'_, '_>, names: Names, layer: u32) -> Buffer {
         plan.resources.weight_vector(&self.name(names, layer), self.hidden)
     }
@@ -299,29 +271,8 @@ impl NemotronH {
     }
 
     fn mamba_weights(&self, plan: &mut PlanBuilder<'_, '_>, layer: u32) -> MambaWeights {
-        let (scan, inner) = (self.scan, self.scan.inner());
-        let part = |names, shape: &[u32]| VectorPart::new(self.name(names, layer), shape);
-        let conv = vec![
-            part(CONV, &[scan.channels(), scan.conv_kernel]),
-            part(CONV_BIAS, &[scan.channels()]),
-        ];
-        // GGUF holds the decay itself, and the norm's weight by groups.
-        let decay = if self.is_gguf { Transform::None } else { Transform::MinusExp };
-        let scalars = vec![
-            part(DT_BIAS, &[scan.head_count]),
-            part(DECAY, &[scan.head_count]).transformed(decay),
-            part(SKIP, &[scan.head_count]),
-        ];
-        let groups = [scan.group_count, inner / scan.group_count];
-        let norm =
-            part(MAMBA_NORM, if self.is_gguf { &groups } else { std::slice::from_ref(&inner) });
-        MambaWeights {
-            input: self.matrix(plan, MAMBA_INPUT, layer, scan.projected(), self.hidden),
-            conv: plan.resources.packed_vector(conv),
-            scalars: plan.resources.packed_vector(scalars),
-            norm: plan.resources.packed_vector(vec![norm]),
-            output: self.matrix(plan, MAMBA_OUTPUT, layer, self.hidden, inner),
-        }
+        let prefix = if self.is_renamed { "model.layers.{}.mixer." } else { MIXER };
+        self.mamba.weights(plan, &mamba::tensors(self.is_gguf, prefix, layer))
     }
 
     fn attention_weights(

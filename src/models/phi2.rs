@@ -1,13 +1,15 @@
-//! Phi-1.5 and Phi-2: attention and feed-forward side by side on one norm, with biases everywhere.
+//! Phi-1.5 and Phi-2: attention and feed-forward in parallel on one layer norm, with biases in all
+//! linear layers.
 //!
-//! Reference: Li et al. 2023; the implementation in Hugging Face transformers
-//! (`PhiForCausalLM`) decides where the report is silent.
+//! Reference: Li et al. 2023; where the report is silent, `PhiForCausalLM` in Hugging Face
+//! transformers.
 
+use super::architecture::{Architecture, Shape};
+use super::config::{ConfigSource, Names, names};
 use super::decoder::{Biases, Decoder};
 use super::rotary::Rotary;
-use super::{Architecture, ConfigSource, Names, Shape, names};
 use crate::error::Result;
-use crate::kernels::{Activation, Function};
+use crate::kernels::{Activation, ActivationFunction};
 use crate::layers::{attention, feed_forward};
 use crate::plan::PlanBuilder;
 
@@ -72,7 +74,7 @@ impl Architecture for Phi {
             x = plan.add(x, y);
             let up = decoder.linear(plan, UP, layer, [intermediate, hidden], true);
             let down = decoder.linear(plan, DOWN, layer, [hidden, intermediate], true);
-            let y = feed_forward(plan, h, up, down, Function::Gelu);
+            let y = feed_forward(plan, h, up, down, ActivationFunction::Gelu);
             x = plan.add(x, y);
         }
         x

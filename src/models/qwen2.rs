@@ -1,11 +1,12 @@
-//! Qwen2 and Qwen2.5: Llama's layers, with biases on queries, keys and values.
+//! Qwen2 and Qwen2.5: Llama's layers with biases on queries, keys and values.
 //!
-//! Reference: Yang et al. 2024; the implementation in Hugging Face transformers
-//! (`Qwen2ForCausalLM`) decides where the paper is silent.
+//! Reference: Yang et al. 2024; where the paper is silent, `Qwen2ForCausalLM` in Hugging Face
+//! transformers.
 
+use super::architecture::Architecture;
+use super::config::ConfigSource;
 use super::decoder::Biases;
 use super::llama::Llama;
-use super::{Architecture, ConfigSource};
 use crate::error::Result;
 
 pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {

@@ -1,14 +1,16 @@
-//! Rotary positions as configurations describe them: which elements of a head turn, and how fast.
+//! Rotary position embeddings (Su et al. 2021) as configurations describe them: rotated elements,
+//! base frequency, scaling.
 
-use super::ConfigSource;
+use super::config::ConfigSource;
 use crate::error::Result;
 use crate::kernels::{Pairing, RotaryTable};
 use crate::layers::RotaryPositions;
 use crate::plan::PlanBuilder;
 
-/// The least number that scales frequencies, so that angles are finite; models have 1 and more.
+/// Minimum of the numbers that scale frequencies, which keeps angles finite; models have 1 and
+/// more.
 const MIN_SCALING: f64 = 1e-3;
-/// GGUF's divisors of the rotary frequencies, where the model scales them.
+/// GGUF tensor of divisors of the rotary frequencies, for models that scale them.
 const DIVISORS: &str = "rope_freqs.weight";
 
 /// The `llama3` scaling of rotary frequencies (Hugging Face `modeling_rope_utils`).
@@ -20,7 +22,7 @@ struct Llama3Scaling {
     original_context: f64,
 }
 
-/// How the rotary frequencies differ from `theta^(-2i / rotary_dim)`.
+/// Scaling of the rotary frequencies `theta^(-2i / rotary_dim)`.
 #[derive(Debug, Clone, Copy)]
 enum Scaling {
     None,
@@ -34,15 +36,15 @@ pub(super) struct Rotary {
     rotary_dim: u32,
     theta: f64,
     scaling: Scaling,
-    /// GGUF gives the scaling as a tensor of divisors.
+    /// True if GGUF states the scaling as a tensor of divisors.
     divisors: bool,
-    /// Which elements of a head turn together.
+    /// Pairing of the elements that are rotated together.
     pub(super) pairing: Pairing,
 }
 
 impl Rotary {
-    /// What the configuration says. transformers 5 keeps it in `group`, or there apart for each kind of
-    /// layers, earlier versions in `rope_theta` and `rope_scaling`.
+    /// Reads the configuration. transformers 5 writes it to the object `group`, or to one object in
+    /// it per kind of layer; earlier versions to `rope_theta` and `rope_scaling`.
     pub(super) fn read(
         source: &ConfigSource<'_>,
         head_dim: u32,
@@ -60,7 +62,7 @@ impl Rotary {
         Ok(Self { scaling, divisors, ..plain })
     }
 
-    /// Positions without scaling.
+    /// Rotary positions without scaling.
     pub(super) fn plain(source: &ConfigSource<'_>, rotary_dim: u32, theta: f64) -> Result<Self> {
         if theta <= 1.0 {
             return Err(source.malformed("rope_theta", theta, "more than 1"));
@@ -69,7 +71,7 @@ impl Rotary {
         Ok(Self { rotary_dim, theta, scaling, divisors: false, pairing })
     }
 
-    /// The positions for a plan.
+    /// Registers the table of cosines and sines in a plan.
     pub(super) fn positions(
         &self,
         plan: &mut PlanBuilder<'_, '_>,
@@ -83,15 +85,16 @@ impl Rotary {
         RotaryPositions { table, rotary_dim: self.rotary_dim, pairing: self.pairing }
     }
 
-    /// Radians per position of a pair; wavelengths decide what `llama3` scaling does to it.
+    /// Frequency of a pair, in radians per position. `llama3` scaling divides low frequencies and
+    /// interpolates in between.
     fn frequency(&self, pair: u32) -> f32 {
         let plain = self.theta.powf(-2.0 * f64::from(pair) / f64::from(self.rotary_dim));
         let scaled = match self.scaling {
             Scaling::None => plain,
             Scaling::Linear(factor) => plain / factor,
             Scaling::Llama3(Llama3Scaling { factor, low, high, original_context }) => {
-                let turns = original_context * plain / std::f64::consts::TAU;
-                let smooth = ((turns - low) / (high - low)).clamp(0.0, 1.0);
+                let rotations = original_context * plain / std::f64::consts::TAU;
+                let smooth = ((rotations - low) / (high - low)).clamp(0.0, 1.0);
                 (1.0 - smooth) * plain / factor + smooth * plain
             }
         };
@@ -99,13 +102,13 @@ impl Rotary {
     }
 }
 
-/// A number of the group, else one outside: the order in which transformers looks.
+/// Reads a number from the group, or from outside if absent: the lookup order of transformers.
 fn grouped(source: &ConfigSource<'_>, gguf: &str, group: &str, name: &str) -> Result<Option<f64>> {
     let inner = format!("{group}.{name}");
     source.number(gguf, if source.has(&inner) { &inner } else { name })
 }
 
-/// Elements of a head that turn: a count in GGUF, a share of the head in `config.json`.
+/// Number of rotated elements of a head: a count in GGUF, a fraction of the head in `config.json`.
 fn rotary_dim(source: &ConfigSource<'_>, head_dim: u32, group: &str) -> Result<u32> {
     let (gguf, name) = ("rope.dimension_count", "partial_rotary_factor");
     let found = if source.is_gguf() {
@@ -117,7 +120,7 @@ fn rotary_dim(source: &ConfigSource<'_>, head_dim: u32, group: &str) -> Result<u
     let rotary_dim = found.unwrap_or(head_dim);
     if rotary_dim == 0 || rotary_dim > head_dim || !rotary_dim.is_multiple_of(2) {
         let field = if source.is_gguf() { gguf } else { name };
-        let found = format!("{rotary_dim} elements of a head");
+        let found = format!("{rotary_dim} rotated elements");
         return Err(source.malformed(field, found, &format!("an even number up to {head_dim}")));
     }
     Ok(rotary_dim)
@@ -158,19 +161,23 @@ fn read_scaling(source: &ConfigSource<'_>, group: &str) -> Result<Scaling> {
             }
             Ok(Scaling::Llama3(scaling))
         }
-        other => Err(source.unsupported("rope scaling", other, "none, linear or llama3")),
+        other => {
+            let field = source.field("rope.scaling.type", &field("rope_type"));
+            Err(source.unsupported(&field, other, "none, linear or llama3"))
+        }
     }
 }
 
-/// Files of early converters carry divisors for `hidden / head_count` instead of `head_dim`.
+/// True if the file has divisors. Early converters wrote too few where `head_dim` is not
+/// `hidden / head_count`.
 fn has_divisors(source: &ConfigSource<'_>, rotary_dim: u32) -> Result<bool> {
     match source.vector_length(DIVISORS) {
         None => Ok(false),
         Some(length) if length == rotary_dim as usize / 2 => Ok(true),
         Some(length) => {
             let expected = format!(
-                "{} divisors, one for each pair of a head; files with fewer come from a converter that took \
-                 hidden_size / num_attention_heads for the head size: convert the model again",
+                "{} divisors, one per pair of a head (an early converter took hidden_size / \
+                 num_attention_heads for the head size: convert the model again)",
                 rotary_dim / 2
             );
             Err(source.malformed(DIVISORS, length, &expected))
@@ -182,7 +189,7 @@ fn has_divisors(source: &ConfigSource<'_>, rotary_dim: u32) -> Result<bool> {
 mod tests {
     use super::*;
 
-    /// Llama 3.1's own numbers: pairs up to 28 keep their frequency, from 35 on it is an eighth.
+    /// Llama 3.1's configuration: pairs up to 28 keep their frequency, from 35 on it is an eighth.
     #[test]
     fn llama3_scaling_blends_between_its_wavelengths() {
         let rotary = |scaling| Rotary {

@@ -1,22 +1,22 @@
-//! The vocabulary in which a model writes its plan: each method appends kernels and returns
-//! the activation they write.
+//! The vocabulary in which models write their plans: each method appends kernels and returns the
+//! activation that they write.
 //!
-//! Mistakes of the programmer, such as operands of different widths, are assertions here.
+//! Operands of different widths and the like are programming errors: they are asserted here.
 
 use super::{Matrix, Plan, PlannedKernel, Resources};
 use crate::kernels::{
-    Activation, Add, Attention, AttentionMerge, AttentionShape, Buffer, Cache, CacheStore,
-    Candidates, Elementwise, Embed, Function, GatedActivation, Kernel, LastRow, LayerNorm, Matmul,
-    Matvec, Pairing, Pick, Projection, RmsNorm, Rope, Rows, SamplingBuffers, ScanBuffers,
-    ScanShape, SsmConv, SsmScan, SsmScores, SsmStep, Tile, Turn,
+    Activation, ActivationFunction, Add, AdjustLogits, Attention, AttentionMerge, AttentionShape,
+    Buffer, Cache, CacheStore, Elementwise, Embed, Glu, Kernel, LastRow, LayerNorm, Matmul,
+    MatmulTiling, Matvec, Pairing, Projection, RmsNorm, Rope, Rotation, Rows, Sample,
+    SamplingBuffers, ScanBuffers, ScanShape, SsmConv, SsmScan, SsmScores, SsmStep,
 };
 
-/// Plans of at most this many rows use the matrix-vector kernel, larger ones the tiled one.
+/// Largest number of rows of a step whose products are matrix-vector products.
 const MATVEC_ROWS: u32 = 4;
 
-/// Writes a plan.
+/// A plan that is being written.
 pub struct PlanBuilder<'a, 'b> {
-    /// What the plan shares with others: ask it for weights and state.
+    /// Weights and state, common to all plans of the model.
     pub resources: &'a mut Resources<'b>,
     capacity: u32,
     kernels: Vec<PlannedKernel>,
@@ -24,7 +24,7 @@ pub struct PlanBuilder<'a, 'b> {
     place: String,
 }
 
-/// A matrix product with or without a bias.
+/// Weights of a matrix product, with or without a bias.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear {
     /// `[outputs, inputs]`.
@@ -34,24 +34,24 @@ pub struct Linear {
 }
 
 impl<'a, 'b> PlanBuilder<'a, 'b> {
-    /// An empty plan for steps of at most `capacity` rows.
+    /// Begins a plan for steps of at most `capacity` rows.
     pub fn new(resources: &'a mut Resources<'b>, capacity: u32) -> Self {
         let place = String::new();
         Self { resources, capacity, kernels: Vec::new(), scratch: Vec::new(), place }
     }
 
-    /// The plan, with what it is for.
+    /// Returns the plan; `logits` is its result.
     pub fn finish(self, logits: Activation) -> Plan {
         let Self { capacity, kernels, scratch, .. } = self;
         Plan { capacity, kernels, scratch, logits }
     }
 
-    /// Names the place in the model of the kernels that follow, for labels.
+    /// Sets the place in the model for the labels of the kernels that follow, e.g. `layer 3`.
     pub fn at(&mut self, place: impl Into<String>) {
         self.place = place.into();
     }
 
-    /// Rows that something else fills: how tests feed a single kernel.
+    /// Rows that no kernel of the plan writes.
     pub fn input(&mut self, rows: Rows, width: u32) -> Activation {
         self.scratch(rows, width)
     }
@@ -62,7 +62,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         let parts = self.resources.parts(matrix);
         let y = self.scratch(Rows::Step, parts[0].columns);
         for matrix in parts {
-            self.push(Embed { tokens, matrix, y, weighted: None });
+            self.push(Embed { tokens, matrix, y, scale: 1.0, norm: None });
         }
         y
     }
@@ -70,7 +70,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     /// `weights · x` for every row of `x`, `[rows, matrix rows]`.
     pub fn matmul(&mut self, matrix: Matrix, x: Activation) -> Activation {
         let info = self.resources.matrix(matrix.0);
-        assert_eq!(info.columns, x.width, "{}: columns, and width of the input", info.name());
+        assert_eq!(info.columns, x.width, "{}: matrix columns and input width", info.name());
         let y = self.scratch(x.rows, info.rows);
         for matrix in self.resources.parts(matrix) {
             let projection = Projection::new(x, matrix, y);
@@ -97,7 +97,8 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         self.rms_norm_by_parts(x, weight, 1, epsilon)
     }
 
-    /// Root-mean-square norm of each of the row's equal parts; the weight is as wide as the row.
+    /// Root-mean-square norm of each of `parts` equal parts of a row; the weight is as wide as the
+    /// row.
     pub fn rms_norm_by_parts(
         &mut self,
         x: Activation,
@@ -107,11 +108,11 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     ) -> Activation {
         assert!(x.width.is_multiple_of(parts), "{} columns in {parts} parts", x.width);
         let y = self.scratch(x.rows, x.width);
-        self.push(RmsNorm { x, weight, y, parts, same_weights: false, epsilon });
+        self.push(RmsNorm { parts, ..RmsNorm::new(x, weight, y, epsilon) });
         y
     }
 
-    /// Root-mean-square norm of each head by itself, all with the same weights, `[head_dim]`.
+    /// Root-mean-square norm of each head; the weight, `[head_dim]`, is the same for all.
     pub fn rms_norm_heads(
         &mut self,
         x: Activation,
@@ -121,7 +122,8 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     ) -> Activation {
         let parts = x.width / head_dim;
         let y = self.scratch(x.rows, x.width);
-        self.push(RmsNorm { x, weight, y, parts, same_weights: true, epsilon });
+        let norm = RmsNorm::new(x, weight, y, epsilon);
+        self.push(RmsNorm { parts, weight_shared_by_heads: true, ..norm });
         y
     }
 
@@ -147,22 +149,22 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     }
 
     /// `f(x)`, element by element.
-    pub fn elementwise(&mut self, x: Activation, function: Function) -> Activation {
+    pub fn elementwise(&mut self, x: Activation, function: ActivationFunction) -> Activation {
         let y = self.scratch(x.rows, x.width);
         self.push(Elementwise { x, y, function });
         y
     }
 
     /// `f(gate) · up`.
-    pub fn gated_activation(
+    pub fn glu(
         &mut self,
         gate: Activation,
         up: Activation,
-        function: Function,
+        function: ActivationFunction,
     ) -> Activation {
         assert_eq!((gate.rows, gate.width), (up.rows, up.width), "shapes of gate and input");
         let y = self.scratch(gate.rows, gate.width);
-        self.push(GatedActivation { gate, up, y, function });
+        self.push(Glu { gate, up, y, function });
         y
     }
 
@@ -183,11 +185,19 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         self.push(SsmConv { projected, buffers, y: x, shape });
         let scores = self.scratch(projected.rows, shape.group_count * SsmScores::CHUNK);
         self.push(SsmScores { x, y: scores, shape });
-        self.push(SsmScan { projected, x, scores, buffers, y, shape, tile: Tile::default() });
+        self.push(SsmScan {
+            projected,
+            x,
+            scores,
+            buffers,
+            y,
+            shape,
+            tiling: MatmulTiling::default(),
+        });
         y
     }
 
-    /// Turns the heads of `x` by their positions, in place.
+    /// Rotates the heads of `x` by their positions, in place.
     pub fn rope(
         &mut self,
         x: Activation,
@@ -196,7 +206,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         rotary_dim: u32,
         pairing: Pairing,
     ) {
-        self.push(Rope { x, turn: Turn { table, head_dim, rotary_dim, pairing } });
+        self.push(Rope { x, rotation: Rotation { table, head_dim, rotary_dim, pairing } });
     }
 
     /// Appends the step's rows to a cache.
@@ -205,8 +215,8 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         self.push(CacheStore { x, cache });
     }
 
-    /// Causal attention over caches that already hold the step's rows. In a plan for one row, which
-    /// alone would be few workgroups' work, the positions are split.
+    /// Causal attention over caches that already hold the step's rows. Plans for one row, whose
+    /// heads alone would occupy few workgroups, split the positions.
     pub fn attention(
         &mut self,
         q: Activation,
@@ -217,8 +227,16 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         let y = self.scratch(q.rows, q.width);
         let max_splits = if self.capacity == 1 { Attention::MAX_SPLITS } else { 1 };
         let partials = self.scratch(Rows::One, Attention::partial_words(&shape, max_splits));
-        let attention =
-            Attention { q, keys, values, y, partials, shape, max_splits, tile: Tile::default() };
+        let attention = Attention {
+            q,
+            keys,
+            values,
+            y,
+            partials,
+            shape,
+            max_splits,
+            tiling: MatmulTiling::default(),
+        };
         self.push(attention.clone());
         if max_splits > 1 {
             self.push(AttentionMerge(attention));
@@ -236,10 +254,10 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         y
     }
 
-    /// The choice of a token.
-    pub(super) fn pick(&mut self, buffers: SamplingBuffers) {
-        self.push(Candidates(buffers));
-        self.push(Pick(buffers));
+    /// Adjusts the logits and samples a token.
+    pub(super) fn sample(&mut self, buffers: SamplingBuffers) {
+        self.push(AdjustLogits(buffers));
+        self.push(Sample(buffers));
     }
 
     fn scratch(&mut self, rows: Rows, width: u32) -> Activation {

@@ -1,28 +1,28 @@
-//! Which scratch buffers share memory: two may when one is last used before the other is
-//! first written.
+//! Memory of scratch buffers: two buffers share a slot if the last use of one precedes the first
+//! write of the other.
 //!
-//! Shaders read whole units of 32 words, past the width of a row up to its stride, and rely on
-//! zeros there. So rows that have such a tail share memory only with rows of the same width.
+//! Shaders read whole units of 32 words, past the width of a row up to its stride, and expect zeros
+//! there. Rows with such padding share memory only with rows of the same width.
 //!
-//! Logits have a slot that nothing else uses, the same for all plans: what follows a plan, the
-//! choice of a token, need not know which it was.
+//! Logits have a slot of their own, the same in all plans: the sampling plan that follows reads
+//! them there whichever plan ran.
 
 use super::Plan;
 use crate::kernels::{Activation, Buffer};
 
-/// Memory for the scratch buffers of several plans of which one runs at a time.
+/// Slots for the scratch buffers of several plans, of which one runs at a time.
 #[derive(Debug, Clone)]
 pub struct Slots {
     /// Words of each slot.
     pub words: Vec<u64>,
-    /// Per plan, the slot of each scratch buffer.
+    /// Slot of each scratch buffer, by plan.
     pub of: Vec<Vec<u32>>,
 }
 
-/// The slot of the logits.
+/// Slot of the logits.
 const LOGITS: usize = 0;
 
-/// First-fit over lifetimes, plan by plan.
+/// Assigns slots by first fit over lifetimes, plan by plan.
 pub fn assign_slots(plans: &[&Plan]) -> Slots {
     let mut slots = Slots { words: vec![0], of: Vec::new() };
     let mut tails = vec![0];
@@ -36,7 +36,7 @@ pub fn assign_slots(plans: &[&Plan]) -> Slots {
 fn assign(plan: &Plan, words: &mut Vec<u64>, tails: &mut Vec<u32>) -> Vec<u32> {
     let (first_use, last_use) = lifetimes(plan);
     let tail = |x: &Activation| if x.width == x.stride { 0 } else { x.width };
-    // The index of the kernel after which a slot is free again.
+    // Index of the last kernel that uses each slot.
     let mut busy_until: Vec<Option<usize>> = vec![None; words.len()];
     busy_until[LOGITS] = Some(usize::MAX);
     let mut order: Vec<usize> = (0..plan.scratch.len()).collect();
@@ -63,7 +63,7 @@ fn assign(plan: &Plan, words: &mut Vec<u64>, tails: &mut Vec<u32>) -> Vec<u32> {
     assigned
 }
 
-/// Index of the first and of the last kernel that binds each scratch buffer.
+/// Indices of the first and the last kernel that bind each scratch buffer.
 fn lifetimes(plan: &Plan) -> (Vec<usize>, Vec<usize>) {
     let count = plan.scratch.len();
     let (mut first, mut last) = (vec![usize::MAX; count], vec![0; count]);

@@ -1,17 +1,17 @@
-//! What will run, as data: the kernels of one step in order, over named buffers.
+//! Plans: the kernels of one step in order, over named buffers, as data.
 //!
-//! Reading order: [`resources`] (what all plans of a model share: matrices, vectors, tables,
-//! state), [`builder`] (the vocabulary in which models write plans), [`stack`] (which matrices are
-//! bound together), [`fuse`] (which kernels become one), [`layout`] (which scratch buffers share
-//! memory), [`tail`] (the choice of a token). A plan is written once at load for a row count and then
-//! only run.
+//! Reading order: [`resources`] (matrices, vectors, tables and state, common to all plans of a
+//! model), [`builder`] (the vocabulary in which models write plans), [`stack`] (matrices that are
+//! bound together), [`fuse`] (kernels that become one), [`layout`] (scratch buffers that share
+//! memory), [`sampling_plan`] (sampling of a token). A plan is written once, at load, for a number
+//! of rows.
 
 mod builder;
 mod fuse;
 mod layout;
 mod resources;
+mod sampling_plan;
 mod stack;
-mod tail;
 
 pub use builder::{Linear, PlanBuilder};
 pub use fuse::fuse;
@@ -20,74 +20,63 @@ pub use resources::{
     Matrix, MatrixInfo, Resources, SharedBuffer, SharedRole, StateKind, TensorShapes, Transform,
     VectorPart,
 };
+pub use sampling_plan::SamplingPlan;
 pub use stack::stack;
-pub use tail::Tail;
 
 use std::ops::Range;
 
-use crate::kernels::{Activation, Buffer, Kernel, Tile, Variant};
+use crate::kernels::{Activation, Buffer, Kernel, MatmulTiling, MatvecStrategy};
 
-/// A kernel in a plan and where it comes from.
+/// A kernel of a plan, with a label.
 #[derive(Debug, Clone)]
 pub struct PlannedKernel {
-    /// What runs.
+    /// The kernel.
     pub kernel: Kernel,
-    /// For people: the layer and the kernel, e.g. `layer 3 rms_norm`.
+    /// Place in the model and name of the kernel, for people: `layer 3 rms_norm`.
     pub label: String,
 }
 
 /// The kernels of one step for at most `capacity` rows.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The most rows a step may have.
+    /// Largest number of rows of a step.
     pub capacity: u32,
-    /// What runs, in order.
+    /// The kernels, in order.
     pub kernels: Vec<PlannedKernel>,
     /// The activation that each scratch buffer holds.
     pub scratch: Vec<Activation>,
-    /// What the plan is for: `[rows or 1, vocabulary]`.
+    /// Result of the plan, `[rows or 1, vocabulary]`.
     pub logits: Activation,
 }
 
 impl Plan {
-    /// Has products of few rows computed by that variant, as far as it is one for their weights.
-    pub fn vary(&mut self, variant: Variant) {
-        for planned in &mut self.kernels {
-            if let Kernel::Matvec(matvec) = &mut planned.kernel {
-                matvec.variant = variant.of(matvec.product.matrix.format);
-            }
-        }
+    /// Selects the strategy of matrix-vector products, each as far as its weight format allows.
+    /// Must come before [`fuse`]: partial norms have a sum from each workgroup.
+    pub fn use_strategy(&mut self, strategy: MatvecStrategy) {
+        self.kernels.iter_mut().for_each(|planned| planned.kernel.use_strategy(strategy));
     }
 
-    /// Has products of many rows computed by that tile; where its lanes load for each other, so do those of
-    /// attentions and scans.
-    pub fn tile(&mut self, tile: Tile) {
-        for planned in &mut self.kernels {
-            match &mut planned.kernel {
-                Kernel::Matmul(matmul) => matmul.tile = tile,
-                Kernel::Attention(attention) => attention.tile = tile,
-                Kernel::SsmScan(scan) => scan.tile = tile,
-                _ => {}
-            }
-        }
+    /// Selects the tiling of matrix products, and the loads of attention and scan.
+    pub fn use_tiling(&mut self, tiling: MatmulTiling) {
+        self.kernels.iter_mut().for_each(|planned| planned.kernel.use_tiling(tiling));
     }
 
-    /// The kernels of a step whose logits nobody wants: up to the last one that writes what the sequence
-    /// carries. Those after it, most of the last layer and the head, are for the logits alone, and so is what
-    /// the head writes beside them.
+    /// Kernels of a step without logits: up to the last one that writes state of the sequence. The
+    /// ones after it, most of the last layer and the head, compute only the logits and what the
+    /// head writes beside them.
     pub fn without_logits(&self) -> Range<usize> {
-        let carries = |planned: &PlannedKernel| {
+        let writes_state = |planned: &PlannedKernel| {
             let written = || planned.kernel.bindings().into_iter().filter(|binding| binding.write);
             written().all(|binding| binding.buffer != self.logits.buffer)
                 && written().any(|binding| matches!(binding.buffer, Buffer::Shared(_)))
         };
-        0..self.kernels.iter().rposition(carries).map_or(0, |last| last + 1)
+        0..self.kernels.iter().rposition(writes_state).map_or(0, |last| last + 1)
     }
 
-    /// Bytes of weights that one step reads: matrices in full, the embedding's rows not counted.
+    /// Bytes of the matrices that a step reads in full; rows of the embedding do not count.
     pub fn weight_bytes(&self) -> u64 {
-        let matrices =
-            self.kernels.iter().filter(|planned| !matches!(planned.kernel, Kernel::Embed(_)));
-        matrices.filter_map(|planned| planned.kernel.matrix()).map(|part| part.size_bytes()).sum()
+        let kernels = self.kernels.iter().map(|planned| &planned.kernel);
+        let matrices = kernels.filter(|kernel| kernel.reads_whole_matrix());
+        matrices.filter_map(Kernel::matrix).map(|part| part.size_bytes()).sum()
     }
 }

@@ -1,7 +1,7 @@
-//! What all plans of a model share: weight matrices, weight vectors, tables and state.
+//! Resources common to all plans of a model: weight matrices, weight vectors, tables and state.
 //!
-//! A model asks for what it needs while it writes its plan, by name and shape. What the file
-//! lacks or has in another shape is collected here, so that one error names all of it.
+//! A model requests them by name and shape while it writes its plan. Tensors that the file lacks or
+//! has in another shape are collected, so that one error names all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,31 +9,31 @@ use crate::error::{Code, Error, Result};
 use crate::formats::Format;
 use crate::kernels::{Buffer, Cache, CacheFormat, CacheRows, MatrixPart, RotaryTable};
 
-/// Missing tensors that an error names; a file of another model lacks hundreds.
+/// Tensors that an error names; a file of another model lacks hundreds.
 const MAX_NAMED: usize = 64;
-/// Parts of a matrix. What would need more has parts that no binding holds, as a check before the
-/// upload finds.
+/// Parts of a matrix. A matrix that needed more has parts larger than a binding, which the check
+/// before the upload rejects.
 const MAX_PARTS: u16 = 256;
-/// Axes of a tensor's shape that are quoted.
+/// Axes of a shape that an error quotes.
 const MAX_QUOTED_AXES: usize = 8;
 
-/// Names, formats and shapes of a checkpoint's tensors: all that planning needs to know of it.
+/// Names, formats and shapes of the tensors of a checkpoint.
 pub trait TensorShapes {
-    /// Format and shape (outermost first) of the tensor, if there is one of that name.
+    /// Returns format and shape, outermost axis first, of the tensor of that name.
     fn tensor(&self, name: &str) -> Option<(Format, &[usize])>;
 }
 
-/// A weight matrix of the model, by index.
+/// Index of a weight matrix of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Matrix(pub(crate) u16);
 
-/// A weight matrix: a tensor, or several stacked one above the other; and how it is split so that
-/// every plane of a part fits one binding.
+/// A weight matrix, one tensor or several stacked ones, in parts of which every plane fits one
+/// binding.
 #[derive(Debug, Clone)]
 pub struct MatrixInfo {
-    /// The tensors in the checkpoint and how many rows each has, from the top.
+    /// Names and row counts of the tensors, in the order of the rows.
     pub tensors: Vec<(String, u32)>,
-    /// How its weights are held: as they are stored, or smaller.
+    /// Format in memory: that of the file, or a smaller one.
     pub format: Format,
     /// Rows (outputs) of all tensors.
     pub rows: u32,
@@ -44,14 +44,14 @@ pub struct MatrixInfo {
 }
 
 impl MatrixInfo {
-    /// Its tensors' names.
+    /// Names of the tensors, for messages.
     pub fn name(&self) -> String {
         self.tensors.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    /// How many parts there are.
+    /// Number of parts.
     pub fn part_count(&self) -> u16 {
-        // Of at most `MAX_PARTS`: no cast cuts.
+        // At most `MAX_PARTS`.
         self.rows.div_ceil(self.rows_per_part) as u16
     }
 
@@ -74,19 +74,19 @@ impl MatrixInfo {
     }
 }
 
-/// How a tensor's values become those of a shared vector.
+/// Transform of the values of a tensor on their way to a shared vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transform {
-    /// They stay as they are.
+    /// `x`.
     None,
-    /// `1 + x`: a norm's weight that is stored by its distance from one.
+    /// `1 + x`, for the weight of a norm that is stored as its distance from one.
     PlusOne,
-    /// `-e^x`: the decay of a recurrent layer, stored as a logarithm.
+    /// `-e^x`, for the decay of a recurrent layer that is stored as a logarithm.
     MinusExp,
 }
 
 impl Transform {
-    /// The value for a stored one; finite for a finite one.
+    /// Returns the transformed value, finite for a finite one.
     pub fn apply(self, x: f32) -> f32 {
         match self {
             Transform::None => x,
@@ -96,24 +96,24 @@ impl Transform {
     }
 }
 
-/// A tensor in a shared vector.
+/// A tensor that is a part of a shared vector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VectorPart {
-    /// The tensor in the checkpoint.
+    /// Name of the tensor in the checkpoint.
     pub tensor: String,
-    /// Its shape, outermost first; axes of length 1 do not count.
+    /// Expected shape, outermost axis first; axes of length 1 do not count.
     pub shape: Vec<u32>,
-    /// What is done to its values.
+    /// Transform of its values.
     pub transform: Transform,
 }
 
 impl VectorPart {
-    /// The tensor of that name and shape, as it is.
+    /// The tensor of that name and shape, untransformed.
     pub fn new(tensor: impl Into<String>, shape: &[u32]) -> Self {
         Self { tensor: tensor.into(), shape: shape.to_vec(), transform: Transform::None }
     }
 
-    /// The same, its values transformed.
+    /// The part with its values transformed.
     pub fn transformed(self, transform: Transform) -> Self {
         Self { transform, ..self }
     }
@@ -123,61 +123,61 @@ impl VectorPart {
     }
 }
 
-/// How far back a sequence can be cut without reading it again.
+/// Kind of state that a sequence carries, which decides where it can be truncated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateKind {
-    /// A row for each position: after any of them.
+    /// A row for each position: can be truncated after any.
     Positions(CacheRows),
-    /// All that came before, in one: only at its end, or at its beginning.
+    /// A summary of all positions so far: can only be continued or cleared.
     Recurrent,
 }
 
-/// What a shared buffer holds, and so how it is filled.
+/// Contents of a shared buffer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SharedRole {
     /// Token ids of the step.
     Tokens,
-    /// Tensors of the checkpoint, one after another, as f32.
+    /// Tensors of the checkpoint, one after another, as `f32`.
     Vector(Vec<VectorPart>),
-    /// Computed at load.
+    /// Table of rotary positions, computed at load.
     RotaryTable(RotaryTable),
-    /// How tokens are chosen: written by the host when a request begins.
+    /// Sampling parameters and results; the host writes them when a request begins.
     Sampling,
-    /// What a sequence carries from step to step; zero at its beginning.
+    /// State of the sequence, zero at its beginning.
     State(StateKind),
 }
 
-/// A buffer that all plans of a model share.
+/// A buffer common to all plans of a model.
 #[derive(Debug, Clone)]
 pub struct SharedBuffer {
-    /// Its name; for a vector, the tensors'.
+    /// Name, for messages; of a vector, the names of its tensors.
     pub name: String,
-    /// Its length in 4-byte words.
+    /// Length in 4-byte words.
     pub words: u64,
-    /// What it holds.
+    /// Contents.
     pub role: SharedRole,
 }
 
-/// Everything that the plans of a model share.
+/// Resources common to the plans of a model.
 pub struct Resources<'a> {
     shapes: &'a dyn TensorShapes,
     quantize: Option<Format>,
     cache_format: CacheFormat,
     max_binding_bytes: u64,
     matrices: Vec<MatrixInfo>,
-    /// Indices of matrices by the names they were asked for.
+    /// Indices of matrices by tensor name.
     matrix_of: BTreeMap<String, u16>,
     shared: Vec<SharedBuffer>,
-    /// Indices of shared buffers by name, which a few may have in common.
+    /// Indices of shared buffers by name; a few buffers can have one name.
     shared_of: BTreeMap<String, Vec<u16>>,
     problems: Vec<String>,
-    /// Whether there were more of something than indices.
+    /// True if there were more buffers or matrices than indices.
     is_full: bool,
 }
 
 impl<'a> Resources<'a> {
-    /// None yet. Matrices will be split so that no plane of a part exceeds `max_binding_bytes`;
-    /// caches are in f32.
+    /// Empty resources. Matrices will be split so that no plane of a part exceeds
+    /// `max_binding_bytes`; caches will be in `f32`.
     pub fn new(shapes: &'a dyn TensorShapes, max_binding_bytes: u64) -> Self {
         Self {
             shapes,
@@ -193,27 +193,27 @@ impl<'a> Resources<'a> {
         }
     }
 
-    /// Turns the matrices that will be asked for into this format where that makes them smaller.
+    /// Holds the matrices that will be requested in this format where that makes them smaller.
     pub fn quantize(self, wanted: Option<Format>) -> Self {
         Self { quantize: wanted, ..self }
     }
 
-    /// Keeps the keys and values that will be asked for in this format.
+    /// Stores the keys and values that will be requested in this format.
     pub fn cache_in(self, cache_format: CacheFormat) -> Self {
         Self { cache_format, ..self }
     }
 
-    /// How keys and values are kept.
+    /// Format of keys and values.
     pub fn cache_format(&self) -> CacheFormat {
         self.cache_format
     }
 
-    /// Weight matrices, in the order in which they were asked for.
+    /// Weight matrices, in the order of their requests.
     pub fn matrices(&self) -> &[MatrixInfo] {
         &self.matrices
     }
 
-    /// Shared buffers, in the order in which they were asked for.
+    /// Shared buffers, in the order of their requests.
     pub fn shared(&self) -> &[SharedBuffer] {
         &self.shared
     }
@@ -222,19 +222,19 @@ impl<'a> Resources<'a> {
         &self.matrices[usize::from(index)]
     }
 
-    /// The bindable parts of a matrix.
+    /// Returns the bindable parts of a matrix.
     pub fn parts(&self, matrix: Matrix) -> Vec<MatrixPart> {
         let info = self.matrix(matrix.0);
         let part = |part| {
             let (first_row, rows) = info.part_rows(part);
             let (format, columns) = (info.format, info.columns);
-            MatrixPart { matrix: matrix.0, part, format, above: 0, first_row, rows, columns }
+            MatrixPart { matrix: matrix.0, part, format, row_offset: 0, first_row, rows, columns }
         };
         (0..info.part_count()).map(part).collect()
     }
 
-    /// Stacks matrices, given from the top, into one each; says for every matrix which it is in
-    /// now, and how many rows are above it there.
+    /// Joins the matrices of each stack into one. Returns for every former matrix the index of the
+    /// matrix that it is in now, and its row offset there.
     pub(super) fn stack(&mut self, stacks: &[Vec<u16>]) -> Vec<(u16, u32)> {
         let mut places = vec![(0, 0); self.matrices.len()];
         let below: BTreeSet<u16> = stacks.iter().flat_map(|stack| &stack[1..]).copied().collect();
@@ -258,7 +258,7 @@ impl<'a> Resources<'a> {
         places
     }
 
-    /// The matrix of that tensor name and shape `[rows, columns]`.
+    /// Requests the matrix of a tensor of shape `[rows, columns]`.
     pub fn weight_matrix(&mut self, tensor: &str, rows: u32, columns: u32) -> Matrix {
         if let Some(index) = self.matrix_of.get(tensor) {
             return Matrix(*index);
@@ -268,7 +268,7 @@ impl<'a> Resources<'a> {
                 let format = stored.held_as(self.quantize, columns as usize);
                 (format, self.rows_per_part(format, rows, columns))
             }
-            // Of a size that nothing but a number in the file has said.
+            // Nothing but a number in the configuration states this size.
             None => (Format::F32, rows),
         };
         let tensors = vec![(tensor.to_owned(), rows)];
@@ -282,7 +282,7 @@ impl<'a> Resources<'a> {
     fn rows_per_part(&self, format: Format, rows: u32, columns: u32) -> u32 {
         match self.fitting_rows(format, columns) {
             fitting if fitting >= rows => rows,
-            // Whole tiles of a matrix product, so that only the last part has an edge.
+            // Whole tiles of a matrix product, so that only the last part ends within one.
             fitting => (fitting / 64 * 64).max(rows.div_ceil(MAX_PARTS.into())),
         }
     }
@@ -294,12 +294,12 @@ impl<'a> Resources<'a> {
         (self.max_binding_bytes / widest as u64).min(u64::from(u32::MAX)) as u32
     }
 
-    /// The tensor of that name and length, as f32.
+    /// Requests a tensor of that name and length, as `f32`.
     pub fn weight_vector(&mut self, tensor: &str, length: u32) -> Buffer {
         self.packed_vector(vec![VectorPart::new(tensor, &[length])])
     }
 
-    /// Several tensors one after another, or one that is transformed, as f32.
+    /// Requests tensors one after another, transformed if they say so, as `f32`.
     pub fn packed_vector(&mut self, parts: Vec<VectorPart>) -> Buffer {
         let words = parts.iter().fold(0, |sum: u64, part| sum.saturating_add(part.words()));
         let name = parts.iter().map(|part| part.tensor.as_str()).collect::<Vec<_>>().join(", ");
@@ -315,7 +315,7 @@ impl<'a> Resources<'a> {
         self.add(SharedBuffer { name, words, role })
     }
 
-    /// Vectors one after another, as f32.
+    /// Requests vectors one after another, as `f32`; `None` if a buffer is no vector.
     pub(super) fn joined_vector(&mut self, vectors: &[Buffer]) -> Option<Buffer> {
         let mut joined = Vec::new();
         for vector in vectors {
@@ -328,7 +328,7 @@ impl<'a> Resources<'a> {
         Some(self.packed_vector(joined))
     }
 
-    /// The table of rotary positions, made at load from what `table` says.
+    /// Requests a table of rotary positions.
     pub fn rotary_table(&mut self, table: RotaryTable) -> Buffer {
         let (words, role) = (table.words(), SharedRole::RotaryTable(table));
         let name = "rotary positions";
@@ -336,7 +336,7 @@ impl<'a> Resources<'a> {
         found.unwrap_or_else(|| self.add(SharedBuffer { name: name.to_owned(), words, role }))
     }
 
-    /// Keys or values of a layer, a row of that width for each position.
+    /// Requests the keys or values of a layer, a row of `width` numbers for each position.
     pub fn cache(&mut self, name: &str, width: u32, context_length: u32) -> Cache {
         let rows = CacheRows { format: self.cache_format, width };
         let words = u64::from(context_length) * rows.words();
@@ -344,13 +344,12 @@ impl<'a> Resources<'a> {
         Cache { buffer, rows }
     }
 
-    /// A part of what a sequence carries, that holds all that came before.
+    /// Requests recurrent state of the sequence.
     pub fn recurrent_state(&mut self, name: &str, words: u64) -> Buffer {
         self.get_or_add(name, words, SharedRole::State(StateKind::Recurrent))
     }
 
-    /// Indices of the shared buffers that a sequence carries from step to step, and of which kind
-    /// they are.
+    /// Indices and kinds of the shared buffers that are state of the sequence.
     pub fn state_buffers(&self) -> impl Iterator<Item = (usize, StateKind)> {
         self.shared.iter().enumerate().filter_map(|(index, buffer)| match buffer.role {
             SharedRole::State(kind) => Some((index, kind)),
@@ -358,12 +357,12 @@ impl<'a> Resources<'a> {
         })
     }
 
-    /// Whether a part of what a sequence carries cannot be cut.
+    /// True if a part of the state cannot be truncated.
     pub fn is_recurrent(&self) -> bool {
         self.shared.iter().any(|buffer| buffer.role == SharedRole::State(StateKind::Recurrent))
     }
 
-    /// The step's token ids, for plans of up to `capacity` rows.
+    /// Requests the buffer of token ids for steps of up to `capacity` rows.
     pub fn tokens(&mut self, capacity: u32) -> Buffer {
         let buffer = self.get_or_add("tokens", u64::from(capacity), SharedRole::Tokens);
         if let Buffer::Shared(index) = buffer {
@@ -373,12 +372,12 @@ impl<'a> Resources<'a> {
         buffer
     }
 
-    /// A buffer for the choice of tokens.
+    /// Requests a buffer of the sampling plan.
     pub(super) fn sampling(&mut self, name: &str, words: u64) -> Buffer {
         self.get_or_add(name, words, SharedRole::Sampling)
     }
 
-    /// Every tensor that was asked for.
+    /// Names of all requested tensors.
     pub fn tensors(&self) -> impl Iterator<Item = &str> {
         let parts = self.shared.iter().filter_map(|buffer| match &buffer.role {
             SharedRole::Vector(parts) => Some(parts),
@@ -393,7 +392,8 @@ impl<'a> Resources<'a> {
         matrices.map(|(name, _)| name.as_str()).chain(vectors).chain(divisors)
     }
 
-    /// `missing-tensors`, naming everything that was asked for and is not there as asked.
+    /// Returns `missing-tensors`, with all requested tensors that are missing or have another
+    /// shape, or `unsupported-format` if there were too many buffers.
     pub fn check_complete(&self, file: &str) -> Result<()> {
         if self.is_full {
             let message = format!("{file}: a plan of more than {} buffers", u16::MAX);
@@ -408,7 +408,7 @@ impl<'a> Resources<'a> {
         Err(Error::new(Code::MissingTensors, format!("{file}: {named}{more}")))
     }
 
-    /// The index of what comes after so many; where indices end, [`Resources::check_complete`] says so.
+    /// The index after `count` others. [`Resources::check_complete`] reports if there is none.
     pub(super) fn index(&mut self, count: usize) -> u16 {
         u16::try_from(count).unwrap_or_else(|_| {
             self.is_full = true;
@@ -435,8 +435,8 @@ impl<'a> Resources<'a> {
         Buffer::Shared(index)
     }
 
-    /// Notes a problem if the tensor is not there with that shape, but for axes of length 1:
-    /// files disagree about those.
+    /// Notes a problem unless the tensor has that shape, axes of length 1 aside, on which files
+    /// differ.
     fn check_part(&mut self, part: &VectorPart) {
         let long =
             |shape: &[usize]| shape.iter().copied().filter(|axis| *axis != 1).collect::<Vec<_>>();
@@ -447,7 +447,7 @@ impl<'a> Resources<'a> {
         }
     }
 
-    /// The tensor's format; none, and a problem is noted, if it is not there with that shape.
+    /// Returns the format of the tensor, or notes a problem if it does not have that shape.
     fn check(&mut self, tensor: &str, shape: &[usize]) -> Option<Format> {
         match self.shapes.tensor(tensor) {
             None => self.problems.push(format!("{tensor} is missing, expected shape {shape:?}")),

@@ -1,26 +1,26 @@
-//! Which matrices are stacked: those of one format that read the same input, such as a layer's
-//! queries, keys and values, so that one kernel can take all their rows.
+//! Stacking of matrices: those of one format that read the same input, such as the projections of
+//! queries, keys and values of a layer, become one, so that one kernel can compute all their rows.
 //!
-//! Kernels that take one tensor's rows know how many are above it. What several kernels use stays
-//! alone, as the embedding may be, and what would not fit one binding.
+//! A [`MatrixPart`] states the rows of the stack before its tensor. Matrices that several kernels
+//! use, as the embedding can be, and stacks that would not fit one binding are left alone.
 
 use std::collections::BTreeMap;
 
 use super::{Plan, Resources};
-use crate::kernels::{Activation, Buffer, Kernel, Matmul, MatrixPart, Matvec};
+use crate::kernels::{Activation, Buffer, MatrixPart};
 
-/// Stacks the matrices of a model's plans, which all have the same products.
+/// Stacks the matrices of the plans of a model, which all have the same products.
 pub fn stack(plans: &mut [Plan], resources: &mut Resources<'_>) {
     let stacks = plans.first().map_or_else(Vec::new, |plan| stacks(plan, resources));
     let places = resources.stack(&stacks);
     for planned in plans.iter_mut().flat_map(|plan| &mut plan.kernels) {
         if let Some(part) = planned.kernel.matrix_mut() {
-            (part.matrix, part.above) = places[usize::from(part.matrix)];
+            (part.matrix, part.row_offset) = places[usize::from(part.matrix)];
         }
     }
 }
 
-/// Matrices to stack, from the top.
+/// Indices of the matrices of each stack, first rows first.
 fn stacks(plan: &Plan, resources: &Resources<'_>) -> Vec<Vec<u16>> {
     let is_whole = |part: &MatrixPart| part.rows == resources.matrix(part.matrix).rows;
     let mut uses: BTreeMap<u16, usize> = BTreeMap::new();
@@ -28,14 +28,10 @@ fn stacks(plan: &Plan, resources: &Resources<'_>) -> Vec<Vec<u16>> {
         *uses.entry(part.matrix).or_default() += 1;
     }
     let is_used_once = |part: &MatrixPart| uses.get(&part.matrix) == Some(&1);
-    let products = plan.kernels.iter().filter_map(|planned| match &planned.kernel {
-        Kernel::Matmul(Matmul { product, .. }) | Kernel::Matvec(Matvec { product, .. }) => {
-            Some((product.x, product.matrix))
-        }
-        _ => None,
-    });
+    let products = plan.kernels.iter().filter_map(|planned| planned.kernel.product());
+    let products = products.map(|product| (product.x, product.matrix));
     let mut stacks: Vec<(Activation, Vec<MatrixPart>)> = Vec::new();
-    // Where the stacks begin that read a buffer.
+    // Index in `stacks` of the first stack that reads a buffer.
     let mut firsts: BTreeMap<Buffer, usize> = BTreeMap::new();
     for (x, part) in products.filter(|(_, part)| is_whole(part) && is_used_once(part)) {
         let first = *firsts.entry(x.buffer).or_insert(stacks.len());

@@ -1,23 +1,21 @@
-//! The tools of a request: that they are what OpenAI's API calls tools, what type an argument
-//! has, and how calls made earlier are handed to a template.
+//! Tools of a request: validation, types of arguments, and parsing of earlier calls.
 
 use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, excerpt};
 
-/// Functions that a model may call, checked.
+/// Validated function definitions in OpenAI's format.
 #[derive(Debug, Clone)]
 pub struct Tools(Value);
 
 impl Tools {
     /// Checks `[{type: "function", function: {name, description?, parameters?}}]`;
-    /// `invalid-request` names what is wrong.
+    /// `invalid-request` names the invalid field.
     pub fn new(tools: Value) -> Result<Self> {
         let refuse = |field: &str, found: &Value, expected: &str| {
-            let found: String = found.to_string().chars().take(60).collect();
-            Err(Error::invalid_request(field, format!("found {found}, expected {expected}")))
+            Err(Error::invalid_value(field, excerpt(found), expected))
         };
         let Some(list) = tools.as_array() else { return refuse("tools", &tools, "a list") };
         let mut names = HashSet::new();
@@ -36,7 +34,7 @@ impl Tools {
             }
             let absent = |key: &str| function.get(key).is_none_or(Value::is_null);
             if !absent("description") && !function["description"].is_string() {
-                return refuse(&format!("{field}.description"), &function["description"], "a text");
+                return refuse(&format!("{field}.description"), &function["description"], "text");
             }
             if !absent("parameters") && !function["parameters"].is_object() {
                 return refuse(
@@ -49,17 +47,17 @@ impl Tools {
         Ok(Self(tools))
     }
 
-    /// The list, for templates.
+    /// The list of tools, for templates.
     pub fn list(&self) -> &Value {
         &self.0
     }
 
-    /// Whether there are none.
+    /// True if there are no tools.
     pub fn is_empty(&self) -> bool {
         self.0.as_array().is_none_or(Vec::is_empty)
     }
 
-    /// Whether there is a tool of that name.
+    /// True if there is a tool of the given name.
     pub fn contains(&self, name: &str) -> bool {
         self.function(name).is_some()
     }
@@ -69,10 +67,10 @@ impl Tools {
         functions.find(|function| function["name"] == name)
     }
 
-    /// What `text` means as an argument of a function, where the model writes texts as they are
-    /// and everything else as JSON: what the schema declares a string stays one, and so does
-    /// what is not JSON of a declared type. Where the schema says nothing, lists and objects
-    /// are JSON.
+    /// Value of an argument that a model wrote as `text`, in a dialect where strings are written
+    /// bare and other values as JSON. An argument that the schema declares a string stays one, and
+    /// so does text that is not JSON of a declared type. Without a declared type only lists and
+    /// objects are read as JSON.
     pub(super) fn argument(&self, function: &str, name: &str, text: &str) -> Value {
         let mut types = Vec::new();
         if let Some(function) = self.function(function) {
@@ -80,7 +78,7 @@ impl Tools {
         }
         let text_value = || Value::String(text.to_owned());
         let declared = |kind: &str| types.contains(&kind);
-        // As templates written for Python show the model its own earlier arguments.
+        // Python's literals: templates render the model's earlier arguments with them.
         let value = match text.trim() {
             "True" => Some(Value::Bool(true)),
             "False" => Some(Value::Bool(false)),
@@ -101,9 +99,9 @@ impl Tools {
     }
 }
 
-/// The types a schema allows, alternatives included.
+/// Collects the types that a schema allows, including its alternatives.
 fn declared_types<'a>(schema: &'a Value, types: &mut Vec<&'a str>, depth: usize) {
-    /// Deeper alternatives are nothing a model was shown.
+    /// Maximum nesting of alternatives.
     const MAX_DEPTH: usize = 8;
     match &schema["type"] {
         Value::String(kind) => types.push(kind),
@@ -127,9 +125,9 @@ fn declared_types<'a>(schema: &'a Value, types: &mut Vec<&'a str>, depth: usize)
     }
 }
 
-/// Calls in `messages` with their arguments as objects, as templates read them, where OpenAI's
-/// API has JSON text. `invalid-request` names an argument that is neither.
-pub fn read_call_arguments(messages: &mut Value) -> Result<()> {
+/// Replaces the arguments of calls in `messages`, which OpenAI's API sends as JSON text, by
+/// objects, as templates read them. `invalid-request` names an argument that is neither.
+pub fn parse_call_arguments(messages: &mut Value) -> Result<()> {
     for (index, message) in messages.as_array_mut().into_iter().flatten().enumerate() {
         let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
         for (call_index, call) in calls.into_iter().flatten().enumerate() {
@@ -147,11 +145,7 @@ pub fn read_call_arguments(messages: &mut Value) -> Result<()> {
             let Some(object) = object else {
                 let field =
                     format!("messages[{index}].tool_calls[{call_index}].function.arguments");
-                let found: String = arguments.to_string().chars().take(60).collect();
-                return Err(Error::invalid_request(
-                    &field,
-                    format!("found {found}, expected a JSON object"),
-                ));
+                return Err(Error::invalid_value(&field, excerpt(&*arguments), "a JSON object"));
             };
             *arguments = Value::Object(object);
         }

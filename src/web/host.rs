@@ -1,4 +1,4 @@
-//! What only JavaScript can do for a load: compile pipelines ahead, and start threads.
+//! Services that JavaScript provides for a load: compiling pipelines ahead, and starting threads.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -8,42 +8,42 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use super::{read_options, to_json};
-use crate::engine::{CompileAhead, LoadOptions, StartThreads, Threads};
+use crate::engine::{CompileAhead, HostServices, LoadOptions, StartThreads, Threads};
 use crate::error::Result;
 
 #[wasm_bindgen]
 extern "C" {
-    /// A `Host`.
+    /// Services of the page, as `tablm.d.ts` declares them.
     #[derive(Clone)]
     pub type Host;
 
-    /// Gets JSON; the promise is kept once that is compiled, or failed.
+    /// Compiles pipelines, which are JSON; the promise resolves also if that fails.
     #[wasm_bindgen(method, catch, js_name = compileAhead)]
     fn compile_ahead(this: &Host, json: JsValue) -> Result<Promise, JsValue>;
 
-    /// How many threads there may be, this one among them.
+    /// Number of threads on the CPU, including this one.
     #[wasm_bindgen(method, getter)]
     fn threads(this: &Host) -> usize;
 
-    /// Has all threads but this one started, with our module and memory; the promise is kept once they
-    /// are there.
+    /// Starts the other threads with this module and memory; the promise resolves when they run.
     #[wasm_bindgen(method, catch, js_name = startThreads)]
     fn start_threads(this: &Host, module: JsValue, memory: JsValue) -> Result<Promise, JsValue>;
 }
 
 thread_local! {
-    /// The pool, while a load may want it.
+    /// The threads, from the first use by a load to its end.
     static POOL: RefCell<Option<Threads>> = const { RefCell::new(None) };
 }
 
-/// Options with what the host can do.
+/// Options read from JSON, with the services of the host.
 pub(super) fn options(json: &str, host: &Host) -> Result<LoadOptions> {
     let threads = host.clone();
-    Ok(LoadOptions {
-        compile_ahead: Some(compile_ahead(host.clone())),
+    let services = HostServices {
         threads: StartThreads::new(host.threads(), move || start(threads.clone())),
-        ..read_options(json)?
-    })
+        max_cpu_bytes: None,
+        compile_ahead: Some(compile_ahead(host.clone())),
+    };
+    Ok(LoadOptions { host: services, ..read_options(json)? })
 }
 
 fn compile_ahead(host: Host) -> CompileAhead {
@@ -51,30 +51,30 @@ fn compile_ahead(host: Host) -> CompileAhead {
         let begun = to_json(&texts).map(|json| host.compile_ahead(json));
         Box::pin(async move {
             if let Ok(Ok(promise)) = begun {
-                // What failed is met again when the pipeline is asked for.
+                // A failure shows again when the executor asks for the pipeline.
                 let _ = JsFuture::from(promise).await;
             }
         })
     }))
 }
 
-/// The pool, begun once: this thread cannot be of two.
+/// The threads, started once: this thread can belong to one pool only.
 async fn start(host: Host) -> Threads {
     if let Some(threads) = POOL.with_borrow(Clone::clone) {
         return threads;
     }
-    let threads = Threads::lent(host.threads()).unwrap_or_default();
+    let threads = Threads::with_workers(host.threads()).unwrap_or_default();
     if threads.count() > 1 {
         POOL.set(Some(threads.clone()));
         if let Ok(promise) = host.start_threads(wasm_bindgen::module(), wasm_bindgen::memory()) {
-            // Threads that do not come leave their work to the others.
+            // Threads that fail to start leave their work to the others.
             let _ = JsFuture::from(promise).await;
         }
     }
     threads
 }
 
-/// Lets go of the pool: who computes on it has it still, and without anybody its threads end.
+/// Drops the reference to the threads: they live as long as an executor uses them.
 pub(super) fn forget_threads() {
     POOL.set(None);
 }

@@ -1,7 +1,6 @@
-//! The JavaScript boundary, the only code that names wasm-bindgen: strings and byte arrays
-//! only. What is clever is Rust below it or TypeScript above it.
-//!
-//! Objects and errors cross as JSON and as `Error`s with a `code`; see `pkg/src/wasm/simd/tablm.d.ts`.
+//! The JavaScript boundary, the only code that names wasm-bindgen. Options, requests and reports
+//! cross it as JSON, errors as `Error`s with a `code`. `pkg/src/wasm/simd/tablm.d.ts` declares it
+//! for TypeScript.
 
 #![allow(unreachable_pub, reason = "wasm-bindgen exports public items only")]
 
@@ -13,32 +12,31 @@ use std::future::Future;
 use std::rc::Rc;
 
 use js_sys::{Function, Promise, Reflect};
-use serde_json::json;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
 use host::Host;
 
 use crate::engine::{
-    Engine, Event, GenerateRequest, LoadOptions, Prepared, estimate as estimate_model, prepare,
-    probe_gpu,
+    Engine, Event, GenerateRequest, GpuCapabilities, LoadOptions, Prepared, camel_case_keys,
+    estimate as estimate_model, prepare, probe_gpu,
 };
 use crate::error::{Code, Error, Result};
-use crate::text::answer::Delta;
+use crate::text::Delta;
 
-/// Panics become readable messages on the console.
+/// Makes panics write their message to the console.
 #[wasm_bindgen(start)]
 pub fn start() {
     console_error_panic_hook::set_once();
 }
 
-/// Lends this thread to the engine of another, whose memory it shares, until that needs it no more.
+/// Makes this thread one of the engine whose memory it shares, until that engine ends.
 #[wasm_bindgen(js_name = lendThread)]
 pub fn lend_thread() {
-    crate::engine::lend_thread();
+    crate::engine::run_worker();
 }
 
-/// A JavaScript `Error` with our name and code.
+/// A JavaScript `Error` with the name `TabLMError` and a code.
 fn to_js(error: &Error) -> JsValue {
     let value = js_sys::Error::new(error.message());
     value.set_name("TabLMError");
@@ -47,7 +45,7 @@ fn to_js(error: &Error) -> JsValue {
     value.into()
 }
 
-/// Our error again, if JavaScript threw one of ours; else `fallback` with its message.
+/// The error that JavaScript threw, with its code if it has one of ours, or `fallback`.
 fn from_js(value: &JsValue, fallback: Code) -> Error {
     let text =
         |key: &str| Reflect::get(value, &key.into()).ok().and_then(|field| field.as_string());
@@ -64,18 +62,25 @@ fn to_json(value: &impl serde::Serialize) -> Result<JsValue> {
     text.map(JsValue::from).map_err(|error| Error::internal(format!("writing JSON: {error}")))
 }
 
+/// A report as JSON with camel-case keys.
+fn report_json(report: &impl serde::Serialize) -> Result<JsValue> {
+    let value = serde_json::to_value(report);
+    let value = value.map_err(|error| Error::internal(format!("writing JSON: {error}")))?;
+    to_json(&camel_case_keys(value))
+}
+
 fn read_options(json: &str) -> Result<LoadOptions> {
     serde_json::from_str(json).map_err(|error| Error::invalid_request("options", error))
 }
 
-/// What a load does before there are weights.
+/// A load up to the first weight.
 #[wasm_bindgen(js_name = Prepared)]
 pub struct WebPrepared(Prepared);
 
 #[wasm_bindgen(js_class = Prepared)]
 impl WebPrepared {
-    /// Reads headers of `SourceFile`s, opens the GPU and begins to compile; for `Engine.load` with the
-    /// same `options`, or `free`.
+    /// Prepares a load from the headers of `SourceFile`s, for [`WebEngine::load`] with the same
+    /// options.
     pub fn of(files: Vec<JsValue>, options: &str, host: &Host) -> Promise {
         let options = host::options(options, host);
         promise(
@@ -84,16 +89,17 @@ impl WebPrepared {
     }
 }
 
-/// A loaded model. Calls may overlap; work goes on in the order of the calls to `next`.
+/// A loaded model. Methods fail with `invalid-request` while a promise of another is pending.
 #[wasm_bindgen(js_name = Engine)]
 pub struct WebEngine {
-    /// Taken out while a step runs.
+    /// Absent while a step runs.
     engine: Rc<RefCell<Option<Engine>>>,
 }
 
 #[wasm_bindgen(js_class = Engine)]
 impl WebEngine {
-    /// Loads a model from `SourceFile`s; `options` is JSON, `on_progress` gets JSON.
+    /// Loads a model from `SourceFile`s; `options` is JSON ([`LoadOptions`]), `on_progress`
+    /// receives JSON ([`crate::engine::Progress`]).
     pub fn load(
         files: Vec<JsValue>,
         options: &str,
@@ -106,8 +112,8 @@ impl WebEngine {
             let options = options?;
             let files = source::files(files)?;
             let mut progress = |progress| {
-                if let Ok(json) = to_json(&progress) {
-                    // What a listener throws is its own matter.
+                if let Ok(json) = report_json(&progress) {
+                    // Exceptions of the listener do not stop the load.
                     let _ = on_progress.call1(&JsValue::NULL, &json);
                 }
             };
@@ -125,23 +131,25 @@ impl WebEngine {
         work(engine).map_err(|error| to_js(&error))
     }
 
-    /// JSON: what was loaded and what it runs on.
+    /// JSON ([`crate::engine::Info`]).
     pub fn info(&self) -> Result<JsValue, JsValue> {
-        self.with(|engine| to_json(&engine.info()))
+        self.with(|engine| report_json(&engine.info()))
     }
 
-    /// What to give later loads as the option `verdicts`, if this one measured anything.
-    pub fn verdicts(&self) -> Result<Option<String>, JsValue> {
-        self.with(|engine| Ok(engine.verdicts().map(str::to_owned)))
+    /// Cache for the option `tuningCache` of later loads; `undefined` if this load measured
+    /// nothing.
+    #[wasm_bindgen(js_name = tuningCache)]
+    pub fn tuning_cache(&self) -> Result<Option<String>, JsValue> {
+        self.with(|engine| Ok(engine.tuning_cache().map(str::to_owned)))
     }
 
-    /// Starts a request, given as JSON.
+    /// Begins a request, which is JSON ([`GenerateRequest::from_json`]).
     pub fn begin(&self, request: &str) -> Result<(), JsValue> {
         let seed = (js_sys::Math::random() * 9e15) as u64;
         self.with(|engine| engine.begin(&GenerateRequest::from_json(request, seed)?))
     }
 
-    /// JSON: the next token, or the end.
+    /// JSON ([`Event`]): the next token, or the end of the answer.
     #[wasm_bindgen(js_name = next)]
     pub fn next_event(&self) -> Promise {
         let shared = self.engine.clone();
@@ -156,19 +164,19 @@ impl WebEngine {
         })
     }
 
-    /// JSON: where the time of a decoding step and of a piece of a prompt goes. What the sequence
-    /// carried is forgotten; a running request ends.
+    /// JSON ([`crate::engine::Profile`]) of a decode and a prefill step. Empties the sequence and
+    /// drops a running request.
     pub fn profile(&self) -> Promise {
         let shared = self.engine.clone();
         promise(async move {
             let mut engine = shared.borrow_mut().take().ok_or_else(busy)?;
             let profile = engine.profile_briefly().await;
             *shared.borrow_mut() = Some(engine);
-            to_json(&profile?)
+            report_json(&profile?)
         })
     }
 
-    /// Ends the running request: the next event is its end, with `abort`.
+    /// Ends the running request: the next event has the finish reason `abort`.
     pub fn stop(&self) -> Result<(), JsValue> {
         self.with(|engine| {
             engine.stop();
@@ -178,30 +186,29 @@ impl WebEngine {
 }
 
 fn busy() -> Error {
-    Error::invalid_request("engine", "a step is still running, wait for it")
+    Error::invalid_request("engine", "found a running step, expected its promise to be awaited")
 }
 
-/// JSON: what this browser offers, nothing loaded; of `options`, JSON, `adapter` counts.
+/// JSON ([`GpuCapabilities`]); of the options, which are JSON, `adapter` is used.
 #[wasm_bindgen]
 pub fn capabilities(options: &str) -> Promise {
     let options = read_options(options);
     promise(async move {
-        match probe_gpu(&options?.adapter).await {
-            Ok(report) => to_json(&json!({"webgpu": true, "adapter": report})),
-            Err(error) => {
-                to_json(&json!({"webgpu": false, "adapter": null, "reason": error.message()}))
-            }
-        }
+        let (adapter, reason) = match probe_gpu(&options?.adapter).await {
+            Ok(adapter) => (Some(adapter), None),
+            Err(error) => (None, Some(error.message().to_owned())),
+        };
+        report_json(&GpuCapabilities { webgpu: adapter.is_some(), adapter, reason })
     })
 }
 
-/// JSON: what a model needs, from its headers alone.
+/// JSON ([`crate::engine::Estimate`]), from headers alone; `options` is JSON ([`LoadOptions`]).
 #[wasm_bindgen]
 pub fn estimate(files: Vec<JsValue>, options: &str) -> Promise {
     let options = read_options(options);
     promise(async move {
         let options = options?;
         let adapter = probe_gpu(&options.adapter).await.ok();
-        to_json(&estimate_model(source::files(files)?, &options, adapter.as_ref()).await?)
+        report_json(&estimate_model(source::files(files)?, &options, adapter.as_ref()).await?)
     })
 }

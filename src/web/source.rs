@@ -1,4 +1,4 @@
-//! Files that JavaScript holds: `{ name, sizeBytes, read(offset, length), readInto?(bytes, offset) }`.
+//! Files of JavaScript as byte sources: `{ name, sizeBytes, read(offset, length), readInto? }`.
 
 use std::rc::Rc;
 
@@ -12,10 +12,10 @@ use crate::weights::source::{ByteSource, LocalFuture};
 
 #[wasm_bindgen]
 extern "C" {
-    /// A `SourceFile`.
+    /// A file, as `tablm.d.ts` declares it.
     type SourceFile;
 
-    /// Fills `bytes`, which is a view of our memory: gone when the call is over.
+    /// Fills `bytes`, a view of wasm memory that is invalid after the call.
     #[wasm_bindgen(method, catch, js_name = readInto)]
     fn read_into(this: &SourceFile, bytes: &mut [u8], offset: f64) -> Result<(), JsValue>;
 }
@@ -25,11 +25,14 @@ struct JsSource {
     size_bytes: u64,
     object: SourceFile,
     read: Function,
-    /// Whether it has `readInto`.
+    /// True if the object has `readInto`.
     reads_into: bool,
 }
 
-/// The sources of an array of `SourceFile`s.
+/// Byte sources of an array of files.
+///
+/// # Errors
+/// `invalid-request` for a field that is missing or of the wrong type.
 pub(super) fn files(objects: Vec<JsValue>) -> Result<Vec<Rc<dyn ByteSource>>> {
     objects.into_iter().map(file).collect()
 }
@@ -37,7 +40,7 @@ pub(super) fn files(objects: Vec<JsValue>) -> Result<Vec<Rc<dyn ByteSource>>> {
 fn file(object: JsValue) -> Result<Rc<dyn ByteSource>> {
     let field = |name: &str| Reflect::get(&object, &name.into()).unwrap_or(JsValue::UNDEFINED);
     let wrong = |name: &str| {
-        Error::invalid_request("files", format!("{name} is missing or of the wrong type"))
+        Error::invalid_request("files", format!("found no valid {name}, expected a SourceFile"))
     };
     let name = field("name").as_string().ok_or_else(|| wrong("name"))?;
     let size = field("sizeBytes").as_f64().filter(|size| *size >= 0.0 && size.fract() == 0.0);
@@ -78,11 +81,13 @@ impl ByteSource for JsSource {
                 answer = JsFuture::from(promise.clone()).await.map_err(failed)?;
             }
             let bytes = answer.dyn_into::<Uint8Array>();
-            let bytes = bytes
-                .map_err(|_| Error::internal(format!("{}: read gave no Uint8Array", self.name)))?;
+            let bytes = bytes.map_err(|_| {
+                let message = format!("{}: read: found no Uint8Array, expected one", self.name);
+                Error::internal(message)
+            })?;
             if bytes.length() as usize != length {
                 let message = format!(
-                    "{}: read gave {} of {length} bytes at {offset}",
+                    "{}: read: found {} bytes at {offset}, expected {length}",
                     self.name,
                     bytes.length()
                 );

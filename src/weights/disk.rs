@@ -7,15 +7,15 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::error::{Code, Error, Result};
-use crate::weights::folder;
-use crate::weights::parts::PartName;
+use crate::error::{Code, Error, Result, mismatch};
+use crate::weights::gguf::split_files::PartName;
+use crate::weights::safetensors::{files, shard_index};
 use crate::weights::source::{ByteSource, LocalFuture, past_the_end};
 
-/// The folder below a model's in which templates with names are.
+/// Subfolder of a model with named chat templates.
 const NAMED_TEMPLATES: &str = "additional_chat_templates";
 
-/// A file on disk, open.
+/// An open file on disk.
 pub struct DiskSource {
     name: String,
     size_bytes: u64,
@@ -23,7 +23,7 @@ pub struct DiskSource {
 }
 
 impl DiskSource {
-    /// Opens the file as [`open_file`] does.
+    /// Opens a file as [`open_file`] does.
     pub fn open(path: &Path) -> Result<DiskSource> {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let file = open_file(path)?;
@@ -40,7 +40,7 @@ impl DiskSource {
         let mut bytes = vec![0; length];
         let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut bytes));
         read.map_err(|error| {
-            Error::new(Code::Network, format!("{}: reading: {error}", self.name))
+            Error::new(Code::Network, format!("{}: reading failed: {error}", self.name))
         })?;
         Ok(bytes)
     }
@@ -60,56 +60,54 @@ impl ByteSource for DiskSource {
     }
 }
 
-/// Opens a regular file to be read: anything else may block, or have no end. `invalid-request` when there is
-/// none, `network` when it cannot be read.
+/// Opens a regular file for reading: other files may block or have no end. Errors:
+/// `invalid-request` if there is none, `network` if it cannot be read.
 pub fn open_file(path: &Path) -> Result<File> {
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if !metadata.is_file() {
         let found = if metadata.is_dir() { "a folder" } else { "a pipe, socket or device" };
-        let message = format!("{}: found {found}, expected a regular file", path.display());
+        let message = mismatch(found, "a regular file");
+        let message = format!("{}: {message}", path.display());
         return Err(Error::new(Code::InvalidRequest, message));
     }
     File::open(path).map_err(|error| unreadable(path, &error))
 }
 
-/// The files of the model at `path`: one file with the parts that lie beside it, or those of a folder.
-/// `invalid-request` when nothing is there, `network` when it cannot be read.
+/// Opens the files of the model at `path`: a file with the parts that lie beside it, or the files
+/// of a folder. Errors: `invalid-request` if nothing is there, `network` if it cannot be read.
 pub fn open_path(path: &Path) -> Result<Vec<Rc<dyn ByteSource>>> {
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if !metadata.is_dir() {
-        let part = path.file_name().and_then(|name| name.to_str()).and_then(PartName::of);
+        let part = path.file_name().and_then(|name| name.to_str()).and_then(PartName::parse);
         let Some((part, folder)) = part.zip(path.parent()) else {
             return open_all([path.to_owned()]);
         };
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        let is_beside = |name: &str| PartName::of(name).is_some_and(|other| other.is_beside(&part));
+        let is_beside =
+            |name: &str| PartName::parse(name).is_some_and(|other| other.is_same_model(&part));
         return open_all(named(folder, is_beside)?);
     }
-    let mut paths = named(path, folder::is_part)?;
-    let tool_template = path.join(NAMED_TEMPLATES).join(folder::TOOL_TEMPLATE);
-    if tool_template.is_file() && !path.join(folder::TOOL_TEMPLATE).is_file() {
+    let mut paths = named(path, files::is_part)?;
+    let tool_template = path.join(NAMED_TEMPLATES).join(files::TOOL_TEMPLATE);
+    if tool_template.is_file() && !path.join(files::TOOL_TEMPLATE).is_file() {
         paths.push(tool_template);
     }
-    if !paths.iter().any(|path| path.to_string_lossy().ends_with(folder::SAFETENSORS)) {
+    if !paths.iter().any(|path| path.to_string_lossy().ends_with(files::SAFETENSORS)) {
         let is_gguf = |name: &str| name.to_ascii_lowercase().ends_with(".gguf");
         let ggufs = named(path, is_gguf)?;
         paths = if ggufs.is_empty() { paths } else { ggufs };
     }
     paths.extend(shards_below(path)?);
     if paths.is_empty() {
-        return Err(Error::invalid_request(
-            "model",
-            format!(
-                "{}: folder without model files, expected config.json, *.safetensors and tokenizer.json, or a .gguf",
-                path.display()
-            ),
-        ));
+        let found = format!("no model files in {}", path.display());
+        let expected = "config.json, *.safetensors and tokenizer.json, or a .gguf file";
+        return Err(Error::invalid_value("model", found, expected));
     }
     open_all(paths)
 }
 
-/// The files of a folder whose names `is_wanted`, in the same order everywhere, whatever the file
-/// system gives.
+/// Paths of the files in a folder whose names satisfy `is_wanted`, sorted, because file systems
+/// list them in different orders.
 fn named(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
@@ -122,20 +120,20 @@ fn named(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>
     Ok(paths)
 }
 
-/// Shards that a folder's index puts into folders below it, as far as they are there.
+/// Shards that a folder's index places in subfolders, as far as they exist.
 fn shards_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let path = folder.join(folder::INDEX);
+    let path = folder.join(files::INDEX);
     let is_readable = std::fs::metadata(&path)
-        .is_ok_and(|found| found.is_file() && found.len() <= folder::MAX_INDEX_BYTES);
+        .is_ok_and(|found| found.is_file() && found.len() <= files::MAX_INDEX_BYTES);
     if !is_readable {
         return Ok(Vec::new());
     }
     let index = std::fs::read(&path).map_err(|error| unreadable(&path, &error))?;
-    // What is wrong with it is said when it is read as a part of the model.
-    let map = folder::shard_paths(&index).unwrap_or_default();
+    // An invalid index is reported when it is read as a part of the model.
+    let map = shard_index::shard_paths(&index).unwrap_or_default();
     let below: BTreeSet<Vec<&str>> = map
         .values()
-        .filter_map(|path| folder::segments(path))
+        .filter_map(|path| shard_index::segments(path))
         .filter(|segments| segments.len() > 1)
         .collect();
     let paths = below.into_iter().map(|segments| folder.join(segments.iter().collect::<PathBuf>()));

@@ -1,20 +1,20 @@
-//! JSON as checkpoints hold it, with numbers that JSON lacks in either of two spellings.
+//! JSON of checkpoints, which may contain non-finite numbers in either of two notations.
 //!
-//! Python writes the bare words `Infinity`, `-Infinity` and `NaN`, transformers 5 an object of one
-//! field, `{"__float__": "Infinity"}`. The second is JSON, and what the first is turned into.
+//! Python writes the bare words `Infinity`, `-Infinity` and `NaN`, which are not JSON; transformers
+//! 5 writes objects such as `{"__float__": "Infinity"}`. Bare words are converted to objects.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// The field of a number that JSON lacks.
+/// Key of an object that represents a non-finite number.
 const TAG: &str = "__float__";
-/// Bare words in a file: more than any has, so that their replacement takes no memory.
-const MAX_WORDS: usize = 10_000;
+/// Maximum bare words in a file, far more than any has: bounds the memory of their replacement.
+const MAX_BARE_WORDS: usize = 10_000;
 
-/// A number, the ones JSON lacks included.
+/// A number, which may be non-finite.
 pub fn number(value: &Value) -> Option<f64> {
     let tagged = value.as_object().filter(|object| object.len() == 1);
-    // A text of its own is what `tablm quantize` wrote up to version 0.1.
+    // A plain string is what `tablm quantize` wrote up to version 0.1.
     match tagged.and_then(|object| object.get(TAG)).unwrap_or(value) {
         Value::Number(number) if tagged.is_none() => number.as_f64(),
         Value::String(word) => match word.as_str() {
@@ -27,7 +27,7 @@ pub fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// Parses a file, which may begin with a byte order mark; bare words become objects.
+/// Parses a file, which may start with a byte order mark. Bare words become objects.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     serde_json::from_slice(bytes).or_else(|error| match tag_words(bytes) {
@@ -36,7 +36,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> 
     })
 }
 
-/// The text with its bare words as objects; `None` where there are none, or too many.
+/// Text with bare words replaced by objects; `None` if there are none, or too many.
 fn tag_words(json: &[u8]) -> Option<Vec<u8>> {
     const WORDS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
     let mut strict = Vec::with_capacity(json.len());
@@ -54,5 +54,5 @@ fn tag_words(json: &[u8]) -> Option<Vec<u8>> {
         strict.extend(rest.iter().take(length));
         at += length;
     }
-    (1..=MAX_WORDS).contains(&count).then_some(strict)
+    (1..=MAX_BARE_WORDS).contains(&count).then_some(strict)
 }

@@ -1,31 +1,31 @@
-//! Weights turned into another format while they are read: into which, and what that loses.
+//! Conversion of weights to another format while they are read, and the error it introduces.
 //!
-//! The rounding itself is each format's own (`src/formats/`); which matrices are turned is
-//! [`Format::held_as`].
+//! Rounding is implemented by each format; [`Format::held_as`] selects the matrices to convert.
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::formats::Format;
 use crate::weights::{Checkpoint, Tensor};
 
-/// Weights are read, turned and repacked in pieces of about this size.
+/// Approximate size of the pieces in which weights are read, converted and repacked.
 const PIECE_BYTES: usize = 4 << 20;
 
-/// A format that matrices can be turned into.
+/// A format that matrices can be converted to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "QuantizeFormat"))]
 pub enum Target {
-    /// 4.5 bits a weight.
+    /// 4.5 bits per weight.
     T4,
-    /// 8.5 bits a weight.
+    /// 8.5 bits per weight.
     Q8_0,
 }
 
 impl Target {
-    /// Every target, the smallest first.
+    /// All targets, smallest first.
     pub const ALL: [Target; 2] = [Target::T4, Target::Q8_0];
 
-    /// The format.
+    /// The weight format.
     pub const fn format(self) -> Format {
         match self {
             Target::T4 => Format::T4,
@@ -33,23 +33,23 @@ impl Target {
         }
     }
 
-    /// The target of that format's name.
+    /// The target with the given format name.
     pub fn from_name(name: &str) -> Option<Target> {
         Target::ALL.into_iter().find(|target| target.format().name() == name)
     }
 }
 
-/// How far the weights of a tensor have moved.
+/// Accumulated quantization error of a tensor.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Loss {
     /// Σ weight².
     weights: f64,
-    /// Σ (weight as it is held − weight)².
+    /// Σ (quantized weight − weight)².
     errors: f64,
 }
 
 impl Loss {
-    /// Root of the mean squared error over the root of the mean square; 0 for zeros.
+    /// Relative RMS error: root mean square of the errors over that of the weights; 0 for zeros.
     pub fn relative_rms(&self) -> f64 {
         if self.errors == 0.0 { 0.0 } else { (self.errors / self.weights).sqrt() }
     }
@@ -58,18 +58,18 @@ impl Loss {
 /// Some rows of a tensor.
 #[derive(Debug)]
 pub struct Piece {
-    /// How many.
+    /// Number of rows.
     pub rows: u32,
-    /// What was read for them.
+    /// Bytes read from the file.
     pub stored_bytes: u64,
-    /// The rows in the format asked for.
+    /// The rows in the requested format.
     pub held: Vec<u8>,
 }
 
 impl Checkpoint {
-    /// The rows of a tensor from `first_row` on, as many as make a piece, in the format `held_as`.
-    /// What moved is added to `loss`. `malformed` when there are weights that are not numbers,
-    /// `unsupported-format` when there are some too large for the format.
+    /// Reads the rows of a tensor from `first_row` on that fit into a piece, in the format
+    /// `held_as`. Adds the quantization error to `loss`. Errors: `malformed` if a weight is NaN or
+    /// infinite, `unsupported-format` if one is too large for the format.
     pub async fn read_piece(
         &self,
         tensor: &Tensor,
@@ -77,20 +77,26 @@ impl Checkpoint {
         first_row: u32,
         loss: &mut Loss,
     ) -> Result<Piece> {
-        // On its way into another format a weight is a number of four bytes.
-        let on_the_way = if tensor.format == held_as { tensor.format } else { Format::F32 };
-        let row_bytes = on_the_way.row_bytes(tensor.columns())?;
+        // Weights that are converted pass through f32.
+        let wider = if tensor.format == held_as { tensor.format } else { Format::F32 };
+        let row_bytes = wider.row_bytes(tensor.columns())?;
         let left = tensor.rows().saturating_sub(first_row as usize).max(1);
         let rows = (PIECE_BYTES / row_bytes).clamp(1, left);
         let stored = self.read_finite_rows(tensor, first_row as usize, rows).await?;
         let stored_bytes = stored.len() as u64;
-        let held = convert(tensor, stored, held_as, loss)?;
+        let held = convert(&self.name, tensor, stored, held_as, loss)?;
         Ok(Piece { rows: rows as u32, stored_bytes, held })
     }
 }
 
-/// Whole stored rows of a tensor in the format `to`.
-fn convert(tensor: &Tensor, stored: Vec<u8>, to: Format, loss: &mut Loss) -> Result<Vec<u8>> {
+/// Converts whole stored rows of a tensor to the format `to`.
+fn convert(
+    file: &str,
+    tensor: &Tensor,
+    stored: Vec<u8>,
+    to: Format,
+    loss: &mut Loss,
+) -> Result<Vec<u8>> {
     if tensor.format == to {
         return Ok(stored);
     }
@@ -103,12 +109,10 @@ fn convert(tensor: &Tensor, stored: Vec<u8>, to: Format, loss: &mut Loss) -> Res
     for (block, values) in blocks.zip(values.chunks_exact(rules.block_weights())) {
         if !rules.quantize(values, block) {
             let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-            let message = format!(
-                "tensor {}: weight of {largest:e}, too large for {}",
-                tensor.name,
-                to.name()
-            );
-            return Err(Error::new(Code::UnsupportedFormat, message));
+            let (field, found) =
+                (format!("tensor {}", tensor.name), format!("a weight of {largest:e}"));
+            let expected = format!("weights in the range of {}", to.name());
+            return Err(Error::unsupported_value(file, &field, found, expected));
         }
         rules.dequantize_row(block, &mut held);
         for (held, value) in held.iter().zip(values) {

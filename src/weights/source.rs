@@ -1,25 +1,25 @@
-//! Where the bytes of a model come from: disk, browser storage, a `File`, memory.
+//! Sources of model bytes: disk, browser storage, a `File`, memory.
 
 use std::future::Future;
 use std::pin::Pin;
 
 use crate::error::{Error, Result};
 
-/// A future of this crate: single-threaded, so without `Send`.
+/// A boxed future without `Send`: the crate is single-threaded.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// A file of known size that is read in pieces.
 pub trait ByteSource {
-    /// The file's name for messages, without folders.
+    /// File name for messages, without folders.
     fn name(&self) -> &str;
-    /// The whole file's size.
+    /// Size of the whole file.
     fn size_bytes(&self) -> u64;
-    /// Exactly `length` bytes at `offset`; `malformed` when the file is shorter, `network` when
-    /// reading fails.
+    /// Reads exactly `length` bytes at `offset`. Errors: `malformed` if the file is shorter,
+    /// `network` if reading fails.
     fn read(&self, offset: u64, length: usize) -> LocalFuture<'_, Result<Vec<u8>>>;
 }
 
-/// A file that is already in memory: small downloads, and tests.
+/// A file in memory.
 #[derive(Debug, Clone)]
 pub struct MemorySource {
     name: String,
@@ -27,7 +27,7 @@ pub struct MemorySource {
 }
 
 impl MemorySource {
-    /// A file of that name and content.
+    /// Creates a file with the given name and content.
     pub fn new(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
         Self { name: name.into(), bytes: bytes.into() }
     }
@@ -53,20 +53,20 @@ impl ByteSource for MemorySource {
     }
 }
 
-/// The error of a read past the end of a file.
+/// `malformed`: a read beyond the end of a file.
 pub fn past_the_end(file: &str, end: u64, size_bytes: u64) -> Error {
-    Error::malformed(file, "size", format!("{size_bytes} bytes, needed {end}: the file is cut off"))
+    let found = format!("{size_bytes} bytes");
+    Error::malformed_value(file, "size", found, format!("{end}: the file is cut off"))
 }
 
-/// All of a small file; `malformed` when it is larger than `bytes_max`.
+/// Reads all of a small file; `malformed` if it is larger than `bytes_max`.
 pub(crate) async fn read_whole(source: &dyn ByteSource, bytes_max: u64) -> Result<Vec<u8>> {
     let size = source.size_bytes();
     match usize::try_from(size) {
         Ok(length) if size <= bytes_max => source.read(0, length).await,
-        _ => Err(Error::malformed(
-            source.name(),
-            "size",
-            format!("{size} bytes, expected at most {bytes_max}"),
-        )),
+        _ => {
+            let (found, expected) = (format!("{size} bytes"), format!("at most {bytes_max}"));
+            Err(Error::malformed_value(source.name(), "size", found, expected))
+        }
     }
 }

@@ -1,19 +1,19 @@
-// What a real GPU's compiler makes of the hot kernels (compiler.rs), against what it made of them
-// when compiler_budgets.json was written: `ACCEPT_BUDGETS=1 make bench ONLY=compiler` writes it anew.
+// Statistics of a real GPU's compiler for the hot kernels (see compiler.rs), checked against
+// compiler_budgets.json. `ACCEPT_BUDGETS=1 make bench ONLY=compiler` rewrites that file.
 
 import { execFile } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { header } from "./full_size.mjs";
+import { makeHeader } from "./full_size.mjs";
 import { modelPath, nativeBinary } from "./model.mjs";
 
 const BUDGETS = join(import.meta.dirname, "compiler_budgets.json");
 const ICD = "/usr/share/vulkan/icd.d/radeon_icd.x86_64.json";
-/** RDNA2 and GCN5. */
+/** Chips to compile for: RDNA 2 and GCN 5. */
 const CHIPS = ["navi21", "renoir"];
-/** How much worse than its budget a figure may be. */
-export const TOLERANCE = 1.1;
+/** Largest allowed ratio of a figure to its budget. */
+export const MAX_RATIO = 1.1;
 
 async function statistics(chip, models) {
   const program = join(dirname(nativeBinary), "examples", "compiler");
@@ -28,8 +28,9 @@ async function statistics(chip, models) {
 }
 
 /**
- * What is worse than its budget by more than the tolerance, new or gone, as lines; and the worst
- * ratio of all. Budgets of another version of the compiler do not bind.
+ * Compares figures with their budgets. Returns a line for each figure over its budget and each
+ * kernel that is new or gone, and the worst ratio. Budgets of another compiler version are one
+ * problem.
  */
 export function compare(budgets, found) {
   const problems = [];
@@ -37,41 +38,45 @@ export function compare(budgets, found) {
   for (const [chip, { compiler, kernels }] of Object.entries(found)) {
     const budget = budgets[chip];
     if (budget && budget.compiler !== compiler) {
-      problems.push(`${chip}: budgets are of ${budget.compiler}, found ${compiler}`);
+      problems.push(
+        `${chip}: compiler: found ${compiler}, expected ${budget.compiler} as in the budgets`,
+      );
       continue;
     }
     for (const [name, figures] of Object.entries(kernels)) {
       const known = budget?.kernels[name];
-      if (!known) problems.push(`${chip} ${name}: no budget`);
+      if (!known) problems.push(`${chip} ${name}: has no budget`);
       for (const [figure, value] of Object.entries(known ? figures : {})) {
         const ratio = known[figure] > 0 ? value / known[figure] : value > 0 ? Infinity : 1;
         worst = Math.max(worst, ratio);
-        if (ratio > TOLERANCE)
-          problems.push(`${chip} ${name}: ${value} ${figure}, budget ${known[figure]}`);
+        if (ratio > MAX_RATIO)
+          problems.push(
+            `${chip} ${name}: ${figure}: found ${value}, expected at most ${known[figure]}`,
+          );
       }
     }
     const gone = Object.keys(budget?.kernels ?? {}).filter((name) => !kernels[name]);
-    problems.push(...gone.map((name) => `${chip} ${name}: has a budget and is gone`));
+    problems.push(...gone.map((name) => `${chip} ${name}: has a budget but no plan uses it`));
   }
   return { problems, worst };
 }
 
-/** A kernel's name as a part of a key. */
+/** Returns a kernel's name as a part of a key. */
 const keyOf = (name) => name.toLowerCase().replaceAll(/[^a-z0-9]+/g, "_");
 
-/** A part of the benchmark, see parts.mjs. */
+/** The part of the benchmark (see parts.mjs). */
 export const compiler = {
   name: "compiler",
   minutes: 0.2,
-  // One figure each for what the models' plans hold.
+  // A prefix: the figures depend on the kernels in the models' plans.
   keys: ["compiler."],
   async measure(put) {
     if (!existsSync(ICD))
       throw new Error(
-        `no ${ICD}: Mesa's RADV compiles for chips that are not there (Debian: mesa-vulkan-drivers)`,
+        `${ICD} is missing: Mesa's RADV compiles without the chips (Debian: mesa-vulkan-drivers)`,
       );
-    const nemotron = await header("nemotron4b");
-    const models = [modelPath, nemotron, `${nemotron}@T4`, await header("minitron_width")];
+    const nemotron = await makeHeader("nemotron4b");
+    const models = [modelPath, nemotron, `${nemotron}@T4`, await makeHeader("minitron_width")];
     const found = {};
     for (const chip of CHIPS) {
       found[chip] = await statistics(chip, models);
@@ -87,7 +92,7 @@ export const compiler = {
     for (const problem of problems) process.stderr.write(`bench: ${problem}\n`);
     if (problems.length > 0)
       throw new Error(
-        "see above; ACCEPT_BUDGETS=1 make bench ONLY=compiler makes these figures the budgets",
+        "see above; ACCEPT_BUDGETS=1 make bench ONLY=compiler accepts these figures as budgets",
       );
   },
 };

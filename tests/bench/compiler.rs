@@ -1,8 +1,8 @@
-//! What a GPU's compiler makes of the hot kernels of a model, without that GPU: registers, spills,
-//! instructions and estimated throughput from Mesa's RADV, which compiles for a chip that is not
-//! there (`RADV_FORCE_FAMILY`). `compiler MODEL[@FORMAT]…` prints JSON; `FORMAT` is what matrices
-//! are turned into. Kernels are those of the models' plans, constants and all; of a kernel over
-//! matrices of several shapes the worst figures count.
+//! Compiler statistics of a model's hot kernels for a GPU that need not be present: registers,
+//! spills, instructions and estimated throughput, from Mesa's RADV with `RADV_FORCE_FAMILY`. The
+//! program `compiler MODEL[@FORMAT]…` prints them as JSON; `FORMAT` is the format to quantize
+//! matrices to. Kernels and their constants are those of the models' plans; a kernel that occurs
+//! with several matrix shapes is reported with its worst figures.
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(
     clippy::unwrap_used,
@@ -21,22 +21,27 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use serde_json::json;
 use tablm::engine::{LoadOptions, plans};
 use tablm::gpu::shader::assemble;
-use tablm::kernels::{Kernel, Variant};
+use tablm::kernels::{Arithmetic, Kernel, MatvecStrategy, Reduction};
 use tablm::weights::disk::open_path;
 
-/// Kernels that take a step's time, by the beginning of their names.
+/// Prefixes of the names of kernels that take most of a step's time.
 const HOT: &[&str] = &["matvec", "matmul", "attention", "ssm_"];
-/// How products of one row are computed, each of them.
-const VARIANTS: [Variant; 5] =
-    [Variant::Together, Variant::Wide, Variant::Subgroups, Variant::Half, Variant::Packed];
-/// What is kept of the driver's statistics, and their names there.
+/// Strategies of matrix-vector products to compile.
+const STRATEGIES: [MatvecStrategy; 5] = [
+    MatvecStrategy::in_f32(Reduction::WorkgroupReduce),
+    MatvecStrategy::in_f32(Reduction::WorkgroupReduce32),
+    MatvecStrategy::in_f32(Reduction::SubgroupReduce),
+    MatvecStrategy::new(Reduction::WorkgroupReduce32, Arithmetic::F16),
+    MatvecStrategy::new(Reduction::WorkgroupReduce32, Arithmetic::Dp4a),
+];
+/// Statistics to report: our name, and the driver's.
 const STATISTICS: &[(&str, &str)] = &[
     ("registers", "VGPRs"),
     ("spills", "Spilled VGPRs"),
     ("instructions", "Instructions"),
     ("inverse_throughput", "Inverse Throughput"),
 ];
-/// Bindings that every WebGPU adapter offers.
+/// Binding size that every WebGPU adapter offers.
 const MAX_BINDING_BYTES: u64 = 128 << 20;
 
 fn main() {
@@ -60,7 +65,7 @@ fn main() {
     println!("{}", json!({"compiler": device.name, "kernels": kernels}));
 }
 
-/// The hot kernels of all plans of a model.
+/// Returns the hot kernels of all plans of a model.
 fn hot_kernels(model: &str) -> Vec<Kernel> {
     let (path, format) =
         model.split_once('@').map_or((model, None), |(path, format)| (path, Some(format)));
@@ -69,17 +74,20 @@ fn hot_kernels(model: &str) -> Vec<Kernel> {
     let files = open_path(path.as_ref()).unwrap_or_else(|error| panic!("{error}"));
     let plans = pollster::block_on(plans(files, &options, MAX_BINDING_BYTES));
     let plans = plans.unwrap_or_else(|error| panic!("{path}: {error}"));
-    let vary = |variant: &Variant| {
+    let vary = |strategy: &MatvecStrategy| {
         let mut plans = plans.clone();
-        plans.iter_mut().for_each(|plan| plan.vary(*variant));
+        plans.iter_mut().for_each(|plan| plan.use_strategy(*strategy));
         plans
     };
-    let kernels =
-        VARIANTS.iter().flat_map(vary).flat_map(|plan| plan.kernels).map(|planned| planned.kernel);
+    let kernels = STRATEGIES
+        .iter()
+        .flat_map(vary)
+        .flat_map(|plan| plan.kernels)
+        .map(|planned| planned.kernel);
     kernels.filter(|kernel| HOT.iter().any(|name| kernel.name().starts_with(name))).collect()
 }
 
-/// The kernel as wgpu hands it to Vulkan: bounds of buffers are the driver's to check.
+/// Translates the kernel to SPIR-V as wgpu does: the driver checks the bounds of buffers.
 fn spirv(kernel: &Kernel) -> Vec<u32> {
     let text =
         assemble(kernel.shader(), &kernel.imports(), kernel.matrix().map(|matrix| matrix.format))
@@ -110,19 +118,19 @@ fn spirv(kernel: &Kernel) -> Vec<u32> {
     spv::write_vec(&module, &info, &options, Some(&main)).unwrap()
 }
 
-/// A chip that is not there, and its compiler.
+/// The Vulkan device of the emulated chip, for its compiler only.
 struct Device {
     name: String,
     device: ash::Device,
     executables: ash::khr::pipeline_executable_properties::Device,
-    // What the above come from.
+    // Must outlive the device.
     _instance: ash::Instance,
     _entry: ash::Entry,
 }
 
 impl Device {
     fn open() -> Self {
-        // SAFETY: the calls follow the Vulkan specification; everything made lives until the end of the program.
+        // SAFETY: the calls follow the Vulkan specification; no object is destroyed before the end.
         unsafe {
             let entry = ash::Entry::load().expect("no Vulkan loader");
             let application = vk::ApplicationInfo::default().api_version(vk::API_VERSION_1_3);
@@ -142,9 +150,9 @@ impl Device {
         }
     }
 
-    /// Compiles the kernel and asks what came of it.
+    /// Compiles the kernel and returns the driver's statistics, with our names.
     fn statistics(&self, code: &[u32], kernel: &Kernel) -> Vec<(&'static str, u64)> {
-        // SAFETY: as above; the layouts are those of the kernel's bindings.
+        // SAFETY: as in `open`; the layouts are those of the kernel's bindings.
         let found = unsafe {
             let layout = self.layout(kernel);
             let module = vk::ShaderModuleCreateInfo::default().code(code);
@@ -168,13 +176,17 @@ impl Device {
             };
             let found =
                 found.iter().find(named).unwrap_or_else(|| panic!("the driver has no {wanted}"));
-            // SAFETY: all of these are unsigned, as their format says.
+            // SAFETY: the statistics in `STATISTICS` have the unsigned format.
             unsafe { found.value.u64 }
         };
         STATISTICS.iter().map(|(key, name)| (*key, value(name))).collect()
     }
 
-    /// The step and the buffers in group 0, the matrix's planes in group 1.
+    /// Creates the pipeline layout: the step's uniform and the buffers in group 0, the planes of
+    /// the matrix in group 1.
+    ///
+    /// # Safety
+    /// The caller uses the layout with this device only.
     unsafe fn layout(&self, kernel: &Kernel) -> vk::PipelineLayout {
         let storage = vk::DescriptorType::STORAGE_BUFFER;
         let mut groups = vec![vec![vk::DescriptorType::UNIFORM_BUFFER]];
@@ -193,17 +205,21 @@ impl Device {
             };
             let bindings: Vec<_> = types.iter().enumerate().map(binding).collect();
             let set = vk::DescriptorSetLayoutCreateInfo::default().bindings(&bindings);
-            // SAFETY: the caller's.
+            // SAFETY: as the function's documentation requires.
             unsafe { self.device.create_descriptor_set_layout(&set, None).unwrap() }
         };
         let sets: Vec<_> = groups.iter().map(set).collect();
         let layout = vk::PipelineLayoutCreateInfo::default().set_layouts(&sets);
-        // SAFETY: the caller's.
+        // SAFETY: as the function's documentation requires.
         unsafe { self.device.create_pipeline_layout(&layout, None).unwrap() }
     }
 }
 
-/// A device with every feature of Vulkan 1.3 that there is, robust buffers as wgpu wants them, and statistics.
+/// Creates a device with all supported features of Vulkan 1.3, robust buffer access as wgpu
+/// requires it, and pipeline statistics.
+///
+/// # Safety
+/// `physical` belongs to `instance`.
 unsafe fn logical_device(instance: &ash::Instance, physical: vk::PhysicalDevice) -> ash::Device {
     let mut of_1_1 = vk::PhysicalDeviceVulkan11Features::default();
     let mut of_1_2 = vk::PhysicalDeviceVulkan12Features::default();
@@ -216,7 +232,7 @@ unsafe fn logical_device(instance: &ash::Instance, physical: vk::PhysicalDevice)
         .push_next(&mut of_1_3)
         .push_next(&mut robust)
         .push_next(&mut statistics);
-    // SAFETY: the caller's.
+    // SAFETY: as the function's documentation requires.
     unsafe { instance.get_physical_device_features2(physical, &mut features) };
     let queue =
         [vk::DeviceQueueCreateInfo::default().queue_family_index(0).queue_priorities(&[1.0])];
@@ -224,6 +240,6 @@ unsafe fn logical_device(instance: &ash::Instance, physical: vk::PhysicalDevice)
     let extensions = extensions.map(CStr::as_ptr);
     let device = vk::DeviceCreateInfo::default().queue_create_infos(&queue);
     let device = device.enabled_extension_names(&extensions).push_next(&mut features);
-    // SAFETY: the caller's.
+    // SAFETY: as the function's documentation requires.
     unsafe { instance.create_device(physical, &device, None).expect("no device with statistics") }
 }

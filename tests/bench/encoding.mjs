@@ -1,5 +1,5 @@
-// What the host takes to encode a token of Nemotron 3 Nano 4B in Chromium: of its narrow twin, which has the
-// same kernels and decodes hundreds of tokens where the whole of it has four.
+// Host time to encode a decoding step of Nemotron 3 Nano 4B in Chromium, measured on its narrow
+// variant: the same kernels over smaller matrices, fast enough for hundreds of tokens.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,12 +9,12 @@ import { python } from "./full_size.mjs";
 
 const RUNS = 5;
 const TOKENS = 64;
-/** Characters, each a token: past the first 128 positions attention has all its kernels. */
-const PROMPT = 160;
-/** Of the whole model where one binding holds its largest matrix. */
+/** One token per character; past 128 positions attention uses all its kernels. */
+const PROMPT_CHARACTERS = 160;
+/** Dispatches per step of the full-size model where one binding can hold its largest matrix. */
 const DISPATCHES = 118;
 
-/** Runs in the page: the step of each of some answers. */
+/** Runs in the page: returns the step counters after each of `runs` answers. */
 async function answers({ TabLM }, { url, runs, maxTokens, prompt }) {
   const model = await TabLM.load(url, { device: "webgpu", contextLength: 1024 });
   const steps = [];
@@ -31,7 +31,7 @@ async function answers({ TabLM }, { url, runs, maxTokens, prompt }) {
   return steps;
 }
 
-/** A part of the benchmark, see parts.mjs. */
+/** The part of the benchmark (see parts.mjs). */
 export const encoding = {
   name: "encoding",
   minutes: 1,
@@ -48,18 +48,19 @@ export const encoding = {
           url,
           runs: RUNS,
           maxTokens: TOKENS,
-          prompt: PROMPT,
+          prompt: PROMPT_CHARACTERS,
         });
         for (const { tokens, dispatches } of steps) {
           if (tokens !== TOKENS || dispatches !== DISPATCHES) {
             throw new Error(
-              `found ${tokens} tokens of ${dispatches} kernels, expected ${TOKENS} of ${DISPATCHES}`,
+              `encoding: found ${tokens} tokens of ${dispatches} dispatches, ` +
+                `expected ${TOKENS} of ${DISPATCHES}`,
             );
           }
         }
         put(
           "step.encode_us",
-          steps.map(({ encode_us }) => encode_us),
+          steps.map(({ encodeUs }) => encodeUs),
           "µs",
         );
       } finally {

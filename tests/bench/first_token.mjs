@@ -1,5 +1,5 @@
-// How long the first token takes in Chromium when the model is stored: load, a prompt of 64 tokens,
-// one token. Ours on whatever `auto` picks, against wllama's, in turns.
+// Time to the first token in Chromium with a stored model: load, a prompt of 64 tokens, one token.
+// TabLM on the device that `auto` selects, and wllama, take turns.
 
 import { dirname } from "node:path";
 import { openBrowser, openHarness, openPage, openServer } from "../web/support.mjs";
@@ -9,11 +9,11 @@ import { installPeers, peerFolder } from "./peers.mjs";
 
 const RUNS = 5;
 const PROMPT_TOKENS = 64;
-/** What the chat template adds to the words. */
+/** Tokens that the chat template adds. */
 const TEMPLATE_TOKENS = 30;
 
-/** Runs in the page: milliseconds from nothing but the stored model to the first token. */
-async function ours({ TabLM }, { url, contextLength, words }) {
+/** Runs in the page: measures TabLM from load to the first token. */
+async function measureTabLM({ TabLM }, { url, contextLength, words }) {
   const start = performance.now();
   const model = await TabLM.load(url, { contextLength });
   const messages = [{ role: "user", content: Array(words).fill("word").join(" ") }];
@@ -28,8 +28,8 @@ async function ours({ TabLM }, { url, contextLength, words }) {
   return { ms, tokens: usage.prompt_tokens, backend };
 }
 
-/** Runs in the page: the same of wllama. */
-async function theirs({ url, contextLength, prompt }) {
+/** Runs in the page: measures wllama from load to the first token. */
+async function measureWllama({ url, contextLength, prompt }) {
   const { Wllama, LoggerWithoutDebug } = await import("/esm/index.js");
   const start = performance.now();
   const wllama = new Wllama({ default: "/esm/wasm/wllama.wasm" }, { logger: LoggerWithoutDebug });
@@ -52,17 +52,17 @@ async function theirs({ url, contextLength, prompt }) {
   return { ms, tokens: timings.prompt_n };
 }
 
-async function openOurs() {
+async function openTabLM() {
   const harness = await openHarness();
   const options = {
     url: `/models/${modelName}`,
     contextLength: CONTEXT_LENGTH,
     words: PROMPT_TOKENS - TEMPLATE_TOKENS,
   };
-  return { run: () => harness.run(ours, options), close: () => harness.close() };
+  return { run: () => harness.run(measureTabLM, options), close: () => harness.close() };
 }
 
-async function openTheirs() {
+async function openWllama() {
   await installPeers();
   const before = serveFolders({ "/models": dirname(modelPath) });
   const server = await openServer({ folder: peerFolder("@wllama/wllama"), policy: null, before });
@@ -79,10 +79,10 @@ async function openTheirs() {
     await browser.close();
     await server.close();
   };
-  return { run: () => page.evaluate(theirs, options), close };
+  return { run: () => page.evaluate(measureWllama, options), close };
 }
 
-/** A part of the benchmark, see parts.mjs. */
+/** The part of the benchmark (see parts.mjs). */
 export const firstToken = {
   name: "first_token_ms",
   minutes: 3,
@@ -90,25 +90,25 @@ export const firstToken = {
   async measure(put) {
     const sides = [];
     try {
-      for (const open of [openOurs, openTheirs]) sides.push(await open());
+      for (const open of [openTabLM, openWllama]) sides.push(await open());
       const found = [[], []];
-      // The first run of each stores the model.
+      // The first run of each side stores the model and is not counted.
       for (let run = 0; run <= RUNS; run += 1) {
         for (const [index, side] of sides.entries()) {
           const { ms, tokens, backend } = await side.run();
           if (Math.abs(tokens - PROMPT_TOKENS) > 6)
-            throw new Error(`the prompt has ${tokens} tokens, expected about ${PROMPT_TOKENS}`);
+            throw new Error(`prompt: found ${tokens} tokens, expected about ${PROMPT_TOKENS}`);
           if (run > 0) found[index].push(ms);
           else if (backend)
-            process.stderr.write(`bench: first_token_ms: auto picked the ${backend}\n`);
+            process.stderr.write(`bench: first_token_ms: auto selected ${backend}\n`);
         }
       }
-      const [our, their] = found;
-      put("first_token_ms.tablm", our, "ms");
-      put("first_token_ms.wllama", their, "ms");
+      const [tablmMs, wllamaMs] = found;
+      put("first_token_ms.tablm", tablmMs, "ms");
+      put("first_token_ms.wllama", wllamaMs, "ms");
       put(
         "first_token_ms.vs_wllama",
-        our.map((ms, run) => ms / their[run]),
+        tablmMs.map((ms, run) => ms / wllamaMs[run]),
         "ratio",
       );
     } finally {

@@ -1,5 +1,5 @@
-// Models of the real sizes, from random weights: what they take, and how fast they are.
-// Speeds are not compared with anybody: what counts are the bytes.
+// Full-size models with random weights: their memory, load times and speeds, natively and in
+// Chromium. The memory figures have targets; the speeds are for information.
 
 import { execFile } from "node:child_process";
 import { homedir } from "node:os";
@@ -15,11 +15,11 @@ const PYTHON = join(
   "python",
 );
 const CONTEXT_LENGTH = 4096;
-/** One chunk of a prompt, and some tokens: a software adapter takes seconds for each. */
+/** Few tokens: a software adapter takes seconds for each. */
 const NATIVE = { promptTokens: 64, generateTokens: 8 };
 const CPU = { promptTokens: 16, generateTokens: 17, runs: 5 };
 const WEB_TOKENS = 4;
-/** Loads in Chromium, all but the first from the origin's storage. */
+/** Loads in Chromium; all but the first are from the origin's storage. */
 const WEB_LOADS = 5;
 
 async function run(program, parameters) {
@@ -30,30 +30,32 @@ async function run(program, parameters) {
   return stdout;
 }
 
-/** The command line's answer about a model. */
+/** Runs the command line with `--json` and returns its report. */
 export async function tablm(...parameters) {
   return JSON.parse(
     await run(nativeBinary, [...parameters, "--context", CONTEXT_LENGTH, "--json"]),
   );
 }
 
-/** What a script that makes a model's file prints: its path. */
+/** Runs a script that makes a model's file, and returns the path it prints. */
 export async function python(script, ...options) {
   return (await run(PYTHON, [script, ...options])).trim();
 }
 
-/** Makes a model's file, or with options a part of it; answers its path. */
-export const made = (name, ...options) => python("tests/data/make_full_size.py", name, ...options);
+/** Makes a model's file, or with options a part of it, and returns its path. */
+export const makeModel = (name, ...options) =>
+  python("tests/data/make_full_size.py", name, ...options);
 
-/** The path of a model's header. */
-export const header = (name) => made(name, "--header");
+/** Makes a model's header, without its weights, and returns its path. */
+export const makeHeader = (name) => makeModel(name, "--header");
 
-/** How far the promise was from what came. */
-function errorOf(promised, found, key = "peak_gpu_bytes") {
+/** Returns the relative error of an estimate: `key` is in snake case on the command line, in camel
+ * case in JavaScript. */
+function relativeError(promised, found, key) {
   return Math.abs(promised[key] - found[key]) / found[key];
 }
 
-/** The command line: bytes that its headers promise, bytes that it takes, speeds. */
+/** Measures the command line on the GPU: estimated and actual bytes, and speeds. */
 async function native(name, file, put) {
   const { tensors, memory: promised } = await tablm("inspect", file);
   const counts = [
@@ -72,13 +74,13 @@ async function native(name, file, put) {
     memory.peak_gpu_bytes / (weights + memory.state_bytes),
     "ratio",
   );
-  put(`${name}.memory.estimate_error`, errorOf(promised, memory), "ratio");
+  put(`${name}.memory.estimate_error`, relativeError(promised, memory, "peak_gpu_bytes"), "ratio");
   put(`${name}.load_ms`, timings.load_ms, "ms");
   put(`${name}.prefill`, timings.prefill_tokens_per_s, "tokens/s");
   put(`${name}.decode`, timings.decode_tokens_per_s, "tokens/s");
 }
 
-/** The CPU, by all its cores: how much of what they can read of memory they read while they decode. */
+/** Measures decoding on all CPU cores, and its share of the memory bandwidth they can reach. */
 async function cpu(name, file, put) {
   const found = { decode: [], read_gb_per_s: [], bandwidth_share: [] };
   const counts = [
@@ -109,12 +111,15 @@ async function cpu(name, file, put) {
   put(`${name}.cpu.bandwidth_share`, found.bandwidth_share, "ratio");
 }
 
-/** Runs in the page: downloads the model into the origin's storage if it is not there, loads it, lets it answer if it may. */
+/**
+ * Runs in the page: downloads the model unless it is stored, loads it, and generates `maxTokens`
+ * tokens unless that is 0.
+ */
 async function answer({ TabLM }, { url, device, contextLength, maxTokens }) {
   const estimate = await TabLM.estimate(url, { contextLength });
   const [promised, misfit] =
     device === "cpu"
-      ? [estimate.cpu_memory, estimate.cpu_misfit]
+      ? [estimate.cpuMemory, estimate.cpuMisfit]
       : [estimate.memory, estimate.misfit];
   if (misfit) throw new Error(misfit);
   const start = performance.now();
@@ -144,7 +149,7 @@ async function answer({ TabLM }, { url, device, contextLength, maxTokens }) {
   return { ...loaded, promised, memory, usage, timings, step };
 }
 
-/** Runs in the page: reads all files of the origin's storage, so that the machine has them in memory. */
+/** Runs in the page: reads all files of the origin's storage into the operating system's cache. */
 async function readStored() {
   async function readFolder(folder) {
     for await (const entry of folder.values()) {
@@ -155,7 +160,7 @@ async function readStored() {
   await readFolder(await navigator.storage.getDirectory());
 }
 
-/** Several answers, each of a model loaded anew; `after` each of them something else. */
+/** Loads the model and generates an answer `count` times; runs `after` after each. */
 async function answers(harness, count, request, after = async () => {}) {
   const runs = [];
   while (runs.length < count) {
@@ -175,8 +180,9 @@ async function answers(harness, count, request, after = async () => {}) {
 }
 
 /**
- * An operating system may forget a file within a minute, and then a load measures its disk: here a load after each
- * answer finds the file in memory, and is the one that counts; how the others were is shown beside it.
+ * Measures the package on WebGPU. The operating system may drop a file from its cache within a
+ * minute, and a load would then measure the disk. So `load_gb_per_s` is measured by an extra load
+ * with the file in the cache; `load_gb_per_s.after_answer` shows the loads without that.
  */
 async function webGpu(name, harness, url, put) {
   const request = { url, device: "webgpu" };
@@ -187,9 +193,13 @@ async function webGpu(name, harness, url, put) {
       await harness.run(answer, { contextLength: CONTEXT_LENGTH, maxTokens: 0, ...request }),
     );
   });
-  put(`${name}.wasm_heap_bytes`, first.memory.wasm_heap_bytes, "bytes");
-  put(`${name}.web.gpu_bytes`, first.memory.peak_gpu_bytes, "bytes");
-  put(`${name}.web.estimate_error`, errorOf(first.promised, first.memory), "ratio");
+  put(`${name}.wasm_heap_bytes`, first.memory.wasmHeapBytes, "bytes");
+  put(`${name}.web.gpu_bytes`, first.memory.peakGpuBytes, "bytes");
+  put(
+    `${name}.web.estimate_error`,
+    relativeError(first.promised, first.memory, "peakGpuBytes"),
+    "ratio",
+  );
   put(`${name}.web.store_ms`, first.storeMs, "ms");
   put(
     `${name}.web.load_ms`,
@@ -218,19 +228,20 @@ async function webGpu(name, harness, url, put) {
   );
   put(
     `${name}.web.encode_us`,
-    each(({ step }) => step.encode_us),
+    each(({ step }) => step.encodeUs),
     "µs",
   );
 }
 
+/** Measures the package on the CPU, with the weights in the wasm heap. */
 async function webCpu(name, harness, url, put) {
   const { first, each } = await answers(harness, WEB_LOADS, { url, device: "cpu" });
-  put(`${name}.web.cpu.wasm_heap_bytes`, first.memory.wasm_heap_bytes, "bytes");
-  put(`${name}.web.cpu.weights_bytes`, first.memory.weights_bytes, "bytes");
-  put(`${name}.web.cpu.state_bytes`, first.memory.state_bytes, "bytes");
+  put(`${name}.web.cpu.wasm_heap_bytes`, first.memory.wasmHeapBytes, "bytes");
+  put(`${name}.web.cpu.weights_bytes`, first.memory.weightsBytes, "bytes");
+  put(`${name}.web.cpu.state_bytes`, first.memory.stateBytes, "bytes");
   put(
     `${name}.web.cpu.estimate_error`,
-    errorOf(first.promised, first.memory, "peak_cpu_bytes"),
+    relativeError(first.promised, first.memory, "peakCpuBytes"),
     "ratio",
   );
   put(
@@ -250,7 +261,7 @@ async function webCpu(name, harness, url, put) {
   );
 }
 
-/** The package in Chromium, from the origin's storage: on the GPU, then on the CPU, in the wasm heap. */
+/** Measures the package in Chromium, with the model in the origin's storage. */
 async function web(name, file, put) {
   const url = `/full-size/${basename(file)}`;
   const harness = await openHarness({ routes: { [url]: fileRoute(file) } });
@@ -294,10 +305,13 @@ const cpuFigures = [
   "decode",
 ];
 webFigures.push(...cpuFigures.map((figure) => `web.cpu.${figure}`));
-/** What the model in Chromium is measured for besides itself. */
+/** Keys without the model's name that are measured in Chromium. */
 const WEB_KEYS = ["load_gb_per_s", "load_gb_per_s.after_answer"];
 
-/** A part of the benchmark: its figures, about how long it takes, and how it is measured. */
+/**
+ * Returns a part of the benchmark (see parts.mjs) for a model; `minutes` is about how long it
+ * takes.
+ */
 export function fullSize(name, minutes, inBrowser) {
   return {
     name,
@@ -307,7 +321,7 @@ export function fullSize(name, minutes, inBrowser) {
       ...(inBrowser ? WEB_KEYS : []),
     ],
     async measure(put) {
-      const file = await made(name);
+      const file = await makeModel(name);
       await native(name, file, put);
       await cpu(name, file, put);
       if (inBrowser) await web(name, file, put);

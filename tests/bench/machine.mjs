@@ -1,14 +1,14 @@
-// The machine while it measures: what it is, and how much of it others used meanwhile.
+// The machine: its description, and the CPU time that the benchmark and other programs use.
 
 import { readdirSync, readFileSync } from "node:fs";
 import { cpus, loadavg, platform, release, totalmem } from "node:os";
 
-/** Others using more cores than this make a run doubtful. */
+/** A run is flagged as busy if other programs use more cores than this. */
 export const BUSY_CORES = 0.3;
-/** The unit of /proc: Linux reports hundredths of a second on every platform of ours. */
+/** The unit of times in /proc: Linux reports hundredths of a second on all supported platforms. */
 const TICKS_PER_S = 100;
 
-/** CPU seconds that the whole machine has been busy, stolen time included. */
+/** Returns the CPU seconds that the whole machine has been busy, including stolen time. */
 function busySeconds() {
   const line = readFileSync("/proc/stat", "utf8").split("\n", 1)[0];
   const [user, nice, system, , , irq, softirq, steal] = line
@@ -19,7 +19,7 @@ function busySeconds() {
   return (user + nice + system + irq + softirq + steal) / TICKS_PER_S;
 }
 
-/** CPU seconds of this process, its living descendants, and those that have ended. */
+/** Returns the CPU seconds of this process and its descendants, including those that ended. */
 function ownSeconds() {
   const children = new Map();
   const ticks = new Map();
@@ -29,12 +29,12 @@ function ownSeconds() {
     try {
       stat = readFileSync(`/proc/${name}/stat`, "utf8");
     } catch {
-      continue; // It ended while we looked.
+      continue; // The process ended meanwhile.
     }
-    // The second field is the program's name in brackets and may hold anything.
+    // The second field is the program's name in parentheses and may contain any characters.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     const [parent, own] = [Number(fields[1]), fields.slice(11, 15).map(Number)];
-    // Waited-for children count for their parent: nothing is lost when one ends.
+    // Includes the times of children that ended and were waited for.
     ticks.set(
       Number(name),
       own.reduce((sum, value) => sum + value, 0),
@@ -52,7 +52,10 @@ function ownSeconds() {
   return total / TICKS_PER_S;
 }
 
-/** A stretch of time; `end` answers the cores used by us and by others, or null where that is unknown. */
+/**
+ * A time interval; `end` returns the CPU cores used by this benchmark and by others, or null if
+ * unknown.
+ */
 export class Interval {
   #start = Interval.#now();
 
@@ -70,7 +73,7 @@ export class Interval {
   }
 }
 
-/** One line on the machine; `idle` is an interval in which no contender had work. */
+/** Describes the machine in one line; `idle` is the load while all contenders were idle. */
 export function machineLine(idle) {
   const [first] = cpus();
   const parts = [

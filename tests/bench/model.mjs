@@ -1,4 +1,4 @@
-// Where things are: the model that every contender loads, the native binary, the prompt.
+// Paths of the model that every contender loads and of the native binary, and the prompt.
 
 import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
@@ -16,10 +16,10 @@ export const nativeBinary = join(
   "release",
   "tablm",
 );
-/** Positions every contender makes room for. */
+/** Context length of every contender, in tokens. */
 export const CONTEXT_LENGTH = 1024;
 
-/** The prompt of the peers: 512 token ids and the text that has exactly these. */
+/** Reads the peers' prompt: 512 token ids, and the text that encodes to them. */
 export function readPrompt() {
   const { ids, text } = JSON.parse(
     readFileSync(join(root, "tests", "data", "golden", "smollm2.json"), "utf8"),

@@ -1,20 +1,23 @@
-// Ratios of TabLM to itself, natively on the GPU: what a prompt costs beside answering, a scan by
-// chunks beside token by token, a late token beside an early one.
+// Ratios of TabLM's own speeds, natively on the GPU: prefill over decode, the state-space scan by
+// chunks over token by token, and late over early decoding.
 
-import { made, tablm } from "./full_size.mjs";
+import { makeModel, tablm } from "./full_size.mjs";
 import { modelPath } from "./model.mjs";
-import { spread } from "./results.mjs";
+import { summarize } from "./results.mjs";
 
 const RUNS = 5;
 const TOKENS = 512;
 const FEW_TOKENS = 33;
-/** Two mixers, a feed-forward layer and an attention, as in the whole; with the real vocabulary its output would count too much. */
+/**
+ * Layers in about the full model's proportions: two mixers, a feed-forward layer, an attention
+ * layer. A small vocabulary, because the output layer would dominate otherwise.
+ */
 const CUT = ["--layers", "0,1,2,32", "--vocabulary", 1024];
 const MIXER = ["--layers", "0", "--vocabulary", 1024];
-/** Pairs of tokens, a second each: another's use of the machine changes a single pair by a tenth. */
+/** Pairs of tokens, a second each; other programs change a single pair by a tenth. */
 const PAIRS = 21;
-const EARLY = 64;
-const LATE = 4000;
+const EARLY_POSITION = 64;
+const LATE_POSITION = 4000;
 
 const gpu = (model, ...options) => tablm("bench", "--model", model, "--backend", "gpu", ...options);
 
@@ -24,13 +27,16 @@ async function prefillOverDecode(model) {
   return timings.prefill_tokens_per_s / timings.decode_tokens_per_s;
 }
 
-/** Prefill over decode at 512 tokens; the key without a name is the smaller of the two. */
+/**
+ * Prefill over decode speed at 512 tokens; the key without a model's name is the smaller of the
+ * two.
+ */
 export const prefillVsDecode = {
   name: "prefill_vs_decode",
   minutes: 5,
   keys: ["prefill_vs_decode", "prefill_vs_decode.smollm2", "prefill_vs_decode.nemotron4b_cut"],
   async measure(put) {
-    const models = { smollm2: modelPath, nemotron4b_cut: await made("nemotron4b", ...CUT) };
+    const models = { smollm2: modelPath, nemotron4b_cut: await makeModel("nemotron4b", ...CUT) };
     const found = { smollm2: [], nemotron4b_cut: [] };
     for (let run = 0; run < RUNS; run += 1) {
       for (const [name, model] of Object.entries(models))
@@ -38,18 +44,22 @@ export const prefillVsDecode = {
     }
     for (const [name, values] of Object.entries(found))
       put(`prefill_vs_decode.${name}`, values, "ratio");
-    const [smaller] = Object.values(found).sort((a, b) => spread(a).median - spread(b).median);
+    const [smaller] = Object.values(found).sort(
+      (a, b) => summarize(a).median - summarize(b).median,
+    );
     put("prefill_vs_decode", smaller, "ratio");
   },
 };
 
-/** The scan of 512 tokens by chunks over that token by token, of one mixer without its projections. */
+/**
+ * Speed of the scan of 512 tokens by chunks over token by token: a mixer without its projections.
+ */
 export const ssdVsScan = {
   name: "ssd_vs_scan",
   minutes: 1,
   keys: ["ssd_vs_scan"],
   async measure(put) {
-    const model = await made("nemotron4b", ...MIXER);
+    const model = await makeModel("nemotron4b", ...MIXER);
     const ratios = [];
     for (let run = 0; run < RUNS; run += 1) {
       const counts = ["--profile", "--kernels", "ssm_", "--prompt-tokens", TOKENS, "--repeat", 1];
@@ -64,16 +74,22 @@ export const ssdVsScan = {
 };
 
 /**
- * The rate of decoding at 4,000 tokens over that at 64, of the whole hybrid. The state is zeros: what
- * a step takes does not depend on what is in it.
+ * Decoding speed at position 4,000 over that at position 64, of the full-size hybrid model. The
+ * state is all zeros: a step's time does not depend on its values.
  */
 export const decodeDecay = {
   name: "decode_decay",
   minutes: 2,
   keys: ["decode_decay"],
   async measure(put) {
-    const positions = ["--profile", "--at", `${EARLY},${LATE}`, "--repeat", PAIRS];
-    const { steps } = (await gpu(await made("nemotron4b"), ...positions)).profile;
+    const positions = [
+      "--profile",
+      "--at",
+      `${EARLY_POSITION},${LATE_POSITION}`,
+      "--repeat",
+      PAIRS,
+    ];
+    const { steps } = (await gpu(await makeModel("nemotron4b"), ...options)).profile;
     const [early, late] = steps.map(({ runs_us }) => runs_us);
     put(
       "decode_decay",

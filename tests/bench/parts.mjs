@@ -1,6 +1,6 @@
-// What the benchmark measures besides the contenders' race: each part has figures of its own.
-// `measure(put)` calls `put(key, value, unit)` for its `keys`, of which one that ends with a dot
-// stands for all that begin so; `value` is a number, or those of several runs.
+// The parts of the benchmark that measure TabLM without peers. A part is `{ name, minutes, keys,
+// measure }`. `measure(put)` calls `put(key, value, unit)` for each of its `keys`; `value` is a
+// number, or an array with one for each run. A key that ends with a dot is a prefix.
 
 import { compiler } from "./compiler.mjs";
 import { encoding } from "./encoding.mjs";
@@ -9,8 +9,8 @@ import { fullSize } from "./full_size.mjs";
 import { decodeDecay, prefillVsDecode, ssdVsScan } from "./native_ratios.mjs";
 import { plans } from "./plans.mjs";
 import { quantize } from "./quantize.mjs";
-import { spread } from "./results.mjs";
-import { verdict } from "./targets.mjs";
+import { summarize } from "./results.mjs";
+import { checkTarget } from "./targets.mjs";
 
 export const parts = [
   plans,
@@ -27,25 +27,26 @@ export const parts = [
 
 const covers = (own, key) => own === key || (own.endsWith(".") && key.startsWith(own));
 
-/** Whether a part has a key that begins with `prefix`. */
+/** True if a part has a key that begins with `prefix`. */
 export function partWanted(part, prefix) {
   return part.keys.some((key) => key.startsWith(prefix) || covers(key, prefix));
 }
 
-/** Whether a figure is a part's. */
+/** True if a part measures a key. */
 const owns = (part, key) => part.keys.some((own) => covers(own, key));
 
-/** Puts a part's figures into the results in place of what they held of it. */
+/** Measures a part and replaces its figures in the results. */
 export async function measurePart(part, results) {
   for (const key of Object.keys(results)) if (owns(part, key)) delete results[key];
   await part.measure((key, value, unit) => {
-    if (!owns(part, key)) throw new Error(`${key} is not a key of ${part.name}`);
+    if (!owns(part, key))
+      throw new Error(`${part.name}: found key ${key}, expected one of ${part.keys.join(", ")}`);
     const known = [value].flat().filter((each) => Number.isFinite(each));
-    if (known.length > 0) results[key] = spread(known, unit);
+    if (known.length > 0) results[key] = summarize(known, unit);
   });
 }
 
-/** The figures of the parts, as lines, with what they are to be; of the compiler's only the worst. */
+/** Formats the parts' figures with their targets, a line each; of the compiler's only the worst. */
 export function partLines(results) {
   const number = (value) =>
     Math.abs(value) < 1000
@@ -58,8 +59,9 @@ export function partLines(results) {
   const width = Math.max(0, ...known.map((key) => key.length));
   return known.map((key) => {
     const { median, min, max, runs, unit } = results[key];
-    const ends = runs > 1 ? ` [${number(min)}–${number(max)}]` : "";
-    const [target, met] = verdict(key, results[key]);
-    return `${key.padEnd(width)}  ${number(median)}${ends} ${unit}${target && `  target ${target}: ${met}`}`;
+    const range = runs > 1 ? ` [${number(min)}–${number(max)}]` : "";
+    const [target, met] = checkTarget(key, results[key]);
+    const value = `${number(median)}${range} ${unit}`;
+    return `${key.padEnd(width)}  ${value}${target && `  target ${target}: ${met}`}`;
   });
 }

@@ -1,5 +1,5 @@
-// What the peers need: npm packages, pinned by the lock file of this folder, and one of them a model
-// of its own format. Each is made when it is first needed.
+// Installs the peers on first use: npm packages pinned by the lock file of this folder, and for
+// transformers.js the model in ONNX format.
 
 import { execFile } from "node:child_process";
 import { copyFileSync, existsSync, readFileSync, renameSync, rmSync } from "node:fs";
@@ -12,7 +12,7 @@ const here = import.meta.dirname;
 const CACHE = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
 const PYTHON = join(CACHE, "python", "bin", "python");
 
-function same(file, stamp) {
+function isCurrent(file, stamp) {
   try {
     return readFileSync(file).equals(readFileSync(stamp));
   } catch {
@@ -20,9 +20,9 @@ function same(file, stamp) {
   }
 }
 
-/** Runs what installs something, unless the stamp says that it is there. */
+/** Runs an installer, unless the stamp shows that it ran for the current version of `file`. */
 async function install(what, [file, stamp], program, parameters) {
-  if (same(file, stamp)) return;
+  if (isCurrent(file, stamp)) return;
   process.stderr.write(`bench: installing ${what}\n`);
   try {
     await promisify(execFile)(program, parameters, { cwd: here });
@@ -33,28 +33,31 @@ async function install(what, [file, stamp], program, parameters) {
         .split("\n")
         .find((text) => /error/i.test(text)) ?? error.message;
     throw new Error(
-      `${what} could not be installed (${program} ${parameters.join(" ")}, in tests/bench): ${line}`,
+      `${what} could not be installed: ${line} ` +
+        `(by hand, in tests/bench: ${program} ${parameters.join(" ")})`,
     );
   }
   copyFileSync(file, stamp);
 }
 
-// No package's own scripts: what is needed is prebuilt.
+// Without the packages' own scripts: all that is needed is prebuilt.
 const NPM = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
 let installing;
 
-/** Installs the peers, once; a failure is every peer's reason not to run. */
+/** Installs the peers' packages once; if that fails, no peer runs. */
 export function installPeers() {
   const files = ["package-lock.json", "node_modules/.installed"].map((file) => join(here, file));
   return (installing ??= install("the peers' npm packages (about 340 MB)", files, "npm", NPM));
 }
 
-/** The folder of a peer's package. */
+/** Returns the folder of a peer's package. */
 export function peerFolder(name) {
   return join(here, "node_modules", name);
 }
 
-/** A folder with the folder `name`, which has the model as transformers.js wants it. */
+/**
+ * Returns a folder that contains the folder `name` with the model as transformers.js expects it.
+ */
 export async function onnxModel(name) {
   const folder = join(CACHE, "onnx");
   if (!existsSync(join(folder, name))) {

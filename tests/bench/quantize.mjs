@@ -1,6 +1,6 @@
-// What 4.5 bits a weight cost: perplexity of SmolLM2 in T4, and in Q4_0 as the gguf package rounds
-// it, over that of the f32 weights that both were made from. Every matrix is turned in both, the
-// embedding, which is the output too, included.
+// The loss from quantization to 4.5 bits per weight: perplexity of SmolLM2 in T4, and in Q4_0 as
+// quantized by the Python package gguf, against the f32 weights that both were made from. Every
+// matrix is quantized in both, including the embedding, which is also the output layer.
 
 import { execFile } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -27,13 +27,13 @@ const RUNS = [
 ];
 
 async function run(program, parameters) {
-  // The weights' losses, not those of rounded inputs.
-  const env = { ...process.env, TABLM_VARIANT: "exact" };
+  // Exact arithmetic: measures the loss from rounding the weights, not the inputs.
+  const env = { ...process.env, TABLM_STRATEGY: "exact" };
   const { stdout } = await promisify(execFile)(program, parameters.map(String), { cwd: root, env });
   return stdout;
 }
 
-/** Mean of -log p; the same on every machine, whatever else it does. */
+/** Returns the mean negative log-likelihood per token, which is the same on every machine. */
 async function nll({ name, model, options = [] }, text) {
   const parameters = [
     "--model",
@@ -49,12 +49,12 @@ async function nll({ name, model, options = [] }, text) {
   ];
   const { nll, tokens } = JSON.parse(await run(nativeBinary, ["perplexity", ...parameters]));
   if (tokens < MIN_TOKENS)
-    throw new Error(`${name}: ${tokens} tokens, expected at least ${MIN_TOKENS}`);
+    throw new Error(`${name}: tokens: found ${tokens}, expected at least ${MIN_TOKENS}`);
   return nll;
 }
 
-/** Runs them two at a time. */
-async function all(text) {
+/** Measures all runs, two at a time. */
+async function measureAll(text) {
   const found = {};
   const waiting = [...RUNS];
   const work = async () => {
@@ -65,7 +65,7 @@ async function all(text) {
   return found;
 }
 
-/** A part of the benchmark, see parts.mjs. */
+/** The part of the benchmark (see parts.mjs). */
 export const quantize = {
   name: "quantize",
   minutes: 9,
@@ -79,7 +79,7 @@ export const quantize = {
     const text = join(root, "target", "perplexity.txt");
     mkdirSync(join(root, "target"), { recursive: true });
     writeFileSync(text, readFileSync(TEXT).subarray(0, TEXT_BYTES));
-    const found = await all(text);
+    const found = await measureAll(text);
     const rise = (name) => found[name] - found.f32;
     for (const { name } of RUNS)
       put(`quantize.smollm2.${name}.perplexity`, Math.exp(found[name]), "perplexity");

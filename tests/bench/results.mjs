@@ -1,16 +1,17 @@
-// The figures: their names, their spread, the ratios between contenders, target/bench.json.
+// The benchmark's figures: their keys, medians and ranges, ratios between contenders, and the file
+// target/bench.json.
 
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 
-// Always in the repository, wherever cargo builds.
+// In the repository even if cargo's target folder is elsewhere.
 const FILE = "target/bench.json";
 
-/** Which of ours stands against which peer. */
+/** Ratios to report: `ours` over `theirs`. */
 export const ratios = [
   { key: "vs_llamacpp_vulkan", ours: "native_gpu", theirs: "llamacpp_vulkan" },
   { key: "cpu_native.vs_llamacpp", ours: "native_cpu", theirs: "llamacpp_cpu" },
   { key: "vs_ort_web", ours: "web_gpu", theirs: "ort_web" },
-  // Their path for CPUs against ours for GPUs on a software adapter, and against ours for CPUs.
+  // wllama runs on the CPU: compared with TabLM on a software adapter, and with TabLM on the CPU.
   { key: "vs_wllama_cpu", ours: "web_gpu", theirs: "wllama_cpu" },
   { key: "cpu_wasm.vs_wllama", ours: "web_cpu", theirs: "wllama_cpu" },
   { key: "cpu_wasm.vs_ort_wasm", ours: "web_cpu", theirs: "ort_wasm" },
@@ -20,7 +21,7 @@ export const ratios = [
 
 export const MEASURES = ["prefill", "decode"];
 
-/** What one decoding step costs, as the GPU executor counts it. */
+/** Counters of the GPU executor for one decoding step, with their units. */
 const STEP_UNITS = {
   dispatches: "dispatches",
   submits: "submits",
@@ -30,7 +31,7 @@ const STEP_UNITS = {
   weight_bytes: "bytes",
 };
 
-/** The keys that a contender's runs give. */
+/** Returns the keys of a contender's figures. */
 export function keysOf({ name, countsSteps }) {
   const own = [...MEASURES, "prefill_tokens", "decode_tokens", "own_cores", "others_cores"].map(
     (measure) => `${name}.${measure}`,
@@ -39,7 +40,7 @@ export function keysOf({ name, countsSteps }) {
   return [...own, `load.${name}`, ...steps];
 }
 
-/** Whether a contender is needed for the keys that begin with `prefix`. */
+/** True if a contender is needed for a key that begins with `prefix`. */
 export function wanted(contender, prefix) {
   const inRatio = ratios.filter(({ ours, theirs }) => [ours, theirs].includes(contender.name));
   const keys = [
@@ -49,8 +50,8 @@ export function wanted(contender, prefix) {
   return keys.some((key) => key.startsWith(prefix));
 }
 
-/** Median, least and greatest of some values. */
-export function spread(values, unit) {
+/** Returns the median, minimum and maximum of values. */
+export function summarize(values, unit) {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   const median =
@@ -58,17 +59,17 @@ export function spread(values, unit) {
   return { median, min: sorted[0], max: sorted.at(-1), runs: sorted.length, unit };
 }
 
-/** Puts a contender's runs into the results in place of what they held of it; then the ratios. */
+/** Replaces a contender's figures in the results by those of its runs, and updates the ratios. */
 export function record(results, { runs, loadMs, ...contender }) {
   for (const key of keysOf(contender)) delete results[key];
-  const put = (key, values, unit) => {
-    const known = values.filter((value) => Number.isFinite(value));
-    if (known.length > 0) results[key] = spread(known, unit);
+  const put = (key, found, unit) => {
+    const known = found.filter((value) => Number.isFinite(value));
+    if (known.length > 0) results[key] = summarize(known, unit);
   };
-  const of = (field) => runs.map((run) => run[field]);
-  for (const measure of MEASURES) put(`${contender.name}.${measure}`, of(measure), "tokens/s");
-  put(`${contender.name}.prefill_tokens`, of("prefillTokens"), "tokens");
-  put(`${contender.name}.decode_tokens`, of("decodeTokens"), "tokens");
+  const values = (field) => runs.map((run) => run[field]);
+  for (const measure of MEASURES) put(`${contender.name}.${measure}`, values(measure), "tokens/s");
+  put(`${contender.name}.prefill_tokens`, values("prefillTokens"), "tokens");
+  put(`${contender.name}.decode_tokens`, values("decodeTokens"), "tokens");
   put(
     `${contender.name}.own_cores`,
     runs.map((run) => run.load?.own),
@@ -79,7 +80,7 @@ export function record(results, { runs, loadMs, ...contender }) {
     runs.map((run) => run.load?.others),
     "cores",
   );
-  put(`load.${contender.name}`, of("loadMs"), "ms");
+  put(`load.${contender.name}`, values("loadMs"), "ms");
   if (contender.countsSteps) {
     for (const [part, unit] of Object.entries(STEP_UNITS))
       put(
@@ -91,7 +92,7 @@ export function record(results, { runs, loadMs, ...contender }) {
   recordRatios(results);
 }
 
-/** Ours over theirs; the ends of the spread are the worst and the best pairing of the runs. */
+/** Records ours over theirs; min and max are those of the worst and the best pairing of runs. */
 function recordRatios(results) {
   for (const { key, ours, theirs } of ratios) {
     for (const measure of MEASURES) {
@@ -109,7 +110,7 @@ function recordRatios(results) {
   }
 }
 
-/** What an earlier run left; nothing if there is none. */
+/** Reads the results of an earlier run; empty if there are none. */
 export function readResults(file = FILE) {
   let text;
   try {
@@ -125,7 +126,7 @@ export function readResults(file = FILE) {
   return results;
 }
 
-/** Writes target/bench.json, whole or not at all. */
+/** Writes target/bench.json atomically. */
 export function writeResults(results, file = FILE) {
   const sorted = Object.fromEntries(Object.entries(results).sort(([a], [b]) => (a < b ? -1 : 1)));
   mkdirSync("target", { recursive: true });

@@ -1,4 +1,4 @@
-// The figures without the measuring: spread, ratios, what a part of a run keeps.
+// Tests of the figures without measuring: medians, ratios, partial runs, targets and the report.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -10,9 +10,9 @@ import { contenders } from "./contenders/index.mjs";
 import { compare } from "./compiler.mjs";
 import { Interval } from "./machine.mjs";
 import { measurePart, partLines, parts, partWanted } from "./parts.mjs";
-import { keysOf, ratios, readResults, record, spread, wanted } from "./results.mjs";
+import { keysOf, ratios, readResults, record, summarize, wanted } from "./results.mjs";
 import { renderTable } from "./table.mjs";
-import { targets, verdict } from "./targets.mjs";
+import { targets, checkTarget } from "./targets.mjs";
 
 const run = (prefill, decode, more = {}) => ({
   prefill,
@@ -36,18 +36,18 @@ const options = { promptTokens: 512, generateTokens: 128, runs: 3, minutes: 15 }
 
 describe("results", () => {
   test("the median of an even and an odd number of values", () => {
-    assert.deepEqual(spread([3, 1, 2], "s"), { median: 2, min: 1, max: 3, runs: 3, unit: "s" });
-    assert.deepEqual(spread([4, 1, 3, 2], "s"), {
+    assert.deepEqual(summarize([3, 1, 2], "s"), { median: 2, min: 1, max: 3, runs: 3, unit: "s" });
+    assert.deepEqual(summarize([4, 1, 3, 2], "s"), {
       median: 2.5,
       min: 1,
       max: 4,
       runs: 4,
       unit: "s",
     });
-    assert.deepEqual(spread([10, 9], "s"), { median: 9.5, min: 9, max: 10, runs: 2, unit: "s" });
+    assert.deepEqual(summarize([10, 9], "s"), { median: 9.5, min: 9, max: 10, runs: 2, unit: "s" });
   });
 
-  test("every value has the five fields, every ratio is of contenders that exist", () => {
+  test("every value has the five fields, every ratio names existing contenders", () => {
     const results = {};
     for (const entry of contenders)
       record(results, { ...entry, runs: [run(10, 5, { step: STEP })] });
@@ -60,7 +60,7 @@ describe("results", () => {
     assert.equal(results["step.dispatches"].median, 513);
   });
 
-  test("a ratio is ours over theirs, its ends the worst and the best pairing", () => {
+  test("a ratio is ours over theirs, with the worst and the best pairing as its range", () => {
     const results = {};
     record(results, { ...contender("native_gpu"), runs: [run(10, 4), run(12, 5), run(14, 6)] });
     assert.equal(results["vs_llamacpp_vulkan.decode"], undefined);
@@ -75,7 +75,7 @@ describe("results", () => {
     assert.equal(results["vs_llamacpp_vulkan.prefill"].median, 12 / 22);
   });
 
-  test("a contender that failed loses its old figures and ratios, others keep theirs", () => {
+  test("a failed contender loses its old figures and ratios, others keep theirs", () => {
     const results = { "later.measure": { median: 1, min: 1, max: 1, runs: 1, unit: "ms" } };
     for (const name of ["web_gpu", "wllama_cpu"])
       record(results, { ...contender(name), runs: [run(10, 5)] });
@@ -89,34 +89,34 @@ describe("results", () => {
     assert.ok(results["web_gpu.decode"] && results["later.measure"]);
   });
 
-  test("--only picks contenders by any of their keys", () => {
-    const picked = (prefix) =>
+  test("--only selects contenders by any of their keys", () => {
+    const selected = (prefix) =>
       contenders.filter((entry) => wanted(entry, prefix)).map((entry) => entry.name);
-    assert.deepEqual(picked("native"), ["native_gpu", "native_cpu", "native_cpu2"]);
-    assert.deepEqual(picked("native_gpu.decode"), ["native_gpu"]);
-    assert.deepEqual(picked("step."), ["native_gpu"]);
-    assert.deepEqual(picked("vs_llamacpp_vulkan.prefill"), ["native_gpu", "llamacpp_vulkan"]);
-    assert.deepEqual(picked("vs_wllama"), ["web_gpu", "wllama_cpu"]);
-    assert.deepEqual(picked("vs_ort_web.decode"), ["web_gpu", "ort_web"]);
-    assert.deepEqual(picked("nothing"), []);
-    assert.equal(picked("").length, contenders.length);
+    assert.deepEqual(selected("native"), ["native_gpu", "native_cpu", "native_cpu2"]);
+    assert.deepEqual(selected("native_gpu.decode"), ["native_gpu"]);
+    assert.deepEqual(selected("step."), ["native_gpu"]);
+    assert.deepEqual(selected("vs_llamacpp_vulkan.prefill"), ["native_gpu", "llamacpp_vulkan"]);
+    assert.deepEqual(selected("vs_wllama"), ["web_gpu", "wllama_cpu"]);
+    assert.deepEqual(selected("vs_ort_web.decode"), ["web_gpu", "ort_web"]);
+    assert.deepEqual(selected("nothing"), []);
+    assert.equal(selected("").length, contenders.length);
   });
 
-  test("a part keeps to its keys, and loses its old figures when it fails", async () => {
+  test("a part may set only its keys, and loses its old figures when it fails", async () => {
     const part = {
       name: "small",
       keys: ["small.bytes", "small.ms"],
       measure: async (put) => put("small.bytes", 12345678, "bytes"),
     };
-    const results = { "small.ms": spread([1], "ms"), "other.ms": spread([2], "ms") };
+    const results = { "small.ms": summarize([1], "ms"), "other.ms": summarize([2], "ms") };
     await measurePart(part, results);
     assert.deepEqual(results, {
-      "small.bytes": spread([12345678], "bytes"),
-      "other.ms": spread([2], "ms"),
+      "small.bytes": summarize([12345678], "bytes"),
+      "other.ms": summarize([2], "ms"),
     });
     await assert.rejects(
       measurePart({ ...part, measure: async (put) => put("other.ms", 3, "ms") }, results),
-      /other\.ms is not a key of small/,
+      /small: found key other\.ms, expected/,
     );
     assert.deepEqual(Object.keys(results), ["other.ms"]);
     const wanted = (prefix) =>
@@ -131,7 +131,7 @@ describe("results", () => {
     };
     const lines = partLines(
       Object.fromEntries(
-        Object.entries(figures).map(([key, value]) => [key, spread([value], "bytes")]),
+        Object.entries(figures).map(([key, value]) => [key, summarize([value], "bytes")]),
       ),
     );
     assert.deepEqual(lines, [
@@ -140,27 +140,27 @@ describe("results", () => {
     ]);
   });
 
-  test("every target is of a figure that somebody measures, and is met at its limit", () => {
+  test("every target belongs to a measured figure, and is met at its limit", () => {
     const keys = [
       ...contenders.flatMap(keysOf),
       ...ratios.flatMap(({ key }) => [`${key}.prefill`, `${key}.decode`]),
     ];
     for (const key of Object.keys(targets))
       assert.ok(keys.includes(key) || parts.some((part) => partWanted(part, key)), key);
-    assert.deepEqual(verdict("vs_ort_web.decode", spread([15], "ratio")), ["≥ 15", "met"]);
-    assert.deepEqual(verdict("step.submits", spread([2], "submits")), ["≤ 1", "missed"]);
-    assert.deepEqual(verdict("native_gpu.decode", spread([2], "tokens/s")), ["", ""]);
+    assert.deepEqual(checkTarget("vs_ort_web.decode", summarize([15], "ratio")), ["≥ 15", "met"]);
+    assert.deepEqual(checkTarget("step.submits", summarize([2], "submits")), ["≤ 1", "missed"]);
+    assert.deepEqual(checkTarget("native_gpu.decode", summarize([2], "tokens/s")), ["", ""]);
   });
 
-  test("a kernel that is worse than its budget, has none, or is gone, is named", () => {
+  test("a kernel that exceeds its budget, has none, or is gone, is named", () => {
     const chip = (kernels, compiler = "Mesa 1") => ({ navi21: { compiler, kernels } });
     const budgets = chip({ matvec: { instructions: 100, spills: 0 }, old: { instructions: 1 } });
     const found = chip({ matvec: { instructions: 111, spills: 0 }, fresh: { instructions: 5 } });
     const { problems, worst } = compare(budgets, found);
     assert.deepEqual(problems, [
-      "navi21 matvec: 111 instructions, budget 100",
-      "navi21 fresh: no budget",
-      "navi21 old: has a budget and is gone",
+      "navi21 matvec: instructions: found 111, expected at most 100",
+      "navi21 fresh: has no budget",
+      "navi21 old: has a budget but no plan uses it",
     ]);
     assert.equal(worst, 1.11);
     assert.deepEqual(compare(budgets, budgets), { problems: [], worst: 1 });
@@ -170,11 +170,11 @@ describe("results", () => {
       Infinity,
     );
     assert.deepEqual(compare(budgets, chip({}, "Mesa 2")).problems, [
-      "navi21: budgets are of Mesa 1, found Mesa 2",
+      "navi21: compiler: found Mesa 2, expected Mesa 1 as in the budgets",
     ]);
   });
 
-  test("an earlier file is read, a missing one is empty, any other is refused", () => {
+  test("a missing results file reads as empty, a malformed one is refused", () => {
     const folder = mkdtempSync(join(tmpdir(), "tablm-bench-"));
     try {
       const file = join(folder, "bench.json");
@@ -190,7 +190,7 @@ describe("results", () => {
 });
 
 describe("the table", () => {
-  test("shows every contender, flags what is doubtful, names what did not run", () => {
+  test("shows every contender, flags doubtful runs, names those that did not run", () => {
     const results = {};
     const entries = [
       {
@@ -206,7 +206,7 @@ describe("the table", () => {
     const text = renderTable({ results, entries, options, machine: "a machine" });
     const row = (name) => text.split("\n").find((line) => line.startsWith(`${name} `));
     assert.match(row("native_gpu"), /10\.5 \[10\.0–11\.0\].*5\.50 \[5\.00–6\.00\].*busy$/);
-    assert.match(row("web_cpu"), /kept$/);
+    assert.match(row("web_cpu"), /earlier$/);
     assert.match(row("wllama_cpu"), /did not run$/);
     assert.match(text, /wllama_cpu did not run: no such file/);
     assert.match(text, /native_gpu generated 16 tokens instead of 128/);
@@ -216,7 +216,7 @@ describe("the table", () => {
 });
 
 describe(
-  "the load of others",
+  "CPU time of this process and of others",
   { skip: process.platform !== "linux" && "only Linux has /proc" },
   () => {
     const burn = (ms) =>
@@ -225,7 +225,7 @@ describe(
       });
     const ended = (child) => new Promise((resolve) => child.on("exit", resolve));
 
-    test("counts our children as ours, the living and the ended", async () => {
+    test("counts child processes as own, running or ended", async () => {
       const interval = new Interval();
       await ended(burn(600));
       const first = interval.end();
@@ -234,7 +234,7 @@ describe(
       const second = interval.end();
       living.kill();
       await ended(living);
-      // Others may hold the cores; a child gets at least a fifth of one.
+      // Other programs may use the cores; a child gets at least a fifth of one.
       assert.ok(first.own > 0.2 && first.own < 2, `found ${first.own} cores`);
       assert.ok(second.own > 0.2 && second.own < 2, `found ${second.own} cores`);
       assert.ok(first.others >= 0 && second.others >= 0);

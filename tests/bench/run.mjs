@@ -1,9 +1,11 @@
-// The benchmark: TabLM and its peers on the same model file, side by side, in one run.
-// `node tests/bench/run.mjs [--only PREFIX] [--prompt-tokens N] [--generate-tokens N]`.
-// Contenders take turns, so that a disturbance of the machine meets all of them; what others
-// used of the machine meanwhile is measured and shown. BENCH_RUNS= sets the runs of each (5),
-// BENCH_MINUTES= the time for all of them (30; slow contenders get fewer runs), BENCH_WAIT= the most seconds that a run
-// waits for others to leave the machine alone (20). What is no race, the parts, comes after it.
+// The benchmark: TabLM and its peers on the same model file, then measurements of TabLM alone.
+// Usage: `node tests/bench/run.mjs [--only PREFIX] [--prompt-tokens N] [--generate-tokens N]`.
+//
+// Contenders take turns, so that a disturbance of the machine affects all of them; the CPU time
+// that other programs used meanwhile is measured and shown. Environment variables:
+// - BENCH_RUNS: runs of each contender (5)
+// - BENCH_MINUTES: time for all contenders (30); slow contenders get fewer runs
+// - BENCH_WAIT: longest wait before a run for other programs to become idle, in seconds (20)
 
 import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -15,13 +17,13 @@ import { ratios, readResults, record, wanted, writeResults } from "./results.mjs
 import { renderTable } from "./table.mjs";
 
 const STANDARD = { promptTokens: 512, generateTokens: 128 };
-/** A contender that would decode for longer than this generates fewer tokens, but these at least. */
-const DECODE_LIMIT_S = 20;
-const FEW_TOKENS = 4;
+/** A contender that would decode for longer generates fewer tokens, down to `MIN_TOKENS`. */
+const MAX_DECODE_S = 20;
+const MIN_TOKENS = 4;
 /** A run that takes longer ends its contender. */
-const RUN_LIMIT_MS = 480_000;
-const CLOSE_LIMIT_MS = 20_000;
-/** How long others must have been quiet before a run begins. */
+const MAX_RUN_MS = 480_000;
+const MAX_CLOSE_MS = 20_000;
+/** Time that other programs must have been idle before a run. */
 const QUIET_MS = 3000;
 const WARM_UP = { promptTokens: 64, generateTokens: 8 };
 
@@ -71,53 +73,53 @@ function say(text) {
   process.stderr.write(`bench: ${text}\n`);
 }
 
-/** `promise`, or an error when it takes too long. */
-function limited(promise, what, limitMs = RUN_LIMIT_MS) {
+/** Resolves like `promise`, or rejects when it takes longer than `limitMs`. */
+function withTimeout(promise, what, limitMs = MAX_RUN_MS) {
   let timer;
-  const late = new Promise((_, reject) => {
+  const timeout = new Promise((_, reject) => {
     timer = setTimeout(
       () => reject(new Error(`${what} took longer than ${limitMs / 1000} s`)),
       limitMs,
     );
   });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+  return Promise.race([promise, timeout]).finally(() => clearTimeout(timer));
 }
 
-/** Why something failed, on one line. */
-function reasonOf(error) {
+/** Returns an error's message on one line, at most 200 characters long. */
+function errorLine(error) {
   const text = String(error?.message ?? error)
     .replaceAll(/\s+/g, " ")
     .trim();
   return text.length > 200 ? `${text.slice(0, 200)}…` : text;
 }
 
-async function end(entry) {
+async function closeSession(entry) {
   const { session } = entry;
   entry.session = undefined;
   if (!session) return;
-  await limited(session.close(), "closing", CLOSE_LIMIT_MS).catch((error) =>
-    say(`${entry.name}: ${reasonOf(error)}`),
+  await withTimeout(session.close(), "closing", MAX_CLOSE_MS).catch((error) =>
+    say(`${entry.name}: ${errorLine(error)}`),
   );
 }
 
-/** Loads the model and warms up; decides how many tokens this contender generates. */
-async function begin(entry, options) {
+/** Loads the model, warms up, and sets the number of tokens that this contender generates. */
+async function openSession(entry, options) {
   say(`${entry.name}: loading`);
   try {
-    entry.session = await limited(entry.start(), "loading");
+    entry.session = await withTimeout(entry.start(), "loading");
     entry.device = entry.session.device;
     entry.notes = entry.session.notes;
-    const warm = await limited(entry.session.run(WARM_UP), "the warm-up");
-    const affordable = Math.floor((DECODE_LIMIT_S * 1000 * warm.decodeTokens) / warm.decodeMs);
-    entry.generateTokens = Math.min(Math.max(affordable, FEW_TOKENS), options.generateTokens);
+    const warm = await withTimeout(entry.session.run(WARM_UP), "the warm-up");
+    const affordable = Math.floor((MAX_DECODE_S * 1000 * warm.decodeTokens) / warm.decodeMs);
+    entry.generateTokens = Math.min(Math.max(affordable, MIN_TOKENS), options.generateTokens);
   } catch (error) {
-    entry.failure = reasonOf(error);
+    entry.failure = errorLine(error);
     say(`${entry.name}: cannot run: ${entry.failure}`);
-    await end(entry);
+    await closeSession(entry);
   }
 }
 
-/** Waits until others use little of the machine; goes on after a while all the same. */
+/** Waits until other programs are idle, at most `waitSeconds`. */
 async function untilQuiet({ waitSeconds }) {
   const start = performance.now();
   do {
@@ -128,31 +130,30 @@ async function untilQuiet({ waitSeconds }) {
   } while (performance.now() - start < waitSeconds * 1000);
 }
 
-/** One measured run. */
+/** Measures one run of a contender. */
 async function measure(entry, options, round) {
   const interval = new Interval();
   const started = performance.now();
   try {
     const request = { promptTokens: options.promptTokens, generateTokens: entry.generateTokens };
-    const run = await limited(entry.session.run(request), "a run");
+    const run = await withTimeout(entry.session.run(request), "a run");
     run.load = interval.end();
     run.prefill = (run.prefillTokens * 1000) / run.prefillMs;
     run.decode = (run.decodeTokens * 1000) / run.decodeMs;
     entry.runs.push(run);
     const load = run.load ? `, others ${run.load.others.toFixed(2)} cores` : "";
-    say(
-      `round ${round}: ${entry.name}: prefill ${run.prefill.toFixed(2)}/s, decode ${run.decode.toFixed(2)}/s${load}`,
-    );
+    const speeds = `prefill ${run.prefill.toFixed(2)}/s, decode ${run.decode.toFixed(2)}/s`;
+    say(`round ${round}: ${entry.name}: ${speeds}${load}`);
   } catch (error) {
-    entry.failure = reasonOf(error);
+    entry.failure = errorLine(error);
     say(`round ${round}: ${entry.name}: failed: ${entry.failure}`);
-    await end(entry);
+    await closeSession(entry);
   }
   entry.lastMs = performance.now() - started;
 }
 
-/** The contenders whose next run fits into the time: the slowest are left out first. */
-function fitting(running, budgetMs) {
+/** Returns the contenders whose next run fits into the budget, leaving out the slowest first. */
+function selectFitting(running, budgetMs) {
   let left = budgetMs;
   const fits = new Set();
   for (const entry of running.toSorted((a, b) => a.lastMs - b.lastMs)) {
@@ -162,15 +163,17 @@ function fitting(running, budgetMs) {
   return running.filter((entry) => fits.has(entry));
 }
 
-/** Rounds of one run each, until there are enough or the time is over. */
+/** Runs every contender once per round, until there are enough runs or the time is over. */
 async function rounds(entries, options) {
   const deadline = performance.now() + options.minutes * 60_000;
   for (let round = 1; round <= options.runs; round += 1) {
     const running = entries.filter((entry) => entry.session);
     const share = (deadline - performance.now()) / (options.runs - round + 1);
-    const chosen = round === 1 ? running : fitting(running, share);
+    const chosen = round === 1 ? running : selectFitting(running, share);
     for (const { name } of running.filter((entry) => !chosen.includes(entry))) {
-      say(`round ${round}: ${name} is left out: it would not fit into ${options.minutes} minutes`);
+      say(
+        `round ${round}: ${name} is left out: its run does not fit into ${options.minutes} minutes`,
+      );
     }
     for (const entry of chosen) {
       await untilQuiet(options);
@@ -181,8 +184,8 @@ async function rounds(entries, options) {
   }
 }
 
-/** What `--only` asks for; an error names what it could be. */
-function choose({ only, minutes }) {
+/** Returns the contenders and parts that `--only` selects; the error for none names all of them. */
+function select({ only, minutes }) {
   const chosen = contenders.filter((contender) => wanted(contender, only));
   const chosenParts = parts.filter((part) => partWanted(part, only));
   if (chosen.length + chosenParts.length === 0) {
@@ -190,17 +193,16 @@ function choose({ only, minutes }) {
       ({ name }) => `${name}.*`,
     );
     throw new Error(
-      `--only: no key begins with ${only}; there are ${names.join(", ")}, load.*, step.*`,
+      `--only: found ${only}, expected the beginning of ${names.join(", ")}, load.* or step.*`,
     );
   }
-  const race = chosen.length > 0 ? minutes : 0;
-  say(
-    `about ${chosenParts.reduce((sum, part) => sum + part.minutes, race)} minutes; ONLY=prefix measures a part`,
-  );
+  const contenderMinutes = chosen.length > 0 ? minutes : 0;
+  const total = chosenParts.reduce((sum, part) => sum + part.minutes, contenderMinutes);
+  say(`about ${total} minutes; ONLY=prefix measures a part`);
   return { chosen, chosenParts };
 }
 
-/** Measures the parts; answers how many failed. */
+/** Measures the parts; returns the number that failed. */
 async function measureParts(chosenParts, results) {
   let failed = 0;
   for (const part of chosenParts) {
@@ -208,25 +210,25 @@ async function measureParts(chosenParts, results) {
     try {
       await measurePart(part, results);
     } catch (error) {
-      say(`${part.name}: failed: ${reasonOf(error)}`);
+      say(`${part.name}: failed: ${errorLine(error)}`);
       failed += 1;
     }
   }
   return failed;
 }
 
-/** The contenders' race; prints its table. Answers whether any of them ran. */
-async function race(chosen, options, results) {
+/** Measures the contenders and prints their table. Returns true if any of them ran. */
+async function measureContenders(chosen, options, results) {
   const entries = chosen.map((contender) => ({ ...contender, runs: [] }));
   let idle;
   try {
-    for (const entry of entries) await begin(entry, options);
+    for (const entry of entries) await openSession(entry, options);
     const resting = new Interval();
     await sleep(2000);
     idle = resting.end();
     await rounds(entries, options);
   } finally {
-    for (const entry of entries) await end(entry);
+    for (const entry of entries) await closeSession(entry);
   }
   for (const entry of entries) record(results, entry);
   console.log(renderTable({ results, entries, options, machine: machineLine(idle) }));
@@ -237,18 +239,18 @@ async function main() {
   const options = readOptions();
   if (!existsSync(modelPath))
     throw new Error(`${modelPath} is missing; .ci/setup.sh model fetches it`);
-  const { chosen, chosenParts } = choose(options);
-  // A part of a run keeps the rest of an earlier one.
+  const { chosen, chosenParts } = select(options);
+  // A partial run keeps the other figures of an earlier one.
   const results = options.only === "" ? {} : readResults();
-  const raced = chosen.length === 0 || (await race(chosen, options, results));
+  const haveRun = chosen.length === 0 || (await measureContenders(chosen, options, results));
   const failed = await measureParts(chosenParts, results);
   if (chosenParts.length > 0) console.log(["", ...partLines(results)].join("\n"));
   if (options.standard) writeResults(results);
-  else say("target/bench.json is left as it is: these are not the standard token counts");
-  if (!raced || failed > 0) process.exitCode = 1;
+  else say("target/bench.json is not changed: these are not the standard token counts");
+  if (!haveRun || failed > 0) process.exitCode = 1;
 }
 
-// Playwright closes its browsers then, and would let us go on without.
+// Without this, Playwright closes its browsers on SIGTERM and the run goes on without them.
 process.once("SIGTERM", () => process.exit(143));
 
 try {
@@ -257,5 +259,5 @@ try {
   console.error(`error: ${error.message}`);
   process.exitCode = 1;
 }
-// A browser or a peer that hangs on its way out must not keep us here.
+// A browser or a peer that hangs on exit must not block this process.
 process.exit();

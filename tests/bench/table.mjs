@@ -1,11 +1,11 @@
-// The table that people read: one row a contender, ratios below, then what to be careful about.
+// The printed report: a row per contender, ratios between them, remarks, and the costs of a step.
 
 import { contenders } from "./contenders/index.mjs";
 import { BUSY_CORES } from "./machine.mjs";
 import { MEASURES, ratios } from "./results.mjs";
-import { verdict } from "./targets.mjs";
+import { checkTarget } from "./targets.mjs";
 
-/** Three digits that count. */
+/** Formats a number with about three significant digits. */
 function short(value) {
   if (value >= 100) return value.toFixed(0);
   if (value >= 10) return value.toFixed(1);
@@ -14,11 +14,14 @@ function short(value) {
 
 function cell(figure) {
   if (!figure) return "–";
-  const middle = short(figure.median);
-  return figure.runs > 1 ? `${middle} [${short(figure.min)}–${short(figure.max)}]` : middle;
+  const median = short(figure.median);
+  return figure.runs > 1 ? `${median} [${short(figure.min)}–${short(figure.max)}]` : median;
 }
 
-/** Lines of cells, the first one a heading, as aligned text; numbers to the right. */
+/**
+ * Aligns rows of cells, of which the first is the heading; columns after `leftColumns` to the
+ * right.
+ */
 function align(lines, leftColumns) {
   const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)));
   const padded = lines.map((line) =>
@@ -42,7 +45,7 @@ function row(contender, results, entry) {
   }
   const others = figure("others_cores");
   const flags = [
-    entry ? "" : "kept",
+    entry ? "" : "earlier",
     others && others.max > BUSY_CORES ? "busy" : "",
     entry?.failure ? "cut short" : "",
   ];
@@ -60,22 +63,22 @@ function row(contender, results, entry) {
   ];
 }
 
-/** A ratio, what it is to be, and whether it is. */
+/** Returns a ratio's cells: its value, its target, and whether that is met. */
 function ratioCells(results, key) {
   const figure = results[key];
-  return [cell(figure), ...(figure ? verdict(key, figure) : ["", ""])];
+  return [cell(figure), ...(figure ? checkTarget(key, figure) : ["", ""])];
 }
 
-/** What a decoding step costs besides arithmetic. */
+/** Returns the lines on what a decoding step costs besides arithmetic. */
 function stepLines(results) {
   const steps = Object.entries(results).filter(([key]) => /^step\.(?!encode_us)/.test(key));
   if (steps.length === 0) return [];
   const cells = ([key, figure]) => [
     key,
     `${figure.median} ${figure.unit}`,
-    ...verdict(key, figure),
+    ...checkTarget(key, figure),
   ];
-  return ["", ...align([["a decoding step", "", "target", ""], ...steps.map(cells)], 4)];
+  return ["", ...align([["decoding step", "", "target", ""], ...steps.map(cells)], 4)];
 }
 
 function ratioLines(results) {
@@ -94,7 +97,7 @@ function ratioLines(results) {
   return lines.length > 0 ? [...align([heading, ...lines], 2), ""] : [];
 }
 
-/** The whole report. */
+/** Returns the whole report as text. */
 export function renderTable({ results, entries, options, machine }) {
   const entryOf = new Map(entries.map((entry) => [entry.name, entry]));
   const heading = [
@@ -114,11 +117,12 @@ export function renderTable({ results, entries, options, machine }) {
     .filter(Boolean);
   const lines = [
     "",
-    `SmolLM2-135M-Instruct Q4_1, ${options.promptTokens} prompt tokens, then ${options.generateTokens} generated after them; median [min–max]`,
+    `SmolLM2-135M-Instruct Q4_1, ${options.promptTokens} prompt tokens, then ` +
+      `${options.generateTokens} generated tokens; median [min–max]`,
     `machine: ${machine}`,
     "",
     ...align([heading, ...rows], 2),
-    "own, others: cores that the contender (median) and all other programs (the most) used during a run",
+    "own, others: CPU cores used during a run, by the contender (median) and other programs (max)",
     "",
     ...align(
       [["contender", "runs on"], ...entries.map((entry) => [entry.name, entry.device ?? "–"])],
@@ -128,30 +132,32 @@ export function renderTable({ results, entries, options, machine }) {
     ...ratioLines(results),
   ];
   for (const entry of entries) {
-    if (entry.failure)
-      lines.push(
-        `${entry.name} ${entry.runs.length > 0 ? "was cut short" : "did not run"}: ${entry.failure}`,
-      );
+    if (entry.failure) {
+      const outcome = entry.runs.length > 0 ? "was cut short" : "did not run";
+      lines.push(`${entry.name} ${outcome}: ${entry.failure}`);
+    }
     if (!entry.failure && entry.runs.length < options.runs) {
       lines.push(
-        `${entry.name} ran ${entry.runs.length} of ${options.runs} times: more did not fit into ${options.minutes} minutes`,
+        `${entry.name} ran ${entry.runs.length} of ${options.runs} times: ` +
+          `more did not fit into ${options.minutes} minutes`,
       );
     }
     if (entry.generateTokens < options.generateTokens) {
       lines.push(
-        `${entry.name} generated ${entry.generateTokens} tokens instead of ${options.generateTokens}: it is slow here`,
+        `${entry.name} generated ${entry.generateTokens} tokens ` +
+          `instead of ${options.generateTokens}: it is slow here`,
       );
     }
   }
-  // A remark that several contenders make is printed once.
+  // Contenders may share a remark, which is printed once.
   for (const note of new Set(entries.flatMap((entry) => entry.notes ?? []))) lines.push(note);
   if (rows.some((cells) => cells.at(-1).includes("busy"))) {
     lines.push(
       `busy: other programs used more than ${BUSY_CORES} cores during at least one of these runs`,
     );
   }
-  if (rows.some((cells) => cells.at(-1).includes("kept")))
-    lines.push("kept: from an earlier run, see target/bench.json");
+  if (rows.some((cells) => cells.at(-1).includes("earlier")))
+    lines.push("earlier: from an earlier run, see target/bench.json");
   lines.push(...stepLines(results));
   return lines.join("\n");
 }

@@ -1,4 +1,4 @@
-// What is aimed at, figure by figure, and whether it is met.
+// Targets of the benchmark's figures, and the check against them.
 
 const atMost = (limit) => ({
   text: `≤ ${limit.toLocaleString("en")}`,
@@ -45,8 +45,8 @@ export const targets = {
   "compiler.worst_vs_budget": atMost(1.1),
 };
 
-/** What a figure is to be and whether it is; empty for one without a target. */
-export function verdict(key, figure) {
+/** Returns a figure's target as text and `met` or `missed`; empty texts if it has none. */
+export function checkTarget(key, figure) {
   const target = targets[key];
   if (!target) return ["", ""];
   return [target.text, target.met(figure.median) ? "met" : "missed"];

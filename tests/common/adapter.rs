@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use tablm::gpu::{AdapterHints, Gpu};
 
-/// Opens the adapter, or fails the test; with `ALLOW_NO_GPU=1` says so and gives none. In wasm, where tests wait
-/// for nothing, there is none.
+/// Opens the adapter, or fails the test; with `ALLOW_NO_GPU=1` says so and gives none. In wasm,
+/// where tests wait for nothing, there is none.
 pub(crate) async fn gpu() -> Option<Rc<Gpu>> {
     if cfg!(target_arch = "wasm32") {
         return None;

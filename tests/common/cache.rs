@@ -1,4 +1,4 @@
-//! Where the model files lie that `make test` downloads and derives.
+//! Paths of the model files that `make test` downloads and derives.
 
 use std::path::PathBuf;
 
@@ -26,12 +26,14 @@ pub fn derived(name: &str) -> PathBuf {
     present(folder().join("derived/1").join(name))
 }
 
-/// A folder or file that tests/data/tiny/make_tiny.py makes, e.g. `llama-tied` or `llama-tied.gguf`.
+/// A folder or file that tests/data/tiny/make_tiny.py makes, e.g. `llama-tied` or
+/// `llama-tied.gguf`.
 pub fn tiny(name: &str) -> PathBuf {
     present(folder().join("derived/tiny").join(name))
 }
 
-/// A file that tests/data/text/make_vocabularies.py makes: `tekken.gguf`, `tekken.json`, `llama3.gguf`.
+/// A file that tests/data/text/make_vocabularies.py makes: `tekken.gguf`, `tekken.json`,
+/// `llama3.gguf`.
 pub fn vocabulary(name: &str) -> PathBuf {
     present(folder().join("derived/vocabularies").join(name))
 }

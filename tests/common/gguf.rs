@@ -219,7 +219,7 @@ pub fn random_rows(
     let mut data = Vec::with_capacity(blocks * rules.block_bytes());
     for _ in 0..blocks {
         let value = size * random.number();
-        // Where halves are, and what makes the largest weight about `size`.
+        // Offsets of the f16 scales, and the scale for a largest weight of about `size`.
         let (levels, places): (f32, &[usize]) = match format {
             Format::F32 => {
                 data.extend(value.to_le_bytes());

@@ -1,4 +1,4 @@
-//! What several test files need.
+//! Fixtures that several test programs use.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -13,6 +13,7 @@ pub(crate) mod cache;
 pub(crate) mod engines;
 pub(crate) mod files;
 pub(crate) mod gguf;
+pub(crate) mod gguf_parts;
 pub(crate) mod nemotron_h;
 pub(crate) mod random;
 pub(crate) mod safetensors;

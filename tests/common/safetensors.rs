@@ -47,7 +47,8 @@ pub fn one_tensor(entry: &Value, data_bytes: usize) -> Vec<u8> {
 }
 
 impl Folder {
-    /// A folder with a configuration and a tokenizer that nobody reads here, and one file of weights.
+    /// A folder with a configuration and a tokenizer that nobody reads here, and one file of
+    /// weights.
     pub fn new(weights: Vec<u8>) -> Folder {
         Folder(Vec::new())
             .with("config.json", br#"{"model_type": "llama", "_name_or_path": "someone/tiny"}"#)

@@ -1,5 +1,5 @@
-//! A test program as wasm: what runs it (tests/wasm/run.mjs) asks for the tests' names and then for one test at
-//! a time, for the first that panics is the end of an instance.
+//! A test program as wasm: what runs it (tests/wasm/run.mjs) asks for the tests' names and then for
+//! one test at a time, for the first that panics is the end of an instance.
 
 #![allow(unreachable_pub, reason = "exported")]
 

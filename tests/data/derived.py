@@ -1,7 +1,8 @@
-"""Files that tests derive: made once, into a folder of the cache, with a manifest.
+"""Helpers for scripts that make test files once, in a folder of the cache.
 
-The manifest holds what they were made from and their lengths and hashes. A second run finds it and
-does nothing; `--verify` checks the hashes.
+The folder gets a manifest.json with the inputs (scripts and package versions) and the sizes and
+hashes of its files. A second run with the same inputs does nothing, except that `--verify` checks
+the hashes.
 """
 
 import hashlib
@@ -35,12 +36,17 @@ def write_json(path, value):
 
 
 def inputs(scripts, **more):
-    """What decides the result: scripts, packages, and what else is named."""
+    """Returns what determines the files: hashes of scripts, package versions, and `more`."""
     packages = {name: version(name) for name in ("gguf", "numpy", "safetensors", "tokenizers")}
-    return {"scripts": {Path(script).name: sha256(script) for script in scripts}, "packages": packages, **more}
+    return {
+        "scripts": {Path(script).name: sha256(script) for script in scripts},
+        "packages": packages,
+        **more,
+    }
 
 
 def is_made(folder, made_from, verify):
+    """True if the folder has the files of its manifest, made from these inputs."""
     manifest = folder / "manifest.json"
     if not manifest.exists():
         return False
@@ -57,9 +63,9 @@ def is_made(folder, made_from, verify):
 
 
 def once(folder, made_from, make):
-    """`make(folder)` unless its files are there; whoever reads old ones meanwhile keeps them."""
+    """Calls `make(folder)` unless its files exist. Replaces the folder in one step."""
     if is_made(folder, made_from, "--verify" in sys.argv):
-        say(f"{folder} is there")
+        say(f"{folder} is up to date")
         return
     parent = folder.parent
     parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +73,10 @@ def once(folder, made_from, make):
     try:
         make(work)
         files = sorted(path for path in work.rglob("*") if path.is_file())
-        entries = {str(path.relative_to(work)): {"size_bytes": path.stat().st_size, "sha256": sha256(path)} for path in files}
+        entries = {
+            str(path.relative_to(work)): {"size_bytes": path.stat().st_size, "sha256": sha256(path)}
+            for path in files
+        }
         write_json(work / "manifest.json", {"inputs": made_from, "files": entries})
         work.chmod(0o755)
         old = Path(tempfile.mkdtemp(prefix=".old-", dir=parent))

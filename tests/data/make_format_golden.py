@@ -1,9 +1,9 @@
-"""Makes tests/data/formats/*.bin: stored blocks and the values the gguf package gives them; of T4, which is
-ours, the values by its definition.
+"""Makes tests/data/formats/*.bin: stored blocks and their values as dequantized by the package
+gguf. Values of T4, a format of this project, follow its definition.
 
-`make_format_golden.py` with the packages of tests/requirements.txt; rewrites the files in place and
-gives the same bytes each time. A file is: the number of blocks (u32), the stored blocks, the values
-(f32), all little-endian.
+Usage: `make_format_golden.py`, with the packages of tests/requirements.txt. Rewrites the files
+in place, with the same bytes each time. Layout of a file, little-endian: number of blocks (u32),
+stored blocks, values (f32).
 """
 
 from pathlib import Path
@@ -14,8 +14,22 @@ from gguf import GGMLQuantizationType as Type
 
 # Scales as half-precision bits: zeros, smallest and largest subnormal, smallest normal, ordinary
 # ones, the largest, and negative ones.
-HALVES = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x1234, 0x2E66, 0x3C00, 0xBC00, 0x7BFF, 0xFBFF]
-# Where a format keeps its halves, and all its bytes that are quants.
+HALVES = [
+    0x0000,
+    0x8000,
+    0x0001,
+    0x8001,
+    0x03FF,
+    0x0400,
+    0x1234,
+    0x2E66,
+    0x3C00,
+    0xBC00,
+    0x7BFF,
+    0xFBFF,
+]
+# Byte offsets of the half-precision numbers in a block; all other bytes are quants and small
+# scales.
 HALVES_AT = {
     Type.Q8_0: [0],
     Type.Q4_0: [0],
@@ -37,8 +51,8 @@ def quantized(kind, rng):
     size = GGML_QUANT_SIZES[kind][1]
     at = HALVES_AT[kind]
     quants_only = [byte for byte in range(size) if not any(h <= byte < h + 2 for h in at)]
-    # Every extreme scale over random quants; every quant byte alike; every byte, which is every
-    # pair of nibbles, in turn; random blocks.
+    # Extreme scales over random quants, blocks of a single repeated byte, all byte values (which
+    # are all pairs of nibbles) in turn, and random blocks.
     fills = [0x00, 0xFF, 0x0F, 0xF0, 0x80, 0x7F, 0x55, 0xAA]
     sweep = -(-256 // len(quants_only))
     count = len(HALVES) + len(fills) + sweep + RANDOM_BLOCKS
@@ -53,7 +67,9 @@ def quantized(kind, rng):
         blocks[row, quants_only] = fill
     for row in range(sweep):
         start = row * len(quants_only)
-        blocks[len(HALVES) + len(fills) + row, quants_only] = np.arange(start, start + len(quants_only)) % 256
+        blocks[len(HALVES) + len(fills) + row, quants_only] = (
+            np.arange(start, start + len(quants_only)) % 256
+        )
     return blocks
 
 
@@ -62,7 +78,9 @@ def floats(kind, rng):
     values = rng.integers(0, 256, (1024, width), dtype=np.uint8)
     if kind == Type.F32:
         bits = values.view(np.uint32)
-        special = np.array([0, 0x80000000, 1, 0x007FFFFF, 0x00800000, 0x7F7FFFFF, 0xFF7FFFFF], np.uint32)
+        special = np.array(
+            [0, 0x80000000, 1, 0x007FFFFF, 0x00800000, 0x7F7FFFFF, 0xFF7FFFFF], np.uint32
+        )
         bits[: len(special), 0] = special
         bad = (bits & 0x7F800000) == 0x7F800000
     else:
@@ -70,17 +88,27 @@ def floats(kind, rng):
         bits[: len(HALVES), 0] = HALVES
         mask = 0x7C00 if kind == Type.F16 else 0x7F80
         bad = (bits & mask) == mask
-    # Not a number and infinity are refused before they are used.
+    # NaN and infinity are rejected before they are used.
     values[bad[:, 0]] = 0
     return values
 
 
 def t4(rng):
-    """Every bend and shift, every scale, random blocks; and their values, by the definition in f64."""
-    heads = np.concatenate([np.arange(256) | 0x9800, np.arange(256) << 8 | 0x83, rng.integers(0, 1 << 16, RANDOM_BLOCKS)])
+    """Blocks with all bends, shifts and scales, and random ones; exact values in f64."""
+    heads = np.concatenate(
+        [
+            np.arange(256) | 0x9800,
+            np.arange(256) << 8 | 0x83,
+            rng.integers(0, 1 << 16, RANDOM_BLOCKS),
+        ]
+    )
     blocks = rng.integers(0, 256, (len(heads), 18), dtype=np.uint8)
     blocks[:, :2] = heads.astype("<u2").view(np.uint8).reshape(-1, 2)
-    bend, shift, scale = heads & 7, (heads >> 3 & 31) - 16, 2.0 ** ((heads >> 11) - 24) * (1 + (heads >> 8 & 7) / 8)
+    bend, shift, scale = (
+        heads & 7,
+        (heads >> 3 & 31) - 16,
+        2.0 ** ((heads >> 11) - 24) * (1 + (heads >> 8 & 7) / 8),
+    )
     nibbles = np.concatenate([blocks[:, 2:] & 15, blocks[:, 2:] >> 4], axis=1)
     u = nibbles - 7.5
     return blocks, scale[:, None] * (u + bend[:, None] / 256 * u**3 + shift[:, None] / 4)
@@ -88,7 +116,9 @@ def t4(rng):
 
 def put(folder, name, blocks, values):
     assert np.isfinite(values).all(), name
-    (folder / f"{name}.bin").write_bytes(np.uint32(len(blocks)).tobytes() + blocks.tobytes() + values.astype("<f4").tobytes())
+    (folder / f"{name}.bin").write_bytes(
+        np.uint32(len(blocks)).tobytes() + blocks.tobytes() + values.astype("<f4").tobytes()
+    )
 
 
 def main():

@@ -1,15 +1,16 @@
-"""Makes model files of the real sizes from seeded random weights: `make_full_size.py NAME [options]`.
+"""Makes full-size model files with seeded random weights: `make_full_size.py NAME [options]`.
 
-NAME is `nemotron4b` (Nemotron 3 Nano 4B as its official Q4_K_M GGUF is laid out: every tensor, format
-and byte) or `minitron_width` (Llama-3.1-Minitron-4B-Width as llama.cpp makes a Q4_K_M of it).
+NAME is `nemotron4b` (Nemotron 3 Nano 4B in the layout of its official Q4_K_M GGUF: same tensors,
+formats and size) or `minitron_width` (Llama-3.1-Minitron-4B-Width as llama.cpp quantizes it to
+Q4_K_M).
 
 - `--layers 0,1,12`: these layers only, renumbered.
-- `--vocabulary N`: so many tokens, single bytes and control tokens; the real vocabulary otherwise.
-- `--header`: up to where the weights begin.
+- `--vocabulary N`: N tokens, single bytes and control tokens, instead of the real vocabulary.
+- `--header`: the file up to the beginning of the weights.
 - `--seed N`, `--folder FOLDER` (default: the cache's `full-size`).
 
-Prints the file's path. A second run finds the file and does nothing. Weights are random blocks with
-scales that keep activations near one, written tensor by tensor.
+Prints the file's path. A second run with the same inputs does nothing. Weights are random blocks
+with scales that keep activations near one, written tensor by tensor.
 """
 
 import argparse
@@ -28,29 +29,29 @@ from vocabularies import NORMAL, Vocabulary, byte_alphabet, llama3, source_hashe
 VERSION = 1
 SEED = 1
 TEMPLATE = Path(__file__).parent / "text" / "templates" / "nemotron.jinja"
-# Size of the published file. Of its metadata not every text is known: a description stands for the rest.
+# Size of the published file. The description pads the metadata, not all of which is reproduced.
 NEMOTRON_FILE_BYTES = 2_837_072_896
 NEMOTRON_DESCRIPTION = "Random weights in the sizes and formats of Nemotron 3 Nano 4B.".ljust(4080)
 NEMOTRON_LAYERS = "M-M-M-MM-M-M*-M-M*-M-M-M*-M-M-MM*-MMM-M-M-"
 
 
-# ---------------------------------------------------------------- what the files hold
+# ---------------------------------------------------------------- tensors and keys
 
 
 def more_bits(index, count):
-    """Whether llama.cpp gives this one of `count` matrices of a kind a better format in Q4_K_M."""
+    """True if llama.cpp's Q4_K_M stores matrix `index` of `count` with more bits."""
     return index < count // 8 or index >= 7 * count // 8 or (index - count // 8) % 3 == 2
 
 
 def stored(kind, columns):
-    """The format that llama.cpp takes for rows which K-quants do not divide."""
+    """Returns llama.cpp's fallback format if a row is not a multiple of K-quant blocks."""
     if columns % 256 == 0:
         return kind
     return {Type.Q4_K: Type.Q5_0, Type.Q6_K: Type.Q8_0}[kind]
 
 
 class Tensors(dict):
-    """Name to shape, outermost first, format, and how the numbers are drawn."""
+    """Maps names to shape (outermost axis first), format, and kind of random numbers."""
 
     def matrix(self, name, rows, columns, kind=Type.Q4_K):
         self[f"{name}.weight"] = ((rows, columns), stored(kind, columns), "weights")
@@ -96,7 +97,7 @@ def nemotron4b(chosen, vocabulary):
             attention(tensors, place, hidden, 40, 8, value_kind)
         else:
             tensors.matrix(f"{place}.ffn_up", ffn, hidden)
-            # llama.cpp counts these matrices one by one, but takes them for as many as layers.
+            # llama.cpp counts these matrices, but compares with the number of all layers.
             down_kind = Type.Q6_K if more_bits(before, len(kinds)) else Type.Q4_K
             tensors.matrix(f"{place}.ffn_down", hidden, ffn, down_kind)
     tensors.vector("output_norm.weight", (hidden,))
@@ -161,17 +162,17 @@ def minitron_width(chosen, vocabulary):
     return "llama", tensors, keys
 
 
-# With the vocabulary's size, the pre-tokenizer that the file names, and the first and last of a text.
+# Model builder, vocabulary builder, vocabulary size, pre-tokenizer name, BOS and EOS ids.
 MODELS = {
     "nemotron4b": (nemotron4b, tekken, 131072, "pixtral", 1, 11),
     "minitron_width": (minitron_width, llama3, 128256, "llama-bpe", 128000, 128001),
 }
 
-# ---------------------------------------------------------------- numbers
+# ---------------------------------------------------------------- random weights
 
 
 def blocks(rng, kind, rows, columns):
-    """Random blocks whose weights are about 1 / sqrt(columns)."""
+    """Random blocks whose weights have a magnitude of about 1 / sqrt(columns)."""
     weights, size = GGML_QUANT_SIZES[kind]
     count = rows * columns // weights
     data = np.frombuffer(bytearray(rng.bytes(count * size)), dtype=np.uint8).reshape(count, size)
@@ -184,15 +185,21 @@ def blocks(rng, kind, rows, columns):
         data[:, 208:] = halves(goal / (18.5 * 74))
     else:
         scales = rng.integers(0, 64, (count, 8), dtype=np.uint8)
-        # The minimum that centers a group, give or take.
-        minima = np.clip(scales + rng.integers(-4, 5, (count, 8), dtype=np.int8), 0, 63).astype(np.uint8)
+        # Minima that about center the weights of a group.
+        minima = np.clip(scales + rng.integers(-4, 5, (count, 8), dtype=np.int8), 0, 63).astype(
+            np.uint8
+        )
         scale = goal / (36 * 4.6)
-        data[:, :2], data[:, 2:4], data[:, 4:16] = halves(scale), halves(scale * 7.5), pack_scales(scales, minima)
+        data[:, :2], data[:, 2:4], data[:, 4:16] = (
+            halves(scale),
+            halves(scale * 7.5),
+            pack_scales(scales, minima),
+        )
     return data.reshape(rows, -1)
 
 
 def llama3_divisors():
-    """How Llama 3.1 stretches its 64 wavelengths: factor 8 past 8192 positions, none below 2048."""
+    """Frequency divisors of Llama 3.1: 8 for wavelengths over 8192, 1 for those under 2048."""
     wavelengths = 2 * np.pi * 500000.0 ** (np.arange(64) / 64)
     smooth = np.clip((8192 / wavelengths - 1) / 3, 0, 1)
     return 1 / ((1 - smooth) / 8 + smooth)
@@ -204,7 +211,7 @@ def vector(rng, shape, draw):
     elif draw == "conv":
         values = rng.normal(0, 0.5, shape)
     elif draw == "dt":
-        # What softplus turns into steps of 0.001 to 0.1.
+        # The inverse of softplus for time steps of 0.001 to 0.1.
         values = np.log(np.expm1(10 ** rng.uniform(-3, -1, shape)))
     elif draw == "a":
         values = -rng.uniform(1, 16, shape)
@@ -213,13 +220,15 @@ def vector(rng, shape, draw):
     return values.astype(np.float32)
 
 
-# ---------------------------------------------------------------- the file
+# ---------------------------------------------------------------- file
 
 
 def small_vocabulary(count):
-    """Control tokens, the single bytes, and one pair of them at the end."""
+    """Control tokens, the single bytes, and one merged pair at the end."""
     controls = ["<unk>", "<s>", "</s>", *(f"<SPECIAL_{id}>" for id in range(3, count - 257))]
-    return Vocabulary(controls + byte_alphabet() + ["th"], [CONTROL] * len(controls) + [NORMAL] * 257, ["t h"])
+    return Vocabulary(
+        controls + byte_alphabet() + ["th"], [CONTROL] * len(controls) + [NORMAL] * 257, ["t h"]
+    )
 
 
 def write(path, name, options):
@@ -235,7 +244,12 @@ def write(path, name, options):
     if is_published:
         writer.add_description(NEMOTRON_DESCRIPTION)
     for key, value in keys.items():
-        add = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, list: writer.add_array}
+        add = {
+            bool: writer.add_bool,
+            int: writer.add_uint32,
+            float: writer.add_float32,
+            list: writer.add_array,
+        }
         add[type(value)](f"{architecture}.{key}", value)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pre)
@@ -248,20 +262,26 @@ def write(path, name, options):
     writer.add_chat_template(TEMPLATE.read_text(encoding="utf-8"))
     for tensor, (shape, kind, _) in tensors.items():
         weights, size = GGML_QUANT_SIZES[kind]
-        # The writer lists quantized tensors by their bytes, and single axes innermost first.
+        # The writer expects shapes of quantized tensors in bytes.
         shape = shape if kind == Type.F32 else (shape[0], shape[1] // weights * size)
         dtype = np.float32 if kind == Type.F32 else np.uint8
-        writer.add_tensor_info(tensor, shape, np.dtype(dtype), int(np.prod(shape)) * np.dtype(dtype).itemsize, kind)
+        writer.add_tensor_info(
+            tensor, shape, np.dtype(dtype), int(np.prod(shape)) * np.dtype(dtype).itemsize, kind
+        )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     if not options.header:
         rng = np.random.default_rng(options.seed)
         for shape, kind, draw in tensors.values():
-            writer.write_tensor_data(vector(rng, shape, draw) if kind == Type.F32 else blocks(rng, kind, *shape))
+            writer.write_tensor_data(
+                vector(rng, shape, draw) if kind == Type.F32 else blocks(rng, kind, *shape)
+            )
     writer.close()
     if is_published and path.stat().st_size != NEMOTRON_FILE_BYTES:
-        raise SystemExit(f"{path}: {path.stat().st_size} bytes, expected {NEMOTRON_FILE_BYTES}")
+        raise SystemExit(
+            f"{path}: found {path.stat().st_size} bytes, expected {NEMOTRON_FILE_BYTES}"
+        )
 
 
 def file_name(options):
@@ -274,7 +294,9 @@ def file_name(options):
 
 def arguments():
     numbers = lambda text: [int(number) for number in text.split(",")]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("name", choices=MODELS)
     parser.add_argument("--layers", type=numbers)
     parser.add_argument("--vocabulary", type=int)
@@ -288,7 +310,11 @@ def main():
     options = arguments()
     path = options.folder / file_name(options)
     manifest = path.with_name(f"{path.name}.json")
-    inputs = {"script": sha256(__file__), "template": sha256(TEMPLATE), "vocabularies": source_hashes()}
+    inputs = {
+        "script": sha256(__file__),
+        "template": sha256(TEMPLATE),
+        "vocabularies": source_hashes(),
+    }
     if manifest.exists() and path.exists():
         said = json.loads(manifest.read_text())
         if said["inputs"] == inputs and said["size_bytes"] == path.stat().st_size:

@@ -1,8 +1,8 @@
-"""Makes tests/data/golden/gemma3.json: what Gemma 3 270M says, by reference implementations.
+"""Makes tests/data/golden/gemma3.json: outputs of Gemma 3 270M by reference implementations.
 
-Ids come from SentencePiece, on the vocabulary as the GGUF file carries it; answers and
-log-probabilities from Hugging Face transformers in f32, on the dequantized weights. The model is
-the base model: it has no chat template, so prompts are continued.
+Token ids are from SentencePiece with the vocabulary of the GGUF file, answers and log-probabilities
+from Hugging Face transformers in f32 with the dequantized weights. It is the base model without a
+chat template, so prompts are continued.
 
     pip install -r tests/data/tiny/requirements.txt sentencepiece==0.2.3 protobuf==7.36.2
     python tests/data/make_gemma3_golden.py ~/.cache/tablm/models/gemma-3-270m-q4_k_m.gguf
@@ -51,18 +51,22 @@ NAMES = {
 
 def field(reader, key):
     found = reader.fields[key]
-    return [found.contents(i) for i in range(len(found.data))] if "ARRAY" in str(found.types[0]) else found.contents()
+    return (
+        [found.contents(i) for i in range(len(found.data))]
+        if "ARRAY" in str(found.types[0])
+        else found.contents()
+    )
 
 
 def tokenizer(reader):
-    """SentencePiece with the file's pieces, scores and kinds."""
+    """Builds a SentencePiece processor with the file's pieces, scores and types."""
     model = sentencepiece_model.ModelProto()
     lists = [reader.fields[f"tokenizer.ggml.{name}"] for name in ("tokens", "scores", "token_type")]
     for token, score, kind in zip(*([found.parts[i] for i in found.data] for found in lists)):
         piece = model.pieces.add()
         text, piece.score, piece.type = bytes(token).decode(), float(score[0]), int(kind[0])
-        # What the original looks for in a text before it merges, the file has in two kinds, spaces
-        # not escaped.
+        # User-defined pieces, which SentencePiece matches before merging, have two types in the
+        # file and contain unescaped spaces.
         if piece.type == 4 or piece.type == 3 and text not in ("<pad>", "<eos>", "<bos>"):
             text, piece.type = text.replace(" ", "▁"), 4
         piece.piece = text
@@ -106,7 +110,7 @@ def model(reader):
     weights = {}
     for tensor in reader.tensors:
         values = torch.from_numpy(dequantize(tensor.data, tensor.tensor_type).copy())
-        # GGUF's converter has added one to the norms' weights.
+        # The GGUF converter adds one to the weights of norms.
         weights[hugging_face_name(tensor.name)] = values - 1 if "norm" in tensor.name else values
     found = Gemma3ForCausalLM(config)
     missing, unexpected = found.load_state_dict(weights, strict=False)
@@ -117,13 +121,15 @@ def model(reader):
 
 @torch.no_grad()
 def answer(model, ids):
-    """Greedy ids, the likeliest first tokens, and how close the second choice ever was."""
+    """Returns greedy ids, the most likely first tokens, and the smallest gap to a second choice."""
     found, gaps = [], []
     for step in range(TOKENS):
         logits = torch.log_softmax(model(torch.tensor([ids + found])).logits[0, -1].double(), -1)
         top = torch.topk(logits, TOP)
         if step == 0:
-            first = [[int(id), round(float(value), 6)] for id, value in zip(top.indices, top.values)]
+            first = [
+                [int(id), round(float(value), 6)] for id, value in zip(top.indices, top.values)
+            ]
         gaps.append(float(top.values[0] - top.values[1]))
         found.append(int(top.indices[0]))
     return {"gen_ids": found, "first_top10": first, "smallest_gap": round(min(gaps), 4)}
@@ -139,10 +145,19 @@ def main():
     for name, text in PROMPTS.items():
         ids = [bos, *pieces.encode(text)]
         found = answer(reference, ids)
-        prompts[name] = {"text": text, "ids": ids, "gen_text": pieces.decode(found["gen_ids"]), **found}
+        prompts[name] = {
+            "text": text,
+            "ids": ids,
+            "gen_text": pieces.decode(found["gen_ids"]),
+            **found,
+        }
         print(name, prompts[name])
     result = {
-        "model": {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size},
+        "model": {
+            "file": path.name,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "bytes": path.stat().st_size,
+        },
         "prompts": prompts,
         "texts": [[text, pieces.encode(text)] for text in TEXTS],
     }

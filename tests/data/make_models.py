@@ -1,15 +1,15 @@
 """Makes the model files that tests derive from SmolLM2: `make_models.py [GGUF [FOLDER]]`.
 
-Everything is made with packages that are independent of this repository (gguf, numpy,
-safetensors, tokenizers; pinned in tests/requirements.txt):
+All files are made with packages that are independent of this repository (gguf, numpy, safetensors,
+tokenizers; pinned in tests/requirements.txt):
 
-- SmolLM2 requantized to Q8_0, Q4_0, Q5_0 and Q5_1 GGUF,
-- the same weights as a safetensors folder, in F32 (two shards and an index) and in BF16 (one file),
-- tiny random llama models with rows of 256 and 512 in Q4_K, Q5_K and Q6_K, each with a twin in
-  F32 that the gguf package dequantized.
+- SmolLM2 requantized to Q8_0, Q4_0, Q5_0 and Q5_1, as GGUF,
+- the same weights as safetensors folders, in F32 (two shards and an index) and in BF16 (one file),
+- tiny random llama models with rows of 256 and 512 weights in Q4_K, Q5_K and Q6_K, each with a copy
+  in F32 as dequantized by the package gguf.
 
-The result lies in FOLDER/1 (default: the cache's `derived/1`), with `values.json`, a checksum of what
-the gguf package makes of every tensor of every GGUF file; derived.py says when it is made anew.
+The files are put into FOLDER/1 (default: `derived/1` in the cache) together with values.json, the
+checksums of all tensors of all GGUF files as the package gguf dequantizes them.
 """
 
 import json
@@ -26,9 +26,35 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 VERSION = "1"
 MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 MODEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-# What llama.cpp calls the mix of formats of a file.
-FILE_TYPES = {Type.F32: 0, Type.Q4_0: 2, Type.Q8_0: 7, Type.Q5_0: 8, Type.Q5_1: 9, Type.Q4_K: 14, Type.Q5_K: 16, Type.Q6_K: 18}
+# llama.cpp's file types: the predominant format of a file.
+FILE_TYPES = {
+    Type.F32: 0,
+    Type.Q4_0: 2,
+    Type.Q8_0: 7,
+    Type.Q5_0: 8,
+    Type.Q5_1: 9,
+    Type.Q4_K: 14,
+    Type.Q5_K: 16,
+    Type.Q6_K: 18,
+}
 CONTROL = 3  # token type of special tokens
+# Text that the tiny tokenizers are trained on. It determines their vocabularies, so it must not
+# change.
+TRAINING_TEXT = """\
+Makes the model files that tests derive from SmolLM2: `make_models.py [GGUF [FOLDER]]`.
+
+Everything is made with packages that are independent of this repository (gguf, numpy,
+safetensors, tokenizers; pinned in tests/requirements.txt):
+
+- SmolLM2 requantised to Q8_0, Q4_0, Q5_0 and Q5_1 GGUF,
+- the same weights as a safetensors folder, in F32 (two shards and an index) and in BF16 (one file),
+- tiny random llama models with rows of 256 and 512 in Q4_K, Q5_K and Q6_K, each with a twin in
+  F32 that the gguf package dequantised.
+
+The result lies in FOLDER/1 (default: the cache's `derived/1`), with `values.json`, a checksum \
+of what
+the gguf package makes of every tensor of every GGUF file; derived.py says when it is made anew.
+"""
 
 HF_NAMES = {
     "attn_norm": "input_layernorm",
@@ -44,7 +70,7 @@ HF_NAMES = {
 
 
 def checksum(values):
-    """Two sums over the bits of f32 values, the second one by place, both modulo 2^64."""
+    """Returns two sums over the bits of f32 values modulo 2^64, the second weighted by position."""
     bits = values.astype("<f4", copy=False).view(np.uint32).reshape(-1)
     plain, placed = np.uint64(0), np.uint64(0)
     for start in range(0, len(bits), 1 << 20):
@@ -57,9 +83,12 @@ def checksum(values):
 
 
 def checksums(path):
-    """Of every tensor of a GGUF file, as the gguf package dequantizes it."""
+    """Returns the checksum of every tensor of a GGUF file as dequantized by the package gguf."""
     reader = GGUFReader(path)
-    return {tensor.name: checksum(quants.dequantize(tensor.data, tensor.tensor_type)) for tensor in reader.tensors}
+    return {
+        tensor.name: checksum(quants.dequantize(tensor.data, tensor.tensor_type))
+        for tensor in reader.tensors
+    }
 
 
 # ---------------------------------------------------------------- GGUF
@@ -75,7 +104,7 @@ def copy_metadata(reader, writer, file_type):
 
 
 def write_gguf(path, architecture, fill, tensors, tensors_per_part=0):
-    """`tensors`: (name, array as stored, type)."""
+    """Writes a GGUF file; `tensors` are (name, array as stored, type)."""
     writer = GGUFWriter(path, architecture, split_max_tensors=tensors_per_part)
     fill(writer)
     for name, data, kind in tensors:
@@ -94,17 +123,21 @@ def requantize(reader, weights, kind, path):
             else:
                 yield name, data, Type.F32
 
-    write_gguf(path, "llama", lambda writer: copy_metadata(reader, writer, FILE_TYPES[kind]), tensors())
+    write_gguf(
+        path, "llama", lambda writer: copy_metadata(reader, writer, FILE_TYPES[kind]), tensors()
+    )
 
 
 # ---------------------------------------------------------------- safetensors folder
 
 
 def rotate_half_order(data, head_count):
-    """From GGUF's rows, pairs adjacent, to Hugging Face's, pairs half a head apart."""
+    """Reorders rows for RoPE: pairs are adjacent in GGUF, half a head apart in HF files."""
     rows, columns = data.shape
     return np.ascontiguousarray(
-        data.reshape(head_count, rows // head_count // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
+        data.reshape(head_count, rows // head_count // 2, 2, columns)
+        .swapaxes(1, 2)
+        .reshape(rows, columns)
     )
 
 
@@ -126,14 +159,23 @@ def hf_weights(weights, head_count, kv_head_count):
 
 
 def save_tokenizer(folder, tokens, types, merges):
-    """tokenizer.json of a byte-level vocabulary that splits as SmolLM2's."""
+    """Writes tokenizer.json for a byte-level vocabulary with SmolLM2's pre-tokenizer."""
     merges = [tuple(merge.split(" ")) for merge in merges]
-    tokenizer = Tokenizer(models.BPE(vocab={token: id for id, token in enumerate(tokens)}, merges=merges))
+    tokenizer = Tokenizer(
+        models.BPE(vocab={token: id for id, token in enumerate(tokens)}, merges=merges)
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    special = [AddedToken(token, special=True, normalized=False) for token, kind in zip(tokens, types) if kind == CONTROL]
+    special = [
+        AddedToken(token, special=True, normalized=False)
+        for token, kind in zip(tokens, types)
+        if kind == CONTROL
+    ]
     tokenizer.add_special_tokens(special)
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
 
@@ -144,7 +186,9 @@ def write_folder_text(folder, reader, dtype):
     hidden = get("llama.embedding_length")
     tokens = get("tokenizer.ggml.tokens")
     bos, eos = get("tokenizer.ggml.bos_token_id"), get("tokenizer.ggml.eos_token_id")
-    unknown, padding = get("tokenizer.ggml.unknown_token_id"), get("tokenizer.ggml.padding_token_id")
+    unknown, padding = get("tokenizer.ggml.unknown_token_id"), get(
+        "tokenizer.ggml.padding_token_id"
+    )
     config = {
         "architectures": ["LlamaForCausalLM"],
         "attention_bias": False,
@@ -168,7 +212,15 @@ def write_folder_text(folder, reader, dtype):
         "vocab_size": get("llama.vocab_size"),
     }
     write_json(folder / "config.json", config)
-    write_json(folder / "generation_config.json", {"_from_model_config": True, "bos_token_id": bos, "eos_token_id": eos, "pad_token_id": padding})
+    write_json(
+        folder / "generation_config.json",
+        {
+            "_from_model_config": True,
+            "bos_token_id": bos,
+            "eos_token_id": eos,
+            "pad_token_id": padding,
+        },
+    )
     template = get("tokenizer.chat_template")
     (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
     write_json(
@@ -199,16 +251,23 @@ def write_f32_folder(folder, reader, weights):
         save_file({name: weights[name] for name in part}, folder / file, metadata={"format": "pt"})
         index.update({name: file for name in part})
         total += sum(weights[name].nbytes for name in part)
-    write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": dict(sorted(index.items()))})
+    write_json(
+        folder / "model.safetensors.index.json",
+        {"metadata": {"total_size": total}, "weight_map": dict(sorted(index.items()))},
+    )
 
 
 def write_bf16_folder(folder, reader, weights):
-    """By hand from the format's description: numpy has no bfloat16."""
+    """Writes the BF16 file directly, because numpy has no bfloat16."""
     folder.mkdir()
     write_folder_text(folder, reader, "bfloat16")
     header, offset = {"__metadata__": {"format": "pt"}}, 0
     for name, data in weights.items():
-        header[name] = {"dtype": "BF16", "shape": list(data.shape), "data_offsets": [offset, offset + data.size * 2]}
+        header[name] = {
+            "dtype": "BF16",
+            "shape": list(data.shape),
+            "data_offsets": [offset, offset + data.size * 2],
+        }
         offset += data.size * 2
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
@@ -222,29 +281,42 @@ def write_bf16_folder(folder, reader, weights):
 
 
 def tiny_tokenizer(vocab_size, template):
-    """A byte-level BPE tokenizer learnt from the text at hand: tokens, types, merges."""
+    """Trains a small byte-level BPE tokenizer and returns its tokens, types and merges."""
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
     )
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=special, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False
+        vocab_size=vocab_size,
+        special_tokens=special,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
     )
-    tokenizer.train_from_iterator([__doc__, template] * 4, trainer)
+    tokenizer.train_from_iterator([TRAINING_TEXT, template] * 4, trainer)
     learnt = json.loads(tokenizer.to_str())["model"]
     tokens = [token for token, _ in sorted(learnt["vocab"].items(), key=lambda item: item[1])]
     tokens += [f"<unused{i}>" for i in range(vocab_size - len(tokens))]
     types = [CONTROL if token in special or token.startswith("<unused") else 1 for token in tokens]
-    return tokens, types, [" ".join(merge) if isinstance(merge, list) else merge for merge in learnt["merges"]]
+    return (
+        tokens,
+        types,
+        [" ".join(merge) if isinstance(merge, list) else merge for merge in learnt["merges"]],
+    )
 
 
 def pack_scales(scales, minima):
-    """Eight six-bit scales and minima a block into twelve bytes."""
+    """Packs eight 6-bit scales and minima per block into twelve bytes."""
     low = np.concatenate(
-        [scales[:, :4] | ((scales[:, 4:] >> 4) << 6), minima[:, :4] | ((minima[:, 4:] >> 4) << 6)], axis=1
+        [scales[:, :4] | ((scales[:, 4:] >> 4) << 6), minima[:, :4] | ((minima[:, 4:] >> 4) << 6)],
+        axis=1,
     )
-    return np.concatenate([low, (scales[:, 4:] & 15) | ((minima[:, 4:] & 15) << 4)], axis=1).astype(np.uint8)
+    return np.concatenate([low, (scales[:, 4:] & 15) | ((minima[:, 4:] & 15) << 4)], axis=1).astype(
+        np.uint8
+    )
 
 
 def halves(values):
@@ -252,7 +324,7 @@ def halves(values):
 
 
 def random_blocks(rng, kind, rows, columns):
-    """Random but valid blocks whose weights are about 1 / sqrt(columns)."""
+    """Random valid blocks whose weights have a magnitude of about 1 / sqrt(columns)."""
     count = rows * columns // 256
     goal = 1 / np.sqrt(columns)
     some = lambda n: rng.integers(0, 256, (count, n), dtype=np.uint8)
@@ -262,7 +334,7 @@ def random_blocks(rng, kind, rows, columns):
         return np.concatenate([some(128), some(64), some(16), halves(d)], axis=1).reshape(rows, -1)
     levels = 16 if kind == Type.Q4_K else 32
     scales = rng.integers(0, 64, (count, 8), dtype=np.uint8)
-    # The minimum that centers a group, give or take.
+    # Minima that about center the weights of a group.
     minima = np.clip(scales + rng.integers(-4, 5, (count, 8)), 0, 63).astype(np.uint8)
     d = goal * spread / (36 * levels * 0.29)
     head = [halves(d), halves(d * (levels - 1) / 2), pack_scales(scales, minima)]
@@ -286,11 +358,15 @@ def tiny_model(folder, kind, hidden, template):
             "ffn_down": (hidden, ffn),
         }.items():
             shapes[f"blk.{layer}.{part}"] = shape
-    # One of the two sizes has an output matrix of its own, the other ties it to the embeddings.
+    # One of the two sizes has a separate output matrix, the other ties it to the embedding.
     if hidden == 256:
         shapes["output"] = (vocab, hidden)
-    stored = {f"{name}.weight": (random_blocks(rng, kind, *shape), kind) for name, shape in shapes.items()}
-    for name in ["output_norm"] + [f"blk.{layer}.{part}_norm" for layer in range(layers) for part in ("attn", "ffn")]:
+    stored = {
+        f"{name}.weight": (random_blocks(rng, kind, *shape), kind) for name, shape in shapes.items()
+    }
+    for name in ["output_norm"] + [
+        f"blk.{layer}.{part}_norm" for layer in range(layers) for part in ("attn", "ffn")
+    ]:
         stored[f"{name}.weight"] = (rng.uniform(0.5, 1.5, hidden).astype(np.float32), Type.F32)
     tokens, types, merges = tiny_tokenizer(vocab, template)
 
@@ -324,25 +400,34 @@ def tiny_model(folder, kind, hidden, template):
         return fill
 
     name = f"tiny-{kind.name}-{hidden}"
-    write_gguf(folder / f"{name}.gguf", "llama", fill(FILE_TYPES[kind]), [(key, data, kind) for key, (data, kind) in stored.items()])
+    write_gguf(
+        folder / f"{name}.gguf",
+        "llama",
+        fill(FILE_TYPES[kind]),
+        [(key, data, kind) for key, (data, kind) in stored.items()],
+    )
     plain = [(key, quants.dequantize(data, kind), Type.F32) for key, (data, kind) in stored.items()]
     write_gguf(folder / f"{name}.F32.gguf", "llama", fill(FILE_TYPES[Type.F32]), plain)
 
 
-# ---------------------------------------------------------------- all of it
+# ---------------------------------------------------------------- main
 
 
 def make(model, folder):
     if sha256(model) != MODEL_SHA256:
-        sys.exit(f"make_models: {model} is not the file expected (sha256 {MODEL_SHA256})")
+        sys.exit(f"make_models: {model}: found another file, expected sha256 {MODEL_SHA256}")
     say(f"dequantizing {model.name}")
     reader = GGUFReader(model)
-    weights = {tensor.name: quants.dequantize(tensor.data, tensor.tensor_type) for tensor in reader.tensors}
+    weights = {
+        tensor.name: quants.dequantize(tensor.data, tensor.tensor_type) for tensor in reader.tensors
+    }
     for kind in (Type.Q8_0, Type.Q4_0, Type.Q5_0, Type.Q5_1):
         say(f"requantizing to {kind.name}")
         requantize(reader, weights, kind, folder / f"SmolLM2-135M-Instruct.{kind.name}.gguf")
     get = lambda key: reader.get_field(key).contents()
-    hf = hf_weights(weights, get("llama.attention.head_count"), get("llama.attention.head_count_kv"))
+    hf = hf_weights(
+        weights, get("llama.attention.head_count"), get("llama.attention.head_count_kv")
+    )
     say("safetensors folders in F32 and BF16")
     write_f32_folder(folder / "SmolLM2-135M-Instruct-F32", reader, hf)
     write_bf16_folder(folder / "SmolLM2-135M-Instruct-BF16", reader, hf)
@@ -350,8 +435,11 @@ def make(model, folder):
     for kind in (Type.Q4_K, Type.Q5_K, Type.Q6_K):
         for hidden in (256, 512):
             tiny_model(folder, kind, hidden, get("tokenizer.chat_template"))
-    say("dequantizing what was made")
-    write_json(folder / "values.json", {path.name: checksums(path) for path in sorted(folder.glob("*.gguf"))})
+    say("dequantizing the files")
+    write_json(
+        folder / "values.json",
+        {path.name: checksums(path) for path in sorted(folder.glob("*.gguf"))},
+    )
 
 
 def main():

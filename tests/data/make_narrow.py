@@ -1,15 +1,25 @@
-"""Makes a narrow twin of Nemotron 3 Nano 4B: `make_narrow.py nemotron4b_narrow --vocabulary 512`, some
-megabytes, options and numbers as in make_full_size.py.
+"""Makes a narrow Nemotron 3 Nano 4B: `make_narrow.py nemotron4b_narrow --vocabulary 512`.
 
-It has all of its layers, each tensor in the same format, but few columns and tokens. So its plan has the
-same kernels, and a token takes what these cost besides arithmetic.
+Options and random weights are as in make_full_size.py. The variant has all layers of the model,
+with every tensor in the same format, but few columns and tokens: its plan has the same kernels,
+and a step takes the time these cost besides arithmetic. The file has some megabytes.
 """
 
 from make_full_size import MODELS, main, nemotron4b
 
-# Layers see these sizes instead: hidden, feed-forward, queries, keys and values, and of mixers what goes in,
-# what is convolved, what is inside, its groups and its heads. Rows of K-quants are still whole blocks.
-NARROW = {3136: 96, 12544: 256, 5120: 256, 1024: 128, 17504: 1032, 9728: 768, 7680: 256, 960: 32, 96: 8}
+# Replaced sizes: hidden, feed-forward, queries, keys and values; of mixers the input projection,
+# convolution channels, inner size, group size and heads. Rows of K-quants are still whole blocks.
+NARROW = {
+    3136: 96,
+    12544: 256,
+    5120: 256,
+    1024: 128,
+    17504: 1032,
+    9728: 768,
+    7680: 256,
+    960: 32,
+    96: 8,
+}
 KEYS = {
     "embedding_length": 96,
     "attention.head_count": 2,

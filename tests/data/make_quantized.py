@@ -1,11 +1,12 @@
-"""Makes what tests know of FP8 and MLX: golden blocks in tests/data/formats/ and tiny llamas in tests/data/folders/.
+"""Makes test data of FP8 and MLX: golden blocks (formats/) and tiny llama models (folders/).
 
-`make_quantized.py` with the packages of tests/requirements.txt, ml_dtypes and mlx (its CPU build will do);
-rewrites the files in place, with the same bytes each time. ml_dtypes says what the FP8 numbers are, mlx packs, rounds and dequantizes.
+Usage: `make_quantized.py`, with the packages of tests/requirements.txt, ml_dtypes and mlx (its CPU
+build is enough). Rewrites the files in place, with the same bytes each time. FP8 numbers are from
+ml_dtypes; mlx packs, rounds and dequantizes.
 
-A golden file is: the number of blocks (u32), a row of stored blocks after what they share, the values (f32).
-A tiny llama is NAME.safetensors and NAME.json: its config.json, and by tensor the checksum
-of what it is worth.
+Layout of a golden file: number of blocks (u32), the data that the blocks share and a row of stored
+blocks, values (f32). A tiny model is NAME.safetensors and NAME.json, with its config.json and the
+checksums of the tensors' values.
 """
 
 import json
@@ -20,8 +21,16 @@ from make_models import checksum
 DATA = Path(__file__).parent
 FLOATS = {"F32": "<f4", "F16": "<f2", "BF16": ml_dtypes.bfloat16}
 MX = {"F32": mx.float32, "F16": mx.float16, "BF16": mx.bfloat16}
-# Bits, group and type of the scales of every MLX format that is tested.
-AFFINE = [(4, 32, "F16"), (4, 64, "BF16"), (4, 128, "BF16"), (8, 32, "BF16"), (8, 64, "F16"), (8, 128, "BF16"), (4, 64, "F32")]
+# Bits, group size and type of scales of the tested MLX formats.
+AFFINE = [
+    (4, 32, "F16"),
+    (4, 64, "BF16"),
+    (4, 128, "BF16"),
+    (8, 32, "BF16"),
+    (8, 64, "F16"),
+    (8, 128, "BF16"),
+    (4, 64, "F32"),
+]
 F8_MAX = 448.0
 
 
@@ -38,7 +47,9 @@ def f8(codes):
 
 def put_golden(name, blocks, stored, values):
     assert np.isfinite(values).all(), name
-    (DATA / "formats" / f"{name}.bin").write_bytes(np.uint32(blocks).tobytes() + stored + values.astype("<f4").tobytes())
+    (DATA / "formats" / f"{name}.bin").write_bytes(
+        np.uint32(blocks).tobytes() + stored + values.astype("<f4").tobytes()
+    )
 
 
 def golden_f8(rng):
@@ -49,15 +60,27 @@ def golden_f8(rng):
 
 
 def dequantize(words, scales, biases, group, bits):
-    """By mlx, in f32."""
-    arrays = [mx.array(np.ascontiguousarray(array)) for array in (words, scales.astype("f4"), biases.astype("f4"))]
+    """Dequantizes with mlx in f32."""
+    arrays = [
+        mx.array(np.ascontiguousarray(array))
+        for array in (words, scales.astype("f4"), biases.astype("f4"))
+    ]
     return np.array(mx.dequantize(*arrays, group_size=group, bits=bits))
 
 
 def golden_affine(rng, bits, group, kind):
-    """Extreme and ordinary scales, all quants, then what mlx makes of random numbers."""
+    """Blocks with extreme and ordinary scales and all quants, then blocks quantized by mlx."""
     dtype = FLOATS[kind]
-    extreme = [0.0, -0.0, np.finfo("f2").smallest_subnormal if kind == "F16" else 1e-30, 1.0, -1.0, 200.0, -200.0, 0.0123]
+    extreme = [
+        0.0,
+        -0.0,
+        np.finfo("f2").smallest_subnormal if kind == "F16" else 1e-30,
+        1.0,
+        -1.0,
+        200.0,
+        -200.0,
+        0.0123,
+    ]
     per_group = group * bits // 32
     rows = 24
     words = rng.integers(0, 1 << 32, (rows, per_group), dtype=np.uint32)
@@ -65,11 +88,16 @@ def golden_affine(rng, bits, group, kind):
     scales = np.array([extreme[row % 8] for row in range(rows)], dtype).reshape(-1, 1)
     biases = np.array([extreme[row * 3 // 8 % 8] for row in range(rows)], dtype).reshape(-1, 1)
     random = mx.array(rng.normal(0, 0.02, (rows, group)).astype("f4")).astype(MX[kind])
-    made = [np.array(part.astype(mx.float32)).astype(dtype) for part in mx.quantize(random, group_size=group, bits=bits)[1:]]
+    made = [
+        np.array(part.astype(mx.float32)).astype(dtype)
+        for part in mx.quantize(random, group_size=group, bits=bits)[1:]
+    ]
     words = np.concatenate([words, np.array(mx.quantize(random, group_size=group, bits=bits)[0])])
     scales, biases = np.concatenate([scales, made[0]]), np.concatenate([biases, made[1]])
     values = dequantize(words, scales, biases, group, bits)
-    blocks = np.concatenate([part.view(np.uint8).reshape(len(words), -1) for part in (scales, biases, words)], axis=1)
+    blocks = np.concatenate(
+        [part.view(np.uint8).reshape(len(words), -1) for part in (scales, biases, words)], axis=1
+    )
     put_golden(affine_name(bits, group, kind), len(blocks), blocks.tobytes(), values)
 
 
@@ -87,11 +115,15 @@ SHAPES = {
     "model.layers.0.mlp.down_proj": (HIDDEN, FFN),
     "lm_head": (VOCABULARY, HIDDEN),
 }
-NORMS = {"model.layers.0.input_layernorm": "F32", "model.layers.0.post_attention_layernorm": "BF16", "model.norm": "F16"}
+NORMS = {
+    "model.layers.0.input_layernorm": "F32",
+    "model.layers.0.post_attention_layernorm": "BF16",
+    "model.norm": "F16",
+}
 
 
 class Folder:
-    """Tensors in the making, and what they are worth."""
+    """The tensors of a folder, and the checksums of their values."""
 
     def __init__(self, rng):
         self.rng, self.tensors, self.worth = rng, [], {}
@@ -128,21 +160,36 @@ class Folder:
         }
         header, data = {"__metadata__": {"format": "pt"}}, b""
         for tensor, kind, array in self.tensors:
-            header[tensor] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [len(data), len(data) + array.nbytes]}
+            header[tensor] = {
+                "dtype": kind,
+                "shape": list(array.shape),
+                "data_offsets": [len(data), len(data) + array.nbytes],
+            }
             data += array.tobytes()
         text = json.dumps(header, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 8)
         (DATA / "folders").mkdir(exist_ok=True)
-        (DATA / "folders" / f"{name}.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
+        (DATA / "folders" / f"{name}.safetensors").write_bytes(
+            len(text).to_bytes(8, "little") + text + data
+        )
         known = {"config": config, "values": dict(sorted(self.worth.items()))}
-        (DATA / "folders" / f"{name}.json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+        (DATA / "folders" / f"{name}.json").write_text(
+            json.dumps(known, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 def fp8_folder(rng):
-    """As ModelOpt writes it: one scale a matrix, some modules left in BF16, scales of activations and of the
-    cache; and as compressed-tensors does: scales in BF16, one for each row."""
+    """A folder in the form of ModelOpt (a scale per matrix, some modules in BF16, scales of
+    activations and of the KV cache) and of compressed-tensors (BF16 scales per row)."""
     folder = Folder(rng)
-    scales = {"q_proj": ("F32", ()), "k_proj": ("F32", (1,)), "v_proj": ("BF16", (-1, 1)), "o_proj": ("F32", (-1,)), "gate_proj": ("BF16", ()), "down_proj": ("F16", (-1, 1))}
+    scales = {
+        "q_proj": ("F32", ()),
+        "k_proj": ("F32", (1,)),
+        "v_proj": ("BF16", (-1, 1)),
+        "o_proj": ("F32", (-1,)),
+        "gate_proj": ("BF16", ()),
+        "down_proj": ("F16", (-1, 1)),
+    }
     for name in SHAPES:
         weights, part = folder.weights(name), name.split(".")[-1]
         if part not in scales:
@@ -151,19 +198,32 @@ def fp8_folder(rng):
         kind, shape = scales[part]
         largest = np.abs(weights).max(axis=1) if -1 in shape else np.abs(weights).max()
         scale = (largest / F8_MAX).astype(FLOATS[kind]).reshape(shape)
-        wide = scale.astype("<f4").reshape(-1, 1) if -1 in shape else scale.astype("<f4").reshape(())
+        wide = (
+            scale.astype("<f4").reshape(-1, 1) if -1 in shape else scale.astype("<f4").reshape(())
+        )
         codes = np.clip(weights / wide, -F8_MAX, F8_MAX).astype(ml_dtypes.float8_e4m3fn)
         folder.put(f"{name}.weight", "F8_E4M3", codes)
         folder.put(f"{name}.weight_scale", kind, scale)
         folder.put(f"{name}.input_scale", "F32", np.float32(0.5).reshape(()))
         folder.worth[f"{name}.weight"] = checksum(codes.astype("<f4") * wide)
     for part in "kv":
-        folder.put(f"model.layers.0.self_attn.{part}_proj.{part}_scale", "F32", np.float32(1).reshape(()))
-    folder.save("fp8", {"quantization_config": {"quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_scheme": {"num_bits": 8, "type": "float"}}})
+        folder.put(
+            f"model.layers.0.self_attn.{part}_proj.{part}_scale", "F32", np.float32(1).reshape(())
+        )
+    folder.save(
+        "fp8",
+        {
+            "quantization_config": {
+                "quant_method": "modelopt",
+                "quant_algo": "FP8",
+                "kv_cache_scheme": {"num_bits": 8, "type": "float"},
+            }
+        },
+    )
 
 
 def mlx_folder(rng):
-    """As mlx-lm writes it: every matrix quantized, some modules unlike the others, one left as it was."""
+    """A folder in the form of mlx-lm: all matrices quantized but one, some in another format."""
     folder = Folder(rng)
     parts = dict(zip(SHAPES, [*AFFINE, None, (4, 64, "BF16")]))
     quantization = {"group_size": 64, "bits": 4, "mode": "affine"}
@@ -179,7 +239,11 @@ def mlx_folder(rng):
         words, *pair = mx.quantize(weights, group_size=group, bits=bits)
         scales, biases = (np.array(part.astype(mx.float32)).astype(FLOATS[kind]) for part in pair)
         words = np.array(words)
-        for end, dtype, array in [("weight", "U32", words), ("scales", kind, scales), ("biases", kind, biases)]:
+        for end, dtype, array in [
+            ("weight", "U32", words),
+            ("scales", kind, scales),
+            ("biases", kind, biases),
+        ]:
             folder.put(f"{name}.{end}", dtype, array)
         folder.worth[f"{name}.weight"] = checksum(dequantize(words, scales, biases, group, bits))
     folder.save("mlx", {"quantization": quantization, "quantization_config": quantization})

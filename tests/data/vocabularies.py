@@ -1,11 +1,11 @@
-"""Full-size vocabularies, from the files of two Python packages: `.ci/setup.sh vocabularies` fetches them.
+"""Full-size vocabularies from files of two Python packages, fetched by `.ci/setup.sh vocabularies`.
 
-- Tekken, 131,072 tokens: Mistral Nemo's and, with other control tokens, Nemotron Nano's,
-- Llama 3's, 128,256 tokens.
+- Tekken, 131,072 tokens: of Mistral Nemo and, with other control tokens, of Nemotron Nano,
+- Llama 3, 128,256 tokens.
 
-Both files are lists of byte strings by rank. Hugging Face and GGUF spell those in the byte-level
-alphabet and have merges besides: for each token every cut into two tokens, in the order of what
-it makes, then of the first part, then of the second.
+Both files are lists of byte strings by rank. Hugging Face and GGUF write them in the byte-level
+alphabet and add merges: all splits of a token into two tokens, ordered by the rank of the token,
+then of the first part, then of the second.
 """
 
 import base64
@@ -18,13 +18,24 @@ TEKKEN = "tekken_240718.json"
 LLAMA3 = "llama3_tokenizer.model"
 NORMAL, CONTROL = 1, 3
 
-LLAMA3_PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+LLAMA3_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-TEKKEN_PATTERN = rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER}*{LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{UPPER}+{LOWER}*|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+TEKKEN_PATTERN = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER}*{LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{UPPER}+{LOWER}*|\p{{N}}"
+    rf"| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 
-# Mistral's control tokens, with those that Nemotron has in place of some of them.
-TEKKEN_CONTROL = "<unk> <s> </s> [INST] [/INST] [AVAILABLE_TOOLS] [/AVAILABLE_TOOLS] [TOOL_RESULTS] [/TOOL_RESULTS] [TOOL_CALLS]".split()
-NEMOTRON_CONTROL = TEKKEN_CONTROL + "<|im_start|> <|im_end|> <think> </think> <tool_call> </tool_call>".split()
+# Control tokens of Mistral, and Nemotron's additional ones.
+TEKKEN_CONTROL = (
+    "<unk> <s> </s> [INST] [/INST] [AVAILABLE_TOOLS] [/AVAILABLE_TOOLS]"
+    " [TOOL_RESULTS] [/TOOL_RESULTS] [TOOL_CALLS]"
+).split()
+NEMOTRON_CONTROL = (
+    TEKKEN_CONTROL + "<|im_start|> <|im_end|> <think> </think> <tool_call> </tool_call>".split()
+)
 
 LLAMA3_CONTROL = {
     0: "<|begin_of_text|>",
@@ -40,7 +51,7 @@ LLAMA3_CONTROL = {
 
 @dataclass
 class Vocabulary:
-    """Tokens by id, in the byte-level alphabet; their GGUF types; merges as `left right`, best first."""
+    """Tokens by id in the byte-level alphabet, their GGUF types, merges as `left right`."""
 
     tokens: list
     types: list
@@ -48,18 +59,22 @@ class Vocabulary:
 
 
 def byte_alphabet():
-    """The character for each byte: printable ones of Latin-1 for themselves, 256 and up for the others."""
+    """Returns the character of each byte: printable Latin-1 as is, U+0100 and up for the others."""
     printable = set(range(0x21, 0x7F)) | set(range(0xA1, 0xAD)) | set(range(0xAE, 0x100))
     rest = iter(range(256, 512))
     return [chr(byte) if byte in printable else chr(next(rest)) for byte in range(256)]
 
 
 def merges(ranks):
-    """From the rank of each byte string."""
+    """Returns the merges as pairs of byte strings, from the rank of each byte string."""
     found = []
     for token, rank in ranks.items():
         cuts = ((token[:at], token[at:]) for at in range(1, len(token)))
-        known = [(rank, ranks[left], ranks[right]) for left, right in cuts if left in ranks and right in ranks]
+        known = [
+            (rank, ranks[left], ranks[right])
+            for left, right in cuts
+            if left in ranks and right in ranks
+        ]
         found += sorted(known)
     found.sort(key=lambda merge: merge[0])
     by_rank = {rank: token for token, rank in ranks.items()}
@@ -69,7 +84,7 @@ def merges(ranks):
 def file(name):
     path = cache() / "vocabularies" / name
     if not path.exists():
-        raise SystemExit(f"{path} is not there: run `.ci/setup.sh vocabularies`")
+        raise SystemExit(f"{path} is missing: run `.ci/setup.sh vocabularies`")
     return path
 
 
@@ -77,7 +92,9 @@ def tekken_ranks():
     entries = json.loads(file(TEKKEN).read_text())
     config = entries["config"]
     count = config["default_vocab_size"] - config["default_num_special_tokens"]
-    return {base64.b64decode(entry["token_bytes"]): entry["rank"] for entry in entries["vocab"][:count]}
+    return {
+        base64.b64decode(entry["token_bytes"]): entry["rank"] for entry in entries["vocab"][:count]
+    }
 
 
 def llama3_ranks():
@@ -85,27 +102,34 @@ def llama3_ranks():
     return {base64.b64decode(token): int(rank) for token, rank in lines}
 
 
-def spelt(ranks, control_first, control):
-    """`control`: control tokens, before or after the others."""
+def byte_level(ranks, control_first, control):
+    """Builds a vocabulary in the byte-level alphabet, with the control tokens first or last."""
     alphabet = byte_alphabet()
     spell = lambda token: "".join(alphabet[byte] for byte in token)
     normal = [spell(token) for token in sorted(ranks, key=ranks.get)]
     tokens = control + normal if control_first else normal + control
     types = [CONTROL] * len(control) + [NORMAL] * len(normal)
-    return Vocabulary(tokens, types if control_first else types[::-1], [f"{spell(left)} {spell(right)}" for left, right in merges(ranks)])
+    return Vocabulary(
+        tokens,
+        types if control_first else types[::-1],
+        [f"{spell(left)} {spell(right)}" for left, right in merges(ranks)],
+    )
 
 
 def tekken(control=NEMOTRON_CONTROL):
     filled = control + [f"<SPECIAL_{id}>" for id in range(len(control), 1000)]
-    return spelt(tekken_ranks(), True, filled)
+    return byte_level(tekken_ranks(), True, filled)
 
 
 def llama3():
     reserved = iter(range(256))
-    control = [LLAMA3_CONTROL.get(id) or f"<|reserved_special_token_{next(reserved)}|>" for id in range(256)]
-    return spelt(llama3_ranks(), False, control)
+    control = [
+        LLAMA3_CONTROL.get(id) or f"<|reserved_special_token_{next(reserved)}|>"
+        for id in range(256)
+    ]
+    return byte_level(llama3_ranks(), False, control)
 
 
 def source_hashes():
-    """What a file that was made from the vocabularies depends on."""
+    """Returns the hashes of the source files, for manifests of files made from the vocabularies."""
     return {name: sha256(file(name)) for name in (TEKKEN, LLAMA3)}

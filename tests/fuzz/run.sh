@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Runs every fuzz target for SECONDS (default 5) from its corpus: `run.sh [SECONDS [TARGET…]]`.
-# Fails on a crash, a hang or too much memory, of all or for each byte of the input (src/bounds.rs); the input
-# that did it is kept and named.
+# Fails on a crash, a hang, or memory beyond the limits, total or per byte of the input
+# (src/bounds.rs); the failing input is kept and named.
 #
 # The flags are those of `cargo fuzz run --sanitizer none`: with coverage counters but without a
-# sanitizer a stable compiler does, and cargo-fuzz need not be there. What is found stays out of
-# the repository; an input worth keeping is copied to corpus/TARGET/ by hand.
+# sanitizer, a stable compiler suffices and cargo-fuzz is not needed. New inputs stay outside the
+# repository; those worth keeping are copied to corpus/TARGET/ by hand.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:-5}
@@ -16,9 +16,11 @@ target_dir=$(cd "$target_dir" && pwd)
 work="$target_dir/work"
 host=$(rustc -vV | sed -n 's/^host: //p')
 
-if ! command -v c++ >/dev/null && ! command -v g++ >/dev/null && ! command -v clang++ >/dev/null; then
+if ! command -v c++ >/dev/null && ! command -v g++ >/dev/null &&
+    ! command -v clang++ >/dev/null; then
     . .ci/lib.sh
-    apt_install g++ || fail "no C++ compiler, which libFuzzer is built with" "install g++ or clang++"
+    apt_install g++ ||
+        fail "no C++ compiler, which is required to build libFuzzer" "install g++ or clang++"
 fi
 
 targets=("$@")
@@ -31,25 +33,27 @@ for option in level=4 inline-8bit-counters pc-table trace-compares; do
     sancov+=" -Cllvm-args=-sanitizer-coverage-$option"
 done
 echo "fuzz: building ${targets[*]}"
-# With a target named, build scripts and macros are built without the counters.
+# With an explicit --target, build scripts and macros are built without the counters.
 RUSTFLAGS="$sancov --cfg fuzzing -Ccodegen-units=1" CARGO_INCREMENTAL=0 \
     cargo build --quiet --release --locked --manifest-path tests/fuzz/Cargo.toml \
     --target "$host" --target-dir "$target_dir" --bins
 
-# fuzz_one TARGET: what it prints waits until it ends, for two run at a time.
+# fuzz_one TARGET: prints only when it ends, because two run at a time.
 fuzz_one() {
     local target=$1 found="$work/$1"
     rm -rf "$found"
     mkdir -p "$found/corpus" "$found/crashes"
     local corpus=("$found/corpus")
     [ -d "tests/fuzz/corpus/$target" ] && corpus+=("tests/fuzz/corpus/$target")
-    if "$target_dir/$host/release/$target" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 \
-        -malloc_limit_mb=512 -max_len=65536 -print_final_stats=1 -artifact_prefix="$found/crashes/" \
+    if "$target_dir/$host/release/$target" -max_total_time="$seconds" -timeout=5 \
+        -rss_limit_mb=1024 -malloc_limit_mb=512 -max_len=65536 -print_final_stats=1 \
+        -artifact_prefix="$found/crashes/" \
         "${corpus[@]}" >"$found/log" 2>&1; then
         printf 'fuzz: %s for %s s\n%s\n' "$target" "$seconds" \
             "$(grep -E 'number_of_executed_units|peak_rss_mb' "$found/log")"
     else
-        printf '%s\nfuzz: %s failed; input in %s\n' "$(tail -n 40 "$found/log")" "$target" "$found/crashes"
+        printf '%s\nfuzz: %s failed; input in %s\n' \
+            "$(tail -n 40 "$found/log")" "$target" "$found/crashes"
         return 1
     fi
 }

@@ -1,4 +1,4 @@
-//! Positions, the cache and attention over it.
+//! Rotary positions, the key/value cache, and attention.
 
 use tablm::kernels::{AttentionShape, CacheFormat, Pairing, RotaryTable, Rows};
 use tablm::plan::PlanBuilder;
@@ -38,12 +38,13 @@ fn rotary_positions() {
 #[test]
 fn attention_and_its_cache() {
     with_gpu(async |gpu| {
-        // Groups of 1, 3, 5, 4 (a model's), 2, 8, 9 query heads.
+        // Groups of 1, 3, 5, 4 (Llama 3), 2, 8 and 9 query heads.
         let heads =
             [(1, 1, 4), (9, 3, 64), (5, 1, 80), (32, 8, 128), (4, 2, 256), (16, 2, 96), (9, 1, 12)];
         for (head_count, kv_head_count, head_dim) in heads {
             let shape = AttentionShape::new(head_count, kv_head_count, head_dim);
-            // Within a tile of `head_dim` positions, at its end, over it; many splits of several tiles.
+            // Within a tile of `head_dim` positions, at its end, past it; many splits of several
+            // tiles.
             for (position, rows) in
                 [(0, 1), (1, 1), (63, 1), (64, 1), (1000, 1), (62, 3), (0, 65), (700, 2)]
             {
@@ -55,7 +56,7 @@ fn attention_and_its_cache() {
         for rows in [1, 3] {
             check_by_loads(&gpu, || attend(capped, 80, rows)).await;
         }
-        // Windows that are larger than the past, just begin to cut, and are shorter than a tile.
+        // Windows longer than the sequence, about as long, and shorter than a tile.
         for window in [1, 2, 63, 64, 65, 700, 1000] {
             for (position, rows) in [(0, 1), (62, 3), (0, 65), (700, 1), (700, 2)] {
                 let shape = AttentionShape { window: Some(window), ..shape };

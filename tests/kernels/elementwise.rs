@@ -1,7 +1,7 @@
-//! Norms, and what goes element by element.
+//! Norms, and element-wise kernels.
 
 use tablm::formats::Format;
-use tablm::kernels::{Function, Rows};
+use tablm::kernels::{ActivationFunction, Rows};
 use tablm::plan::{Linear, PlanBuilder};
 
 use crate::{Case, with_gpu};
@@ -58,14 +58,12 @@ fn elementwise() {
                 plan.add(a, b)
             };
             Case::new(format!("add {name}"), rows, add).check(&gpu).await;
-            for function in [Function::Silu, Function::Gelu] {
+            for function in [ActivationFunction::Silu, ActivationFunction::Gelu] {
                 let gate = move |plan: &mut PlanBuilder<'_, '_>| {
                     let (gate, up) = inputs(plan);
-                    plan.gated_activation(gate, up, function)
+                    plan.glu(gate, up, function)
                 };
-                Case::new(format!("gated_activation {function:?} {name}"), rows, gate)
-                    .check(&gpu)
-                    .await;
+                Case::new(format!("glu {function:?} {name}"), rows, gate).check(&gpu).await;
             }
         }
         for (width, rows) in [(1, 2), (65, 3), (576, 64)] {
@@ -81,17 +79,22 @@ fn elementwise() {
 #[test]
 fn functions() {
     with_gpu(async |gpu| {
-        let functions = [Function::Silu, Function::Gelu, Function::ReluSquared];
-        // Caps near the inputs' size and far above it, where the quotient is small.
-        let others = [Function::Scale(25.3), Function::Softcap(1.5), Function::Softcap(30.0)];
+        let functions =
+            [ActivationFunction::Silu, ActivationFunction::Gelu, ActivationFunction::ReluSquared];
+        // Caps near the inputs and far above them, where the quotient is small.
+        let others = [
+            ActivationFunction::Scale(25.3),
+            ActivationFunction::Softcap(1.5),
+            ActivationFunction::Softcap(30.0),
+        ];
         for function in functions.into_iter().chain(others) {
             for (width, rows) in [(1, 1), (65, 3), (1536, 17)] {
-                // Scaled first, for inputs from a thousandth to thousands.
+                // Scaled first, to inputs from a thousandth to thousands.
                 for scale in [1.0, 1e-3, 2e3] {
                     let name = format!("{function:?} of {scale}, {width}, {rows} rows");
                     let write = move |plan: &mut PlanBuilder<'_, '_>| {
                         let x = plan.input(Rows::Step, width);
-                        let x = plan.elementwise(x, Function::Scale(scale));
+                        let x = plan.elementwise(x, ActivationFunction::Scale(scale));
                         plan.elementwise(x, function)
                     };
                     Case::new(name, rows, write).check(&gpu).await;

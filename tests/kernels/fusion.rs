@@ -1,15 +1,16 @@
-//! Kernels that fusion makes one of: on the GPU as they mean, and meaning what the plan did before.
+//! Fused kernels: on the GPU against their CPU reference, and against the plan before fusion.
 
 use tablm::formats::Format;
 use tablm::kernels::{
-    Activation, AttentionShape, CacheFormat, Function, Pairing, RotaryTable, Rows, Variant,
+    Activation, ActivationFunction, AttentionShape, CacheFormat, MatvecStrategy, Pairing,
+    Reduction, RotaryTable, Rows,
 };
 use tablm::plan::{Linear, PlanBuilder};
 
-use crate::matrices::tiles;
+use crate::matrices::tilings;
 use crate::{Case, with_gpu};
 
-/// Rows and columns of a matrix: one unit and odd ones, a workgroup and more, real ones.
+/// Rows and columns of a matrix: a unit, odd ones, a workgroup and more, real ones.
 const SHAPES: [[u32; 2]; 5] = [[9, 32], [6, 64], [65, 33], [576, 192], [300, 1536]];
 
 fn case(
@@ -37,7 +38,7 @@ fn product(
     plan.matmul(weight, x)
 }
 
-/// A product whose bias has the name of its matrix and an end.
+/// A product with a bias, called as its matrix with ` bias` behind.
 fn biased(
     plan: &mut PlanBuilder<'_, '_>,
     name: &str,
@@ -53,7 +54,11 @@ fn biased(
 fn functions_of_outputs() {
     with_gpu(async |gpu| {
         for shape in SHAPES {
-            for function in [Function::Gelu, Function::ReluSquared, Function::Softcap(1.5)] {
+            for function in [
+                ActivationFunction::Gelu,
+                ActivationFunction::ReluSquared,
+                ActivationFunction::Softcap(1.5),
+            ] {
                 let write = move |plan: &mut PlanBuilder<'_, '_>| {
                     let x = plan.input(Rows::Step, shape[1]);
                     let y = product(plan, "a", shape, x);
@@ -62,11 +67,11 @@ fn functions_of_outputs() {
                 case("function", &[("a", shape)], &["matvec"], write).check(&gpu).await;
             }
         }
-        // In parts, as the largest matrices are.
+        // A matrix in parts.
         let write = |plan: &mut PlanBuilder<'_, '_>| {
             let x = plan.input(Rows::Step, 64);
             let y = product(plan, "a", [300, 64], x);
-            plan.elementwise(y, Function::Softcap(1.5))
+            plan.elementwise(y, ActivationFunction::Softcap(1.5))
         };
         let mut case = case("function in parts", &[("a", [300, 64])], &["matvec"; 3], write);
         case.max_binding_bytes = 128 * 128;
@@ -74,19 +79,115 @@ fn functions_of_outputs() {
     });
 }
 
+/// A scale, and the transforms that can follow it.
+#[test]
+fn scales_of_outputs() {
+    with_gpu(async |gpu| {
+        for [width, columns] in SHAPES {
+            let scaled = move |plan: &mut PlanBuilder<'_, '_>| {
+                let x = plan.input(Rows::Step, columns);
+                let y = biased(plan, "a", [width, columns], x);
+                plan.elementwise(y, ActivationFunction::Scale(0.3))
+            };
+            let capped = move |plan: &mut PlanBuilder<'_, '_>| {
+                let y = scaled(plan);
+                plan.elementwise(y, ActivationFunction::Softcap(1.5))
+            };
+            let added = move |plan: &mut PlanBuilder<'_, '_>| {
+                let residual = plan.input(Rows::Step, width);
+                let y = scaled(plan);
+                let residual = plan.add(residual, y);
+                let weight = plan.resources.weight_vector("norm", width);
+                let h = plan.rms_norm(residual, weight, 1e-5);
+                let h = product(plan, "b", [width, width], h);
+                let h = plan.elementwise(h, ActivationFunction::Scale(-2.0));
+                let h = plan.elementwise(h, ActivationFunction::Silu);
+                plan.add(residual, h)
+            };
+            let matrices = [("a", [width, columns]), ("b", [width, width])];
+            case("scale and cap", &matrices, &["matvec"], capped)
+                .vector("a bias", width)
+                .check(&gpu)
+                .await;
+            case("scale and residual", &matrices, &["matvec", "matvec"], added)
+                .vector("a bias", width)
+                .vector("norm", width)
+                .check(&gpu)
+                .await;
+        }
+    });
+}
+
+/// A norm of outputs without a residual.
+#[test]
+fn outputs_and_norm() {
+    with_gpu(async |gpu| {
+        for [width, columns] in SHAPES {
+            let write = move |plan: &mut PlanBuilder<'_, '_>| {
+                let x = plan.input(Rows::Step, columns);
+                let y = product(plan, "a", [width, columns], x);
+                let weight = plan.resources.weight_vector("norm", width);
+                let h = plan.rms_norm(y, weight, 1e-5);
+                product(plan, "b", [70, width], h)
+            };
+            let matrices = [("a", [width, columns]), ("b", [70, width])];
+            let case = case("outputs and norm", &matrices, &["matvec", "matvec"], write);
+            case.vector("norm", width).check(&gpu).await;
+        }
+    });
+}
+
+/// A norm after a product, as Gemma has it: it adds the residual and begins the norm that follows.
+#[test]
+fn normed_outputs_and_residuals() {
+    with_gpu(async |gpu| {
+        for [width, columns] in SHAPES {
+            let write = move |plan: &mut PlanBuilder<'_, '_>| {
+                let x = plan.input(Rows::Step, columns);
+                let residual = plan.input(Rows::Step, width);
+                let y = product(plan, "a", [width, columns], x);
+                let [after, before] =
+                    ["after", "before"].map(|name| plan.resources.weight_vector(name, width));
+                let y = plan.rms_norm(y, after, 1e-5);
+                let residual = plan.add(residual, y);
+                let h = plan.rms_norm(residual, before, 1e-6);
+                let h = product(plan, "b", [width, width], h);
+                plan.add(residual, h)
+            };
+            let matrices = [("a", [width, columns]), ("b", [width, width])];
+            let kernels = ["matvec", "rms_norm", "matvec"];
+            let case = case("norm and residual", &matrices, &kernels, write);
+            case.vector("after", width).vector("before", width).check(&gpu).await;
+        }
+    });
+}
+
 #[test]
 fn gates() {
     with_gpu(async |gpu| {
+        for biased_gates in [false, true] {
+            let product = if biased_gates { biased } else { product };
+            let write = move |plan: &mut PlanBuilder<'_, '_>| {
+                let x = plan.input(Rows::Step, 64);
+                let [gate, up] = ["gate", "up"].map(|name| {
+                    let y = product(plan, name, [66, 64], x);
+                    plan.elementwise(y, ActivationFunction::Scale(0.5))
+                });
+                plan.glu(gate, up, ActivationFunction::Gelu)
+            };
+            let matrices = [("gate", [66, 64]), ("up", [66, 64])];
+            let case = case("scaled gate", &matrices, &["matvec"], write);
+            case.vector("gate bias", 66).vector("up bias", 66).check(&gpu).await;
+        }
         for [rows, columns] in [[2, 32], [6, 64], [66, 33], [576, 192], [7, 32]] {
             let shape = [rows, columns];
             let write = move |plan: &mut PlanBuilder<'_, '_>| {
                 let x = plan.input(Rows::Step, columns);
                 let gate = product(plan, "gate", shape, x);
                 let up = product(plan, "up", shape, x);
-                plan.gated_activation(gate, up, Function::Silu)
+                plan.glu(gate, up, ActivationFunction::Silu)
             };
-            let kernels: &[_] =
-                if rows == 7 { &["matvec", "matvec", "gated_activation"] } else { &["matvec"] };
+            let kernels: &[_] = if rows == 7 { &["matvec", "matvec", "glu"] } else { &["matvec"] };
             case("gate", &[("gate", shape), ("up", shape)], kernels, write).check(&gpu).await;
         }
     });
@@ -109,10 +210,13 @@ fn residuals_and_norms() {
                 plan.add(residual, z)
             };
             let matrices = [("a", into), ("b", out), ("c", [width, 70])];
-            for variant in [Variant::Together, Variant::Alone] {
+            for strategy in [
+                MatvecStrategy::in_f32(Reduction::WorkgroupReduce),
+                MatvecStrategy::in_f32(Reduction::LanePerQuad),
+            ] {
                 let case = case("norm", &matrices, &["matvec"; 3], write).vector("norm", width);
                 let mut case = case.vector("a bias", width);
-                case.variant = variant;
+                case.strategy = strategy;
                 case.check(&gpu).await;
             }
         }
@@ -127,12 +231,13 @@ fn embedding_and_norm() {
                 let write = move |plan: &mut PlanBuilder<'_, '_>| {
                     let embedding = plan.resources.weight_matrix("a", 100, width);
                     let x = plan.embed(embedding);
+                    let x = plan.elementwise(x, ActivationFunction::Scale(5.5));
                     let weight = plan.resources.weight_vector("norm", width);
                     let h = plan.rms_norm(x, weight, 1e-5);
                     product(plan, "b", [60, width], h)
                 };
                 let matrices = [("a", [100, width]), ("b", [60, width])];
-                // The embedding in two parts.
+                // The embedding matrix in two parts.
                 let kernels = ["embed", "embed", "matvec"];
                 let mut case = case("embedding", &matrices, &kernels, write).vector("norm", width);
                 case.max_binding_bytes = u64::from(width.next_multiple_of(32)) * 2 * 64;
@@ -143,11 +248,11 @@ fn embedding_and_norm() {
     });
 }
 
-/// An attention of 6 and 2 heads.
+/// An attention of 6 query heads and 2 key/value heads.
 fn attention(
     plan: &mut PlanBuilder<'_, '_>,
     head_dim: u32,
-    turn: Option<(u32, Pairing)>,
+    rotation: Option<(u32, Pairing)>,
 ) -> Activation {
     let shape = AttentionShape::new(6, 2, head_dim);
     let (q_width, kv_width) = (6 * head_dim, 2 * head_dim);
@@ -156,7 +261,7 @@ fn attention(
     let q = product(plan, "q", [q_width, 96], x);
     let k = product(plan, "k", [kv_width, 96], x);
     let v = product(plan, "v", [kv_width, 96], x);
-    if let Some((rotary_dim, pairing)) = turn {
+    if let Some((rotary_dim, pairing)) = rotation {
         let frequencies = (0..rotary_dim / 2).map(|i| 0.5 / (i + 1) as f32).collect();
         let table = RotaryTable { frequencies, divisors: None, context_length: 16 };
         let table = plan.resources.rotary_table(table);
@@ -172,14 +277,14 @@ fn attention(
 #[test]
 fn queries_keys_and_values() {
     with_gpu(async |gpu| {
-        let turns = [
+        let rotations = [
             (64, None),
             (64, Some((64, Pairing::Adjacent))),
             (64, Some((64, Pairing::Halves))),
             (80, Some((32, Pairing::Halves))),
             (80, Some((10, Pairing::Adjacent))),
         ];
-        for (head_dim, turn) in turns {
+        for (head_dim, rotation) in rotations {
             for (cache_format, values) in [
                 (CacheFormat::F32, Format::F16),
                 (CacheFormat::F16, Format::F16),
@@ -191,12 +296,13 @@ fn queries_keys_and_values() {
                 if values != Format::F16 {
                     kernels.insert(0, "matvec");
                 }
-                let name = format!("heads of {head_dim}, {turn:?}");
-                let mut case =
-                    case(&name, &matrices, &kernels, move |plan| attention(plan, head_dim, turn));
+                let name = format!("heads of {head_dim}, {rotation:?}");
+                let mut case = case(&name, &matrices, &kernels, move |plan| {
+                    attention(plan, head_dim, rotation)
+                });
                 case.cache_format = cache_format;
                 if cache_format == CacheFormat::F16 {
-                    // Keys that differ in their last bit are now and then rounded apart.
+                    // Keys that differ in the last bit can round to different halves.
                     case.bound = 1e-6;
                 }
                 for (name, [rows, _]) in matrices {
@@ -209,11 +315,67 @@ fn queries_keys_and_values() {
     });
 }
 
-/// A layer for many rows: what becomes of products is theirs, norms are not.
+/// Heads that are normed before they are rotated, a workgroup for each, by every strategy.
+#[test]
+fn normed_heads() {
+    with_gpu(async |gpu| {
+        let has =
+            |strategy: &MatvecStrategy| strategy.missing_feature(&gpu.report.features).is_none();
+        for (head_dim, rotary_dim, pairing) in [
+            (64, 64, Pairing::Adjacent),
+            (80, 32, Pairing::Halves),
+            (128, 128, Pairing::Halves),
+            (256, 256, Pairing::Halves),
+        ] {
+            for (format, strategy) in [
+                (Format::F16, MatvecStrategy::default()),
+                (Format::Q8_0, MatvecStrategy::default()),
+            ]
+            .into_iter()
+            .chain(MatvecStrategy::ALL.map(|strategy| (Format::Q4_1, strategy)))
+            .filter(|(_, strategy)| has(strategy))
+            {
+                let write = move |plan: &mut PlanBuilder<'_, '_>| {
+                    let shape = AttentionShape::new(6, 2, head_dim);
+                    let (q_width, kv_width) = (6 * head_dim, 2 * head_dim);
+                    let x = plan.input(Rows::Step, 96);
+                    let frequencies = (0..rotary_dim / 2).map(|i| 0.5 / (i + 1) as f32).collect();
+                    let table = RotaryTable { frequencies, divisors: None, context_length: 16 };
+                    let table = plan.resources.rotary_table(table);
+                    let [q, k] = [("q", q_width), ("k", kv_width)].map(|(name, width)| {
+                        let y = product(plan, name, [width, 96], x);
+                        let weight =
+                            plan.resources.weight_vector(&format!("{name} norm"), head_dim);
+                        let y = plan.rms_norm_heads(y, weight, head_dim, 1e-6);
+                        plan.rope(y, table, head_dim, rotary_dim, pairing);
+                        y
+                    });
+                    let v = product(plan, "v", [kv_width, 96], x);
+                    let [keys, values] =
+                        ["keys", "values"].map(|name| plan.resources.cache(name, kv_width, 1024));
+                    plan.cache_store(k, keys);
+                    plan.cache_store(v, values);
+                    plan.attention(q, keys, values, shape)
+                };
+                let [q, kv] = [[6 * head_dim, 96], [2 * head_dim, 96]];
+                let kernels = ["matvec", "attention", "attention_merge"];
+                let name = format!("normed heads of {head_dim}, {format:?}, {strategy:?}");
+                let mut case = case(&name, &[("q", q), ("k", kv), ("v", kv)], &kernels, write);
+                case.strategy = strategy;
+                case.bound = if strategy.without_rounding() == strategy { 1e-9 } else { 2e-5 };
+                case.shapes.0.values_mut().for_each(|(stored, _)| *stored = format);
+                let case = case.vector("q norm", head_dim).vector("k norm", head_dim);
+                case.at(9).check(&gpu).await;
+            }
+        }
+    });
+}
+
+/// A layer for many rows: epilogues fuse, norms do not.
 #[test]
 fn products_of_many_rows() {
     with_gpu(async |gpu| {
-        for tile in tiles(&gpu) {
+        for tiling in tilings(&gpu) {
             let write = |plan: &mut PlanBuilder<'_, '_>| {
                 let y = attention(plan, 80, Some((32, Pairing::Halves)));
                 let residual = plan.input(Rows::Step, 70);
@@ -223,9 +385,9 @@ fn products_of_many_rows() {
                 let h = plan.rms_norm(residual, weight, 1e-5);
                 let gate = product(plan, "gate", [66, 70], h);
                 let up = product(plan, "up", [66, 70], h);
-                let h = plan.gated_activation(gate, up, Function::Silu);
+                let h = plan.glu(gate, up, ActivationFunction::Silu);
                 let y = product(plan, "b", [70, 66], h);
-                plan.elementwise(y, Function::ReluSquared)
+                plan.elementwise(y, ActivationFunction::ReluSquared)
             };
             let heads = [("q", [480, 96]), ("k", [160, 96]), ("v", [160, 96])];
             let others = [("a", [70, 480]), ("gate", [66, 70]), ("up", [66, 70]), ("b", [70, 66])];
@@ -234,7 +396,7 @@ fn products_of_many_rows() {
             for (name, [rows, _]) in heads.iter().chain(&others[..1]) {
                 case = case.vector(&format!("{name} bias"), *rows);
             }
-            (case.tile, case.step.rows) = (tile, 11);
+            (case.tiling, case.step.rows) = (tiling, 11);
             case.vector("norm", 70).at(4).check(&gpu).await;
         }
     });

@@ -1,5 +1,5 @@
-//! Every kernel on the GPU against its meaning on the CPU: real-model shapes, and 1, odd, just
-//! over a workgroup and just over a block.
+//! Every kernel on the GPU against its CPU reference: sizes of real models, 1, odd ones, just over
+//! a workgroup and just over a block.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod attention;
@@ -19,15 +19,15 @@ use tablm::cpu::{CpuExecutor, CpuVariant};
 use tablm::engine::{first_difference, normalized_error};
 use tablm::formats::Format;
 use tablm::gpu::{Gpu, GpuExecutor};
-use tablm::kernels::{Activation, Buffer, CacheFormat, Step, Tile, Variant};
+use tablm::kernels::{Activation, Buffer, CacheFormat, MatmulTiling, MatvecStrategy, Step};
 use tablm::plan::{
     Plan, PlanBuilder, Resources, SharedRole, Slots, StateKind, TensorShapes, fuse, stack,
 };
 
-/// The bound for f32 arithmetic.
+/// Largest normalized error of `f32` arithmetic.
 const BOUND: f64 = 1e-10;
 
-/// Tensors of any name: formats and shapes by name.
+/// Formats and shapes of tensors, by name.
 #[derive(Default)]
 struct Shapes(HashMap<String, (Format, Vec<usize>)>);
 
@@ -37,20 +37,20 @@ impl TensorShapes for Shapes {
     }
 }
 
-/// One step of a plan of few kernels.
+/// A step of a plan of few kernels.
 struct Case<'a> {
     name: String,
     shapes: Shapes,
     step: Step,
     max_binding_bytes: u64,
     cache_format: CacheFormat,
-    variant: Variant,
-    tile: Tile,
+    strategy: MatvecStrategy,
+    tiling: MatmulTiling,
     tokens: Vec<u32>,
-    /// Words of shared buffers that not any number will do for, by name.
+    /// Words of shared buffers that cannot be random, by name.
     words: HashMap<String, Vec<f32>>,
     bound: f64,
-    /// Names of the kernels that fusion is to leave; without, kernels stay as they are written.
+    /// Expected names of the kernels after fusion; `None` runs the plan unfused.
     fused: Option<Vec<&'static str>>,
     write: Box<dyn Fn(&mut PlanBuilder<'_, '_>) -> Activation + 'a>,
 }
@@ -67,8 +67,8 @@ impl<'a> Case<'a> {
             step: Step { position: 0, rows },
             max_binding_bytes: 1 << 27,
             cache_format: CacheFormat::F32,
-            variant: Variant::default(),
-            tile: Tile::default(),
+            strategy: MatvecStrategy::default(),
+            tiling: MatmulTiling::default(),
             tokens: Vec::new(),
             words: HashMap::new(),
             bound: BOUND,
@@ -92,16 +92,16 @@ impl<'a> Case<'a> {
         self
     }
 
-    /// Fills everything with the same random numbers on both executors, and compares; what is
-    /// fused, also with what it was fused from.
+    /// Fills both executors with the same random numbers, runs the step and compares kernel by
+    /// kernel; compares a fused plan with the unfused one as well.
     async fn check(self, gpu: &Rc<Gpu>) {
         let mut resources =
             Resources::new(&self.shapes, self.max_binding_bytes).cache_in(self.cache_format);
         let mut builder = PlanBuilder::new(&mut resources, self.step.rows);
         let y = (self.write)(&mut builder);
         let mut plans = vec![builder.finish(y)];
-        plans[0].vary(self.variant);
-        plans[0].tile(self.tile);
+        plans[0].use_strategy(self.strategy);
+        plans[0].use_tiling(self.tiling);
         resources.check_complete("test").unwrap();
         let mut expected = None;
         if let Some(names) = &self.fused {
@@ -129,14 +129,14 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Both executors, with the same random numbers everywhere.
+    /// Returns both executors, with the same random numbers in all buffers.
     async fn filled(
         &self,
         resources: &Resources<'_>,
         plan: &Plan,
         gpu: &Rc<Gpu>,
     ) -> (CpuExecutor, GpuExecutor) {
-        // A slot for each: what the test fills is there before the first kernel.
+        // A slot for each buffer, so that no kernel overwrites what the test fills.
         let words = plan.scratch.iter().map(|activation| activation.words(plan.capacity)).collect();
         let slots = Slots { words, of: vec![(0..plan.scratch.len() as u32).collect()] };
         let mut cpu = CpuExecutor::new(resources, slots.clone(), CpuVariant::Exact).unwrap();
@@ -175,7 +175,7 @@ fn fill_shared(
                 }
                 words
             }
-            // A tensor's numbers are the same wherever it is.
+            // The numbers of a tensor are the same in every buffer that holds it.
             SharedRole::Vector(parts) => {
                 let numbers = parts.iter().flat_map(|part| {
                     let seed =
@@ -200,7 +200,7 @@ fn fill_matrices(
     for (index, matrix) in resources.matrices().iter().enumerate() {
         let stored = random.stored(matrix.format, matrix.rows as usize, matrix.columns as usize);
         cpu.upload_rows(index, &stored);
-        // In two pieces, neither of which ends where a part does.
+        // In two pieces that do not end at the end of a part.
         let row = matrix.rows / 3;
         let (first, rest) = stored.split_at(stored.len() / matrix.rows as usize * row as usize);
         gpu.upload_rows(matrix, index, 0, first).unwrap();
@@ -208,7 +208,7 @@ fn fill_matrices(
     }
 }
 
-/// Activations that no kernel writes before they are read.
+/// Fills the activations that no kernel writes before they are read.
 fn fill_inputs(plan: &Plan, rows: u32, cpu: &mut CpuExecutor, gpu: &GpuExecutor) {
     let mut written = Vec::new();
     for planned in &plan.kernels {
@@ -230,7 +230,7 @@ fn fill_inputs(plan: &Plan, rows: u32, cpu: &mut CpuExecutor, gpu: &GpuExecutor)
     }
 }
 
-/// More than the staging buffer holds, and parts that end within a round.
+/// More words than the staging buffer holds, and parts that end within a round.
 #[test]
 fn parts_of_buffers_come_back_in_order() {
     with_gpu(async |gpu| {

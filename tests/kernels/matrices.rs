@@ -1,17 +1,17 @@
-//! Products with weight matrices, and rows of them.
+//! Products with weight matrices, and rows of the embedding.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use tablm::formats::Format;
 use tablm::gpu::Gpu;
-use tablm::kernels::{Rows, Tile, Variant};
+use tablm::kernels::{Arithmetic, MatmulTiling, MatvecStrategy, Rows};
 use tablm::plan::Resources;
 
 use crate::{Case, Shapes, with_gpu};
 
-/// Columns that a format can have: around a unit for floats, whole blocks for the others, and
-/// those of real models.
+/// Numbers of columns to test: around a unit for floats, whole blocks for other formats, and those
+/// of real models.
 fn columns(format: Format) -> Vec<u32> {
     let block = format.rules().block_weights() as u32;
     match block {
@@ -37,24 +37,27 @@ fn matvec() {
 }
 
 #[test]
-fn every_variant_of_matvec() {
+fn every_matvec_strategy() {
     with_gpu(async |gpu| {
-        for variant in
-            Variant::ALL.into_iter().filter(|it| it.lacks(&gpu.report.features).is_none())
+        for strategy in MatvecStrategy::ALL
+            .into_iter()
+            .filter(|it| it.missing_feature(&gpu.report.features).is_none())
         {
             for format in Format::ALL {
                 let columns = columns(format)[2];
                 for (outputs, rows) in [(3, 1), (130, 2)] {
                     let name =
-                        format!("{} {format:?} {outputs}x{columns}, {rows} rows", variant.name());
+                        format!("{} {format:?} {outputs}x{columns}, {rows} rows", strategy.name());
                     let mut case = project(&name, format, outputs, columns, rows, 1 << 27);
-                    case.variant = variant;
-                    case.bound = match variant.of(format) {
-                        // Sums in half precision, which the meaning does not follow; 1.9e-7 was seen.
-                        Variant::Half => 6e-7,
-                        // An input between two steps may be rounded either way; without rounding 2e-5 was seen.
-                        Variant::Packed | Variant::Pairs => 2e-6,
-                        _ => case.bound,
+                    case.strategy = strategy;
+                    case.bound = match strategy.for_format(format).arithmetic {
+                        // Sums in half precision, which the CPU reference does not follow; 1.9e-7
+                        // was seen.
+                        Arithmetic::F16 => 6e-7,
+                        // An input between two steps may be rounded either way; without rounding
+                        // 2e-5 was seen.
+                        Arithmetic::Dp4a | Arithmetic::Int10x2 => 2e-6,
+                        Arithmetic::F32 => case.bound,
                     };
                     case.check(&gpu).await;
                 }
@@ -63,36 +66,43 @@ fn every_variant_of_matvec() {
     });
 }
 
-/// The tiles that the adapter can run.
-pub(crate) fn tiles(gpu: &Gpu) -> impl Iterator<Item = Tile> {
-    Tile::ALL.into_iter().filter(|tile| tile.lacks(&gpu.report.features).is_none())
+/// Tilings that the adapter can run.
+pub(crate) fn tilings(gpu: &Gpu) -> impl Iterator<Item = MatmulTiling> {
+    MatmulTiling::ALL
+        .into_iter()
+        .filter(|tiling| tiling.missing_feature(&gpu.report.features).is_none())
 }
 
-/// A case of a kernel whose lanes load for themselves by one tile and for each other by another.
+/// Checks a case with lanes that load by themselves, and with lanes that load for each other.
 pub(crate) async fn check_by_loads(gpu: &Rc<Gpu>, case: impl Fn() -> Case<'static>) {
-    for tile in tiles(gpu).filter(|tile| matches!(tile, Tile::Staged | Tile::Quads)) {
+    for tiling in tilings(gpu).filter(|tiling| {
+        matches!(tiling, MatmulTiling::WorkgroupMemory | MatmulTiling::RegistersBroadcast4)
+    }) {
         let mut case = case();
-        case.name += &format!(", {}", tile.name());
-        Case { tile, ..case }.check(gpu).await;
+        case.name += &format!(", {}", tiling.name());
+        Case { tiling, ..case }.check(gpu).await;
     }
 }
 
 #[test]
 fn matmul() {
     with_gpu(async |gpu| {
-        // Formats are nothing to how inputs are loaded, which is all that tiles in registers differ in.
-        for tile in [Tile::Staged, Tile::Registers] {
+        // The other tilings differ from `Registers` in the loads of inputs alone, which do not
+        // depend on the format.
+        for tiling in [MatmulTiling::WorkgroupMemory, MatmulTiling::Registers] {
             for format in Format::ALL {
                 let all = columns(format);
-                // What differs between tiles does not depend on the columns.
-                let some = if tile == Tile::Staged { &all[..] } else { &all[2..3] };
+                // The difference of the tilings does not depend on the columns.
+                let some =
+                    if tiling == MatmulTiling::WorkgroupMemory { &all[..] } else { &all[2..3] };
                 for (i, columns) in some.iter().enumerate() {
-                    // The tiles' edges do not depend on the format; what to compile should be little.
+                    // Edges do not depend on the format: one row count each keeps compilation
+                    // short.
                     let rows = [5, 31, 32, 33, 65][i % 5];
                     let name =
-                        format!("matmul {} {format:?} 33x{columns}, {rows} rows", tile.name());
+                        format!("matmul {} {format:?} 33x{columns}, {rows} rows", tiling.name());
                     let mut case = project(&name, format, 33, *columns, rows, 1 << 27);
-                    case.tile = tile;
+                    case.tiling = tiling;
                     case.check(&gpu).await;
                 }
             }
@@ -100,22 +110,22 @@ fn matmul() {
     });
 }
 
-/// Counts of rows around the tiles' edges, and outputs around those.
+/// Row and output counts around the edges of the tilings.
 #[test]
 fn matmul_of_any_rows() {
     with_gpu(async |gpu| {
-        for tile in tiles(&gpu) {
+        for tiling in tilings(&gpu) {
             for (i, rows) in
                 [5, 7, 8, 9, 16, 17, 32, 33, 63, 64, 65, 70, 130].into_iter().enumerate()
             {
                 let outputs = [520, 1, 65, 129][i % 4];
-                let name = format!("matmul {} {outputs}x64, {rows} rows", tile.name());
+                let name = format!("matmul {} {outputs}x64, {rows} rows", tiling.name());
                 let mut case = project(&name, Format::Q4_1, outputs, 64, rows, 1 << 27);
-                case.tile = tile;
+                case.tiling = tiling;
                 case.check(&gpu).await;
             }
             let mut case = project("matmul of plain weights", Format::F32, 65, 33, 130, 1 << 27);
-            case.tile = tile;
+            case.tiling = tiling;
             case.check(&gpu).await;
         }
     });

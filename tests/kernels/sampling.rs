@@ -1,40 +1,42 @@
-//! The choice of a token on the GPU: exactly its meaning where nothing is drawn, and the promised
-//! distribution where something is.
+//! The sampling kernels on the GPU: exactly the tokens of their CPU references, and the expected
+//! distribution of draws.
 
 use std::rc::Rc;
 
 use tablm::cpu::{CpuExecutor, CpuVariant};
 use tablm::formats::Format;
 use tablm::gpu::{Gpu, GpuExecutor};
-use tablm::kernels::{Buffer, Picked, Rows, Sampling, Step, Variant};
-use tablm::plan::{Plan, PlanBuilder, Resources, Tail, assign_slots};
+use tablm::kernels::{Buffer, MatvecStrategy, Rows, SampledToken, Step};
+use tablm::plan::{Plan, PlanBuilder, Resources, SamplingPlan, assign_slots};
+use tablm::sampling::{Adjustment, SamplingParameters};
 
 use crate::common::random::Random;
 use crate::{Shapes, with_gpu};
 
-const GREEDY: Sampling = Sampling {
+const GREEDY: SamplingParameters = SamplingParameters {
     temperature: 0.0,
     top_k: 0,
     top_p: 1.0,
-    min_distance: f32::MIN,
+    log_min_p: f32::MIN,
     repetition_penalty: 1.0,
     frequency_penalty: 0.0,
     presence_penalty: 0.0,
-    adjusts: 0,
-    cuts: 0,
+    has_adjustments: 0,
+    has_cuts: 0,
     seed_low: 5,
     seed_high: 1,
-    stops: [Sampling::NO_TOKEN; Sampling::STOPS],
+    stop_tokens: [SamplingParameters::NO_TOKEN; SamplingParameters::MAX_STOP_TOKENS],
 };
 
-const DRAWN: Sampling = Sampling { temperature: 1.0, ..GREEDY };
+const DRAWN: SamplingParameters = SamplingParameters { temperature: 1.0, ..GREEDY };
 
-const CUT: Sampling = Sampling { cuts: 1, ..DRAWN };
+const CUT: SamplingParameters = SamplingParameters { has_cuts: 1, ..DRAWN };
 
-/// The two kernels on both executors, or a product that makes logits and their best, and the second.
+/// The sampling plan on both executors, alone or after a product that computes logits and the
+/// greatest score of each quad.
 struct Both {
     head: Option<Plan>,
-    tail: Tail,
+    sampling_plan: SamplingPlan,
     cpu: CpuExecutor,
     gpu: GpuExecutor,
 }
@@ -43,22 +45,22 @@ impl Both {
     async fn new(gpu: &Rc<Gpu>, vocabulary: u32) -> Self {
         let shapes = Shapes::default();
         let mut resources = Resources::new(&shapes, 1 << 27);
-        let tail = Tail::new(&mut resources, vocabulary);
-        let slots = assign_slots(&[&tail.plan]);
+        let sampling_plan = SamplingPlan::new(&mut resources, vocabulary);
+        let slots = assign_slots(&[&sampling_plan.plan]);
         let mut cpu = CpuExecutor::new(&resources, slots.clone(), CpuVariant::Exact).unwrap();
         let mut gpu = GpuExecutor::new(gpu.clone(), &resources, slots, 16).await.unwrap();
-        gpu.prepare(&tail.plan).await.unwrap();
-        cpu.run(0, &tail.plan, 0..0, Step { position: 0, rows: 1 });
-        Self { head: None, tail, cpu, gpu }
+        gpu.prepare(&sampling_plan.plan).await.unwrap();
+        cpu.run(0, &sampling_plan.plan, 0..0, Step { position: 0, rows: 1 });
+        Self { head: None, sampling_plan, cpu, gpu }
     }
 
-    /// The logits as products, with a matrix in parts of at most so many bytes. In Q8_0 they are at most
-    /// 127 times 127, in whole steps.
+    /// Lets a product compute the logits, from a matrix in parts of at most `max_binding_bytes`. In
+    /// Q8_0 they must be multiples of 127, at most 127².
     async fn with_head(
         gpu: &Rc<Gpu>,
         logits: &[f32],
         format: Format,
-        variant: Variant,
+        strategy: MatvecStrategy,
         max_binding_bytes: u64,
     ) -> Self {
         let (vocabulary, columns) = (logits.len() as u32, format.rules().block_weights() as u32);
@@ -69,32 +71,32 @@ impl Both {
         let mut shapes = Shapes::default();
         shapes.0.insert("matrix".into(), (format, vec![logits.len(), columns as usize]));
         let mut resources = Resources::new(&shapes, max_binding_bytes);
-        let mut tail = Tail::new(&mut resources, vocabulary);
+        let mut sampling_plan = SamplingPlan::new(&mut resources, vocabulary);
         let mut plan = PlanBuilder::new(&mut resources, 1);
         let matrix = plan.resources.weight_matrix("matrix", vocabulary, columns);
         let x = plan.input(Rows::One, columns);
         let y = plan.matmul(matrix, x);
         let mut plans = [plan.finish(y)];
-        plans[0].vary(variant);
-        tail.follow(&mut plans);
-        assert_eq!(tail.kernels(false), 1..2);
-        assert_eq!(tail.kernels(true), 0..2);
-        assert!(plans[0].without_logits().is_empty(), "what is beside logits is carried by nobody");
+        plans[0].use_strategy(strategy);
+        sampling_plan.fuse_into(&mut plans);
+        assert_eq!(sampling_plan.kernels(false), 1..2);
+        assert_eq!(sampling_plan.kernels(true), 0..2);
+        assert!(plans[0].without_logits().is_empty(), "state: greatest scores are not");
         let [head] = plans;
-        let slots = assign_slots(&[&head, &tail.plan]);
+        let slots = assign_slots(&[&head, &sampling_plan.plan]);
         let mut cpu = CpuExecutor::new(&resources, slots.clone(), CpuVariant::Exact).unwrap();
         let mut gpu = GpuExecutor::new(gpu.clone(), &resources, slots, 16).await.unwrap();
         gpu.prepare(&head).await.unwrap();
-        gpu.prepare(&tail.plan).await.unwrap();
+        gpu.prepare(&sampling_plan.plan).await.unwrap();
         cpu.upload_rows(0, &stored);
         gpu.upload_rows(&resources.matrices()[0], 0, 0, &stored).unwrap();
         cpu.run(0, &head, 0..0, step(0));
         cpu.write(x.buffer, &[input]);
         gpu.write(0, x.buffer, &[input]);
-        Self { head: Some(head), tail, cpu, gpu }
+        Self { head: Some(head), sampling_plan, cpu, gpu }
     }
 
-    /// The index of the tail among the plans.
+    /// Index of the sampling plan among the plans.
     fn index(&self) -> usize {
         usize::from(self.head.is_some())
     }
@@ -104,39 +106,42 @@ impl Both {
         self.gpu.write(self.index(), buffer, words);
     }
 
-    fn choose_by(&mut self, sampling: &Sampling) {
-        self.set(self.tail.buffers.sampling, bytemuck::cast_slice(std::slice::from_ref(sampling)));
+    fn set_parameters(&mut self, sampling: &SamplingParameters) {
+        self.set(
+            self.sampling_plan.buffers.sampling,
+            bytemuck::cast_slice(std::slice::from_ref(sampling)),
+        );
     }
 
-    /// Bias and occurrences of some tokens, none of all others.
+    /// Sets the bias and the occurrences of some tokens, and clears those of all others.
     fn adjust(&mut self, adjusted: &[(u32, f32, u32)]) {
-        let mut words = vec![0.0; self.tail.buffers.logits.width as usize * 2];
+        let mut words = vec![0.0; self.sampling_plan.buffers.logits.width as usize * 2];
         for (token, bias, occurrences) in adjusted {
             words[*token as usize * 2..][..2]
                 .copy_from_slice(&[*bias, f32::from_bits(*occurrences)]);
         }
-        self.set(self.tail.buffers.adjustments, &words);
+        self.set(self.sampling_plan.buffers.adjustments, &words);
     }
 
-    /// What both choose from the logits, which must be the same.
-    async fn choose(&mut self, logits: &[f32], step: Step, what: &str) -> Picked {
+    /// Samples from the logits on both executors and compares all buffers that they write.
+    async fn sample(&mut self, logits: &[f32], step: Step, what: &str) -> SampledToken {
         match &self.head {
             Some(head) => {
                 self.cpu.run(0, head, 0..head.kernels.len(), step);
                 self.gpu.run(0, 0..head.kernels.len(), step, None);
             }
-            None => self.set(self.tail.buffers.logits.buffer, logits),
+            None => self.set(self.sampling_plan.buffers.logits.buffer, logits),
         }
-        let (index, kernels) = (self.index(), self.tail.kernels(false));
-        self.cpu.run(index, &self.tail.plan, kernels.clone(), step);
+        let (index, kernels) = (self.index(), self.sampling_plan.kernels(false));
+        self.cpu.run(index, &self.sampling_plan.plan, kernels.clone(), step);
         self.gpu.run(index, kernels, step, None);
-        let buffers = self.tail.buffers;
+        let buffers = self.sampling_plan.buffers;
         for buffer in [
             buffers.best,
             buffers.logits.buffer,
             buffers.tokens,
             buffers.adjustments,
-            buffers.picked,
+            buffers.sampled_token,
         ] {
             let bits = |words: &[f32]| words.iter().map(|word| word.to_bits()).collect::<Vec<_>>();
             let found = bits(&self.gpu.read(index, buffer).await.unwrap());
@@ -146,17 +151,17 @@ impl Both {
                 (expected, found) => expected != found,
             };
             let first = (0..expected.len()).find(|word| differ(*word));
-            assert_eq!(first, None, "{what}: word of {buffer:?}, {:?}", self.picked());
+            assert_eq!(first, None, "{what}: word of {buffer:?}, {:?}", self.sampled_token());
         }
-        self.picked()
+        self.sampled_token()
     }
 
-    fn picked(&self) -> Picked {
-        bytemuck::cast_slice(&self.cpu.read(self.tail.buffers.picked)[..4])[0]
+    fn sampled_token(&self) -> SampledToken {
+        bytemuck::cast_slice(&self.cpu.read(self.sampling_plan.buffers.sampled_token)[..4])[0]
     }
 }
 
-/// A stored block of Q8_0 whose first weight is that.
+/// A stored block of Q8_0 with this first weight and zeros.
 fn q8_0(weight: i8) -> [u8; 34] {
     let mut block = [0; 34];
     block[..2].copy_from_slice(&0x3c00_u16.to_le_bytes());
@@ -164,7 +169,7 @@ fn q8_0(weight: i8) -> [u8; 34] {
     block
 }
 
-/// Whether two keys are of numbers that only the rounding of noise tells apart.
+/// True if two keys are those of numbers that differ by the rounding of noise at most.
 fn are_close(a: u32, b: u32) -> bool {
     let [x, y] =
         [a, b].map(|key| f32::from_bits(if key >> 31 == 1 { key & 0x7fff_ffff } else { !key }));
@@ -175,7 +180,7 @@ fn step(position: u32) -> Step {
     Step { position, rows: 1 }
 }
 
-/// Hard for a selection: ties everywhere, one value, few that are possible, and many.
+/// Logits that are hard for a selection: ties, a single value, few or many possible tokens.
 fn adversarial() -> Vec<(&'static str, Vec<f32>)> {
     let mut random = Random::new(11);
     let mut single = vec![f32::NEG_INFINITY; 1000];
@@ -186,8 +191,8 @@ fn adversarial() -> Vec<(&'static str, Vec<f32>)> {
     vec![
         ("one token", vec![0.5]),
         ("one value", vec![-7.25; 4097]),
-        ("one that is possible", single),
-        ("two that are possible", few),
+        ("one possible token", single),
+        ("two possible tokens", few),
         ("zeros of both signs", [vec![-0.0; 40], vec![0.0; 40]].concat()),
         ("ties", (0..5000).map(|i| (i * 7919 % 13) as f32 - 6.0).collect()),
         (
@@ -200,80 +205,91 @@ fn adversarial() -> Vec<(&'static str, Vec<f32>)> {
 }
 
 #[test]
-fn the_greatest_is_exact() {
+fn greedy_sampling_is_exact() {
     with_gpu(async |gpu| {
         for (name, logits) in adversarial() {
             let mut both = Both::new(&gpu, logits.len() as u32).await;
-            both.choose_by(&GREEDY);
-            let picked = both.choose(&logits, step(7), name).await;
+            both.set_parameters(&GREEDY);
+            let sampled_token = both.sample(&logits, step(7), name).await;
             let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let first = logits.iter().position(|logit| *logit == best).unwrap() as u32;
-            assert_eq!(picked, Picked { position: 8, rows: 1, token: first, flags: 0 }, "{name}");
+            assert_eq!(
+                sampled_token,
+                SampledToken { position: 8, rows: 1, token: first, flags: 0 },
+                "{name}"
+            );
         }
     });
 }
 
 #[test]
-fn cuts_are_those_of_the_meaning() {
+fn cuts_are_those_of_the_reference() {
     let cuts = [
         DRAWN,
-        Sampling { temperature: 0.01, ..DRAWN },
-        Sampling { temperature: 1e-20, ..DRAWN },
+        SamplingParameters { temperature: 0.01, ..DRAWN },
+        SamplingParameters { temperature: 1e-20, ..DRAWN },
         CUT,
-        Sampling { top_k: 1, ..CUT },
-        Sampling { top_k: 40, temperature: 0.7, ..CUT },
-        Sampling { top_k: 4000, ..CUT },
-        Sampling { top_p: 1e-9, ..CUT },
-        Sampling { top_p: 0.5, temperature: 2.0, ..CUT },
-        Sampling { top_p: 0.95, ..CUT },
-        Sampling { min_distance: 0.1_f32.ln(), ..CUT },
-        Sampling { min_distance: 0.0, ..CUT },
-        Sampling { top_k: 50, top_p: 0.9, min_distance: 0.02_f32.ln(), temperature: 1.3, ..CUT },
-        Sampling { temperature: 1e-20, ..CUT },
+        SamplingParameters { top_k: 1, ..CUT },
+        SamplingParameters { top_k: 40, temperature: 0.7, ..CUT },
+        SamplingParameters { top_k: 4000, ..CUT },
+        SamplingParameters { top_p: 1e-9, ..CUT },
+        SamplingParameters { top_p: 0.5, temperature: 2.0, ..CUT },
+        SamplingParameters { top_p: 0.95, ..CUT },
+        SamplingParameters { log_min_p: 0.1_f32.ln(), ..CUT },
+        SamplingParameters { log_min_p: 0.0, ..CUT },
+        SamplingParameters {
+            top_k: 50,
+            top_p: 0.9,
+            log_min_p: 0.02_f32.ln(),
+            temperature: 1.3,
+            ..CUT
+        },
+        SamplingParameters { temperature: 1e-20, ..CUT },
     ];
     with_gpu(async |gpu| {
         for (name, logits) in adversarial() {
             let mut both = Both::new(&gpu, logits.len() as u32).await;
             for sampling in &cuts {
-                both.choose_by(sampling);
-                both.choose(&logits, step(3), &format!("{name}, {sampling:?}")).await;
+                both.set_parameters(sampling);
+                both.sample(&logits, step(3), &format!("{name}, {sampling:?}")).await;
             }
         }
     });
 }
 
 #[test]
-fn the_product_that_makes_logits_finds_their_best() {
-    let ways = [GREEDY, DRAWN, Sampling { top_k: 40, top_p: 0.9, ..CUT }];
+fn the_head_finds_the_greatest_scores() {
+    let parameter_sets = [GREEDY, DRAWN, SamplingParameters { top_k: 40, top_p: 0.9, ..CUT }];
     with_gpu(async |gpu| {
         let mut random = Random::new(12);
         let mut bad: Vec<f32> = random.normals(1021);
         bad[1020] = f32::INFINITY;
         let cases = [
             ("one token", vec![0.5]),
-            ("none that is possible", vec![f32::NEG_INFINITY; 37]),
+            ("no possible token", vec![f32::NEG_INFINITY; 37]),
             ("a bad logit", bad),
             ("two parts", random.normals(49_155).iter().map(|x| x * 4.0).collect()),
         ];
         for (name, logits) in cases {
             // A row of one column takes a unit.
             let max_binding_bytes = (logits.len() as u64 * 128).min(4 << 20);
-            let variant = Variant::default();
+            let strategy = MatvecStrategy::default();
             let mut both =
-                Both::with_head(&gpu, &logits, Format::F32, variant, max_binding_bytes).await;
-            for sampling in &ways {
-                both.choose_by(sampling);
-                both.choose(&logits, step(3), &format!("{name}, {sampling:?}")).await;
+                Both::with_head(&gpu, &logits, Format::F32, strategy, max_binding_bytes).await;
+            for sampling in &parameter_sets {
+                both.set_parameters(sampling);
+                both.sample(&logits, step(3), &format!("{name}, {sampling:?}")).await;
             }
         }
-        // Ties, and tokens that are no whole workgroup of any variant.
+        // Ties, and a number of tokens that fills no workgroup of any strategy.
         let logits: Vec<f32> = (0..1501).map(|i| (i * 7919 % 13) as f32 * 127.0).collect();
-        let has = |variant: &Variant| variant.lacks(&gpu.report.features).is_none();
-        for variant in Variant::ALL.into_iter().filter(has) {
-            let mut both = Both::with_head(&gpu, &logits, Format::Q8_0, variant, 1 << 27).await;
-            both.choose_by(&GREEDY);
-            let picked = both.choose(&logits, step(7), variant.name()).await;
-            assert_eq!(picked.token, 6, "{variant:?}");
+        let is_supported =
+            |strategy: &MatvecStrategy| strategy.missing_feature(&gpu.report.features).is_none();
+        for strategy in MatvecStrategy::ALL.into_iter().filter(is_supported) {
+            let mut both = Both::with_head(&gpu, &logits, Format::Q8_0, strategy, 1 << 27).await;
+            both.set_parameters(&GREEDY);
+            let sampled_token = both.sample(&logits, step(7), &strategy.name()).await;
+            assert_eq!(sampled_token.token, 6, "{strategy:?}");
         }
     });
 }
@@ -281,12 +297,12 @@ fn the_product_that_makes_logits_finds_their_best() {
 #[test]
 fn bias_and_penalties_are_applied_and_occurrences_counted() {
     let logits = [3.0, 2.9, 2.0, -1.0, f32::NEG_INFINITY];
-    let prompt = Sampling::IN_PROMPT;
-    let penalized = |repetition_penalty, frequency_penalty, presence_penalty| Sampling {
+    let prompt = Adjustment::IN_PROMPT;
+    let penalized = |repetition_penalty, frequency_penalty, presence_penalty| SamplingParameters {
         repetition_penalty,
         frequency_penalty,
         presence_penalty,
-        adjusts: 1,
+        has_adjustments: 1,
         ..GREEDY
     };
     let cases = [
@@ -306,58 +322,62 @@ fn bias_and_penalties_are_applied_and_occurrences_counted() {
     with_gpu(async |gpu| {
         let mut both = Both::new(&gpu, logits.len() as u32).await;
         for (sampling, adjusted, expected) in cases {
-            both.choose_by(&sampling);
+            both.set_parameters(&sampling);
             both.adjust(&adjusted);
             let token =
-                both.choose(&logits, step(0), &format!("{sampling:?}, {adjusted:?}")).await.token;
+                both.sample(&logits, step(0), &format!("{sampling:?}, {adjusted:?}")).await.token;
             assert_eq!(token, expected, "{sampling:?}, {adjusted:?}");
         }
-        // What is chosen counts, and so the choice moves on by itself.
-        both.choose_by(&penalized(1.0, 0.5, 0.0));
+        // Sampled tokens are counted, and their penalties change the next ones.
+        both.set_parameters(&penalized(1.0, 0.5, 0.0));
         both.adjust(&[]);
         let mut tokens = Vec::new();
         for position in 0..5 {
-            tokens.push(both.choose(&logits, step(position), "counted").await.token);
+            tokens.push(both.sample(&logits, step(position), "counted").await.token);
         }
         assert_eq!(tokens, [0, 1, 0, 1, 0]);
     });
 }
 
 #[test]
-fn ends_and_bad_logits_are_told() {
+fn stop_tokens_and_bad_logits_are_reported() {
     with_gpu(async |gpu| {
         let mut both = Both::new(&gpu, 100).await;
-        let mut stops = [Sampling::NO_TOKEN; Sampling::STOPS];
-        stops[Sampling::STOPS - 1] = 42;
+        let mut stop_tokens = [SamplingParameters::NO_TOKEN; SamplingParameters::MAX_STOP_TOKENS];
+        stop_tokens[SamplingParameters::MAX_STOP_TOKENS - 1] = 42;
         let mut logits = vec![1.0; 100];
         logits[42] = 2.0;
-        for sampling in
-            [GREEDY, Sampling { top_k: 1, ..CUT }, Sampling { temperature: 0.01, ..DRAWN }]
-        {
-            both.choose_by(&Sampling { stops, ..sampling });
-            let picked = both.choose(&logits, step(4), "a token that ends").await;
-            let end = Picked { position: 5, rows: 0, token: 42, flags: Picked::STOPPED };
-            assert_eq!(picked, end);
+        for sampling in [
+            GREEDY,
+            SamplingParameters { top_k: 1, ..CUT },
+            SamplingParameters { temperature: 0.01, ..DRAWN },
+        ] {
+            both.set_parameters(&SamplingParameters { stop_tokens, ..sampling });
+            let sampled_token = both.sample(&logits, step(4), "a stop token").await;
+            let end =
+                SampledToken { position: 5, rows: 0, token: 42, flags: SampledToken::STOPPED };
+            assert_eq!(sampled_token, end);
             // A step of no rows changes nothing.
             let after = Step { position: 5, rows: 0 };
-            assert_eq!(both.choose(&[3.0; 100], after, "after the end").await, end);
+            assert_eq!(both.sample(&[3.0; 100], after, "after a stop token").await, end);
             for (token, bad) in [(3, f32::NAN), (7, -f32::NAN), (99, f32::INFINITY)] {
                 let mut logits = logits.clone();
                 logits[token as usize] = bad;
-                let picked = both.choose(&logits, step(4), "a bad logit").await;
+                let sampled_token = both.sample(&logits, step(4), "a bad logit").await;
                 assert_eq!(
-                    picked,
-                    Picked { position: 5, rows: 0, token, flags: Picked::BAD_LOGIT }
+                    sampled_token,
+                    SampledToken { position: 5, rows: 0, token, flags: SampledToken::BAD_LOGIT }
                 );
             }
-            let picked = both.choose(&[f32::NEG_INFINITY; 100], step(4), "nothing left").await;
-            assert_eq!((picked.rows, picked.flags), (0, Picked::NOTHING_LEFT));
+            let sampled_token =
+                both.sample(&[f32::NEG_INFINITY; 100], step(4), "nothing left").await;
+            assert_eq!((sampled_token.rows, sampled_token.flags), (0, SampledToken::NOTHING_LEFT));
         }
     });
 }
 
-/// What each token's chance must be, in the plainest way: sort, cut, renormalize.
-fn promised(logits: &[f32], sampling: &Sampling) -> Vec<f64> {
+/// Probability of each token: sorts, cuts and renormalizes in `f64`, apart from the reference.
+fn expected(logits: &[f32], sampling: &SamplingParameters) -> Vec<f64> {
     let wide: Vec<f64> = logits.iter().map(|logit| f64::from(*logit)).collect();
     let mut order: Vec<usize> = (0..wide.len()).collect();
     order.sort_by(|a, b| wide[*b].total_cmp(&wide[*a]).then(a.cmp(b)));
@@ -370,50 +390,56 @@ fn promised(logits: &[f32], sampling: &Sampling) -> Vec<f64> {
     order.retain(|token| {
         let kept = before < f64::from(sampling.top_p) * total;
         before += (wide[*token] - greatest).exp();
-        kept && wide[*token] >= greatest + f64::from(sampling.min_distance)
+        kept && wide[*token] >= greatest + f64::from(sampling.log_min_p)
     });
     let heated =
         |token: &usize| ((wide[*token] - greatest) / f64::from(sampling.temperature)).exp();
     let total: f64 = order.iter().map(heated).sum();
-    let mut chances = vec![0.0; wide.len()];
+    let mut probabilities = vec![0.0; wide.len()];
     for token in order {
-        chances[token] = heated(&token) / total;
+        probabilities[token] = heated(&token) / total;
     }
-    chances
+    probabilities
 }
 
 #[test]
-fn draws_follow_the_promised_distribution() {
+fn draws_follow_the_distribution() {
     const DRAWS: u32 = 1200;
     let logits: Vec<f32> =
         (0..300).map(|i| (i as f32 * 0.7).sin() * 3.0 - i as f32 * 0.01).collect();
     let cases = [
         DRAWN,
-        Sampling { top_k: 12, temperature: 1.7, ..CUT },
-        Sampling { top_p: 0.6, temperature: 1.2, ..CUT },
-        Sampling { min_distance: 0.2_f32.ln(), temperature: 0.8, ..CUT },
-        Sampling { top_k: 60, top_p: 0.7, min_distance: 0.1_f32.ln(), temperature: 1.2, ..CUT },
+        SamplingParameters { top_k: 12, temperature: 1.7, ..CUT },
+        SamplingParameters { top_p: 0.6, temperature: 1.2, ..CUT },
+        SamplingParameters { log_min_p: 0.2_f32.ln(), temperature: 0.8, ..CUT },
+        SamplingParameters {
+            top_k: 60,
+            top_p: 0.7,
+            log_min_p: 0.1_f32.ln(),
+            temperature: 1.2,
+            ..CUT
+        },
     ];
     with_gpu(async |gpu| {
         let mut both =
-            Both::with_head(&gpu, &logits, Format::F32, Variant::default(), 1 << 27).await;
+            Both::with_head(&gpu, &logits, Format::F32, MatvecStrategy::default(), 1 << 27).await;
         for (case, sampling) in cases.iter().enumerate() {
-            both.choose_by(sampling);
+            both.set_parameters(sampling);
             both.adjust(&[]);
-            // By turns with and without `candidates`; what chooses also counts what it chose.
+            // Alternately with and without `adjust_logits`; `sample` counts what it sampled.
             for draw in 0..DRAWS {
                 let step = step(case as u32 * DRAWS + draw);
                 both.gpu.run(0, 0..1, step, None);
-                both.gpu.run(1, both.tail.kernels(draw % 2 == 0), step, None);
+                both.gpu.run(1, both.sampling_plan.kernels(draw % 2 == 0), step, None);
             }
-            let counts = both.gpu.read(1, both.tail.buffers.adjustments).await.unwrap();
+            let counts = both.gpu.read(1, both.sampling_plan.buffers.adjustments).await.unwrap();
             let counts = counts.chunks_exact(2).map(|pair| f64::from(pair[1].to_bits()));
             let (mut statistic, mut freedom, mut drawn) = (0.0, 0.0, 0.0);
-            for (count, chance) in counts.zip(promised(&logits, sampling)) {
-                let wanted = chance * f64::from(DRAWS);
+            for (count, probability) in counts.zip(expected(&logits, sampling)) {
+                let wanted = probability * f64::from(DRAWS);
                 assert!(
                     wanted > 0.0 || count == 0.0,
-                    "{sampling:?}: a token that was cut came {count} times"
+                    "{sampling:?}: a token that was cut was drawn {count} times"
                 );
                 drawn += count;
                 if wanted > 4.0 {
@@ -422,7 +448,7 @@ fn draws_follow_the_promised_distribution() {
                 }
             }
             assert_eq!(drawn, f64::from(DRAWS));
-            // Far above the 0.999 quantile.
+            // A chi-square test; the bound is far above the 0.999 quantile.
             let bound = freedom + 4.0 * f64::sqrt(2.0 * freedom) + 8.0;
             assert!(
                 statistic < bound,

@@ -1,5 +1,5 @@
-//! The scan of a Mamba-2 mixer: by one token and by chunks, of real and of odd shapes, with state
-//! that is there already, and with decays that forget at once or never.
+//! The scan of a Mamba-2 mixer: steps of one row and of chunks, real and odd shapes, existing
+//! state, and decays that forget at once or never.
 
 use std::collections::HashMap;
 
@@ -11,15 +11,15 @@ use crate::common::random::Random;
 use crate::matrices::check_by_loads;
 use crate::{Case, with_gpu};
 
-/// Biases of dt, and decays.
+/// Draws a bias of dt and a decay.
 type Scalars = fn(&mut Random) -> (f32, f32);
 
-/// As a model is initialized: dt from 0.001 to 0.1 around a bias, A from -1 to -16.
+/// Values of an initialized model: dt from 0.001 to 0.1 around a bias, A from -1 to -16.
 fn ordinary(random: &mut Random) -> (f32, f32) {
     (-4.5 + 2.0 * random.uniform(), -8.5 + 7.5 * random.uniform())
 }
 
-/// From forgetting all at once to forgetting nothing, and steps from e^-30 to 30.
+/// Decays from forgetting at once to never, and dt from e^-30 to 30.
 fn adversarial(random: &mut Random) -> (f32, f32) {
     (30.0 * random.uniform(), -(9.0 * random.uniform()).exp())
 }
@@ -44,7 +44,7 @@ fn case(shape: ScanShape, rows: u32, position: u32, scalars: Scalars) -> Case<'s
     let biases = scalars.iter().map(|(bias, _)| *bias);
     let all = biases.chain(scalars.iter().map(|(_, decay)| *decay)).chain(skips).collect();
     words.insert("scalars".into(), all);
-    // Padding of heads and of the state is zero, as it is from the start of a sequence.
+    // Padding of heads and state is zero from the start of a sequence.
     let head_stride = shape.head_dim.next_multiple_of(16);
     let state_stride = shape.state_size.next_multiple_of(32);
     let state = (0..shape.state_words() as u32).map(|i| {
@@ -65,7 +65,7 @@ const fn shape(heads: [u32; 2], group_count: u32, state_size: u32, conv_kernel: 
     ScanShape { head_count: heads[0], head_dim: heads[1], group_count, state_size, conv_kernel }
 }
 
-/// One of each kind: few heads to a group and many, sizes that fill tiles and that do not.
+/// Few and many heads in a group, sizes that fill tiles and that do not.
 const SHAPES: [ScanShape; 7] = [
     shape([1, 1], 1, 1, 1),
     shape([3, 5], 1, 7, 3),
@@ -119,7 +119,7 @@ fn scan_and_its_norm() {
                 let matrix = plan.resources.weight_matrix("matrix", 70, shape.inner());
                 plan.matmul(matrix, y)
             });
-            // Parts of the first are no whole units.
+            // The parts of the first shape are not whole units.
             let kernels: &[_] = if shape.head_dim == 16 {
                 &["ssm_step", "rms_norm", "matvec"]
             } else {

@@ -1,5 +1,5 @@
-// The package as npm would publish it: packed, installed into a clean folder, type-checked,
-// imported where there is no browser, and its README's example run in Chromium.
+// The package as published: packed by npm, installed into a clean folder, type-checked, imported in
+// Node, and its README's example run in Chromium.
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -54,7 +54,13 @@ before(() => {
 });
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-test("holds what it needs and nothing else", () => {
+const ALLOWED_FILES = [
+  /^dist\/.*\.(js|d\.ts|wasm)$/,
+  /^dist\/THIRD_PARTY_NOTICES\.txt$/,
+  /^(README\.md|LICENSE-\w+|NOTICE|package\.json)$/,
+];
+
+test("contains the required files and no others", () => {
   const files = packed.files.map((file) => file.path);
   for (const file of [
     "dist/index.js",
@@ -74,12 +80,7 @@ test("holds what it needs and nothing else", () => {
     assert.ok(files.includes(file), `${file} is missing`);
   }
   assert.deepEqual(
-    files.filter(
-      (file) =>
-        !/^(dist\/.*\.(js|d\.ts|wasm)|dist\/THIRD_PARTY_NOTICES\.txt|README\.md|LICENSE-\w+|NOTICE|package\.json)$/.test(
-          file,
-        ),
-    ),
+    files.filter((file) => !ALLOWED_FILES.some((allowed) => allowed.test(file))),
     [],
   );
   const manifest = JSON.parse(
@@ -98,20 +99,29 @@ test("uses no eval", () => {
   ]) {
     const text = readFileSync(join(folder, "node_modules/tablm/dist", file), "utf8");
     assert.doesNotMatch(text, /\beval\s*\(/, file);
-    // wasm-bindgen's glue may name the constructor; what matters is that nothing calls it with text.
+    // wasm-bindgen's glue may name the constructor, but must not call it with text.
     assert.doesNotMatch(text, /new Function\s*\(\s*["'`]/, file);
   }
 });
 
-const PROGRAM = `import { TabLM, TabLMError, type ErrorCode, type Model, type Progress } from "tablm";
-const model: Model = await TabLM.load("/model.gguf", { onProgress: (report: Progress) => console.log(report.etaSeconds), device: "auto" });
-const stream = await model.chat.completions.create({ messages: [{ role: "user", content: "Hi" }], stream: true });
-for await (const chunk of stream) console.log(chunk.choices[0].delta.content?.length, chunk.usage?.total_tokens);
-const whole = await model.chat.completions.create({ messages: [{ role: "user", content: "Hi" }] }, { signal: AbortSignal.timeout(5) });
+const PROGRAM = `
+import { TabLM, TabLMError, type ErrorCode, type Model, type Progress } from "tablm";
+const onProgress = (report: Progress) => console.log(report.etaSeconds);
+const model: Model = await TabLM.load("/model.gguf", { onProgress, device: "auto" });
+const { completions } = model.chat;
+const stream = await completions.create({
+  messages: [{ role: "user", content: "Hi" }], stream: true,
+});
+for await (const chunk of stream)
+  console.log(chunk.choices[0].delta.content?.length, chunk.usage?.total_tokens);
+const whole = await completions.create(
+  { messages: [{ role: "user", content: "Hi" }] },
+  { signal: AbortSignal.timeout(5) },
+);
 const { content, tool_calls: calls } = whole.choices[0].message;
 const text: string = content ?? calls?.[0].function.arguments ?? "";
 const code: ErrorCode = new TabLMError("aborted", text).code;
-const bytes: number = model.info.memory.wasm_heap_bytes + (await TabLM.models.list()).length;
+const bytes: number = model.info.memory.wasmHeapBytes + (await TabLM.models.list()).length;
 console.log(code, bytes, (await TabLM.capabilities()).storage.opfs, await TabLM.estimate("hf:a/b"));
 await model[Symbol.asyncDispose]();
 `;
@@ -152,13 +162,18 @@ test("a wrong program does not type-check", () => {
   assert.notEqual(run(TSC, ["--project", folder]).status, 0);
 });
 
-test("the boundary's types are those the engine has", () => {
-  const text = `import type * as ours from ${JSON.stringify(join(root, "pkg/src/wasm/simd/tablm.js"))};
-import type * as engine from ${JSON.stringify(join(root, "pkg/dist/wasm/simd/tablm.js"))};
+test("the types of the wasm boundary are those of the engine", () => {
+  const [declared, built] = ["pkg/src/wasm/simd/tablm.js", "pkg/dist/wasm/simd/tablm.js"].map(
+    (path) => JSON.stringify(join(root, path)),
+  );
+  const text = `import type * as ours from ${declared};
+import type * as engine from ${built};
+type Ours = typeof ours;
+type Engine = typeof engine;
 export const load: (it: typeof engine.Engine.load) => typeof ours.Engine.load = (it) => it;
 export const prepare: (it: typeof engine.Prepared.of) => typeof ours.Prepared.of = (it) => it;
 export const instance: (it: engine.Engine) => Omit<ours.Engine, never> = (it) => it;
-export const capabilities: (it: typeof engine.capabilities) => typeof ours.capabilities = (it) => it;
+export const capabilities: (it: Engine["capabilities"]) => Ours["capabilities"] = (it) => it;
 export const lend: (it: typeof engine.lendThread) => typeof ours.lendThread = (it) => it;
 export const estimate: (it: typeof engine.estimate) => typeof ours.estimate = (it) => it;
 export const init: (it: typeof engine.default) => typeof ours.default = (it) => it;
@@ -182,20 +197,21 @@ export const init: (it: typeof engine.default) => typeof ours.default = (it) => 
   assert.equal(check.status, 0, check.output);
 });
 
-test("importing it under plain Node does nothing", () => {
+test("importing it in Node has no side effects", () => {
   const script = `
     const names = new Set(Object.getOwnPropertyNames(globalThis));
     const { TabLM, TabLMError } = await import("tablm");
     const added = Object.getOwnPropertyNames(globalThis).filter((name) => !names.has(name));
-    const refused = await TabLM.load("https://example.com/a.gguf").catch((error) => [error instanceof TabLMError, error.code]);
+    const refused = await TabLM.load("https://example.com/a.gguf")
+      .catch((error) => [error instanceof TabLMError, error.code]);
     console.log(JSON.stringify({ added, refused }));`;
   const result = run(process.execPath, ["--input-type=module", "--eval", script]);
   assert.equal(result.status, 0, result.output);
   assert.deepEqual(JSON.parse(result.output), { added: [], refused: [true, "invalid-request"] });
 });
 
-// tests/docs.rs holds it short and the same in the repository's own README.
-test("the README's example runs as it stands", async () => {
+// tests/docs.rs checks that the example is short and the same in the repository's README.
+test("the README's example runs unchanged", async () => {
   const [, code] = /^```js\n([\s\S]*?)^```$/m.exec(
     readFileSync(join(root, "pkg/README.md"), "utf8"),
   );
@@ -204,7 +220,9 @@ test("the README's example runs as it stands", async () => {
   const map = JSON.stringify({ imports: { tablm: "/node_modules/tablm/dist/index.js" } });
   writeFileSync(
     join(folder, "index.html"),
-    `<!doctype html><title>example</title><link rel="icon" href="data:,"><script type="importmap">${map}</script><script type="module" src="example.js"></script>`,
+    '<!doctype html><title>example</title><link rel="icon" href="data:,">' +
+      `<script type="importmap">${map}</script>` +
+      '<script type="module" src="example.js"></script>',
   );
   writeFileSync(join(folder, "example.js"), `${code}\nwindow.finished = true;\n`);
   // The demo's policy forbids inline import maps.

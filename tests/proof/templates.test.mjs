@@ -1,6 +1,5 @@
-// llama.cpp's own collection of chat templates renders as Jinja2 renders it,
-// and large chats within the budget. `.ci/setup.sh llama-cpp
-// python` fetches both; the comparison is that of tests/text/chat.rs.
+// llama.cpp's chat templates render as in Jinja2, and large chats stay within the budget.
+// `.ci/setup.sh llama-cpp python` fetches both; the tests are in tests/text/chat.rs.
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -11,11 +10,11 @@ import { test } from "node:test";
 
 const CACHE = process.env.TABLM_CACHE ?? join(homedir(), ".cache/tablm");
 const TESTS = [
-  "chat::templates_give_what_jinja_gives",
-  "chat::a_large_chat_with_tools_is_within_the_budget",
+  "chat_templates::templates_render_as_in_jinja",
+  "chat_templates::a_large_chat_with_tools_is_within_the_budget",
 ];
 
-test("llama.cpp's chat templates render as Jinja2 renders them", () => {
+test("llama.cpp's chat templates render as in Jinja2", () => {
   const folder = mkdtempSync(join(tmpdir(), "tablm-"));
   try {
     const run = (command, parameters, env) => {

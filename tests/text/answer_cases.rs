@@ -1,16 +1,16 @@
-//! Answers and what they mean: well-formed, nearly so, broken.
+//! Answers and their expected parts: well-formed, malformed and truncated.
 
-use tablm::text::CallStyle;
+use tablm::text::ToolCallFormat;
 
-use CallStyle::{BareJson, Elements, TaggedJson, TaggedList};
+use ToolCallFormat::{BareJson, Elements, TaggedJson, TaggedList};
 
-/// Every way of writing calls, and none.
-pub(super) const STYLES: [Option<CallStyle>; 5] =
+/// Every format of tool calls, and none.
+pub(super) const STYLES: [Option<ToolCallFormat>; 5] =
     [Some(Elements), Some(TaggedJson), Some(TaggedList), Some(BareJson), None];
 
-/// How calls are written, the answer, its text, its calls.
+/// Format of tool calls, answer, expected text and expected calls.
 pub(super) type Case =
-    (Option<CallStyle>, &'static str, &'static str, &'static [(&'static str, &'static str)]);
+    (Option<ToolCallFormat>, &'static str, &'static str, &'static [(&'static str, &'static str)]);
 type Answer = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 pub(super) fn cases() -> Vec<Case> {
@@ -21,7 +21,7 @@ pub(super) fn cases() -> Vec<Case> {
         (Some(BareJson), BARE_JSON),
         (None, PLAIN),
     ];
-    let of = |(style, answers): &(Option<CallStyle>, &'static [Answer])| {
+    let of = |(style, answers): &(Option<ToolCallFormat>, &'static [Answer])| {
         let style = *style;
         answers
             .iter()
@@ -38,7 +38,8 @@ const ELEMENTS: &[Answer] = &[
     ("Hello.", "Hello.", &[]),
     (" a\n\nb \n", " a\n\nb \n", &[]),
     (
-        "<tool_call>\n<function=weather>\n<parameter=place>\nZürich\n</parameter>\n</function>\n</tool_call>",
+        "<tool_call>\n<function=weather>\n<parameter=place>\nZürich\n</parameter>\n</function>\n\
+            </tool_call>",
         "",
         &[("weather", r#"{"place":"Zürich"}"#)],
     ),
@@ -48,7 +49,8 @@ const ELEMENTS: &[Answer] = &[
     ("A\n<tool_call><function=now></function></tool_call>\nB\n", "A\nB\n", NOW),
     ("A\n<tool_call><function=now></function></tool_call>\n \n", "A", NOW),
     (
-        "<tool_call>\n<function=now>\n</function>\n</tool_call>\n<tool_call>\n<function=add>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>",
+        "<tool_call>\n<function=now>\n</function>\n</tool_call>\n<tool_call>\n<function=add>\n\
+            <parameter=a>\n1\n</parameter>\n</function>\n</tool_call>",
         "",
         &[("now", "{}"), ("add", r#"{"a":1}"#)],
     ),
@@ -61,52 +63,63 @@ const ELEMENTS: &[Answer] = &[
     ("<function=now>\n</function>\n</tool_call>", "", NOW),
     ("So: <function=now></function> and <b>more</b>", "So: and <b>more</b>", NOW),
     (
-        "<tool_call><function=add><parameter=a>1.5</parameter><parameter=b>-2e3</parameter><parameter=exact>True</parameter></function></tool_call>",
+        "<tool_call><function=add><parameter=a>1.5</parameter><parameter=b>-2e3</parameter>\
+            <parameter=exact>True</parameter></function></tool_call>",
         "",
         &[("add", r#"{"a":1.5,"b":-2000.0,"exact":true}"#)],
     ),
     (
-        "<tool_call><function=weather><parameter=place>12</parameter><parameter=days>3</parameter></function></tool_call>",
+        "<tool_call><function=weather><parameter=place>12</parameter><parameter=days>3</parameter>\
+            </function></tool_call>",
         "",
         &[("weather", r#"{"place":"12","days":3}"#)],
     ),
     (
-        "<tool_call><function=weather><parameter=place>true</parameter><parameter=days>None</parameter></function></tool_call>",
+        "<tool_call><function=weather><parameter=place>true</parameter><parameter=days>\
+            None</parameter></function></tool_call>",
         "",
         &[("weather", r#"{"place":"true","days":null}"#)],
     ),
     (
-        "<tool_call><function=weather><parameter=unit>null</parameter><parameter=days>three</parameter></function></tool_call>",
+        "<tool_call><function=weather><parameter=unit>null</parameter><parameter=days>\
+            three</parameter></function></tool_call>",
         "",
         &[("weather", r#"{"unit":null,"days":"three"}"#)],
     ),
     (
-        "<tool_call><function=note><parameter=text>\n{\"x\": 1}\n</parameter><parameter=tags>\n[\"a\", \"b\"]\n</parameter><parameter=meta>{\"k\": {\"n\": [1]}}</parameter></function></tool_call>",
+        "<tool_call><function=note><parameter=text>\n{\"x\": 1}\n</parameter>\
+            <parameter=tags>\n[\"a\", \"b\"]\n</parameter><parameter=meta>{\"k\": {\"n\": [1]}}\
+            </parameter></function></tool_call>",
         "",
         &[("note", r#"{"text":"{\"x\": 1}","tags":["a","b"],"meta":{"k":{"n":[1]}}}"#)],
     ),
     (
-        "<tool_call><function=note><parameter=tags>a, b</parameter><parameter=meta>[1]</parameter><parameter=mixed>5</parameter></function></tool_call>",
+        "<tool_call><function=note><parameter=tags>a, b</parameter><parameter=meta>[1]</parameter>\
+            <parameter=mixed>5</parameter></function></tool_call>",
         "",
         &[("note", r#"{"tags":"a, b","meta":"[1]","mixed":"5"}"#)],
     ),
     (
-        "<tool_call><function=note><parameter=point>{\"x\": 1}</parameter><parameter=new>[2]</parameter><parameter=n>5</parameter></function></tool_call>",
+        "<tool_call><function=note><parameter=point>{\"x\": 1}</parameter><parameter=new>\
+            [2]</parameter><parameter=n>5</parameter></function></tool_call>",
         "",
         &[("note", r#"{"point":{"x":1},"new":[2],"n":"5"}"#)],
     ),
     (
-        "<tool_call>\n<function=note>\n<parameter=text>\n\n  a\n\nb  \n\n</parameter>\n</function>\n</tool_call>",
+        "<tool_call>\n<function=note>\n<parameter=text>\n\n  \
+            a\n\nb  \n\n</parameter>\n</function>\n</tool_call>",
         "",
         &[("note", r#"{"text":"\n  a\n\nb  \n"}"#)],
     ),
     (
-        "<tool_call><function=note><parameter=text>x</parameter> y </parameter></function></tool_call>",
+        "<tool_call><function=note><parameter=text>x</parameter> y </parameter></function>\
+            </tool_call>",
         "",
         &[("note", r#"{"text":"x</parameter> y "}"#)],
     ),
     (
-        "<tool_call><function=note><parameter=text><tool_call>{}</tool_call></function> z</parameter></function></tool_call>",
+        "<tool_call><function=note><parameter=text><tool_call>{}</tool_call></function> \
+            z</parameter></function></tool_call>",
         "",
         &[("note", r#"{"text":"<tool_call>{}</tool_call></function> z"}"#)],
     ),
@@ -121,7 +134,8 @@ const ELEMENTS: &[Answer] = &[
         &[("note", r#"{"text":""}"#)],
     ),
     (
-        "<tool_call><function=note><parameter=text>a</parameter><parameter=text>b</parameter></function></tool_call>",
+        "<tool_call><function=note><parameter=text>a</parameter><parameter=text>b</parameter>\
+            </function></tool_call>",
         "",
         &[("note", r#"{"text":"b"}"#)],
     ),
@@ -167,7 +181,8 @@ const TAGGED_JSON: &[Answer] = &[
     ("", "", &[]),
     ("Hello <b>.", "Hello <b>.", &[]),
     (
-        "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"place\": \"Zürich\", \"days\": 3}}\n</tool_call>",
+        "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"place\": \"Zürich\", \"days\": \
+            3}}\n</tool_call>",
         "",
         &[("weather", r#"{"place":"Zürich","days":3}"#)],
     ),
@@ -182,7 +197,8 @@ const TAGGED_JSON: &[Answer] = &[
         &[("now", "{}"), ("now", "{}")],
     ),
     (
-        "<tool_call>[{\"name\": \"now\"}, {\"name\": \"add\", \"arguments\": {\"a\": 1}}]</tool_call>",
+        "<tool_call>[{\"name\": \"now\"}, {\"name\": \"add\", \"arguments\": {\"a\": 1}}\
+            ]</tool_call>",
         "",
         &[("now", "{}"), ("add", r#"{"a":1}"#)],
     ),
@@ -197,12 +213,14 @@ const TAGGED_JSON: &[Answer] = &[
         &[("add", r#"{"a":1}"#)],
     ),
     (
-        "<tool_call>{\"name\": \"note\", \"arguments\": {\"text\": \"}</tool_call>\\\" {\\\\\"}}</tool_call>ok",
+        "<tool_call>{\"name\": \"note\", \"arguments\": {\"text\": \"}</tool_call>\\\" {\\\\\"}}\
+            </tool_call>ok",
         "ok",
         &[("note", r#"{"text":"}</tool_call>\" {\\"}"#)],
     ),
     (
-        "<tool_call>{\"name\": \"note\", \"arguments\": {\"text\": \"\\ud83d\\uddfc 🗼\"}}</tool_call>",
+        "<tool_call>{\"name\": \"note\", \"arguments\": {\"text\": \"\\ud83d\\uddfc 🗼\"}}\
+            </tool_call>",
         "",
         &[("note", r#"{"text":"🗼 🗼"}"#)],
     ),
@@ -258,7 +276,8 @@ const TAGGED_JSON: &[Answer] = &[
 const TAGGED_LIST: &[Answer] = &[
     ("<TOOLCALL>[{\"name\": \"now\", \"arguments\": {}}]</TOOLCALL>", "", NOW),
     (
-        "Right.\n<TOOLCALL>[{\"name\": \"now\"}, {\"name\": \"add\", \"arguments\": {\"b\": [{}]}}]</TOOLCALL>\n",
+        "Right.\n<TOOLCALL>[{\"name\": \"now\"}, {\"name\": \"add\", \"arguments\": {\"b\": [{}]}}\
+            ]</TOOLCALL>\n",
         "Right.",
         &[("now", "{}"), ("add", r#"{"b":[{}]}"#)],
     ),

@@ -1,26 +1,26 @@
-//! Text: tokenizers against their reference implementations, chat templates against Jinja,
+//! Text: tokenizers compared with their reference implementations, chat templates with Jinja2,
 //! streaming, stop strings and sampling. Fixtures and the scripts that made them: `data/text`.
 #![cfg_attr(target_arch = "wasm32", feature(custom_test_frameworks, test), test_runner(wasm::keep))]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod added;
+mod added_tokens;
 #[path = "../common/allocations.rs"]
 mod allocations;
 mod answer_cases;
-mod answers;
+mod answer_parser;
 #[path = "../common/cache.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with test files that use other parts")]
 mod cache;
-mod chat;
-mod decoding;
+mod chat_templates;
 #[path = "../common/files.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with test files that use other parts")]
 mod files;
-mod hostile;
-mod multiplied;
+mod invalid_tokenizers;
 mod sampling;
+mod streaming;
 mod template_cases;
 mod template_limits;
+mod tokenizer_limits;
 mod tokenizers;
 mod vocabularies;
 #[cfg(target_arch = "wasm32")]
@@ -29,28 +29,28 @@ mod wasm;
 
 use serde_json::Value;
 
-/// A fixture of `tests/data/text`.
+/// Reads a fixture of `tests/data/text`.
 fn fixture(name: &str) -> Vec<u8> {
     files::read(format!("{}/tests/data/text/{name}", env!("CARGO_MANIFEST_DIR")))
 }
 
-/// A fixture that is JSON.
+/// Reads a JSON fixture.
 fn json(name: &str) -> Value {
     serde_json::from_slice(&fixture(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// A list of token ids.
+/// Converts a JSON list to token ids.
 fn ids(value: &Value) -> Vec<u32> {
     let list = value.as_array().unwrap_or_else(|| panic!("{value}: expected a list"));
     list.iter().map(|id| id.as_u64().expect("an id") as u32).collect()
 }
 
-/// A text.
+/// A JSON string.
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value}: expected a text"))
 }
 
-/// Pseudo-random numbers for tests (xorshift64*).
+/// Pseudo-random numbers (xorshift64*).
 struct Random(u64);
 
 impl Random {
@@ -65,7 +65,7 @@ impl Random {
         (self.next() >> 33) as usize % limit
     }
 
-    /// A text of up to `most` characters from all over Unicode, with spaces, digits and ASCII.
+    /// A text of up to `most` characters: arbitrary Unicode, spaces, digits and ASCII.
     fn text(&mut self, most: usize) -> String {
         let count = self.below(most + 1);
         let character = |random: &mut Self| match random.below(6) {

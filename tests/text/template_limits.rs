@@ -1,5 +1,5 @@
-//! Hostile templates: each ends within a bound of time and of memory, by a text or by an error
-//! that says which file, field and line.
+//! Hostile templates: each ends within a bound of time and memory, with a text or with an error
+//! that names file, field and line.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use tablm::text::{ChatTemplate, CivilTime, RenderOptions};
 use super::allocations::measured;
 use super::template_cases::*;
 
-/// What any template may take, and the browser's stack.
+/// Limits for any template, and the size of the browser's stack.
 const MAX_TIME: Duration = Duration::from_secs(3);
 const MAX_MEMORY: isize = 256 << 20;
 #[cfg(not(target_arch = "wasm32"))]
 const STACK: usize = 1 << 20;
 
-/// Compiles and renders `source`, checks the bounds, and gives the text or the error.
+/// Compiles and renders `source` and checks the bounds; returns the text or the error message.
 fn bounded(source: &str) -> Result<String, String> {
     let head: String = source.chars().take(300).collect();
     let source = source.to_owned();
@@ -54,7 +54,7 @@ fn bounded(source: &str) -> Result<String, String> {
     })
 }
 
-/// Runs `work` on a stack like the browser's, which as wasm it has anyway.
+/// Runs `work` on a stack as small as the browser's; wasm has one anyway.
 #[cfg(not(target_arch = "wasm32"))]
 fn on_a_small_stack<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
@@ -67,7 +67,7 @@ fn on_a_small_stack<T>(work: impl FnOnce() -> T) -> Result<T, &'static str> {
     Ok(work())
 }
 
-/// Checks that `source` is refused with a line and these words, or others of them: `one or other`.
+/// Checks that `source` is refused with a line and some words; alternatives are `one or other`.
 fn refused(source: &str, words: &str) {
     let result = bounded(source);
     let named = |message: &String| {
@@ -82,7 +82,7 @@ fn refused(source: &str, words: &str) {
 }
 
 /// Checks the lines of a table: `template => words of the error`, `template ==> text`, or a
-/// template of which the bounds alone are checked. As wasm every fourth: all of them take a minute.
+/// template for which only the bounds are checked. In wasm every fourth: all of them take a minute.
 fn check(table: &str, whole: impl Fn(&str) -> String) {
     let step = if cfg!(target_arch = "wasm32") { 4 } else { 1 };
     for line in table.lines().filter(|line| !line.is_empty()).step_by(step) {
@@ -96,7 +96,7 @@ fn check(table: &str, whole: impl Fn(&str) -> String) {
     }
 }
 
-/// `…` stands for what is between it and the next one, many times: `1…~1…`.
+/// Repeats the part between two `…`, as in `1…~1…`.
 fn repeated(source: &str, count: usize) -> String {
     let mut parts = source.split('…');
     let mut part = || parts.next().expect("two marks");
@@ -109,13 +109,10 @@ fn chains_are_refused_before_they_compile() {
     for chain in CHAINS.lines().filter(|line| !line.is_empty()) {
         let _ = bounded(&repeated(chain, 50));
         for count in [400, 10_000] {
-            refused(
-                &repeated(chain, count),
-                "an expression chains or nests more than 300 operators",
-            );
+            refused(&repeated(chain, count), "more than 300 chained or nested operators");
         }
     }
-    // What is no chain may be long.
+    // Lists and sequences of comparisons are no chains.
     for (list, text) in [("{{ […1,…]|length }}", "20000"), ("{{ 1…<1… }}", "False")] {
         let count = text.parse().unwrap_or(100);
         assert_eq!(bounded(&repeated(list, count)).as_deref(), Ok(text));
@@ -133,13 +130,13 @@ fn nesting_is_refused_before_it_compiles() {
     }
     for block in BLOCKS.lines().filter(|line| !line.is_empty()) {
         for count in [33, 10_000] {
-            refused(&block.repeat(count), "blocks nest deeper than 32");
+            refused(&block.repeat(count), "blocks nested deeper than 32");
         }
     }
     let elif = "{% if 0 %}…\n{% elif 0 %}…{% endif %}";
     refused(
         &repeated(elif, 200),
-        "line 129: blocks and `elif` within each other are more than 128",
+        "line 129: found more than 128 nested blocks and `elif` branches",
     );
     refused(&repeated(elif, 10_000), "more than 128");
     assert_eq!(bounded(&repeated(elif, 100)).as_deref(), Ok(""));
@@ -159,37 +156,38 @@ fn sources_take_linear_time_to_read() {
     }
 }
 
-/// A template that makes `n.x` anew from itself, again and again.
+/// A template that repeatedly replaces `n.x` by an expression of itself.
 fn grown(count: usize, step: &str) -> String {
     let (start, step) = step.split_once("; ").unwrap_or(("1", step));
     format!(
-        "{{% set n = namespace(x={start}) %}}{{% for i in range({count}) %}}{{% set n.x = {step} %}}{{% endfor %}}"
+        "{{% set n = namespace(x={start}) %}}{{% for i in range({count}) %}}{{% set n.x = {step} \
+            %}}{{% endfor %}}"
     )
 }
 
 #[test]
-fn values_are_bounded_in_depth() {
+fn value_depth_is_bounded() {
     check(DEEPER, |step| grown(5000, step));
     check(DEEP, str::to_owned);
     let lists = format!("{}n.x{}", "[".repeat(25), "]".repeat(25));
     for after in ["{{ n.x }}", "{{ n.x == n.x[0] }}", "{{ {n.x: 1} }}", "{{ n.x|tojson }}", ""] {
-        refused(&(grown(800, &lists) + after), "nests deeper than 128");
+        refused(&(grown(800, &lists) + after), "nested deeper than 128");
     }
     assert_eq!(bounded(&(grown(5, &lists) + "{{ n.x|string|length }}")).as_deref(), Ok("251"));
-    refused(&repeated("{{ ['a']|map(…'map', …'upper') }}", 1500), "filters call filters");
+    refused(&repeated("{{ ['a']|map(…'map', …'upper') }}", 1500), "filters that call filters");
 }
 
 #[test]
-fn what_doubles_is_counted_as_often_as_it_is_there() {
+fn shared_values_cost_once_per_reference() {
     let doubled = grown(60, "[1]; [n.x, n.x]");
     for after in ["{{ n.x == [n.x, n.x] }}", "{{ 2 in n.x }}", "{{ {n.x: 1} }}", ""] {
-        refused(&format!("{doubled}{after}"), "takes more than 16000000 steps");
+        refused(&format!("{doubled}{after}"), "more than 16000000 steps");
     }
     check(DOUBLED, |step| grown(64, step));
 }
 
 #[test]
-fn operators_filters_tests_functions_and_methods_are_counted_by_size() {
+fn operators_filters_tests_functions_and_methods_cost_by_size() {
     let again =
         |source: &str| format!("{{% for i in range(100000) %}}{{{{ {source} }}}}{{% endfor %}}");
     check(OVER_LISTS, |source| format!("{{% set l = [1] * 100000 %}}{}", again(source)));
@@ -197,31 +195,34 @@ fn operators_filters_tests_functions_and_methods_are_counted_by_size() {
 }
 
 #[test]
-fn statements_and_single_values_are_counted_by_size() {
+fn statements_and_single_values_cost_by_size() {
     check(LARGE, str::to_owned);
     let splats =
         |mark: &str| format!("{{% set l = [1] * 1000000 %}}{{{{ dict({}) }}}}", mark.repeat(1500));
-    refused(&splats("*l, "), "takes more than");
+    refused(&splats("*l, "), "more than");
     refused(&splats("**l, "), "expected a mapping");
     let raw = format!("{{% for i in range(100000) %}}{}{{% endfor %}}", "a".repeat(1 << 19));
     refused(&raw, "bytes of output");
     let long = bounded("{{ 'ab' * 10000000 }}").expect_err("more than a prompt");
-    assert_eq!(long, "t.jinja: chat_template: writes 20000000 bytes, expected at most 16777216");
+    assert_eq!(
+        long,
+        "t.jinja: chat_template: found a prompt of 20000000 bytes, expected at most 16777216"
+    );
     let raised = bounded("{{ raise_exception('a' * 1000000) }}").expect_err("an exception");
     assert!(raised.starts_with("messages: aaaa"), "{raised}");
 }
 
 #[test]
-fn a_prompt_may_be_put_together_piece_by_piece() {
-    // What is no longer there does not count: 3,000 texts of up to 600 kB each.
+fn a_prompt_may_be_concatenated_piece_by_piece() {
+    // Strings that are no longer referenced do not count: 3,000 of up to 600 kB each.
     let source = grown(3000, "''; n.x ~ 'a' * 200") + "{{ n.x|length }}";
     assert_eq!(bounded(&source).as_deref(), Ok("600000"));
-    // What is still there does.
+    // Strings that are referenced do.
     refused(&grown(3000, "['']; [n.x[0] ~ 'a' * 200] + n.x"), "bytes of values");
 }
 
 #[test]
-fn no_number_breaks_a_slice_or_a_calculation() {
+fn no_number_breaks_slices_or_calculations() {
     for number in NUMBERS.iter().flat_map(|number| [number.to_string(), format!("-{number}")]) {
         for value in
             ["'abcde'", "[1,2,3]", "(1,2,3)", "range(5)", "none", "undefined_name", "'é東'"]
@@ -237,6 +238,6 @@ fn no_number_breaks_a_slice_or_a_calculation() {
 }
 
 #[test]
-fn operators_still_do_what_they_do() {
+fn accounting_does_not_change_results() {
     check(RIGHT, str::to_owned);
 }

@@ -1,4 +1,4 @@
-//! Ids and decoded texts, exactly as the reference implementations give them.
+//! Ids and decoded texts, equal to those of the reference implementations.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use tablm::weights::{Checkpoint, Container};
 
 use super::{Random, cache, files, fixture, ids, json, text};
 
-/// The default model's headers.
+/// The default model, opened.
 pub(crate) fn default_model() -> Checkpoint {
     open(&cache::smollm2())
 }
@@ -30,7 +30,7 @@ pub(crate) fn from_gguf(checkpoint: &Checkpoint) -> Tokenizer {
     }
 }
 
-/// The same vocabulary as Hugging Face keeps it.
+/// Vocabulary of the GGUF file in Hugging Face's format.
 fn smollm2_folder() -> Tokenizer {
     match &open(&cache::derived("SmolLM2-135M-Instruct-BF16")).container {
         Container::Gguf(_) => panic!("a folder gave a .gguf file"),
@@ -90,12 +90,12 @@ fn gives_the_golden_ids(tokenizer: &Tokenizer) {
 }
 
 #[test]
-fn any_text_comes_back_from_a_byte_level_vocabulary() {
+fn byte_level_vocabularies_round_trip_any_text() {
     let tokenizer = smollm2();
     let mut random = Random(7);
     for round in 0..400 {
-        // The vocabulary has no token for some control characters, nor for the first byte of
-        // characters this far out: they are left out, as Hugging Face leaves them out.
+        // The vocabulary lacks tokens for some control characters and for the first byte of
+        // characters beyond U+40000, which are dropped, as by Hugging Face.
         let mut source = random.text(if round % 50 == 0 { 3000 } else { 60 });
         source.retain(|character| character as u32 >= 0x20 && (character as u32) < 0x40000);
         let ids = tokenizer.encode_plain(&source).expect(&source);
@@ -137,7 +137,7 @@ fn a_tokenizer_json_gives_the_ids_of_hugging_face() {
     assert_eq!((without.prefix(), without.add_bos()), (&[][..], false));
 }
 
-/// The vocabulary of small_tokenizer.json as a GGUF file would carry it.
+/// The vocabulary of small_tokenizer.json in the form of a GGUF file.
 struct SmallVocabulary {
     tokens: Vec<String>,
     types: Vec<i64>,
@@ -163,7 +163,7 @@ fn small_vocabulary() -> SmallVocabulary {
 }
 
 #[test]
-fn every_named_split_gives_the_ids_of_its_pattern() {
+fn every_named_pre_tokenizer_gives_the_ids_of_its_pattern() {
     let SmallVocabulary { tokens, types, merges } = small_vocabulary();
     let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
     let merges: Vec<&str> = merges.iter().map(String::as_str).collect();
@@ -198,7 +198,7 @@ fn every_named_split_gives_the_ids_of_its_pattern() {
 }
 
 #[test]
-fn a_file_that_names_no_split_is_warned_of_unless_there_is_only_one() {
+fn a_missing_pre_tokenizer_name_is_warned_of_unless_the_architecture_implies_it() {
     let SmallVocabulary { tokens, types, merges } = small_vocabulary();
     let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
     let merges: Vec<&str> = merges.iter().map(String::as_str).collect();
@@ -237,7 +237,7 @@ fn a_file_that_names_no_split_is_warned_of_unless_there_is_only_one() {
     }
 }
 
-/// What ends a turn in a vocabulary of such tokens, all of this type.
+/// A tokenizer of the given tokens, all of the same type, and its stop tokens.
 fn turn_ends(tokens: &[&str], kind: i64, eos: Option<u32>) -> (Tokenizer, Vec<u32>) {
     let vocabulary = GgufVocabulary {
         file: "turns.gguf",
@@ -254,9 +254,9 @@ fn turn_ends(tokens: &[&str], kind: i64, eos: Option<u32>) -> (Tokenizer, Vec<u3
     (tokenizer, ends)
 }
 
-/// llama.cpp's list: files give these tokens every type.
+/// The list is llama.cpp's; files give these tokens various types.
 #[test]
-fn every_token_that_ends_a_turn_ends_an_answer() {
+fn every_turn_end_token_is_a_stop_token() {
     let tokens = [
         "a",
         "<|im_end|>",
@@ -280,7 +280,7 @@ fn every_token_that_ends_a_turn_ends_an_answer() {
         assert!(ends.iter().all(|&id| tokenizer.is_special(id)));
         assert_eq!(tokenizer.encode("<|im_end|>").expect("ids"), [1]);
     }
-    // gpt-oss and Solar Open end messages with one, and Gemma 4 has one for HTML.
+    // `<|end|>` ends messages in gpt-oss and Solar Open, and `</s>` is an HTML tag in Gemma 4.
     let harmony = ["a", "<|return|>", "<|call|>", "<|end|>"];
     let (tokenizer, ends) = turn_ends(&harmony, 3, Some(1));
     assert_eq!((ends, tokenizer.is_special(3)), (vec![1, 2], false));
@@ -290,7 +290,7 @@ fn every_token_that_ends_a_turn_ends_an_answer() {
 }
 
 #[test]
-fn the_ids_that_a_file_names_end_an_answer() {
+fn ids_named_by_the_file_are_stop_tokens() {
     let vocabulary = GgufVocabulary {
         file: "turns.gguf",
         model: "gpt2",
@@ -306,7 +306,7 @@ fn the_ids_that_a_file_names_end_an_answer() {
 }
 
 #[test]
-fn a_folder_s_turn_ends_count_whatever_flags_they_have() {
+fn turn_end_tokens_of_a_folder_need_no_flags() {
     let mut file = json("small_tokenizer.json");
     let added = file["added_tokens"].as_array_mut().expect("added tokens");
     let end = added.iter_mut().find(|token| token["content"] == "<|im_end|>").expect("an end");
@@ -318,9 +318,9 @@ fn a_folder_s_turn_ends_count_whatever_flags_they_have() {
     assert!(tokenizer.eos_ids().contains(&id) && tokenizer.eos_ids().contains(&5000));
 }
 
-/// What transformers does with a configuration that knows more than tokenizer.json.
+/// Behavior of transformers if tokenizer_config.json lists more tokens than tokenizer.json.
 #[test]
-fn added_tokens_are_taken_from_wherever_they_are_stated() {
+fn added_tokens_of_tokenizer_config_are_merged() {
     let mut file = json("small_tokenizer.json");
     file["added_tokens"] = json!([]);
     file["post_processor"] = Value::Null;
@@ -335,9 +335,12 @@ fn added_tokens_are_taken_from_wherever_they_are_stated() {
     let object = json!({"content": "<|im_end|>", "special": true, "normalized": false});
     let listed = json!({(start.to_string()): {"content": "<|im_start|>", "special": true}});
     for config in [
-        json!({"bos_token": "<|im_start|>", "eos_token": object.clone(), "pad_token": "<|im_end|>"}),
-        json!({"additional_special_tokens": ["<|im_start|>", object.clone(), "not in the vocabulary"]}),
-        json!({"added_tokens_decoder": listed, "extra_special_tokens": {"end_token": "<|im_end|>"}}),
+        json!({"bos_token": "<|im_start|>", "eos_token": object.clone(),
+            "pad_token": "<|im_end|>"}),
+        json!({"additional_special_tokens": ["<|im_start|>", object.clone(), "not in the \
+            vocabulary"]}),
+        json!({"added_tokens_decoder": listed,
+            "extra_special_tokens": {"end_token": "<|im_end|>"}}),
     ] {
         assert_eq!(encode(config.clone()), [start, end], "{config}");
     }
@@ -382,8 +385,8 @@ fn scores_give_the_ids_of_sentencepiece() {
     for case in golden["cases"].as_array().expect("cases") {
         let source = text(&case["text"]);
         let found = with_prefix.encode_plain(source).expect(source);
-        // The library puts one space before a whole text; files of this kind are read with one
-        // before each part between added tokens, as llama.cpp and Hugging Face do.
+        // SentencePiece puts a space before the whole text; llama.cpp and Hugging Face put one
+        // before each segment between added tokens.
         if !source.contains("<tool>") {
             assert_eq!(found, ids(&case["ids"]), "{source:?}");
             assert_eq!(

@@ -1,10 +1,11 @@
-//! Full-size vocabularies on texts of every kind: the ids of the reference implementations, all.
+//! Full-size vocabularies: ids of a corpus of varied texts, equal to the reference
+//! implementations'.
 
 use super::tokenizers::{from_gguf, open};
 use super::{cache, files, ids, json, text};
 use tablm::text::Tokenizer;
 
-/// FNV-1a over ids, as tests/data/text/make_corpus.py has it.
+/// FNV-1a hash of ids, as in tests/data/text/make_corpus.py.
 fn hash(ids: &[u32]) -> String {
     let bytes = ids.iter().flat_map(|id| id.to_le_bytes());
     let hash =
@@ -12,8 +13,8 @@ fn hash(ids: &[u32]) -> String {
     format!("{hash:08x}")
 }
 
-/// Fails unless every text of the corpus gives the reference's ids and comes back from them, and
-/// every chat gives the ids with its control tokens.
+/// Checks that every text of the corpus has the reference's ids and is decoded from them, and that
+/// every chat has the ids with its control tokens.
 fn gives_the_ids_of(reference: &str, tokenizer: &Tokenizer) {
     let corpus = json("corpus.json");
     let texts = corpus["texts"].as_array().expect("texts");

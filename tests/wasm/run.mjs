@@ -1,5 +1,6 @@
-// Test programs as wasm32, the product's target, with its stack of 1 MiB, in Node: `run.mjs [NAME…]` runs the tests
-// whose names hold one of these. A test that fails traps, which is the end of its instance: the next one gets a new.
+// Runs Rust tests as wasm32 in Node, with the browser build's stack of 1 MiB. Usage: `run.mjs
+// [NAME…]` runs the tests whose names contain one of these. A failed test traps, so the next one
+// gets a new instance.
 
 import { execFileSync } from "node:child_process";
 import {
@@ -22,8 +23,8 @@ const cache = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
 const version = /^wasm-bindgen = "=(.*)"$/m.exec(readFileSync(join(root, "Cargo.toml"), "utf8"))[1];
 const bindgen = join(cache, "tools", `wasm-bindgen-${version}`, "bin", "wasm-bindgen-step");
 
-/** What tests/common/files.rs asks for. */
-const orNothing = (get) => {
+// Host functions for tests/common/files.rs.
+const orUndefined = (get) => {
   try {
     return get();
   } catch {
@@ -31,20 +32,25 @@ const orNothing = (get) => {
   }
 };
 Object.assign(globalThis, {
-  hostSize: (path) => orNothing(() => (statSync(path).isFile() ? statSync(path).size : undefined)),
-  hostNames: (path) => orNothing(() => readdirSync(path).sort()),
+  hostSize: (path) =>
+    orUndefined(() => (statSync(path).isFile() ? statSync(path).size : undefined)),
+  hostNames: (path) => orUndefined(() => readdirSync(path).sort()),
   hostVariable: (name) => process.env[name],
   hostRead(path, offset, length) {
     const file = openSync(path);
     const bytes = new Uint8Array(length);
     const read = readSync(file, bytes, 0, length, offset);
     closeSync(file);
-    if (read !== length) throw new Error(`${path}: ${read} bytes from ${offset}, not ${length}`);
+    if (read !== length)
+      throw new Error(`${path}: found ${read} bytes at ${offset}, expected ${length}`);
     return bytes;
   },
 });
 
-/** Builds the programs; cargo names their files. The harness of tests is replaced, which stable Rust does if told to. */
+/**
+ * Builds the test programs and returns their wasm files by name. They replace Rust's test harness,
+ * for which a stable compiler needs RUSTC_BOOTSTRAP.
+ */
 function build() {
   const parameters = [
     "build",
@@ -76,7 +82,7 @@ function build() {
   return new Map(artifacts.map((it) => [it.target.name, it.executable]));
 }
 
-/** A program's glue and compiled wasm. */
+/** Returns a function that instantiates a program. */
 async function prepare(wasm) {
   const name = basename(wasm, ".wasm");
   const folder = join(targetFolder, "glue", name);
@@ -86,7 +92,7 @@ async function prepare(wasm) {
   let instances = 0;
   return async () => {
     const glue = await import(`${join(folder, "program.js")}?${(instances += 1)}`);
-    // Its `main` takes note of the tests; the start function is the engine's.
+    // `main` registers the tests; the start function is the engine's.
     glue.initSync({ module }).main(0, 0);
     return glue;
   };
@@ -110,12 +116,12 @@ async function runProgram(name, wasm, wanted) {
     }
     counts[failure ? "failed" : "passed"] += 1;
     console.log(
-      `test ${name}::${test} ... ${failure ? `FAILED: ${failure}` : "ok"} (${Math.round(performance.now() - start)} ms)`,
+      `test ${name}::${test} ... ${failure ? `FAILED: ${failure}` : "ok"} ` +
+        `(${Math.round(performance.now() - start)} ms)`,
     );
   }
-  console.log(
-    `test result: ${counts.failed ? "FAILED" : "ok"}. ${counts.passed} passed; ${counts.failed} failed\n`,
-  );
+  const result = counts.failed ? "FAILED" : "ok";
+  console.log(`test result: ${result}. ${counts.passed} passed; ${counts.failed} failed\n`);
   return counts.failed === 0 && names.length > 0;
 }
 

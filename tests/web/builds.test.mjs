@@ -1,4 +1,4 @@
-// The engine's builds, each of which may be missing, broken or too large for a browser: the next best runs.
+// The engine's wasm builds: when one is missing, broken or unsupported, the next best one runs.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -10,22 +10,22 @@ const golden = readJson("tests", "data", "golden", "smollm2.json");
 const [prompt] = golden.prompts;
 const ids = golden.hf_f32.prompts[prompt.id].gen_ids.slice(0, 4);
 
-/** What is wrong with a file of a build: how the server answers for it. */
+// Server responses for a faulty file of a build.
 const MISSING = (_, response) => response.writeHead(404).end();
-/** As hosts of single pages answer for whatever they do not have. */
-const A_PAGE = (_, response) =>
+/** The response of hosts that serve a single-page app for all unknown paths. */
+const HTML_PAGE = (_, response) =>
   response.writeHead(200, { "Content-Type": "text/html" }).end("<!doctype html>");
-const CUT_OFF = (_, response) =>
+const TRUNCATED = (_, response) =>
   response
     .writeHead(200, { "Content-Type": "application/wasm" })
     .end(readFileSync(join(root, "pkg/dist/wasm/simd/tablm_bg.wasm")).subarray(0, 1000));
-const BROKEN = (_, response) =>
+const INVALID = (_, response) =>
   response
     .writeHead(200, { "Content-Type": "application/wasm" })
     .end(Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 1, 0xff]));
 
-/** A worker in whose browser there is no memory to share. */
-const WITHOUT_MEMORY = (_, response) =>
+/** A worker in which allocating shared memory fails. */
+const WITHOUT_SHARED_MEMORY = (_, response) =>
   response.writeHead(200, {
     "Content-Type": "text/javascript",
     "Cross-Origin-Embedder-Policy": "require-corp",
@@ -41,7 +41,7 @@ const WITHOUT_MEMORY = (_, response) =>
 const GLUE = (build) => `/tablm/wasm/${build}/tablm.js`;
 const WASM = (build) => `/tablm/wasm/${build}/tablm_bg.wasm`;
 
-describe("a build that cannot be had", () => {
+describe("an unavailable build", () => {
   let harness;
   const routes = {};
   before(async () => {
@@ -54,7 +54,7 @@ describe("a build that cannot be had", () => {
   });
   after(() => harness?.close());
 
-  /** The build that a load runs, and what its model answers. */
+  /** Loads the model and returns the build in use and the ids of its answer. */
   const load = (options) =>
     harness.run(
       async ({ TabLM }, [url, options, request]) => {
@@ -77,30 +77,40 @@ describe("a build that cannot be had", () => {
     );
 
   for (const [what, wrong, options, build] of [
-    ["is not there", { [GLUE("threads")]: MISSING }, {}, "relaxed"],
-    ["has another type", { [GLUE("threads")]: A_PAGE, [GLUE("relaxed")]: A_PAGE }, {}, "simd"],
-    ["has no wasm", { [WASM("threads")]: MISSING, [WASM("relaxed")]: A_PAGE }, {}, "simd"],
-    ["does not compile", { [WASM("threads")]: BROKEN, [WASM("relaxed")]: CUT_OFF }, {}, "simd"],
+    ["is missing", { [GLUE("threads")]: MISSING }, {}, "relaxed"],
     [
-      "has no memory",
-      { "/without/worker.js": WITHOUT_MEMORY },
+      "has another content type",
+      { [GLUE("threads")]: HTML_PAGE, [GLUE("relaxed")]: HTML_PAGE },
+      {},
+      "simd",
+    ],
+    [
+      "lacks its wasm file",
+      { [WASM("threads")]: MISSING, [WASM("relaxed")]: HTML_PAGE },
+      {},
+      "simd",
+    ],
+    ["does not compile", { [WASM("threads")]: INVALID, [WASM("relaxed")]: TRUNCATED }, {}, "simd"],
+    [
+      "cannot allocate shared memory",
+      { "/without/worker.js": WITHOUT_SHARED_MEMORY },
       { workerUrl: "/without/worker.js" },
       "relaxed",
     ],
     [
-      "is the better one for a single thread",
+      "is the best one for a single thread",
       { [WASM("relaxed")]: MISSING, [GLUE("simd")]: MISSING },
       { threads: 1 },
       "threads",
     ],
-    ["is not where the page says", {}, { wasmUrl: { threads: "/none.wasm" } }, "threads"],
+    ["is not at the URL given for it", {}, { wasmUrl: { threads: "/none.wasm" } }, "threads"],
     [
-      "is one of several that the page names",
+      "is missing while others have given URLs",
       {},
       { wasmUrl: { threads: "/none.wasm", simd: WASM("simd") } },
       "simd",
     ],
-    ["is the one for all browsers", {}, { wasmUrl: "/none.wasm" }, "threads"],
+    ["is missing at the URL given for all", {}, { wasmUrl: "/none.wasm" }, "threads"],
   ]) {
     test(`${what}: ${build} runs`, async () => {
       Object.assign(routes, wrong);
@@ -112,7 +122,7 @@ describe("a build that cannot be had", () => {
     });
   }
 
-  test("is named if there is no other", async () => {
+  test("is named in the error if no build is available", async () => {
     const all = ["threads", "relaxed", "simd"].map(WASM);
     for (const path of all) routes[path] = MISSING;
     const refused = await harness.run(
@@ -122,7 +132,7 @@ describe("a build that cannot be had", () => {
     assert.equal(refused[0], "network");
     assert.match(
       refused[1],
-      /the wasm module could not be loaded: .*404.*\/wasm\/threads\/tablm_bg\.wasm/,
+      /could not load the wasm module \(.*404.*\/wasm\/threads\/tablm_bg\.wasm/,
     );
     for (const path of all) routes[path] = undefined;
     assert.deepEqual(await load({}), { build: "threads", token_ids: ids });

@@ -1,5 +1,5 @@
-// The service worker of the versions before those with a folder each, as it was built but for its lists, which
-// offline.test.mjs puts in: what it keeps and does is met where pages are updated.
+// The service worker of versions before version folders, as it was built, except for its lists of
+// files, which offline.test.mjs adds. Updates must work with its caches and its behavior.
 (() => {
   const scope = globalThis;
   const PREFIX = "tablm-shell-";
@@ -11,8 +11,10 @@
     await cache.addAll(files.map((file) => new Request(address(file), { cache: "reload" })));
   }
   async function install() {
-    const used = Object.values(BUILDS).map(async (files) => await caches.match(address(files[0] ?? "")) ? files : []);
-    await keep([SHELL, ...await Promise.all(used)].flat());
+    const used = Object.values(BUILDS).map(async (files) =>
+      (await caches.match(address(files[0] ?? ""))) ? files : [],
+    );
+    await keep([SHELL, ...(await Promise.all(used))].flat());
     await scope.skipWaiting();
   }
   async function keepBuild(build) {
@@ -29,7 +31,7 @@
   }
   async function answer(request, key) {
     const cache = await caches.open(CACHE);
-    const response = await cache.match(key) ?? await fetch(request);
+    const response = (await cache.match(key)) ?? (await fetch(request));
     if (!response.ok) return response;
     const { body, status, statusText } = response;
     const headers = new Headers(response.headers);
@@ -44,7 +46,8 @@
     const url = new URL(request.url);
     url.search = "";
     url.hash = "";
-    if (request.mode === "navigate" && url.href === scope.registration.scope) url.pathname += "index.html";
+    if (request.mode === "navigate" && url.href === scope.registration.scope)
+      url.pathname += "index.html";
     if (known.has(url.href)) event.respondWith(answer(request, url.href));
   });
   scope.addEventListener("message", (event) => event.waitUntil(keepBuild(event.data.build)));

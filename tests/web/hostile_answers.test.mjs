@@ -1,11 +1,12 @@
-// An answer never breaks or freezes the page, whatever it holds: the page's own view and style, given answers
-// that are long, deep, wide or slow to read, whole and in pieces; and the page itself, with a model that says such.
+// No answer breaks or freezes the page. The page's view and styles are tested with answers that are
+// long, deeply nested, wide or slow to parse, whole and in pieces; and the page itself with a model
+// that generates such an answer.
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { modelThatSays } from "./model_that_says.mjs";
+import { constantModel } from "./constant_model.mjs";
 import {
   chat,
   openBrowser,
@@ -19,47 +20,47 @@ import {
 const { build } = createRequire(join(root, "pkg", "package.json"))("esbuild");
 
 /**
- * The longest that a reader may wait for the page: without bounds, most of these answers take from seconds to hours.
- * A machine that is busy with something else may take longer once, but not each time.
+ * Longest time that the page may be blocked. Without limits, most of these answers take from
+ * seconds to hours. A busy machine may take longer once, but not in each of the tries.
  */
 const MAX_BLOCKED_MS = 400;
 const TRIES = 3;
 const MIB = 1 << 20;
 const upTo = (length, piece) => piece.repeat(Math.ceil(length / piece.length)).slice(0, length);
-/** Depth by depth, one line each. */
-const deeper = (count, line) => Array.from({ length: count }, (_, depth) => line(depth)).join("\n");
+/** Lines of growing depth. */
+const nested = (count, line) => Array.from({ length: count }, (_, depth) => line(depth)).join("\n");
 
-/** Answers, by what is odd about them. */
+/** Hostile answers by description. */
 const ANSWERS = {
   "quotes in one line, short": ">".repeat(1000),
   "quotes in one line": upTo(MIB, ">"),
   "quotes with spaces": upTo(MIB, "> "),
-  "quotes, deeper line by line": deeper(1400, (depth) => `${"> ".repeat(depth % 700)}a`),
+  "quotes, deeper line by line": nested(1400, (depth) => `${"> ".repeat(depth % 700)}a`),
   "quotes before lines": `${upTo(MIB / 2, ">")}${upTo(MIB / 2, "> a\n")}`,
   "lists in one line": upTo(MIB, "- "),
-  "lists, deeper line by line": deeper(1000, (depth) => `${"  ".repeat(depth)}- a`),
+  "lists, deeper line by line": nested(1000, (depth) => `${"  ".repeat(depth)}- a`),
   "lists and quotes in turns": upTo(MIB, "- > 1. "),
-  "a list of very many": upTo(MIB, "- a\n"),
-  "empty items": upTo(MIB, "-\n"),
+  "very many list items": upTo(MIB, "- a\n"),
+  "empty list items": upTo(MIB, "-\n"),
   emphasis: upTo(MIB, "*a **"),
   "emphasis within emphasis": upTo(MIB, "_*a"),
-  "emphasis that never ends": upTo(MIB, "**a "),
+  "unclosed emphasis": upTo(MIB, "**a "),
   underscores: upTo(MIB, "_"),
-  strikes: upTo(MIB, "~~a"),
+  strikethrough: upTo(MIB, "~~a"),
   "brackets that open": upTo(MIB, "["),
   "brackets that open and close": `${upTo(MIB / 2, "[")}${upTo(MIB / 2, "]")}`,
   "links in links": upTo(MIB, "[a]("),
-  "links of pictures": upTo(MIB, "[![a](b)]("),
+  "links of images": upTo(MIB, "[![a](b)]("),
   "references and their targets": upTo(MIB, "[a]: b\n[a] "),
-  "code that never ends": upTo(MIB, "`a``"),
-  "a fence that never ends": `\`\`\`js\n${upTo(MIB, "let a = 1;\n")}`,
+  "unclosed code": upTo(MIB, "`a``"),
+  "an unclosed fence": `\`\`\`js\n${upTo(MIB, "let a = 1;\n")}`,
   "very many fences": upTo(MIB, "```\na\n```\n"),
   "a table of very many columns": `${upTo(MIB / 2, "|a")}|\n${upTo(MIB / 2, "|-")}|\n|`,
-  "rows that are filled up": `${"|a".repeat(1000)}|\n${"|-".repeat(1000)}|\n${"|\n".repeat(100_000)}`,
+  "rows that are padded": `${"|a".repeat(1000)}|\n${"|-".repeat(1000)}|\n${"|\n".repeat(100_000)}`,
   "very many rows": `|a|b|\n|-|-|\n${upTo(MIB, "|1|2|\n")}`,
   "one line": upTo(MIB, "word "),
   "one word": upTo(MIB, "word"),
-  "one word of two halves a character": upTo(MIB, "😀"),
+  "one word of surrogate pairs": upTo(MIB, "😀"),
   "very many paragraphs": upTo(MIB, "a\n\n"),
   "very many lines": upTo(MIB, "a\n"),
   "empty lines": upTo(MIB, "\n"),
@@ -70,8 +71,8 @@ const ANSWERS = {
   "mail addresses": upTo(MIB, "a@a."),
   backslashes: upTo(MIB, "\\"),
   "carriage returns": upTo(MIB, "a\r\n\r"),
-  "zeros and marks of direction": upTo(MIB, "\u0000\u202e\u200b"),
-  "accents upon one letter": `a${upTo(MIB, "\u0301")}`,
+  "zeros and direction marks": upTo(MIB, "\u0000\u202e\u200b"),
+  "accents on one letter": `a${upTo(MIB, "\u0301")}`,
 };
 
 describe("the page's view of answers", () => {
@@ -84,7 +85,7 @@ describe("the page's view of answers", () => {
       nodePaths: [join(root, "pkg", "node_modules")],
       tsconfigRaw: {},
     };
-    const bundle = await build({ ...options, entryPoints: [join(root, "www", "view.ts")] });
+    const bundle = await build({ ...options, entryPoints: [join(root, "www", "conversation.ts")] });
     const html = readText("www", "dist", "index.html").replace(/<script.*<\/script>/, "");
     const bodies = {
       "/view": ["text/html", html],
@@ -101,7 +102,9 @@ describe("the page's view of answers", () => {
     view = await openPage(browser.context, `${server.address}/view`);
     await view.page.evaluate(async () => {
       const { AnswerView, clearMessages } = await import("/view.js");
-      /** Shows an answer in so many pieces. Answers how it is shown, and how long the page stood still at most. */
+      /**
+       * Shows an answer in pieces; returns what is shown and the longest time between two ticks.
+       */
       window.show = async (text, pieces) => {
         clearMessages();
         const [longest, frame] = [
@@ -148,7 +151,7 @@ describe("the page's view of answers", () => {
   });
 
   for (const [name, odd] of Object.entries(ANSWERS)) {
-    test(`goes on: ${name}`, async (t) => {
+    test(`stays responsive: ${name}`, async (t) => {
       for (const [pieces, length] of [
         [1, MIB],
         [20, MIB / 8],
@@ -161,21 +164,22 @@ describe("the page's view of answers", () => {
             [text, pieces],
           );
           t.diagnostic(
-            `${text.length} characters in ${pieces}: ${found.took.toFixed(0)} ms, ${found.blocked.toFixed(0)} at a time, ${found.elements} elements`,
+            `${text.length} characters in ${pieces} pieces: ${found.took.toFixed(0)} ms, ` +
+              `blocked for ${found.blocked.toFixed(0)} ms, ${found.elements} elements`,
           );
-          assert.ok(found.kept, "the answer is not what was said");
+          assert.ok(found.kept, "the answer's text differs");
           assert.ok(/^Before\.[^]*After\.\s*$/.test(found.shown), "not all of the answer is shown");
           blocked = found.blocked;
         }
         assert.ok(
           blocked <= MAX_BLOCKED_MS,
-          `the page stood still for ${blocked.toFixed(0)} ms, expected ${MAX_BLOCKED_MS} at most`,
+          `the page was blocked for ${blocked.toFixed(0)} ms, expected at most ${MAX_BLOCKED_MS}`,
         );
       }
     });
   }
 
-  test("Markdown is still read after all that", async () => {
+  test("Markdown is still formatted after hostile answers", async () => {
     const { shown, elements } = await view.page.evaluate(() =>
       window.show("**a** and\n\n1. b\n2. c", 3),
     );
@@ -185,12 +189,12 @@ describe("the page's view of answers", () => {
   test("no error was reported", () => view.expectQuiet());
 });
 
-test("a model that says only > answers, and the page goes on", async (t) => {
+test("the page stays responsive with a model that generates only >", async (t) => {
   const text = ">".repeat(60_000);
   const server = await openServer({
     before(request, response) {
       if (request.url !== "/odd.gguf") return false;
-      response.end(modelThatSays(text));
+      response.end(constantModel(text));
       return true;
     },
   });

@@ -1,4 +1,5 @@
-// Hostile model output stays text: the page's Markdown, bundled and run in a page of its own.
+// The page's Markdown view, bundled and run in an empty page: hostile model output stays harmless,
+// and text that arrives in pieces renders like the whole text.
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
@@ -38,7 +39,7 @@ after(async () => {
   await server?.close();
 });
 
-/** The HTML that a growing text leaves, shown so many characters more at a time. */
+/** Renders a text that grows by `step` characters at a time, and returns the resulting HTML. */
 const show = (text, step = 1) =>
   view.page.evaluate(
     async ([whole, step]) => {
@@ -108,7 +109,7 @@ for (const attack of ATTACKS) {
   });
 }
 
-/** Texts whose end may change what comes before it. */
+/** Texts in which later lines change the meaning of earlier ones. */
 const GROWING = [
   "1. one\n\n2. two\n\n   more of two\n\n3. three\n\nend",
   "- a\n- b\n\n\n- c\n\n* d\n\n-- no item\n\n1) e\n",
@@ -122,10 +123,11 @@ const GROWING = [
   "```\na\n``\n~~~\n```\nb\n~~~~md\n```\n~~~\n~~~~\nend",
   "<div>\na\n\n<b>c</b>\n\n<!-- d\n\ne -->\nf",
   "a\r\nb\r\n\r\n- c\r\n- d\r\n",
-  "`a` **b *c* d** ~~e~~ https://example.com f@example.com\\\nnew  \nline ![g](https://example.com/g)",
+  "`a` **b *c* d** ~~e~~ https://example.com f@example.com\\\nnew  \nline " +
+    "![g](https://example.com/g)",
 ];
 for (const text of GROWING) {
-  test(`growing text gives what whole text gives: ${JSON.stringify(text).slice(0, 40)}`, async () => {
+  test(`growing text renders like whole text: ${JSON.stringify(text).slice(0, 40)}`, async () => {
     const whole = await show(text, text.length);
     for (const step of [1, 2, 7])
       assert.equal((await show(text, step)).html, whole.html, `${step} characters at a time`);
@@ -134,7 +136,8 @@ for (const text of GROWING) {
 
 test("growing text has the elements of its Markdown", async () => {
   const text =
-    "# Title\n\nSome *text* with `code`.\n\n- one\n- two\n  - inner\n\n1. first\n2. second\n\n```js\nlet a = 1 < 2;\n```\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n> quote\n\nend **bold**";
+    "# Title\n\nSome *text* with `code`.\n\n- one\n- two\n  - inner\n\n1. first\n2. second\n\n" +
+    "```js\nlet a = 1 < 2;\n```\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n> quote\n\nend **bold**";
   const { html, names } = await show(text);
   for (const name of ["h1", "em", "code", "ul", "ol", "pre", "table", "blockquote", "strong"])
     assert.ok(names.includes(name), `no ${name} in ${html}`);

@@ -1,4 +1,4 @@
-// The page without a network, and its versions, on hosts as they are: plain servers of static files.
+// The page without a network, and updates to new versions, on plain static file servers.
 
 import assert from "node:assert/strict";
 import {
@@ -17,7 +17,7 @@ import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { buildSite } from "../../www/build.mjs";
-import { isolation } from "../../www/csp.mjs";
+import { isolation } from "../../www/security_headers.mjs";
 import {
   chat,
   modelName,
@@ -43,7 +43,7 @@ const TYPES = {
 };
 
 const folder = mkdtempSync(join(tmpdir(), "tablm-sites-"));
-/** Sites of three versions, the package of which says which one it is, in the page and in its worker. */
+/** Sites of three versions; the package reports its version in the page and in the worker. */
 const sites = Object.fromEntries(
   ["one", "two", "three"].map((version) => [version, join(folder, version)]),
 );
@@ -65,7 +65,7 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 
 const versionFolder = (site) => readdirSync(site).find((name) => /^[0-9a-f]{16}$/.test(name));
 
-/** A site as versions were before they had a folder each, with their service worker. */
+/** Makes a site in the layout before version folders, with the service worker of that time. */
 function formerSite() {
   const [site, version] = [join(folder, "former"), versionFolder(sites.one)];
   cpSync(sites.one, site, { recursive: true });
@@ -101,8 +101,9 @@ function formerSite() {
 }
 
 /**
- * A host of static files: `mounts` are folders by path, and may change; `headers` are sent with every file.
- * `stale` may name a file that is sent instead; while `silent`, it takes requests and answers none.
+ * Opens a static file server. `mounts` maps paths to folders and may change; `headers` are sent
+ * with every file. `stale` may return the path of another file to send; while `silent`, requests
+ * get no response.
  */
 async function openHost({ mounts, headers = {} }) {
   const host = { mounts, requests: [], stale: () => undefined, silent: false };
@@ -127,17 +128,17 @@ async function openHost({ mounts, headers = {} }) {
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   host.address = `http://127.0.0.1:${server.address().port}`;
-  /** The network goes off; pages get no answer any more. */
+  /** Stops the server, as if the network were off. */
   host.close = () =>
     new Promise((resolve) => (server.close(() => resolve()), server.closeAllConnections()));
   return host;
 }
 
-/** Runs a test with a host, a browser, and pages of theirs. */
+/** Runs a test with a host and a browser. */
 async function withHost(options, job) {
   const host = await openHost(options);
   const browser = await openBrowser({ adapter: false });
-  /** Opens the page, until it is ready, in a tab of its own. */
+  /** Opens the page in a new tab and waits until it is ready. */
   const visit = async (path = "/") => {
     const { page } = await openPage(browser.context, `${host.address}${path}${settings}`);
     await waitUntilReady(page);
@@ -153,7 +154,7 @@ async function withHost(options, job) {
 
 const answer = async (page) => (await chat(page, QUESTION)).text;
 
-/** Which versions a page is of: its own script, and a worker that it starts now, with the engine. */
+/** Returns the versions of the page's script and of a worker that it starts now. */
 const versionsOf = (page) =>
   page.evaluate(async () => {
     const { TabLM } = await import(
@@ -167,7 +168,7 @@ const versionsOf = (page) =>
     return { page: globalThis.versionOfTest, worker: await worker };
   });
 
-/** Has the browser look for another version; answers whether that could be installed. */
+/** Makes the browser check for an update; returns true if one was installed. */
 const update = (page) =>
   page.evaluate(async () => {
     const registration = await navigator.serviceWorker.ready;
@@ -185,8 +186,8 @@ const update = (page) =>
     return worker.state !== "redundant";
   });
 
-/** The builds of the engine that were asked for, each time. */
-const buildsAsked = ({ requests }) =>
+/** Returns the engine's builds that were requested, in order. */
+const requestedBuilds = ({ requests }) =>
   requests.map((path) => /\/wasm\/(\w+)\/tablm_bg\.wasm$/.exec(path)?.[1]).filter(Boolean);
 
 describe("without a network", () => {
@@ -194,12 +195,12 @@ describe("without a network", () => {
     ["without headers", {}, "relaxed"],
     ["with headers", isolation, "threads"],
   ]) {
-    test(`a host ${host}: off at the first answer, the second and third visit are answered`, () =>
+    test(`offline after the first answer, later visits work, on a host ${host}`, () =>
       withHost({ mounts: { "/": sites.one }, headers }, async ({ host, visit }) => {
         let page = await visit();
         assert.equal(await answer(page), expected);
         await host.close();
-        assert.deepEqual([...new Set(buildsAsked(host))], [first]);
+        assert.deepEqual([...new Set(requestedBuilds(host))], [first]);
         for (const isolated of [true, true]) {
           await page.close();
           page = await visit();
@@ -209,18 +210,18 @@ describe("without a network", () => {
       }));
   }
 
-  test("a second visit that has threads keeps them for the third", () =>
+  test("a second visit with threads caches that build for the third", () =>
     withHost({ mounts: { "/": sites.one } }, async ({ host, visit }) => {
       await (await visit()).close();
       await answer(await visit());
-      assert.deepEqual([...new Set(buildsAsked(host))], ["relaxed", "threads"]);
+      assert.deepEqual([...new Set(requestedBuilds(host))], ["relaxed", "threads"]);
       await host.close();
       const page = await visit();
       assert.match(await page.textContent("#device"), /threads/);
       assert.equal(await answer(page), expected);
     }));
 
-  test("a network that never answers does not keep the second visit waiting", () =>
+  test("a network that never responds does not block the second visit", () =>
     withHost({ mounts: { "/": sites.one } }, async ({ host, visit }) => {
       assert.equal(await answer(await visit()), expected);
       host.silent = true;
@@ -231,7 +232,7 @@ describe("without a network", () => {
       );
     }));
 
-  test("a page under a path, on a host whose files are kept for long, is fetched once", () =>
+  test("a page under a path fetches its files once, on a host with long cache times", () =>
     withHost(
       { mounts: { "/some/where/": sites.one }, headers: LONG_CACHE },
       async ({ host, visit }) => {
@@ -247,10 +248,10 @@ describe("without a network", () => {
       },
     ));
 
-  test("a visit that wants one thread is answered by the build with threads, if that was kept", () =>
+  test("a load with one thread uses the cached build with threads while offline", () =>
     withHost({ mounts: { "/": sites.one }, headers: isolation }, async ({ host, visit }) => {
       await answer(await visit());
-      assert.deepEqual([...new Set(buildsAsked(host))], ["threads"]);
+      assert.deepEqual([...new Set(requestedBuilds(host))], ["threads"]);
       await host.close();
       const page = await visit();
       const found = await page.evaluate(async () => {
@@ -268,7 +269,7 @@ describe("without a network", () => {
 });
 
 describe("versions", () => {
-  test("an open page keeps its own through an update, the next load has the new one", () =>
+  test("an open page keeps its version through an update, the next load is new", () =>
     withHost(
       { mounts: { "/": sites.one }, headers: LONG_CACHE },
       async ({ host, visit, context }) => {
@@ -284,7 +285,7 @@ describe("versions", () => {
         assert.deepEqual(await versionsOf(page), { page: "two", worker: "two" });
         assert.equal(await answer(page), expected);
         assert.deepEqual(await versionsOf(other), { page: "one", worker: "one" });
-        // Once nobody has the old one, it is gone.
+        // Once no page uses the old version, it is deleted.
         const blank = await context.newPage();
         await page.close();
         await other.close();
@@ -302,7 +303,7 @@ describe("versions", () => {
       },
     ));
 
-  test("one that is taken back and put again is the one of its day", () =>
+  test("a version that is withdrawn and published again is used each time", () =>
     withHost({ mounts: { "/": sites.one } }, async ({ host, visit }) => {
       const page = await visit();
       for (const version of ["two", "one", "three", "two"]) {
@@ -316,7 +317,7 @@ describe("versions", () => {
     }));
 
   for (const stale of ["index.html", "tablm/worker.js", "tablm/index.js"]) {
-    test(`a host that has an old ${stale} once, and later for good`, () =>
+    test(`a host with an outdated ${stale}, once and later permanently`, () =>
       withHost({ mounts: { "/": sites.one } }, async ({ host, visit }) => {
         const page = await visit();
         const old =
@@ -338,7 +339,7 @@ describe("versions", () => {
       }));
   }
 
-  test("two deployments on one origin leave each other alone", () =>
+  test("two deployments on one origin do not affect each other", () =>
     withHost(
       { mounts: { "/a/": sites.one, "/b/": sites.two }, headers: isolation },
       async ({ host, visit }) => {
@@ -360,7 +361,7 @@ describe("versions", () => {
       },
     ));
 
-  test("of the former layout: an open page goes on, the next load is new, then what was kept is gone", () =>
+  test("an update from the former layout keeps open pages working and then clears its caches", () =>
     withHost({ mounts: { "/": formerSite() } }, async ({ host, visit, context }) => {
       const page = await visit();
       assert.equal(await answer(page), expected);
@@ -381,12 +382,12 @@ describe("versions", () => {
       assert.deepEqual(await next.evaluate(() => caches.keys()), [`tablm-page ${host.address}/`]);
     }));
 
-  test("what the former layout kept is cleared away of this deployment alone", () =>
+  test("caches of the former layout are cleared for this deployment only", () =>
     withHost({ mounts: { "/a/": sites.one } }, async ({ host, visit, context }) => {
       const blank = await context.newPage();
       await blank.goto(`${host.address}/a/icon.svg`);
       await blank.evaluate(async () => {
-        const keep = async (name, files) => {
+        const store = async (name, files) => {
           const cache = await caches.open(name);
           for (const file of files) await cache.put(file, new Response("old"));
         };
@@ -396,14 +397,14 @@ describe("versions", () => {
           "tablm/worker.js",
           "tablm/wasm/simd/tablm_bg.wasm",
         ].map((file) => `/a/${file}`);
-        await keep("tablm-shell-0123456789abcdef", files);
-        await keep("tablm-shell-fedcba9876543210", [
+        await store("tablm-shell-0123456789abcdef", files);
+        await store("tablm-shell-fedcba9876543210", [
           ...files,
           "/b/index.html",
           "/index.html",
           "/a/tablm/index.html",
         ]);
-        await keep("of-somebody-else", ["/a/index.html"]);
+        await store("of-another-app", ["/a/index.html"]);
       });
       await blank.goto("about:blank");
       await (await visit("/a/")).close();
@@ -416,7 +417,7 @@ describe("versions", () => {
         return { names, urls: (await Promise.all(names.map(urls))).map((paths) => paths.sort()) };
       });
       assert.deepEqual(left.names, [
-        "of-somebody-else",
+        "of-another-app",
         `tablm-page ${host.address}/a/`,
         "tablm-shell-fedcba9876543210",
       ]);

@@ -1,4 +1,5 @@
-// The chat page as a visitor meets it: from nothing to an answer, offline, on the CPU, on a phone.
+// The chat page from the first visit to an answer: on the GPU, on the CPU, offline, on small
+// screens.
 
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -20,25 +21,25 @@ import {
 
 const MAX_TOKENS = 24;
 const QUESTION = "What is the capital of France?";
-/** The build that the page runs on the GPU; on the CPU its server lets it have threads. */
+/** The build that the page runs: threads are used on the CPU only. */
 const BUILD = allowNoGpu ? "threads" : "relaxed";
 const settings = `temperature=0&seed=1&max_tokens=${MAX_TOKENS}`;
 
-/** The native answer to one question, whitespace as it is. */
+/** Returns the native engine's answer to the question. */
 const expected = (() => {
   let answer;
   return () => (answer ??= nativeAnswer([{ role: "user", content: QUESTION }], MAX_TOKENS));
 })();
 
-/** Every URL that Chromium's own network log says the page of that origin asked for. */
-function urlsOfNetLog(file, origin) {
+/** Returns the URLs that pages of that origin requested, from Chromium's network log. */
+function requestedUrls(file, origin) {
   const text = readFileSync(file, "utf8");
-  // The log may end in the middle when the browser is closed.
+  // The log may be incomplete if the browser is closed.
   const log = JSON.parse(
     text.trimEnd().endsWith("}") ? text : `${text.trimEnd().replace(/,$/, "")}]}`,
   );
   const type = log.constants.logEventTypes.URL_REQUEST_START_JOB;
-  // What the browser asks on its own account (updates, sign-in) has no page as its initiator.
+  // The browser's own requests (updates, sign-in) have no page as their initiator.
   const ofPage = ({ params }) =>
     params?.initiator?.startsWith(origin) || params?.url?.startsWith(origin);
   return log.events
@@ -80,7 +81,7 @@ describe("the page with an adapter", () => {
     assert.match(device, allowNoGpu ? /CPU/ : /WebGPU/);
   });
 
-  test("streams the native answer, asking the network for nothing", async () => {
+  test("streams the native answer without network requests", async () => {
     const count = server.requests.length;
     const { text, lengths } = await chat(view.page, QUESTION);
     assert.deepEqual(server.requests.slice(count), []);
@@ -96,7 +97,7 @@ describe("the page with an adapter", () => {
     );
   });
 
-  test("can be stopped and goes on", async () => {
+  test("can be stopped and continues", async () => {
     await view.page.click("#new-chat");
     await view.page.fill("#prompt", "Count from one to one thousand.");
     await view.page.keyboard.press("Enter");
@@ -109,29 +110,29 @@ describe("the page with an adapter", () => {
     assert.equal((await chat(view.page, QUESTION)).text, expected().text);
   });
 
-  test("answers again with the server gone", async () => {
+  test("answers again without the server", async () => {
     await server.close();
     await view.page.reload();
     await waitUntilReady(view.page);
     assert.equal((await chat(view.page, QUESTION)).text, expected().text);
   });
 
-  test("reports no error and breaks no policy", () => view.expectQuiet());
+  test("reports no error and no policy violation", () => view.expectQuiet());
 
-  test("has only the build of the engine that the browser needs", () => {
+  test("downloads only the build of the engine that the browser needs", () => {
     const builds = server.requests.map(
       ({ url }) => /\/wasm\/(\w+)\/tablm_bg\.wasm$/.exec(url)?.[1],
     );
     assert.deepEqual([...new Set(builds.filter(Boolean))], [BUILD]);
   });
 
-  test("asks no other origin, says the browser's network log", async (t) => {
+  test("contacts no other origin according to the browser's network log", async (t) => {
     await browser.close();
-    const asked = urlsOfNetLog(netLog, server.address);
+    const asked = requestedUrls(netLog, server.address);
     t.diagnostic(`${asked.length} requests in the log`);
     assert.ok(
       asked.some((url) => url.endsWith(`/${modelName}`)),
-      "the log does not even have the model",
+      "the log lacks the model",
     );
     assert.deepEqual(
       asked.filter((url) => !url.startsWith(server.address)),
@@ -141,8 +142,8 @@ describe("the page with an adapter", () => {
 });
 
 const TINY = "tiny-Q4_K-256.gguf";
-/** Makes the model think and call, and answer once it has been told the time. */
-const CALLING = `{% if tools %}{% endif %}{% for z in ['CET', 'UTC'] %}Q: clock in {{z}}?
+/** A template that makes the model reason and call the clock, and answer after the result. */
+const TOOL_CALL_TEMPLATE = `{% if tools %}{% endif %}{% for z in ['CET', 'UTC'] %}Q: clock in {{z}}?
 <think>{{z}}</think>
 <tool_call>{"name":"clock","arguments":{"time_zone":"{{z}}"}}</tool_call>
 A: 12:00
@@ -155,7 +156,7 @@ describe("the page without an adapter", () => {
     const tiny = Object.values(derivedRoutes([TINY]))[0];
     const routes = {
       "/hub/some/one/resolve/main/tiny.gguf": tiny,
-      "/calling.gguf": modelWithTemplate(CALLING),
+      "/calling.gguf": modelWithTemplate(TOOL_CALL_TEMPLATE),
     };
     server = await openServer({
       before(request, response) {
@@ -173,13 +174,13 @@ describe("the page without an adapter", () => {
     await server?.close();
   });
 
-  test("says so", async () => {
+  test("shows a notice", async () => {
     assert.match(await view.page.textContent("#device"), /CPU/);
     assert.match(await view.page.textContent("#notice"), /no WebGPU adapter/);
     assert.ok(await view.page.isVisible("#notice"));
   });
 
-  test("answers on the CPU, one token a second at least", async (t) => {
+  test("answers on the CPU with at least one token per second", async (t) => {
     const { text } = await chat(view.page, QUESTION);
     assert.equal(text, expected().text);
     const footer = await view.page.textContent(".message.assistant .footer");
@@ -188,7 +189,7 @@ describe("the page without an adapter", () => {
     assert.ok(speed >= 1, `found ${speed} tokens/s, expected at least 1`);
   });
 
-  test("shows where the time goes, behind Alt+P", async () => {
+  test("shows the profile with Alt+P", async () => {
     const { page, expectQuiet } = await openPage(
       browser.context,
       `${server.address}/?model=/hub/some/one/resolve/main/tiny.gguf`,
@@ -216,13 +217,13 @@ describe("the page without an adapter", () => {
     await page.close();
   });
 
-  test("offers models, asking about those that are looked at, and takes any other", async () => {
+  test("lists models, asks only about opened entries, and accepts other models", async () => {
     const { page } = await openPage(browser.context, `${server.address}/?hub=/hub/&${settings}`);
     await page.click("#link button[value=use]");
     await waitUntilReady(page);
     const count = server.requests.length;
     await page.click("#open-models");
-    const text = await page.innerText("#catalogue");
+    const text = await page.innerText("#catalog");
     for (const name of [
       "SmolLM2 135M",
       "Gemma 3 270M",
@@ -231,8 +232,8 @@ describe("the page without an adapter", () => {
     ])
       assert.ok(text.includes(name), name);
     assert.deepEqual(server.requests.slice(count), []);
-    await page.click("#catalogue summary >> nth=3");
-    const entry = page.locator("#catalogue li").nth(3);
+    await page.click("#catalog summary >> nth=3");
+    const entry = page.locator("#catalog li").nth(3);
     assert.match(
       await entry.innerText(),
       /2\.64 GiB[^]*about [\d.]+ GiB[^]*NVIDIA Nemotron Open Model License/,
@@ -243,7 +244,7 @@ describe("the page without an adapter", () => {
       /^\/hub\/nvidia\/NVIDIA-Nemotron-3-Nano-4B-GGUF\/resolve\/main\/\S+\.gguf$/,
     );
     for (const [typed, refusal] of [
-      ["some model", /is no address/],
+      ["some model", /is not an address/],
       ["https://example.com/m.gguf", /not from example\.com/],
       ["hf:one", /not of the form/],
     ]) {
@@ -264,7 +265,7 @@ describe("the page without an adapter", () => {
     await page.close();
   });
 
-  test("folds thoughts and calls away, and answers with what the clock said", async () => {
+  test("folds reasoning and tool calls, and answers with the clock's result", async () => {
     const { page, expectQuiet } = await openPage(
       browser.context,
       `${server.address}/?model=/calling.gguf&context=512&temperature=0&max_tokens=32`,
@@ -297,7 +298,7 @@ describe("the page without an adapter", () => {
   test("reports no error", () => view.expectQuiet());
 });
 
-describe("the page's face", () => {
+describe("the page's layout", () => {
   let server;
   before(async () => {
     server = await openServer();
@@ -328,7 +329,7 @@ describe("the page's face", () => {
     });
   }
 
-  test("is named and reachable for keyboard and screen reader", async () => {
+  test("is accessible by keyboard and screen reader", async () => {
     const browser = await openBrowser();
     try {
       const { page } = await openPage(browser.context, server.address);

@@ -1,5 +1,5 @@
-// What a request may hold, as far as the package checks it before the engine: every wrong field is refused by
-// name, nothing is ignored but what has no effect anywhere here. No browser is needed. And what sources name.
+// Requests, options and sources, as far as the package checks them itself; no browser is needed.
+// Wrong fields are refused by name, and only fields without an effect here are ignored.
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
@@ -14,27 +14,20 @@ const tool = { type: "function", function: { name: "f", parameters: { type: "obj
 const call = { id: "abc", type: "function", function: { name: "f", arguments: "{}" } };
 let checkRequest;
 
-before(async () => {
+/** A module of the package with what it imports. */
+async function bundle(path) {
   const { outputFiles } = await build({
-    entryPoints: [join(root, "pkg/src/request.ts")],
+    entryPoints: [join(root, "pkg/src", path)],
     bundle: true,
     format: "esm",
     write: false,
   });
-  ({ checkRequest } = await import(
-    `data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`
-  ));
-});
-
-async function entryPoint() {
-  const { outputFiles } = await build({
-    entryPoints: [join(root, "pkg/src/index.ts")],
-    bundle: true,
-    format: "esm",
-    write: false,
-  });
-  return (await import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`)).TabLM;
+  return import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`);
 }
+
+before(async () => {
+  ({ checkRequest } = await bundle("request.ts"));
+});
 
 const REFUSED = [
   ["messages", {}],
@@ -95,7 +88,8 @@ const REFUSED = [
   ["request", null],
 ];
 for (const [field, request] of REFUSED) {
-  test(`refuses ${inspect(request, { depth: 6, breakLength: Infinity, compact: true }).slice(0, 90)}`, () => {
+  const title = inspect(request, { depth: 6, breakLength: Infinity, compact: true }).slice(0, 90);
+  test(`refuses ${title}`, () => {
     assert.throws(
       () => checkRequest(request),
       (error) => error.code === "invalid-request" && error.message.startsWith(`${field}: `),
@@ -103,13 +97,13 @@ for (const [field, request] of REFUSED) {
   });
 }
 
-/** A request as the engine gets it. */
+/** A request as the engine receives it. */
 const read = (request) => {
   const { engine, ...rest } = checkRequest(request);
   return { engine: JSON.parse(engine), ...rest };
 };
 
-test("leaves ranges to the engine, and its fields as they are", () => {
+test("passes the engine's fields on unchecked", () => {
   const fields = {
     temperature: -1,
     top_p: 0,
@@ -126,7 +120,7 @@ test("leaves ranges to the engine, and its fields as they are", () => {
   assert.deepEqual(read({ messages, ...fields }).engine, { messages, ...fields });
 });
 
-test("takes what has no effect here", () => {
+test("accepts fields without an effect here", () => {
   const fields = {
     user: "a",
     store: true,
@@ -149,7 +143,7 @@ test("refuses a field that refers to itself", () => {
   assert.throws(() => checkRequest(request), { code: "invalid-request", message: /^tools: / });
 });
 
-test("puts a request into the engine's words", () => {
+test("converts a request into the engine's form", () => {
   const { engine, stream, model } = read({
     messages: [
       {
@@ -183,7 +177,7 @@ test("puts a request into the engine's words", () => {
   assert.deepEqual([stream, model], [true, "any"]);
 });
 
-test("hands tools and calls on, and an effort as on or off", () => {
+test("passes tools and calls on, and converts an effort to true or false", () => {
   const answered = {
     role: "assistant",
     content: null,
@@ -218,7 +212,7 @@ test("hands tools and calls on, and an effort as on or off", () => {
   );
 });
 
-/** Files of the hub, by their names. */
+/** Names of files on the hub, and their paths. */
 const HUB_FILES = [
   ["a.gguf", "a.gguf"],
   ["of two/a..b v1.gguf", "of%20two/a..b%20v1.gguf"],
@@ -228,8 +222,8 @@ const HUB_FILES = [
   ["folder/", "folder/"],
 ];
 
-test("names files of the hub as they are", async () => {
-  const TabLM = await entryPoint();
+test("encodes the names of files on the hub", async () => {
+  const { TabLM } = await bundle("index.ts");
   for (const [name, path] of HUB_FILES) {
     assert.equal(
       TabLM.resolve(`hf:owner/repo/${name}`),
@@ -254,33 +248,24 @@ test("names files of the hub as they are", async () => {
   }
 });
 
-test("refuses formats and variants that there are not", async () => {
-  const TabLM = await entryPoint();
+test("refuses option values that the engine does not have, and names those it has", async () => {
+  const { TabLM } = await bundle("index.ts");
+  const { optionValues } = await bundle("generated/options.ts");
+  assert.ok(Object.keys(optionValues).length >= 6, `found ${Object.keys(optionValues)}`);
   for (const call of [TabLM.load, TabLM.estimate]) {
-    const refused = call("https://example.com/tiny.gguf", { quantize: "q4" });
-    await assert.rejects(refused, {
-      code: "invalid-request",
-      message: "quantize: found q4, expected T4 or Q8_0",
-    });
-    const cache = call("https://example.com/tiny.gguf", { kvFormat: "f8" });
-    await assert.rejects(cache, {
-      code: "invalid-request",
-      message: "kvFormat: found f8, expected f32, f16 or q8",
-    });
-    const lanes = call("https://example.com/tiny.gguf", { variant: "fast" });
-    await assert.rejects(lanes, {
-      code: "invalid-request",
-      message: /^variant: found fast, expected together, .* or pairs$/,
-    });
-    const tile = call("https://example.com/tiny.gguf", { tile: "wide" });
-    await assert.rejects(tile, {
-      code: "invalid-request",
-      message: "tile: found wide, expected staged, registers, quads or eights",
-    });
-    const cpu = call("https://example.com/tiny.gguf", { cpuVariant: "fast" });
-    await assert.rejects(cpu, {
-      code: "invalid-request",
-      message: "cpuVariant: found fast, expected exact, portable, simd128 or relaxed",
-    });
+    for (const [option, values] of Object.entries(optionValues)) {
+      const expected = `${values.slice(0, -1).join(", ")} or ${values.at(-1)}`;
+      await assert.rejects(call("https://example.com/tiny.gguf", { [option]: "none" }), {
+        code: "invalid-request",
+        message: `${option}: found none, expected ${expected}`,
+      });
+    }
+    for (const options of [{ contextLength: 0 }, { threads: 1.5 }, { chatTemplate: 5 }]) {
+      const [option] = Object.keys(options);
+      await assert.rejects(call("https://example.com/tiny.gguf", options), {
+        code: "invalid-request",
+        message: new RegExp(`^${option}: found .*, expected `),
+      });
+    }
   }
 });

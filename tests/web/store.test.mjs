@@ -1,11 +1,11 @@
-// Downloads and the model store: what is kept, what is refused, and with which code.
+// Downloads and the model store: stored models, refused files, and the codes of their errors.
 
 import assert from "node:assert/strict";
 import { createReadStream, existsSync, readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { headerPolicy } from "../../www/csp.mjs";
+import { headerPolicy } from "../../www/security_headers.mjs";
 import {
   derived,
   fileRoute,
@@ -25,11 +25,11 @@ const answer = (status, headers, body) => (request, response) => {
   response.end(request.method === "HEAD" ? undefined : body);
 };
 
-/** A model in three files, by the package gguf. */
+/** A model in three parts, as the Python package gguf writes it. */
 const PARTS = [1, 2, 3].map((number) => tiny(`phi-parameters-0000${number}-of-00003.gguf`));
 const partsBytes = PARTS.reduce((sum, path) => sum + statSync(path).size, 0);
 
-/** Routes to a tiny folder, of whose files a server says only what `head` answers. */
+/** Routes to a tiny safetensors folder whose server answers HEAD by `head`. */
 function folderRoutes(folder, head, more = {}) {
   const names = ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors"];
   const files = Object.fromEntries(
@@ -45,7 +45,7 @@ function folderRoutes(folder, head, more = {}) {
   );
 }
 
-/** A good file at a speed that leaves time to abort. */
+/** A valid file, slow enough to abort its download. */
 function slow(request, response) {
   response.writeHead(200, { "Content-Length": sizeBytes });
   const file = createReadStream(modelPath, { highWaterMark: 1 << 18 });
@@ -85,13 +85,14 @@ const routes = {
   }),
   ...folderRoutes("/no-head", answer(405, {}, "")),
   ...folderRoutes("/secret", answer(200, {}, ""), { "chat_template.jinja": answer(403, {}, "") }),
-  // A browser, or a private window, that has no file system of its own.
+  // A worker script of a browser without the origin private file system.
   "/elsewhere/worker.js": answer(
     200,
     { "Content-Type": "text/javascript" },
     `
     import "/tablm/worker.js";
-    StorageManager.prototype.getDirectory = () => Promise.reject(new DOMException("none here", "SecurityError"));
+    StorageManager.prototype.getDirectory = () =>
+      Promise.reject(new DOMException("no storage", "SecurityError"));
   `,
   ),
   "/folder/config.json": answer(200, { "Content-Type": "application/json" }, "{}"),
@@ -129,7 +130,7 @@ describe("downloads", () => {
       "a web page that says it is binary",
       "/bad/html-unnamed.gguf",
       "malformed",
-      /starts with .*expected "GGUF"/,
+      /found .* at its start, expected "GGUF"/,
     ],
     ["nothing", "/bad/empty.gguf", "malformed", /empty\.gguf: found 0 bytes/],
     ["a missing file", "/bad/missing.gguf", "network", /missing\.gguf: found status 404/],
@@ -138,7 +139,7 @@ describe("downloads", () => {
       "a connection that breaks",
       "/bad/short.gguf",
       "network",
-      /short\.gguf: the connection broke after \d+ bytes/,
+      /short\.gguf: the connection ended after \d+ bytes/,
     ],
     ["a file cut short", "/bad/cut.gguf", "malformed", /cut\.gguf/],
     ["a folder without a tokenizer", "/folder", "network", /tokenizer\.json: found status 404/],
@@ -153,7 +154,7 @@ describe("downloads", () => {
       "more parts than a model has",
       "/parts/m-00001-of-99999.gguf",
       "malformed",
-      /found 99999 parts in its name, expected 1 to 1000/,
+      /name: found 99999 parts, expected 1 to 1000/,
     ],
     [
       "a missing part",
@@ -185,7 +186,7 @@ describe("downloads", () => {
     });
   }
 
-  test("keeps nothing of what was refused", async () => {
+  test("stores nothing of refused files", async () => {
     const kept = await harness.run(({ TabLM }) => TabLM.models.list());
     assert.deepEqual(
       kept.filter((model) => model.complete),
@@ -196,7 +197,7 @@ describe("downloads", () => {
     });
   });
 
-  test("aborts a download at once, and begins it again", async () => {
+  test("aborts a download at once, and can start it again", async () => {
     const results = await harness.run(async ({ TabLM }) => {
       const controller = new AbortController();
       const onProgress = ({ loadedBytes }) => loadedBytes > 0 && controller.abort();
@@ -223,7 +224,7 @@ describe("downloads", () => {
     assert.equal(code, "aborted");
   });
 
-  test("loads a stored model without asking for it again", async () => {
+  test("loads a stored model without a request", async () => {
     const count = () => harness.server.requests.filter(({ url }) => url === MODEL).length;
     const before = count();
     assert.equal((await tryLoad(MODEL)).code, "none");
@@ -243,8 +244,8 @@ describe("downloads", () => {
       async ({ TabLM }, url) => [await TabLM.estimate(url), await TabLM.estimate(`${url}?again`)],
       MODEL,
     );
-    assert.deepEqual([stored.stored, stored.download_bytes], [true, 0]);
-    assert.deepEqual([remote.stored, remote.download_bytes], [false, sizeBytes]);
+    assert.deepEqual([stored.stored, stored.downloadBytes], [true, 0]);
+    assert.deepEqual([remote.stored, remote.downloadBytes], [false, sizeBytes]);
     const asked = harness.server.requests.filter(({ url }) => url.endsWith("?again"));
     assert.ok(asked.length > 0);
   });
@@ -271,7 +272,7 @@ describe("downloads", () => {
     assert.deepEqual(results, { good: true, bad: false, deleted: [true, false], left: 0 });
   });
 
-  test("refuses an id that is none", async () => {
+  test("refuses an invalid id", async () => {
     const codes = await harness.run(async ({ TabLM }) => {
       const code = (promise) =>
         promise.then(
@@ -286,7 +287,7 @@ describe("downloads", () => {
     assert.deepEqual(codes, ["invalid-request", "invalid-request"]);
   });
 
-  test("loads where nothing can be stored, with worker and wasm from elsewhere", async () => {
+  test("loads without storage, with worker and wasm at other URLs", async () => {
     const options = {
       workerUrl: "/elsewhere/worker.js",
       wasmUrl: "/tablm/wasm/simd/tablm_bg.wasm?elsewhere",
@@ -313,7 +314,7 @@ describe("downloads", () => {
     assert.equal(results[1], "malformed");
   });
 
-  test("loads a model in parts, from the URL of any, and keeps all", async () => {
+  test("loads a model in parts from the URL of any part, and stores all", async () => {
     const [first, second] = PARTS.map((path) => `/parts/${basename(path)}`);
     const found = await harness.run(
       async ({ TabLM }, [first, second]) => {
@@ -325,8 +326,8 @@ describe("downloads", () => {
       [first, second],
     );
     assert.equal(found.loaded.code, "none", found.loaded.message);
-    assert.deepEqual([found.remote.download_bytes, found.remote.stored], [partsBytes, false]);
-    assert.deepEqual([found.stored.download_bytes, found.stored.stored], [0, true]);
+    assert.deepEqual([found.remote.downloadBytes, found.remote.stored], [partsBytes, false]);
+    assert.deepEqual([found.stored.downloadBytes, found.stored.stored], [0, true]);
     assert.equal(found.stored.parameters, found.remote.parameters);
     assert.deepEqual(
       found.kept.files.map(({ name }) => name),
@@ -357,13 +358,13 @@ describe("downloads", () => {
     );
     assert.equal(results[0].code, "none", results[0].message);
     assert.deepEqual(
-      [results[1].code, /00002-of-00003\.gguf.*not there, found 2 of 3/.test(results[1].message)],
+      [results[1].code, /00002-of-00003\.gguf.*found 2 of 3/.test(results[1].message)],
       ["malformed", true],
       results[1].message,
     );
   });
 
-  test("asks for files themselves where a server does not say their heads alone", async () => {
+  test("downloads from servers that refuse HEAD", async () => {
     for (const [folder, names] of [
       ["/signed/", ["chat_template.jinja", "generation_config.json"]],
       ["/no-head/", ["generation_config.json"]],
@@ -372,7 +373,7 @@ describe("downloads", () => {
         const estimate = await TabLM.estimate(folder);
         const loaded = await window.tryLoad(folder);
         const kept = (await TabLM.models.list()).find(({ source }) => source.endsWith(folder));
-        return { loaded, bytes: estimate.download_bytes, kept };
+        return { loaded, bytes: estimate.downloadBytes, kept };
       }, folder);
       assert.equal(found.loaded.code, "none", found.loaded.message);
       const kept = found.kept.files.map(({ name }) => name).sort();
@@ -384,17 +385,17 @@ describe("downloads", () => {
     }
   });
 
-  test("says storage-full with numbers", async () => {
+  test("refuses a model too large for storage with its size", async () => {
     const session = await harness.browser.context.newCDPSession(harness.page);
     const override = { origin: harness.server.address, quotaSize: 50 * 2 ** 20 };
     await session.send("Storage.overrideQuotaForOrigin", override);
     const error = await tryLoad(`${MODEL}?full`);
     await session.send("Storage.overrideQuotaForOrigin", { origin: override.origin });
     assert.equal(error.code, "storage-full", error.message);
-    assert.match(error.message, /needs 94 MiB, this origin's storage has \d+ MiB free/);
+    assert.match(error.message, /needs 94 MiB, \d+ MiB available in this origin's storage/);
   });
 
-  test("two tabs load one model, downloading it once", async () => {
+  test("two tabs that load one model download it once", async () => {
     const other = await harness.browser.context.newPage();
     await other.goto(`${harness.server.address}/blank`);
     const load = (page) =>
@@ -409,142 +410,5 @@ describe("downloads", () => {
     await other.close();
     assert.deepEqual(names, [modelName, modelName]);
     assert.equal(harness.server.requests.filter(({ url }) => url === `${MODEL}?tabs`).length, 1);
-  });
-});
-
-// Two origins of our own stand where the hub's two are: like them, the first sends texts
-// compressed and hands weights on to the second, which knows ranges.
-describe("the hub", () => {
-  const FILES = {
-    "/some/gguf/resolve/main/tiny.gguf": "tiny-Q4_K-256.gguf",
-    "/compressed.gguf": "tiny-Q4_K-256.gguf",
-  };
-  const PARTS_FOLDER = "/some/parts/resolve/main/Q8/";
-  const FOLDER = "/some/folder/resolve/v1/";
-  const derivedFile = (path) =>
-    derived(FILES[path] ?? path.replace(FOLDER, "SmolLM2-135M-Instruct-BF16/"));
-  const fileOf = (path) =>
-    path.startsWith(PARTS_FOLDER) ? tiny(basename(path)) : derivedFile(path);
-  const asked = [];
-  let hub, storage, harness;
-
-  function store(request, response, path) {
-    asked.push(`${request.method} ${path}`);
-    fileRoute(fileOf(path))(request, response);
-  }
-
-  function answerAsHub(request, response, path) {
-    asked.push(`${request.method} ${path}`);
-    if (!existsSync(fileOf(path))) response.writeHead(404).end();
-    else if (path === "/compressed.gguf") {
-      const file = gzipSync(readFileSync(fileOf(path)));
-      response.writeHead(200, {
-        "Content-Type": "application/octet-stream",
-        "Content-Encoding": "gzip",
-        "Content-Length": file.length,
-      });
-      response.end(request.method === "HEAD" ? undefined : file);
-    } else if (/\.(gguf|safetensors)$/.test(path))
-      response.writeHead(302, { Location: `${storage.address}${path}?signed=1` }).end();
-    else {
-      const text = gzipSync(readFileSync(fileOf(path)));
-      response.writeHead(200, {
-        "Content-Type": "text/plain",
-        "Content-Encoding": "gzip",
-        "Content-Length": text.length,
-      });
-      response.end(request.method === "HEAD" ? undefined : text);
-    }
-  }
-
-  before(async () => {
-    [storage, hub] = [await openOrigin(store), await openOrigin(answerAsHub)];
-    const policy = headerPolicy.replace(
-      "https://huggingface.co",
-      `${hub.address} ${storage.address}`,
-    );
-    harness = await openHarness({ adapter: false, policy, isolated: true });
-  });
-  after(async () => {
-    await harness?.close();
-    await hub?.close();
-    await storage?.close();
-  });
-  const run = (source, job) => harness.run(job, { source, hubUrl: hub.address });
-
-  test("gives one file of a repository, once", async () => {
-    const load = async ({ TabLM }, { source, hubUrl }) => {
-      const model = await TabLM.load(source, { hubUrl });
-      await model.dispose();
-      return [model.info.name, model.info.architecture];
-    };
-    assert.deepEqual(await run("hf:some/gguf/tiny.gguf", load), ["tiny.gguf", "llama"]);
-    const path = "/some/gguf/resolve/main/tiny.gguf";
-    assert.deepEqual(asked.splice(0), [`GET ${path}`, `GET ${path}`]);
-    await run("hf:some/gguf/tiny.gguf", load);
-    assert.deepEqual(asked, []);
-  });
-
-  test("gives a folder, of whose weights an estimate reads the header alone", async () => {
-    const estimate = await run("hf:some/folder@v1", ({ TabLM }, { source, hubUrl }) =>
-      TabLM.estimate(source, { hubUrl }),
-    );
-    assert.deepEqual(
-      [estimate.architecture, estimate.parameters, estimate.stored],
-      ["llama", 134_515_008, false],
-    );
-    assert.ok(estimate.download_bytes > 269e6, `found ${estimate.download_bytes}`);
-    const weights = asked.filter((request) => request.endsWith(".safetensors"));
-    assert.ok(weights.length > 0 && weights.length < 10, `found ${weights.length} requests`);
-  });
-
-  test("gives a model in parts", async () => {
-    const load = async ({ TabLM }, { source, hubUrl }) => {
-      const model = await TabLM.load(source, { hubUrl });
-      await model.dispose();
-      const kept = (await TabLM.models.list()).find((model) => model.source.includes("/parts/"));
-      return {
-        architecture: model.info.architecture,
-        bytes: kept.sizeBytes,
-        complete: kept.complete,
-      };
-    };
-    const found = await run("hf:some/parts/Q8/phi-parameters-00001-of-00003.gguf", load);
-    assert.deepEqual(found, { architecture: "phi2", bytes: partsBytes, complete: true });
-  });
-
-  // Another origin's answer does not tell that it was compressed, only how long it was then.
-  test("gives a file that is compressed on the way", async () => {
-    const load = async ({ TabLM }, url) => {
-      const totals = [];
-      const model = await TabLM.load(url, {
-        onProgress: ({ phase, loadedBytes, totalBytes }) =>
-          phase === "download" && totals.push([loadedBytes, totalBytes]),
-      });
-      await model.dispose();
-      const { sizeBytes } = (await TabLM.models.list()).find(({ source }) =>
-        source.endsWith("/compressed.gguf"),
-      );
-      return {
-        sizeBytes,
-        isRight: totals.every(([loaded, total]) => total === null || loaded <= total),
-      };
-    };
-    const found = await harness.run(load, `${hub.address}/compressed.gguf`);
-    assert.deepEqual(found, {
-      sizeBytes: statSync(fileOf("/compressed.gguf")).size,
-      isRight: true,
-    });
-  });
-
-  test("says what to name where a repository is no folder", async () => {
-    const error = await run("hf:some/gguf", ({ TabLM }, { source, hubUrl }) =>
-      TabLM.load(source, { hubUrl }).catch(({ code, message }) => ({ code, message })),
-    );
-    assert.equal(error.code, "network");
-    assert.match(
-      error.message,
-      /config\.json: found status 404.*where there are \.gguf files, name one of them/,
-    );
   });
 });

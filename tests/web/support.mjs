@@ -1,5 +1,5 @@
-// What the browser tests share: Chromium with and without a WebGPU adapter, the demo's server
-// with a log, a page that fails on every console error, and the native engine to compare with.
+// Shared parts of the browser tests: Chromium with and without a WebGPU adapter, the demo's server
+// with a log of requests, pages that collect console errors, and the native engine for comparison.
 
 import { spawnSync } from "node:child_process";
 import {
@@ -16,13 +16,13 @@ import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { homedir, tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { headerPolicy, isolation } from "../../www/csp.mjs";
+import { headerPolicy, isolation } from "../../www/security_headers.mjs";
 import { serve } from "../../www/serve.mjs";
 
 export const root = join(import.meta.dirname, "..", "..");
 export const modelName = "SmolLM2-135M-Instruct.Q4_1.gguf";
 export const modelPath = join(root, "www", "dist", "models", modelName);
-/** Without an adapter everything runs on the CPU executor, where that is allowed. */
+/** True if tests may run on the CPU executor for lack of an adapter. */
 export const allowNoGpu = process.env.ALLOW_NO_GPU === "1";
 
 const { chromium } = createRequire(join(root, "pkg", "package.json"))("playwright-core");
@@ -51,7 +51,7 @@ function chromiumPath() {
   throw new Error("no Chromium in PATH; run .ci/setup.sh chromium or set CHROMIUM=");
 }
 
-/** A browser of its own, with empty storage, that is gone after `close`. */
+/** Starts a browser with a new, empty profile, which `close` deletes. */
 export async function openBrowser({ adapter = true, args = [], ...options } = {}) {
   const profile = mkdtempSync(join(tmpdir(), "tablm-web-"));
   const context = await chromium.launchPersistentContext(profile, {
@@ -68,7 +68,7 @@ export async function openBrowser({ adapter = true, args = [], ...options } = {}
   return { context, close };
 }
 
-/** The demo's server on a free port; `requests` is what it was asked. */
+/** Starts the demo's server on a free port; `requests` is a log of its requests. */
 export async function openServer(options = {}) {
   const requests = [];
   const { before, ...rest } = options;
@@ -88,7 +88,7 @@ export async function openServer(options = {}) {
   return { address, requests, close };
 }
 
-/** A server of another origin that any page may read; `answer(request, response, path)`. */
+/** Starts a server of another origin that allows cross-origin reads. */
 export async function openOrigin(answer) {
   const server = createServer((request, response) => {
     response.setHeader("Access-Control-Allow-Origin", "*");
@@ -100,7 +100,7 @@ export async function openOrigin(answer) {
   return { address: `http://127.0.0.1:${server.address().port}`, close };
 }
 
-/** A page whose console errors and exceptions are collected; `expectQuiet` fails on any. */
+/** Opens a page and collects its console errors and exceptions; `expectQuiet` throws on any. */
 export async function openPage(context, url) {
   const page = await context.newPage();
   const problems = [];
@@ -115,7 +115,7 @@ export async function openPage(context, url) {
   return { page, problems, expectQuiet };
 }
 
-/** Waits until the chat page can answer; its problem card fails the wait at once. */
+/** Waits until the chat page can answer; throws if it shows an error. */
 export async function waitUntilReady(page) {
   await page.waitForFunction(() => ["ready", "failed"].includes(document.body.dataset.state));
   const problem = await page.evaluate(
@@ -124,7 +124,7 @@ export async function waitUntilReady(page) {
   if (problem) throw new Error(`the page could not load the model: ${problem}`);
 }
 
-/** Sends a message on the chat page and answers what came, with the number of renderings seen. */
+/** Sends a message on the chat page; returns the answer and the lengths seen while it grew. */
 export async function chat(page, text) {
   const before = await page.locator(".message.assistant").count();
   await page.fill("#prompt", text);
@@ -148,7 +148,7 @@ export async function chat(page, text) {
   return { text: await answer.evaluate((item) => item.dataset.answer), lengths };
 }
 
-/** Runs the native engine; answers its JSON. */
+/** Runs the native engine with `--json` and returns its report. */
 export function native(...parameters) {
   const binary = join(process.env.CARGO_TARGET_DIR || join(root, "target"), "release", "tablm");
   const run = spawnSync(binary, [...parameters, "--json"], {
@@ -160,7 +160,7 @@ export function native(...parameters) {
   return JSON.parse(run.stdout);
 }
 
-/** What the native engine answers to messages, greedily. */
+/** Returns the native engine's greedy answer to messages. */
 export function nativeAnswer(messages, maxTokens, model = modelPath, backend = "auto") {
   const folder = mkdtempSync(join(tmpdir(), "tablm-messages-"));
   try {
@@ -182,7 +182,7 @@ export function nativeAnswer(messages, maxTokens, model = modelPath, backend = "
   }
 }
 
-/** A route that answers with a file, or with the range of it that was asked for. */
+/** Returns a route that serves a file or the requested range of it. */
 export function fileRoute(path) {
   return (request, response) => {
     const { size } = statSync(path);
@@ -203,16 +203,19 @@ export function fileRoute(path) {
 
 const cache = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
 
-/** A route to a file of the cache, fetched or made for tests alone: `/cache/PATH`. */
+/** Returns a route to a file in the test cache: `/cache/PATH`. */
 export const cacheRoute = (path) => ({ [`/cache/${path}`]: fileRoute(join(cache, path)) });
 
-/** The path of what tests/data/make_models.py made. */
+/** Returns the path of a file made by tests/data/make_models.py. */
 export const derived = (name) => join(cache, "derived", "1", name);
 
-/** The path of what tests/data/tiny/make_tiny.py made. */
+/** Returns the path of a file made by tests/data/tiny/make_tiny.py. */
 export const tiny = (name) => join(cache, "derived", "tiny", name);
 
-/** Routes to such files: `/derived/NAME` for a file, `/derived/NAME/…` for the files of a folder. */
+/**
+ * Returns routes to derived files: `/derived/NAME`, and `/derived/NAME/…` for the files of a
+ * folder.
+ */
 export function derivedRoutes(names) {
   const routes = {};
   const add = (name) => {
@@ -225,7 +228,9 @@ export function derivedRoutes(names) {
   return routes;
 }
 
-/** A route to the default model with another chat template, filled up to the length of its own. */
+/**
+ * Returns a route to the default model with another chat template, padded to the original length.
+ */
 export function modelWithTemplate(template) {
   return (request, response) => {
     const [model, key] = [readFileSync(modelPath), "tokenizer.chat_template"];
@@ -240,16 +245,15 @@ export function modelWithTemplate(template) {
   };
 }
 
-/** A file of the repository as text. */
+/** Reads a file of the repository as text. */
 export const readText = (...parts) => readFileSync(join(root, ...parts), "utf8");
 
-/** A file of the repository as JSON. */
+/** Reads a file of the repository as JSON. */
 export const readJson = (...parts) => JSON.parse(readText(...parts));
 
 /**
- * An empty page of the site, under its policy, with the published package at hand:
- * `run(f, argument)` calls `f(tablm, argument)` in it. With `isolated` it may have
- * threads.
+ * Opens an empty page of the site, under its policy, that has imported the published package.
+ * `run(f, argument)` calls `f(tablm, argument)` in it. With `isolated` it may use threads.
  */
 export async function openHarness({
   adapter = !allowNoGpu,
@@ -279,7 +283,7 @@ export async function openHarness({
   const browser = await openBrowser({ adapter, args });
   const view = await openPage(browser.context, `${server.address}/blank`);
   await view.page.evaluate(async () => void (window.tablm = await import("/tablm/index.js")));
-  // The function is called by the debugger, which the page's policy does not bind.
+  // The function is evaluated by the debugger, to which the page's policy does not apply.
   const run = (job, argument) =>
     view.page.evaluate(`(${job})(window.tablm, ${JSON.stringify(argument) ?? "undefined"})`);
   const close = async () => {

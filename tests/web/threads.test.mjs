@@ -1,5 +1,5 @@
-// Threads in the browser: the same answers with more of them, only where a page may have them, and gone
-// with their model.
+// Threads in the browser: answers do not depend on their number, only isolated pages have them, and
+// they end with their model.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -10,7 +10,7 @@ const golden = readJson("tests", "data", "golden", "smollm2.json");
 const [prompt] = golden.prompts;
 const { gen_ids: ids } = golden.hf_f32.prompts[prompt.id];
 
-/** A worker that does nothing as a thread, and fails when it is told to. */
+/** A worker that does no work as a thread, and throws when it is told to. */
 const FAILING = `
   import "/tablm/worker.js";
   const { instantiate } = WebAssembly;
@@ -23,15 +23,15 @@ const FAILING = `
   globalThis.close = () => undefined;
 `;
 
-/** The builds whose wasm was asked for since the last time. */
-function buildsAsked({ requests }) {
+/** Returns the builds whose wasm was requested since the last call. */
+function requestedBuilds({ requests }) {
   const builds = requests
     .splice(0)
     .map(({ url }) => /\/wasm\/(\w+)\/tablm_bg\.wasm$/.exec(url)?.[1]);
   return [...new Set(builds.filter(Boolean))];
 }
 
-/** Waits until a page has so many workers, which end in their own time. */
+/** Waits until a page has that many workers. */
 async function untilWorkers(page, count) {
   for (let tries = 0; page.workers().length !== count; tries += 1) {
     assert.ok(tries < 100, `found ${page.workers().length} workers, expected ${count}`);
@@ -39,7 +39,7 @@ async function untilWorkers(page, count) {
   }
 }
 
-/** Loads the default model, has it answer, and disposes of it. */
+/** Loads the default model and returns its answer, build and device. */
 const answer = (harness, options, request) =>
   harness.run(
     async ({ TabLM }, [url, options, request]) => {
@@ -52,7 +52,7 @@ const answer = (harness, options, request) =>
 
 const request = { messages: prompt.messages, temperature: 0, max_completion_tokens: ids.length };
 
-describe("a page that is isolated", () => {
+describe("an isolated page", () => {
   let harness;
   before(async () => {
     const failing = (request, response) =>
@@ -70,23 +70,23 @@ describe("a page that is isolated", () => {
   });
   after(() => harness?.close());
 
-  test("computes with as many threads as asked for, and ends them with the model", async () => {
+  test("uses the requested number of threads, and ends them with the model", async () => {
     const found = await answer(harness, { device: "cpu", threads: 3 }, request);
     assert.deepEqual([found.build, found.device.threads, found.token_ids], ["threads", 3, ids]);
-    assert.deepEqual(buildsAsked(harness.server), ["threads"]);
+    assert.deepEqual(requestedBuilds(harness.server), ["threads"]);
     await untilWorkers(harness.page, 3);
     await harness.run(() => window.model.dispose());
     await untilWorkers(harness.page, 0);
   });
 
-  test("has no threads where one is asked for", async () => {
+  test("has no further threads if one is requested", async () => {
     const found = await answer(harness, { device: "cpu", threads: 1 }, request);
     assert.deepEqual([found.build, found.device.threads, found.token_ids], ["relaxed", 1, ids]);
     await untilWorkers(harness.page, 1);
     await harness.run(() => window.model.dispose());
   });
 
-  test("ends the engine if a thread fails, and says so", async () => {
+  test("ends the engine with an error if a thread fails", async () => {
     const found = await harness.run(async ({ TabLM }, url) => {
       const model = await TabLM.load(url, {
         device: "cpu",
@@ -110,7 +110,7 @@ describe("a page that is isolated", () => {
     await untilWorkers(harness.page, 0);
   });
 
-  test("is refused what is no number of threads", async () => {
+  test("rejects an invalid number of threads", async () => {
     const found = await harness.run(
       ({ TabLM }, url) =>
         TabLM.load(url, { threads: 0 }).catch(({ code, message }) => [code, message]),
@@ -118,13 +118,13 @@ describe("a page that is isolated", () => {
     );
     assert.deepEqual(found, [
       "invalid-request",
-      "threads: found 0, expected an integer from 1 to 64",
+      "threads: found 0, expected an integer from 1 to 256",
     ]);
   });
 });
 
-// As on a host of static files, which sends no headers of ours: the service worker adds them.
-test("the page is isolated from its second visit on, and has threads then", async () => {
+// Static file hosts do not send the isolation headers; the service worker adds them.
+test("the page is isolated from its second visit on", async () => {
   const server = await openServer({ isolated: false });
   const browser = await openBrowser({ adapter: false });
   try {

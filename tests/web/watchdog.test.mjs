@@ -1,10 +1,11 @@
-// A worker that does not stop is ended and replaced, one whose engine trapped says so, and nothing that a server
-// sends without end is read for ever. The workers are the published ones, kept busy at a message.
+// A worker that does not stop is terminated and replaced, a worker whose engine trapped reports
+// that, and endless responses of a server are cut off. The workers are the published ones, with an
+// endless loop or a small stack added.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { isolation } from "../../www/csp.mjs";
-import { modelThatSays } from "./model_that_says.mjs";
+import { isolation } from "../../www/security_headers.mjs";
+import { constantModel } from "./constant_model.mjs";
 import {
   chat,
   openBrowser,
@@ -14,16 +15,17 @@ import {
   waitUntilReady,
 } from "./support.mjs";
 
-/** After its first message, the method with that word in its parameters computes without end. */
+/** A worker that loops forever on parameters with the word "forever", or on the method `?busy=`. */
 const busy = (worker) => `
   addEventListener("message", ({ data }) => {
     if (data.type === "call" && (JSON.stringify(data.params) ?? "").includes("forever")) for (;;);
-    if (data.type === "call" && data.method === new URL(import.meta.url).searchParams.get("busy")) for (;;);
+    const method = new URL(import.meta.url).searchParams.get("busy");
+    if (data.type === "call" && data.method === method) for (;;);
   });
   import "${worker}";
 `;
 
-/** Comes before the worker: a request with "deep N" has no more of the stack than N calls of a function take. */
+/** Added before the worker: a request with "deep N" runs with stack space for N function calls. */
 const DEEP = `
   const { addEventListener: add } = globalThis;
   globalThis.addEventListener = (type, listener) => add(type, (event) => {
@@ -43,20 +45,21 @@ const DEEP = `
   });
 `;
 
-/** A template that takes more of the stack than the package does. */
+/** A template that needs more stack than the package's own code. */
 const RECURSIVE =
-  "{% macro down(n) %}{% if n > 0 %}{{ down(n - 1) }}{% else %}a{% endif %}{% endmacro %}{{ down(12) }}";
+  "{% macro down(n) %}{% if n > 0 %}{{ down(n - 1) }}{% else %}a{% endif %}{% endmacro %}" +
+  "{{ down(12) }}";
 
 const script = (text) => (request, response) =>
   response.writeHead(200, { "Content-Type": "text/javascript", ...isolation }).end(text);
 const model = (text, template) => (request, response) => {
-  const bytes = modelThatSays(text, template);
+  const bytes = constantModel(text, template);
   response
     .writeHead(200, { "Content-Length": bytes.length })
     .end(request.method === "HEAD" ? undefined : bytes);
 };
 
-/** A JSON file that has no end. */
+/** Serves an endless JSON file. */
 function endless(request, response) {
   response.writeHead(200, { "Content-Type": "application/json" });
   if (request.method === "HEAD") return response.end();
@@ -104,7 +107,7 @@ describe("a worker", () => {
   });
   after(() => harness?.close());
 
-  /** Waits until so many workers are left. */
+  /** Waits until that many workers are left. */
   async function expectWorkers(count, ms) {
     const end = Date.now() + ms;
     while (harness.page.workers().length !== count) {
@@ -116,14 +119,14 @@ describe("a worker", () => {
     }
   }
 
-  test("that does not stop answering is replaced, and the model goes on", async (t) => {
+  test("that does not stop answering is replaced, and the model continues", async (t) => {
     const found = await harness.run(async ({ TabLM }) => {
       const model = (window.model = await TabLM.load("/hi.gguf", { workerUrl: "/busy.js" }));
       const answers = [await window.ask(model, "a")];
       const start = performance.now();
       answers.push(await window.ask(model, "forever", { signal: AbortSignal.timeout(200) }));
       const times = [performance.now() - start];
-      // One that waits for the busy one, and is aborted too, leaves the others alone.
+      // Aborting a request that waits for the busy worker does not affect other requests.
       const impatient = window.ask(model, "b", { signal: AbortSignal.timeout(100) });
       answers.push(await window.ask(model, "c"), await impatient, await window.ask(model, "d"));
       times.push(performance.now() - start);
@@ -134,12 +137,13 @@ describe("a worker", () => {
     assert.deepEqual(found.answers, ["Hi Hi ", aborted, "Hi Hi ", aborted, "Hi Hi "]);
     assert.ok(found.times[0] < 1500 && found.times[1] < 20_000, `${found.times}`);
     assert.deepEqual(found.warnings, [
-      "aborted: aborted by the caller; the worker did not stop within 10 s and was ended; the model was loaded anew",
+      "aborted: aborted by the caller; the worker did not stop within 10 s and was ended; " +
+        "the model was loaded again",
     ]);
     await expectWorkers(1, 2000);
   });
 
-  test("that does not stop is ended by dispose, and not replaced", async () => {
+  test("that does not stop is terminated by dispose, and not replaced", async () => {
     const found = await harness.run(async () => {
       const start = performance.now();
       const busy = window.ask(window.model, "forever");
@@ -157,7 +161,7 @@ describe("a worker", () => {
     await expectWorkers(0, 2000);
   });
 
-  test("that does not stop is ended, whatever it was to do", async () => {
+  test("that does not stop is terminated in every method", async () => {
     const found = await harness.run(async ({ TabLM }) => {
       const id = "0123456789abcdef";
       const calls = {
@@ -194,12 +198,12 @@ describe("a worker", () => {
     await expectWorkers(0, 10_000);
   });
 
-  test("whose stack is exhausted has trapped, and says so from then on", async (t) => {
+  test("whose stack is exhausted has trapped, and reports that from then on", async (t) => {
     const pairs = await harness.run(async ({ TabLM }) => {
       const pairs = [];
       for (let room = 8; room <= 4096; room *= 1.5) {
         const model = await TabLM.load("/recursive.gguf", { workerUrl: "/deep.js", threads: 1 });
-        // So that all is compiled, which takes more of the stack than to run it.
+        // Compiles all functions, which takes more stack than running them.
         await window.ask(model, "a");
         pairs.push([
           await window.ask(model, `deep ${Math.round(room)}`),
@@ -210,14 +214,15 @@ describe("a worker", () => {
       return pairs;
     });
     t.diagnostic(JSON.stringify(pairs));
-    // Short of it in the engine, that has trapped; elsewhere the worker itself may fail, and the next request has another.
-    const stopped = /^internal: the engine stopped earlier \(.+\); load the model again$/;
+    // A stack overflow in the engine is a trap; elsewhere the worker itself may fail, and the next
+    // request gets another worker.
+    const stopped = /^internal: the engine has crashed \(.+\); load the model again$/;
     assert.ok(
       pairs.some(
         ([deep, next]) =>
           deep === "internal: Maximum call stack size exceeded" && stopped.test(next),
       ),
-      "the engine was never short of stack",
+      "found no stack overflow in the engine, expected one",
     );
     for (const [deep, next] of pairs) {
       assert.match(deep, /^(Hi Hi |internal: .*Maximum call stack size exceeded)$/);
@@ -226,7 +231,7 @@ describe("a worker", () => {
   });
 
   for (const name of ["folder", "index"]) {
-    test(`refuses files without an end: ${name}`, async () => {
+    test(`rejects endless files: ${name}`, async () => {
       const found = await harness.run(async ({ TabLM }, name) => {
         const errors = [];
         for (const call of [TabLM.estimate, TabLM.load])
@@ -240,7 +245,7 @@ describe("a worker", () => {
   }
 });
 
-test("the chat page goes on after an answer that did not stop", async (t) => {
+test("the chat page continues after an answer that did not stop", async (t) => {
   const server = await openServer({
     before(request, response) {
       const isWorker = request.url.endsWith("/tablm/worker.js");
@@ -251,7 +256,7 @@ test("the chat page goes on after an answer that did not stop", async (t) => {
       return Boolean(route);
     },
   });
-  // Which would answer for both workers with the one.
+  // A service worker would serve the same file for both workers.
   const browser = await openBrowser({ adapter: false, serviceWorkers: "block" });
   try {
     const { page, expectQuiet } = await openPage(

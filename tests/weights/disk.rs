@@ -1,4 +1,4 @@
-//! Paths of the file system.
+//! Opening models by path.
 
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,14 @@ use tablm::weights::disk;
 
 use crate::common::cache;
 use crate::common::gguf::tiny_llama;
-use crate::found::overlaid;
-use crate::parts::{Files, parts};
-use crate::real::{open, values};
+use crate::folder_variants::overlaid;
+use crate::real_files::{open, values};
 use crate::refused;
+use crate::split_files::{Files, parts};
 
 const BAD: Code = Code::Malformed;
 
-/// A new folder that is gone when the test is over.
+/// A temporary folder, removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -40,15 +40,15 @@ impl Drop for Folder {
 }
 
 #[test]
-fn paths_that_lead_nowhere_are_named() {
+fn invalid_paths_are_named() {
     let folder = &Folder::new("weights").0;
-    refused(open(folder), Code::InvalidRequest, &["folder without model files"]);
+    refused(open(folder), Code::InvalidRequest, &["found no model files in"]);
     refused(open(&folder.join("no.gguf")), Code::InvalidRequest, &["no.gguf: no such file"]);
     std::fs::write(folder.join("empty.gguf"), b"").unwrap();
     refused(
         open(&folder.join("empty.gguf")),
         Code::Malformed,
-        &["empty.gguf: magic: the file is empty"],
+        &["empty.gguf: magic: found an empty file"],
     );
     std::fs::write(folder.join("config.json"), b"{}").unwrap();
     refused(open(folder), Code::Malformed, &["empty.gguf: magic"]);
@@ -57,7 +57,7 @@ fn paths_that_lead_nowhere_are_named() {
 }
 
 #[test]
-fn a_folder_on_disk_has_its_templates_in_another() {
+fn named_templates_are_found_in_a_subfolder() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("named-templates");
     let templates = path.join("additional_chat_templates");
     std::fs::create_dir_all(&templates).unwrap();
@@ -70,10 +70,11 @@ fn a_folder_on_disk_has_its_templates_in_another() {
 }
 
 #[test]
-fn an_index_names_files_in_folders_below() {
+fn an_index_may_name_files_in_subfolders() {
     let path = &Folder::new("shards").0;
     std::fs::create_dir_all(path.join("below")).unwrap();
-    let index = json!({"a": "below/one.safetensors", "b": "./below/one.safetensors", "c": "two.safetensors"});
+    let index = json!({"a": "below/one.safetensors", "b": "./below/one.safetensors",
+        "c": "two.safetensors"});
     for (name, bytes) in &overlaid(Some(index)).0 {
         let folder = if name == "one.safetensors" { path.join("below") } else { path.clone() };
         std::fs::write(folder.join(name), bytes).unwrap();
@@ -83,14 +84,15 @@ fn an_index_names_files_in_folders_below() {
 }
 
 #[test]
-fn parts_on_disk_are_found_from_any_of_them() {
+fn parts_on_disk_are_found_from_any_part() {
     let folder = Folder::new("parts");
     folder.write(&parts());
     let count = tiny_llama(64, Format::Q4_0).tensors.len();
     for name in ["", "tiny-00001-of-00003.gguf", "tiny-00003-of-00003.gguf"] {
         assert_eq!(open(&folder.0.join(name)).unwrap().tensors.len(), count, "{name}");
     }
-    // Another model beside it does not matter to a part, and to a folder it does.
+    // Another model in the same folder is ignored when a part is opened, but not when the folder
+    // is.
     let mut other = parts();
     for (name, _) in &mut other.0 {
         *name = name.replace("tiny", "other");
@@ -102,7 +104,7 @@ fn parts_on_disk_are_found_from_any_of_them() {
     refused(
         open(&folder.0.join("tiny-00001-of-00003.gguf")),
         BAD,
-        &["tiny-00002-of-00003.gguf", "not there"],
+        &["tiny-00002-of-00003.gguf", "found 2 of 3 parts"],
     );
     refused(
         open(&folder.0.join("tiny-00002-of-00003.gguf")),
@@ -111,9 +113,9 @@ fn parts_on_disk_are_found_from_any_of_them() {
     );
 }
 
-/// By the package gguf, with queries, keys and values in one tensor whose sizes another part says.
+/// Written by the Python package gguf: a fused tensor whose head counts are in another part.
 #[test]
-fn the_parts_of_another_implementation_are_its_whole() {
+fn parts_of_another_implementation_equal_the_whole() {
     let whole = open(&cache::tiny("phi-parameters.gguf")).unwrap();
     let parts = open(&cache::tiny("phi-parameters-00001-of-00003.gguf")).unwrap();
     assert_eq!(parts.files.len(), 3);

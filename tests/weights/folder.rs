@@ -1,4 +1,4 @@
-//! Safetensors folders, right and wrong.
+//! Safetensors folders, valid and invalid.
 
 use serde_json::{Value, json};
 use tablm::Code;
@@ -30,14 +30,14 @@ fn says(folder: &Folder, words: &[&str]) {
     refused(open(folder), BAD, words);
 }
 
-/// The error for a file of weights, which must name it.
+/// Checks the error for an invalid weight file, which must name the file.
 #[track_caller]
 fn weights_say(weights: Vec<u8>, words: &[&str]) {
     says(&Folder::new(weights), &[&["model.safetensors: "], words].concat());
 }
 
 #[test]
-fn one_file_of_weights_is_read() {
+fn a_single_weight_file_is_read() {
     let checkpoint = open(&Folder::new(weights())).unwrap();
     checkpoint.check_complete().unwrap();
     assert_eq!(checkpoint.name, "tiny");
@@ -62,7 +62,7 @@ fn sharded() -> Folder {
 }
 
 #[test]
-fn shards_are_read_by_their_index() {
+fn shards_are_read_by_index() {
     let checkpoint = open(&sharded()).unwrap();
     checkpoint.check_complete().unwrap();
     let names: Vec<&str> =
@@ -70,10 +70,10 @@ fn shards_are_read_by_their_index() {
     assert_eq!(names, ["model-00002-of-00002.safetensors", "model-00001-of-00002.safetensors"]);
 
     let first = "model-00001-of-00002.safetensors";
-    says(&sharded().without(first), &[first, "not there"]);
+    says(&sharded().without(first), &[first, "found only"]);
     says(
         &sharded().without("model.safetensors.index.json"),
-        &["index.json", "not there", "2 shards"],
+        &["index.json", "found nothing", "2 shards"],
     );
     says(
         &sharded().with("model.safetensors.index.json", b"{}"),
@@ -81,7 +81,7 @@ fn shards_are_read_by_their_index() {
     );
     says(
         &sharded().with("model.safetensors.index.json", b"{\"weight_map\": {}}"),
-        &["weight_map: empty"],
+        &["weight_map: found nothing"],
     );
     says(&sharded().with("model.safetensors.index.json", b"<html>"), &["index.json", "HTML page"]);
     let swapped = json!({ "weight_map": {
@@ -89,12 +89,12 @@ fn shards_are_read_by_their_index() {
         "norm": "model-00001-of-00002.safetensors",
     }});
     let swapped = sharded().with("model.safetensors.index.json", swapped.to_string().as_bytes());
-    says(&swapped, &["weight_map", "but the tensor is in"]);
-    says(&sharded().with(first, b""), &[first, "the file is empty, expected safetensors"]);
+    says(&swapped, &["weight_map", "which contains the tensor"]);
+    says(&sharded().with(first, b""), &[first, "found an empty file, expected safetensors"]);
 }
 
 #[test]
-fn the_small_files_are_read() {
+fn configuration_and_tokenizer_files_are_read() {
     let folder = Folder::new(weights());
     let small = read(&folder);
     assert_eq!(small.config["model_type"], "llama");
@@ -109,7 +109,8 @@ fn the_small_files_are_read() {
     assert_eq!(read(&with_template(json!("one"))).chat_template.as_deref(), Some("one"));
     assert_eq!(read(&with_template(Value::Null)).chat_template, None);
     assert_eq!(read(&with_template(json!([]))).chat_template, None);
-    let named = json!([{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "plain"}]);
+    let named = json!([{"name": "tool_use", "template": "tools"}, {"name": "default",
+        "template": "plain"}]);
     assert_eq!(read(&with_template(named)).chat_template.as_deref(), Some("plain"));
     let other = json!([{"name": "rag", "template": "rag"}]);
     assert_eq!(read(&with_template(other)).chat_template.as_deref(), Some("rag"));
@@ -120,12 +121,12 @@ fn the_small_files_are_read() {
     }
     says(
         &folder.with("chat_template.jinja", b"a\xff"),
-        &["chat_template.jinja: text: invalid UTF-8 at byte 1"],
+        &["chat_template.jinja: text: found invalid UTF-8 at byte 1"],
     );
 }
 
 #[test]
-fn named_templates_are_found_wherever_they_are_stated() {
+fn named_templates_are_found_in_every_place() {
     let folder = Folder::new(weights());
     let templates = |folder: &Folder| {
         let read = read(folder);
@@ -144,7 +145,7 @@ fn named_templates_are_found_wherever_they_are_stated() {
     let only = config(json!([{"name": "tool_use", "template": "t"}]));
     let only = folder.clone().with("tokenizer_config.json", only.as_bytes());
     assert_eq!(templates(&only), (None, Some("t".to_owned())));
-    // Files come first, each for what it is.
+    // Files take precedence over configurations, for each template separately.
     let stated = folder.clone().with("tokenizer_config.json", config(list).as_bytes());
     let file = stated.clone().with("tool_use.jinja", b"T");
     assert_eq!(templates(&file), some("d", "T"));
@@ -158,9 +159,10 @@ fn named_templates_are_found_wherever_they_are_stated() {
 }
 
 #[test]
-fn special_tokens_come_from_their_map_too() {
+fn special_tokens_map_is_merged() {
     let folder = Folder::new(weights());
-    let map = json!({"eos_token": {"content": "<e>", "lstrip": false}, "pad_token": "<p>", "bos_token": null});
+    let map = json!({"eos_token": {"content": "<e>", "lstrip": false}, "pad_token": "<p>",
+        "bos_token": null});
     let with = |config: Value| {
         let folder = folder.clone().with("special_tokens_map.json", map.to_string().as_bytes());
         read(&folder.with("tokenizer_config.json", config.to_string().as_bytes())).tokenizer_config
@@ -176,9 +178,9 @@ fn special_tokens_come_from_their_map_too() {
 }
 
 #[test]
-fn numbers_that_json_lacks_are_accepted() {
-    let config =
-        br#"{"a": [0.0, Infinity], "b": -Infinity, "c": NaN, "d": "say \"Infinity\", NaN", "e\\": 1}"#;
+fn non_finite_numbers_are_accepted() {
+    let config = br#"{"a": [0.0, Infinity], "b": -Infinity, "c": NaN,
+             "d": "say \"Infinity\", NaN", "e\\": 1}"#;
     let config = read(&Folder::new(weights()).with("config.json", config)).config;
     assert_eq!(folder::number(&config["a"][0]), Some(0.0));
     assert_eq!(folder::number(&config["a"][1]), Some(f64::INFINITY));
@@ -196,7 +198,7 @@ fn numbers_that_json_lacks_are_accepted() {
         assert_eq!(tagged(tag), None);
     }
     assert_eq!(folder::number(&json!({"__float__": "NaN", "more": 1})), None);
-    // In every file, and no more of them than make sense.
+    // In every JSON file, and up to a limit.
     let model = Folder::new(weights())
         .with("generation_config.json", b"\xef\xbb\xbf{\"eta_cutoff\": NaN}")
         .with(
@@ -215,16 +217,19 @@ fn numbers_that_json_lacks_are_accepted() {
 }
 
 #[test]
-fn missing_and_broken_small_files_are_named() {
+fn missing_and_invalid_files_are_named() {
     let folder = || Folder::new(weights());
-    says(&folder().without("config.json"), &["\"config.json\": file: not there", "tokenizer.json"]);
-    says(&folder().without("tokenizer.json"), &["\"tokenizer.json\": file: not there"]);
+    says(
+        &folder().without("config.json"),
+        &["\"config.json\": missing file: found only", "tokenizer.json"],
+    );
+    says(&folder().without("tokenizer.json"), &["\"tokenizer.json\": missing file: found only"]);
     says(
         &folder().without("model.safetensors").with("x.bin", b"."),
-        &["\"model.safetensors\"", "not there"],
+        &["\"model.safetensors\"", "found only"],
     );
     for (content, words) in [
-        (&b""[..], "the file is empty"),
+        (&b""[..], "an empty file"),
         (b"<!doctype html>", "HTML page"),
         (b"[1, 2]", "expected an object"),
         (b"{\"a\": ", "EOF"),
@@ -245,7 +250,7 @@ fn missing_and_broken_small_files_are_named() {
 }
 
 #[test]
-fn a_file_of_weights_cut_off_anywhere_is_refused_or_incomplete() {
+fn a_weight_file_truncated_anywhere_is_refused_or_incomplete() {
     let bytes = weights();
     let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     for length in 0..bytes.len() {
@@ -255,53 +260,67 @@ fn a_file_of_weights_cut_off_anywhere_is_refused_or_incomplete() {
             continue;
         }
         let cut = open(&folder).unwrap();
-        refused(cut.check_complete(), BAD, &["model.safetensors: tensor", "needs bytes"]);
+        refused(
+            cut.check_complete(),
+            BAD,
+            &["model.safetensors: tensor", "found the end of the file", "expected bytes"],
+        );
     }
 }
 
+/// A tensor of a header.
+fn entry(dtype: &str, shape: Value, offsets: Value) -> Value {
+    json!({"dtype": dtype, "shape": shape, "data_offsets": offsets})
+}
+
 #[test]
-fn headers_are_checked() {
-    let entry = |dtype: &str, shape: Value, offsets: Value| json!({"dtype": dtype, "shape": shape, "data_offsets": offsets});
+fn tensors_of_headers_are_checked() {
     let one =
         |dtype: &str, shape: Value, offsets: Value| one_tensor(&entry(dtype, shape, offsets), 64);
     open(&Folder::new(one("F32", json!([4, 4]), json!([0, 64])))).unwrap();
     open(&Folder::new(one("BF16", json!([]), json!([0, 2])))).unwrap();
     weights_say(
         one("F32", json!([4, 4]), json!([0, 60])),
-        &["tensor w: 60 bytes do not fit shape [4, 4] in F32"],
+        &["tensor w: found 60 bytes, expected the size of shape [4, 4] in F32"],
     );
     weights_say(
         one("F32", json!([4, 4]), json!([4, 68])),
-        &["tensor w: bytes 4 to 68", "begin at byte 0"],
+        &["tensor w: found bytes 4 to 68", "a start at byte 0"],
     );
-    weights_say(one("F32", json!([4, 4]), json!([64, 0])), &["tensor w: bytes 64 to 0"]);
+    weights_say(one("F32", json!([4, 4]), json!([64, 0])), &["tensor w: found bytes 64 to 0"]);
     weights_say(
         one("F32", json!([4, 0]), json!([0, 4])),
-        &["tensor w: 4 bytes do not fit shape [4, 0]"],
+        &["tensor w: found 4 bytes, expected the size of shape [4, 0]"],
     );
     weights_say(
         one("F32", json!([1_u64 << 40, 1_u64 << 40]), json!([0, 64])),
-        &["tensor w: 64 bytes do not fit shape"],
+        &["tensor w: found 64 bytes, expected the size of shape"],
     );
     weights_say(
         one("F32", json!([1, 1, 1, 1, 1, 1, 1, 1, 16]), json!([0, 64])),
-        &["tensor w: 9 axes"],
+        &["tensor w: found 9 axes"],
     );
-    weights_say(one("F32", json!([-4]), json!([0, 64])), &["header: tensor \"w\"", "-4"]);
-    weights_say(one("F32", json!([1.5]), json!([0, 64])), &["header: tensor \"w\""]);
-    weights_say(one("F32", json!([16]), json!([0])), &["header: tensor \"w\""]);
-    weights_say(raw_file(r#"{"w": {"shape": [1]}}"#, &[0; 4]), &["header: tensor \"w\"", "dtype"]);
-    weights_say(raw_file("{\"w\": 3}", &[0; 4]), &["header: tensor \"w\""]);
+    weights_say(one("F32", json!([-4]), json!([0, 64])), &["header: found tensor \"w\"", "-4"]);
+    weights_say(one("F32", json!([1.5]), json!([0, 64])), &["header: found tensor \"w\""]);
+    weights_say(one("F32", json!([16]), json!([0])), &["header: found tensor \"w\""]);
+    weights_say(
+        raw_file(r#"{"w": {"shape": [1]}}"#, &[0; 4]),
+        &["header: found tensor \"w\"", "dtype"],
+    );
+    weights_say(raw_file("{\"w\": 3}", &[0; 4]), &["header: found tensor \"w\""]);
     weights_say(raw_file("{\"__metadata__\": {\"format\": 1}}", &[]), &["header: "]);
     open(&Folder::new(raw_file("{\"__metadata__\": {\"format\": \"pt\"}}", &[]))).unwrap();
     weights_say(
         one("I64", json!([4, 4]), json!([0, 64])),
-        &["tensor w: 64 bytes do not fit shape [4, 4] in I64"],
+        &["tensor w: found 64 bytes, expected the size of shape [4, 4] in I64"],
     );
     weights_say(raw_file("{\"aé", &[]), &["header: "]);
     let end = json!([u64::MAX - 3, u64::MAX]);
-    weights_say(one("F32", json!([1]), end), &["tensor w: bytes 18446744073709551612"]);
+    weights_say(one("F32", json!([1]), end), &["tensor w: found bytes 18446744073709551612"]);
+}
 
+#[test]
+fn headers_are_checked() {
     let two = |first: Value, second: Value| {
         raw_file(
             &json!({"a": entry("F32", json!([2]), first), "b": entry("F32", json!([2]), second)})
@@ -311,15 +330,15 @@ fn headers_are_checked() {
     };
     weights_say(
         two(json!([0, 8]), json!([4, 12])),
-        &["tensor b: bytes 4 to 12", "begin at byte 8"],
+        &["tensor b: found bytes 4 to 12", "a start at byte 8"],
     );
     weights_say(
         two(json!([0, 8]), json!([12, 20])),
-        &["tensor b: bytes 12 to 20", "begin at byte 8"],
+        &["tensor b: found bytes 12 to 20", "a start at byte 8"],
     );
     open(&Folder::new(two(json!([8, 16]), json!([0, 8])))).unwrap();
     let twice = format!("{{\"w\": {0}, \"w\": {0}}}", entry("F32", json!([1]), json!([0, 4])));
-    weights_say(raw_file(&twice, &[0; 4]), &["header: \"w\" is listed twice"]);
+    weights_say(raw_file(&twice, &[0; 4]), &["header: found \"w\" twice"]);
 
     for length in [100_000_001, u64::MAX >> 24] {
         let mut long = length.to_le_bytes().to_vec();
@@ -330,22 +349,26 @@ fn headers_are_checked() {
         [&999_u64.to_le_bytes()[..], b"{}"].concat(),
         &["header length: found 999", "cut off"],
     );
-    weights_say(b"<html>no</html>".to_vec(), &["magic: an HTML page", "expected safetensors"]);
+    weights_say(
+        b"<html>no</html>".to_vec(),
+        &["magic: found an HTML page", "expected safetensors"],
+    );
     weights_say(vec![7; 64], &["magic: "]);
 }
 
 #[test]
-fn element_types_that_we_lack_are_named() {
+fn unsupported_element_types_are_named() {
     let file = |dtype: &str, bytes: usize| {
         one_tensor(&json!({"dtype": dtype, "shape": [4], "data_offsets": [0, bytes]}), bytes)
     };
     for (dtype, bytes) in
         [("I32", 16), ("U8", 4), ("U32", 16), ("F64", 32), ("F8_E5M2", 4), ("Q7", 4)]
     {
-        let words = ["model.safetensors: tensor w: element type", dtype, "expected F32, F16, BF16"];
+        let words =
+            ["model.safetensors: tensor w: found element type", dtype, "expected F32, F16, BF16"];
         refused(open(&Folder::new(file(dtype, bytes))), Code::UnsupportedFormat, &words);
     }
-    // Position tables and masks are no weights.
+    // I64 and BOOL tensors, such as position tables and masks, are not weights.
     for (dtype, bytes) in [("I64", 32), ("BOOL", 4)] {
         assert!(open(&Folder::new(file(dtype, bytes))).unwrap().tensors.is_empty());
     }

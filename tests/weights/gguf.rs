@@ -1,4 +1,4 @@
-//! Right GGUF files.
+//! Valid GGUF files.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -92,13 +92,13 @@ fn values_of_another_type_are_refused() {
     refused(read.f64("yes"), bad, &["yes: found bool true, expected number"]);
     refused(read.bool("half"), bad, &["half: found float 0.5, expected bool"]);
     refused(read.str("yes"), bad, &["yes: found bool, expected string"]);
-    refused(read.str("broken"), bad, &["broken: invalid UTF-8 at byte 1"]);
+    refused(read.str("broken"), bad, &["broken: found invalid UTF-8 at byte 1"]);
     refused(
         read.strings("numbers"),
         bad,
         &["numbers: found array of i32, expected array of string"],
     );
-    refused(read.strings("texts"), bad, &["texts[1]: invalid UTF-8 at byte 1"]);
+    refused(read.strings("texts"), bad, &["texts[1]: found invalid UTF-8 at byte 1"]);
     refused(read.f32s("numbers"), bad, &["numbers: found array of i32, expected array of float"]);
     refused(read.i64s("floats"), bad, &["floats[0]: found float 1.0, expected array of integer"]);
     refused(read.i64s("texts"), bad, &["texts: found array of string"]);
@@ -109,7 +109,7 @@ fn values_of_another_type_are_refused() {
 }
 
 #[test]
-fn tensors_of_every_format_lie_where_they_were_put() {
+fn tensors_of_every_format_have_the_right_offsets() {
     for version in [2, 3] {
         for alignment in [8_u32, 32, 4096] {
             let mut random = Random(u64::from(alignment));
@@ -149,7 +149,7 @@ fn a_vector_is_one_row() {
     assert_eq!((norm.rows(), norm.columns(), norm.weights()), (1, 33, 33));
 }
 
-/// A source that notes what is read.
+/// A source that records its reads.
 struct Noting {
     inner: MemorySource,
     reads: RefCell<Vec<(u64, usize)>>,
@@ -171,7 +171,7 @@ impl ByteSource for Noting {
 }
 
 #[test]
-fn long_headers_are_read_in_growing_pieces_and_weights_not_at_all() {
+fn long_headers_are_read_in_doubling_pieces_without_weights() {
     let tokens: Vec<String> = (0..400_000).map(|i| format!("token number {i}")).collect();
     let weights = vec![0; 8 << 20];
     let file =
@@ -194,20 +194,24 @@ fn long_headers_are_read_in_growing_pieces_and_weights_not_at_all() {
 }
 
 #[test]
-fn a_file_cut_off_after_its_header_opens_and_says_what_is_missing() {
+fn a_file_truncated_after_its_header_opens_and_names_missing_tensors() {
     let file = tiny_llama(64, Format::Q4_0);
     let (bytes, header) = file.bytes_and_header();
     let whole = open("m.gguf", bytes.clone()).unwrap();
     whole.check_complete().unwrap();
     assert_eq!(whole.tensors.len(), 2 + 2 * 9);
-    // The last tensor's padding is nobody's.
+    // The padding after the last tensor belongs to no tensor.
     let last = whole.tensors.values().max_by_key(|tensor| tensor.offset).unwrap();
     let end = (last.offset + last.size_bytes) as usize;
     for length in [header, header + 1, bytes.len() / 2, end - 1] {
         let cut = open("m.gguf", bytes[..length].to_vec()).unwrap();
         assert_eq!(cut.tensors, whole.tensors);
-        let here = format!("the file has {length}");
-        refused(cut.check_complete(), Code::Malformed, &["m.gguf: tensor ", "needs bytes", &here]);
+        let here = format!("found the end of the file at byte {length}");
+        refused(
+            cut.check_complete(),
+            Code::Malformed,
+            &["m.gguf: tensor ", "expected bytes", &here],
+        );
         refused(rows(&cut, &last.name, 0, 1), Code::Malformed, &["m.gguf", &last.name, &here]);
     }
     open("m.gguf", bytes[..end].to_vec()).unwrap().check_complete().unwrap();
@@ -217,9 +221,9 @@ fn a_file_cut_off_after_its_header_opens_and_says_what_is_missing() {
     refused(cut.check_complete(), Code::Malformed, &["token_embd.weight", "19 more tensors"]);
 }
 
-/// Queries, keys and values in one tensor are listed as the three that most files have.
+/// A fused query, key and value tensor is listed as three tensors.
 #[test]
-fn fused_rows_are_listed_apart() {
+fn fused_tensors_are_listed_separately() {
     let bytes =
         |count: usize| (0..count as u32).flat_map(|i| (i as f32).to_le_bytes()).collect::<Vec<_>>();
     let with = |heads: u32| {
@@ -248,7 +252,7 @@ fn fused_rows_are_listed_apart() {
             bytes(10)[4 * first..4 * (first + count)]
         );
     }
-    // Of another length than the heads need: left whole, for the model to refuse.
+    // A length that does not match the heads: the tensor stays whole, for the model to refuse.
     for heads in [0, 2, u32::MAX] {
         let checkpoint = open("m.gguf", with(heads).bytes()).unwrap();
         assert_eq!(

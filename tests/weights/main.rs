@@ -1,4 +1,4 @@
-//! Model files: what is read from right ones, and what is said about wrong ones.
+//! Model files: reading valid ones, and errors for invalid ones.
 #![cfg_attr(
     target_arch = "wasm32",
     feature(custom_test_frameworks, test),
@@ -11,7 +11,7 @@
     reason = "a test stops where it fails"
 )]
 
-/// What several test programs share, as far as it is needed here.
+/// Code shared with other test programs.
 #[allow(dead_code, unreachable_pub, reason = "other test programs use the rest")]
 #[path = "../common"]
 mod common {
@@ -26,12 +26,12 @@ mod common {
 #[cfg(not(target_arch = "wasm32"))]
 mod disk;
 mod folder;
-mod found;
+mod folder_variants;
 mod gguf;
-mod gguf_wrong;
-mod joined;
-mod parts;
-mod real;
+mod invalid_gguf;
+mod real_files;
+mod separate_scales;
+mod split_files;
 
 use std::rc::Rc;
 
@@ -39,7 +39,7 @@ use tablm::weights::Checkpoint;
 use tablm::weights::source::{ByteSource, MemorySource};
 use tablm::{Code, Error};
 
-/// Opens one file that lies in memory.
+/// Opens a single file in memory.
 fn open(name: &str, bytes: Vec<u8>) -> Result<Checkpoint, Error> {
     open_all(vec![Rc::new(MemorySource::new(name, bytes))])
 }
@@ -48,7 +48,7 @@ fn open_all(files: Vec<Rc<dyn ByteSource>>) -> Result<Checkpoint, Error> {
     pollster::block_on(Checkpoint::open(files))
 }
 
-/// The error of something that must fail, checked to have this code and these words.
+/// Checks that `result` is an error with the given code and words.
 #[track_caller]
 fn refused<T: std::fmt::Debug>(result: Result<T, Error>, code: Code, words: &[&str]) {
     let error = result.expect_err(words.first().unwrap_or(&"")).to_string();

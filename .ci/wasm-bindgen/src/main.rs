@@ -1,7 +1,6 @@
-//! The wasm-bindgen step of the build: one wasm file in, an ES module for browsers out.
+//! The wasm-bindgen step of the build: turns a wasm file into an ES module for browsers.
 //!
-//! The published command line would do, but it can only be installed unlocked; this one is
-//! built from the Cargo.lock beside it.
+//! It replaces wasm-bindgen's own command line, whose dependencies cannot be locked.
 
 use std::process::ExitCode;
 
@@ -23,10 +22,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// Target `web`, with types, without the name section (a fifth of the file).
+/// Generates the bindings for the target `web`, with types, without the name section (a fifth of
+/// the file's size).
 fn generate(input: &str, out_dir: &str, name: &str) -> Result<(), Box<dyn std::error::Error>> {
     let mut bindgen = Bindgen::new();
-    bindgen.input_path(input).out_name(name).typescript(true).remove_name_section(true).web(true)?;
+    bindgen
+        .input_path(input)
+        .out_name(name)
+        .typescript(true)
+        .remove_name_section(true)
+        .web(true)?;
     bindgen.generate(out_dir)?;
     Ok(())
 }

@@ -1,9 +1,13 @@
-//! What the command line takes: commands and their arguments.
+//! Commands of the command line and their arguments. Doc comments of arguments are their help.
 
 use std::path::PathBuf;
 
+use clap::builder::RangedI64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tablm::kernels::CacheFormat;
+use tablm::engine::{
+    CacheFormat, FREQUENCY_PENALTY, MAX_THREADS, MIN_P, PRESENCE_PENALTY, REPETITION_PENALTY,
+    TEMPERATURE, TOP_K, TOP_P,
+};
 use tablm::weights::quantize::Target;
 
 /// Small language models, natively.
@@ -29,22 +33,26 @@ pub(crate) enum Command {
     Tokenize(Tokenize),
     /// Text of token ids.
     Detokenize(Detokenize),
-    /// What a model is and needs, from its headers alone.
+    /// Architecture, tensors and memory of a model, from its headers alone.
     Inspect(Inspect),
     /// Speed of prefill and decode.
     Bench(Bench),
-    /// Write a safetensors folder anew with smaller weights.
+    /// Convert a safetensors folder to one with quantized weights.
     #[command(alias = "quantise")]
     Quantize(Quantize),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Backend {
-    Gpu,
+    /// The GPU.
+    #[value(name = "webgpu", alias = "gpu")]
+    WebGpu,
+    /// The CPU.
     Cpu,
+    /// Prefill on the GPU, decode on the CPU, each with its own copy of the weights.
+    Hybrid,
+    /// The device that a short measurement predicts to be fastest.
     Auto,
-    /// Prompts on the GPU, tokens on the CPU, with the weights twice.
-    Shared,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -58,25 +66,28 @@ pub(crate) struct Model {
     /// A .gguf file, one of several parts or their folder, or a safetensors folder.
     #[arg(long)]
     pub(crate) model: PathBuf,
-    /// Where to run.
+    /// Device to run on.
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) backend: Backend,
-    /// Positions to have room for.
+    /// Context length in positions.
     #[arg(long)]
     pub(crate) context: Option<u32>,
-    /// Rows of a prompt per step.
+    /// Most rows of a prefill step.
     #[arg(long)]
     pub(crate) chunk: Option<u32>,
-    /// Threads that compute where the CPU does; by default one for each of its cores.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=256))]
+    /// Threads on the CPU; by default one for each of its cores.
+    #[arg(long, value_name = "COUNT", value_parser = thread_count())]
     pub(crate) threads: Option<u16>,
-    /// Turn matrices into this format while loading, where that makes them smaller.
+    /// Quantize matrices to this format while loading, where that makes them smaller.
     #[arg(long, value_name = "FORMAT", value_parser = target)]
     pub(crate) quantize: Option<Target>,
-    /// Keep keys and values in this format: f32, f16 or q8. By default f16, but f32 where all
-    /// weights are.
+    /// Format of the KV cache: f32, f16 or q8; by default f16, or f32 if all weights are f32.
     #[arg(long, value_name = "FORMAT", value_parser = kv_format)]
     pub(crate) kv: Option<CacheFormat>,
+}
+
+fn thread_count() -> RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..=i64::from(MAX_THREADS))
 }
 
 fn kv_format(name: &str) -> Result<CacheFormat, String> {
@@ -90,30 +101,25 @@ fn target(name: &str) -> Result<Target, String> {
     })
 }
 
+// Not a doc comment: clap would take that for the about text of the command.
+// The help is the documentation of the fields of requests.
 #[derive(Args)]
 pub(crate) struct Sampling {
-    /// 0 always picks the likeliest token; at most 2.
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, help = TEMPERATURE.to_string(), allow_negative_numbers = true)]
     pub(crate) temperature: Option<f32>,
-    /// Keep the K likeliest tokens.
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, help = TOP_K.to_string(), allow_negative_numbers = true)]
     pub(crate) top_k: Option<u32>,
-    /// Keep the likeliest tokens that have this probability together; 0 always picks the likeliest.
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, help = TOP_P.to_string(), allow_negative_numbers = true)]
     pub(crate) top_p: Option<f32>,
-    /// Keep tokens at least this likely, relative to the likeliest.
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, help = MIN_P.to_string(), allow_negative_numbers = true)]
     pub(crate) min_p: Option<f32>,
-    /// Divide the logits of tokens already seen.
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, help = REPETITION_PENALTY.to_string(), allow_negative_numbers = true)]
     pub(crate) repetition_penalty: Option<f32>,
-    /// Lower the logits of tokens by how often they were generated.
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, help = FREQUENCY_PENALTY.to_string(), allow_negative_numbers = true)]
     pub(crate) frequency_penalty: Option<f32>,
-    /// Lower the logits of tokens that were generated.
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, help = PRESENCE_PENALTY.to_string(), allow_negative_numbers = true)]
     pub(crate) presence_penalty: Option<f32>,
-    /// Makes sampling repeatable.
+    /// Seed of the draws, which makes sampling repeatable.
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) seed: Option<u64>,
 }
@@ -122,25 +128,26 @@ pub(crate) struct Sampling {
 pub(crate) struct Generate {
     #[command(flatten)]
     pub(crate) model: Model,
-    /// One message of a user.
+    /// One user message.
     #[arg(long, allow_hyphen_values = true, conflicts_with_all = ["raw_prompt", "messages"])]
     pub(crate) prompt: Option<String>,
-    /// Text to continue as it is.
+    /// Text to continue, without the chat template.
     #[arg(long, allow_hyphen_values = true, conflicts_with = "messages")]
     pub(crate) raw_prompt: Option<String>,
-    /// A JSON file with messages in OpenAI's form; - reads standard input.
+    /// JSON file with messages in OpenAI's form; - reads standard input.
     #[arg(long)]
     pub(crate) messages: Option<PathBuf>,
-    /// A JSON file with the tools that the model may call, in OpenAI's form; - reads standard input.
+    /// A JSON file with the tools that the model may call, in OpenAI's form; - reads standard
+    /// input.
     #[arg(long, conflicts_with = "raw_prompt")]
     pub(crate) tools: Option<PathBuf>,
-    /// Whether to reason before the answer, where the model can do both.
+    /// Turn reasoning before the answer on or off, if the model supports both.
     #[arg(long, value_enum, conflicts_with = "raw_prompt")]
     pub(crate) thinking: Option<Switch>,
-    /// The most tokens to generate.
+    /// Most tokens to generate.
     #[arg(long)]
     pub(crate) max_tokens: Option<usize>,
-    /// Strings that end the text.
+    /// String that ends the text; can be given several times.
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) stop: Vec<String>,
     #[command(flatten)]
@@ -154,7 +161,7 @@ pub(crate) struct Logits {
     /// Token ids, separated by commas.
     #[arg(long, value_delimiter = ',', required = true)]
     pub(crate) tokens: Vec<u32>,
-    /// One row for every position.
+    /// Print one row for every position.
     #[arg(long)]
     pub(crate) all: bool,
 }
@@ -192,13 +199,13 @@ pub(crate) struct Detokenize {
 pub(crate) struct Inspect {
     /// A .gguf file, one of several parts or their folder, or a safetensors folder.
     pub(crate) path: PathBuf,
-    /// Positions to have room for.
+    /// Context length in positions.
     #[arg(long)]
     pub(crate) context: Option<u32>,
-    /// As if loaded with matrices turned into this format.
+    /// Report a load with this --quantize.
     #[arg(long, value_name = "FORMAT", value_parser = target)]
     pub(crate) quantize: Option<Target>,
-    /// As if keys and values were kept in this format: f32, f16 or q8.
+    /// Report a load with this --kv: f32, f16 or q8.
     #[arg(long, value_name = "FORMAT", value_parser = kv_format)]
     pub(crate) kv: Option<CacheFormat>,
 }
@@ -207,13 +214,13 @@ pub(crate) struct Inspect {
 pub(crate) struct Bench {
     #[command(flatten)]
     pub(crate) model: Model,
-    /// Tokens of the prompt.
+    /// Number of prompt tokens.
     #[arg(long, default_value_t = 512)]
     pub(crate) prompt_tokens: usize,
-    /// Tokens to generate.
+    /// Number of tokens to generate.
     #[arg(long, default_value_t = 128)]
     pub(crate) generate_tokens: usize,
-    /// Runs.
+    /// Number of runs.
     #[arg(long, default_value_t = 3)]
     pub(crate) repeat: usize,
     /// Show where the time of a step goes, kernel by kernel, instead of how fast prompts are read
@@ -223,7 +230,7 @@ pub(crate) struct Bench {
     /// Profile steps of one token at these positions only.
     #[arg(long, value_name = "POSITIONS", value_delimiter = ',', requires = "profile")]
     pub(crate) at: Vec<u32>,
-    /// Profile only kernels whose names begin so.
+    /// Profile only kernels whose names begin with this.
     #[arg(long, value_name = "PREFIX", default_value = "", requires = "profile")]
     pub(crate) kernels: String,
 }
@@ -233,19 +240,19 @@ pub(crate) struct Quantize {
     /// A safetensors folder.
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
-    /// The folder to write: new or empty.
+    /// Folder to write, new or empty.
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
-    /// The format of the matrices.
+    /// Format of the matrices.
     #[arg(long, value_parser = target)]
     pub(crate) format: Target,
-    /// A text whose perplexity is taken before and after.
+    /// Text whose perplexity is computed before and after.
     #[arg(long)]
     pub(crate) text: Option<PathBuf>,
-    /// Positions to have room for, with --text.
+    /// Context length in positions, with --text.
     #[arg(long)]
     pub(crate) context: Option<u32>,
-    /// Where to run, with --text.
+    /// Device to run on, with --text.
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) backend: Backend,
 }

@@ -1,16 +1,17 @@
-//! `tablm bench`: how fast prompts are read and answered, or where the time of a step goes.
+//! `tablm bench`: times of prefill and decode, or the profile of a step.
 
 use serde_json::{Map, json};
 
 use super::arguments::Bench;
-use super::native::load;
+use super::load::load;
 use super::terminal::{say, say_json};
-use tablm::engine::{Engine, GenerateRequest, Profile, ProfileRequest, Prompt, Reading, Timings};
+use tablm::engine::{
+    CpuBandwidth, Engine, GenerateRequest, Profile, ProfileRequest, Prompt, SamplerOptions, Step,
+    Timings,
+};
 use tablm::error::Result;
-use tablm::kernels::Step;
-use tablm::text::sampler::SamplerOptions;
 
-/// The figures of a bench, by name.
+/// Figures of a run, by name.
 type Figure = (&'static str, fn(&Timings) -> f64);
 const FIGURES: &[Figure] = &[
     ("prefill_ms", |timings| timings.prefill_ms),
@@ -26,7 +27,8 @@ pub(super) async fn bench(arguments: &Bench, json: bool) -> Result<()> {
         return profile(&mut engine, arguments, json).await;
     }
     let vocabulary = engine.info().vocabulary_size;
-    // Any tokens do; the same ones in every run. One more than there is room for is enough to be refused.
+    // Any tokens serve, the same ones in every run. One more than the context has room for is
+    // enough to be refused.
     let count = arguments.prompt_tokens.min(engine.info().context_length as usize + 1);
     let ids = (0..count as u32).map(|i| i.wrapping_mul(7919) % vocabulary);
     let request = GenerateRequest {
@@ -41,11 +43,12 @@ pub(super) async fn bench(arguments: &Bench, json: bool) -> Result<()> {
         engine.reset();
         runs.push(engine.generate(&request, |_| {}).await?.timings);
     }
-    let reading = engine.reading();
+    let reading = engine.cpu_bandwidth();
     let spread = |of: fn(&Timings) -> f64| {
         let mut values: Vec<f64> = runs.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
-        json!({"median": values[values.len() / 2], "min": values[0], "max": values[values.len() - 1]})
+        let last = values.len() - 1;
+        json!({"median": values[values.len() / 2], "min": values[0], "max": values[last]})
     };
     let medians = |which: &str| {
         let mut medians = Map::new();
@@ -69,7 +72,7 @@ pub(super) async fn bench(arguments: &Bench, json: bool) -> Result<()> {
     } else {
         say(format_args!("prefill {:.2} tokens/s", output["timings"]["prefill_tokens_per_s"]));
         say(format_args!("decode  {:.2} tokens/s", output["timings"]["decode_tokens_per_s"]));
-        if let Some(Reading { weight_bytes, read_gb_per_s }) = reading {
+        if let Some(CpuBandwidth { weight_bytes, read_gb_per_s }) = reading {
             say(format_args!(
                 "reads   {weight_bytes} bytes of weights a token, {read_gb_per_s:.2} GB/s possible"
             ));
@@ -78,7 +81,7 @@ pub(super) async fn bench(arguments: &Bench, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Where the time goes: of a chunk of the prompt and the step after it, or of steps at `--at`.
+/// Profiles a chunk of the prompt and the decode step after it, or decode steps at `--at`.
 async fn profile(engine: &mut Engine, arguments: &Bench, json: bool) -> Result<()> {
     let prompt = arguments.prompt_tokens as u32;
     let positions = if arguments.at.is_empty() { &[prompt][..] } else { &arguments.at };
@@ -93,7 +96,12 @@ async fn profile(engine: &mut Engine, arguments: &Bench, json: bool) -> Result<(
         engine.profile(&ProfileRequest { steps, runs, limit_ms: f64::INFINITY, kernels }).await?;
     if json {
         let info = engine.info();
-        let output = json!({"profile": profile, "device": info.device, "memory": info.memory, "step": info.step});
+        let output = json!({
+            "profile": profile,
+            "device": info.device,
+            "memory": info.memory,
+            "step": info.step,
+        });
         say_json(&output);
     } else {
         show(&profile);

@@ -1,4 +1,4 @@
-//! `tablm quantize`: a folder that is there whole or not at all.
+//! `tablm quantize`: writes a folder that appears complete or not at all.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -11,15 +11,16 @@ use signal_hook::consts::TERM_SIGNALS;
 use signal_hook::flag;
 
 use super::arguments::{Model, Quantize};
-use super::native::load;
+use super::load::load;
 use super::terminal::{read_text, say, say_json};
 use tablm::engine::Engine;
 use tablm::error::{Code, Error, Result, visible};
 use tablm::weights::disk::{open_file, open_path};
 
-/// Held by who writes an unfinished folder: one whose lock nobody holds was left behind.
+/// Lock file that the writer of an unfinished folder holds; a folder whose lock is free was left
+/// behind.
 const LOCK: &str = ".lock";
-/// Follows the name of the folder that it becomes, before the writer's process id.
+/// Part of an unfinished folder's name, between the final name and the writer's process id.
 const PARTIAL: &str = ".partial-";
 
 pub(super) async fn quantize(arguments: &Quantize, json: bool) -> Result<()> {
@@ -36,7 +37,7 @@ pub(super) async fn quantize(arguments: &Quantize, json: bool) -> Result<()> {
     })
     .await?;
     folder.finish()?;
-    // Nothing is left to tidy up: from now on a signal ends this at once.
+    // Nothing is left to clean up: from here on a signal ends the program at once.
     is_stopped.store(true, Ordering::Relaxed);
     let mut output = json!(report);
     if let Some(text) = text {
@@ -58,7 +59,7 @@ pub(super) async fn quantize(arguments: &Quantize, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Whether a signal has asked for an end. The second one ends the program where it is.
+/// A flag that the first signal to terminate sets; the second signal ends the program at once.
 fn stop_by_signal() -> Result<Arc<AtomicBool>> {
     let is_stopped = Arc::new(AtomicBool::new(false));
     for signal in TERM_SIGNALS {
@@ -69,8 +70,9 @@ fn stop_by_signal() -> Result<Arc<AtomicBool>> {
     Ok(is_stopped)
 }
 
-/// Refuses a folder of which a small file, which would be copied, is a link to somewhere else: what it names may
-/// be secret. The links of the hub's cache, from `snapshots/REVISION` to `blobs`, stay in one model.
+/// Refuses small files, which would be copied, that are links out of the folder: their targets may
+/// be secret. Links of the hub's cache, from `snapshots/REVISION` to `blobs`, stay within one
+/// model.
 fn check_links<'a>(input: &Path, names: impl Iterator<Item = &'a str>) -> Result<()> {
     let failed =
         |error| Error::new(Code::InvalidRequest, format!("input: {}: {error}", input.display()));
@@ -86,14 +88,14 @@ fn check_links<'a>(input: &Path, names: impl Iterator<Item = &'a str>) -> Result
             && !blobs.as_ref().is_some_and(|blobs| target.starts_with(blobs))
         {
             let message =
-                format!("{name}: found a link to a file elsewhere, expected a file of the folder");
+                format!("{name}: found a link out of the folder, expected a file of the folder");
             return Err(Error::invalid_request("input", message));
         }
     }
     Ok(())
 }
 
-/// Perplexity of a text before and after, and the rise of its logarithm.
+/// Perplexity of a text before and after, and the increase of its logarithm.
 async fn perplexities(arguments: &Quantize, text: &str) -> Result<Value> {
     let of = async |path: &Path| -> Result<(f64, usize)> {
         let model = Model {
@@ -119,28 +121,32 @@ async fn perplexities(arguments: &Quantize, text: &str) -> Result<Value> {
     }))
 }
 
-/// A folder that gets its name when it is complete.
+/// A folder that is renamed to its final name when it is complete.
 struct NewFolder {
-    /// Where it is made, beside its place.
+    /// Path while it is incomplete, beside the final path.
     partial: PathBuf,
+    /// Final path.
     wanted: PathBuf,
-    /// Locked as long as it is open.
+    /// Lock file, locked while the folder is incomplete.
     lock: File,
-    /// The file that is being written, and its name.
+    /// File that is being written, and its name.
     open: Option<(String, File)>,
 }
 
 impl NewFolder {
-    /// `invalid-request` when there is something already, or when it would be a part of the input.
+    /// Creates the folder under its temporary name.
+    ///
+    /// # Errors
+    /// `invalid-request` if the path is taken or inside the input; `storage-full`.
     fn begin(input: &Path, wanted: &Path) -> Result<Self> {
         let refused = |what: &str| {
             let message =
-                format!("{}: {what}, expected a folder that is new or empty", wanted.display());
+                format!("{}: found {what}, expected a new or empty folder", wanted.display());
             Error::invalid_request("output", message)
         };
         let failed = |error| failed(wanted, &error);
-        let name = wanted.file_name().ok_or_else(|| refused("not a name"))?;
-        // A trailing slash would follow a link.
+        let name = wanted.file_name().ok_or_else(|| refused("no folder name"))?;
+        // A path with a trailing slash would follow a link.
         let parent = wanted.parent().filter(|parent| !parent.as_os_str().is_empty());
         let place = fs::canonicalize(parent.unwrap_or(Path::new("."))).map_err(failed)?;
         let wanted = place.join(name);
@@ -150,10 +156,10 @@ impl NewFolder {
             Ok(found) if found.is_symlink() => return Err(refused("a symbolic link")),
             Ok(found)
                 if found.is_dir() && fs::read_dir(&wanted).map_err(failed)?.next().is_none() => {}
-            Ok(_) => return Err(refused("there is something already")),
+            Ok(_) => return Err(refused("an existing file or folder")),
         }
         if fs::canonicalize(input).is_ok_and(|input| place.starts_with(input)) {
-            return Err(refused("in the folder that is read"));
+            return Err(refused("a path inside the input"));
         }
         let mut prefix = name.to_owned();
         prefix.push(PARTIAL);
@@ -166,7 +172,7 @@ impl NewFolder {
         Ok(Self { partial, wanted, lock, open: None })
     }
 
-    /// Writes the next bytes of a file; files come one after another.
+    /// Writes the next bytes of a file; files are written one after another.
     fn write(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         if self.open.as_ref().is_none_or(|(open, _)| open != name) {
             self.close()?;
@@ -178,13 +184,13 @@ impl NewFolder {
         written.map_err(|error| failed(&self.wanted, &error))
     }
 
-    /// Waits until the disk has the file that was written last.
+    /// Syncs the file that was written last to the disk.
     fn close(&mut self) -> Result<()> {
         let synced = self.open.take().map_or(Ok(()), |(_, file)| file.sync_all());
         synced.map_err(|error| failed(&self.wanted, &error))
     }
 
-    /// Gives the folder its name, when the disk has all of it.
+    /// Syncs the folder to the disk and renames it to its final name.
     fn finish(mut self) -> Result<()> {
         self.close()?;
         let failed = |error| failed(&self.wanted, &error);
@@ -199,19 +205,20 @@ impl NewFolder {
 }
 
 impl Drop for NewFolder {
-    /// What did not become a model is not left behind.
+    /// Removes a folder that did not become complete.
     fn drop(&mut self) {
-        // After `finish` there is nothing; of a failure to tidy up the first error is the one to tell.
+        // After `finish` there is nothing to remove; before, the error that led here matters more.
         let _ = (self.lock.unlock(), fs::remove_dir_all(&self.partial));
     }
 }
 
-/// Has the disk keep the names in a folder, where folders can be opened.
+/// Syncs the names in a folder to the disk, on systems that can open folders.
 fn sync_folder(path: &Path) -> std::io::Result<()> {
     File::open(path).map_or(Ok(()), |folder| folder.sync_all())
 }
 
-/// Removes what an earlier run for the same folder could not: one that was killed, not one that still writes.
+/// Removes the incomplete folders of earlier runs that were killed; those of running ones are
+/// locked.
 fn remove_left_behind(place: &Path, prefix: &str) {
     for entry in fs::read_dir(place).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -220,7 +227,7 @@ fn remove_left_behind(place: &Path, prefix: &str) {
             && entry.file_type().is_ok_and(|kind| kind.is_dir());
         if is_ours && open_file(&entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok())
         {
-            // What cannot be removed is in nobody's way.
+            // A folder that cannot be removed does no harm.
             let _ = fs::remove_dir_all(entry.path());
         }
     }

@@ -1,4 +1,4 @@
-//! What goes in and what comes out: files that are regular, and text that cannot steer a terminal.
+//! Input and output of the command line: regular files, and text that cannot steer a terminal.
 
 use std::borrow::Cow;
 use std::fmt::{Arguments, Write as _};
@@ -9,21 +9,21 @@ use serde_json::Value;
 use tablm::error::{Code, Error, Result, is_steering};
 use tablm::weights::disk::open_file;
 
-/// Most bytes of a file of messages, tools or text.
+/// Bytes of a file of messages, tools or text, at most.
 const MAX_INPUT_BYTES: u64 = 64 << 20;
 
-/// Writes a line of output. Who reads it may have gone, as `head` does: that is no panic.
+/// Writes a line to stdout. Exits quietly if the reader has closed it, as `head` does.
 pub(crate) fn say(line: Arguments<'_>) {
     if writeln!(std::io::stdout(), "{line}").is_err() {
         std::process::exit(1);
     }
 }
 
-/// Writes a line of JSON, in ASCII where characters steer a terminal.
+/// Writes a line of JSON to stdout; characters that steer a terminal are escaped.
 pub(crate) fn say_json(value: &Value) {
     let mut json = String::new();
     for letter in value.to_string().chars() {
-        // Only in strings, and none is beyond four digits.
+        // They occur in strings only, and all have at most four digits.
         let written = match is_steering(letter) {
             true => write!(json, "\\u{:04x}", u32::from(letter)),
             false => write!(json, "{letter}"),
@@ -33,7 +33,7 @@ pub(crate) fn say_json(value: &Value) {
     say(format_args!("{json}"));
 }
 
-/// Writes a piece of an answer, at once.
+/// Writes a piece of an answer to stdout and flushes it.
 pub(crate) fn show(piece: &str) {
     let mut stdout = std::io::stdout();
     let piece = shown(piece, stdout.is_terminal());
@@ -42,13 +42,13 @@ pub(crate) fn show(piece: &str) {
     }
 }
 
-/// Writes a piece of a log.
+/// Writes a piece of a log to stderr.
 pub(crate) fn log(piece: &str) {
     eprint!("{}", shown(piece, std::io::stderr().is_terminal()));
 }
 
-/// Text of any lines as a terminal may get it: what steers it but for line ends and tabs is escaped. A file or
-/// another program gets what is there.
+/// Text for a terminal: characters that steer it are escaped, except for line ends and tabs. A file
+/// or another program gets the text unchanged.
 pub(crate) fn shown(text: &str, on_terminal: bool) -> Cow<'_, str> {
     let steers = |letter: char| is_steering(letter) && !matches!(letter, '\n' | '\t');
     if !on_terminal || !text.contains(steers) {
@@ -64,7 +64,10 @@ pub(crate) fn shown(text: &str, on_terminal: bool) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The text of a file, or for `-` of standard input.
+/// Text of a file, or of standard input for `-`.
+///
+/// # Errors
+/// `invalid-request` for a file that cannot be read, is no UTF-8, or is too long.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
     let wrong = |message: String| {
         Error::new(Code::InvalidRequest, format!("{}: {message}", path.display()))
@@ -78,13 +81,16 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
     read.map_err(|error| wrong(error.to_string()))?;
     if text.len() as u64 > MAX_INPUT_BYTES {
         return Err(wrong(format!(
-            "found more than {MAX_INPUT_BYTES} bytes, expected at most so many"
+            "found more than {MAX_INPUT_BYTES} bytes, expected at most as many"
         )));
     }
     Ok(text)
 }
 
-/// The JSON of a file, or for `-` of standard input.
+/// JSON of a file, or of standard input for `-`.
+///
+/// # Errors
+/// Errors of [`read_text`]; `malformed` for text that is no JSON.
 pub(crate) fn read_json(path: &Path) -> Result<Value> {
     serde_json::from_str(&read_text(path)?)
         .map_err(|error| Error::malformed(&path.display().to_string(), "JSON", error))

@@ -1,4 +1,4 @@
-// What a peer's page is served: an empty page at /blank, and folders under names of their own.
+// Serves a peer's page: an empty page at /blank, and folders of the disk under given paths.
 
 import { createReadStream, statSync } from "node:fs";
 import { extname, join, normalize } from "node:path";
@@ -10,7 +10,7 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
-/** A `before` for the demo's server: `folders` has the path of each folder by its name in the address. */
+/** Returns a `before` for the demo's server; `folders` maps path prefixes to folders. */
 export function serveFolders(folders) {
   return (request, response) => {
     const path = normalize(new URL(request.url, "http://localhost").pathname);

@@ -1,7 +1,7 @@
-// Every contender, in the order of the table. `start` loads the model and answers
-// `{ device, notes, run({ promptTokens, generateTokens }), close() }`; a run answers
+// All contenders, in the table's order. `start` loads the model and resolves to
+// `{ device, notes, run({ promptTokens, generateTokens }), close() }`; a run resolves to
 // `{ prefillTokens, prefillMs, decodeTokens, decodeMs }` and, where known, `loadMs` and `step`.
-// Prefill lasts until the first token is chosen; decode covers the tokens after the first.
+// Prefill lasts until the first token is sampled; decode covers the tokens after the first.
 
 import { llamacpp } from "./llamacpp.mjs";
 import { native } from "./native.mjs";

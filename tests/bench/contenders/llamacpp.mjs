@@ -1,4 +1,4 @@
-// llama.cpp, natively, through node-llama-cpp's prebuilt binaries, in a process of its own.
+// llama.cpp, natively, through node-llama-cpp's prebuilt binaries, in a separate process.
 
 import { fork } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
@@ -8,8 +8,8 @@ import { installPeers } from "../peers.mjs";
 
 const ICD_FOLDERS = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
 
-/** What makes llama.cpp use Mesa's software adapter where there is no GPU; by itself it passes it over. */
-function softwareAdapter() {
+/** Returns the environment that makes llama.cpp use Mesa's software adapter if there is no GPU. */
+function softwareAdapterEnv() {
   if (["/dev/dri/renderD128", "/dev/nvidia0"].some((path) => existsSync(path))) return {};
   for (const folder of ICD_FOLDERS.filter((path) => existsSync(path))) {
     const file = readdirSync(folder).find((name) => name.startsWith("lvp_icd"));
@@ -18,8 +18,8 @@ function softwareAdapter() {
   return {};
 }
 
-/** Answers of the process, in order; its end fails whoever waits. */
-function answersOf(child) {
+/** Returns a function that resolves to the process's next message; rejects if the process ends. */
+function messagesOf(child) {
   let waiting;
   let errors = "";
   child.stderr.setEncoding("utf8").on("data", (text) => (errors = (errors + text).slice(-1000)));
@@ -30,14 +30,14 @@ function answersOf(child) {
   child.on("exit", (status, signal) => {
     waiting?.reject(
       new Error(
-        `llama.cpp's process ended (${signal ?? status}) ${errors.trim().split("\n").at(-1)}`,
+        `llama.cpp's process ended (${signal ?? status}): ${errors.trim().split("\n").at(-1)}`,
       ),
     );
   });
   return () => new Promise((resolve, reject) => (waiting = { resolve, reject }));
 }
 
-/** A session on the CPU, or on the Vulkan adapter. */
+/** Opens a session on the CPU or on the Vulkan adapter. */
 export async function llamacpp({ gpu, threads }) {
   await installPeers();
   const { ids } = readPrompt();
@@ -45,11 +45,11 @@ export async function llamacpp({ gpu, threads }) {
     join(import.meta.dirname, "llamacpp_process.mjs"),
     [JSON.stringify({ gpu, threads })],
     {
-      env: { ...process.env, ...(gpu ? softwareAdapter() : {}) },
+      env: { ...process.env, ...(gpu ? softwareAdapterEnv() : {}) },
       stdio: ["ignore", "ignore", "pipe", "ipc"],
     },
   );
-  const next = answersOf(child);
+  const next = messagesOf(child);
   const ended = new Promise((resolve) => child.once("exit", resolve));
   const close = async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
@@ -62,7 +62,8 @@ export async function llamacpp({ gpu, threads }) {
       return { ...(await next()), loadMs };
     };
     const notes = [
-      "llama.cpp runs through node-llama-cpp, whose own work per token counts: llama-bench decodes faster",
+      "llama.cpp runs through node-llama-cpp, whose overhead per token is included: " +
+        "llama-bench decodes faster",
     ];
     return { device: `${device}, llama.cpp ${release}`, notes, run, close };
   } catch (error) {

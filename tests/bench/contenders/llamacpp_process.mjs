@@ -1,5 +1,5 @@
-// The process that runs llama.cpp: loads the model, says so, then answers each message
-// `{ ids, generateTokens }` with what one run took.
+// The process that runs llama.cpp: loads the model, reports that, then answers each message
+// `{ ids, generateTokens }` with the times of a run.
 
 import { getLlama } from "node-llama-cpp";
 import { CONTEXT_LENGTH, modelPath } from "../model.mjs";
@@ -22,10 +22,11 @@ async function open({ gpu, threads }) {
     sequences: 1,
   });
   const names = await llama.getGpuDeviceNames();
-  // It falls back to the CPU without an error.
+  // llama.cpp falls back to the CPU without an error.
   if (gpu && (llama.gpu !== "vulkan" || names.length === 0 || model.gpuLayers === 0)) {
     throw new Error(
-      `llama.cpp took no Vulkan adapter (found ${llama.gpu || "the CPU"}, ${model.gpuLayers} layers on it)`,
+      `llama.cpp: device: found ${llama.gpu || "the CPU"} with ${model.gpuLayers} layers, ` +
+        "expected a Vulkan adapter",
     );
   }
   const loadMs = performance.now() - start;
@@ -46,7 +47,7 @@ async function run(context, { ids, generateTokens }) {
     sequence.dispose();
   }
   if (times.length < 2)
-    throw new Error(`llama.cpp generated ${times.length} tokens, expected ${generateTokens}`);
+    throw new Error(`llama.cpp: found ${times.length} tokens, expected ${generateTokens}`);
   return {
     prefillTokens: ids.length,
     prefillMs: times[0] - start,
@@ -69,6 +70,6 @@ await answer(async () => {
   context = ready.context;
   return ready.opened;
 });
-// Without anybody to answer there is nothing to do.
+// Ends with the parent process.
 process.on("disconnect", () => process.exit());
 process.on("message", (request) => answer(() => run(context, request)));

@@ -1,9 +1,9 @@
-"""Makes of a Llama GGUF the ONNX model that transformers.js runs: `make_onnx.py GGUF FOLDER`.
+"""Converts a Llama GGUF file to an ONNX model for transformers.js: `make_onnx.py GGUF FOLDER`.
 
-The graph is the one that onnxruntime-genai's builder writes for WebGPU: 4-bit matrices in blocks of
-32 with one scale (MatMulNBits), queries, keys and values in one product, attention with rotary
-positions and cache in one operator (GroupQueryAttention), logits for every row. Activations are
-f32: SwiftShader has no f16.
+The graph follows onnxruntime-genai's model builder for WebGPU: 4-bit matrices in blocks of 32
+with one scale (MatMulNBits), queries, keys and values in one product, attention with rotary
+positions and KV cache in one operator (GroupQueryAttention), logits for every row. Activations
+are f32 because SwiftShader does not support f16.
 """
 
 import json
@@ -20,7 +20,7 @@ DOMAIN = "com.microsoft"
 
 
 class Graph:
-    """Nodes and constants in order; each method answers the name of what it gives."""
+    """Nodes and constants in order; each method returns the name of its output."""
 
     def __init__(self):
         self.nodes, self.constants = [], []
@@ -31,19 +31,25 @@ class Graph:
 
     def add(self, kind, inputs, name, outputs=1, domain="", **attributes):
         names = [name] if outputs == 1 else [name, *("" for _ in range(outputs - 2)), f"{name}.sum"]
-        self.nodes.append(helper.make_node(kind, inputs, names, name=name, domain=domain, **attributes))
+        self.nodes.append(
+            helper.make_node(kind, inputs, names, name=name, domain=domain, **attributes)
+        )
         return names[0] if outputs == 1 else (names[0], names[-1])
 
     def matmul(self, x, weights, name):
-        packed, scales = quantized(weights)
+        packed, scales = quantize(weights)
         rows, columns = weights.shape
-        inputs = [x, self.constant(f"{name}.quants", packed), self.constant(f"{name}.scales", scales.reshape(-1))]
+        inputs = [
+            x,
+            self.constant(f"{name}.quants", packed),
+            self.constant(f"{name}.scales", scales.reshape(-1)),
+        ]
         sizes = {"N": rows, "K": columns, "bits": 4, "block_size": BLOCK, "accuracy_level": 4}
         return self.add("MatMulNBits", inputs, name, domain=DOMAIN, **sizes)
 
 
-def quantized(weights):
-    """Quants, two in a byte, and scales: `(q - 8) * scale`, by the weight that is furthest from zero."""
+def quantize(weights):
+    """Quantizes to `(q - 8) * scale`, scales by the largest magnitude: nibbles, scales."""
     blocks = weights.reshape(weights.shape[0], -1, BLOCK)
     furthest = np.take_along_axis(blocks, np.abs(blocks).argmax(-1)[..., None], -1)
     scales = furthest / -8
@@ -52,53 +58,110 @@ def quantized(weights):
     return quants[..., 0::2] | quants[..., 1::2] << 4, scales[..., 0].astype(np.float32)
 
 
-def halves(weights, heads):
-    """GGUF has the elements that turn together side by side, ONNX half a head apart."""
+def split_rotary_pairs(weights, heads):
+    """Reorders rows for rotary positions: pairs are adjacent in GGUF, half a head apart in ONNX."""
     rows, columns = weights.shape
-    return weights.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
+    return (
+        weights.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
+    )
 
 
 def rotary(graph, positions, head_dim, base):
     angles = np.outer(np.arange(positions), base ** (-np.arange(0, head_dim, 2) / head_dim))
-    return [graph.constant(name, f(angles).astype(np.float32)) for name, f in (("cos", np.cos), ("sin", np.sin))]
+    return [
+        graph.constant(name, f(angles).astype(np.float32))
+        for name, f in (("cos", np.cos), ("sin", np.sin))
+    ]
 
 
 def lengths(graph):
-    """What GroupQueryAttention wants of the mask: the last position of each sequence, and the longest."""
-    one, axis = graph.constant("one", np.array([1], np.int64)), graph.constant("axis", np.array(1, np.int64))
+    """Inputs of GroupQueryAttention from the mask: last positions, and the longest length."""
+    one, axis = graph.constant("one", np.array([1], np.int64)), graph.constant(
+        "axis", np.array(1, np.int64)
+    )
     total = graph.add("ReduceSum", ["attention_mask", one], "mask.sum", keepdims=0)
-    last = graph.add("Cast", [graph.add("Sub", [total, one], "mask.last")], "seqlens_k", to=TensorProto.INT32)
-    longest = graph.add("Gather", [graph.add("Shape", ["attention_mask"], "mask.shape"), axis], "mask.longest")
+    last = graph.add(
+        "Cast", [graph.add("Sub", [total, one], "mask.last")], "seqlens_k", to=TensorProto.INT32
+    )
+    longest = graph.add(
+        "Gather", [graph.add("Shape", ["attention_mask"], "mask.shape"), axis], "mask.longest"
+    )
     return [last, graph.add("Cast", [longest], "total_length", to=TensorProto.INT32)]
 
 
 def layers(graph, tensor, config):
-    heads, kv_heads, epsilon = config["num_attention_heads"], config["num_key_value_heads"], config["rms_norm_eps"]
-    tables = rotary(graph, config["max_position_embeddings"], config["head_dim"], config["rope_theta"])
-    attention = {"num_heads": heads, "kv_num_heads": kv_heads, "do_rotary": 1, "rotary_interleaved": 0}
+    heads, kv_heads, epsilon = (
+        config["num_attention_heads"],
+        config["num_key_value_heads"],
+        config["rms_norm_eps"],
+    )
+    tables = rotary(
+        graph, config["max_position_embeddings"], config["head_dim"], config["rope_theta"]
+    )
+    attention = {
+        "num_heads": heads,
+        "kv_num_heads": kv_heads,
+        "do_rotary": 1,
+        "rotary_interleaved": 0,
+    }
     attention["scale"] = config["head_dim"] ** -0.5
     mask = lengths(graph)
     embedding = graph.constant("embedding", tensor("token_embd"))
     x = graph.add("Gather", [embedding, "input_ids"], "embedded")
     norm = lambda name: graph.constant(name, tensor(name))
-    normed = graph.add("SimplifiedLayerNormalization", [x, norm("blk.0.attn_norm")], "norm", axis=-1, epsilon=epsilon)
+    normed = graph.add(
+        "SimplifiedLayerNormalization",
+        [x, norm("blk.0.attn_norm")],
+        "norm",
+        axis=-1,
+        epsilon=epsilon,
+    )
     count = config["num_hidden_layers"]
     for i in range(count):
         place = f"blk.{i}"
         get = lambda name: tensor(f"{place}.{name}")
-        qkv = np.concatenate([halves(get("attn_q"), heads), halves(get("attn_k"), kv_heads), get("attn_v")])
+        qkv = np.concatenate(
+            [
+                split_rotary_pairs(get("attn_q"), heads),
+                split_rotary_pairs(get("attn_k"), kv_heads),
+                get("attn_v"),
+            ]
+        )
         qkv = graph.matmul(normed, qkv, f"{place}.qkv")
-        inputs = [qkv, "", "", f"past_key_values.{i}.key", f"past_key_values.{i}.value", *mask, *tables]
+        inputs = [
+            qkv,
+            "",
+            "",
+            f"past_key_values.{i}.key",
+            f"past_key_values.{i}.value",
+            *mask,
+            *tables,
+        ]
         outputs = [f"{place}.attention", f"present.{i}.key", f"present.{i}.value"]
-        graph.nodes.append(helper.make_node("GroupQueryAttention", inputs, outputs, name=outputs[0], domain=DOMAIN, **attention))
+        graph.nodes.append(
+            helper.make_node(
+                "GroupQueryAttention", inputs, outputs, name=outputs[0], domain=DOMAIN, **attention
+            )
+        )
         o = graph.matmul(outputs[0], get("attn_output"), f"{place}.attn_output")
         skip = lambda x, y, weight: graph.add(
-            "SkipSimplifiedLayerNormalization", [x, y, norm(weight)], f"{weight}.out", 4, DOMAIN, epsilon=epsilon
+            "SkipSimplifiedLayerNormalization",
+            [x, y, norm(weight)],
+            f"{weight}.out",
+            4,
+            DOMAIN,
+            epsilon=epsilon,
         )
         normed, x = skip(x, o, f"{place}.ffn_norm")
-        gate, up = (graph.matmul(normed, get(name), f"{place}.{name}") for name in ("ffn_gate", "ffn_up"))
-        gate = graph.add("Mul", [gate, graph.add("Sigmoid", [gate], f"{place}.sigmoid")], f"{place}.silu")
-        down = graph.matmul(graph.add("Mul", [gate, up], f"{place}.gated"), get("ffn_down"), f"{place}.ffn_down")
+        gate, up = (
+            graph.matmul(normed, get(name), f"{place}.{name}") for name in ("ffn_gate", "ffn_up")
+        )
+        gate = graph.add(
+            "Mul", [gate, graph.add("Sigmoid", [gate], f"{place}.sigmoid")], f"{place}.silu"
+        )
+        down = graph.matmul(
+            graph.add("Mul", [gate, up], f"{place}.gated"), get("ffn_down"), f"{place}.ffn_down"
+        )
         normed, x = skip(x, down, f"blk.{i + 1}.attn_norm" if i + 1 < count else "output_norm")
     graph.matmul(normed, tensor("token_embd"), "logits")
 
@@ -106,19 +169,35 @@ def layers(graph, tensor, config):
 def model(tensor, config):
     graph = Graph()
     layers(graph, tensor, config)
-    # By the names of the axes transformers.js knows what the first step's empty cache is.
-    sizes = {"past": "past_sequence_length", "all": "total_sequence_length", "new": "sequence_length"}
+    # transformers.js derives the shape of the first step's empty cache from the axes' names.
+    sizes = {
+        "past": "past_sequence_length",
+        "all": "total_sequence_length",
+        "new": "sequence_length",
+    }
     of = lambda name, kind, *shape: helper.make_tensor_value_info(
         name, kind, ["batch_size", *(sizes.get(axis, axis) for axis in shape)]
     )
     cache = lambda name, length: [
-        of(f"{name}.{i}.{part}", TensorProto.FLOAT, config["num_key_value_heads"], length, config["head_dim"])
+        of(
+            f"{name}.{i}.{part}",
+            TensorProto.FLOAT,
+            config["num_key_value_heads"],
+            length,
+            config["head_dim"],
+        )
         for i in range(config["num_hidden_layers"])
         for part in ("key", "value")
     ]
-    ids = [of("input_ids", TensorProto.INT64, "new"), of("attention_mask", TensorProto.INT64, "all")]
+    ids = [
+        of("input_ids", TensorProto.INT64, "new"),
+        of("attention_mask", TensorProto.INT64, "all"),
+    ]
     inputs = [*ids, *cache("past_key_values", "past")]
-    outputs = [of("logits", TensorProto.FLOAT, "new", config["vocab_size"]), *cache("present", "all")]
+    outputs = [
+        of("logits", TensorProto.FLOAT, "new", config["vocab_size"]),
+        *cache("present", "all"),
+    ]
     whole = helper.make_graph(graph.nodes, "llama", inputs, outputs, graph.constants)
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid(DOMAIN, 1)]
     return helper.make_model(whole, opset_imports=opsets, ir_version=10)
@@ -129,7 +208,9 @@ def read(path):
     of = lambda key: reader.fields[key].contents()
     llama = lambda key: of(f"llama.{key}")
     tensors = {tensor.name.removesuffix(".weight"): tensor for tensor in reader.tensors}
-    tensor = lambda name: dequantize(tensors[name].data, tensors[name].tensor_type).astype(np.float32)
+    tensor = lambda name: dequantize(tensors[name].data, tensors[name].tensor_type).astype(
+        np.float32
+    )
     heads = llama("attention.head_count")
     config = {
         "architectures": ["LlamaForCausalLM"],

@@ -1,4 +1,4 @@
-// TabLM's command line, a process of its own for every run.
+// TabLM's command line, with a separate process for every run.
 
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
@@ -37,12 +37,12 @@ async function bench(backend, threads, { promptTokens, generateTokens }, signal)
     throw new Error(last ?? `${nativeBinary}: ${error.message}`);
   }
   const report = JSON.parse(output);
-  if (report.device.backend !== backend)
-    throw new Error(`asked for ${backend}, ran on ${report.device.backend}`);
+  if ((report.device.backend === "cpu") !== (backend === "cpu"))
+    throw new Error(`device: found ${report.device.backend}, expected ${backend}`);
   return report;
 }
 
-/** A session on a backend, `gpu` or `cpu`, with so many threads on the CPU. */
+/** Opens a session on a backend, `gpu` or `cpu`; `threads` is for the CPU. */
 export async function native(backend, threads = 1) {
   const closing = new AbortController();
   process.once("exit", () => closing.abort());
@@ -57,7 +57,7 @@ export async function native(backend, threads = 1) {
       step,
     };
   };
-  // Also lets the driver compile what it will find in its cache from then on.
+  // Also fills the driver's shader cache.
   const { device } = await bench(
     backend,
     threads,

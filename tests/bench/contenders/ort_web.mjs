@@ -1,5 +1,5 @@
-// transformers.js, on onnxruntime-web's WebGPU or its wasm on one thread, in Chromium: the same weights,
-// turned into its 4 bits.
+// transformers.js in Chromium, on onnxruntime-web's WebGPU or single-threaded wasm backend. The
+// weights are the same, converted to its 4-bit format.
 
 import { openBrowser, openPage, openServer } from "../../web/support.mjs";
 import { readPrompt } from "../model.mjs";
@@ -8,7 +8,7 @@ import { serveFolders } from "./folders.mjs";
 
 const NAME = "smollm2";
 
-/** Runs in the page: loads the model, keeps it there. */
+/** Runs in the page: loads the model into a global variable. */
 async function load({ name, device }) {
   const { AutoModelForCausalLM, Tensor, env } = await import("/transformers/transformers.min.js");
   Object.assign(env, {
@@ -24,17 +24,17 @@ async function load({ name, device }) {
   return { version: env.version, loadMs: performance.now() - start };
 }
 
-/** Runs in the page: one answer; the streamer is told of the prompt first, then of each token. */
+/** Runs in the page: generates an answer. The streamer gets the prompt first, then each token. */
 async function answer({ ids, generateTokens }) {
   const { model, Tensor } = window.peer;
   const times = [];
   const streamer = { put: () => times.push(performance.now()), end: () => undefined };
-  const whole = (values) =>
+  const tensor = (values) =>
     new Tensor("int64", BigInt64Array.from(values, BigInt), [1, ids.length]);
   const start = performance.now();
   await model.generate({
-    input_ids: whole(ids),
-    attention_mask: whole(ids.map(() => 1)),
+    input_ids: tensor(ids),
+    attention_mask: tensor(ids.map(() => 1)),
     do_sample: false,
     max_new_tokens: generateTokens,
     min_new_tokens: generateTokens,
@@ -43,7 +43,7 @@ async function answer({ ids, generateTokens }) {
   return { first: times[1] - start, rest: times.at(-1) - times[1], count: times.length - 1 };
 }
 
-/** A session on a device, `webgpu` or `wasm`. */
+/** Opens a session on a device, `webgpu` or `wasm`. */
 export async function ortWeb(device) {
   await installPeers();
   const folder = await onnxModel(NAME);
@@ -72,7 +72,7 @@ export async function ortWeb(device) {
         generateTokens,
       });
       if (count !== generateTokens)
-        throw new Error(`transformers.js generated ${count} tokens, expected ${generateTokens}`);
+        throw new Error(`transformers.js: found ${count} tokens, expected ${generateTokens}`);
       return {
         prefillTokens: promptTokens,
         prefillMs: first,

@@ -1,19 +1,19 @@
-// TabLM in Chromium, through the npm package as a page uses it.
+// TabLM in Chromium, through the npm package.
 
 import { openHarness } from "../../web/support.mjs";
 import { CONTEXT_LENGTH, modelName } from "../model.mjs";
 
-/** These end an answer; a benchmark goes on. */
+/** Stop tokens, which the benchmark suppresses. */
 const STOP_TOKENS = [0, 2];
 
-/** Runs in the page: loads the model, keeps it there. */
+/** Runs in the page: loads the model into a global variable. */
 async function load({ TabLM }, { url, ...options }) {
   const start = performance.now();
   window.model = await TabLM.load(url, options);
   return { info: window.model.info, loadMs: performance.now() - start };
 }
 
-/** Runs in the page: one answer. A plain word is one token; a digit in front makes each prompt new. */
+/** Runs in the page: generates an answer. A word is one token; the digit prevents prefix reuse. */
 async function answer(_, { words, digit, generateTokens, stopTokens }) {
   const { usage, timings } = await window.model.chat.completions.create({
     messages: [
@@ -27,7 +27,7 @@ async function answer(_, { words, digit, generateTokens, stopTokens }) {
   return { usage, timings, memory: window.model.info.memory };
 }
 
-/** A session on a device, `webgpu` or `cpu`, with so many threads on the CPU. */
+/** Opens a session on a device, `webgpu` or `cpu`; `threads` is for the CPU. */
 export async function web(device, threads = 1) {
   const harness = await openHarness({ adapter: device === "webgpu", isolated: threads > 1 });
   try {
@@ -46,9 +46,9 @@ async function session(harness, device, threads) {
     contextLength: CONTEXT_LENGTH,
   });
   if ((info.device.backend === "cpu") !== (device === "cpu"))
-    throw new Error(`asked for ${device}, runs on ${info.device.backend}`);
+    throw new Error(`device: found ${info.device.backend}, expected ${device}`);
   if ((info.device.threads ?? 1) !== threads)
-    throw new Error(`asked for ${threads} threads, has ${info.device.threads}`);
+    throw new Error(`threads: found ${info.device.threads}, expected ${threads}`);
   let count = 0;
   const ask = (words, generateTokens) =>
     harness.run(answer, {
@@ -57,14 +57,14 @@ async function session(harness, device, threads) {
       generateTokens,
       stopTokens: STOP_TOKENS,
     });
-  // What the template adds to the words.
-  const around = (await ask(1, 2)).usage.prompt_tokens - 1;
+  // Tokens that the chat template adds.
+  const templateTokens = (await ask(1, 2)).usage.prompt_tokens - 1;
   const run = async ({ promptTokens, generateTokens }) => {
-    const { usage, timings } = await ask(promptTokens - around, generateTokens);
+    const { usage, timings } = await ask(promptTokens - templateTokens, generateTokens);
     if (usage.prompt_tokens !== promptTokens)
-      throw new Error(`the prompt has ${usage.prompt_tokens} tokens, expected ${promptTokens}`);
+      throw new Error(`prompt: found ${usage.prompt_tokens} tokens, expected ${promptTokens}`);
     return {
-      // Without the few in front that were still there from the run before.
+      // Without the first few tokens, which are reused from the previous run.
       prefillTokens: Math.round((timings.prefill_tokens_per_s * timings.prefill_ms) / 1000),
       prefillMs: timings.first_token_ms,
       decodeTokens: usage.completion_tokens - 1,

@@ -1,4 +1,4 @@
-// wllama, llama.cpp as wasm, in Chromium on one thread: a page without special headers has no more.
+// wllama (llama.cpp as wasm) in Chromium, on one thread, as on a page without isolation headers.
 
 import { dirname } from "node:path";
 import { openBrowser, openPage, openServer } from "../../web/support.mjs";
@@ -6,7 +6,7 @@ import { CONTEXT_LENGTH, modelName, modelPath, readPrompt } from "../model.mjs";
 import { installPeers, peerFolder } from "../peers.mjs";
 import { serveFolders } from "./folders.mjs";
 
-/** Runs in the page: loads the model, keeps it there. */
+/** Runs in the page: loads the model into a global variable. */
 async function load({ url, contextLength }) {
   const { Wllama, LoggerWithoutDebug } = await import("/esm/index.js");
   const start = performance.now();
@@ -26,7 +26,7 @@ async function load({ url, contextLength }) {
   };
 }
 
-/** Runs in the page: one completion; llama.cpp's own times. */
+/** Runs in the page: generates a completion and returns llama.cpp's own timings. */
 async function complete({ prompt, generateTokens }) {
   const { timings } = await window.wllama.createCompletion({
     prompt,
@@ -40,7 +40,7 @@ async function complete({ prompt, generateTokens }) {
   return timings;
 }
 
-/** A session. */
+/** Opens a session. */
 export async function wllama() {
   await installPeers();
   const server = await openServer({
@@ -62,19 +62,19 @@ export async function wllama() {
     });
     const { text, ids } = readPrompt();
     const run = async ({ promptTokens, generateTokens }) => {
-      // Less than the whole prompt is asked for only to warm up: about as many tokens do.
+      // Only the warm-up asks for a part of the prompt, where about as many tokens suffice.
       const prompt =
         promptTokens === ids.length
           ? text
           : text.slice(0, Math.round((text.length * promptTokens) / ids.length));
       const timings = await page.evaluate(complete, { prompt, generateTokens });
       if (promptTokens === ids.length && timings.prompt_n !== ids.length) {
-        throw new Error(`wllama read ${timings.prompt_n} prompt tokens, expected ${ids.length}`);
+        throw new Error(`wllama: prompt: found ${timings.prompt_n} tokens, expected ${ids.length}`);
       }
       return {
         prefillTokens: timings.prompt_n,
         prefillMs: timings.prompt_ms,
-        // Its clock starts with the first token.
+        // llama.cpp's timer starts with the first token.
         decodeTokens: timings.predicted_n - 1,
         decodeMs: timings.predicted_ms,
         loadMs,

@@ -1,4 +1,4 @@
-"""Jinja2 as Hugging Face configures it for chat templates, with the time standing still."""
+"""Jinja2 as configured by Hugging Face for chat templates, with a fixed time."""
 
 import datetime
 import json
@@ -11,7 +11,7 @@ NOW = datetime.datetime(2026, 3, 7, 15, 4, 9)
 
 
 class Generation(Extension):
-    """The block that marks the assistant's text; its body is rendered as it is."""
+    """The `generation` block, which marks the assistant's text; its body is rendered unchanged."""
 
     tags = {"generation"}
 
@@ -22,27 +22,42 @@ class Generation(Extension):
 
 
 def tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
 
 
 def raise_exception(message):
     raise jinja2.exceptions.TemplateError(message)
 
 
-environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
+environment = ImmutableSandboxedEnvironment(
+    trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+)
 environment.filters["tojson"] = tojson
 environment.globals["raise_exception"] = raise_exception
 environment.globals["strftime_now"] = NOW.strftime
 
 
 def outcome(template, messages, options):
-    """What becomes of a chat: its text, what the template raised, or how it failed."""
-    variables = {"bos_token": "<s>", "eos_token": "</s>", "documents": None, **options.get("extra", {})}
+    """Renders a chat; returns its text, the error that the template raised, or another failure."""
+    variables = {
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "documents": None,
+        **options.get("extra", {}),
+    }
     variables |= {"messages": messages, "tools": options.get("tools")}
     try:
-        return {"text": template.render(add_generation_prompt=options["add_generation_prompt"], **variables)}
+        return {
+            "text": template.render(
+                add_generation_prompt=options["add_generation_prompt"], **variables
+            )
+        }
     except jinja2.exceptions.TemplateError as error:
-        # What is more special is Jinja's own: a name that is undefined, a filter that is unknown.
-        return {"raised" if type(error) is jinja2.exceptions.TemplateError else "failed": str(error)}
+        # Subclasses are Jinja's own errors, such as undefined names and unknown filters.
+        return {
+            "raised" if type(error) is jinja2.exceptions.TemplateError else "failed": str(error)
+        }
     except (TypeError, ValueError, RecursionError) as error:
         return {"failed": str(error)}

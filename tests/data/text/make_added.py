@@ -1,9 +1,9 @@
-"""Writes added.json: added tokens with every combination of flags, as PyPI `tokenizers` matches and decodes them.
+"""Writes added.json: added tokens with all combinations of flags, by the Python package tokenizers.
 
-usage: make_added.py [SETS] [TEXTS] [SEED]   (needs PyPI tokenizers)
+Usage: `make_added.py [SETS] [TEXTS] [SEED]`, with the package tokenizers.
 
-Each set has a tokenizer of one of four kinds, random added tokens, and texts that are made of them,
-of white space and of characters on both sides of what is part of a word.
+Each set has a tokenizer of one of the kinds below, random added tokens, and texts of these
+tokens, white space, and word and non-word characters, with their ids and decoded texts.
 """
 
 import json
@@ -17,9 +17,28 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 SETS, TEXTS, SEED = (int(given) for given in sys.argv[1:] + ["44", "9", "1"][len(sys.argv) - 1 :])
 random.seed(SEED)
-ALPHABET = list("abAB01_.<>▁") + ["é", "É", "日", "½", "Ⅷ", "\u0301", "\u200d", "\u203f", "ſ", "İ", "क", "ा", "🗼"]
+ALPHABET = list("abAB01_.<>▁") + [
+    "é",
+    "É",
+    "日",
+    "½",
+    "Ⅷ",
+    "\u0301",
+    "\u200d",
+    "\u203f",
+    "ſ",
+    "İ",
+    "क",
+    "ा",
+    "🗼",
+]
 SPACES = [" ", " ", " ", "\t", "\n", "\u00a0", "\u2003"]
-BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+BYTE_LEVEL = {
+    "type": "ByteLevel",
+    "add_prefix_space": False,
+    "trim_offsets": True,
+    "use_regex": True,
+}
 PREFIXED = BYTE_LEVEL | {"add_prefix_space": True}
 TO_MARK = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
 FROM_MARK = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}
@@ -38,21 +57,54 @@ def decoders(*steps):
 KINDS = [
     {"vocabulary": "bytes", "pre_tokenizer": BYTE_LEVEL, "decoder": BYTE_LEVEL},
     {"vocabulary": "bytes", "pre_tokenizer": PREFIXED, "decoder": BYTE_LEVEL},
-    {"vocabulary": "bytes", "normalizer": {"type": "NFC"}, "pre_tokenizer": BYTE_LEVEL, "decoder": BYTE_LEVEL},
-    {"vocabulary": "bytes", "normalizer": {"type": "Lowercase"}, "pre_tokenizer": BYTE_LEVEL, "decoder": BYTE_LEVEL},
-    {"vocabulary": "characters", "normalizer": TO_MARK, "decoder": decoders(FROM_MARK, {"type": "ByteFallback"}, {"type": "Fuse"})},
+    {
+        "vocabulary": "bytes",
+        "normalizer": {"type": "NFC"},
+        "pre_tokenizer": BYTE_LEVEL,
+        "decoder": BYTE_LEVEL,
+    },
+    {
+        "vocabulary": "bytes",
+        "normalizer": {"type": "Lowercase"},
+        "pre_tokenizer": BYTE_LEVEL,
+        "decoder": BYTE_LEVEL,
+    },
+    {
+        "vocabulary": "characters",
+        "normalizer": TO_MARK,
+        "decoder": decoders(FROM_MARK, {"type": "ByteFallback"}, {"type": "Fuse"}),
+    },
     {
         "vocabulary": "characters",
         "normalizer": {"type": "Sequence", "normalizers": [PREPEND, TO_MARK]},
         "decoder": decoders(FROM_MARK, {"type": "ByteFallback"}, {"type": "Fuse"}, STRIP),
     },
-    {"vocabulary": "characters", "normalizer": TO_MARK, "decoder": decoders(FROM_MARK, {"type": "ByteFallback"}, STRIP, {"type": "Fuse"})},
-    {"vocabulary": "characters", "pre_tokenizer": metaspace("always"), "decoder": decoders({"type": "ByteFallback"}, metaspace("always"))},
-    {"vocabulary": "characters", "pre_tokenizer": metaspace("first"), "decoder": decoders({"type": "ByteFallback"}, metaspace("first"))},
-    {"vocabulary": "characters", "pre_tokenizer": metaspace("never", False), "decoder": decoders({"type": "ByteFallback"}, metaspace("never"))},
     {
         "vocabulary": "characters",
-        "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "Lowercase"}]},
+        "normalizer": TO_MARK,
+        "decoder": decoders(FROM_MARK, {"type": "ByteFallback"}, STRIP, {"type": "Fuse"}),
+    },
+    {
+        "vocabulary": "characters",
+        "pre_tokenizer": metaspace("always"),
+        "decoder": decoders({"type": "ByteFallback"}, metaspace("always")),
+    },
+    {
+        "vocabulary": "characters",
+        "pre_tokenizer": metaspace("first"),
+        "decoder": decoders({"type": "ByteFallback"}, metaspace("first")),
+    },
+    {
+        "vocabulary": "characters",
+        "pre_tokenizer": metaspace("never", False),
+        "decoder": decoders({"type": "ByteFallback"}, metaspace("never")),
+    },
+    {
+        "vocabulary": "characters",
+        "normalizer": {
+            "type": "Sequence",
+            "normalizers": [{"type": "NFKC"}, {"type": "Lowercase"}],
+        },
         "pre_tokenizer": metaspace("first", False),
         "decoder": decoders({"type": "ByteFallback"}, metaspace("first")),
     },
@@ -63,15 +115,37 @@ def model(atoms, pairs, **more):
     vocabulary = {}
     for token in atoms + [left + right for left, right in pairs]:
         vocabulary.setdefault(token, len(vocabulary))
-    plain = {"dropout": None, "continuing_subword_prefix": None, "end_of_word_suffix": None, "ignore_merges": False}
+    plain = {
+        "dropout": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "ignore_merges": False,
+    }
     return {"type": "BPE", **plain, "vocab": vocabulary, "merges": pairs, **more}
 
 
 BYTES = sorted(ByteLevel.alphabet())
-CHARACTERS = ["<unk>"] + [f"<0x{byte:02X}>" for byte in range(256)] + sorted(set(ALPHABET) - {"🗼", "क"}) + ["▁"]
+CHARACTERS = (
+    ["<unk>"]
+    + [f"<0x{byte:02X}>" for byte in range(256)]
+    + sorted(set(ALPHABET) - {"🗼", "क"})
+    + ["▁"]
+)
 MODELS = {
-    "bytes": model(BYTES, [["a", "b"], ["Ġ", "a"], ["ab", "ab"], ["<", "a"], ["0", "1"], ["Ġ", "Ġ"]], unk_token=None, fuse_unk=False, byte_fallback=False),
-    "characters": model(CHARACTERS, [["a", "b"], ["▁", "a"], ["▁", "▁"], ["▁▁", "▁▁"], ["ab", "ab"], ["<", "a"]], unk_token="<unk>", fuse_unk=True, byte_fallback=True),
+    "bytes": model(
+        BYTES,
+        [["a", "b"], ["Ġ", "a"], ["ab", "ab"], ["<", "a"], ["0", "1"], ["Ġ", "Ġ"]],
+        unk_token=None,
+        fuse_unk=False,
+        byte_fallback=False,
+    ),
+    "characters": model(
+        CHARACTERS,
+        [["a", "b"], ["▁", "a"], ["▁", "▁"], ["▁▁", "▁▁"], ["ab", "ab"], ["<", "a"]],
+        unk_token="<unk>",
+        fuse_unk=True,
+        byte_fallback=True,
+    ),
 }
 
 
@@ -80,25 +154,44 @@ def word(most):
 
 
 def content():
-    made = random.choice([word, word, lambda n: "<" + word(2) + ">", lambda n: random.choice(SPACES) * random.randint(1, 3)])(4)
+    made = random.choice(
+        [
+            word,
+            word,
+            lambda n: "<" + word(2) + ">",
+            lambda n: random.choice(SPACES) * random.randint(1, 3),
+        ]
+    )(4)
     if random.random() < 0.2:
-        made = random.choice([made + random.choice(SPACES), random.choice(SPACES) + made, made + " " + word(2)])
+        made = random.choice(
+            [made + random.choice(SPACES), random.choice(SPACES) + made, made + " " + word(2)]
+        )
     return made if random.random() < 0.8 else "▁" * random.randint(1, 3)
 
 
 def added_tokens(vocabulary):
     tokens, count = [], len(vocabulary)
-    # Of two that are the same once normalized it takes either, by the order of a hash table.
-    made = {unicodedata.normalize("NFKC", text).lower().replace(" ", "▁"): text for text in (content() for _ in range(random.randint(2, 9)))}
+    # Distinct after normalization: of equal ones tokenizers takes either, in hash table order.
+    made = {
+        unicodedata.normalize("NFKC", text).lower().replace(" ", "▁"): text
+        for text in (content() for _ in range(random.randint(2, 9)))
+    }
     for text in made.values():
-        flags = {flag: random.random() < 0.35 for flag in ("single_word", "lstrip", "rstrip", "normalized", "special")}
+        flags = {
+            flag: random.random() < 0.35
+            for flag in ("single_word", "lstrip", "rstrip", "normalized", "special")
+        }
         tokens.append({"id": vocabulary.get(text, count), "content": text, **flags})
         count += text not in vocabulary
     return tokens
 
 
 def text(tokens):
-    parts = [lambda: random.choice(tokens)["content"], lambda: word(3), lambda: random.choice(SPACES) * random.randint(1, 3)]
+    parts = [
+        lambda: random.choice(tokens)["content"],
+        lambda: word(3),
+        lambda: random.choice(SPACES) * random.randint(1, 3),
+    ]
     return "".join(random.choice(parts)() for _ in range(random.randint(1, 9)))
 
 
@@ -107,7 +200,14 @@ for number in range(SETS):
     kind = {"normalizer": None, "pre_tokenizer": None, **KINDS[number % len(KINDS)]}
     name = kind.pop("vocabulary")
     tokens = added_tokens(MODELS[name]["vocab"])
-    file = {"version": "1.0", "truncation": None, "padding": None, "post_processor": None, "added_tokens": tokens, **kind}
+    file = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "post_processor": None,
+        "added_tokens": tokens,
+        **kind,
+    }
     tokenizer = Tokenizer.from_str(json.dumps(file | {"model": MODELS[name]}))
     cases = []
     while len(cases) < TEXTS:
@@ -117,14 +217,21 @@ for number in range(SETS):
             plain = tokenizer.encode(source, add_special_tokens=False).ids
             tokenizer.encode_special_tokens = False
             ids = tokenizer.encode(source, add_special_tokens=False).ids
-        except BaseException as error:  # Its own: of tokens that take white space along which others hold.
+        except BaseException as error:
+            # A panic in tokenizers: a token strips white space that belongs to another.
             assert "bad split" in str(error), error
             continue
-        # It shows special tokens all the same where they are written otherwise once normalized.
+        # tokenizers does not skip special tokens whose normalized form differs, so skip them here.
         special = {token["id"] for token in tokens if token["special"]}
         shown = [id for id in ids if id not in special]
-        cases.append([source, ids, plain, *(tokenizer.decode(list, skip_special_tokens=False) for list in (shown, ids))])
+        cases.append(
+            [
+                source,
+                ids,
+                plain,
+                *(tokenizer.decode(list, skip_special_tokens=False) for list in (shown, ids)),
+            ]
+        )
     sets.append({"vocabulary": name, "file": file, "cases": cases})
-# In what is one character and in what is part of a word versions of Unicode differ least.
 out = json.dumps({"models": MODELS, "sets": sets}, ensure_ascii=False, separators=(",", ":"))
 (pathlib.Path(__file__).parent / "added.json").write_text(out + "\n", encoding="utf-8")

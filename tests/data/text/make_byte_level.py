@@ -1,9 +1,9 @@
-"""Writes small_tokenizer.json and byte_level.json: byte-level BPE as PyPI `tokenizers` does it.
+"""Writes small_tokenizer.json and byte_level.json: byte-level BPE by the Python package tokenizers.
 
-usage: make_byte_level.py SmolLM2-135M-Instruct.Q4_1.gguf   (needs PyPI gguf, tokenizers)
+Usage: `make_byte_level.py SmolLM2-135M-Instruct.Q4_1.gguf`, with the packages gguf and tokenizers.
 
-The vocabulary is SmolLM2's, cut to its first 1000 merges. small_tokenizer.json is what Hugging
-Face ships for it; byte_level.json holds the ids of the texts under every way to cut a text.
+The vocabulary is SmolLM2's, cut to its first 1000 merges. small_tokenizer.json is its
+tokenizer.json; byte_level.json has the ids of the texts with every pre-tokenizer.
 """
 
 import json
@@ -14,26 +14,36 @@ import gguf
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from texts import TEXTS
 
-LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 HEAD, TAIL = r"[^\r\n\p{L}\p{N}]?", r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 CONTRACTION = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
 TEKKEN = rf"{HEAD}{UPPER}*{LOWER}+|{HEAD}{UPPER}+{LOWER}*|\p{{N}}|{TAIL}"
-GPT4O = rf"{HEAD}{UPPER}*{LOWER}+{CONTRACTION}|{HEAD}{UPPER}+{LOWER}*{CONTRACTION}|\p{{N}}{{1,3}}|{TAIL}"
+GPT4O = (
+    rf"{HEAD}{UPPER}*{LOWER}+{CONTRACTION}|{HEAD}{UPPER}+{LOWER}*{CONTRACTION}"
+    rf"|\p{{N}}{{1,3}}|{TAIL}"
+)
 
 
 def by_regex(*patterns):
-    return [*(pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in patterns), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    return [
+        *(pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in patterns),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ]
 
 
-# What llama.cpp has for these (llama-vocab.cpp, version 0.3.36 of PyPI llama-cpp-python).
+# Patterns of llama.cpp (llama-vocab.cpp in version 0.3.36 of the Python package llama-cpp-python).
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 DEFAULT = [r"[\p{P}\$\+<=>\^~\|]+", GPT2_PATTERN, r"\p{N}+", r"[0-9][0-9][0-9]"]
 FALCON = [r"[\p{P}\$\+<=>\^~\|`]+", GPT2_PATTERN, r"[0-9][0-9][0-9]"]
 DEEPSEEK3 = [
     r"\p{N}{1,3}",
     "[一-龥぀-ゟ゠-ヿ]+",
-    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
+    r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 ]
 MINICPM5 = [r"\p{N}{1,3}", LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}+")]
 
@@ -53,7 +63,10 @@ SPLITS = {
 }
 
 fields = gguf.GGUFReader(sys.argv[1]).fields
-tokens, types = fields["tokenizer.ggml.tokens"].contents(), fields["tokenizer.ggml.token_type"].contents()
+tokens, types = (
+    fields["tokenizer.ggml.tokens"].contents(),
+    fields["tokenizer.ggml.token_type"].contents(),
+)
 merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"].contents()[:1000]]
 special = [token for token, kind in zip(tokens, types) if kind == 3]
 made = {left + right for left, right in merges}
@@ -67,19 +80,45 @@ def build(split, ignore_merges):
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, ignore_merges=ignore_merges))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(split) if len(split) > 1 else split[0]
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special])
+    tokenizer.add_special_tokens(
+        [AddedToken(token, normalized=False, special=True) for token in special]
+    )
     return tokenizer
 
 
 here = pathlib.Path(__file__).parent
 smollm = build(*SPLITS["smollm"])
-smollm.add_tokens([AddedToken("<tool>", normalized=False), AddedToken(" lstrip ", lstrip=True, normalized=False), AddedToken("whole", single_word=True, normalized=False)])
-smollm.post_processor = processors.TemplateProcessing(single="<|im_start|> $A", special_tokens=[("<|im_start|>", vocab["<|im_start|>"])])
+smollm.add_tokens(
+    [
+        AddedToken("<tool>", normalized=False),
+        AddedToken(" lstrip ", lstrip=True, normalized=False),
+        AddedToken("whole", single_word=True, normalized=False),
+    ]
+)
+smollm.post_processor = processors.TemplateProcessing(
+    single="<|im_start|> $A", special_tokens=[("<|im_start|>", vocab["<|im_start|>"])]
+)
 smollm.save(str(here / "small_tokenizer.json"), pretty=False)
-extra = ["a<tool>b", "x   lstrip y", "whole wholesale the whole.", "<|im_start|>whole<|im_end|> <tool>", "<tool", "<|im_sta<|im_end|>"]
+extra = [
+    "a<tool>b",
+    "x   lstrip y",
+    "whole wholesale the whole.",
+    "<|im_start|>whole<|im_end|> <tool>",
+    "<tool",
+    "<|im_sta<|im_end|>",
+]
 plain = []
 smollm.encode_special_tokens = False
-cases = [{"text": text, "ids": smollm.encode(text, add_special_tokens=False).ids, "decoded": smollm.decode(smollm.encode(text, add_special_tokens=False).ids, skip_special_tokens=True)} for text in TEXTS + extra]
+cases = [
+    {
+        "text": text,
+        "ids": smollm.encode(text, add_special_tokens=False).ids,
+        "decoded": smollm.decode(
+            smollm.encode(text, add_special_tokens=False).ids, skip_special_tokens=True
+        ),
+    }
+    for text in TEXTS + extra
+]
 smollm.encode_special_tokens = True
 for case in cases:
     case["plain_ids"] = smollm.encode(case["text"], add_special_tokens=False).ids
@@ -88,4 +127,6 @@ for name, (split, ignore_merges) in SPLITS.items():
     tokenizer = build(split, ignore_merges)
     tokenizer.encode_special_tokens = False
     out["splits"][name] = [{"text": text, "ids": tokenizer.encode(text).ids} for text in TEXTS]
-(here / "byte_level.json").write_text(json.dumps(out, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+(here / "byte_level.json").write_text(
+    json.dumps(out, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8"
+)

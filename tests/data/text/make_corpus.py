@@ -1,11 +1,11 @@
-"""Writes corpus.json: the texts of corpus.py, and a hash of the ids that each gives.
+"""Writes corpus.json: the texts of corpus.py, with hashes of their ids by reference tokenizers.
 
-usage: make_corpus.py   (needs PyPI mistral_common==1.13.1, tiktoken==0.14.0, tokenizers==0.23.3; first run
-make_vocabularies.py)
+Usage: `make_corpus.py` after make_vocabularies.py, with the packages mistral_common==1.13.1,
+tiktoken==0.14.0 and tokenizers==0.23.3.
 
-`tekken` is what mistral_common makes of a text, `llama3` what tiktoken makes of it with the ranks
-and the pattern of llama-models. A hash is FNV-1a over the ids as 32-bit little-endian numbers.
-`chats` are texts with control tokens, with their ids by Hugging Face tokenizers and by tiktoken.
+`tekken` are ids by mistral_common, `llama3` ids by tiktoken with the ranks and the pattern of
+llama-models. A hash is FNV-1a over the ids as 32-bit little-endian numbers. `chats` are texts with
+control tokens, with their ids by Hugging Face tokenizers and by tiktoken.
 """
 
 import json
@@ -32,14 +32,28 @@ def fnv(ids):
 
 
 def main():
-    tekken, tekken_json = Tekkenizer.from_file(file(TEKKEN)), Tokenizer.from_file(str(cache() / "derived/vocabularies/tekken.json"))
+    tekken, tekken_json = Tekkenizer.from_file(file(TEKKEN)), Tokenizer.from_file(
+        str(cache() / "derived/vocabularies/tekken.json")
+    )
     vocabulary = llama3()
-    control = {token: id for id, (token, kind) in enumerate(zip(vocabulary.tokens, vocabulary.types)) if kind == CONTROL}
-    tiktoken_llama3 = tiktoken.Encoding("llama3", pat_str=LLAMA3_PATTERN, mergeable_ranks=llama3_ranks(), special_tokens=control)
+    control = {
+        token: id
+        for id, (token, kind) in enumerate(zip(vocabulary.tokens, vocabulary.types))
+        if kind == CONTROL
+    }
+    tiktoken_llama3 = tiktoken.Encoding(
+        "llama3", pat_str=LLAMA3_PATTERN, mergeable_ranks=llama3_ranks(), special_tokens=control
+    )
     found = {"texts": texts()}
-    found["tekken"] = "".join(fnv(tekken.encode(text, bos=False, eos=False)) for text in found["texts"])
+    found["tekken"] = "".join(
+        fnv(tekken.encode(text, bos=False, eos=False)) for text in found["texts"]
+    )
     found["llama3"] = "".join(fnv(tiktoken_llama3.encode_ordinary(text)) for text in found["texts"])
-    chat = lambda text: {"text": text, "tekken": tekken_json.encode(text).ids, "llama3": tiktoken_llama3.encode(text, allowed_special="all")}
+    chat = lambda text: {
+        "text": text,
+        "tekken": tekken_json.encode(text).ids,
+        "llama3": tiktoken_llama3.encode(text, allowed_special="all"),
+    }
     found["chats"] = [chat(text) for text in CHATS]
     (HERE / "corpus.json").write_text(json.dumps(found) + "\n")
 

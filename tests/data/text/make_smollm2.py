@@ -1,6 +1,7 @@
-"""Writes smollm2.json: what llama.cpp makes of the SmolLM2 vocabulary and chat template.
+"""Writes smollm2.json: ids and rendered chats of SmolLM2 by llama.cpp.
 
-usage: make_smollm2.py REFERENCE.json   (recorded with xllamacpp, llama.cpp's CPU engine)
+Usage: `make_smollm2.py REFERENCE.json`, a recording of the package xllamacpp with llama.cpp on
+the CPU.
 """
 
 import json
@@ -12,7 +13,10 @@ out = {
     "model": reference["model"],
     "engine": reference["engine"]["name"] + " " + reference["engine"]["version"],
     "prompts": [
-        {key: prompt[key] for key in ("id", "messages", "prompt_text", "prompt_ids", "gen_ids", "gen_text")}
+        {
+            key: prompt[key]
+            for key in ("id", "messages", "prompt_text", "prompt_ids", "gen_ids", "gen_text")
+        }
         for prompt in reference["prompts"]
     ],
     "tokenizer": reference["tokenizer"],

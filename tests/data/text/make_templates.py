@@ -1,9 +1,9 @@
-"""Writes templates.json: chat templates rendered by Jinja2 as Hugging Face configures it.
+"""Writes templates.json: chat templates rendered by Jinja2 as configured by Hugging Face.
 
-usage: make_templates.py   (needs PyPI jinja2)
+Usage: `make_templates.py`, with the package jinja2.
 
-The templates in templates/ are written for this test in the manner of the models they are named
-after; features.jinja walks through what templates may use.
+The templates in templates/ are written for this test in the style of the models they are named
+after; features.jinja covers the features that templates may use.
 """
 
 import datetime
@@ -12,18 +12,36 @@ import pathlib
 
 from jinja_environment import NOW, environment, outcome
 
-WEATHER = {"type": "function", "function": {
-    "name": "get_weather", "description": " The weather at a place, <now> & here. ",
-    "parameters": {"type": "object", "properties": {
-        "place": {"type": "string", "description": "City, e.g. “Zürich”"},
-        "unit": {"type": "string", "enum": ["C", "F"], "default": "C"},
-        "days": {"type": ["integer", "null"], "minimum": 1, "maximum": 7.5}}, "required": ["place"]},
-    "return": {"type": "string"}, "strict": True}}
-ADD = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": " The weather at a place, <now> & here. ",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "place": {"type": "string", "description": "City, e.g. “Zürich”"},
+                "unit": {"type": "string", "enum": ["C", "F"], "default": "C"},
+                "days": {"type": ["integer", "null"], "minimum": 1, "maximum": 7.5},
+            },
+            "required": ["place"],
+        },
+        "return": {"type": "string"},
+        "strict": True,
+    },
+}
+ADD = {
+    "type": "function",
+    "function": {"name": "add", "parameters": {"type": "object", "properties": {}}},
+}
 
 
 def call(name, arguments, identifier="abcdefghi"):
-    return {"id": identifier, "type": "function", "function": {"name": name, "arguments": arguments}}
+    return {
+        "id": identifier,
+        "type": "function",
+        "function": {"name": name, "arguments": arguments},
+    }
 
 
 SYSTEM = {"role": "system", "content": "Be brief.\n"}
@@ -32,23 +50,72 @@ THOUGHT = {"role": "assistant", "content": "<think>\nlet me see\n</think>\n\nYes
 CHATS = {
     "one": [USER],
     "system": [SYSTEM, USER],
-    "turns": [USER, {"role": "assistant", "content": " Yes. "}, {"role": "user", "content": "Sure?"}],
-    "thoughts": [SYSTEM, USER, THOUGHT, {"role": "user", "content": "Why?"}, {"role": "assistant", "reasoning_content": "hm", "content": "Because."}],
-    "call": [SYSTEM, USER, {"role": "assistant", "content": None, "tool_calls": [call("get_weather", {"place": "Zürich", "days": 2, "opts": {"a": [1, 2.0]}})]},
-             {"role": "tool", "tool_call_id": "abcdefghi", "name": "get_weather", "content": "sunny"}],
-    "calls": [USER, {"role": "assistant", "content": "Wait.", "tool_calls": [call("add", {}), call("add", {"x": None}, "123456789")]},
-              {"role": "tool", "tool_call_id": "abcdefghi", "content": "1"}, {"role": "tool", "tool_call_id": "123456789", "content": "2"},
-              {"role": "assistant", "content": "Three."}, {"role": "user", "content": "Thanks"}],
+    "turns": [
+        USER,
+        {"role": "assistant", "content": " Yes. "},
+        {"role": "user", "content": "Sure?"},
+    ],
+    "thoughts": [
+        SYSTEM,
+        USER,
+        THOUGHT,
+        {"role": "user", "content": "Why?"},
+        {"role": "assistant", "reasoning_content": "hm", "content": "Because."},
+    ],
+    "call": [
+        SYSTEM,
+        USER,
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                call("get_weather", {"place": "Zürich", "days": 2, "opts": {"a": [1, 2.0]}})
+            ],
+        },
+        {"role": "tool", "tool_call_id": "abcdefghi", "name": "get_weather", "content": "sunny"},
+    ],
+    "calls": [
+        USER,
+        {
+            "role": "assistant",
+            "content": "Wait.",
+            "tool_calls": [call("add", {}), call("add", {"x": None}, "123456789")],
+        },
+        {"role": "tool", "tool_call_id": "abcdefghi", "content": "1"},
+        {"role": "tool", "tool_call_id": "123456789", "content": "2"},
+        {"role": "assistant", "content": "Three."},
+        {"role": "user", "content": "Thanks"},
+    ],
     "twice": [USER, USER],
-    "parts": [SYSTEM, {"role": "user", "content": [{"type": "text", "text": " one "}, {"type": "image"}, {"type": "text", "text": "two"}]}],
+    "parts": [
+        SYSTEM,
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": " one "},
+                {"type": "image"},
+                {"type": "text", "text": "two"},
+            ],
+        },
+    ],
     "odd": [{"role": "wizard", "content": "Abracadabra"}],
     "bare": [{"role": "user"}],
     "empty": [],
 }
 OPTIONS = [
-    {"add_generation_prompt": True}, {"add_generation_prompt": False},
+    {"add_generation_prompt": True},
+    {"add_generation_prompt": False},
     {"add_generation_prompt": True, "tools": [WEATHER, ADD]},
-    {"add_generation_prompt": True, "extra": {"enable_thinking": False, "truncate_history_thinking": False, "tools_in_user_message": False, "date_string": "1 May 2025"}, "tools": [WEATHER]},
+    {
+        "add_generation_prompt": True,
+        "extra": {
+            "enable_thinking": False,
+            "truncate_history_thinking": False,
+            "tools_in_user_message": False,
+            "date_string": "1 May 2025",
+        },
+        "tools": [WEATHER],
+    },
 ]
 here = pathlib.Path(__file__).parent
 cases = []
@@ -56,12 +123,44 @@ for path in sorted((here / "templates").glob("*.jinja")):
     template = environment.from_string(path.read_bytes().decode("utf-8"))
     for chat, messages in CHATS.items():
         for index, options in enumerate(OPTIONS):
-            case = {"template": path.name, "chat": chat, "options": index, **outcome(template, messages, options)}
+            case = {
+                "template": path.name,
+                "chat": chat,
+                "options": index,
+                **outcome(template, messages, options),
+            }
             cases.append(case)
-out = {"now": int(NOW.replace(tzinfo=datetime.timezone.utc).timestamp()), "chats": CHATS, "options": OPTIONS, "cases": cases}
+out = {
+    "now": int(NOW.replace(tzinfo=datetime.timezone.utc).timestamp()),
+    "chats": CHATS,
+    "options": OPTIONS,
+    "cases": cases,
+}
 dates = []
-for seconds in [0, 951782400, 951868799, 1709164800, 1735689599, 1772895849, 4102444800, -1, -2208988800, 253402300799]:
-    when = datetime.datetime.fromtimestamp(0, datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
-    dates.append([seconds, when.strftime("%Y-%m-%d %H:%M:%S %A %a %B %b %j %y %e %I %p %F %T %D %h %-d %-m %-H %%")])
+for seconds in [
+    0,
+    951782400,
+    951868799,
+    1709164800,
+    1735689599,
+    1772895849,
+    4102444800,
+    -1,
+    -2208988800,
+    253402300799,
+]:
+    when = datetime.datetime.fromtimestamp(0, datetime.timezone.utc) + datetime.timedelta(
+        seconds=seconds
+    )
+    dates.append(
+        [
+            seconds,
+            when.strftime(
+                "%Y-%m-%d %H:%M:%S %A %a %B %b %j %y %e %I %p %F %T %D %h %-d %-m %-H %%"
+            ),
+        ]
+    )
 out["dates"] = dates
-(here / "templates.json").write_text(json.dumps(out, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+(here / "templates.json").write_text(
+    json.dumps(out, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8"
+)

@@ -1,8 +1,8 @@
-"""Makes model files that are nothing but a full-size vocabulary: `make_vocabularies.py [FOLDER]`.
+"""Makes model files that contain only a full-size vocabulary: `make_vocabularies.py [FOLDER]`.
 
-tekken.gguf and llama3.gguf are GGUF headers without tensors, as the converter writes a vocabulary;
-tekken.json is the tokenizer.json of the same tokens. The result lies in FOLDER/vocabularies
-(default: the cache's `derived/vocabularies`).
+tekken.gguf and llama3.gguf are GGUF headers without tensors, as llama.cpp's converter writes a
+vocabulary; tekken.json is the tokenizer.json of the same tokens. The files are put into
+FOLDER/vocabularies (default: `derived/vocabularies` in the cache).
 """
 
 import sys
@@ -33,11 +33,23 @@ def write_header(path, vocabulary, pre, bos, eos):
 
 def write_json(path, vocabulary, pattern):
     merges = [tuple(merge.split(" ")) for merge in vocabulary.merges]
-    tokenizer = Tokenizer(models.BPE(vocab={token: id for id, token in enumerate(vocabulary.tokens)}, merges=merges, ignore_merges=True))
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocab={token: id for id, token in enumerate(vocabulary.tokens)},
+            merges=merges,
+            ignore_merges=True,
+        )
+    )
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated"), byte_level])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(pattern), "isolated"), byte_level]
+    )
     tokenizer.decoder = decoders.ByteLevel()
-    control = [AddedToken(token, special=True, normalized=False) for token, kind in zip(vocabulary.tokens, vocabulary.types) if kind == CONTROL]
+    control = [
+        AddedToken(token, special=True, normalized=False)
+        for token, kind in zip(vocabulary.tokens, vocabulary.types)
+        if kind == CONTROL
+    ]
     tokenizer.add_special_tokens(control)
     tokenizer.save(str(path), pretty=False)
 
@@ -52,7 +64,9 @@ def make(folder):
 def main():
     arguments = [argument for argument in sys.argv[1:] if argument != "--verify"]
     parent = Path(arguments[0]) if arguments else cache() / "derived"
-    scripts = [HERE / script for script in ("make_vocabularies.py", "../derived.py", "../vocabularies.py")]
+    scripts = [
+        HERE / script for script in ("make_vocabularies.py", "../derived.py", "../vocabularies.py")
+    ]
     once(parent / "vocabularies", inputs(scripts, sources=source_hashes()), make)
 
 

@@ -1,8 +1,9 @@
-// Adds what llama.cpp makes of the GGUF twins to reference/*.json: greedy ids, or why it has none.
-// usage: node make_llamacpp.mjs [FAMILY…]   (needs `npm ci --prefix tests/bench`; first run make_reference.py)
+// Adds llama.cpp's greedy ids for the GGUF twins to reference/*.json, or the reason for having
+// none. Usage: `node make_llamacpp.mjs [FAMILY…]` after make_reference.py and `npm ci --prefix
+// tests/bench`.
 //
-// llama.cpp comes prebuilt in node-llama-cpp, on the CPU, with keys and values in F32. Each model
-// has a process of its own: shapes that llama.cpp does not expect end it.
+// llama.cpp is the build of node-llama-cpp, on the CPU, with keys and values in F32. Each model
+// runs in a separate process, which shapes that llama.cpp does not support terminate.
 
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -15,7 +16,7 @@ const MODELS = join(
   "tiny",
 );
 const REFERENCE = join(import.meta.dirname, "reference");
-// As in specs.py.
+// Must agree with specs.py.
 const PROMPT = 65;
 const TOKENS = 16;
 
@@ -48,7 +49,9 @@ async function greedy(name, vocabSize) {
   return { release: llama.llamaCppRelease.release, ids };
 }
 
-/** What another process of this script says of a model. */
+/**
+ * Runs a model in another process of this script and returns its ids, or the reason for failing.
+ */
 function ask(name, vocabSize) {
   const child = spawnSync(
     process.execPath,
@@ -81,7 +84,8 @@ for (const file of readdirSync(REFERENCE).filter(
     entry.llamacpp = ask(entry.name, entry.vocab_size);
     const same = JSON.stringify(entry.llamacpp.ids) === JSON.stringify(entry.greedy);
     console.log(
-      `${entry.name.padEnd(28)} ${same ? "the ids of transformers" : JSON.stringify(entry.llamacpp)}`,
+      entry.name.padEnd(28),
+      same ? "same ids as transformers" : JSON.stringify(entry.llamacpp),
     );
   }
   writeFileSync(path, `[\n${entries.map((entry) => JSON.stringify(entry)).join(",\n")}\n]\n`);

@@ -1,12 +1,13 @@
-"""Writes reference/: what Hugging Face transformers makes of the tiny models.
+"""Writes reference/: outputs of the tiny models by Hugging Face transformers.
 
-usage: make_reference.py [FAMILY…]   (needs requirements.txt beside it; first run make_tiny.py)
+Usage: `make_reference.py [FAMILY…]` after make_tiny.py, with the packages of requirements.txt in
+this folder.
 
-For each model the logits after prompts of several lengths (FAMILY.f32, one row after another), and a
-greedy continuation of one (FAMILY.json). All in F32 on the CPU with eager attention. The steps of Mamba mixers are not clamped: transformers clamps
-them in a prompt and not in decoding, and only the latter is what the models were trained with.
-Before anything is written, the prompt read at once must agree with the prompt read token by token.
-make_llamacpp.mjs adds what llama.cpp makes of the GGUF twins.
+For each model it writes the logits after prompts of several lengths (FAMILY.f32, row after row)
+and a greedy continuation of one (FAMILY.json), computed in F32 on the CPU with eager attention.
+The time steps of Mamba mixers are not clamped: transformers clamps them in prefill but not in
+decode, and models are trained with the latter. Prefill and decode must agree before anything is
+written. make_llamacpp.mjs adds the greedy ids of llama.cpp for the GGUF twins.
 """
 
 import json
@@ -26,15 +27,17 @@ from transformers.utils import logging  # noqa: E402
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 
-# Largest difference over the largest logit; both sides are F32.
+# Largest difference of logits relative to the largest logit; both sides are F32.
 TOLERANCE = 2e-5
 
 
 def load(folder):
-    model, report = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+    model, report = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+    )
     wrong = {name: found for name, found in report.items() if found}
     if wrong:
-        sys.exit(f"{folder.name}: transformers did not take all tensors: {wrong}")
+        sys.exit(f"{folder.name}: transformers did not load all tensors: {wrong}")
     for module in model.modules():
         if hasattr(module, "time_step_limit"):
             module.time_step_limit = (0.0, math.inf)
@@ -46,7 +49,7 @@ def logits_at_once(model, ids):
 
 
 def token_by_token(model, ids):
-    """The logits after each token, by decoding."""
+    """Returns the logits after each token, by decoding."""
     cache, rows = None, []
     for token in ids:
         out = model(torch.tensor([[token]]), past_key_values=cache, use_cache=True)
@@ -60,7 +63,7 @@ def distance(found, expected):
 
 
 def greedy(model, ids):
-    """Ids, and the smallest lead that one of them had."""
+    """Returns greedy ids, and the smallest gap between a best and a second-best logit."""
     ids, lead = list(ids), math.inf
     for _ in range(GREEDY_TOKENS):
         best = logits_at_once(model, ids).topk(2)
@@ -74,12 +77,19 @@ def reference(folder, spec):
     vocab_size = spec["config"]["vocab_size"]
     at_once = {length: logits_at_once(model, prompt(length, vocab_size)) for length in LENGTHS}
     worst = math.nan
-    # Without attention transformers does not know how long its cache is, and does not decode.
-    if "nemotron_h" != model.config.model_type or "full_attention" in model.config.layers_block_type:
+    # transformers cannot decode with models without attention, for lack of a cache length.
+    if (
+        "nemotron_h" != model.config.model_type
+        or "full_attention" in model.config.layers_block_type
+    ):
         rows = token_by_token(model, prompt(max(LENGTHS), vocab_size))
         worst = max(distance(rows[length - 1], at_once[length]) for length in LENGTHS)
     ids, lead = greedy(model, prompt(GREEDY_PROMPT, vocab_size))
-    print(f"{spec['name']:28} prompt and decoding differ by {worst:.1e}, smallest lead {lead:.1e}, largest logit {at_once[513].abs().max():.1f}, {len(set(ids))} ids", flush=True)
+    print(
+        f"{spec['name']:28} prefill and decode differ by {worst:.1e}, smallest gap {lead:.1e}, "
+        f"largest logit {at_once[513].abs().max():.1f}, {len(set(ids))} ids",
+        flush=True,
+    )
     if worst > TOLERANCE:
         sys.exit(f"{spec['name']}: differ by more than {TOLERANCE}")
     entry = {

@@ -1,9 +1,9 @@
-"""Writes resaved.json: configurations of tiny models as transformers makes them of their old ones.
+"""Writes resaved.json: configurations of tiny models after loading and saving by transformers.
 
-usage: make_resaved.py   (needs requirements.txt beside it, and make_tiny.py run before)
+Usage: `make_resaved.py` after make_tiny.py, with the packages of requirements.txt in this folder.
 
-Each model is loaded from its folder and saved again, as people do; what is kept is the `config.json`
-of the copy, which names the version that wrote it. Weights keep their names and values.
+resaved.json has the `config.json` of each copy, which names the version of transformers that
+wrote it. Weights must keep their names and values.
 """
 
 import json
@@ -19,7 +19,7 @@ from derived import cache  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 
-# One for each way to write the old configuration.
+# One for each form of the original configuration.
 MODELS = [
     "nemotron_h-g8x1",
     "nemotron_h-g8x12",
@@ -44,8 +44,10 @@ def resaved(name, folder):
     model = AutoModelForCausalLM.from_pretrained(old, dtype=torch.float32)
     model.save_pretrained(folder)
     before, after = (load_file(place / "model.safetensors") for place in (old, folder))
-    if set(before) != set(after) or any((before[tensor] != after[tensor]).any() for tensor in before):
-        sys.exit(f"{name}: other weights than before")
+    if set(before) != set(after) or any(
+        (before[tensor] != after[tensor]).any() for tensor in before
+    ):
+        sys.exit(f"{name}: found other weights after saving, expected the same")
     return json.loads((folder / "config.json").read_text())
 
 

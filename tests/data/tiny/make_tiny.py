@@ -1,9 +1,9 @@
 """Makes tiny random models of every architecture: `make_tiny.py [FOLDER]`.
 
-Each is a safetensors folder as transformers writes it and, of the same weights, a GGUF file as
-llama.cpp's converter writes it, both in F32. The result lies in FOLDER/tiny (default: the cache's
-`derived/tiny`). specs.py says which models, weights.py draws them, twins.py converts them;
-make_reference.py runs the reference implementations on them.
+Each is a safetensors folder as transformers writes it and a GGUF file of the same weights as
+llama.cpp's converter writes it, both in F32. The files are put into FOLDER/tiny (default:
+`derived/tiny` in the cache). specs.py lists the models, weights.py draws their weights, twins.py
+converts them to GGUF; make_reference.py runs the reference implementation on them.
 """
 
 import json
@@ -19,16 +19,28 @@ from specs import FAMILIES  # noqa: E402
 from twins import ARCHITECTURES, FILLERS, fuse, gguf, tensors  # noqa: E402
 from weights import draw, nemotron_h_pattern, to_bf16  # noqa: E402
 
-SCRIPTS = ["make_tiny.py", "specs.py", "twins.py", "weights.py", "../derived.py", "../make_models.py"]
+SCRIPTS = [
+    "make_tiny.py",
+    "specs.py",
+    "specs_nemotron_h.py",
+    "twins.py",
+    "weights.py",
+    "../derived.py",
+    "../make_models.py",
+]
 
 
 def save_safetensors(path, weights, stored_in_bf16):
-    """By hand from the format's description: numpy has no bfloat16."""
+    """Writes the file directly, because numpy has no bfloat16."""
     header, pieces, offset = {"__metadata__": {"format": "pt"}}, [], 0
     for name, values in weights.items():
         is_bf16 = name.endswith(stored_in_bf16)
         data = (to_bf16(values) if is_bf16 else values).tobytes()
-        header[name] = {"dtype": "BF16" if is_bf16 else "F32", "shape": list(values.shape), "data_offsets": [offset, offset + len(data)]}
+        header[name] = {
+            "dtype": "BF16" if is_bf16 else "F32",
+            "shape": list(values.shape),
+            "data_offsets": [offset, offset + len(data)],
+        }
         pieces.append(data)
         offset += len(data)
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -37,23 +49,28 @@ def save_safetensors(path, weights, stored_in_bf16):
 
 
 class Vocabulary:
-    """One tokenizer, cut or filled up to the size that a model needs."""
+    """A tokenizer that is truncated or padded to the vocabulary size of a model."""
 
     def __init__(self):
         self.tokens, _, self.merges = tiny_tokenizer(300, "")
 
     def of_size(self, size):
         tokens = self.tokens[:size] + [f"<unused{i}>" for i in range(size - len(self.tokens))]
-        types = [CONTROL if token.startswith("<") and token.endswith(">") else 1 for token in tokens]
+        types = [
+            CONTROL if token.startswith("<") and token.endswith(">") else 1 for token in tokens
+        ]
         kept = [merge for merge in self.merges if merge.replace(" ", "") in set(tokens)]
         return tokens, types, kept
 
 
 def write_folder(folder, spec, weights, vocabulary):
     folder.mkdir()
-    # Python writes `Infinity`, as the files on the hub have it.
+    # Python writes `Infinity`, as in files on the hub.
     write_json(folder / "config.json", spec["config"])
-    write_json(folder / "generation_config.json", {"_from_model_config": True, "bos_token_id": 1, "eos_token_id": 2})
+    write_json(
+        folder / "generation_config.json",
+        {"_from_model_config": True, "bos_token_id": 1, "eos_token_id": 2},
+    )
     save_tokenizer(folder, *vocabulary)
     prefix = spec.get("prefix", "model.")
     named = {name.replace("model.", prefix, 1): values for name, values in weights.items()}
@@ -76,13 +93,17 @@ def write_twin(path, family, spec, weights, vocabulary):
         writer.add_bos_token_id(1)
         writer.add_eos_token_id(2)
 
-    layer_count = len(nemotron_h_pattern(config)) if family == "nemotron_h" else config["num_hidden_layers"]
+    layer_count = (
+        len(nemotron_h_pattern(config)) if family == "nemotron_h" else config["num_hidden_layers"]
+    )
     found = tensors(family, config, weights, layer_count)
     if spec.get("fused"):
         found = fuse(found)
     stored = [(name, values, Type.F32) for name, values in found]
     for tensors_per_part in {0, spec.get("tensors_per_part", 0)}:
-        write_gguf(path, gguf.MODEL_ARCH_NAMES[ARCHITECTURES[family]], fill, stored, tensors_per_part)
+        write_gguf(
+            path, gguf.MODEL_ARCH_NAMES[ARCHITECTURES[family]], fill, stored, tensors_per_part
+        )
 
 
 def make(folder):

@@ -1,7 +1,7 @@
-"""The GGUF twin of a tiny model, with names, keys and values as llama.cpp's converter writes them.
+"""Converts a tiny model to GGUF (its twin), as llama.cpp's converter does.
 
-Tensor names come from the gguf package's own table; what is changed on the way is said here, once
-for each architecture. All tensors stay F32.
+Tensor names are from the table of the package gguf. Changes of values are defined here for each
+architecture. All tensors stay F32.
 """
 
 import math
@@ -11,11 +11,18 @@ import numpy as np
 from gguf import MODEL_ARCH as Arch
 from weights import nemotron_h_pattern
 
-ARCHITECTURES = {"nemotron_h": Arch.NEMOTRON_H, "llama": Arch.LLAMA, "qwen2": Arch.QWEN2, "gemma2": Arch.GEMMA2, "gemma3": Arch.GEMMA3, "phi": Arch.PHI2}
+ARCHITECTURES = {
+    "nemotron_h": Arch.NEMOTRON_H,
+    "llama": Arch.LLAMA,
+    "qwen2": Arch.QWEN2,
+    "gemma2": Arch.GEMMA2,
+    "gemma3": Arch.GEMMA3,
+    "phi": Arch.PHI2,
+}
 
 
 def rope(config):
-    """The rotary parameters under either spelling, as of layers without a window."""
+    """Returns the rotary parameters from old or new keys; those of layers without a window."""
     found = dict(config.get("rope_parameters") or {})
     found = dict(found.get("full_attention", found))
     found.update(config.get("rope_scaling") or {})
@@ -27,27 +34,37 @@ def rope(config):
 
 def heads(config):
     count = config["num_attention_heads"]
-    return count, config.get("num_key_value_heads") or count, config.get("head_dim") or config["hidden_size"] // count
+    return (
+        count,
+        config.get("num_key_value_heads") or count,
+        config.get("head_dim") or config["hidden_size"] // count,
+    )
 
 
 # ---------------------------------------------------------------- tensors
 
 
 def adjacent_pairs(values, head_count):
-    """From Hugging Face's order of a head's rows, pairs half a head apart, to pairs side by side."""
+    """Reorders rows for RoPE: pairs are half a head apart in HF files, adjacent in GGUF."""
     split = values.reshape(head_count, 2, values.shape[0] // head_count // 2, *values.shape[1:])
     return np.ascontiguousarray(split.swapaxes(1, 2).reshape(values.shape))
 
 
 def llama_divisors(config):
-    """What each frequency is divided by under `llama3` scaling, or nothing."""
+    """Returns the frequency divisors of `llama3` scaling, or `None` without it."""
     parameters, (_, _, head_dim) = rope(config), heads(config)
     if parameters["rope_type"] != "llama3":
         return None
-    factor, low, high = (parameters[name] for name in ("factor", "low_freq_factor", "high_freq_factor"))
+    factor, low, high = (
+        parameters[name] for name in ("factor", "low_freq_factor", "high_freq_factor")
+    )
     divisors = []
     for pair in range(head_dim // 2):
-        turns = parameters["original_max_position_embeddings"] * parameters["rope_theta"] ** (-2 * pair / head_dim) / (2 * math.pi)
+        turns = (
+            parameters["original_max_position_embeddings"]
+            * parameters["rope_theta"] ** (-2 * pair / head_dim)
+            / (2 * math.pi)
+        )
         smooth = min(max((turns - low) / (high - low), 0.0), 1.0)
         divisors.append(1 / ((1 - smooth) / factor + smooth))
     return np.array(divisors, np.float32)
@@ -78,11 +95,16 @@ def convert_nemotron_h(name, values, config):
     return values
 
 
-CONVERTERS = {"nemotron_h": convert_nemotron_h, "llama": convert_llama, "gemma2": convert_gemma, "gemma3": convert_gemma}
+CONVERTERS = {
+    "nemotron_h": convert_nemotron_h,
+    "llama": convert_llama,
+    "gemma2": convert_gemma,
+    "gemma3": convert_gemma,
+}
 
 
 def tensors(family, config, weights, layer_count):
-    """(name, values) of the twin."""
+    """Returns (name, values) of the twin's tensors."""
     names = gguf.get_tensor_name_map(ARCHITECTURES[family], layer_count)
     convert = CONVERTERS.get(family, lambda _, values, __: values)
     out = []
@@ -92,7 +114,7 @@ def tensors(family, config, weights, layer_count):
             known = name.replace("model.", "backbone.", 1).replace("dt_bias", "dt_proj.bias")
         mapped = names.get_name(known, try_suffixes=(".weight", ".bias"))
         if mapped is None:
-            raise KeyError(f"{name} has no name in GGUF")
+            raise KeyError(f"{name}: found no name in GGUF")
         out.append((mapped, convert(name, values, config)))
     divisors = llama_divisors(config) if family == "llama" else None
     if divisors is not None:
@@ -101,7 +123,7 @@ def tensors(family, config, weights, layer_count):
 
 
 def fuse(found):
-    """The same, each layer's queries, keys and values in one tensor."""
+    """Joins each layer's queries, keys and values to one tensor."""
     out, parts = [], {}
     for name, values in found:
         part = name.split(".")[-2]
@@ -109,14 +131,17 @@ def fuse(found):
             out.append((name, values))
             continue
         parts.setdefault(name.replace(part, "attn_qkv"), {})[part] = values
-    return out + [(name, np.concatenate([part[f"attn_{one}"] for one in "qkv"])) for name, part in parts.items()]
+    return out + [
+        (name, np.concatenate([part[f"attn_{one}"] for one in "qkv"]))
+        for name, part in parts.items()
+    ]
 
 
 # ---------------------------------------------------------------- keys
 
 
 def fill_common(writer, config):
-    """What the converter's base class writes."""
+    """Writes the keys of the converter's base class."""
     head_count, kv_head_count, _ = heads(config)
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
@@ -161,7 +186,7 @@ def fill_gemma2(writer, config):
 def fill_gemma3(writer, config):
     fill_common(writer, config)
     fill_rope(writer, config)
-    # Since 2026 the converter writes the base of the layers with a window, too; before, readers knew it.
+    # Since 2026 the converter also writes the RoPE base of layers with a window.
     if "rope_parameters" in config:
         writer.add_rope_freq_base_swa(config["rope_parameters"]["sliding_attention"]["rope_theta"])
     writer.add_sliding_window(config["sliding_window"])
@@ -171,7 +196,9 @@ def fill_phi(writer, config):
     fill_common(writer, config)
     head_count, _, _ = heads(config)
     writer.add_layer_norm_eps(config["layer_norm_eps"])
-    writer.add_rope_dimension_count(int(rope(config)["partial_rotary_factor"] * config["hidden_size"]) // head_count)
+    writer.add_rope_dimension_count(
+        int(rope(config)["partial_rotary_factor"] * config["hidden_size"]) // head_count
+    )
     writer.add_add_bos_token(False)
 
 
@@ -190,7 +217,7 @@ def fill_nemotron_h(writer, config):
     writer.add_layer_norm_rms_eps(config["layer_norm_epsilon"])
     writer.add_layer_norm_eps(config["layer_norm_epsilon"])
     writer.add_vocab_size(config["vocab_size"])
-    # From the converter's base class, where it knows nothing of head_dim; the architecture has no positions.
+    # As the converter's base class, which ignores head_dim; the architecture has no positions.
     writer.add_rope_dimension_count(config["hidden_size"] // head_count)
     writer.add_rope_freq_base(10000.0)
     writer.add_rope_scaling_finetuned(False)
@@ -201,4 +228,11 @@ def fill_nemotron_h(writer, config):
     writer.add_ssm_time_step_rank(config["mamba_num_heads"])
 
 
-FILLERS = {"nemotron_h": fill_nemotron_h, "llama": fill_llama, "qwen2": fill_qwen2, "gemma2": fill_gemma2, "gemma3": fill_gemma3, "phi": fill_phi}
+FILLERS = {
+    "nemotron_h": fill_nemotron_h,
+    "llama": fill_llama,
+    "qwen2": fill_qwen2,
+    "gemma2": fill_gemma2,
+    "gemma3": fill_gemma3,
+    "phi": fill_phi,
+}

@@ -1,6 +1,6 @@
-"""The tensors of a tiny model under their Hugging Face names, drawn at random but not tame.
+"""Random tensors of a tiny model under their Hugging Face names, with wide ranges of values.
 
-The draw uses nothing of numpy but PCG64's 64-bit words, so that it is the same in every version.
+Only the 64-bit words of numpy's PCG64 are used, so that the tensors are the same in every version.
 """
 
 import zlib
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Draw:
-    """Numbers for one tensor, seeded by the model's and the tensor's name."""
+    """Random numbers for a tensor, seeded by the names of the model and the tensor."""
 
     def __init__(self, model, tensor):
         self.bits = np.random.PCG64(zlib.crc32(f"{model}/{tensor}".encode()))
@@ -19,7 +19,7 @@ class Draw:
         return (low + (high - low) * (words * 2.0**-53)).reshape(shape).astype(np.float32)
 
     def matrix(self, rows, columns, gain=1.0):
-        """Rows whose products with a unit-variance input have that standard deviation."""
+        """Rows whose products with unit-variance inputs have the standard deviation `gain`."""
         edge = gain * np.sqrt(3 / columns)
         return self.uniform(-edge, edge, (rows, columns))
 
@@ -64,9 +64,9 @@ def gated(tensors, layer, hidden, intermediate, bias=False):
 
 
 def embeddings(tensors, config, name, tied_gain=1.5):
-    """Embedding and output matrix; tied ones are small, so that the layers count."""
+    """Embedding and output matrix. Tied ones are small, so that the layers determine the logits."""
     hidden, vocab = config["hidden_size"], config["vocab_size"]
-    # Of gemma's configurations not all say it: it is the default there.
+    # Some Gemma configurations leave it out: it is the default there.
     tied = config.get("tie_word_embeddings", True)
     tensors.matrix(f"model.{name}.weight", vocab, hidden, tied_gain if tied else np.sqrt(hidden))
     if not tied:
@@ -83,7 +83,13 @@ def llama(tensors, config, qkv_bias=False):
         tensors.norm(f"{layer}.input_layernorm.weight", hidden)
         tensors.norm(f"{layer}.post_attention_layernorm.weight", hidden)
         attention(tensors, f"{layer}.self_attn", config, hidden, bias or qkv_bias, output_bias=bias)
-        gated(tensors, f"{layer}.mlp", hidden, config["intermediate_size"], config.get("mlp_bias", False))
+        gated(
+            tensors,
+            f"{layer}.mlp",
+            hidden,
+            config["intermediate_size"],
+            config.get("mlp_bias", False),
+        )
 
 
 def qwen2(tensors, config):
@@ -92,7 +98,7 @@ def qwen2(tensors, config):
 
 def gemma(tensors, config):
     hidden = embeddings(tensors, config, "embed_tokens", 0.5)
-    # Gemma's norms multiply by one more than the weight; the last one makes up for the embeddings.
+    # Gemma's norms multiply by 1 + weight; the last one compensates for the small embedding.
     tensors.norm("model.norm.weight", hidden, 6.0)
     for index in range(config["num_hidden_layers"]):
         layer = f"model.layers.{index}"
@@ -122,8 +128,16 @@ def phi(tensors, config):
 def nemotron_h_pattern(config):
     if "hybrid_override_pattern" in config:
         return config["hybrid_override_pattern"]
-    letters = {"mamba": "M", "linear_attention": "M", "attention": "*", "full_attention": "*", "mlp": "-"}
-    return "".join(letters[kind] for kind in config.get("layers_block_type") or config["layer_types"])
+    letters = {
+        "mamba": "M",
+        "linear_attention": "M",
+        "attention": "*",
+        "full_attention": "*",
+        "mlp": "-",
+    }
+    return "".join(
+        letters[kind] for kind in config.get("layers_block_type") or config["layer_types"]
+    )
 
 
 def mixer(tensors, layer, config, hidden):
@@ -131,12 +145,14 @@ def mixer(tensors, layer, config, hidden):
     inner = heads * config["mamba_head_dim"]
     channels = inner + 2 * groups * state
     tensors.linear(f"{layer}.in_proj", inner + channels + heads, hidden)
-    tensors[f"{layer}.conv1d.weight"] = tensors.draw(f"{layer}.conv1d.weight").uniform(-0.9, 0.9, (channels, 1, config["conv_kernel"]))
+    tensors[f"{layer}.conv1d.weight"] = tensors.draw(f"{layer}.conv1d.weight").uniform(
+        -0.9, 0.9, (channels, 1, config["conv_kernel"])
+    )
     tensors.vector(f"{layer}.conv1d.bias", channels, -0.4, 0.4)
-    # From a state that is forgotten at once to one that stays for thousands of tokens.
+    # From states that decay at once to states that last for thousands of tokens.
     tensors.vector(f"{layer}.A_log", heads, -4.0, 4.0)
     dt_bias = tensors.draw(f"{layer}.dt_bias").uniform(-8.0, 8.0, (heads,))
-    # A step so long that exp() of it would overflow.
+    # Time steps so long that their exp() overflows.
     dt_bias[2::7] = 20.0
     tensors[f"{layer}.dt_bias"] = dt_bias
     tensors.vector(f"{layer}.D", heads, -2.0, 2.0)
@@ -159,17 +175,24 @@ def nemotron_h(tensors, config):
             tensors.linear(f"{layer}.mixer.down_proj", hidden, config["intermediate_size"])
 
 
-WRITERS = {"nemotron_h": nemotron_h, "llama": llama, "qwen2": qwen2, "gemma2": gemma, "gemma3": gemma, "phi": phi}
+WRITERS = {
+    "nemotron_h": nemotron_h,
+    "llama": llama,
+    "qwen2": qwen2,
+    "gemma2": gemma,
+    "gemma3": gemma,
+    "phi": phi,
+}
 
 
 def to_bf16(values):
-    """The upper halves of the bits, rounded to even."""
+    """Rounds f32 to BF16, to nearest even, and returns the bits."""
     bits = values.view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
 def draw(family, spec):
-    """All tensors, each the values that the folder will hold, rounding included."""
+    """Draws all tensors, rounded as the folder stores them."""
     tensors = Tensors(spec["name"])
     WRITERS[family](tensors, spec["config"])
     for name, values in tensors.items():

@@ -1,4 +1,4 @@
-//! A chat template of any text, rendered with messages and tools.
+//! An arbitrary chat template, rendered with messages and tools.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -15,10 +15,12 @@ fuzz_target!(|bytes: &[u8]| {
     let messages = json!([
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "  Hi <there> é "},
-        {"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f", "arguments": {"x": [1, 2.5]}}}]},
+        {"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f",
+            "arguments": {"x": [1, 2.5]}}}]},
         {"role": "tool", "content": "3"}
     ]);
-    let tools = json!([{"type": "function", "function": {"name": "f", "parameters": {"properties": {}}}}]);
+    let tools =
+        json!([{"type": "function", "function": {"name": "f", "parameters": {"properties": {}}}}]);
     let options = RenderOptions {
         tools: Some(&tools),
         add_generation_prompt: true,

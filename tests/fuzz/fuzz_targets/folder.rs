@@ -1,16 +1,21 @@
-//! The small files of a safetensors folder of any bytes: config.json, generation_config.json,
-//! tokenizer_config.json and the index, one after another with a zero byte between.
+//! The small files of a safetensors folder with arbitrary bytes: config.json,
+//! generation_config.json, tokenizer_config.json and the index, separated by zero bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use tablm::weights::{Checkpoint, Container, folder};
 use tablm_fuzz::{bounds, check, file, ready};
 
-const NAMES: [&str; 4] =
-    ["config.json", "generation_config.json", "tokenizer_config.json", "model.safetensors.index.json"];
+const NAMES: [&str; 4] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer_config.json",
+    "model.safetensors.index.json",
+];
 /// A file with one tensor `w` of two numbers in F32.
 const WEIGHTS: &[u8] =
-    b"\x38\0\0\0\0\0\0\0{\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}   \0\0\0\0\0\0\0\0";
+    b"\x38\0\0\0\0\0\0\0{\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}   \
+      \0\0\0\0\0\0\0\0";
 
 fn run(bytes: &[u8]) {
     let parts = bytes.split(|&byte| byte == 0);

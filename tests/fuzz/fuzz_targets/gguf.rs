@@ -1,4 +1,4 @@
-//! A GGUF file of any bytes: opened, every value asked for as every type, every tensor read.
+//! A GGUF file of arbitrary bytes: opened, every value read as every type, every tensor read.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,11 +1,12 @@
-//! A safetensors folder that is sound but for a few changes: inspected, planned, loaded on the CPU, two tokens.
+//! A valid safetensors folder with a few changes: estimated, planned, loaded on the CPU, two
+//! tokens.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use tablm_fuzz::{Unstructured, bounds, load, tiny_folder};
 
 fn run(bytes: &[u8]) {
-    // libFuzzer begins with nothing.
+    // libFuzzer starts with an empty input.
     if bytes.is_empty() {
         for kind in tiny_folder::KINDS {
             load::go(tiny_folder::sound_folder(kind).sources())

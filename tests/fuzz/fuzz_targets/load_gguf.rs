@@ -1,12 +1,12 @@
-//! A GGUF model that is sound but for a few changes, or any bytes: inspected, planned, loaded on the CPU, two
-//! tokens.
+//! A valid GGUF model with a few changes, or arbitrary bytes: estimated, planned, loaded on the
+//! CPU, two tokens.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use tablm_fuzz::{Unstructured, bounds, file, load, tiny_gguf};
 
 fn run(bytes: &[u8]) {
-    // libFuzzer begins with nothing.
+    // libFuzzer starts with an empty input.
     if bytes.is_empty() {
         for (index, model) in tiny_gguf::models().iter().enumerate() {
             load::go(vec![file("m.gguf", &model.bytes())])

@@ -1,5 +1,5 @@
-//! One safetensors file of any bytes, FP8 and MLX among it: whatever we accept the `safetensors`
-//! crate accepts too.
+//! A safetensors file of arbitrary bytes, FP8 and MLX among them: whatever is accepted here, the
+//! `safetensors` crate accepts too.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -7,9 +7,13 @@ use tablm::weights::Checkpoint;
 use tablm_fuzz::{bounds, check, file, ready};
 
 fn run(bytes: &[u8]) {
-    let config = br#"{"quantization": {"group_size": 32, "bits": 4, "m": {"group_size": 64, "bits": 8}}}"#;
-    let files =
-        vec![file("config.json", config), file("tokenizer.json", b"{}"), file("model.safetensors", bytes)];
+    let config =
+        br#"{"quantization": {"group_size": 32, "bits": 4, "m": {"group_size": 64, "bits": 8}}}"#;
+    let files = vec![
+        file("config.json", config),
+        file("tokenizer.json", b"{}"),
+        file("model.safetensors", bytes),
+    ];
     let checkpoint = match ready(Checkpoint::open(files)) {
         Ok(checkpoint) => checkpoint,
         Err(error) => return check(&error),
@@ -21,8 +25,8 @@ fn run(bytes: &[u8]) {
     for tensor in checkpoint.tensors.values() {
         let info = theirs.info(&tensor.name).expect("the crate knows the tensors we know");
         assert_eq!(tensor.offset, 8 + length as u64 + info.data_offsets.0 as u64);
-        if tensor.joined.is_none() {
-            // Blocks of a weight format are bytes for the crate.
+        if tensor.separate_scales.is_none() {
+            // For the crate, blocks of a weight format are bytes.
             let is_bytes = info.dtype == safetensors::Dtype::U8;
             assert!(is_bytes || info.shape.iter().product::<usize>() as u64 == tensor.weights());
             assert_eq!(tensor.size_bytes, (info.data_offsets.1 - info.data_offsets.0) as u64);

@@ -1,5 +1,5 @@
-//! A GGUF vocabulary put together from the parts that there are, or, after a first byte `#`, of any content: lines
-//! of names, then tokens with their type and score in front, an empty line, merges.
+//! A GGUF vocabulary assembled from components, or, after a first byte `#`, arbitrary: lines of
+//! names, then tokens preceded by type and score, an empty line, merges.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

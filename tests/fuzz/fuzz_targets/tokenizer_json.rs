@@ -1,10 +1,10 @@
-//! A `tokenizer.json` of any bytes, or put together from the parts that there are: read, and used on texts that go
-//! every way.
+//! A `tokenizer.json` of arbitrary bytes, or assembled from components: read, and used to encode
+//! and decode texts.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use tablm::Result;
-use tablm::text::{Decoder, Tokenizer};
+use tablm::text::{StreamingDecoder, Tokenizer};
 use tablm_fuzz::{Unstructured, bounds, check, tiny_folder, tokenizer_parts};
 
 const TEXTS: [&str; 4] =
@@ -18,7 +18,7 @@ fn run(bytes: &[u8]) -> Result<()> {
         for ids in [tokenizer.encode(text), tokenizer.encode_plain(text)] {
             let ids = ids.inspect_err(check)?;
             assert!(ids.iter().all(|&id| (id as usize) < tokenizer.vocabulary_size()));
-            let mut decoder = Decoder::new(&tokenizer);
+            let mut decoder = StreamingDecoder::new(&tokenizer);
             let pieces: String = ids.iter().map(|&id| decoder.push(&tokenizer, id)).collect();
             assert_eq!(Ok(pieces + &decoder.finish()), tokenizer.decode(&ids, true));
         }
@@ -29,7 +29,7 @@ fn run(bytes: &[u8]) -> Result<()> {
 
 fuzz_target!(|bytes: &[u8]| {
     bounds::within(bytes.len(), 16 << 20, 256, || match bytes.first() {
-        // libFuzzer begins with nothing.
+        // libFuzzer starts with an empty input.
         None => run(tiny_folder::tokenizer().to_string().as_bytes()).expect("a sound tokenizer"),
         Some(b'{') => drop(run(bytes)),
         Some(_) => {

@@ -1,10 +1,10 @@
-//! What a run may take: time, and memory for each byte of the input.
+//! Bounds on the time and memory of a fuzz run.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// The system's allocator, counted.
+/// The system allocator, with counters.
 struct Counted;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
@@ -14,7 +14,7 @@ fn add(bytes: usize) {
     PEAK.fetch_max(LIVE.fetch_add(bytes, Relaxed) + bytes, Relaxed);
 }
 
-// SAFETY: every call is handed on as it is.
+// SAFETY: every call is forwarded unchanged.
 unsafe impl GlobalAlloc for Counted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         add(layout.size());
@@ -41,11 +41,11 @@ unsafe impl GlobalAlloc for Counted {
 #[global_allocator]
 static ALLOCATOR: Counted = Counted;
 
-/// The longest that a run takes, with coverage counters and checked arithmetic.
+/// Time limit of a run, with coverage counters and checked arithmetic.
 const TIME: Duration = Duration::from_secs(4);
 
-/// Does the work of a run on so many bytes; fails if it takes too long, or at any time more memory than
-/// `base` bytes and `per_byte` for each byte of the input.
+/// Runs `work` on an input of `bytes`; panics if it exceeds the time limit, or at any time uses
+/// more memory than `base` bytes and `per_byte` for each byte of the input.
 pub fn within<T>(bytes: usize, base: usize, per_byte: usize, work: impl FnOnce() -> T) -> T {
     let before = LIVE.load(Relaxed);
     PEAK.store(before, Relaxed);
@@ -54,6 +54,9 @@ pub fn within<T>(bytes: usize, base: usize, per_byte: usize, work: impl FnOnce()
     let (time, peak) = (start.elapsed(), PEAK.load(Relaxed).saturating_sub(before));
     assert!(time < TIME, "{bytes} bytes took {time:?}, expected less than {TIME:?}");
     let allowed = base + per_byte * bytes;
-    assert!(peak <= allowed, "{bytes} bytes took {peak} bytes of memory, expected at most {allowed}");
+    assert!(
+        peak <= allowed,
+        "{bytes} bytes took {peak} bytes of memory, expected at most {allowed}"
+    );
     result
 }

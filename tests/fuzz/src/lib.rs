@@ -1,6 +1,6 @@
-//! What fuzz targets share.
+//! Code shared by the fuzz targets.
 
-/// Writers of whole models, which tests have too.
+/// Writers of whole models, shared with the tests.
 #[path = "../../common"]
 pub mod written {
     pub mod gguf;
@@ -30,7 +30,7 @@ pub fn file(name: &str, bytes: &[u8]) -> Rc<dyn ByteSource> {
     Rc::new(MemorySource::new(name, bytes))
 }
 
-/// The result of a future that waits for nothing, as everything that reads from memory does.
+/// Result of a future that never waits, as when all reads are from memory.
 pub fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
@@ -38,17 +38,17 @@ pub fn ready<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// The chat template of models that are sound.
+/// Chat template of valid models.
 pub const TEMPLATE: &str =
     "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}";
 
-/// Checks what holds for every error: a code that blames the input, and a message with something in it.
+/// Checks an error: the code is not `internal`, and there is a message.
 pub fn check(error: &Error) {
     assert!(!error.message().is_empty());
     assert_ne!(error.code(), Code::Internal, "{error}");
 }
 
-/// A number as files get them wrong: small, beside a power of two, or too large for some type.
+/// An unusual number: small, next to a power of two, or too large for some type.
 pub fn odd_number(input: &mut Unstructured) -> libfuzzer_sys::arbitrary::Result<u64> {
     let small = u64::from(input.arbitrary::<u8>()?);
     Ok(match input.int_in_range(0..=5)? {
@@ -60,7 +60,7 @@ pub fn odd_number(input: &mut Unstructured) -> libfuzzer_sys::arbitrary::Result<
     })
 }
 
-/// A short text: of the input, or of the kind that files have.
+/// A short text: from the input, or typical of files.
 pub fn odd_text(input: &mut Unstructured) -> libfuzzer_sys::arbitrary::Result<String> {
     const TEXTS: [&str; 16] = [
         "",

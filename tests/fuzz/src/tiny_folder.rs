@@ -1,4 +1,4 @@
-//! Safetensors folders as they are got wrong: a sound tiny model, and a few changes to its files.
+//! Invalid safetensors folders: a valid tiny model with a few changes to its files.
 
 use libfuzzer_sys::arbitrary::Result;
 use serde_json::{Map, Value, json};
@@ -8,18 +8,18 @@ use crate::written::safetensors::{Folder, file};
 use crate::{TEMPLATE, Unstructured, odd_number, odd_text};
 
 const HIDDEN: usize = 64;
-/// Keys and values, and what feeds forward.
+/// Sizes of keys and values, and of the feed-forward layer.
 const KV: usize = 32;
 const FFN: usize = 128;
 const TOKENS: usize = 258;
 
-/// Kinds of sound models, by `model_type` and architecture.
+/// Kinds of valid models, by `model_type` and architecture.
 pub const KINDS: [[&str; 2]; 3] =
     [["llama", "LlamaForCausalLM"], ["qwen2", "Qwen2ForCausalLM"], ["gemma2", "Gemma2ForCausalLM"]];
 
 type Tensors = Vec<(String, String, Vec<usize>, Vec<u8>)>;
 
-/// Any JSON, rarely deep.
+/// An arbitrary JSON value, rarely deep.
 pub fn odd_json(input: &mut Unstructured) -> Result<Value> {
     Ok(match input.int_in_range(0..=11)? {
         0 => Value::Null,
@@ -58,10 +58,13 @@ pub fn tokenizer() -> Value {
 
 fn sound([kind, architecture]: [&str; 2]) -> (Map<String, Value>, Tensors) {
     let config = json!({
-        "model_type": kind, "architectures": [architecture], "hidden_size": HIDDEN, "num_hidden_layers": 1, "num_attention_heads": 4,
+        "model_type": kind, "architectures": [architecture], "hidden_size": HIDDEN,
+            "num_hidden_layers": 1, "num_attention_heads": 4,
         "num_key_value_heads": 2, "head_dim": 16, "intermediate_size": FFN, "vocab_size": TOKENS,
-        "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true,
-        "hidden_act": "silu", "hidden_activation": "gelu_pytorch_tanh", "eos_token_id": 257, "query_pre_attn_scalar": 16, "sliding_window": 64,
+        "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+            "tie_word_embeddings": true,
+        "hidden_act": "silu", "hidden_activation": "gelu_pytorch_tanh", "eos_token_id": 257,
+            "query_pre_attn_scalar": 16, "sliding_window": 64,
     });
     let Value::Object(config) = config else { unreachable!() };
     let mut random = Random(5);
@@ -86,12 +89,15 @@ fn sound([kind, architecture]: [&str; 2]) -> (Map<String, Value>, Tensors) {
         add(&format!("layers.0.{name}"), shape);
     }
     let further: &[(&str, usize)] = match kind {
-        "qwen2" => {
-            &[("self_attn.q_proj.bias", HIDDEN), ("self_attn.k_proj.bias", KV), ("self_attn.v_proj.bias", KV)]
-        }
-        "gemma2" => {
-            &[("pre_feedforward_layernorm.weight", HIDDEN), ("post_feedforward_layernorm.weight", HIDDEN)]
-        }
+        "qwen2" => &[
+            ("self_attn.q_proj.bias", HIDDEN),
+            ("self_attn.k_proj.bias", KV),
+            ("self_attn.v_proj.bias", KV),
+        ],
+        "gemma2" => &[
+            ("pre_feedforward_layernorm.weight", HIDDEN),
+            ("post_feedforward_layernorm.weight", HIDDEN),
+        ],
         _ => &[],
     };
     for (name, length) in further {
@@ -124,7 +130,8 @@ fn change_config(config: &mut Map<String, Value>, input: &mut Unstructured) -> R
         0 => drop(config.shift_remove(&name)),
         1 => {
             let nested = json!({
-                "rope_type": odd_text(input)?, "type": "linear", "factor": odd_json(input)?, "rope_theta": odd_json(input)?,
+                "rope_type": odd_text(input)?, "type": "linear", "factor": odd_json(input)?,
+                    "rope_theta": odd_json(input)?,
                 "bits": odd_json(input)?, "group_size": odd_json(input)?, "quant_method": "fp8",
             });
             config.insert(name, nested);
@@ -151,7 +158,7 @@ fn change_tensors(tensors: &mut Tensors, input: &mut Unstructured) -> Result<()>
     Ok(())
 }
 
-/// A folder that is right but for what the input changes.
+/// A valid folder with the changes that the input selects.
 pub fn folder(input: &mut Unstructured) -> Result<Folder> {
     let (mut config, mut tensors) = sound(*input.choose(&KINDS)?);
     let mut tokenizer_json = tokenizer().to_string();
@@ -203,7 +210,7 @@ fn written(config: Map<String, Value>, tensors: &Tensors, tokenizer_json: &str) 
         .with("model.safetensors", &file(&views))
 }
 
-/// A folder of that kind, as it should be.
+/// A valid folder of the given kind.
 pub fn sound_folder(kind: [&str; 2]) -> Folder {
     let (config, tensors) = sound(kind);
     written(config, &tensors, &tokenizer().to_string())

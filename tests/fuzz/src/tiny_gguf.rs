@@ -1,4 +1,4 @@
-//! GGUF models as files get them wrong: a sound tiny model of some architecture, and a few changes.
+//! Invalid GGUF models: a valid tiny model of some architecture with a few changes.
 
 use std::cell::OnceCell;
 
@@ -16,7 +16,8 @@ thread_local! {
     static MODELS: OnceCell<Vec<Gguf>> = const { OnceCell::new() };
 }
 
-/// A llama by another name, with further vectors of these lengths in every layer, or (`.` in front) once.
+/// A Llama under another architecture name, with additional vectors of these lengths in every
+/// layer, or, for names that start with `.`, once.
 fn relative(architecture: &str, vectors: &[(&str, usize)]) -> Gguf {
     let mut file = tiny_llama(HIDDEN, Format::Q8_0);
     for (key, value) in &mut file.keys {
@@ -38,7 +39,7 @@ fn relative(architecture: &str, vectors: &[(&str, usize)]) -> Gguf {
     file
 }
 
-/// Sound models.
+/// Valid models.
 pub fn models() -> Vec<Gguf> {
     let (kv, head) = (HIDDEN / 2, HIDDEN / 4);
     let ends = [("post_attention_norm.weight", HIDDEN), ("post_ffw_norm.weight", HIDDEN)];
@@ -73,7 +74,7 @@ pub fn models() -> Vec<Gguf> {
     all.map(|model| model.str("tokenizer.chat_template", TEMPLATE)).into()
 }
 
-/// A value of some type, type number first.
+/// A value of some type, preceded by its type number.
 fn value(input: &mut Unstructured) -> Result<Vec<u8>> {
     let number = odd_number(input)?;
     Ok(match input.int_in_range(0..=9)? {
@@ -88,13 +89,18 @@ fn value(input: &mut Unstructured) -> Result<Vec<u8>> {
         7 => [&kind::STRING.to_le_bytes()[..], &string(odd_text(input)?.as_bytes())].concat(),
         8 => {
             let count = input.int_in_range(0..=300)?;
-            let texts: Vec<Vec<u8>> =
-                (0..count).map(|_| Ok(string(odd_text(input)?.as_bytes()))).collect::<Result<_>>()?;
+            let texts: Vec<Vec<u8>> = (0..count)
+                .map(|_| Ok(string(odd_text(input)?.as_bytes())))
+                .collect::<Result<_>>()?;
             array(kind::STRING, count, &texts.concat())
         }
         _ => {
             let count = number % 1000;
-            array(kind::U32, count, &(odd_number(input)? as u32).to_le_bytes().repeat(count as usize))
+            array(
+                kind::U32,
+                count,
+                &(odd_number(input)? as u32).to_le_bytes().repeat(count as usize),
+            )
         }
     })
 }
@@ -124,7 +130,7 @@ fn change_key(file: &mut Gguf, input: &mut Unstructured) -> Result<()> {
             file.keys.push((key, value(input)?));
         }
         3 => {
-            // A number of the same type: another count of what there is.
+            // A different number of the same type: a wrong count.
             let number = odd_number(input)?.to_le_bytes();
             let bytes = &mut file.keys[index].1;
             let length = bytes.len().saturating_sub(4).min(8);
@@ -163,7 +169,7 @@ fn change_tensor(file: &mut Gguf, input: &mut Unstructured) -> Result<()> {
     Ok(())
 }
 
-/// The bytes of a file that is right but for what the input changes.
+/// A valid file with the changes that the input selects.
 pub fn bytes(input: &mut Unstructured) -> Result<Vec<u8>> {
     let mut file = MODELS.with(|known| {
         let known = known.get_or_init(models);

@@ -1,4 +1,4 @@
-//! `tokenizer.json` and GGUF vocabularies put together from the parts that real ones have.
+//! Vocabularies in `tokenizer.json` and GGUF form, assembled from the components of real ones.
 
 use libfuzzer_sys::arbitrary::Result;
 use serde_json::{Map, Value, json};
@@ -7,17 +7,23 @@ use crate::tiny_folder::odd_json;
 use crate::written::gguf::byte_letters;
 use crate::{Unstructured, odd_number, odd_text};
 
-/// Cuts as published tokenizers have them, right and nearly right.
+/// Split patterns of published tokenizers, and similar ones.
 const PATTERNS: [&str; 6] = [
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    concat!(
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|",
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    ),
+    concat!(
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|",
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    ),
     r"\p{N}{1,3}",
     r"(a+)+$",
     r"\s+",
 ];
 
-/// Several of one kind, or none; depth is bounded by the input's length and by this.
+/// Up to `most` components; nesting is bounded by the input's length as well.
 fn several(
     input: &mut Unstructured,
     most: usize,
@@ -34,12 +40,16 @@ fn normalizer(input: &mut Unstructured) -> Result<Value> {
         3 => json!({"type": "Lowercase"}),
         4 => json!({"type": "Prepend", "prepend": odd_text(input)?}),
         5 | 6 => {
-            json!({"type": "Replace", "pattern": {"String": odd_text(input)?}, "content": odd_text(input)?})
+            json!({"type": "Replace", "pattern": {"String": odd_text(input)?},
+                "content": odd_text(input)?})
         }
         7 => {
-            json!({"type": "Replace", "pattern": {"Regex": input.choose(&PATTERNS)?}, "content": odd_text(input)?})
+            json!({"type": "Replace", "pattern": {"Regex": input.choose(&PATTERNS)?},
+                "content": odd_text(input)?})
         }
-        8 => json!({"type": "Strip", "strip_left": input.arbitrary::<bool>()?, "strip_right": true}),
+        8 => {
+            json!({"type": "Strip", "strip_left": input.arbitrary::<bool>()?, "strip_right": true})
+        }
         9 => json!({"type": "Sequence", "normalizers": several(input, 6, normalizer)?}),
         _ => odd_json(input)?,
     })
@@ -48,7 +58,8 @@ fn normalizer(input: &mut Unstructured) -> Result<Value> {
 fn pre_tokenizer(input: &mut Unstructured) -> Result<Value> {
     Ok(match input.int_in_range(0..=8)? {
         0 | 1 => {
-            json!({"type": "ByteLevel", "add_prefix_space": input.arbitrary::<bool>()?, "use_regex": input.arbitrary::<bool>()?})
+            json!({"type": "ByteLevel", "add_prefix_space": input.arbitrary::<bool>()?,
+                "use_regex": input.arbitrary::<bool>()?})
         }
         2 | 3 => {
             let behavior = input.choose(&[
@@ -62,14 +73,17 @@ fn pre_tokenizer(input: &mut Unstructured) -> Result<Value> {
                 true => json!({"Regex": input.choose(&PATTERNS)?}),
                 false => json!({"String": odd_text(input)?}),
             };
-            json!({"type": "Split", "pattern": pattern, "behavior": behavior, "invert": input.arbitrary::<bool>()?})
+            json!({"type": "Split", "pattern": pattern, "behavior": behavior,
+                "invert": input.arbitrary::<bool>()?})
         }
         4 => json!({"type": "Digits", "individual_digits": input.arbitrary::<bool>()?}),
         5 => {
-            json!({"type": "Metaspace", "replacement": odd_text(input)?, "prepend_scheme": input.choose(&["always", "first", "never"])?})
+            json!({"type": "Metaspace", "replacement": odd_text(input)?,
+                "prepend_scheme": input.choose(&["always", "first", "never"])?})
         }
         6 => {
-            json!({"type": input.choose(&["Punctuation", "Whitespace", "WhitespaceSplit", "BertPreTokenizer"])?})
+            json!({"type": input.choose(&["Punctuation", "Whitespace", "WhitespaceSplit",
+                "BertPreTokenizer"])?})
         }
         7 => json!({"type": "Sequence", "pretokenizers": several(input, 4, pre_tokenizer)?}),
         _ => Value::Null,
@@ -82,12 +96,17 @@ fn decoder(input: &mut Unstructured) -> Result<Value> {
         2 => json!({"type": "ByteFallback"}),
         3 => json!({"type": "Fuse"}),
         4 | 5 => {
-            json!({"type": "Replace", "pattern": {"String": odd_text(input)?}, "content": odd_text(input)?})
+            json!({"type": "Replace", "pattern": {"String": odd_text(input)?},
+                "content": odd_text(input)?})
         }
         6 => {
-            json!({"type": "Strip", "content": odd_text(input)?, "start": odd_number(input)?, "stop": odd_number(input)? % 2})
+            json!({"type": "Strip", "content": odd_text(input)?, "start": odd_number(input)?,
+                "stop": odd_number(input)? % 2})
         }
-        7 => json!({"type": "Metaspace", "replacement": odd_text(input)?, "prepend_scheme": "always"}),
+        7 => {
+            json!({"type": "Metaspace", "replacement": odd_text(input)?,
+                "prepend_scheme": "always"})
+        }
         _ => json!({"type": "Sequence", "decoders": several(input, 5, decoder)?}),
     })
 }
@@ -101,26 +120,30 @@ fn post_processor(input: &mut Unstructured) -> Result<Value> {
     };
     let special = |input: &mut Unstructured| {
         let id = odd_text(input)?;
-        let ids: Vec<u64> =
-            (0..input.int_in_range(0..=40)?).map(|_| Ok(odd_number(input)? % 400)).collect::<Result<_>>()?;
+        let ids: Vec<u64> = (0..input.int_in_range(0..=40)?)
+            .map(|_| Ok(odd_number(input)? % 400))
+            .collect::<Result<_>>()?;
         Ok((id.clone(), json!({"id": id, "ids": ids, "tokens": [id]})))
     };
     let specials: Map<String, Value> =
         (0..input.int_in_range(0..=3)?).map(|_| special(input)).collect::<Result<_>>()?;
-    let single: Vec<Value> = (0..input.int_in_range(0..=8)?).map(|_| piece(input)).collect::<Result<_>>()?;
-    Ok(json!({"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": specials}))
+    let single: Vec<Value> =
+        (0..input.int_in_range(0..=8)?).map(|_| piece(input)).collect::<Result<_>>()?;
+    Ok(json!({"type": "TemplateProcessing", "single": single, "pair": [],
+            "special_tokens": specials}))
 }
 
 fn added_token(input: &mut Unstructured) -> Result<Value> {
     let flags: u8 = input.arbitrary()?;
     let is = |bit: u8| flags >> bit & 1 == 1;
     Ok(json!({
-        "id": odd_number(input)? % 400, "content": odd_text(input)?, "special": is(0), "single_word": is(1),
+        "id": odd_number(input)? % 400, "content": odd_text(input)?, "special": is(0),
+            "single_word": is(1),
         "lstrip": is(2), "rstrip": is(3), "normalized": is(4),
     }))
 }
 
-/// Texts of tokens, one for each id: all bytes or pieces of text first, then joins of two that are there.
+/// Texts of tokens by id: bytes or characters first, then concatenations of two earlier ones.
 fn tokens(input: &mut Unstructured) -> Result<(Vec<String>, Vec<[String; 2]>)> {
     let mut tokens: Vec<String> = match input.int_in_range(0..=3)? {
         0 => ["▁", "a", "b", "é", "東"].map(str::to_owned).into(),
@@ -152,7 +175,8 @@ pub fn json(input: &mut Unstructured) -> Result<Value> {
         vocab.entry(text).or_insert(json!(id));
     }
     let model = json!({
-        "type": "BPE", "vocab": vocab, "merges": merges, "byte_fallback": input.arbitrary::<bool>()?,
+        "type": "BPE", "vocab": vocab, "merges": merges,
+            "byte_fallback": input.arbitrary::<bool>()?,
         "unk_token": if input.ratio(1, 3)? { json!(odd_text(input)?) } else { Value::Null },
         "ignore_merges": input.arbitrary::<bool>()?, "fuse_unk": input.arbitrary::<bool>()?,
     });
@@ -172,7 +196,7 @@ pub fn json(input: &mut Unstructured) -> Result<Value> {
     Ok(whole)
 }
 
-/// What a GGUF file says of a vocabulary.
+/// The vocabulary of a GGUF file.
 pub struct Vocabulary {
     pub model: &'static str,
     pub pre: &'static str,
@@ -182,7 +206,7 @@ pub struct Vocabulary {
     pub merges: Vec<String>,
 }
 
-/// Puts one together.
+/// Assembles a GGUF vocabulary.
 pub fn gguf(input: &mut Unstructured) -> Result<Vocabulary> {
     const PRE: [&str; 12] = [
         "gpt-2",

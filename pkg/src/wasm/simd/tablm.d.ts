@@ -1,37 +1,45 @@
-/** The engine's boundary, as src/web/ exports it; the generated module takes this file's place. */
+/**
+ * The boundary of the engine's wasm module, as `src/web/` exports it; in builds, the module that
+ * wasm-bindgen generates takes this file's place. Options and reports cross it as JSON of the types
+ * in `generated.ts`. Methods throw errors with a `code` ({@link ErrorCode}).
+ */
 
-/** A file the engine reads in pieces. */
+/** A file that the engine reads in pieces. */
 export interface SourceFile {
   name: string;
   sizeBytes: number;
+  /** Reads `length` bytes at `offset`. */
   read(offset: number, length: number): Uint8Array | Promise<Uint8Array>;
-  /** Fills `bytes` at once, where it can. */
+  /** Fills `bytes` from `offset` synchronously; absent where that is impossible. */
   readInto?(bytes: Uint8Array, offset: number): void;
 }
 
-/** What the engine has others do. */
+/** Services that the engine calls. */
 export interface Host {
-  /** Gets pipelines that will be asked for, JSON `[{label, code, constants, groups}]`; may compile them ahead. */
+  /** Compiles pipelines that will be asked for: JSON `[{label, code, constants, groups}]`. */
   compileAhead(json: string): Promise<void>;
-  /** How many threads the CPU may have, the engine's own among them: 1 but in the threaded build. */
+  /** Number of threads on the CPU, with the engine's own: 1 except in the build `threads`. */
   threads: number;
-  /** Has the others started, in which our module with our memory calls `lendThread`. */
+  /** Starts the other threads, which instantiate the module in the memory and call `lendThread`. */
   startThreads(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<void>;
 }
 
-/** What a load does before there are weights: an open GPU, and what was chosen. */
+/** A load up to the first weight: an open GPU, the plans, and pipelines in compilation. */
 export class Prepared {
   private constructor();
-  /** Reads headers alone. For `Engine.load` with the same options, which takes it. */
+  /** Prepares a load from headers alone. `options` is JSON ({@link EngineOptions}). */
   static of(files: SourceFile[], options: string, host: Host): Promise<Prepared>;
   free(): void;
   [Symbol.dispose](): void;
 }
 
-/** One model with its executor and its conversation state. */
+/** A loaded model with its executor and the state of its sequence. */
 export class Engine {
   private constructor();
-  /** `options`: JSON `{contextLength?, device?, quantize?, …}`; `onProgress`: JSON `{phase, loadedBytes, totalBytes, file}`. */
+  /**
+   * Loads a model. `options` is JSON ({@link EngineOptions}), `onProgress` receives JSON
+   * ({@link EngineProgress}); `prepared` must have the same options, and is consumed.
+   */
   static load(
     files: SourceFile[],
     options: string,
@@ -39,31 +47,34 @@ export class Engine {
     host: Host,
     prepared?: Prepared,
   ): Promise<Engine>;
-  /** JSON: architecture, parameters, contextLength, device, memory, step. */
+  /** JSON ({@link EngineInfo}). */
   info(): string;
-  /** What to give later loads as the option `verdicts`, if this one measured anything. */
-  verdicts(): string | undefined;
-  /** Starts a request, given as JSON. */
+  /** Text for the option `tuningCache` of later loads, if this load measured anything. */
+  tuningCache(): string | undefined;
+  /** Starts a request, which is JSON: {@link SamplingRequest} with messages, tools and thinking. */
   begin(request: string): void;
-  /** JSON `{"type":"token","text","reasoning","tool_calls"}` or `{"type":"done","finish_reason","usage","timings"}`. */
+  /**
+   * JSON: `{"type": "token"}` with {@link AnswerDelta}, or `{"type": "done"}` with {@link
+   * Completion}.
+   */
   next(): Promise<string>;
-  /** JSON: a `Profile`. */
+  /** JSON ({@link Profile}). */
   profile(): Promise<string>;
-  /** Ends the running request: the next `next()` is done with finish_reason "abort". */
+  /** Ends the running request: the next event has the finish reason `abort`. */
   stop(): void;
   free(): void;
 }
 
-/** JSON: adapter, features, limits; of the options, JSON, `adapter` counts. */
+/** JSON ({@link GpuCapabilities}); of the options, `adapter` is used. */
 export function capabilities(options: string): Promise<string>;
 
-/** JSON, from the headers alone. */
+/** JSON ({@link EngineEstimate}), from headers alone. */
 export function estimate(files: SourceFile[], options: string): Promise<string>;
 
-/** Lends this thread to the engine whose memory it shares, until that needs it no more. */
+/** Makes this thread one of the engine whose memory it shares, until that engine ends. */
 export function lendThread(): void;
 
-/** Instantiates the wasm, fetched or at hand; only the build with threads takes a memory. */
+/** Instantiates the wasm from a URL or a module; only the build `threads` takes a memory. */
 export default function init(options: {
   module_or_path: string | URL | WebAssembly.Module;
   memory?: WebAssembly.Memory | undefined;

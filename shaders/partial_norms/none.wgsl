@@ -1,0 +1,2 @@
+// No norm follows.
+fn partial_norm(lane: u32, owns: bool, row: u32, quad: u32, values: vec4<f32>) {}

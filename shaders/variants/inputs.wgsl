@@ -1,8 +1,0 @@
-// Every lane loads its inputs by itself.
-fn input_place(lane: u32) -> u32 {
-    return 0u;
-}
-
-fn load_unit(i: u32, place: u32) -> Inputs32 {
-    return inputs32(x[i], x[i + 1u], x[i + 2u], x[i + 3u], x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]);
-}

@@ -1,0 +1,229 @@
+//! Micro-kernel of integer products: one packed panel times a few rows of quantized inputs,
+//! written once and compiled for each instruction set.
+//!
+//! The file of an instruction set defines three vector types of one number per row of a panel,
+//! `Quads` (four bytes), `Ints` (i32) and `Floats` (f32), and these functions:
+//!
+//! - `load(&Line) -> Quads`, and the `low` and `high` nibbles of each byte;
+//! - `dots::<BITS>(zero_point, sum, &[Quads], &[i32]) -> Ints`: `Σ (quant − zero_point) · input`,
+//!   where `sum` is `Σ input`;
+//! - `lookup(&[u8; 16], Quads) -> Quads`: table lookup of nibbles;
+//! - `f16_to_f32(&Halves) -> Floats`, `int_to_f32(Ints) -> Floats`, `splat(f32)`, `mul`,
+//!   `mul_add(a, b, c)` = `a · b + c`;
+//! - `load_floats([f32; PANEL]) -> Floats` and its inverse `store`.
+
+use super::integer_panels::{Halves, PANEL};
+use crate::formats::{Curve, Levels};
+
+/// Values of the const parameter `LEVELS`, one per variant of [`Levels`].
+pub(super) const LINEAR: u8 = 0;
+pub(super) const CUBIC: u8 = 1;
+pub(super) const TABLE: u8 = 2;
+
+/// Calls `all_panels` of the surrounding file, specialized for the matrix's integer form:
+/// `BITS`, `OFFSETS`, `HALVES` (two scales per block) and `LEVELS`.
+macro_rules! specialize {
+    ($matrix:ident, $panels:ident, $inputs:ident, $y:ident) => {{
+        use crate::formats::Levels;
+        let integers = $matrix.integers;
+        let has_offsets = integers.has_offsets();
+        match (integers.levels, integers.bits, has_offsets, integers.group) {
+            (Levels::Cubic, ..) => {
+                all_panels::<4, false, false, CUBIC>($matrix, $panels, $inputs, $y)
+            }
+            (Levels::Table(_), ..) => {
+                all_panels::<4, false, false, TABLE>($matrix, $panels, $inputs, $y)
+            }
+            (_, 4, false, _) => {
+                all_panels::<4, false, false, LINEAR>($matrix, $panels, $inputs, $y)
+            }
+            (_, 4, true, _) => all_panels::<4, true, false, LINEAR>($matrix, $panels, $inputs, $y),
+            (_, _, true, _) => all_panels::<8, true, false, LINEAR>($matrix, $panels, $inputs, $y),
+            (_, _, _, 16) => all_panels::<8, false, true, LINEAR>($matrix, $panels, $inputs, $y),
+            _ => all_panels::<8, false, false, LINEAR>($matrix, $panels, $inputs, $y),
+        }
+    }};
+}
+
+/// Defines `products`, compiled with the given `target_feature` attribute.
+macro_rules! products {
+    ($(#[$instructions:meta])*) => {
+        /// Multiplies the panels `panels` by rows of quantized inputs:
+        /// `y[row][16 · i + lane]` is the output of row `lane` of the range's panel `i`.
+        $(#[$instructions])*
+        pub(super) fn products(
+            matrix: &IntegerPanels,
+            panels: std::ops::Range<usize>,
+            inputs: Inputs<'_>,
+            y: &mut [&mut [f32]],
+        ) {
+            $crate::cpu::microkernel::specialize!(matrix, panels, inputs, y)
+        }
+
+        $(#[$instructions])*
+        #[inline]
+        fn all_panels<const BITS: usize, const OFFSETS: bool, const HALVES: bool, const LEVELS: u8>(
+            matrix: &IntegerPanels,
+            panels: std::ops::Range<usize>,
+            inputs: Inputs<'_>,
+            y: &mut [&mut [f32]],
+        ) {
+            for (index, panel) in panels.enumerate() {
+                let mut row = 0;
+                while row < y.len() {
+                    let at = (panel, row, index * PANEL);
+                    let y = &mut y[row..];
+                    row += if y.len() >= 4 {
+                        tile::<8, BITS, OFFSETS, HALVES, LEVELS>(matrix, inputs, at, y)
+                    } else if y.len() >= 2 {
+                        tile::<4, BITS, OFFSETS, HALVES, LEVELS>(matrix, inputs, at, y)
+                    } else {
+                        tile::<2, BITS, OFFSETS, HALVES, LEVELS>(matrix, inputs, at, y)
+                    };
+                }
+            }
+        }
+
+        /// Multiplies one panel by `N / 2` input rows and their residuals, from `first` on, and
+        /// writes the outputs from `column` on. Returns the number of input rows.
+        $(#[$instructions])*
+        #[inline]
+        fn tile<
+            const N: usize,
+            const BITS: usize,
+            const OFFSETS: bool,
+            const HALVES: bool,
+            const LEVELS: u8,
+        >(
+            matrix: &IntegerPanels,
+            inputs: Inputs<'_>,
+            (panel, first, column): (usize, usize, usize),
+            y: &mut [&mut [f32]],
+        ) -> usize {
+            let (blocks, block_scales) = (matrix.blocks(), matrix.block_scales());
+            let lines = matrix.lines[panel * blocks * BITS..].chunks_exact(BITS);
+            let scales = matrix.scales[panel * blocks * block_scales..].chunks_exact(block_scales);
+            let zero_point = i32::from(matrix.integers.zero_point.unwrap_or(0));
+            let table = biased_table(matrix.integers.levels);
+            let mut rows = [inputs.row(2 * first); N];
+            for (index, row) in rows.iter_mut().enumerate() {
+                *row = inputs.row(2 * first + index);
+            }
+            let mut sums = [splat(0.0); N];
+            for (block, (lines, scales)) in (0..blocks).zip(lines.zip(scales)) {
+                let mut quads = [load(&lines[0]); 8];
+                for (index, line) in lines.iter().enumerate() {
+                    let line = load(line);
+                    if BITS == 4 {
+                        (quads[index], quads[index + 4]) = (low(line), high(line));
+                    } else {
+                        quads[index] = line;
+                    }
+                }
+                let (scale, last) = (f16_to_f32(&scales[0]), f16_to_f32(&scales[block_scales - 1]));
+                if LEVELS == CUBIC {
+                    add_cubic_block(&scales[0], &quads, block, &rows, &mut sums);
+                    continue;
+                }
+                if LEVELS == TABLE {
+                    for quad in &mut quads {
+                        *quad = lookup(&table, *quad);
+                    }
+                }
+                for (sum, row) in sums.iter_mut().zip(&rows) {
+                    let (x, x_scale) = (&row[block], splat(row[block].scale));
+                    if HALVES {
+                        let a = dots::<BITS>(zero_point, x.sums[0], &quads[..4], &x.quads[..4]);
+                        let b = dots::<BITS>(zero_point, x.sums[1], &quads[4..], &x.quads[4..]);
+                        *sum = mul_add(int_to_f32(a), mul(scale, x_scale), *sum);
+                        *sum = mul_add(int_to_f32(b), mul(last, x_scale), *sum);
+                    } else {
+                        let total = x.sums[0] + x.sums[1];
+                        let products = if LEVELS == TABLE {
+                            dots::<8>(128, total, &quads, &x.quads)
+                        } else {
+                            dots::<BITS>(zero_point, total, &quads, &x.quads)
+                        };
+                        *sum = mul_add(int_to_f32(products), mul(scale, x_scale), *sum);
+                        if OFFSETS {
+                            *sum = mul_add(last, splat(x.scale * total as f32), *sum);
+                        }
+                    }
+                }
+            }
+            let factors = load_floats(matrix.factors[panel]);
+            for (y, sums) in y.iter_mut().zip(sums.chunks_exact(2)) {
+                let sum = mul_add(sums[1], factors, mul(sums[0], factors));
+                y[column..column + PANEL].copy_from_slice(&store(sum));
+            }
+            N / 2
+        }
+
+        /// Adds the products of a block of [`crate::formats::Levels::Cubic`]: the linear part
+        /// from the quants, the cubic part from a table of their cubes.
+        $(#[$instructions])*
+        #[inline]
+        fn add_cubic_block<const N: usize>(
+            curves: &Halves,
+            quads: &[Quads; 8],
+            block: usize,
+            rows: &[&[InputBlock]; N],
+            sums: &mut [Floats; N],
+        ) {
+            let mut cubed = *quads;
+            for quad in &mut cubed {
+                *quad = lookup(&CUBES, *quad);
+            }
+            let numbers = curve_numbers(curves);
+            let [scale, bend, shift] = [numbers[0], numbers[1], numbers[2]];
+            let [scale, bend, shift] = [load_floats(scale), load_floats(bend), load_floats(shift)];
+            for (sum, row) in sums.iter_mut().zip(rows) {
+                let x = &row[block];
+                let total = x.sums[0] + x.sums[1];
+                let cubes = int_to_f32(dots::<8>(128, total, &cubed, &x.quads));
+                let linear = int_to_f32(dots::<4>(0, 0, quads, &x.quads));
+                let products = mul_add(cubes, bend, linear);
+                let products = mul_add(shift, splat(total as f32), products);
+                *sum = mul_add(products, mul(scale, splat(x.scale)), *sum);
+            }
+        }
+    };
+}
+
+/// `(2 · quant − 15)³` in units of 3375 / 127, plus 128, rounded to the nearest integer. The
+/// rounding moves a weight of the largest bend by at most 4 % of a step.
+pub(super) const CUBES: [u8; 16] = {
+    let mut cubes = [0; 16];
+    let mut quant = 0;
+    while quant < 16 {
+        let odd = 2 * quant as i32 - 15;
+        let cube = odd * odd * odd * 127;
+        cubes[quant] = ((cube + 3375 * 128 + 3375 / 2) / 3375) as u8;
+        quant += 1;
+    }
+    cubes
+};
+/// `(quant − 7.5)³` per unit of [`CUBES`].
+const CUBE: f32 = 3375.0 / 127.0 / 8.0;
+
+/// Scale, factor of [`CUBES`] and shift (of quants counted from zero) of sixteen rows.
+#[inline(always)]
+pub(super) fn curve_numbers(curves: &Halves) -> [[f32; PANEL]; 3] {
+    let mut numbers = [[0.0; PANEL]; 3];
+    for (row, curve) in curves.0.iter().enumerate() {
+        let [scale, bend, shift] = Curve(*curve).numbers();
+        (numbers[0][row], numbers[1][row], numbers[2][row]) = (scale, bend * CUBE, shift - 7.5);
+    }
+    numbers
+}
+
+/// The table of [`Levels::Table`] plus 128: unsigned bytes with zero point 128.
+#[inline(always)]
+pub(super) fn biased_table(levels: Levels) -> [u8; 16] {
+    match levels {
+        Levels::Table(table) => table.map(|level| level.cast_unsigned() ^ 0x80),
+        Levels::Linear | Levels::Cubic => [0; 16],
+    }
+}
+
+pub(super) use {products, specialize};

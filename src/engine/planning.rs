@@ -1,0 +1,233 @@
+//! Planning of a model from its headers: architecture, plans for each row count, and the layout of
+//! every buffer. Nothing is allocated.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+
+use super::executors::HANDOVER_WORDS;
+use super::memory::{BufferPlan, Memory};
+use super::options::{Backend, LoadOptions, PlanTarget, ResolvedOptions};
+use super::plans::{PlanPurpose, Plans};
+use crate::error::{Code, Error, Result};
+use crate::gpu::AdapterReport;
+use crate::kernels::{MatvecStrategy, Rows, Step};
+use crate::models::{self, Architecture, Shape};
+use crate::plan::{Plan, PlanBuilder, Resources, SamplingPlan, assign_slots, fuse, stack};
+use crate::weights::Checkpoint;
+use crate::weights::quantize::Target;
+
+/// Words that an activation of a prefill step may have: a wide model takes fewer rows at a time.
+const MAX_CHUNK_WORDS: u32 = 1 << 24;
+/// Bytes of memory that a model may take for each stored byte of its weights, and besides. Real
+/// models take far less: weights are padded, widened from 16 bits to 32, and joined by the state of
+/// 4096 positions.
+const MAX_BYTES_PER_STORED_BYTE: u64 = 4;
+const MAX_FIXED_BYTES: u64 = 512 << 20;
+/// Tensors that an error names.
+const MAX_NAMED_TENSORS: usize = 8;
+
+/// Cost of one decoding step, from its plan.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct PlannedStep {
+    /// Kernels dispatched on a GPU at the end of the context, where they are most.
+    pub dispatches: usize,
+    /// Bytes of weights read.
+    pub weight_bytes: u64,
+}
+
+/// A model planned from its headers.
+pub(super) struct PlannedModel<'a> {
+    /// The model's files.
+    pub(super) checkpoint: &'a Checkpoint,
+    /// Name of the architecture, as GGUF files spell it.
+    pub(super) architecture: &'static str,
+    /// Sizes of the model.
+    pub(super) shape: Shape,
+    /// Options that it was planned with.
+    pub(super) options: ResolvedOptions,
+    /// Plans for decode, prefill and sampling.
+    pub(super) plans: Plans,
+    /// Buffers of all plans.
+    pub(super) buffers: BufferPlan<'a>,
+}
+
+/// A model as its architecture's file reads it.
+struct Model {
+    architecture: &'static str,
+    model: Box<dyn Architecture>,
+}
+
+impl<'a> PlannedModel<'a> {
+    /// Plans the model of a checkpoint for a device. A context length that the caller did not give
+    /// is shortened if its state would take far more memory than the weights.
+    ///
+    /// # Errors
+    /// Errors of the headers and of [`ResolvedOptions::new`]; `missing-tensors`;
+    /// `unsupported-format` for unknown tensors, and for a model out of proportion to its weights.
+    pub(super) fn new(
+        checkpoint: &'a Checkpoint,
+        options: &LoadOptions,
+        target: PlanTarget<'_>,
+    ) -> Result<Self> {
+        let (architecture, model) = models::read(checkpoint)?;
+        let options = ResolvedOptions::new(options, checkpoint, &model.shape(), target)?;
+        Self::plan(checkpoint, &Model { architecture, model }, options)
+    }
+
+    /// Plans the same model with other options.
+    pub(super) fn with_options(&self, options: ResolvedOptions) -> Result<Self> {
+        let (architecture, model) = models::read(self.checkpoint)?;
+        Self::plan(self.checkpoint, &Model { architecture, model }, options)
+    }
+
+    fn plan(checkpoint: &'a Checkpoint, model: &Model, options: ResolvedOptions) -> Result<Self> {
+        let planned = Self::with_context(checkpoint, model, options)?;
+        match planned.proportionate_context_length()? {
+            length if length < planned.options.context_length => {
+                let options = ResolvedOptions { context_length: length, ..planned.options };
+                Self::with_context(checkpoint, model, options)
+            }
+            _ => Ok(planned),
+        }
+    }
+
+    fn with_context(
+        checkpoint: &'a Checkpoint,
+        Model { architecture, model }: &Model,
+        options: ResolvedOptions,
+    ) -> Result<Self> {
+        let shape = model.shape();
+        let mut resources = Resources::new(checkpoint, options.max_binding_bytes)
+            .quantize(options.quantize.map(Target::format))
+            .cache_in(options.kv_format);
+        let decode = model_plan(&**model, &mut resources, 1, options.context_length, false);
+        // Every plan asks for the same weights: what is missing shows after the first.
+        resources.check_complete(&checkpoint.name)?;
+        let rows = chunk_rows(&options, &decode);
+        let prefill =
+            model_plan(&**model, &mut resources, rows, options.context_length, options.all_logits);
+        let mut plans = vec![decode, prefill];
+        stack(&mut plans, &mut resources);
+        for plan in &mut plans {
+            plan.use_strategy(options.strategy);
+            plan.use_tiling(options.tiling);
+        }
+        let mut sampling = SamplingPlan::new(&mut resources, shape.vocabulary_size);
+        if !options.unfused {
+            plans = plans.into_iter().map(|plan| fuse(plan, &mut resources)).collect();
+            sampling.fuse_into(&mut plans);
+        }
+        resources.check_complete(&checkpoint.name)?;
+        check_all_used(checkpoint, architecture, &resources)?;
+        let purposes = [PlanPurpose::Decode, PlanPurpose::Prefill];
+        let plans = Plans::new(purposes.into_iter().zip(plans), sampling);
+        let buffers = buffer_plan(resources, &plans, options.backend);
+        Ok(Self { checkpoint, architecture, shape, options, plans, buffers })
+    }
+
+    /// Strategies that the adapter has the features for.
+    pub(super) fn strategies(adapter: &AdapterReport) -> impl Iterator<Item = MatvecStrategy> {
+        let strategies = MatvecStrategy::ALL.into_iter();
+        strategies.filter(|strategy| strategy.missing_feature(&adapter.features).is_none())
+    }
+
+    /// Cost of one decoding step.
+    pub(super) fn decode_step(&self) -> PlannedStep {
+        let step = Step { position: self.options.context_length - 1, rows: 1 };
+        let sampling = self.plans.sampling();
+        let decode = self.plans.find(PlanPurpose::Decode, 1);
+        let kernels = decode.into_iter().flat_map(|entry| &entry.plan.kernels);
+        let kernels = kernels.chain(&sampling.plan.kernels[sampling.kernels(false)]);
+        let dispatched = kernels.filter(|planned| !planned.kernel.workgroups(step).contains(&0));
+        PlannedStep {
+            dispatches: dispatched.count(),
+            weight_bytes: self.plans.decode_weight_bytes(),
+        }
+    }
+
+    /// Memory of the executors that run the plans.
+    pub(super) fn memory(&self) -> Result<Memory> {
+        self.buffers.memory(self.options.backend, self.options.cpu_variant)
+    }
+
+    /// Memory of the CPU executor.
+    pub(super) fn cpu_memory(&self) -> Result<Memory> {
+        self.buffers.cpu_memory(self.options.cpu_variant)
+    }
+
+    /// The context length, or a shorter one if it is a default and would take memory out of all
+    /// proportion to the weights; `unsupported-format` if everything else does. A small file is
+    /// thereby no large model, whatever sizes it states.
+    fn proportionate_context_length(&self) -> Result<u32> {
+        let sizes = self.checkpoint.tensors.values().map(|tensor| tensor.size_bytes);
+        let stored = sizes.fold(0, u64::saturating_add);
+        let allowed =
+            stored.saturating_mul(MAX_BYTES_PER_STORED_BYTE).saturating_add(MAX_FIXED_BYTES);
+        let by_position = self.buffers.bytes_by_position();
+        let needed = self.buffers.gpu_memory().sum().max(self.cpu_memory()?.sum()) - by_position;
+        if needed > allowed {
+            let message = format!(
+                "{}: found {needed} bytes of memory for {stored} bytes of weights, expected at \
+                 most {allowed}",
+                self.checkpoint.name
+            );
+            return Err(Error::new(Code::UnsupportedFormat, message));
+        }
+        let length = self.options.context_length;
+        let position = by_position.div_ceil(length.into()).max(1);
+        let fitting = u32::try_from((allowed - needed) / position).unwrap_or(u32::MAX).max(1);
+        Ok(if self.options.is_context_length_given { length } else { length.min(fitting) })
+    }
+}
+
+fn buffer_plan<'a>(resources: Resources<'a>, plans: &Plans, backend: Backend) -> BufferPlan<'a> {
+    let slots = assign_slots(&plans.all().map(|(_, _, plan)| plan).collect::<Vec<_>>());
+    let logits = plans.model().map(|entry| entry.plan.logits.words(entry.plan.capacity));
+    let handover = (backend == Backend::Hybrid).then_some(HANDOVER_WORDS);
+    let staging_words = logits.chain(handover).max().unwrap_or(0);
+    BufferPlan { resources, slots, staging_words }
+}
+
+/// Rows of a prefill step, given the decode plan of the model.
+fn chunk_rows(options: &ResolvedOptions, decode: &Plan) -> u32 {
+    let by_row = decode.scratch.iter().filter(|activation| activation.rows == Rows::Step);
+    let logits = options.all_logits.then_some(decode.logits.stride);
+    let widest = by_row.map(|activation| activation.stride).chain(logits).max().unwrap_or(1);
+    options.chunk_rows.min((MAX_CHUNK_WORDS / widest).max(1)).min(options.context_length)
+}
+
+fn model_plan(
+    model: &dyn Architecture,
+    resources: &mut Resources<'_>,
+    capacity: u32,
+    context_length: u32,
+    all_logits: bool,
+) -> Plan {
+    let mut plan = PlanBuilder::new(resources, capacity);
+    let x = model.layers(&mut plan, context_length);
+    let x = if all_logits { x } else { plan.last_row(x) };
+    let logits = model.head(&mut plan, x);
+    debug_assert!(all_logits || logits.rows == Rows::One);
+    plan.finish(logits)
+}
+
+/// Refuses tensors that no plan uses: the model would compute something else than its files say.
+fn check_all_used(
+    checkpoint: &Checkpoint,
+    architecture: &str,
+    resources: &Resources<'_>,
+) -> Result<()> {
+    let used: HashSet<&str> = resources.tensors().collect();
+    let unused = checkpoint.tensors.keys().map(String::as_str);
+    let unused: Vec<_> = unused.filter(|name| !used.contains(name)).collect();
+    if unused.is_empty() {
+        return Ok(());
+    }
+    let (file, count) = (&checkpoint.name, unused.len());
+    let named = unused.into_iter().take(MAX_NAMED_TENSORS).collect::<Vec<_>>().join(", ");
+    let message =
+        format!("{file}: found {count} tensors unknown to {architecture} ({named}), expected none");
+    Err(Error::new(Code::UnsupportedFormat, message))
+}

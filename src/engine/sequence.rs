@@ -1,0 +1,104 @@
+//! The sequence that an engine works on: its tokens, and the layout of the state that the executor
+//! holds for them.
+
+use super::executors::Executor;
+use super::state::StateLayout;
+use crate::error::Result;
+use crate::plan::{Resources, StateKind};
+
+/// State of a layer in numbers.
+#[derive(Debug, Clone)]
+pub struct LayerState {
+    /// Name of the state, e.g. of the layer's keys.
+    pub name: String,
+    /// KV rows, position by position, or the recurrent state.
+    pub values: Vec<f32>,
+}
+
+/// A sequence. Its tokens change only together with the executor's state: after each step, and when
+/// a new prompt keeps a prefix of it.
+pub(super) struct Sequence {
+    /// Tokens whose state the executor holds.
+    tokens: Vec<u32>,
+    layout: StateLayout,
+    /// True if a step began and did not end, so that the state may be ahead of the tokens.
+    is_dirty: bool,
+}
+
+impl Sequence {
+    /// An empty sequence of a model.
+    pub(super) fn new(resources: &Resources<'_>) -> Self {
+        Self { tokens: Vec::new(), layout: StateLayout::new(resources), is_dirty: false }
+    }
+
+    /// Number of tokens, which is the position of the next one.
+    pub(super) fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// True if a part of the state has no rows by position, so that the sequence cannot be
+    /// truncated.
+    pub(super) fn is_recurrent(&self) -> bool {
+        self.layout.is_recurrent()
+    }
+
+    /// Marks the state as ahead of the tokens, until [`Self::end_step`].
+    pub(super) fn begin_step(&mut self) {
+        self.is_dirty = true;
+    }
+
+    /// Appends the tokens of a step that has ended.
+    pub(super) fn end_step(&mut self, tokens: &[u32]) {
+        self.is_dirty = false;
+        self.tokens.extend_from_slice(tokens);
+    }
+
+    /// Drops the tokens that the GPU sampled and the host has not read. The state of their steps
+    /// stays, which matters where it cannot be truncated.
+    pub(super) fn drop_samples(&mut self, executor: &mut Executor) {
+        self.is_dirty |= executor.forget_samples() > 0 && self.is_recurrent();
+    }
+
+    /// Keeps the longest common prefix of the sequence and a prompt, or nothing if the state cannot
+    /// be truncated there; returns the length kept. The prompt's last token is not kept, because
+    /// its logits are needed.
+    pub(super) fn reuse_prefix(&mut self, prompt: &[u32], executor: &mut Executor) -> usize {
+        let common = self.tokens.iter().zip(prompt).take_while(|(old, new)| old == new).count();
+        if self.is_dirty || !self.truncate(common.min(prompt.len().saturating_sub(1))) {
+            self.reset(executor);
+        }
+        self.tokens.len()
+    }
+
+    /// Drops all tokens from `length` on; returns false, with nothing dropped, if the state cannot
+    /// be truncated.
+    pub(super) fn truncate(&mut self, length: usize) -> bool {
+        let can_truncate = length >= self.tokens.len() || !self.is_recurrent();
+        if can_truncate {
+            self.tokens.truncate(length);
+        }
+        can_truncate
+    }
+
+    /// Empties the sequence and zeroes its state.
+    pub(super) fn reset(&mut self, executor: &mut Executor) {
+        self.tokens.clear();
+        self.is_dirty = false;
+        executor.forget_samples();
+        executor.clear_state();
+    }
+
+    /// The whole state in numbers, read back from the executor.
+    pub(super) async fn read_state(&self, executor: &Executor) -> Result<Vec<LayerState>> {
+        let mut layers = Vec::new();
+        for buffer in self.layout.buffers() {
+            let words = executor.read_parts(&[(buffer.index, 0..buffer.words)]).await?;
+            let values = match buffer.kind {
+                StateKind::Positions(rows) => rows.numbers(&words),
+                StateKind::Recurrent => words,
+            };
+            layers.push(LayerState { name: buffer.name.clone(), values });
+        }
+        Ok(layers)
+    }
+}

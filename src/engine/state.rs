@@ -1,0 +1,65 @@
+//! Layout of a sequence's state: the KV caches and the recurrent state of all layers, as the shared
+//! buffers that hold them. Every executor has the same buffers with the same words in them, so that
+//! state can move between executors, and into and out of a snapshot.
+
+use std::ops::Range;
+
+use crate::plan::{Resources, StateKind};
+
+/// A shared buffer that holds state.
+#[derive(Debug, Clone)]
+pub(super) struct StateBuffer {
+    /// Index among the shared buffers.
+    pub(super) index: usize,
+    /// Name of the layer's state, e.g. of its keys; unique in a model.
+    pub(super) name: String,
+    /// Rows by position, or a recurrent state.
+    pub(super) kind: StateKind,
+    /// Length in 4-byte words.
+    pub(super) words: u64,
+}
+
+/// Range of words of a shared buffer.
+pub(super) type StatePart = (usize, Range<u64>);
+
+/// All buffers that hold state, in a fixed order.
+#[derive(Debug, Clone)]
+pub(super) struct StateLayout(Vec<StateBuffer>);
+
+impl StateLayout {
+    /// Layout of the state that plans asked for.
+    pub(super) fn new(resources: &Resources<'_>) -> Self {
+        let buffer = |(index, kind): (usize, StateKind)| {
+            let shared = &resources.shared()[index];
+            StateBuffer { index, name: shared.name.clone(), kind, words: shared.words }
+        };
+        Self(resources.state_buffers().map(buffer).collect())
+    }
+
+    /// The buffers.
+    pub(super) fn buffers(&self) -> &[StateBuffer] {
+        &self.0
+    }
+
+    /// True if a part of the state has no rows by position, so that a sequence cannot be truncated.
+    pub(super) fn is_recurrent(&self) -> bool {
+        self.0.iter().any(|buffer| buffer.kind == StateKind::Recurrent)
+    }
+
+    /// The words that hold `positions`, and all of the recurrent state.
+    pub(super) fn parts(&self, positions: Range<u32>) -> Vec<StatePart> {
+        let words = |buffer: &StateBuffer| match buffer.kind {
+            StateKind::Positions(rows) => {
+                u64::from(positions.start) * rows.words()..u64::from(positions.end) * rows.words()
+            }
+            StateKind::Recurrent => 0..buffer.words,
+        };
+        let parts = self.0.iter().map(|buffer| (buffer.index, words(buffer)));
+        parts.filter(|(_, words)| !words.is_empty()).collect()
+    }
+
+    /// Bytes of the state of a sequence of that many positions.
+    pub(super) fn bytes(&self, positions: u32) -> u64 {
+        self.parts(0..positions).iter().map(|(_, words)| (words.end - words.start) * 4).sum()
+    }
+}

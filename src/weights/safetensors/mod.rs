@@ -1,0 +1,9 @@
+//! Folders of safetensors files.
+
+mod chat_templates;
+pub(super) mod files;
+pub mod folder;
+mod header;
+pub(super) mod open_folder;
+mod separate_scales;
+pub(super) mod shard_index;

@@ -1,0 +1,60 @@
+//! Opening a safetensors folder.
+
+use std::rc::Rc;
+
+use serde_json::{Map, Value};
+
+use super::chat_templates::chat_templates;
+use super::files::{
+    CONFIG, GENERATION_CONFIG, MAX_TOKENIZER_BYTES, SPECIAL_TOKENS, TOKENIZER, TOKENIZER_CONFIG,
+    missing, object, optional_object,
+};
+use super::folder::Folder;
+use super::separate_scales;
+use super::shard_index::stored_tensors;
+use crate::error::Result;
+use crate::weights::checkpoint::{Checkpoint, Container};
+use crate::weights::source::{ByteSource, read_whole};
+
+/// Opens a folder, given its files. Errors: as for [`Checkpoint::open`].
+pub(in crate::weights) async fn open_folder(files: Vec<Rc<dyn ByteSource>>) -> Result<Checkpoint> {
+    let find = |name: &str| files.iter().find(|file| file.name() == name);
+    let need = |name: &str| find(name).ok_or_else(|| missing(&files, name));
+    let config = object(need(CONFIG)?).await?;
+    let generation_config = optional_object(find(GENERATION_CONFIG)).await?;
+    let tokenizer_json = read_whole(&**need(TOKENIZER)?, MAX_TOKENIZER_BYTES).await?;
+    let mut tokenizer_config = optional_object(find(TOKENIZER_CONFIG)).await?;
+    if let Some(Value::Object(tokens)) = optional_object(find(SPECIAL_TOKENS)).await? {
+        add_special_tokens(
+            tokenizer_config.get_or_insert_with(|| Value::Object(Map::new())),
+            tokens,
+        );
+    }
+    let (chat_template, tool_template) = chat_templates(&files, tokenizer_config.as_ref()).await?;
+    let tensors = separate_scales::join(stored_tensors(&files).await?, &files, &config)?;
+    let name = config.get("_name_or_path").and_then(Value::as_str).unwrap_or("");
+    let name = name.trim_end_matches('/').rsplit('/').next().filter(|name| !name.is_empty());
+    let name = name.unwrap_or("model").to_owned();
+    let folder = Folder {
+        config,
+        generation_config,
+        tokenizer_json,
+        tokenizer_config,
+        chat_template,
+        tool_template,
+    };
+    Ok(Checkpoint { name, container: Container::Safetensors(Box::new(folder)), tensors, files })
+}
+
+/// Adds special tokens to a tokenizer configuration that lacks them. In a configuration without
+/// `added_tokens_decoder`, which is older than the map, the map takes precedence.
+fn add_special_tokens(tokenizer_config: &mut Value, tokens: Map<String, Value>) {
+    let is_older = tokenizer_config.get("added_tokens_decoder").is_none();
+    let Some(config) = tokenizer_config.as_object_mut() else { return };
+    for (name, token) in tokens {
+        let is_new = config.get(&name).is_none_or(Value::is_null);
+        if !token.is_null() && (is_new || is_older) {
+            config.insert(name, token);
+        }
+    }
+}

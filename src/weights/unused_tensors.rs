@@ -1,0 +1,52 @@
+//! Tensors in checkpoints that do not affect the output of the text model.
+
+/// Names of quantized activations and cache entries, which precede `_scale` and similar suffixes.
+const QUANTIZED_ACTIVATIONS: [&str; 8] =
+    ["input", "output", "q", "k", "v", "kv", "prob", "prob_output"];
+/// Tables and masks derived from the configuration, which old exports contain.
+const DERIVED: [&str; 7] = [
+    "inv_freq",
+    "original_inv_freq",
+    "cos_cached",
+    "sin_cached",
+    "position_ids",
+    "masked_bias",
+    "attn_rot_embd.weight",
+];
+/// Parts of multimodal models, and heads for speculative decoding.
+const OTHER_PARTS: [&str; 9] = [
+    "vision_tower",
+    "vision_model",
+    "visual",
+    "multi_modal_projector",
+    "audio_tower",
+    "mtp",
+    "eagle_module",
+    "draft_model",
+    "medusa_head",
+];
+
+/// True if a tensor of that name can be ignored, whatever it contains.
+///
+/// Among them are scales and zero points of activations and of the KV cache, under the names used
+/// by compressed-tensors, ModelOpt, Quark and vLLM: they describe 8-bit quantization of values that
+/// this engine keeps as floats. Those of weights are not among them.
+pub(super) fn is_unused(name: &str) -> bool {
+    let is_derived =
+        |end: &&str| name.strip_suffix(*end).is_some_and(|module| module.ends_with('.'));
+    let own = name.strip_prefix("model.").unwrap_or(name);
+    let is_part = |part: &&str| own.strip_prefix(*part).is_some_and(|rest| rest.starts_with('.'));
+    let is_derived_or_part = DERIVED.iter().any(is_derived) || OTHER_PARTS.iter().any(is_part);
+    is_derived_or_part || is_activation_scale(name)
+}
+
+/// True for scales and zero points of activations or of the KV cache.
+fn is_activation_scale(name: &str) -> bool {
+    let Some((module, last)) = name.rsplit_once('.') else { return false };
+    if last == "scale" {
+        return [".q", ".k_cache", ".v_cache"].iter().any(|end| module.ends_with(end));
+    }
+    let of =
+        ["_global_scale", "_scale", "_zero_point"].iter().find_map(|end| last.strip_suffix(end));
+    of.is_some_and(|of| QUANTIZED_ACTIVATIONS.contains(&of))
+}

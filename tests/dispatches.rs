@@ -1,0 +1,90 @@
+//! Dispatches of a decode step, layer by layer, for every architecture: what fusion leaves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use common::{cache, files};
+use tablm::engine::{LoadOptions, plans};
+use tablm::kernels::Step;
+use tablm::plan::Plan;
+
+/// Positions before the step: more than one split of an attention.
+const POSITION: u32 = 500;
+
+/// Kernels of a layer with attention and a gated feed-forward layer.
+const LLAMA: &[&str] = &["matvec", "attention", "attention_merge", "matvec", "matvec", "matvec"];
+
+/// Kernels of a Gemma layer, which has norms after attention and feed-forward layer as well.
+const GEMMA: &[&str] = &[
+    "matvec",
+    "attention",
+    "attention_merge",
+    "matvec",
+    "rms_norm",
+    "matvec",
+    "matvec",
+    "rms_norm",
+];
+
+/// The plan of a decode step of a tiny model.
+fn decode_plan(model: &str) -> Plan {
+    let options = LoadOptions { context_length: Some(600), ..LoadOptions::default() };
+    let plans = plans(files::open(&cache::tiny(model)), &options, u32::MAX.into());
+    let plans = pollster::block_on(plans).unwrap_or_else(|error| panic!("{model}: {error}"));
+    plans.into_iter().find(|plan| plan.capacity == 1).unwrap()
+}
+
+/// Names of the kernels that a decode step dispatches, of those labelled with the place.
+fn dispatched<'a>(plan: &'a Plan, place: &str) -> Vec<&'a str> {
+    let step = Step { position: POSITION, rows: 1 };
+    let kernels = plan.kernels.iter().filter(|planned| planned.label.starts_with(place));
+    let kernels = kernels.filter(|planned| !planned.kernel.workgroups(step).contains(&0));
+    kernels.map(|planned| planned.kernel.name()).collect()
+}
+
+/// Checks the kernels of each layer, by index.
+fn check(model: &str, layers: &[&[&str]], head: &[&str]) {
+    let plan = decode_plan(model);
+    assert_eq!(dispatched(&plan, "embedding "), ["embed"], "{model}: embedding");
+    for (layer, expected) in layers.iter().enumerate() {
+        let found = dispatched(&plan, &format!("layer {layer} "));
+        assert_eq!(&found, expected, "{model}: layer {layer}");
+    }
+    assert_eq!(dispatched(&plan, "head "), head, "{model}: head");
+    let all = 1 + layers.iter().map(|layer| layer.len()).sum::<usize>() + head.len();
+    assert_eq!(dispatched(&plan, "").len(), all, "{model}: all kernels");
+}
+
+#[test]
+fn llama() {
+    check("llama-tied", &[LLAMA; 2], &["matvec"]);
+    check("llama-biases", &[LLAMA; 2], &["matvec"]);
+}
+
+#[test]
+fn qwen2() {
+    check("qwen2-untied", &[LLAMA; 2], &["matvec"]);
+}
+
+#[test]
+fn phi2() {
+    let attention = ["layer_norm", "matvec", "attention", "attention_merge"];
+    let layer = [&attention[..], &["matvec"; 3]].concat();
+    check("phi-parameters", &[&layer[..]; 2], &["layer_norm", "matvec"]);
+}
+
+/// Norms of queries and keys are their product's; the norm after a layer adds the residual and
+/// begins the norm that follows, as the embedding does.
+#[test]
+fn gemma2_and_gemma3() {
+    for (model, layers) in [("gemma2-window", 4), ("gemma3-pattern", 7)] {
+        check(model, &vec![GEMMA; layers], &["matvec"]);
+    }
+}
+
+#[test]
+fn nemotron_h() {
+    let mixer = &["matvec", "ssm_step", "matvec"][..];
+    let (feed_forward, attention) = (&["matvec"; 2][..], &LLAMA[..4]);
+    check("nemotron_h-mlp_first", &[feed_forward, mixer, attention, feed_forward], &["matvec"]);
+}

@@ -1,0 +1,404 @@
+//! Parsing of answers: the expected parts in every format of tool calls, however the text is cut
+//! into pieces, and no loss of text that turns out to be no call.
+
+use serde_json::{Value, json};
+use tablm::text::{
+    AnswerParser, AnswerStyle, Delta, ThinkingSwitch, ToolCallFormat, Tools, parse_call_arguments,
+};
+
+use super::{Random, answer_cases, fixture};
+
+fn tools() -> Tools {
+    let function = |name: &str, properties: Value| {
+        json!({"type": "function",
+        "function": {"name": name, "parameters": {"type": "object", "properties": properties}}})
+    };
+    let list = json!([
+        function("weather", json!({
+            "place": {"type": "string"},
+            "days": {"type": ["integer", "null"]},
+            "unit": {"enum": ["C", "F", null]},
+        })),
+        function("add", json!({
+            "a": {"anyOf": [{"type": "number"}, {"type": "null"}]},
+            "b": {"type": "number"},
+            "exact": {"type": "boolean"},
+        })),
+        function("note", json!({
+            "text": {"type": "string"},
+            "tags": {"type": "array"},
+            "meta": {"type": "object"},
+            "mixed": {"oneOf": [{"type": "string"}, {"type": "integer"}]},
+            "point": {"$ref": "#/$defs/Point"},
+        })),
+        {"type": "function", "function": {"name": "now", "description": null}},
+    ]);
+    Tools::new(list).expect("tools")
+}
+
+fn style(calls: Option<ToolCallFormat>) -> AnswerStyle {
+    AnswerStyle { reasons: true, switch: None, calls }
+}
+
+/// Parses an answer that arrives in the given pieces.
+fn parse<'a>(
+    calls: Option<ToolCallFormat>,
+    prompt: &str,
+    pieces: impl IntoIterator<Item = &'a str>,
+) -> Delta {
+    let mut parser = AnswerParser::new(style(calls), prompt, Some(tools()), 7);
+    let mut all = Delta::default();
+    for piece in pieces {
+        all.extend(parser.push(piece));
+    }
+    all.extend(parser.finish());
+    all
+}
+
+fn characters(text: &str) -> Vec<&str> {
+    text.split("").filter(|piece| !piece.is_empty()).collect()
+}
+
+/// Cuts `text` into pieces of random length.
+fn cut<'a>(text: &'a str, random: &mut Random) -> Vec<&'a str> {
+    let mut bounds: Vec<usize> =
+        text.char_indices().map(|(at, _)| at).filter(|_| random.below(6) == 0).collect();
+    bounds.extend([0, text.len()]);
+    bounds.sort_unstable();
+    bounds.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect()
+}
+
+/// Parses at once, character by character and in random pieces; all results must be equal.
+fn parse_in_every_way(
+    calls: Option<ToolCallFormat>,
+    prompt: &str,
+    text: &str,
+    random: &mut Random,
+) -> Delta {
+    let whole = parse(calls, prompt, [text]);
+    assert_eq!(parse(calls, prompt, characters(text)), whole, "{calls:?}, by characters: {text:?}");
+    assert_eq!(parse(calls, prompt, cut(text, random)), whole, "{calls:?}, in pieces: {text:?}");
+    whole
+}
+
+fn calls_of(delta: &Delta) -> Vec<(&str, &str)> {
+    assert!(delta.tool_calls.iter().all(|call| call.kind == "function" && call.id.len() == 9));
+    delta.tool_calls.iter().map(|call| (&*call.function.name, &*call.function.arguments)).collect()
+}
+
+const THOUGHT: &str = "Hm — let me see.\n\n<b>2 < 3</think";
+
+#[test]
+fn answers_are_parsed_the_same_in_any_pieces() {
+    let mut random = Random(1);
+    let mut count = 0;
+    for (calls, input, text, expected) in answer_cases::cases() {
+        // The reasoning is opened by the answer, by the prompt, or not at all.
+        let ways = [
+            ("<|im_start|>assistant\n", input.to_owned(), "", text),
+            ("assistant\n<think></think>", input.to_owned(), "", text.trim_start()),
+            (
+                "assistant\n<think>\n",
+                format!("{THOUGHT}\n</think>\n\n{input}"),
+                THOUGHT,
+                text.trim_start(),
+            ),
+            (
+                "assistant\n",
+                format!("\n<think> {THOUGHT}</think>{input}"),
+                THOUGHT,
+                text.trim_start(),
+            ),
+        ];
+        for (prompt, input, reasoning, text) in ways {
+            let found = parse_in_every_way(calls, prompt, &input, &mut random);
+            let about = format!("{calls:?}, after {prompt:?}: {input:?}");
+            assert_eq!(
+                (found.text.as_str(), found.reasoning.as_str()),
+                (text, reasoning),
+                "{about}"
+            );
+            assert_eq!(calls_of(&found), expected, "{about}");
+            count += 1;
+        }
+    }
+    assert!(count >= 200, "{count} cases");
+}
+
+#[test]
+fn calls_in_reasoning_that_is_never_closed_are_calls() {
+    const ELEMENTS: &str = "<tool_call>\n<function=now>\n</function>\n</tool_call>";
+    const JSON: &str = "<tool_call>{\"name\": \"now\"}</tool_call>";
+    let mut random = Random(4);
+    // Answer, expected reasoning, expected text, expected number of calls.
+    let cases = |call: &str| {
+        [
+            (format!("I look.\n{call}"), "I look.".to_owned(), "", 1),
+            (call.to_owned(), String::new(), "", 1),
+            (format!("{call}\n{call}\n"), String::new(), "", 2),
+            (format!("a\n{call}\nb {call} c\n"), "a\nb c\n".to_owned(), "", 2),
+            (format!("a\n{call}\n</think>\n\nNo."), format!("a\n{call}"), "No.", 0),
+            (format!("a {call} b</think>{call}"), format!("a {call} b"), "", 1),
+            (format!("a <tool_call> b {call}"), "a <tool_call> b".to_owned(), "", 1),
+            ("a <tool_call> b</think>c".to_owned(), "a <tool_call> b".to_owned(), "c", 0),
+            (call[..call.len() - 20].to_owned(), call[..call.len() - 20].to_owned(), "", 0),
+            (
+                format!("{}</think>c", &call[..call.len() - 20]),
+                call[..call.len() - 20].to_owned(),
+                "c",
+                0,
+            ),
+        ]
+    };
+    for (style, call) in [(ToolCallFormat::Elements, ELEMENTS), (ToolCallFormat::TaggedJson, JSON)]
+    {
+        for (answer, reasoning, text, count) in cases(call) {
+            for (prompt, input) in [("<think>\n", answer.clone()), ("", format!("<think>{answer}"))]
+            {
+                let found = parse_in_every_way(Some(style), prompt, &input, &mut random);
+                let about = format!("{style:?}, after {prompt:?}: {input:?}");
+                assert_eq!((&*found.reasoning, &*found.text), (&*reasoning, text), "{about}");
+                assert_eq!(calls_of(&found), vec![("now", "{}"); count], "{about}");
+            }
+        }
+    }
+    // Without tools nothing is a call.
+    let mut parser = AnswerParser::new(style(Some(ToolCallFormat::Elements)), "<think>", None, 0);
+    let mut found = parser.push(ELEMENTS);
+    found.extend(parser.finish());
+    assert_eq!((&*found.reasoning, found.tool_calls.len()), (ELEMENTS, 0));
+}
+
+/// Checks that only white space, marks and complete calls are missing from the parts.
+fn check_nothing_lost(text: &str, found: &Delta, about: &str) {
+    let solid = |text: &str| text.split_whitespace().collect::<String>();
+    let (mut expected, kept) = (solid(text), solid(&format!("{}{}", found.reasoning, found.text)));
+    if found.tool_calls.is_empty() {
+        if !found.reasoning.is_empty() || expected.starts_with("<think>") {
+            expected = expected.strip_prefix("<think>").unwrap_or(&expected).to_owned();
+            expected = expected.replacen("</think>", "", 1);
+        }
+        assert_eq!(kept, expected, "{about}");
+    } else {
+        let mut rest = expected.chars();
+        assert!(
+            kept.chars().all(|kept| rest.any(|character| character == kept)),
+            "{about}: {kept:?}"
+        );
+    }
+}
+
+#[test]
+fn truncated_answers_lose_no_text() {
+    let mut random = Random(2);
+    for (calls, input, ..) in answer_cases::cases() {
+        for (end, _) in input.char_indices() {
+            let text = &input[..end];
+            let found = parse_in_every_way(calls, "", text, &mut random);
+            // The start of a closing mark is dropped with the mark.
+            let closing = if found.tool_calls.is_empty() { text } else { input };
+            check_nothing_lost(closing, &found, &format!("{calls:?}: {text:?}"));
+        }
+    }
+}
+
+#[test]
+fn random_answers_lose_no_text() {
+    const FRAGMENTS: &[&str] = &[
+        "<think>",
+        "</think>",
+        "<tool_call>",
+        "</tool_call>",
+        "<TOOLCALL>",
+        "</TOOLCALL>",
+        "<|python_tag|>",
+        "<function=",
+        "<function=now>",
+        "</function>",
+        "<parameter=",
+        "<parameter=x>",
+        "</parameter>",
+        "now",
+        ">",
+        "<",
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        "\\",
+        ";",
+        ",",
+        ":",
+        " ",
+        "\n",
+        "\u{a0}",
+        "é",
+        "東京",
+        "🗼",
+        "null",
+        "-1",
+        "{\"name\": \"now\"}",
+        "{\"name\": \"now\", \"parameters\": {\"x\": \"}</tool_call>\"}}",
+        "\"name\"",
+    ];
+    let mut random = Random(3);
+    for _ in 0..1000 {
+        let count = random.below(14);
+        let text: String = (0..count).map(|_| FRAGMENTS[random.below(FRAGMENTS.len())]).collect();
+        for calls in answer_cases::STYLES {
+            for prompt in ["", "<think>"] {
+                parse_in_every_way(calls, prompt, &text, &mut random);
+            }
+            let found = parse(calls, "", [text.as_str()]);
+            if found.tool_calls.is_empty() {
+                check_nothing_lost(&text, &found, &format!("{calls:?}: {text:?}"));
+            }
+        }
+    }
+}
+
+/// A parser that rescans its input for every piece would take minutes.
+#[test]
+fn huge_answers_take_linear_time() {
+    let long = "x</parameter> <function= \\\"{[ ".repeat(5_000);
+    let openings = [
+        "<tool_call>",
+        "<function=",
+        "<parameter=a>",
+        "{",
+        "[",
+        "\"",
+        "</think>",
+        " ",
+        "<",
+        "{\"name\":",
+    ];
+    for calls in answer_cases::STYLES {
+        for opening in openings {
+            for text in [opening.repeat(20_000), format!("<tool_call>{opening}{long}")] {
+                for prompt in ["", "<think>"] {
+                    let whole = parse(calls, prompt, [text.as_str()]);
+                    assert_eq!(parse(calls, prompt, characters(&text)), whole);
+                }
+            }
+        }
+    }
+    let value = "é".repeat(200_000);
+    let text = format!(
+        "<tool_call><function=note><parameter=text>{value}</parameter></function></tool_call>"
+    );
+    let found = parse(Some(ToolCallFormat::Elements), "", characters(&text));
+    assert_eq!(calls_of(&found), [("note", json!({"text": value}).to_string().as_str())]);
+}
+
+#[test]
+fn calls_are_recognized_only_with_tools() {
+    let text = "<tool_call>{\"name\": \"now\"}</tool_call> ";
+    let mut parser = AnswerParser::new(style(Some(ToolCallFormat::TaggedJson)), "", None, 0);
+    let mut found = parser.push(text);
+    // Nothing is held back if there is nothing to search for.
+    assert_eq!(found.text, text);
+    found.extend(parser.finish());
+    assert_eq!((found.text.as_str(), found.tool_calls.len()), (text, 0));
+}
+
+#[test]
+fn call_ids_are_distinct_and_reproducible() {
+    let text = "<tool_call>{\"name\": \"now\"}</tool_call>".repeat(2);
+    let ids = |salt| {
+        let mut parser =
+            AnswerParser::new(style(Some(ToolCallFormat::TaggedJson)), "", Some(tools()), salt);
+        parser.push(&text).tool_calls.into_iter().map(|call| call.id).collect::<Vec<_>>()
+    };
+    let (first, other) = (ids(1), ids(2));
+    assert_eq!(first, ids(1));
+    assert!(first[0] != first[1] && !other.contains(&first[0]) && !other.contains(&first[1]));
+    let call = parse(Some(ToolCallFormat::TaggedJson), "", [text.as_str()]).tool_calls[0].clone();
+    let expected =
+        json!({"id": call.id, "type": "function", "function": {"name": "now", "arguments": "{}"}});
+    assert_eq!(json!(call), expected);
+}
+
+#[test]
+fn the_answer_style_is_detected_from_the_template() {
+    let template =
+        |name: &str| String::from_utf8(fixture(&format!("templates/{name}.jinja"))).expect(name);
+    let of = |source: &str, name: &str| AnswerStyle::of(source, name, false);
+    let nemotron = of(&template("nemotron"), "m");
+    assert_eq!(nemotron.calls, Some(ToolCallFormat::Elements));
+    assert_eq!((nemotron.reasons, nemotron.switch), (true, Some(ThinkingSwitch::Variable)));
+    let llama = of(&template("llama31"), "Llama 3.1 8B");
+    assert_eq!(
+        (llama.reasons, llama.switch, llama.calls),
+        (false, None, Some(ToolCallFormat::BareJson))
+    );
+    let nano = of(&template("llama31"), "Llama 3.1 Nemotron Nano 4B v1.1");
+    let lines = ThinkingSwitch::System("detailed thinking on", "detailed thinking off");
+    assert_eq!((nano.reasons, nano.switch), (true, Some(lines)));
+    assert_eq!(of("<|start_header_id|> <TOOLCALL>", "m").switch, Some(lines));
+    assert_eq!(of(&template("qwen2"), "m").calls, Some(ToolCallFormat::TaggedJson));
+    assert_eq!(of(&template("gemma"), "m"), AnswerStyle::default());
+    assert_eq!(
+        of("<TOOLCALL> /no_think", "m").switch,
+        Some(ThinkingSwitch::System("/think", "/no_think"))
+    );
+    assert_eq!(of("<TOOLCALL> <tool_call>", "m").calls, Some(ToolCallFormat::TaggedList));
+    assert!(AnswerStyle::of("", "m", true).reasons);
+}
+
+#[test]
+fn tools_are_checked() {
+    let cases = [
+        (json!({}), "tools: found {}, expected a list"),
+        (json!([1]), "tools[0].type: found null, expected \"function\""),
+        (json!([{"type": "web"}]), "tools[0].type: found \"web\", expected \"function\""),
+        (json!([{"type": "function"}]), "tools[0].function.name: found null, expected a name"),
+        (
+            json!([{"type": "function", "function": {"name": ""}}]),
+            "tools[0].function.name: found \"\", expected a name",
+        ),
+        (
+            json!([{"type": "function", "function": {"name": "f"}}, {"type": "function",
+                "function": {"name": "f"}}]),
+            "tools[1].function.name: found \"f\", expected a name that no other tool has",
+        ),
+        (
+            json!([{"type": "function", "function": {"name": "f", "description": 5}}]),
+            "tools[0].function.description: found 5, expected text",
+        ),
+        (
+            json!([{"type": "function", "function": {"name": "f", "parameters": [1]}}]),
+            "tools[0].function.parameters: found [1], expected a JSON schema",
+        ),
+    ];
+    for (tools, message) in cases {
+        let error = Tools::new(tools).expect_err(message);
+        assert_eq!((error.code().as_str(), error.message()), ("invalid-request", message));
+    }
+}
+
+#[test]
+fn earlier_calls_have_arguments_as_objects() {
+    let call = |arguments: Value| {
+        let mut messages = json!([{"role": "user", "content": "x"}, {"role": "assistant",
+            "tool_calls": [
+            {"function": {"name": "f", "arguments": arguments}}, {"function": {"name": "g"}}, 5]}]);
+        parse_call_arguments(&mut messages)
+            .map(|()| messages[1]["tool_calls"][0]["function"]["arguments"].clone())
+    };
+    assert_eq!(
+        call(json!("{\"b\": [1], \"a\": \"é\"}")).expect("an object").to_string(),
+        r#"{"b":[1],"a":"é"}"#
+    );
+    assert_eq!(call(json!({"a": 1})).expect("an object"), json!({"a": 1}));
+    assert_eq!(call(json!(" ")).expect("nothing"), json!({}));
+    for wrong in [json!("{"), json!("[1]"), json!(5), json!(null)] {
+        let error = call(wrong).expect_err("no object");
+        let message = error.message();
+        assert!(
+            message.starts_with("messages[1].tool_calls[0].function.arguments: found "),
+            "{message}"
+        );
+    }
+}

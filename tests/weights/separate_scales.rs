@@ -1,0 +1,331 @@
+//! Weights with separate scales: values equal to those of other packages, logits on both executors
+//! equal to those of the same values in F32, and errors if the parts do not fit.
+
+use serde_json::{Value, json};
+use tablm::Code;
+use tablm::cpu::CpuVariant;
+use tablm::engine::{DeviceChoice, Engine, LoadOptions, normalized_error};
+use tablm::formats::Format;
+use tablm::kernels::CacheFormat;
+use tablm::weights::Checkpoint;
+
+use crate::common::adapter::gpu;
+use crate::common::cache::tiny as tiny_of_transformers;
+use crate::common::files;
+use crate::common::gguf::f32_bytes;
+use crate::common::safetensors::{Folder, file, raw_file};
+use crate::real_files::{checksum, values};
+use crate::{open_all, refused};
+
+/// A tiny Llama of tests/data/make_quantized.py, and checksums of its values.
+fn tiny(name: &str) -> (Folder, Value) {
+    let path = format!("{}/tests/data/folders/{name}", env!("CARGO_MANIFEST_DIR"));
+    let weights = files::read(format!("{path}.safetensors"));
+    let known = files::read(format!("{path}.json"));
+    let known: Value = serde_json::from_slice(&known).unwrap();
+    let tokenizer = include_bytes!("../data/text/small_tokenizer.json");
+    let folder = Folder::new(weights)
+        .with("config.json", known["config"].to_string().as_bytes())
+        .with("tokenizer.json", tokenizer);
+    (folder, known["values"].clone())
+}
+
+/// The folder with all weights converted to F32.
+fn in_f32(folder: &Folder, checkpoint: &Checkpoint) -> Folder {
+    let tensors = checkpoint.tensors.iter().map(|(name, tensor)| {
+        let values = values(checkpoint, name, 0, tensor.rows());
+        (name.as_str(), "F32", tensor.shape.clone(), f32_bytes(values))
+    });
+    folder.clone().with("model.safetensors", &file(&tensors.collect::<Vec<_>>()))
+}
+
+async fn logits(folder: &Folder, device: DeviceChoice) -> Vec<f32> {
+    // As the KV cache of a model with only F32 weights.
+    let (kv_format, cpu_variant) = (Some(CacheFormat::F32), Some(CpuVariant::Exact));
+    let options = LoadOptions { device, kv_format, cpu_variant, ..LoadOptions::default() };
+    let mut engine = Engine::load(folder.sources(), &options, &mut |_| {}).await.unwrap();
+    engine.logits(&(0..40).map(|i| i * 7 % 96).collect::<Vec<_>>()).await.unwrap()
+}
+
+fn values_and_logits_are_equal(name: &str, formats: &[&str]) {
+    let (folder, known) = tiny(name);
+    let checkpoint = open_all(folder.sources()).unwrap();
+    checkpoint.check_complete().unwrap();
+    let names: Vec<&String> = checkpoint.tensors.keys().collect();
+    assert_eq!(names, known.as_object().unwrap().keys().collect::<Vec<_>>());
+    for (name, tensor) in &checkpoint.tensors {
+        assert_eq!(known[name], checksum(&values(&checkpoint, name, 0, tensor.rows())), "{name}");
+        let last = tensor.rows() - 1;
+        let all = values(&checkpoint, name, 0, tensor.rows());
+        assert_eq!(values(&checkpoint, name, last, 1), all[last * tensor.columns()..], "{name}");
+    }
+    for format in formats {
+        assert!(
+            checkpoint.tensors.values().any(|tensor| tensor.format.name() == *format),
+            "{format}"
+        );
+    }
+    pollster::block_on(async {
+        let expected = logits(&in_f32(&folder, &checkpoint), DeviceChoice::Cpu).await;
+        assert_eq!(logits(&folder, DeviceChoice::Cpu).await, expected);
+        if gpu().await.is_some() {
+            let error = normalized_error(&expected, &logits(&folder, DeviceChoice::WebGpu).await);
+            assert!(error < 1e-10, "{name}: {error:e}");
+        }
+    });
+}
+
+#[test]
+fn fp8_values_equal_those_of_ml_dtypes() {
+    values_and_logits_are_equal("fp8", &["F8_E4M3", "BF16", "F16", "F32"]);
+}
+
+#[test]
+fn mlx_values_equal_those_of_mlx() {
+    values_and_logits_are_equal(
+        "mlx",
+        &["MLX4_32", "MLX4_64", "MLX4_128", "MLX8_32", "MLX8_64", "MLX8_128", "MLX4_64_F32"],
+    );
+}
+
+/// A folder with the given tensors, all bytes 1, and configuration.
+fn folder(tensors: &[(&str, &str, &[usize])], config: &Value) -> Folder {
+    let bytes = |dtype: &str| match dtype {
+        "F32" | "U32" | "I32" => 4,
+        "F16" | "BF16" => 2,
+        _ => 1,
+    };
+    let tensors = tensors.iter().map(|&(name, dtype, shape)| {
+        (name, dtype, shape.to_vec(), vec![1; shape.iter().product::<usize>() * bytes(dtype)])
+    });
+    let tensors: Vec<_> = tensors.collect();
+    Folder::new(file(&tensors)).with("config.json", config.to_string().as_bytes())
+}
+
+#[test]
+fn fp8_scales_that_do_not_fit_are_named() {
+    let fp8 = |scale: Option<(&'static str, &[usize])>| {
+        let mut tensors = vec![("a.weight", "F8_E4M3", &[6, 4][..]), ("a.input_scale", "F32", &[])];
+        tensors.extend(scale.map(|(dtype, shape)| ("a.weight_scale", dtype, shape)));
+        tensors.extend([("a.k_proj.k_scale", "F32", &[][..]), ("b.v_proj.v_scale", "F32", &[1])]);
+        open_all(folder(&tensors, &json!({})).sources())
+    };
+    for shape in [&[][..], &[1], &[1, 1], &[6], &[6, 1]] {
+        let checkpoint = fp8(Some(("F32", shape))).unwrap();
+        let weight = &checkpoint.tensors["a.weight"];
+        assert_eq!(
+            (weight.format, &weight.shape[..], checkpoint.tensors.len()),
+            (Format::F8_E4M3, &[6, 4][..], 1)
+        );
+    }
+    for shape in [&[4][..], &[1, 6], &[2, 3], &[6, 4], &[12]] {
+        refused(
+            fp8(Some(("BF16", shape))),
+            Code::UnsupportedFormat,
+            &["a.weight_scale: found shape", "each of 6 rows"],
+        );
+    }
+    refused(
+        fp8(None),
+        Code::MissingTensors,
+        &["model.safetensors: tensor a.weight", "found no scales, expected a.weight_scale"],
+    );
+    for dtype in ["U8", "I32", "F8_E4M3"] {
+        refused(
+            fp8(Some((dtype, &[]))),
+            Code::UnsupportedFormat,
+            &["tensor a.weight_scale", dtype],
+        );
+    }
+}
+
+#[test]
+fn non_finite_fp8_weights_and_scales_are_refused() {
+    let load = |weight: u8, scale: f32, file_bytes_less: usize| {
+        let (folder, _) = tiny("fp8");
+        let name = "model.layers.0.self_attn.v_proj.weight";
+        let checkpoint = open_all(folder.sources()).unwrap();
+        let mut bytes =
+            folder.0.iter().find(|(name, _)| name == "model.safetensors").unwrap().1.clone();
+        bytes[checkpoint.tensors[name].offset as usize + 130] = weight;
+        let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let entries: Value = serde_json::from_slice(&bytes[8..header]).unwrap();
+        let at =
+            header + entries[format!("{name}_scale")]["data_offsets"][0].as_u64().unwrap() as usize;
+        bytes[at + 4..at + 6].copy_from_slice(&scale.to_le_bytes()[2..]);
+        bytes.truncate(bytes.len() - file_bytes_less);
+        let options = LoadOptions { device: DeviceChoice::Cpu, ..LoadOptions::default() };
+        let folder = folder.with("model.safetensors", &bytes);
+        pollster::block_on(Engine::load(folder.sources(), &options, &mut |_| {})).map(|_| ())
+    };
+    load(0x7e, 1.0, 0).unwrap();
+    refused(load(0x7f, 1.0, 0), Code::Malformed, &["v_proj.weight", "row 1", "NaN"]);
+    refused(load(0xff, 1.0, 0), Code::Malformed, &["v_proj.weight", "row 1", "NaN"]);
+    refused(load(0, f32::NAN, 0), Code::Malformed, &["v_proj.weight", "row 2", "NaN"]);
+    refused(load(0, f32::INFINITY, 0), Code::Malformed, &["v_proj.weight", "row 2", "infinite"]);
+    refused(load(0, 1.0, 9), Code::Malformed, &["found the end of the file", "expected bytes"]);
+}
+
+#[test]
+fn u8_tensors_are_blocks_if_the_metadata_names_a_format() {
+    let open = |entry: Value, metadata: Value, bytes: usize| {
+        let header = json!({"__metadata__": metadata, "a.weight": entry}).to_string();
+        open_all(Folder::new(raw_file(&header, &vec![0; bytes])).sources())
+    };
+    let entry = |shape: &[usize]| {
+        json!({"dtype": "U8", "shape": shape, "data_offsets": [0,
+        shape.iter().product::<usize>()]})
+    };
+    for (format, row_bytes, columns) in [("T4", 36, 64), ("Q8_0", 34, 32), ("Q4_K", 144, 256)] {
+        let checkpoint =
+            open(entry(&[3, row_bytes]), json!({"a.weight": format}), 3 * row_bytes).unwrap();
+        let weight = &checkpoint.tensors["a.weight"];
+        assert_eq!((weight.format.name(), &weight.shape[..]), (format, &[3, columns][..]));
+        checkpoint.check_complete().unwrap();
+    }
+    let t4 = || json!({"a.weight": "T4"});
+    refused(open(entry(&[3, 36]), json!({}), 108), Code::UnsupportedFormat, &["a.weight", "U8"]);
+    refused(
+        open(entry(&[3, 36]), json!({"a.weight": "T5"}), 108),
+        Code::Malformed,
+        &["a.weight", "T5"],
+    );
+    for shape in [&[3, 35][..], &[108], &[3, 2, 18]] {
+        let bytes = shape.iter().product();
+        refused(open(entry(shape), t4(), bytes), Code::Malformed, &["a.weight", "shape"]);
+    }
+    let cut = json!({"dtype": "U8", "shape": [4, 36], "data_offsets": [0, 108]});
+    refused(open(cut, t4(), 108), Code::Malformed, &["a.weight", "108"]);
+}
+
+/// Opens a folder with a packed matrix of 6 rows, its scales and its biases.
+fn mlx(parts: [(&'static str, &[usize]); 3], quantization: Value) -> tablm::Result<Checkpoint> {
+    let names = ["m.a.weight", "m.a.scales", "m.a.biases"];
+    let tensors: Vec<_> =
+        names.iter().zip(parts).map(|(name, (dtype, shape))| (*name, dtype, shape)).collect();
+    open_all(folder(&tensors, &json!({ "quantization": quantization })).sources())
+}
+
+#[test]
+fn mlx_modules_may_differ() {
+    let halves = [("U32", &[6, 24][..]), ("F16", &[6, 3]), ("F16", &[6, 3])];
+    let own = json!({"group_size": 32, "bits": 8, "m.a": {"group_size": 64, "bits": 4}});
+    for quantization in [json!({"group_size": 64, "bits": 4, "mode": "affine", "m.a": true}), own] {
+        let checkpoint = mlx(halves, quantization).unwrap();
+        let weight = &checkpoint.tensors["m.a.weight"];
+        assert_eq!((weight.format.name(), &weight.shape[..]), ("MLX4_64", &[6, 192][..]));
+        assert_eq!((checkpoint.tensors.len(), weight.size_bytes), (1, 6 * 3 * 36));
+    }
+    let eight = json!({"group_size": 32, "bits": 8});
+    assert_eq!(mlx(halves, eight).unwrap().tensors["m.a.weight"].shape, [6, 96]);
+}
+
+#[test]
+fn mlx_scales_that_do_not_fit_are_named() {
+    let halves = |words: &'static [usize], scales: &'static [usize], biases: &'static [usize]| {
+        [("U32", words), ("F16", scales), ("F16", biases)]
+    };
+    let right = halves(&[6, 24], &[6, 3], &[6, 3]);
+    let four = || json!({"group_size": 64, "bits": 4});
+    for parts in [
+        halves(&[6, 24], &[6, 2], &[6, 3]),
+        halves(&[6, 24], &[6, 3], &[6, 2]),
+        halves(&[6, 24], &[3, 6], &[3, 6]),
+        halves(&[6, 24], &[18], &[18]),
+        halves(&[6, 20], &[6, 3], &[6, 3]),
+        halves(&[6, 20], &[6, 2], &[6, 2]),
+        halves(&[6, 2], &[6, 1], &[6, 1]),
+        halves(&[], &[], &[]),
+        [("U32", &[6, 24]), ("F16", &[6, 3]), ("BF16", &[6, 3])],
+    ] {
+        refused(
+            mlx(parts, four()),
+            Code::Malformed,
+            &["tensor m.a.weight: found shape", "4 bits in groups of 64"],
+        );
+    }
+    refused(
+        mlx(right, json!({"group_size": 64, "bits": 8})),
+        Code::Malformed,
+        &["m.a.weight", "8 bits"],
+    );
+}
+
+#[test]
+fn mlx_quantization_settings_are_checked() {
+    let right = [("U32", &[6, 24][..]), ("F16", &[6, 3]), ("F16", &[6, 3])];
+    for (bits, group, mode) in [
+        (2, 64, "affine"),
+        (3, 64, "affine"),
+        (6, 64, "affine"),
+        (4, 16, "affine"),
+        (4, 32, "mxfp4"),
+        (0, 0, "affine"),
+    ] {
+        let found = format!("{mode} of {bits} bits in groups of {group}");
+        let numbers = json!({"group_size": group, "bits": bits, "mode": mode});
+        refused(
+            mlx(right, numbers.clone()),
+            Code::UnsupportedFormat,
+            &["config.json: quantization: found", &found],
+        );
+        let own = json!({"group_size": 64, "bits": 4, "m.a": numbers});
+        refused(mlx(right, own), Code::UnsupportedFormat, &["quantization: m.a", &found]);
+    }
+    for wrong in [
+        json!({}),
+        json!(3),
+        json!({"bits": 4.5, "group_size": 64}),
+        json!({"bits": 4, "group_size": -1}),
+    ] {
+        refused(
+            mlx(right, wrong),
+            Code::Malformed,
+            &["config.json: quantization", "expected a whole number"],
+        );
+    }
+}
+
+#[test]
+fn missing_mlx_tensors_are_named() {
+    let parts = |names: [&str; 2]| {
+        let shapes: [&[usize]; 2] = [&[6, 24], &[6, 3]];
+        let tensors = [(names[0], "U32", shapes[0]), (names[1], "F16", shapes[1])];
+        let quantization = json!({"group_size": 64, "bits": 4});
+        open_all(folder(&tensors, &json!({ "quantization": quantization })).sources())
+    };
+    refused(
+        parts(["a.weight", "a.scales"]),
+        Code::MissingTensors,
+        &["a.weight", "found no scales, expected a.biases"],
+    );
+    refused(
+        parts(["a.weight", "a.biases"]),
+        Code::MissingTensors,
+        &["a.weight", "found no scales, expected a.scales"],
+    );
+    refused(parts(["a.qweight", "a.scales"]), Code::UnsupportedFormat, &["a.qweight", "U32"]);
+}
+
+/// MLX stores the channels of a convolution last; with one channel the bytes are the same.
+#[test]
+fn convolution_weights_may_be_channels_last() {
+    let path = tiny_of_transformers("nemotron_h-attention_first");
+    let read = |name: &str| files::read(path.join(name));
+    let weights = read("model.safetensors");
+    let folder = Folder::new(weights.clone())
+        .with("config.json", &read("config.json"))
+        .with("tokenizer.json", &read("tokenizer.json"));
+    let length = 8 + u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize;
+    let header = std::str::from_utf8(&weights[8..length]).unwrap();
+    assert!(header.contains("[176,1,4]"), "{header}");
+    let header = header.replace("[176,1,4]", "[176,4,1]");
+    let turned = [&weights[..8], header.as_bytes(), &weights[length..]];
+    let turned = folder.clone().with("model.safetensors", &turned.concat());
+    pollster::block_on(async {
+        assert_eq!(
+            logits(&turned, DeviceChoice::Cpu).await,
+            logits(&folder, DeviceChoice::Cpu).await
+        );
+    });
+}
