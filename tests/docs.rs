@@ -1,18 +1,17 @@
-//! The documents say what is so: their tables are the registries, their paths exist, their
-//! commands are there.
+//! Documents against the repository: their tables equal the registries, their paths and links
+//! exist, their commands and options are known, and they keep their size and form.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use tablm::Code;
 use tablm::formats::Format;
 use tablm::models::ARCHITECTURES;
 
-/// Documents, with the folder that their paths start from.
-const DOCUMENTS: &[&str] =
-    &["README.md", "ARCHITECTURE.md", "pkg/README.md", "shaders/formats/README.md"];
+const MAX_README_LINES: usize = 150;
+const MAX_ARCHITECTURE_BYTES: usize = 16 << 10;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -22,7 +21,22 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Rows, as cells, of the table whose first header cell is that one.
+/// Files that are or may become part of the repository, relative to its root.
+fn files() -> Vec<String> {
+    let list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+    let output = Command::new("git").args(list).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "git ls-files: {}", String::from_utf8_lossy(&output.stderr));
+    let paths = String::from_utf8(output.stdout).unwrap();
+    let paths = paths.split('\0').filter(|path| !path.is_empty() && root().join(path).is_file());
+    paths.map(str::to_owned).collect()
+}
+
+/// All Markdown files.
+fn documents() -> Vec<String> {
+    files().into_iter().filter(|path| path.ends_with(".md")).collect()
+}
+
+/// Rows, as cells, of the table whose first header cell is `header`.
 fn table(text: &str, header: &str) -> Vec<Vec<String>> {
     let cells = |line: &str| -> Vec<String> {
         // An empty cell is two bars with one space between; each cell wants its own two.
@@ -35,7 +49,7 @@ fn table(text: &str, header: &str) -> Vec<Vec<String>> {
     lines.skip(1).take_while(|line| line.starts_with('|')).map(cells).collect()
 }
 
-/// What stands between backticks, outside of code blocks.
+/// Code spans, outside of code blocks.
 fn quoted(text: &str) -> Vec<String> {
     let mut quoted = Vec::new();
     for (i, piece) in text.split("```").enumerate() {
@@ -48,18 +62,18 @@ fn quoted(text: &str) -> Vec<String> {
 
 #[test]
 fn architectures_are_those_of_the_registry() {
-    let rows = table(&read("README.md"), "architecture");
+    let rows = table(&read("docs/models.md"), "architecture");
     let documented: Vec<_> = rows.iter().map(|row| (quoted(&row[1]), quoted(&row[2]))).collect();
     let known = ARCHITECTURES.iter().map(|known| {
         let hugging_face = known.hugging_face.iter().map(|name| (*name).to_owned()).collect();
         (vec![known.gguf.to_owned()], hugging_face)
     });
-    assert_eq!(documented, known.collect::<Vec<_>>(), "README.md, and src/models/mod.rs");
+    assert_eq!(documented, known.collect::<Vec<_>>(), "docs/models.md, and src/models/mod.rs");
 }
 
 #[test]
 fn formats_are_those_of_the_registry() {
-    let documented = table(&read("README.md"), "weight format");
+    let documented = table(&read("docs/models.md"), "weight format");
     let known = Format::ALL.map(|format| {
         let rules = format.rules();
         let bits = (8 * rules.block_bytes()) as f64 / rules.block_weights() as f64;
@@ -70,154 +84,253 @@ fn formats_are_those_of_the_registry() {
             .map(str::to_owned)
             .to_vec()
     });
-    assert_eq!(documented, known, "README.md, and src/formats/mod.rs");
+    assert_eq!(documented, known, "docs/models.md, and src/formats/");
+}
+
+/// The help of `tablm`, or of one of its commands.
+fn help(command: Option<&str>) -> String {
+    let mut call = Command::new(env!("CARGO_BIN_EXE_tablm"));
+    let output = call.args(command).arg("--help").output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The commands that `tablm --help` lists.
+fn commands() -> Vec<String> {
+    let help = help(None);
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let lines = lines.take_while(|line| line.starts_with("  "));
+    let names = lines.filter_map(|line| line.split_whitespace().next());
+    let names: Vec<_> = names.filter(|name| *name != "help").map(str::to_owned).collect();
+    assert!(names.len() > 3, "{help}");
+    names
 }
 
 #[test]
 fn commands_are_those_of_the_command_line() {
-    let output = Command::new(env!("CARGO_BIN_EXE_tablm")).arg("--help").output().unwrap();
-    let help = String::from_utf8(output.stdout).unwrap();
-    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let commands = commands.take_while(|line| line.starts_with("  "));
-    let commands =
-        commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
-    let known: Vec<_> = commands.map(str::to_owned).collect();
-    assert!(known.len() > 3, "{help}");
     let rows = table(&read("README.md"), "call");
     let documented =
         rows.iter().map(|row| row[0].trim_start_matches("`tablm ").split(' ').next().unwrap());
-    assert_eq!(documented.collect::<Vec<_>>(), known, "README.md, and tablm --help");
+    assert_eq!(documented.collect::<Vec<_>>(), commands(), "README.md, and tablm --help");
+}
+
+/// Options among the words of a code span, without a value after `=`.
+fn options(span: &str) -> impl Iterator<Item = &str> {
+    span.split_whitespace()
+        .filter(|word| word.starts_with("--"))
+        .map(|word| word.split('=').next().unwrap())
 }
 
 #[test]
-fn options_in_documents_exist() {
-    let mut known = BTreeSet::new();
-    for command in table(&read("README.md"), "call") {
-        let call = quoted(&command[0]).remove(0);
-        let name = call.split(' ').nth(1).unwrap();
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_tablm")).args([name, "--help"]).output().unwrap();
-        let help = String::from_utf8(output.stdout).unwrap();
-        for word in call.split(' ').filter(|word| word.starts_with("--")) {
-            assert!(help.contains(&format!("{word} ")), "{call}: {word} is not in {help}");
-        }
-        known.extend(
-            help.split_whitespace().filter(|word| word.starts_with("--")).map(str::to_owned),
-        );
-    }
-    let section = read("README.md");
-    let section = section.split("## Command line").nth(1).unwrap().split("\n## ").next().unwrap();
-    for text in quoted(section) {
-        let options = text.split(' ').filter(|word| word.starts_with("--") && *word != "--help");
-        for option in options {
-            assert!(known.contains(option), "README.md: no command takes {option}");
+fn calls_in_documents_are_possible() {
+    let commands: Vec<_> = commands().into_iter().map(|name| (help(Some(&name)), name)).collect();
+    let takes = |help: &str, option: &str| {
+        option == "--help" || help.split_whitespace().any(|word| word == option)
+    };
+    let mut violations = Vec::new();
+    for document in documents() {
+        for span in quoted(&read(&document)) {
+            let Some(call) = span.strip_prefix("tablm ") else { continue };
+            let name = call.split_whitespace().next().unwrap_or_default();
+            let Some((help, _)) = commands.iter().find(|(_, known)| known == name) else {
+                if name != "COMMAND" && name != "quantise" && !name.starts_with("--") {
+                    violations.push(format!("{document}: {span}: no such command"));
+                }
+                continue;
+            };
+            let unknown = options(call).filter(|option| !takes(help, option));
+            violations.extend(unknown.map(|option| format!("{document}: {span}: {option}")));
         }
     }
+    let readme = read("README.md");
+    let section = readme.split("## Command line").nth(1).unwrap().split("\n## ").next().unwrap();
+    for span in quoted(section) {
+        let unknown =
+            options(&span).filter(|option| !commands.iter().any(|(help, _)| takes(help, option)));
+        violations.extend(unknown.map(|option| format!("README.md: no command takes {option}")));
+    }
+    assert!(violations.is_empty(), "calls that fail: {violations:#?}");
 }
 
 #[test]
 fn targets_are_those_of_the_makefile() {
     let makefile = read("Makefile");
     let known = makefile.lines().find_map(|line| line.strip_prefix(".PHONY: ")).unwrap();
-    let rows = table(&read("README.md"), "target");
+    let rows = table(&read("docs/development.md"), "target");
     let documented: Vec<_> =
         rows.iter().map(|row| row[0].trim_matches('`').replace("make ", "")).collect();
-    assert_eq!(documented, known.split(' ').collect::<Vec<_>>(), "README.md, and the Makefile");
+    assert_eq!(
+        documented,
+        known.split(' ').collect::<Vec<_>>(),
+        "docs/development.md, and the Makefile"
+    );
 }
 
-/// What looks like a path of the repository: folders and a known ending, or a folder.
-fn is_path(text: &str) -> bool {
+/// True if a code span is written like a path from the repository's root: a top-level folder first,
+/// then folders or a file with a known ending. Build outputs are none.
+fn is_path(span: &str) -> bool {
     let plain =
-        text.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-/".contains(letter));
-    let endings = [".rs", ".wgsl", ".md", ".mjs", ".ts", ".sh", ".toml", ".py", ".html"];
-    let built = ["dist/", "target/", "node_modules"].iter().any(|folder| text.contains(folder));
+        span.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-/".contains(letter));
+    let endings = [".rs", ".wgsl", ".md", ".mjs", ".ts", ".sh", ".toml", ".py", ".html", ".json"];
+    let is_built = ["dist/", "target/", "node_modules"].iter().any(|folder| span.contains(folder));
+    let is_ours = span.split_once('/').is_some_and(|(first, _)| root().join(first).is_dir());
     plain
-        && !built
-        && text.contains('/')
-        && (text.ends_with('/') || endings.iter().any(|end| text.ends_with(end)))
+        && is_ours
+        && !is_built
+        && (span.ends_with('/') || endings.iter().any(|end| span.ends_with(end)))
+}
+
+/// The anchors of a Markdown text, as GitHub makes them of headings.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter_map(|line| {
+        let title = line.trim_start_matches('#');
+        (title.len() < line.len()).then(|| title.trim().to_lowercase())
+    });
+    let kept = |letter: &char| letter.is_alphanumeric() || "-_ ".contains(*letter);
+    headings.map(|title| title.chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
 }
 
 #[test]
-fn paths_in_documents_exist() {
+fn paths_and_links_in_documents_exist() {
     let mut missing = Vec::new();
-    for document in DOCUMENTS {
-        let text = read(document);
-        let folder = root().join(document).parent().unwrap().to_owned();
-        let is_there = |path: &str| root().join(path).exists() || folder.join(path).exists();
-        let paths = quoted(&text).into_iter().filter(|text| is_path(text));
-        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        let links =
-            links.filter(|link| !link.contains("://") && !link.starts_with('#')).map(str::to_owned);
-        let paths = paths.chain(links).filter(|path| !is_there(path));
+    for document in documents() {
+        let text = read(&document);
+        let folder = root().join(&document).parent().unwrap().to_owned();
+        let paths = quoted(&text).into_iter().filter(|span| is_path(span));
+        let paths = paths.filter(|path| !root().join(path).exists() && !folder.join(path).exists());
         missing.extend(paths.map(|path| format!("{document}: {path}")));
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { root().join(&document) } else { folder.join(path) };
+            let found = std::fs::read_to_string(&target).unwrap_or_default();
+            if !target.exists() || !(anchor.is_empty() || anchors(&found).contains(anchor)) {
+                missing.push(format!("{document}: {link}"));
+            }
+        }
     }
     assert!(missing.is_empty(), "paths that lead nowhere: {missing:#?}");
 }
 
-/// The map of ARCHITECTURE.md as paths: two spaces a level, the name, two spaces, what it is.
+/// The folders on the map of ARCHITECTURE.md. A line of the map is two spaces per level, the name,
+/// two spaces, and what the folder is for.
 fn map() -> Vec<String> {
     let text = read("ARCHITECTURE.md");
-    let text = text.split("## The map").nth(1).expect("a section called The map");
+    let text = text.split("## Map").nth(1).expect("a section called Map");
     let block = text.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
-    let mut folders: Vec<String> = Vec::new();
+    let mut folders: Vec<&str> = Vec::new();
     let mut paths = Vec::new();
     for line in block.lines().filter(|line| !line.trim().is_empty()) {
         let depth = (line.len() - line.trim_start().len()) / 2;
         let name = line.trim_start().split("  ").next().unwrap();
         assert!(line.trim_start().len() > name.len(), "no explanation in {line:?}");
+        assert!(name.ends_with('/'), "{line:?}: found a file, expected a folder");
         folders.truncate(depth);
-        paths.push(format!("{}{name}", folders.concat()));
-        if name.ends_with('/') {
-            folders.push(name.to_owned());
-        }
+        folders.push(name);
+        paths.push(folders.concat());
     }
     paths
 }
 
 #[test]
-fn the_map_shows_what_is_there() {
+fn the_map_shows_the_folders_that_exist() {
     let map = map();
-    let missing: Vec<_> = map.iter().filter(|path| !root().join(path).exists()).collect();
-    assert!(missing.is_empty(), "on the map, but not there: {missing:#?}");
-    let shown: BTreeSet<_> = map.iter().map(|path| path.trim_end_matches('/').to_owned()).collect();
-    for folder in ["src", "shaders"] {
-        for path in sources(&root().join(folder)) {
-            let path = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
-            let name = Path::new(&path).file_stem().unwrap().to_string_lossy();
-            let parent = Path::new(&path).parent().unwrap().to_string_lossy();
-            // One file for each kernel and format; the folder's line says so for all.
-            let is_listed =
-                ["src/kernels", "src/formats", "shaders", "shaders/formats"].contains(&&*parent);
-            let is_shown =
-                shown.contains(&path) || name == "mod" || (is_listed && shown.contains(&*parent));
-            assert!(is_shown, "{path} is not on the map of ARCHITECTURE.md");
+    let missing: Vec<_> = map.iter().filter(|path| !root().join(path).is_dir()).collect();
+    assert!(missing.is_empty(), "on the map of ARCHITECTURE.md, but absent: {missing:#?}");
+    let mut expected = BTreeSet::new();
+    for path in files() {
+        let folders: Vec<_> = path.split('/').collect();
+        let folders = &folders[..folders.len() - 1];
+        let Some(first) = folders.first() else { continue };
+        expected.insert(format!("{first}/"));
+        if let ("src" | "shaders" | "tests", Some(second)) = (*first, folders.get(1)) {
+            expected.insert(format!("{first}/{second}/"));
         }
     }
+    let unseen: Vec<_> = expected.iter().filter(|path| !map.contains(path)).collect();
+    assert!(unseen.is_empty(), "not on the map of ARCHITECTURE.md: {unseen:#?}");
 }
 
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            paths.extend(sources(&path));
-        } else if path
-            .extension()
-            .is_some_and(|end| ["rs", "wgsl"].iter().any(|known| end == *known))
-        {
-            paths.push(path);
+#[test]
+fn dependency_rules_are_those_of_tidy() {
+    let tidy = read("tests/tidy/dependencies.rs");
+    let list = tidy.split("const MAY_NAME: &[(&str, &[&str])] = &[").nth(1).unwrap();
+    let list: String = list
+        .lines()
+        .take_while(|line| *line != "];")
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect();
+    let names = |text: &str| -> Vec<String> {
+        text.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let known: Vec<_> = list.split('(').skip(1).map(names).collect();
+    let rows = table(&read("ARCHITECTURE.md"), "part");
+    let documented: Vec<_> = rows.iter().map(|row| quoted(&row.join(" "))).collect();
+    assert_eq!(documented, known, "ARCHITECTURE.md, and MAY_NAME in tests/tidy/dependencies.rs");
+}
+
+#[test]
+fn documents_keep_their_size() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= MAX_README_LINES, "README.md: {lines} lines, at most {MAX_README_LINES}");
+    let bytes = read("ARCHITECTURE.md").len();
+    assert!(
+        bytes <= MAX_ARCHITECTURE_BYTES,
+        "ARCHITECTURE.md: {bytes} bytes, at most {MAX_ARCHITECTURE_BYTES}"
+    );
+}
+
+#[test]
+fn decisions_and_measurements_have_their_form() {
+    let forms: [(&str, &[&str], &[&str]); 2] = [
+        ("docs/decisions/", &["Context", "Decision", "Consequences"], &["seams.md"]),
+        ("docs/measurements/", &["Idea", "Setup", "Result", "Verdict"], &[]),
+    ];
+    let mut violations = Vec::new();
+    for (folder, parts, free) in forms {
+        let index = read(&format!("{folder}README.md"));
+        for document in documents().into_iter().filter(|path| path.starts_with(folder)) {
+            let name = document.trim_start_matches(folder);
+            if name == "README.md" {
+                continue;
+            }
+            if !index.contains(&format!("({name})")) {
+                violations.push(format!("{folder}README.md: no link to {name}"));
+            }
+            for section in read(&document).split("\n## ").skip(1) {
+                let title = section.lines().next().unwrap_or_default();
+                let wrong = parts.iter().filter(|part| {
+                    !free.contains(&name)
+                        && section.matches(&format!("\n**{part}.** ")).count() != 1
+                        && section.matches(&format!("\n**{part}.**\n")).count() != 1
+                });
+                violations.extend(wrong.map(|part| format!("{document}: {title}: {part}")));
+            }
         }
     }
-    paths
+    assert!(violations.is_empty(), "sections without a part of their form: {violations:#?}");
 }
 
 #[test]
 fn error_codes_are_the_same_in_typescript() {
-    let text = read("pkg/src/errors.ts");
-    let list = text.split("export const errorCodes = [").nth(1).unwrap().split(']').next().unwrap();
-    let found: BTreeSet<_> = list.split('"').skip(1).step_by(2).collect();
-    let known: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
-    assert_eq!(found, known, "pkg/src/errors.ts, and src/error.rs");
+    let sources = files().into_iter().filter(|path| path.starts_with("pkg/src/"));
+    let lists: Vec<_> = sources
+        .filter(|path| path.ends_with(".ts"))
+        .filter_map(|path| {
+            let text = read(&path);
+            let list = text.split("export const errorCodes = [").nth(1)?.split(']').next()?;
+            Some(list.split('"').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>())
+        })
+        .collect();
+    let known = Code::ALL.iter().map(|code| code.as_str().to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(lists, [known], "errorCodes in pkg/src/, and src/error.rs");
+}
+
+#[test]
+fn every_error_code_is_explained() {
+    let spans = quoted(&read("docs/troubleshooting.md"));
+    let codes = Code::ALL.iter().map(|code| code.as_str());
+    let missing: Vec<_> = codes.filter(|code| !spans.iter().any(|span| span == code)).collect();
+    assert!(missing.is_empty(), "docs/troubleshooting.md says nothing of {missing:?}");
 }
 
 #[test]
