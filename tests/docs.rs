@@ -21,7 +21,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Files that are or may become part of the repository, relative to its root.
+/// Paths of the repository's files that git tracks or does not ignore, relative to its root.
 fn files() -> Vec<String> {
     let list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
     let output = Command::new("git").args(list).current_dir(root()).output().unwrap();
@@ -39,7 +39,7 @@ fn documents() -> Vec<String> {
 /// Rows, as cells, of the table whose first header cell is `header`.
 fn table(text: &str, header: &str) -> Vec<Vec<String>> {
     let cells = |line: &str| -> Vec<String> {
-        // An empty cell is two bars with one space between; each cell wants its own two.
+        // An empty cell is `| |`; splitting at ` | ` needs a second space.
         let line = line.trim().replace("| |", "|  |");
         let inside = line.trim_start_matches('|').trim_end_matches('|');
         inside.split(" | ").map(|cell| cell.trim_matches(['|', ' ']).to_owned()).collect()
@@ -52,16 +52,14 @@ fn table(text: &str, header: &str) -> Vec<Vec<String>> {
 /// Code spans, outside of code blocks.
 fn quoted(text: &str) -> Vec<String> {
     let mut quoted = Vec::new();
-    for (i, piece) in text.split("```").enumerate() {
-        if i % 2 == 0 {
-            quoted.extend(piece.split('`').skip(1).step_by(2).map(str::to_owned));
-        }
+    for outside_of_blocks in text.split("```").step_by(2) {
+        quoted.extend(outside_of_blocks.split('`').skip(1).step_by(2).map(str::to_owned));
     }
     quoted
 }
 
 #[test]
-fn architectures_are_those_of_the_registry() {
+fn documented_architectures_equal_the_registry() {
     let rows = table(&read("docs/models.md"), "architecture");
     let documented: Vec<_> = rows.iter().map(|row| (quoted(&row[1]), quoted(&row[2]))).collect();
     let known = ARCHITECTURES.iter().map(|known| {
@@ -72,7 +70,7 @@ fn architectures_are_those_of_the_registry() {
 }
 
 #[test]
-fn formats_are_those_of_the_registry() {
+fn documented_formats_equal_the_registry() {
     let documented = table(&read("docs/models.md"), "weight format");
     let known = Format::ALL.map(|format| {
         let rules = format.rules();
@@ -106,7 +104,7 @@ fn commands() -> Vec<String> {
 }
 
 #[test]
-fn commands_are_those_of_the_command_line() {
+fn documented_commands_equal_the_command_line() {
     let rows = table(&read("README.md"), "call");
     let documented =
         rows.iter().map(|row| row[0].trim_start_matches("`tablm ").split(' ').next().unwrap());
@@ -121,7 +119,7 @@ fn options(span: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn calls_in_documents_are_possible() {
+fn documented_calls_use_known_commands_and_options() {
     let commands: Vec<_> = commands().into_iter().map(|name| (help(Some(&name)), name)).collect();
     let takes = |help: &str, option: &str| {
         option == "--help" || help.split_whitespace().any(|word| word == option)
@@ -148,38 +146,35 @@ fn calls_in_documents_are_possible() {
             options(&span).filter(|option| !commands.iter().any(|(help, _)| takes(help, option)));
         violations.extend(unknown.map(|option| format!("README.md: no command takes {option}")));
     }
-    assert!(violations.is_empty(), "calls that fail: {violations:#?}");
+    assert!(violations.is_empty(), "unknown commands or options: {violations:#?}");
 }
 
 #[test]
-fn targets_are_those_of_the_makefile() {
+fn documented_targets_equal_the_makefile() {
     let makefile = read("Makefile");
     let known = makefile.lines().find_map(|line| line.strip_prefix(".PHONY: ")).unwrap();
     let rows = table(&read("docs/development.md"), "target");
     let documented: Vec<_> =
         rows.iter().map(|row| row[0].trim_matches('`').replace("make ", "")).collect();
-    assert_eq!(
-        documented,
-        known.split(' ').collect::<Vec<_>>(),
-        "docs/development.md, and the Makefile"
-    );
+    let known: Vec<_> = known.split(' ').collect();
+    assert_eq!(documented, known, "docs/development.md, and the Makefile");
 }
 
-/// True if a code span is written like a path from the repository's root: a top-level folder first,
-/// then folders or a file with a known ending. Build outputs are none.
+/// True if a code span looks like a path from the repository's root: it begins with a top-level
+/// folder and ends with a folder or a known file extension. Excludes build outputs.
 fn is_path(span: &str) -> bool {
-    let plain =
+    let is_plain =
         span.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-/".contains(letter));
     let endings = [".rs", ".wgsl", ".md", ".mjs", ".ts", ".sh", ".toml", ".py", ".html", ".json"];
     let is_built = ["dist/", "target/", "node_modules"].iter().any(|folder| span.contains(folder));
     let is_ours = span.split_once('/').is_some_and(|(first, _)| root().join(first).is_dir());
-    plain
+    is_plain
         && is_ours
         && !is_built
         && (span.ends_with('/') || endings.iter().any(|end| span.ends_with(end)))
 }
 
-/// The anchors of a Markdown text, as GitHub makes them of headings.
+/// Anchors of the headings of a Markdown text, as GitHub names them.
 fn anchors(text: &str) -> BTreeSet<String> {
     let headings = text.lines().filter_map(|line| {
         let title = line.trim_start_matches('#');
@@ -208,11 +203,11 @@ fn paths_and_links_in_documents_exist() {
             }
         }
     }
-    assert!(missing.is_empty(), "paths that lead nowhere: {missing:#?}");
+    assert!(missing.is_empty(), "missing paths and anchors: {missing:#?}");
 }
 
-/// The folders on the map of ARCHITECTURE.md. A line of the map is two spaces per level, the name,
-/// two spaces, and what the folder is for.
+/// The folders on the map of ARCHITECTURE.md. A line has two spaces per level, the folder's name,
+/// two spaces and an explanation.
 fn map() -> Vec<String> {
     let text = read("ARCHITECTURE.md");
     let text = text.split("## Map").nth(1).expect("a section called Map");
@@ -232,7 +227,7 @@ fn map() -> Vec<String> {
 }
 
 #[test]
-fn the_map_shows_the_folders_that_exist() {
+fn architecture_map_lists_all_folders() {
     let map = map();
     let missing: Vec<_> = map.iter().filter(|path| !root().join(path).is_dir()).collect();
     assert!(missing.is_empty(), "on the map of ARCHITECTURE.md, but absent: {missing:#?}");
@@ -246,12 +241,12 @@ fn the_map_shows_the_folders_that_exist() {
             expected.insert(format!("{first}/{second}/"));
         }
     }
-    let unseen: Vec<_> = expected.iter().filter(|path| !map.contains(path)).collect();
-    assert!(unseen.is_empty(), "not on the map of ARCHITECTURE.md: {unseen:#?}");
+    let unlisted: Vec<_> = expected.iter().filter(|path| !map.contains(path)).collect();
+    assert!(unlisted.is_empty(), "not on the map of ARCHITECTURE.md: {unlisted:#?}");
 }
 
 #[test]
-fn dependency_rules_are_those_of_tidy() {
+fn documented_dependency_rules_equal_those_of_tidy() {
     let tidy = read("tests/tidy/dependencies.rs");
     let list = tidy.split("const MAY_NAME: &[(&str, &[&str])] = &[").nth(1).unwrap();
     let list: String = list
@@ -263,13 +258,13 @@ fn dependency_rules_are_those_of_tidy() {
         text.split('"').skip(1).step_by(2).map(str::to_owned).collect()
     };
     let known: Vec<_> = list.split('(').skip(1).map(names).collect();
-    let rows = table(&read("ARCHITECTURE.md"), "part");
+    let rows = table(&read("ARCHITECTURE.md"), "module");
     let documented: Vec<_> = rows.iter().map(|row| quoted(&row.join(" "))).collect();
     assert_eq!(documented, known, "ARCHITECTURE.md, and MAY_NAME in tests/tidy/dependencies.rs");
 }
 
 #[test]
-fn documents_keep_their_size() {
+fn documents_are_within_their_size_limits() {
     let lines = read("README.md").lines().count();
     assert!(lines <= MAX_README_LINES, "README.md: {lines} lines, at most {MAX_README_LINES}");
     let bytes = read("ARCHITECTURE.md").len();
@@ -280,13 +275,14 @@ fn documents_keep_their_size() {
 }
 
 #[test]
-fn decisions_and_measurements_have_their_form() {
+fn decisions_and_measurements_have_all_sections() {
+    // Folder, required parts of each section, documents without these parts.
     let forms: [(&str, &[&str], &[&str]); 2] = [
         ("docs/decisions/", &["Context", "Decision", "Consequences"], &["seams.md"]),
         ("docs/measurements/", &["Idea", "Setup", "Result", "Verdict"], &[]),
     ];
     let mut violations = Vec::new();
-    for (folder, parts, free) in forms {
+    for (folder, parts, exempt) in forms {
         let index = read(&format!("{folder}README.md"));
         for document in documents().into_iter().filter(|path| path.starts_with(folder)) {
             let name = document.trim_start_matches(folder);
@@ -299,7 +295,7 @@ fn decisions_and_measurements_have_their_form() {
             for section in read(&document).split("\n## ").skip(1) {
                 let title = section.lines().next().unwrap_or_default();
                 let wrong = parts.iter().filter(|part| {
-                    !free.contains(&name)
+                    !exempt.contains(&name)
                         && section.matches(&format!("\n**{part}.** ")).count() != 1
                         && section.matches(&format!("\n**{part}.**\n")).count() != 1
                 });
@@ -307,11 +303,11 @@ fn decisions_and_measurements_have_their_form() {
             }
         }
     }
-    assert!(violations.is_empty(), "sections without a part of their form: {violations:#?}");
+    assert!(violations.is_empty(), "missing links and parts of sections: {violations:#?}");
 }
 
 #[test]
-fn error_codes_are_the_same_in_typescript() {
+fn error_codes_equal_those_of_typescript() {
     let sources = files().into_iter().filter(|path| path.starts_with("pkg/src/"));
     let lists: Vec<_> = sources
         .filter(|path| path.ends_with(".ts"))
@@ -327,14 +323,20 @@ fn error_codes_are_the_same_in_typescript() {
 
 #[test]
 fn every_error_code_is_explained() {
-    let spans = quoted(&read("docs/troubleshooting.md"));
-    let codes = Code::ALL.iter().map(|code| code.as_str());
-    let missing: Vec<_> = codes.filter(|code| !spans.iter().any(|span| span == code)).collect();
-    assert!(missing.is_empty(), "docs/troubleshooting.md says nothing of {missing:?}");
+    let document = read("docs/troubleshooting.md");
+    let sections: Vec<_> = document.split("\n## `").skip(1).collect();
+    let titles = sections.iter().filter_map(|section| section.lines().next()?.strip_suffix('`'));
+    let found: Vec<_> = titles.collect();
+    assert_eq!(found, Code::ALL.map(Code::as_str), "sections of docs/troubleshooting.md");
+    for section in &sections {
+        for part in ["**Meaning.** ", "**Causes.** ", "**What to do.** "] {
+            assert!(section.contains(part), "docs/troubleshooting.md: {part} in {section}");
+        }
+    }
 }
 
 #[test]
-fn both_readmes_show_the_same_example() {
+fn readmes_show_the_same_example() {
     let example = |path: &str| {
         let text = read(path);
         let code = text.split("```js\n").nth(1).unwrap_or_else(|| panic!("{path} has no example"));
