@@ -4,7 +4,7 @@
 #   make test   runs all checks and tests; the last line is `N passed, N failed`
 #               (ALLOW_NO_GPU=1 for machines without a GPU adapter)
 #   make proof  runs the slow tests; last line as above
-#               (ONLY=name for a step, SECONDS=600 for each fuzz target)
+#               (ONLY=prefix for some steps, SECONDS=600 for each fuzz target)
 #   make bench  prints the benchmark table and writes target/bench.json (ONLY=prefix for a part)
 #   make build  builds target/release/tablm, pkg/dist/ and www/dist/
 #   make types  writes pkg/src/generated/ and the lists of docs/api.md from the Rust types

@@ -8,7 +8,7 @@ WASM_TARGET=wasm32-unknown-unknown
 
 build_native() { cargo build --release --locked; }
 
-# The program that compiles kernels with a GPU's compiler, for the benchmark.
+# The program that compiles kernels with a GPU driver's compiler, for the benchmark.
 build_compiler() { cargo build --release --locked --example compiler; }
 
 # build_wasm NAME [RUSTC OPTION…]: builds the engine as wasm, and its JS glue. The options that all
@@ -42,7 +42,7 @@ build_wasm_threads() {
 
 # The engine's wasm builds (pkg/src/builds.ts selects one for a browser) and the TypeScript package.
 build_package() {
-    # Files of an earlier layout.
+    # An earlier layout had these files directly in the folder.
     rm -f pkg/dist/wasm/tablm*
     build_wasm simd
     build_wasm relaxed -Ctarget-feature=+relaxed-simd

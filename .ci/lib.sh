@@ -46,7 +46,7 @@ wasm_std_present() {
     compgen -G "$sysroot/lib/rustlib/wasm32-unknown-unknown/lib/libstd-*.rlib" >/dev/null
 }
 
-# The standard library's sources, from which the build with threads makes its own.
+# The standard library's sources, from which the wasm build with threads compiles its own library.
 std_sources_present() {
     [ -e "$(rustc --print sysroot)/lib/rustlib/src/rust/library/std/Cargo.toml" ]
 }

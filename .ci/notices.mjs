@@ -3,7 +3,7 @@
 
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 
 /** File name of the notices in the package and in the page. */
 export const NOTICES = "THIRD_PARTY_NOTICES.txt";
@@ -40,19 +40,19 @@ function standardText({ name, license, authors }) {
   throw new Error(`${name}: license: found ${license} without a text, expected MIT or Apache-2.0`);
 }
 
+/** Returns an entry with the license texts of the package's folder, or else the standard text. */
+function withTexts(entry, folder) {
+  const found = licenseTexts(folder);
+  return { ...entry, texts: found.length > 0 ? found : [standardText(entry)] };
+}
+
 /**
- * Returns the standard library's entry, with the licenses in its sources; its dependencies have the
- * same.
+ * Returns the entry of Rust's standard library, with the licenses in its sources. The crates that
+ * it depends on have the same licenses.
  */
 function standardLibrary() {
-  const library = join(
-    run("rustc", "--print", "sysroot").trim(),
-    "lib",
-    "rustlib",
-    "src",
-    "rust",
-    "library",
-  );
+  const sysroot = run("rustc", "--print", "sysroot").trim();
+  const library = join(sysroot, "lib/rustlib/src/rust/library");
   const folders = ["backtrace", "compiler-builtins", "compiler-builtins/libm"].map((name) =>
     join(library, name),
   );
@@ -65,24 +65,11 @@ function standardLibrary() {
   };
 }
 
-/**
- * Returns the crates that are linked into the wasm, without procedural macros and build
- * dependencies.
- */
+/** Returns the crates linked into the wasm, without procedural macros and build dependencies. */
 export function crates() {
-  const tree = run(
-    "cargo",
-    "tree",
-    "--locked",
-    "--target",
-    TARGET,
-    "--edges",
-    "normal,no-proc-macro",
-    "--prefix",
-    "none",
-    "--format",
-    "{p}",
-  );
+  const edges = ["--edges", "normal,no-proc-macro"];
+  const format = ["--prefix", "none", "--format", "{p}"];
+  const tree = run("cargo", "tree", "--locked", "--target", TARGET, ...edges, ...format);
   const linked = new Set(tree.split("\n").map((line) => line.split(" ").slice(0, 2).join(" ")));
   const { packages } = JSON.parse(
     run("cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", TARGET),
@@ -98,8 +85,7 @@ export function crates() {
       source: it.repository,
       authors: it.authors,
     };
-    const found = licenseTexts(dirname(it.manifest_path));
-    return { ...entry, texts: found.length > 0 ? found : [standardText(entry)] };
+    return withTexts(entry, dirname(it.manifest_path));
   });
   return [...entries, standardLibrary()];
 }
@@ -120,8 +106,7 @@ export function bundled(metafile) {
       source: it.homepage,
       authors: [it.author?.name ?? it.author].filter(Boolean),
     };
-    const found = licenseTexts(folder);
-    return { ...entry, texts: found.length > 0 ? found : [standardText(entry)] };
+    return withTexts(entry, folder);
   });
 }
 
@@ -135,16 +120,14 @@ export function notices(title, entries) {
   for (const entry of entries) {
     for (const text of entry.texts) {
       const key = text.replace(/\s+/g, " ").trim();
-      const known = byText.get(key) ?? {
-        text: text.replace(/\r/g, "").replace(/^\n+|\s+$/g, ""),
-        of: [],
-      };
-      byText.set(key, { ...known, of: [...known.of, named(entry)] });
+      if (!byText.has(key))
+        byText.set(key, { text: text.replace(/\r/g, "").replace(/^\n+|\s+$/g, ""), packages: [] });
+      byText.get(key).packages.push(named(entry));
     }
   }
   const line = "-".repeat(80);
   const parts = [...byText.values()].map(
-    ({ text, of }) => `${line}\n${of.join(", ")}\n${line}\n\n${text}\n`,
+    ({ text, packages }) => `${line}\n${packages.join(", ")}\n${line}\n\n${text}\n`,
   );
   return [`${title}\n${"-".repeat(title.length)}\n${list.join("\n")}\n`, ...parts].join("\n");
 }

@@ -59,22 +59,22 @@ setup_npm() {
     cp pkg/package-lock.json "$stamp"
 }
 
-# pip_install VENV REQUIREMENTS: wheels only, with hashes.
-pip_install() {
-    local install=("$1/bin/python" -m pip install --require-hashes --only-binary :all: -r "$2")
-    "${install[@]}" --quiet || fail "pip could not install $2" "${install[*]}"
-}
-
-# A Python environment with the build tools of source packages, pinned: pip runs the build code of
-# source packages even to download them, and must not fetch other versions for that.
-setup_sdist_tools() {
-    local venv="$TOOLS/sdists" stamp="$TOOLS/sdists/.installed"
-    cmp -s .ci/sdists.txt "$stamp" && return
+# install_venv VENV REQUIREMENTS: creates a Python environment of pinned wheels, unless it is up to
+# date.
+install_venv() {
+    local venv=$1 requirements=$2 stamp="$1/.installed"
+    cmp -s "$requirements" "$stamp" && return
+    have python3 || fail "no Python 3" "install Python 3.11 or newer with venv and pip"
+    say "Python packages of $requirements"
     rm -rf "$venv"
     python3 -m venv "$venv" || fail "python3 -m venv failed" "apt-get install python3-venv"
-    pip_install "$venv" .ci/sdists.txt
-    cp .ci/sdists.txt "$stamp"
+    local install=("$venv/bin/python" -m pip install --require-hashes --only-binary :all: -r
+        "$requirements")
+    "${install[@]}" --quiet || fail "pip could not install $requirements" "${install[*]}"
+    cp "$requirements" "$stamp"
 }
+
+setup_python() { install_venv "$CACHE/python" tests/requirements.txt; }
 
 # from_package KIND PACKAGE SHA256 ENTRY TARGET: extracts a file or folder (`ENTRY/`) of a Python
 # package without installing it, after verifying its hash; KIND is wheel or sdist.
@@ -84,7 +84,9 @@ from_package() {
     have python3 && python3 -m pip --version >/dev/null 2>&1 ||
         fail "no pip for Python 3" "install Python 3.11 or newer with venv and pip"
     if [ "$kind" = sdist ]; then
-        setup_sdist_tools
+        # pip runs the build code of a source package even to download it. With the pinned build
+        # tools of this environment it fetches no others for that.
+        install_venv "$TOOLS/sdists" .ci/sdists.txt
         python="$TOOLS/sdists/bin/python"
         options=(--no-binary :all: --no-build-isolation)
     fi
@@ -99,18 +101,18 @@ from_package() {
     }
     python3 - "$work" "$entry" <<'PY'
 import pathlib, shutil, sys, tarfile, zipfile
-work, wanted = pathlib.Path(sys.argv[1]), "/" + sys.argv[2]
+work, entry = pathlib.Path(sys.argv[1]), "/" + sys.argv[2]
 path = next((work / "archive").iterdir())
 if path.suffix == ".whl":
     package = zipfile.ZipFile(path)
     names, read = package.namelist(), package.open
 else:
     package = tarfile.open(path)
-    names, read = [entry.name for entry in package if entry.isfile()], package.extractfile
+    names, read = [file.name for file in package if file.isfile()], package.extractfile
 for name in names:
-    if wanted.endswith("/") and wanted in name:
-        target = work / "found" / name.split(wanted, 1)[1]
-    elif name.endswith(wanted):
+    if entry.endswith("/") and entry in name:
+        target = work / "found" / name.split(entry, 1)[1]
+    elif name.endswith(entry):
         target = work / "found"
     else:
         continue
@@ -129,14 +131,14 @@ PY
 
 setup_model() {
     local path="$CACHE/models/$MODEL_FILE"
-    # The hash is verified only when the file is downloaded, the size every time.
+    # The hash is verified after the download, the size every time.
     [ -e "$path" ] && [ "$(wc -c <"$path" | tr -d ' ')" = $MODEL_BYTES ] && return
     say "model $MODEL_FILE (94 MiB) from the Python package $MODEL_PACKAGE"
     from_package wheel "$MODEL_PACKAGE" "$MODEL_PACKAGE_SHA256" "$MODEL_FILE" "$path"
 }
 
-# Gemma 3 270M for tests, in quarters from four Python packages. It is under the Gemma Terms of Use,
-# so it must not be part of anything that is distributed.
+# Gemma 3 270M for tests, in four parts from four Python packages. It is under the Gemma Terms of
+# Use, so it must not be part of anything that is distributed.
 setup_gemma() {
     local name=gemma-3-270m-q4_k_m.gguf bytes=253113024 part=0 hash
     local path="$CACHE/models/$name"
@@ -151,9 +153,9 @@ setup_gemma() {
             "$name.part0$part" "$path.part0$part"
         part=$((part + 1))
     done
-    cat "$path".part0? >"$path.whole"
+    cat "$path".part0? >"$path.joined"
     rm "$path".part0?
-    mv "$path.whole" "$path"
+    mv "$path.joined" "$path"
 }
 
 # Full-size vocabularies for tests, read by tests/data/vocabularies.py.
@@ -189,17 +191,6 @@ setup_llama_cpp() {
     from_package sdist llama-cpp-python==0.3.36 \
         832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e \
         vendor/llama.cpp/models/ "$path"
-}
-
-setup_python() {
-    local venv="$CACHE/python" stamp="$CACHE/python/.installed"
-    cmp -s tests/requirements.txt "$stamp" && return
-    have python3 || fail "no Python 3" "install Python 3.11 or newer with venv and pip"
-    say "Python packages of tests/requirements.txt"
-    rm -rf "$venv"
-    python3 -m venv "$venv" || fail "python3 -m venv failed" "apt-get install python3-venv"
-    pip_install "$venv" tests/requirements.txt
-    cp tests/requirements.txt "$stamp"
 }
 
 setup_chromium() {

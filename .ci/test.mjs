@@ -1,6 +1,6 @@
 // Runs all checks and tests in steps and prints a summary. A step that runs a test runner counts
-// its tests, any other step counts as one. `node .ci/test.mjs NAME…` runs only the steps whose
-// names begin with one of these; `--proof` runs the slow tests instead.
+// its tests, any other step counts as one. `node .ci/test.mjs PREFIX…` runs only the steps whose
+// names have one of the prefixes; `--proof` runs the slow tests instead.
 
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -19,7 +19,7 @@ const MAX_DOWNLOAD_BYTES = 1_200_000;
 const DOWNLOADED_SCRIPTS = ["index.js", "worker.js"];
 const WASM_BUILDS = "pkg/dist/wasm";
 
-/** Arguments for the full-size models that tests need: headers, and models of a few layers. */
+/** Full-size models that tests need, as arguments of make_full_size.py: headers, and few layers. */
 const FULL_SIZE_MODELS = [
   ["nemotron4b", "--header"],
   ["nemotron4b", "--layers", "0,1,32", "--vocabulary", "1024"],
@@ -40,17 +40,14 @@ const SETUP_PARTS = [
   "chromium",
   "vulkan",
 ];
+// Steps; later steps do not run if a `needed` step fails.
 const setup = (...more) => ({
   name: "setup",
   run: [".ci/setup.sh", ...SETUP_PARTS, ...more],
   needed: true,
 });
 const models = () => [
-  {
-    name: "derived-models",
-    run: [PYTHON, "tests/data/make_models.py"],
-    when: "tests/data/make_models.py",
-  },
+  { name: "derived-models", run: [PYTHON, "tests/data/make_models.py"] },
   { name: "tiny-models", run: [PYTHON, "tests/data/tiny/make_tiny.py"] },
   { name: "vocabularies", run: [PYTHON, "tests/data/text/make_vocabularies.py"] },
   ...FULL_SIZE_MODELS.map((parameters) => ({
@@ -64,40 +61,17 @@ const build = () => ({
   needed: true,
 });
 const CARGO_TEST = ["cargo", "test", "--release", "--locked", "--no-fail-fast"];
+const CLIPPY = ["cargo", "clippy", "--quiet", "--release", "--locked"];
+const DENY_WARNINGS = ["--", "-D", "warnings"];
 
 const tests = () => [
   setup(),
   { name: "format", run: ["cargo", "fmt", "--check"] },
   { name: "format-js", run: [PRETTIER, "--check", "--log-level", "warn", ...filesForPrettier()] },
-  {
-    name: "clippy",
-    run: [
-      "cargo",
-      "clippy",
-      "--quiet",
-      "--release",
-      "--locked",
-      "--all-targets",
-      "--",
-      "-D",
-      "warnings",
-    ],
-  },
+  { name: "clippy", run: [...CLIPPY, "--all-targets", ...DENY_WARNINGS] },
   {
     name: "clippy-wasm",
-    run: [
-      "cargo",
-      "clippy",
-      "--quiet",
-      "--release",
-      "--locked",
-      "--target",
-      "wasm32-unknown-unknown",
-      "--lib",
-      "--",
-      "-D",
-      "warnings",
-    ],
+    run: [...CLIPPY, "--target", "wasm32-unknown-unknown", "--lib", ...DENY_WARNINGS],
   },
   {
     name: "doc",
@@ -119,7 +93,7 @@ const tests = () => [
   { name: "supply", run: nodeTest("tests/supply"), count: countNode },
   { name: "fuzz", run: ["bash", "tests/fuzz/run.sh"], count: countFuzz },
   { name: "bench", run: nodeTest("tests/bench"), count: countNode },
-  { name: "package", run: nodeTest("tests/package"), count: countNode, when: "tests/package" },
+  { name: "package", run: nodeTest("tests/package"), count: countNode },
   { name: "web", run: nodeTest("tests/web"), count: countNode },
 ];
 
@@ -142,7 +116,7 @@ const proofs = () => [
   },
 ];
 
-/** Returns the git files that prettier formats; .prettierignore lists exceptions. */
+/** Returns the files in git that prettier formats; .prettierignore lists exceptions. */
 function filesForPrettier() {
   const parameters = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
   return execFileSync("git", parameters, { encoding: "utf8" })
@@ -152,21 +126,11 @@ function filesForPrettier() {
     );
 }
 
-/**
- * Returns the command that runs a folder's test files one after another, as browsers need the
- * cores.
- */
+/** Returns the command that runs a folder's test files one by one: browsers use all cores. */
 function nodeTest(folder) {
-  const files = existsSync(folder)
-    ? readdirSync(folder).filter((file) => file.endsWith(".test.mjs"))
-    : [];
-  return [
-    "node",
-    "--test",
-    "--test-concurrency=1",
-    "--test-reporter=spec",
-    ...files.map((file) => join(folder, file)),
-  ];
+  const files = readdirSync(folder).filter((file) => file.endsWith(".test.mjs"));
+  const paths = files.map((file) => join(folder, file));
+  return ["node", "--test", "--test-concurrency=1", "--test-reporter=spec", ...paths];
 }
 
 /** Counts the tests in the `test result:` lines of cargo test, one per binary. */
@@ -192,7 +156,7 @@ function countFuzz(output) {
   return { passed: count(/^fuzz: \w+ for \d+ s$/gm), failed: count(/^fuzz: \w+ failed/gm) };
 }
 
-/** Returns the total size of files of the package after compression. */
+/** Prints the compressed sizes of files of the package, and returns their sum. */
 function compressedBytes(files) {
   const sizes = files.map((file) => {
     const size = gzipSync(readFileSync(join("pkg/dist", file)), { level: 9 }).length;
@@ -248,13 +212,12 @@ async function runStep(step) {
 
 async function main() {
   const parameters = process.argv.slice(2);
-  const wanted = parameters.filter((name) => name !== "--proof");
+  const prefixes = parameters.filter((name) => name !== "--proof");
   const steps = parameters.includes("--proof") ? proofs() : tests();
   const total = { passed: 0, failed: 0 };
   const summary = [];
   for (const step of steps) {
-    if (wanted.length > 0 && !wanted.some((name) => step.name.startsWith(name))) continue;
-    if (step.when && !existsSync(step.when)) continue;
+    if (prefixes.length > 0 && !prefixes.some((prefix) => step.name.startsWith(prefix))) continue;
     console.log(`\n== ${step.name}`);
     const start = performance.now();
     let counts;

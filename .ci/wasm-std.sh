@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 TARGET=wasm32-unknown-unknown
 SYSROOT=$(rustc --print sysroot)
 VERSION=$(rustc --version | cut -d' ' -f2)
-KEEP="$TOOLS/rust-src-$VERSION"
+SOURCES="$TOOLS/rust-src-$VERSION"
 HINT="rustup target add $TARGET (or install the wasm32 standard library of rustc $VERSION)"
 
 # Prints the address of the Debian archive in apt's sources.
@@ -34,7 +34,7 @@ fetch_sources() {
     [ -n "$address" ] || fail "found no Debian archive in apt's sources" "$HINT"
     APT=$(mktemp -d)
     trap 'rm -rf "$APT"' EXIT
-    mkdir -p "$APT/lists/partial" "$APT/cache/archives/partial" "$KEEP"
+    mkdir -p "$APT/lists/partial" "$APT/cache/archives/partial" "$SOURCES"
     for suite in trixie-backports trixie forky sid; do
         echo "deb [signed-by=$keyring] $address $suite main" >"$APT/sources.list"
         private_apt apt-get update -qq >/dev/null 2>&1 || continue
@@ -44,7 +44,7 @@ fetch_sources() {
         say "rust-src $version from $suite"
         (cd "$APT" && private_apt apt-get download -qq "rust-src=$version") >/dev/null 2>&1 ||
             continue
-        dpkg -x "$APT"/rust-src_*.deb "$KEEP"
+        dpkg -x "$APT"/rust-src_*.deb "$SOURCES"
         return
     done
     fail "no Debian suite has rust-src $VERSION" "$HINT"
@@ -53,13 +53,14 @@ fetch_sources() {
 link_sources() {
     mkdir -p "$SYSROOT/lib/rustlib/src/rust"
     local lock
-    lock=$(find "$KEEP" -path '*/library/Cargo.lock' | head -n 1)
+    lock=$(find "$SOURCES" -path '*/library/Cargo.lock' | head -n 1)
     ln -sfn "$(dirname "$lock")" "$SYSROOT/lib/rustlib/src/rust/library"
 }
 
 build_std() {
     local work="$TOOLS/wasm-std-build" deps
     rm -rf "$work" && mkdir -p "$work/src"
+    # An empty crate; -Zbuild-std compiles the standard library for it.
     local package='name = "empty_for_std"\nversion = "0.0.0"\n'
     printf "[package]\n${package}edition = \"2024\"\n\n[workspace]\n" >"$work/Cargo.toml"
     printf "version = 4\n\n[[package]]\n$package" >"$work/Cargo.lock"
@@ -75,7 +76,7 @@ build_std() {
     rm -rf "$work"
 }
 
-compgen -G "$KEEP/usr/src/rustc-*/library/Cargo.lock" >/dev/null || fetch_sources
+compgen -G "$SOURCES/usr/src/rustc-*/library/Cargo.lock" >/dev/null || fetch_sources
 std_sources_present || link_sources
 wasm_std_present && exit
 say "building the standard library for $TARGET"

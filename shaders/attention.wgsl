@@ -8,13 +8,13 @@
 // row for each of four queries. If there are several splits, each writes a partial result
 // (attention_merge.wgsl).
 // The cache, a file of caches/, defines
-//   key(position, quad), value(position, quad): four numbers.
-// The loads, a file of loads/, read workgroup memory that all lanes need, each lane by itself or
-// four for each other:
-//   load_index(lane): part of the vectors that this lane loads;
+//   key(position, quad), value(position, quad): four elements.
+// The loads, a file of loads/, read vectors that all lanes need from workgroup memory, each lane by
+// itself or four lanes for each other:
+//   load_index(lane): the part that this lane loads, among the lanes that share loads;
 //   four_vectors(first, index): staged[first] to staged[first + 3];
-//   four_numbers(first, index): the first element of each;
-//   largest_at(first, index): the maximum of QUADS vectors.
+//   first_elements(first, index): the first element of each of these;
+//   largest_at(first, index): the elementwise maximum of QUADS vectors from staged[first] on.
 #import lib/step
 #import lib/splits
 #import lib/tanh
@@ -23,8 +23,8 @@
 override Q_STRIDE: u32;
 override Y_STRIDE: u32;
 override GROUP: u32; // query heads of a key/value head
-override PARTS: u32; // 1 or 2; PARTS · QUADS is at most 64
-override LONE: u32; // 1 if the second part has one query only
+override PARTS: u32; // parts of four queries: 1 or 2; PARTS · QUADS is at most 64
+override LONE: u32; // 1 if the second part has only one query
 override SCALE: f32;
 override SOFTCAP: f32;
 
@@ -43,7 +43,7 @@ var<workgroup> staged: array<vec4<f32>, 576>;
 
 // State of four queries.
 struct Part {
-    first: u32, // number of the first query
+    first: u32, // index of the first query
     oldest: vec4<u32>, // first position that each sees
     end: vec4<u32>, // end of the positions that each sees
     largest: vec4<f32>, // score so far
@@ -182,7 +182,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             );
             scores_a += four_vectors(4u * i, load) * k;
             if (LONE == 1u) {
-                let lone = four_numbers(4u * (QUADS + i), load) * k;
+                let lone = first_elements(4u * (QUADS + i), load) * k;
                 scores_b[0].x += lone.x;
                 scores_b[1].x += lone.y;
                 scores_b[2].x += lone.z;
@@ -218,7 +218,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             a.total += sum_of(w);
             a.sums += w * v;
             if (LONE == 1u) {
-                let u = four_numbers(TILE_WEIGHTS + 4u * QUADS + i, load);
+                let u = first_elements(TILE_WEIGHTS + 4u * QUADS + i, load);
                 b.total.x += dot(u, vec4<f32>(1.0));
                 let sums = u * v;
                 b.sums[0].x += sums.x;

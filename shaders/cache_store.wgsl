@@ -1,7 +1,7 @@
 // cache[position + row] ← x[row]: appends keys or values to the cache of a layer, in its format.
 // A workgroup stores 64 parts of one row, an invocation one part.
 // The store, a file of caches/, defines the size of a part and
-//   store(position, row, part): converts and writes a part of a row of x.
+//   store(position, row, part): converts and writes that part of a row of x.
 #import lib/step
 #import store
 override WIDTH: u32;

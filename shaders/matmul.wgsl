@@ -1,9 +1,9 @@
 // y[row, o] = output(f(SCALE · (Σ_k weights[o, k] · x[row, k] + bias[o]))), for many rows.
-// The tiling, a file of tilings/, says which outputs of which rows a workgroup computes, and how
+// The tiling, a file of tilings/, decides which outputs of which rows a workgroup computes, and how
 // its invocations ("lanes") share them:
 //   TILE_LANES: invocations of a workgroup;
-//   compute_tile(group, lane): called once, by the whole workgroup; calls finish_quad for all quads
-//   of outputs of all rows; also past the ends of both, without effect.
+//   compute_tile(group, lane): called once, by the whole workgroup; computes the sums of its tile
+//   and calls finish_quad for each row and quad of outputs, which ignores those past the ends.
 // Bias, function and epilogue are as in matvec.wgsl, except that no epilogue can sum over a
 // workgroup.
 #import lib/step
@@ -12,13 +12,25 @@
 #import function
 #import epilogue
 #import tiling
-override ROW_OFFSET: u32; // rows of other tensors before the first
+override ROW_OFFSET: u32; // rows of the stack before this tensor
 override COLUMNS: u32;
 override ROWS: u32;
 override SCALE: f32;
 override X_STRIDE: u32;
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [rows, X_STRIDE / 4]
+
+// Sums of two quads of outputs, a and b, for four rows: a vector has an output of each row.
+struct Sums {
+    a0: vec4<f32>,
+    a1: vec4<f32>,
+    a2: vec4<f32>,
+    a3: vec4<f32>,
+    b0: vec4<f32>,
+    b1: vec4<f32>,
+    b2: vec4<f32>,
+    b3: vec4<f32>,
+}
 
 // Index in x of a unit of a row's inputs. Rows past the end repeat the last one; their sums are not
 // written.

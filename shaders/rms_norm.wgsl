@@ -2,8 +2,10 @@
 // over WIDTH columns: a row, or a part of it.
 // A workgroup norms one row or part; an invocation takes every 64th column.
 // The residual, a file of residuals/, and the epilogue, a file of epilogues/, define
-//   RESIDUALS: bindings of the residual; residual_at(i): the residual of y[i];
-//   begin_norm(row, column, value): begins the norm of y that follows, if any; returns the square;
+//   RESIDUALS: number of bindings of the residual;
+//   residual_at(i): the residual of y[i], 0 without one;
+//   begin_norm(row, column, value): if a norm of y follows, writes value · its weight and returns
+//   value²;
 //   finish_row(lane, row, square): called last, by the whole workgroup.
 #import lib/reduce
 #import residual

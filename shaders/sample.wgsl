@@ -1,8 +1,8 @@
 // token ← argmax(logits) at temperature 0, else a draw from softmax(logits / temperature) over the
-// tokens that top-k, top-p and min-p leave, in this order, each on the distribution before
+// tokens that top-k, top-p and min-p leave. These apply in this order, to the distribution before
 // temperature. A draw takes the greatest of logit / temperature + noise; if nothing is cut, `best`
-// holds these scores already. Then the next step: its token, its position and its rows, 0 after the
-// end. In a step of no rows nothing changes.
+// holds these scores already. Also writes the token, position and rows of the next step; it has 0
+// rows if generation ends. A step of no rows changes nothing.
 // One workgroup. An invocation takes 4 · FOURS consecutive quads of logits, so that the order of
 // the invocations is the order of the tokens.
 #import lib/sampling

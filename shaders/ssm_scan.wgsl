@@ -3,17 +3,17 @@
 //   y_l = (Σ_{s ≤ l} e^(Σ_{s < j ≤ l} a_j) · Δ_s · scores[l, s] · x_s
 //          + e^(Σ_{j ≤ l} a_j) · C_l·S + D · x_l) · silu(z_l)
 //   S ← e^(Σ_j a_j) · S + Σ_s e^(Σ_{s < j} a_j) · Δ_s · B_s ⊗ x_s
-// Every sum of a is taken over its own rows: a difference of two long sums would lose weak decays
-// after a strong one.
+// Every sum of a is computed by itself, not as a difference of prefix sums: after a strong decay,
+// rounding would lose the weak ones in it.
 // A workgroup computes 32 columns of one head, chunk after chunk; an invocation ("lane") computes 8
 // × 4 elements of each product. Workgroup memory stages only the factors of x_s, which take
 // arithmetic to compute: software adapters read it more slowly than storage.
 // The loads, a file of loads/, read vectors that the eight lanes of the same rows need, each lane
-// by itself or four for each other:
-//   load_index(lane): part of the vectors that this lane loads;
-//   places(low, high, index): places of eight vectors;
-//   eight_of_x(places, n), eight_factors(places, n): the vectors n after these, of x and of
-//   factors.
+// by itself or four lanes for each other:
+//   load_index(lane): the part that this lane loads, among the lanes that share loads;
+//   places(low, high, index): of the indices of eight vectors, those that this lane loads;
+//   eight_of_x(places, n), eight_factors(places, n): the eight vectors n after these indices, of x
+//   and of factors.
 #import lib/step
 #import lib/ssm
 #import loads
@@ -85,7 +85,7 @@ fn add_times(l: Rows8, r: Rows4) {
     sums[7] += times(l.high.r3, r);
 }
 
-// Δ of the rows of a chunk, and the sums of Δ·A from its beginning and to its end.
+// Stages Δ of the rows of a chunk, and the decays from its first row and to its last row.
 fn stage_decays(lane: u32, head: u32, first: u32) {
     let row = min(first + lane, step.rows - 1u);
     let raw = projected[row * PROJECTED_STRIDE + FIRST_DT + head] + scalars[head];
@@ -161,8 +161,8 @@ fn stage_factors(lane: u32, head: u32, first: u32, first_s: u32, sum: f32) -> f3
     return between;
 }
 
-// sums += contributions of the 32 rows from first_s on to the rows from `row` on; later rows have
-// none.
+// Adds to `sums` what the 32 rows from first_s on contribute to the rows from `row` on. Rows
+// contribute only to themselves and to later rows.
 fn read_rows(column: u32, first: u32, first_s: u32, row: u32, load: u32) {
     let at = places(
         8u * (row + vec4<u32>(0u, 1u, 2u, 3u)), 8u * (row + vec4<u32>(4u, 5u, 6u, 7u)), load,

@@ -1,5 +1,4 @@
-//! The engine, facade of the crate: loads a model, runs requests for text on one sequence, and
-//! reports.
+//! The crate's API: loads a model, answers requests on one sequence, and reports costs.
 //!
 //! Reading order, each file above those it uses:
 //! - [`Engine`] here, and its methods in `load` (from files to a model ready to run), `generate`
@@ -134,7 +133,7 @@ impl Engine {
         }
     }
 
-    /// Every different kernel with its weight format, and its strategy or tiling.
+    /// Distinct kernels of all plans, each with its weight format and its strategy or tiling.
     fn kernel_names(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for planned in self.plans.all().flat_map(|(_, _, plan)| &plan.kernels) {
@@ -177,7 +176,7 @@ impl Engine {
     pub async fn logits(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
         self.reset();
         self.check_tokens(tokens)?;
-        let rows = self.plans.max_rows(PlanPurpose::Prefill);
+        let rows = self.chunk_rows();
         let prefill = self.plans.find(PlanPurpose::Prefill, rows);
         let all_logits = prefill.is_some_and(|entry| entry.plan.logits.rows == Rows::Step);
         let mut logits = Vec::new();
@@ -194,7 +193,7 @@ impl Engine {
         self.plans.max_rows(PlanPurpose::Prefill)
     }
 
-    /// State of the sequence in numbers, for comparisons; slow.
+    /// Reads back the state of the sequence as `f32`, for comparisons; slow.
     ///
     /// # Errors
     /// Errors of the device.
@@ -204,11 +203,11 @@ impl Engine {
 
     fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
         if tokens.is_empty() {
-            return Err(Error::invalid_request("tokens", "found none, expected at least one"));
+            return Err(Error::invalid_value("tokens", "none", "at least one"));
         }
         if let Some(token) = tokens.iter().find(|token| **token >= self.vocabulary_size) {
-            let message = format!("found {token}, expected ids below {}", self.vocabulary_size);
-            return Err(Error::invalid_request("tokens", message));
+            let expected = format!("ids below {}", self.vocabulary_size);
+            return Err(Error::invalid_value("tokens", token, expected));
         }
         if tokens.len() > self.context_length as usize {
             let (found, most) = (tokens.len(), self.context_length);
@@ -219,8 +218,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Runs one step on tokens that follow the sequence, at most a chunk; returns its logits if
-    /// `want_logits`.
+    /// Runs one step that appends at most a chunk of tokens to the sequence; returns its logits if
+    /// `want_logits`, otherwise nothing.
     async fn forward(&mut self, tokens: &[u32], want_logits: bool) -> Result<Vec<f32>> {
         let step = Step { position: self.sequence.len() as u32, rows: tokens.len() as u32 };
         debug_assert!(step.position + step.rows <= self.context_length);

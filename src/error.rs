@@ -112,35 +112,40 @@ pub struct Error {
     message: String,
 }
 
-/// True for control characters, which could drive a terminal, and for characters that change the
-/// direction of the surrounding text.
-pub fn is_steering(letter: char) -> bool {
-    let is_bidi_control = matches!(
-        letter,
+/// True for control characters, which terminals obey, and for characters that change the direction
+/// of the surrounding text.
+pub fn is_control_or_bidi(character: char) -> bool {
+    let is_bidi = matches!(
+        character,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
     );
-    letter.is_control() || is_bidi_control
+    character.is_control() || is_bidi
 }
 
-/// Printable form of untrusted text: a single line in which [control characters](is_steering) are
-/// replaced by escapes such as `\u{1b}`.
+/// Printable form of untrusted text: a single line in which control characters
+/// ([`is_control_or_bidi`]) are replaced by escapes such as `\u{1b}`.
 pub fn visible(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_steering) {
+    escaped(text, is_control_or_bidi)
+}
+
+/// Replaces characters by escapes such as `\u{1b}`.
+pub fn escaped(text: &str, is_unsafe: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_unsafe) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match is_steering(letter) {
-            true => shown.extend(letter.escape_default()),
-            false => shown.push(letter),
+    for character in text.chars() {
+        match is_unsafe(character) {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
         }
     }
     Cow::Owned(shown)
 }
 
-/// Truncates `text` to `chars_max` characters, followed by `…` if anything was removed.
-pub(crate) fn cut(mut text: String, chars_max: usize) -> String {
-    if let Some((end, _)) = text.char_indices().nth(chars_max) {
+/// Truncates `text` to `max_chars` characters, followed by `…` if anything was removed.
+pub(crate) fn cut(mut text: String, max_chars: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(max_chars) {
         text.truncate(end);
         text.push('…');
     }

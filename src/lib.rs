@@ -31,7 +31,7 @@
 //!
 //! # Layers
 //!
-//! Each module names only modules that stand further down (`tests/tidy.rs` holds the table).
+//! Each module uses only modules further down this list (`tests/tidy/` checks it).
 //!
 //! - [`engine`]: load, generate, memory estimates, choice of the executor
 //! - [`gpu`], [`cpu`]: the executors; neither knows the other, and only [`gpu`] names wgpu
@@ -41,10 +41,10 @@
 //! - [`plan`]: ordered kernels over named buffers, fusion, memory layout
 //! - [`kernels`]: launch and CPU reference of each shader
 //! - [`formats`]: stored blocks of weights, their exact values, their planes on the GPU
-//! - [`sampling`]: penalties, cuts and draws, equal on every executor
+//! - [`sampling`]: penalties, cuts (top-k, top-p, min-p) and draws, equal on every executor
 //! - [`error`]: the one error type
 //!
-//! `ARCHITECTURE.md` in the repository has the map of the files, the way of a token and of a load,
+//! `ARCHITECTURE.md` in the repository has the map of the files, the path of a token and of a load,
 //! and the vocabulary; `docs/decisions/` has the reasons.
 #![deny(unsafe_code)]
 #![allow(

@@ -1,9 +1,9 @@
-//! Every CPU variant that this processor has against the CPU reference: products and embeddings
-//! of every weight format, in shapes around the edges of panels and units.
+//! Every CPU variant that this processor supports against the CPU reference: products and
+//! embeddings in every weight format, of sizes around those of panels and units.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 #[path = "common/random.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
+#[allow(dead_code, unreachable_pub, reason = "shared with other test programs")]
 mod random;
 
 use random::Random;
@@ -29,7 +29,7 @@ fn variants() -> impl Iterator<Item = CpuVariant> {
         .filter(|variant| *variant != CpuVariant::Exact && variant.is_available())
 }
 
-/// Row widths to test: around a unit for floats, whole blocks for the other formats.
+/// Row widths to test: around a unit for float formats, whole blocks for other formats.
 fn columns(format: Format) -> [usize; 3] {
     match format.rules().block_weights() {
         1 => [1, 33, 577],
@@ -37,20 +37,20 @@ fn columns(format: Format) -> [usize; 3] {
     }
 }
 
-/// Bound of the normalized error of products with inputs that int8 holds exactly: the error of
-/// packing the weights.
-fn bound(format: Format) -> f64 {
+/// Bound of the normalized error of packed weights. Products of inputs that int8 represents exactly
+/// have no other error.
+fn packing_bound(format: Format) -> f64 {
     match format {
-        // Scales that are products or f32 are rounded to f16.
+        // Scales that are products or f32 numbers are rounded to f16.
         Format::Q4_K | Format::Q5_K | Format::Q6_K | Format::MLX(_) => 1e-6,
-        // Levels that are rounded to int8.
+        // Levels are rounded to int8.
         Format::T4 => 1e-4,
         Format::F8_E4M3 => 1e-3,
         _ => 1e-11,
     }
 }
 
-/// A plan of one kernel, its input and its output.
+/// A plan with one matrix product.
 struct Case<'a> {
     resources: Resources<'a>,
     plan: Plan,
@@ -86,7 +86,7 @@ impl<'a> Case<'a> {
         let mut cpu =
             CpuExecutor::new(&self.resources, slots, variant).unwrap().with_threads(threads);
         let matrix = &self.resources.matrices()[0];
-        // In chunks that end within a panel.
+        // Uploads of 7 rows, which end within panels.
         let row_bytes = self.stored.len() / matrix.rows as usize;
         for chunk in self.stored.chunks(7 * row_bytes) {
             cpu.upload_rows(0, chunk);
@@ -95,13 +95,12 @@ impl<'a> Case<'a> {
         cpu.write(self.x.buffer, inputs);
         cpu.run(0, &self.plan, 0..1, Step { position: 0, rows });
         let words = cpu.read(self.y.buffer);
-        (0..rows)
-            .flat_map(|row| words[self.y.start(row)..][..self.y.width as usize].to_vec())
-            .collect()
+        let row = |row| &words[self.y.start(row)..][..self.y.width as usize];
+        (0..rows).flat_map(row).copied().collect()
     }
 }
 
-/// Rows of inputs, padded with zeros: normally distributed, or such as int8 holds exactly.
+/// Rows of inputs, padded with zeros: normally distributed, or values that int8 represents exactly.
 fn inputs(random: &mut Random, x: Activation, rows: u32, are_exact: bool) -> Vec<f32> {
     let mut words = vec![0.0; x.words(rows) as usize];
     for row in words.chunks_exact_mut(x.stride as usize) {
@@ -123,21 +122,21 @@ fn inputs(random: &mut Random, x: Activation, rows: u32, are_exact: bool) -> Vec
 }
 
 #[test]
-fn products() {
+fn products_are_close_to_the_reference() {
     let mut random = Random::new(5);
     for format in Format::ALL {
-        for (columns, (outputs, rows)) in columns(format).into_iter().flat_map(|columns| {
-            [(1, 16), (3, 5), (16, 8), (33, 13), (50, 1)].map(|shape| (columns, shape))
-        }) {
+        let sizes = [(1, 16), (3, 5), (16, 8), (33, 13), (50, 1)];
+        let sizes = columns(format).into_iter().flat_map(|columns| sizes.map(|it| (columns, it)));
+        for (columns, (outputs, rows)) in sizes {
             let tensor = Tensor(format, [outputs, columns]);
             let case = Case::product(&tensor, rows, random.stored(format, outputs, columns));
-            for are_exact in [true, false] {
+            let exact = (true, packing_bound(format));
+            let rounded = (false, packing_bound(format).max(1e-8));
+            for (are_exact, bound) in [exact, rounded] {
                 let inputs = inputs(&mut random, case.x, rows, are_exact);
                 let expected = case.run(CpuVariant::Exact, &inputs, rows);
                 for variant in variants() {
-                    let found = case.run(variant, &inputs, rows);
-                    let error = normalized_error(&expected, &found);
-                    let bound = if are_exact { bound(format) } else { bound(format).max(1e-8) };
+                    let error = normalized_error(&expected, &case.run(variant, &inputs, rows));
                     let name = variant.name();
                     assert!(
                         error < bound,
@@ -150,21 +149,17 @@ fn products() {
     }
 }
 
-/// Threads as in browsers, where the crate cannot start any: workers that join late share the work,
-/// and return when the pool is dropped.
+/// Threads as in browsers, where the page's workers call `run_worker`.
 #[test]
-fn workers() {
+fn late_workers_share_products_and_end_when_the_threads_are_dropped() {
     let mut random = Random::new(6);
     let tensor = Tensor(Format::Q4_0, [512, 1024]);
     let case = Case::product(&tensor, 8, random.stored(Format::Q4_0, 512, 1024));
     let inputs = inputs(&mut random, case.x, 8, false);
     let expected = case.run(CpuVariant::Portable, &inputs, 8);
     let threads = Threads::with_workers(3).unwrap();
-    assert_eq!(
-        case.run_on(&threads, CpuVariant::Portable, &inputs, 8),
-        expected,
-        "before workers join"
-    );
+    let found = case.run_on(&threads, CpuVariant::Portable, &inputs, 8);
+    assert_eq!(found, expected, "before workers join");
     let workers = [0, 1].map(|_| std::thread::spawn(run_worker));
     for _ in 0..20 {
         assert_eq!(case.run_on(&threads, CpuVariant::Portable, &inputs, 8), expected);
@@ -176,9 +171,9 @@ fn workers() {
     }
 }
 
-/// Golden blocks, which have scales of every magnitude.
+/// The golden blocks have scales of all magnitudes.
 #[test]
-fn products_of_golden_blocks() {
+fn products_of_golden_blocks_are_close_to_the_reference() {
     for format in Format::ALL.into_iter().filter(|format| format.rules().integers().is_some()) {
         let path = format!(
             "{}/tests/data/formats/{}.bin",
@@ -198,7 +193,7 @@ fn products_of_golden_blocks() {
             let found = case.run(variant, &inputs, 16);
             let error = normalized_error(&expected, &found);
             assert!(
-                error < bound(format),
+                error < packing_bound(format),
                 "{} {format:?}: {error:e}, {found:?}, {expected:?}",
                 variant.name()
             );
@@ -206,9 +201,8 @@ fn products_of_golden_blocks() {
     }
 }
 
-/// Embedding lookups in a packed matrix.
 #[test]
-fn embedded_rows() {
+fn embedded_rows_are_close_to_the_reference() {
     let mut random = Random::new(9);
     for format in Format::ALL {
         let columns = columns(format)[1];
@@ -229,7 +223,7 @@ fn embedded_rows() {
         let expected = rows(CpuVariant::Exact);
         for variant in variants() {
             let error = normalized_error(&expected, &rows(variant));
-            assert!(error < bound(format), "{} {format:?}: {error:e}", variant.name());
+            assert!(error < packing_bound(format), "{} {format:?}: {error:e}", variant.name());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Dispatches of a decode step, layer by layer, for every architecture: what fusion leaves.
+//! Dispatches of a decode step after fusion, layer by layer, for every architecture.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -8,7 +8,7 @@ use tablm::engine::{LoadOptions, plans};
 use tablm::kernels::Step;
 use tablm::plan::Plan;
 
-/// Positions before the step: more than one split of an attention.
+/// Position of the step: attention runs in several splits.
 const POSITION: u32 = 500;
 
 /// Kernels of a layer with attention and a gated feed-forward layer.
@@ -34,15 +34,15 @@ fn decode_plan(model: &str) -> Plan {
     plans.into_iter().find(|plan| plan.capacity == 1).unwrap()
 }
 
-/// Names of the kernels that a decode step dispatches, of those labelled with the place.
-fn dispatched<'a>(plan: &'a Plan, place: &str) -> Vec<&'a str> {
+/// Names of the kernels that a decode step dispatches and whose labels begin with `prefix`.
+fn dispatched<'a>(plan: &'a Plan, prefix: &str) -> Vec<&'a str> {
     let step = Step { position: POSITION, rows: 1 };
-    let kernels = plan.kernels.iter().filter(|planned| planned.label.starts_with(place));
+    let kernels = plan.kernels.iter().filter(|planned| planned.label.starts_with(prefix));
     let kernels = kernels.filter(|planned| !planned.kernel.workgroups(step).contains(&0));
     kernels.map(|planned| planned.kernel.name()).collect()
 }
 
-/// Checks the kernels of each layer, by index.
+/// Checks the kernels of a model's embedding, layers and head.
 fn check(model: &str, layers: &[&[&str]], head: &[&str]) {
     let plan = decode_plan(model);
     assert_eq!(dispatched(&plan, "embedding "), ["embed"], "{model}: embedding");
@@ -73,8 +73,8 @@ fn phi2() {
     check("phi-parameters", &[&layer[..]; 2], &["layer_norm", "matvec"]);
 }
 
-/// Norms of queries and keys are their product's; the norm after a layer adds the residual and
-/// begins the norm that follows, as the embedding does.
+/// The product of queries and keys computes their norms. A norm after attention or feed-forward
+/// adds the residual and computes the sums of squares for the next norm.
 #[test]
 fn gemma2_and_gemma3() {
     for (model, layers) in [("gemma2-window", 4), ("gemma3-pattern", 7)] {

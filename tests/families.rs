@@ -1,5 +1,5 @@
-//! Every architecture on tiny random models of awkward sizes, against Hugging Face transformers and
-//! llama.cpp (`tests/data/tiny`).
+//! Every architecture on tiny random models, whose sizes fill no tile, against Hugging Face
+//! transformers and llama.cpp (`tests/data/tiny`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -8,16 +8,16 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 use common::cache;
-use common::engines::{devices, greedy, load};
+use common::engines::{devices, greedy, load, max_difference};
 use tablm::cpu::CpuVariant;
 use tablm::engine::{DeviceChoice, Engine, LoadOptions, Prompt, TestSwitches, normalized_error};
 use tablm::kernels::{CacheFormat, MatmulTiling, MatvecStrategy};
 use tablm::weights::quantize::Target;
 
-/// Prompt lengths, as in specs.py: around a prefill chunk of 64, and eight chunks and one token.
+/// Prompt lengths, as in specs.py: around one prefill chunk of 64, and just over eight chunks.
 const LENGTHS: [u32; 7] = [1, 2, 63, 64, 65, 200, 513];
 const GREEDY_PROMPT: u32 = 65;
-/// Bound of the difference of two logits, relative to the largest logit.
+/// Bound of the differences of logits, relative to the largest logit.
 const TOLERANCE: f32 = 1e-4;
 
 /// Results of the reference implementations for one model.
@@ -28,7 +28,7 @@ struct Reference {
     logits: Vec<Vec<f32>>,
     /// Greedy continuation by transformers.
     greedy: Vec<u32>,
-    /// Greedy continuation by llama.cpp, unless it or GGUF does not support the model.
+    /// Greedy continuation by llama.cpp, if it supports the model.
     llama_cpp: Option<Vec<u32>>,
     /// True if the model also exists as a GGUF file.
     has_gguf: bool,
@@ -43,13 +43,13 @@ fn ids(value: &Value) -> Vec<u32> {
     value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
 }
 
-/// Fails unless the cached model is the one that the reference results are of.
+/// Checks that the reference results belong to the cached model.
 fn check_weights(manifest: &Value, entry: &Value) {
     let name = entry["name"].as_str().unwrap();
     let found = &manifest["files"][format!("{name}/model.safetensors")]["sha256"];
     assert_eq!(
         found, &entry["weights_sha256"],
-        "{name} is not the model of the reference results: make both again"
+        "{name}: model and reference results differ: make both again"
     );
 }
 
@@ -99,13 +99,9 @@ impl Reference {
         for (length, expected) in LENGTHS.iter().zip(&self.logits) {
             if lengths.contains(length) {
                 let found = engine.logits(&self.prompt(*length)).await.unwrap();
+                assert!(found.iter().all(|logit| logit.is_finite()), "{at}");
                 let largest = expected.iter().fold(0.0f32, |most, logit| most.max(logit.abs()));
-                let errors = found.iter().zip(expected).map(|(a, b)| (a - b).abs() / largest);
-                let error = errors.fold(0.0, f32::max);
-                assert!(
-                    found.len() == expected.len() && found.iter().all(|logit| logit.is_finite()),
-                    "{at}"
-                );
+                let error = max_difference(&found, expected) / largest;
                 assert!(error < TOLERANCE, "{at}: {length} tokens: logits differ by {error:e}");
                 worst = worst.max(error);
             }
@@ -117,12 +113,13 @@ impl Reference {
     async fn check_unfused(&self, fused: &mut Engine, at: &str, path: &Path, device: DeviceChoice) {
         let mut unfused = open(path, device, true).await;
         let prompt = self.prompt(GREEDY_PROMPT);
-        let (fused, unfused) =
-            (fused.logits(&prompt).await.unwrap(), unfused.logits(&prompt).await.unwrap());
-        let error = normalized_error(&unfused, &fused);
-        assert!(error < 1e-10, "{at}: fused and unfused differ by {error:e}");
+        let found = fused.logits(&prompt).await.unwrap();
+        let expected = unfused.logits(&prompt).await.unwrap();
+        let error = normalized_error(&expected, &found);
+        assert!(error < 1e-10, "{at}: fused and unfused logits differ by {error:e}");
     }
 
+    /// Checks the greedy continuation against both references.
     async fn check_greedy(&self, engine: &mut Engine, at: &str) {
         let mut request = greedy(Prompt::Tokens(self.prompt(GREEDY_PROMPT)), self.greedy.len());
         request.ignore_stop_tokens = true;
@@ -139,7 +136,7 @@ async fn open(path: &Path, device: DeviceChoice, unfused: bool) -> Engine {
         device,
         context_length: Some(600),
         chunk: Some(64),
-        // The references have f32 caches; here they are the default only if all weights are f32.
+        // The references have f32 caches, which are not the default for all weight formats.
         kv_format: Some(CacheFormat::F32),
         test: TestSwitches { unfused, ..TestSwitches::default() },
         ..LoadOptions::default()
@@ -149,24 +146,24 @@ async fn open(path: &Path, device: DeviceChoice, unfused: bool) -> Engine {
 
 /// Checks every model of an architecture.
 ///
-/// The folder on the GPU and the GGUF file on the CPU run all lengths: so each executor is tested,
-/// and each container's names, row orders and transforms of weights. The other two pairs combine
-/// parts that are tested by then, so that one prompt of two chunks suffices.
+/// The folder on the GPU and the GGUF file on the CPU run prompts of all lengths, which tests both
+/// executors, and the tensor names, row orders and weight transforms of both containers. The other
+/// two pairs combine tested parts: one prompt of two chunks suffices.
 fn check(family: &str) {
     pollster::block_on(async {
         let devices = devices().await;
         for model in references(family) {
             for &device in &devices {
-                let thorough =
+                let with_all_lengths =
                     if device == DeviceChoice::WebGpu { model.folder() } else { model.gguf() };
                 for path in [model.folder(), model.gguf()] {
                     let at = format!("{} on {device:?}", path.file_name().unwrap().display());
                     let mut engine = open(&path, device, false).await;
                     let lengths: &[u32] =
-                        if path == thorough { &LENGTHS } else { &[GREEDY_PROMPT] };
+                        if path == with_all_lengths { &LENGTHS } else { &[GREEDY_PROMPT] };
                     let worst = model.check_logits(&mut engine, &at, lengths).await;
                     println!("{at}: logits within {worst:.1e}");
-                    if path == thorough {
+                    if path == with_all_lengths {
                         model.check_greedy(&mut engine, &at).await;
                     } else if device == DeviceChoice::Cpu {
                         model.check_unfused(&mut engine, &at, &path, device).await;
@@ -180,9 +177,9 @@ fn check(family: &str) {
     });
 }
 
-/// Greedy ids with every matvec strategy and every matmul tiling that the adapter supports.
+/// Every matvec strategy and every matmul tiling that the adapter supports.
 #[test]
-fn every_strategy_and_tiling() {
+fn greedy_ids_with_every_strategy_and_tiling() {
     pollster::block_on(async {
         let Some(gpu) = common::gpu().await else { return };
         let features = &gpu.report.features;
@@ -192,9 +189,9 @@ fn every_strategy_and_tiling() {
             .into_iter()
             .filter(|it| it.missing_feature(features).is_none())
             .collect();
-        let forms = strategies.zip(tilings.into_iter().cycle());
+        let pairs = strategies.zip(tilings.into_iter().cycle());
         for (family, (strategy, tiling)) in
-            forms.flat_map(|form| [("llama", form), ("nemotron_h", form)])
+            pairs.flat_map(|pair| [("llama", pair), ("nemotron_h", pair)])
         {
             let model = &references(family)[0];
             let options = LoadOptions {
@@ -211,18 +208,19 @@ fn every_strategy_and_tiling() {
     });
 }
 
-/// Every CPU variant against the CPU reference, on models in f32, Q8_0 and T4.
+/// Models in f32, Q8_0 and T4. The first variant is the CPU reference.
 #[test]
-fn every_cpu_variant() {
+fn cpu_variants_are_close_to_the_cpu_reference() {
     pollster::block_on(async {
         let variants = CpuVariant::ALL.into_iter().filter(|variant| variant.is_available());
         let variants: Vec<CpuVariant> = variants.collect();
+        assert_eq!(variants[0], CpuVariant::Exact);
         for family in ["gemma2", "gemma3", "llama", "nemotron_h", "phi", "qwen2"] {
             let model = &references(family)[0];
             for (quantize, bound) in
                 [(None, 1e-10), (Some(Target::Q8_0), 1e-6), (Some(Target::T4), 1e-4)]
             {
-                let mut exact = Vec::new();
+                let mut expected = Vec::new();
                 for variant in &variants {
                     let options = LoadOptions {
                         device: DeviceChoice::Cpu,
@@ -235,11 +233,11 @@ fn every_cpu_variant() {
                     let mut engine = load(&model.folder(), options).await;
                     let mut logits = engine.logits(&model.prompt(GREEDY_PROMPT)).await.unwrap();
                     logits.extend(engine.logits(&model.prompt(1)).await.unwrap());
-                    if exact.is_empty() {
-                        exact = logits;
+                    if expected.is_empty() {
+                        expected = logits;
                         continue;
                     }
-                    let error = normalized_error(&exact, &logits);
+                    let error = normalized_error(&expected, &logits);
                     let at = format!("{} {} {quantize:?}", model.name, variant.name());
                     println!("{at}: {error:.1e}");
                     assert!(error < bound, "{at}: {error:e}");

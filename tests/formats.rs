@@ -1,7 +1,7 @@
-//! Weight formats: dequantization against golden blocks, and planes that hold the same weights.
+//! Weight formats: dequantization against golden blocks, and planes against dequantization.
 //!
-//! The blocks come from tests/data/make_format_golden.py. Here a model of each shader in Rust reads
-//! the planes; tests/kernels runs the shaders themselves.
+//! tests/data/make_format_golden.py makes the blocks. Here a model of each shader in Rust reads the
+//! planes; tests/kernels runs the shaders.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,7 +15,7 @@ mod shader_model;
 use tablm::Code;
 use tablm::formats::{Format, MAX_PLANES, Mlx, MlxScales, UNIT};
 
-use shader_model::{Planes, mlx_numbers, repack, weights32};
+use shader_model::{Planes, mlx_parameters, repack, weights32};
 
 /// One stored row of a format and its values.
 struct Golden {
@@ -41,22 +41,22 @@ fn golden(format: Format) -> Golden {
 }
 
 #[test]
-fn values_are_those_of_the_independent_implementation_to_the_bit() {
+fn dequantized_values_equal_the_golden_values_bitwise() {
     for format in Format::ALL {
         let golden = golden(format);
         let mut values = vec![f32::NAN; golden.values.len()];
         format.rules().dequantize_row(&golden.stored, &mut values);
-        for (index, (ours, theirs)) in values.iter().zip(&golden.values).enumerate() {
+        for (index, (found, expected)) in values.iter().zip(&golden.values).enumerate() {
             assert_eq!(
-                ours.to_bits(),
-                theirs.to_bits(),
-                "{format:?} weight {index}: {ours} and {theirs}"
+                found.to_bits(),
+                expected.to_bits(),
+                "{format:?} weight {index}: found {found}, expected {expected}"
             );
         }
     }
 }
 
-/// Row widths to test: of real models, one, odd, just over a unit, an odd number of blocks.
+/// Row widths to test: one column, around a unit, odd numbers of blocks, widths of real models.
 fn columns(format: Format) -> &'static [usize] {
     match format.rules().block_weights() {
         1 => &[1, 2, 31, 32, 33, 576, 579],
@@ -67,20 +67,22 @@ fn columns(format: Format) -> &'static [usize] {
     }
 }
 
-/// Three to five stored rows, filled with the golden blocks in turn.
+/// Three to five stored rows, filled with the golden blocks in order.
 fn golden_rows(format: Format, columns: usize) -> Vec<u8> {
     let (rules, golden) = (format.rules(), golden(format));
     let (header, blocks) = golden.stored.split_at(rules.row_header_bytes());
     let mut blocks = blocks.chunks_exact(rules.block_bytes()).cycle();
-    let a_row = columns / rules.block_weights();
+    let row_blocks = columns / rules.block_weights();
     let rows = (golden.values.len() / columns).clamp(3, 5);
-    let row =
-        |_| [header.to_vec(), blocks.by_ref().take(a_row).flatten().copied().collect()].concat();
+    let row = |_| {
+        let blocks = blocks.by_ref().take(row_blocks).flatten().copied();
+        [header.to_vec(), blocks.collect()].concat()
+    };
     (0..rows).flat_map(row).collect()
 }
 
 #[test]
-fn planes_hold_the_same_numbers() {
+fn planes_hold_the_dequantized_values() {
     for format in Format::ALL {
         for &columns in columns(format) {
             let stored = golden_rows(format, columns);
@@ -93,29 +95,22 @@ fn planes_hold_the_same_numbers() {
                 let units =
                     (0..columns.div_ceil(UNIT)).flat_map(|unit| weights32(&planes, row, unit));
                 let found: Vec<f32> = units.collect();
-                let (real, padding) = found.split_at(columns);
-                let same = real
-                    .iter()
-                    .zip(&expected[row * columns..])
-                    .position(|(a, b)| a.to_bits() != b.to_bits());
-                assert_eq!(
-                    same, None,
-                    "{format:?}, {columns} columns, row {row}: first differing weight"
-                );
-                assert!(
-                    padding.iter().all(|&weight| weight == 0.0),
-                    "{format:?}, {columns} columns"
-                );
+                let (weights, padding) = found.split_at(columns);
+                let mut pairs = weights.iter().zip(&expected[row * columns..]);
+                let differing = pairs.position(|(a, b)| a.to_bits() != b.to_bits());
+                let what = format!("{format:?}, {columns} columns, row {row}");
+                assert_eq!(differing, None, "{what}: first differing weight");
+                assert!(padding.iter().all(|&weight| weight == 0.0), "{what}: padding");
             }
         }
     }
 }
 
 #[test]
-fn planes_are_as_many_as_the_contract_allows() {
-    let contract = include_str!("../shaders/formats/README.md");
+fn plane_count_is_within_the_documented_limit() {
+    let document = include_str!("../shaders/formats/README.md");
     assert_eq!(MAX_PLANES, 3);
-    assert!(contract.contains("at most three (`formats::MAX_PLANES`)"));
+    assert!(document.contains("at most three (`formats::MAX_PLANES`)"));
     for format in Format::ALL {
         let count = format.rules().plane_count();
         assert!((1..=MAX_PLANES).contains(&count), "{format:?}: {count} planes");
@@ -126,7 +121,7 @@ fn planes_are_as_many_as_the_contract_allows() {
 }
 
 #[test]
-fn planes_take_no_more_than_what_is_stored() {
+fn planes_are_as_large_as_the_stored_rows() {
     for format in Format::ALL {
         let columns = 1536;
         let stored = format.row_bytes(columns).unwrap();
@@ -135,64 +130,60 @@ fn planes_take_no_more_than_what_is_stored() {
     }
 }
 
-/// Byte offsets of the scales (float formats: of the value) in a block.
-fn scales_at(format: Format) -> &'static [usize] {
+/// Byte offsets of the scales in a block; of the value, in float formats.
+fn scale_offsets(format: Format) -> &'static [usize] {
     match format {
         Format::Q4_1 | Format::Q5_1 | Format::Q4_K | Format::Q5_K => &[0, 2],
         Format::Q6_K => &[208],
-        Format::MLX(_) if mlx_numbers(format)[2] == 2 => &[0, 4],
+        Format::MLX(_) if mlx_parameters(format)[2] == 2 => &[0, 4],
         Format::MLX(_) => &[0, 2],
         _ => &[0],
     }
 }
 
 #[test]
-fn scales_that_are_not_numbers_are_found() {
+fn non_finite_scales_are_found() {
     for format in Format::ALL {
         let rules = format.rules();
         let (header, size) = (rules.row_header_bytes(), rules.block_bytes());
         let columns = *columns(format).last().unwrap();
         let stored = golden_rows(format, columns);
         assert_eq!(format.first_non_finite_row(columns, &stored).unwrap(), None, "{format:?}");
-        let format_of_scales = match format {
-            Format::MLX(_) => [Format::F16, Format::BF16, Format::F32][mlx_numbers(format)[2]],
+        let scale_format = match format {
+            Format::MLX(_) => [Format::F16, Format::BF16, Format::F32][mlx_parameters(format)[2]],
             _ => format,
         };
-        let bad: &[&[u8]] = match format_of_scales {
+        let non_finite: &[&[u8]] = match scale_format {
             Format::F32 => &[&[0, 0, 0x80, 0x7f], &[1, 0, 0x80, 0xff], &[0, 0, 0xc0, 0x7f]],
             Format::BF16 => &[&[0x80, 0x7f], &[0x80, 0xff], &[0xc0, 0x7f]],
             Format::F8_E4M3 => &[&[0x7f], &[0xff]],
-            // Every head is finite.
+            // Every bit pattern is a finite scale.
             Format::T4 => &[],
             _ => &[&[0, 0x7c], &[0, 0xfc], &[1, 0x7e]],
         };
         let row_bytes = format.row_bytes(columns).unwrap();
-        let set = |at: usize, bad: &[u8]| {
+        let check = |at: usize, scale: &[u8]| {
             let mut stored = stored.clone();
-            stored[2 * row_bytes + at..][..bad.len()].copy_from_slice(bad);
-            assert_eq!(
-                format.first_non_finite_row(columns, &stored).unwrap(),
-                Some(2),
-                "{format:?} {at}"
-            );
+            stored[2 * row_bytes + at..][..scale.len()].copy_from_slice(scale);
+            let found = format.first_non_finite_row(columns, &stored).unwrap();
+            assert_eq!(found, Some(2), "{format:?} {at}");
         };
-        for at in scales_at(format) {
-            bad.iter().for_each(|bad| set(header + size + at, bad));
+        for at in scale_offsets(format) {
+            non_finite.iter().for_each(|scale| check(header + size + at, scale));
         }
         if header > 0 {
-            [f32::NAN, f32::INFINITY].iter().for_each(|bad| set(0, &bad.to_le_bytes()));
+            [f32::NAN, f32::INFINITY].iter().for_each(|scale| check(0, &scale.to_le_bytes()));
         }
     }
 }
 
 #[test]
-fn rows_are_whole_blocks() {
+fn rows_of_partial_blocks_are_refused() {
     for format in Format::ALL {
-        let (weights, bytes) = (format.rules().block_weights(), format.rules().block_bytes());
-        assert_eq!(
-            format.row_bytes(3 * weights).unwrap(),
-            format.rules().row_header_bytes() + 3 * bytes
-        );
+        let rules = format.rules();
+        let (weights, bytes) = (rules.block_weights(), rules.block_bytes());
+        let expected = rules.row_header_bytes() + 3 * bytes;
+        assert_eq!(format.row_bytes(3 * weights).unwrap(), expected);
         for wrong in
             [0, weights + weights / 2].into_iter().filter(|wrong| *wrong == 0 || weights > 1)
         {
@@ -200,7 +191,7 @@ fn rows_are_whole_blocks() {
             assert_eq!(error.code(), Code::Malformed);
             assert!(error.message().contains(format.name()), "{error}");
         }
-        // More bytes than usize holds.
+        // The number of bytes overflows `usize`.
         if bytes > weights {
             assert!(format.row_bytes(usize::MAX / weights * weights).is_err(), "{format:?}");
         }
@@ -208,7 +199,7 @@ fn rows_are_whole_blocks() {
 }
 
 #[test]
-fn names_and_numbers_lead_back() {
+fn names_and_type_numbers_convert_back_to_formats() {
     for format in Format::ALL {
         assert_eq!(Format::from_name(format.name()), Some(format));
         if let Some(number) = format.gguf_type() {

@@ -1,16 +1,15 @@
-//! Models of the real sizes: what their headers alone promise, cuts of a few layers at full width,
-//! and what a GPU that is too small says before a weight is read.
-//! The files are random weights from `tests/data/make_full_size.py`.
+//! Models of real sizes: estimates from headers, runs of a few layers at full width, and refusals
+//! of models that do not fit. `tests/data/make_full_size.py` makes the files, with random weights.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
 
-use std::path::PathBuf;
 use std::rc::Rc;
 
-use common::engines::{devices, greedy, load};
+use common::assert_contains;
+use common::cache::{full_size, smollm2};
+use common::engines::{devices, greedy, has_gpu, load, load_gguf, sources};
 use common::gguf::tiny_llama;
-use common::{cache, gpu};
 use tablm::cpu::{CpuVariant, Threads};
 use tablm::engine::{
     DeviceChoice, Engine, Estimate, HostServices, LoadOptions, Memory, Progress, Prompt,
@@ -23,35 +22,30 @@ use tablm::weights::disk::open_path;
 use tablm::weights::quantize::Target;
 use tablm::weights::source::{ByteSource, MemorySource};
 
-/// Name, tensors, their bytes and weights, and bytes of state at a context of 4096.
+/// Name, tensor count, stored bytes, parameters, and bytes of state at a context length of 4096.
 const MODELS: &[(&str, usize, u64, u64, u64)] = &[
     ("nemotron4b", 263, 2_829_187_200, 3_973_556_832, NEMOTRON_STATE),
     ("minitron_width", 292, 2_770_446_592, 4_512_746_560, 32 * 2 * 4096 * 1024 * 2),
 ];
 
-/// 21 mixers of 96 heads of 80 × 128 and the last inputs of their convolutions, 4 caches.
+/// 21 Mamba layers with a state of 96 heads × 80 × 128 and 4 inputs of the convolution, and 4 KV
+/// caches in f16.
 const NEMOTRON_STATE: u64 = 21 * (96 * 80 * 128 + 9728 * 4) * 4 + 4 * 2 * 4096 * 1024 * 2;
 
-/// Cuts with every kind of layer and every format of the whole.
-const CUTS: &[&str] =
+/// Models with some of the layers, which have every layer type and format of the full model.
+const REDUCED: &[&str] =
     &["nemotron4b_layers-0-1-32_vocabulary-1024", "minitron_width_layers-0-4_vocabulary-1024"];
 
-fn full_size(name: &str) -> PathBuf {
-    let path = cache::folder().join("full-size").join(name);
-    assert!(path.exists(), "{} is not there: run `make test` once, which makes it", path.display());
-    path
-}
-
-fn promised(file: &str, context_length: u32, adapter: Option<&AdapterReport>) -> Estimate {
+fn estimate_of(file: &str, context_length: u32, adapter: Option<&AdapterReport>) -> Estimate {
     let options = LoadOptions { context_length: Some(context_length), ..LoadOptions::default() };
     let files = open_path(&full_size(file)).unwrap();
     pollster::block_on(estimate(files, &options, adapter)).unwrap()
 }
 
 #[test]
-fn headers_tell_every_byte() {
+fn header_gives_weight_state_and_peak_bytes() {
     for (name, tensors, bytes, parameters, state) in MODELS {
-        let found = promised(&format!("{name}.header.gguf"), 4096, None);
+        let found = estimate_of(&format!("{name}.header.gguf"), 4096, None);
         let stored: u64 = found.tensors.iter().map(|tensor| tensor.size_bytes).sum();
         assert_eq!(
             (found.tensors.len(), stored, found.parameters),
@@ -62,17 +56,16 @@ fn headers_tell_every_byte() {
         assert_eq!(memory.state_bytes, *state, "{name}");
         let padding = memory.weights_bytes as f64 / *bytes as f64 - 1.0;
         assert!(padding.abs() < 1e-3, "{name}: {padding}");
-        let overhead = memory.peak_gpu_bytes as f64 / (*bytes + *state) as f64;
-        println!("{name}: {memory:?}, {overhead:.4} of weights and state");
-        assert!(overhead < 1.05, "{name}: {overhead}");
+        let ratio = memory.peak_gpu_bytes as f64 / (*bytes + *state) as f64;
+        println!("{name}: {memory:?}, {ratio:.4} of weights and state");
+        assert!(ratio < 1.05, "{name}: {ratio}");
     }
 }
 
-/// Kernels of a token, the one that chooses it among them: of Nemotron 3 Nano 4B at most 120 with
-/// our own weight format, of a model of Llama's layers at most seven a layer and five.
+/// Dispatches of a decode step, sampling included. A Llama layer takes at most seven.
 #[test]
-fn a_token_takes_few_kernels() {
-    let kernels = |name: &str, quantize, unfused| {
+fn decode_step_takes_few_dispatches() {
+    let dispatches = |name: &str, quantize, unfused| {
         let options = LoadOptions {
             quantize,
             test: TestSwitches { unfused, ..TestSwitches::default() },
@@ -81,22 +74,23 @@ fn a_token_takes_few_kernels() {
         let files = open_path(&full_size(&format!("{name}.header.gguf"))).unwrap();
         pollster::block_on(estimate(files, &options, None)).unwrap().step.dispatches
     };
-    for (name, quantize, most) in [
+    for (name, quantize, max_dispatches) in [
         ("nemotron4b", Some(Target::T4), 120),
         ("nemotron4b", None, 125),
         ("minitron_width", None, 7 * 32 + 5),
     ] {
-        let [fused, unfused] = [false, true].map(|unfused| kernels(name, quantize, unfused));
-        println!("{name} as {quantize:?}: {fused} kernels, {unfused} unfused");
-        assert!(fused <= most, "{name} as {quantize:?}: {fused} kernels, expected at most {most}");
-        assert!(unfused > 2 * fused, "{name} as {quantize:?}: {unfused} kernels unfused");
+        let [fused, unfused] = [false, true].map(|unfused| dispatches(name, quantize, unfused));
+        let found = format!("{name} as {quantize:?}: {fused} dispatches, {unfused} unfused");
+        println!("{found}");
+        assert!(fused <= max_dispatches, "{found}, expected at most {max_dispatches}");
+        assert!(unfused > 2 * fused, "{found}");
     }
 }
 
 #[test]
-fn cuts_answer_alike_and_take_what_was_promised() {
+fn devices_agree_and_gpu_memory_equals_the_estimate() {
     let tokens: Vec<u32> = (0..7).map(|i| i * 131 + 5).collect();
-    for name in CUTS {
+    for name in REDUCED {
         let file = format!("{name}.gguf");
         let mut expected: Option<(Vec<f32>, Vec<u32>)> = None;
         for device in pollster::block_on(devices()) {
@@ -110,28 +104,23 @@ fn cuts_answer_alike_and_take_what_was_promised() {
                 let (cpu_logits, cpu_ids) =
                     expected.get_or_insert_with(|| (logits.clone(), ids.clone()));
                 let error = normalized_error(cpu_logits, &logits);
-                // Keys may round to the next f16 if numbers differ in the last bit of f32.
+                // Keys that differ in the last bit of f32 can round to different f16 numbers.
                 assert!(error < 1e-7, "{name} on {device:?}: {error:e}");
                 assert_eq!(ids, *cpu_ids, "{name} on {device:?}");
                 if device == DeviceChoice::WebGpu {
                     let report = Gpu::probe(&AdapterHints::default()).await.unwrap();
-                    let promised = promised(&file, 128, Some(&report)).memory;
-                    assert_eq!(
-                        engine.info().memory.peak_gpu_bytes,
-                        promised.peak_gpu_bytes,
-                        "{name}"
-                    );
+                    let estimated = estimate_of(&file, 128, Some(&report)).memory.peak_gpu_bytes;
+                    assert_eq!(engine.info().memory.peak_gpu_bytes, estimated, "{name}");
                 }
             });
         }
     }
 }
 
-/// The number of threads changes nothing, at sizes that are worth dividing.
 #[test]
-fn threads_change_no_bit() {
+fn thread_count_changes_no_bit() {
     let tokens: Vec<u32> = (0..70).map(|i| i * 131 % 1000).collect();
-    for path in [cache::smollm2(), full_size(&format!("{}.gguf", CUTS[0]))] {
+    for path in [smollm2(), full_size(&format!("{}.gguf", REDUCED[0]))] {
         let mut expected: Option<(Vec<f32>, Vec<u32>)> = None;
         for count in [1, 2, 3] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build().unwrap();
@@ -157,42 +146,43 @@ fn threads_change_no_bit() {
     }
 }
 
-/// A tiny model that may have more positions than any GPU has room for.
-fn endless() -> Vec<Rc<dyn ByteSource>> {
+/// A tiny model whose longest context fits no GPU.
+fn long_context() -> Vec<Rc<dyn ByteSource>> {
     let model = tiny_llama(64, Format::Q8_0).without_key("llama.context_length");
     let model = model.u32("llama.context_length", 1 << 29);
-    vec![Rc::new(MemorySource::new("endless.gguf", model.bytes()))]
+    vec![Rc::new(MemorySource::new("long.gguf", model.bytes()))]
 }
 
 #[test]
-fn a_gpu_that_is_too_small_says_so_before_anything_is_read() {
+fn load_is_refused_before_reading_weights_if_the_gpu_is_too_small() {
     pollster::block_on(async {
-        let Some(_) = gpu().await else { return };
+        if !has_gpu().await {
+            return;
+        }
         let options = LoadOptions {
             device: DeviceChoice::WebGpu,
             context_length: Some(1 << 29),
             ..LoadOptions::default()
         };
         let mut phases = Vec::new();
-        let loaded =
-            Engine::load(endless(), &options, &mut |progress| phases.push(progress.phase)).await;
+        let mut progress = |progress: Progress| phases.push(progress.phase);
+        let loaded = Engine::load(long_context(), &options, &mut progress).await;
         let error = loaded.err().expect("an error");
         assert_eq!(error.code(), Code::GpuTooSmall, "{error}");
-        // A row of keys is 32 numbers in half precision.
-        for words in [
-            "endless.gguf",
+        // Keys of a position take 64 bytes: 32 values in f16.
+        let words = [
+            "long.gguf",
             "buffer of 34359738368 bytes",
             "a context length of 536870912",
             "allowed by this GPU",
-        ] {
-            assert!(error.message().contains(words), "{words:?} is not in {error}");
-        }
+        ];
+        assert_contains(error.message(), &words);
         assert_eq!(phases, Vec::<&str>::new());
     });
 }
 
 #[test]
-fn estimates_say_why_not_and_what_would_fit() {
+fn estimate_gives_the_misfit_and_a_context_length_that_fits() {
     let adapter = |max_binding_bytes| AdapterReport {
         name: "small".to_owned(),
         interface: String::new(),
@@ -202,37 +192,33 @@ fn estimates_say_why_not_and_what_would_fit() {
         max_buffer_bytes: 1 << 30,
         max_binding_bytes,
     };
-    let ask = |context_length, adapter: &AdapterReport| {
+    let estimate_with = |context_length, adapter: &AdapterReport| {
         let options =
             LoadOptions { context_length: Some(context_length), ..LoadOptions::default() };
-        pollster::block_on(estimate(endless(), &options, Some(adapter))).unwrap()
+        pollster::block_on(estimate(long_context(), &options, Some(adapter))).unwrap()
     };
-    // 64 bytes a position.
-    let found = ask(5000, &adapter(1 << 18));
+    // Keys of a position take 64 bytes.
+    let found = estimate_with(5000, &adapter(1 << 18));
     assert_eq!((found.fits, found.largest_buffer_bytes), (Some(false), 5000 * 64));
-    let misfit = found.misfit.unwrap();
-    for words in [
+    let words = [
         "320000 bytes at a context length of 5000",
         "262144 allowed",
         "a context length of 2500 fits",
-    ] {
-        assert!(misfit.contains(words), "{words:?} is not in {misfit:?}");
-    }
-    let found = ask(2500, &adapter(1 << 18));
+    ];
+    assert_contains(&found.misfit.unwrap(), &words);
+    let found = estimate_with(2500, &adapter(1 << 18));
     assert_eq!((found.fits, found.misfit), (Some(true), None));
-    let found = ask(5000, &adapter(64));
+    let found = estimate_with(5000, &adapter(64));
     assert!(found.misfit.unwrap().ends_with("no context length fits"));
 }
 
 #[test]
-fn the_cpu_takes_what_was_promised() {
+fn cpu_memory_equals_the_estimate() {
     let formats =
         [Format::Q4_K, Format::Q5_0, Format::Q6_K, Format::F16].map(|format| (format, None));
     for (format, quantize) in formats.into_iter().chain([(Format::F16, Some(Target::T4))]) {
         for cpu_variant in [CpuVariant::Exact, CpuVariant::best()] {
-            let model = || -> Vec<Rc<dyn ByteSource>> {
-                vec![Rc::new(MemorySource::new("tiny.gguf", tiny_llama(256, format).bytes()))]
-            };
+            let model = tiny_llama(256, format);
             let options = LoadOptions {
                 device: DeviceChoice::Cpu,
                 cpu_variant: Some(cpu_variant),
@@ -240,23 +226,24 @@ fn the_cpu_takes_what_was_promised() {
                 ..LoadOptions::default()
             };
             pollster::block_on(async {
-                let promised = estimate(model(), &options, None).await.unwrap().cpu_memory;
-                let found =
-                    Engine::load(model(), &options, &mut |_| {}).await.unwrap().info().memory;
+                let estimated = estimate(sources(&model), &options, None).await.unwrap();
+                let found = load_gguf(&model, &options).await.info().memory;
                 let bytes = |memory: Memory| {
                     [memory.weights_bytes, memory.state_bytes, memory.peak_cpu_bytes]
                 };
-                assert_eq!(bytes(promised), bytes(found), "{format:?} {cpu_variant:?}");
+                let expected = bytes(estimated.cpu_memory);
+                assert_eq!(bytes(found), expected, "{format:?} {cpu_variant:?}");
                 assert_eq!(found.peak_gpu_bytes, 0);
             });
         }
     }
 }
 
-/// The address space of 32 bits holds a 4B with the default context, and not with the longest.
+/// A 32-bit address space holds a 4B model with the default context length, but not with the
+/// longest.
 #[test]
-fn headers_tell_whether_a_cpu_has_room() {
-    let ask = |context_length, cpu_bytes| {
+fn estimate_gives_the_misfit_of_cpu_memory() {
+    let estimate_with = |context_length, cpu_bytes| {
         let options = LoadOptions {
             context_length: Some(context_length),
             host: HostServices { max_cpu_bytes: Some(cpu_bytes), ..HostServices::default() },
@@ -266,24 +253,16 @@ fn headers_tell_whether_a_cpu_has_room() {
         let found = pollster::block_on(estimate(files, &options, None)).unwrap();
         (found.cpu_memory.peak_cpu_bytes, found.cpu_misfit)
     };
-    let (needed, misfit) = ask(4096, (4 << 30) - (128 << 20));
-    println!("{needed} bytes");
-    assert_eq!(misfit, None);
-    let (needed, misfit) = ask(262_144, 4 << 30);
-    let misfit = misfit.unwrap();
-    println!("{misfit}");
+    let (needed, misfit) = estimate_with(4096, (4 << 30) - (128 << 20));
+    assert_eq!(misfit, None, "{needed} bytes");
+    let (needed, misfit) = estimate_with(262_144, 4 << 30);
     let needed = format!("needs {needed} bytes of memory");
-    for words in [
-        "nemotron4b",
-        &needed,
-        "a context length of 262144, 4294967296 available; a context length of ",
-    ] {
-        assert!(misfit.contains(words), "{words:?} is not in {misfit:?}");
-    }
+    let available = "a context length of 262144, 4294967296 available; a context length of ";
+    assert_contains(&misfit.unwrap(), &["nemotron4b", &needed, available]);
 }
 
 #[test]
-fn a_cpu_without_room_says_so_before_anything_is_read() {
+fn load_is_refused_before_reading_weights_if_cpu_memory_is_too_small() {
     let options = LoadOptions {
         device: DeviceChoice::Cpu,
         context_length: Some(1 << 29),
@@ -292,12 +271,10 @@ fn a_cpu_without_room_says_so_before_anything_is_read() {
     };
     let mut phases = Vec::new();
     let mut progress = |progress: Progress| phases.push(progress.phase);
-    let loaded = pollster::block_on(Engine::load(endless(), &options, &mut progress));
+    let loaded = pollster::block_on(Engine::load(long_context(), &options, &mut progress));
     let error = loaded.err().expect("an error");
     assert_eq!(error.code(), Code::OutOfMemory, "{error}");
-    assert!(
-        error.message().contains("4294967296 available; a context length of 8388608 fits"),
-        "{error}"
-    );
+    let words = "4294967296 available; a context length of 8388608 fits";
+    assert_contains(error.message(), &[words]);
     assert_eq!(phases, Vec::<&str>::new());
 }

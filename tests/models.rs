@@ -1,9 +1,9 @@
-//! Every architecture, tiny and random: the same logits on both executors, in every weight
-//! format, and what its configuration may and may not say.
+//! Tiny random models: equal logits on all devices in every weight format, estimates, and refusals
+//! of invalid and unsupported configurations.
 #![cfg_attr(
     target_arch = "wasm32",
     feature(custom_test_frameworks, test),
-    test_runner(common::wasm::keep)
+    test_runner(common::wasm::register)
 )]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
@@ -12,11 +12,11 @@ mod common;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use common::cache;
-use common::engines::devices;
+use common::engines::{devices, has_gpu, load_gguf, sources};
 use common::gguf::{Gguf, array, f32_bytes, formats, kind, tiny_llama};
 use common::nemotron_h::tiny_nemotron_h;
 use common::safetensors::{Folder, f32_file};
+use common::{assert_contains, cache};
 use serde_json::{Value, json};
 use tablm::cpu::CpuVariant;
 use tablm::engine::{
@@ -28,25 +28,17 @@ use tablm::formats::Format;
 use tablm::kernels::CacheFormat;
 use tablm::weights::source::{ByteSource, MemorySource};
 
-fn files(model: &Gguf) -> Vec<Rc<dyn ByteSource>> {
-    vec![Rc::new(MemorySource::new("tiny.gguf", model.bytes()))]
-}
-
-async fn load(model: &Gguf, device: DeviceChoice) -> Result<Engine, Error> {
-    Engine::load(files(model), &LoadOptions { device, ..LoadOptions::default() }, &mut |_| {}).await
-}
-
+/// Logits after 77 tokens.
 async fn logits(model: &Gguf, device: DeviceChoice) -> Vec<f32> {
     let tokens: Vec<u32> = (0..77).map(|i| (i * 29 + 3) % 250).collect();
-    // Rounded keys may differ by a bit of theirs where numbers before differ by a bit of f32's.
+    // An F16 cache could round values that differ in the last bit of f32 to different numbers.
     let (kv_format, cpu_variant) = (Some(CacheFormat::F32), Some(CpuVariant::Exact));
     let options = LoadOptions { device, kv_format, cpu_variant, ..LoadOptions::default() };
-    let mut engine = Engine::load(files(model), &options, &mut |_| {}).await.unwrap();
-    engine.logits(&tokens).await.unwrap()
+    load_gguf(model, &options).await.logits(&tokens).await.unwrap()
 }
 
-/// Checks that executors agree, and returns the logits.
-async fn agree(name: &str, model: &Gguf) -> Vec<f32> {
+/// Checks that all devices compute the same logits; returns them.
+async fn check_devices(name: &str, model: &Gguf) -> Vec<f32> {
     let expected = logits(model, DeviceChoice::Cpu).await;
     assert!(expected.iter().all(|logit| logit.is_finite()) && expected[0] != expected[1], "{name}");
     for device in devices().await {
@@ -56,28 +48,30 @@ async fn agree(name: &str, model: &Gguf) -> Vec<f32> {
     expected
 }
 
+/// Checks that a load fails with an error code and a message that contains all `words`.
+#[track_caller]
 fn refused(model: &Gguf, code: Code, words: &[&str]) {
-    let error = pollster::block_on(load(model, DeviceChoice::Cpu)).err().expect("an error");
-    check_error(&error, code, words);
+    let options = LoadOptions { device: DeviceChoice::Cpu, ..LoadOptions::default() };
+    let loaded = pollster::block_on(Engine::load(sources(model), &options, &mut |_| {}));
+    check_error(&loaded.err().expect("an error"), code, words);
 }
 
+#[track_caller]
 fn check_error(error: &Error, code: Code, words: &[&str]) {
     assert_eq!(error.code(), code, "{error}");
-    for word in words {
-        assert!(error.message().contains(word), "{word:?} is not in {error}");
-    }
+    assert_contains(error.message(), words);
 }
 
 #[test]
-fn pipelines_are_told_before_weights_are_read() {
+fn pipelines_are_announced_before_weights_are_read() {
     pollster::block_on(async {
-        if !devices().await.contains(&DeviceChoice::WebGpu) {
+        if !has_gpu().await {
             return;
         }
-        let told = Rc::new(Cell::new(0));
-        let note = told.clone();
+        let announced = Rc::new(Cell::new(0));
+        let count = announced.clone();
         let compile_ahead = CompileAhead(Rc::new(move |pipelines| {
-            note.set(note.get() + pipelines.len());
+            count.set(count.get() + pipelines.len());
             Box::pin(std::future::ready(()))
         }));
         let options = LoadOptions {
@@ -85,48 +79,47 @@ fn pipelines_are_told_before_weights_are_read() {
             host: HostServices { compile_ahead: Some(compile_ahead), ..HostServices::default() },
             ..LoadOptions::default()
         };
-        let mut at_first = None;
-        let model = files(&tiny_llama(64, Format::Q4_0));
+        let mut at_first_progress = None;
+        let model = sources(&tiny_llama(64, Format::Q4_0));
         let mut progress = |_| {
-            at_first.get_or_insert(told.get());
+            at_first_progress.get_or_insert(announced.get());
         };
         let info = Engine::load(model, &options, &mut progress).await.unwrap().info();
-        assert_eq!((at_first, told.get()), (Some(info.pipelines), info.pipelines));
+        assert_eq!(at_first_progress, Some(info.pipelines));
+        assert_eq!(announced.get(), info.pipelines);
     });
 }
 
 #[test]
-fn what_was_prepared_from_headers_is_used() {
+fn load_prepared_from_headers_gives_the_same_logits() {
     pollster::block_on(async {
-        let whole = tiny_llama(64, Format::Q4_0).bytes();
+        let bytes = tiny_llama(64, Format::Q4_0).bytes();
         for device in devices().await {
             let options = LoadOptions { device, ..LoadOptions::default() };
             let source = |bytes: &[u8]| -> Vec<Rc<dyn ByteSource>> {
                 vec![Rc::new(MemorySource::new("tiny.gguf", bytes))]
             };
-            // Weights cut off: they have not arrived.
-            let prepared = prepare(source(&whole[..whole.len() - 1000]), &options).await.unwrap();
+            // As during a download: the last weights are missing.
+            let partial = source(&bytes[..bytes.len() - 1000]);
+            let prepared = Some(prepare(partial, &options).await.unwrap());
             let loaded =
-                Engine::load_prepared(source(&whole), &options, Some(prepared), &mut |_| {}).await;
-            let (mut loaded, mut plain) = (
-                loaded.unwrap(),
-                Engine::load(source(&whole), &options, &mut |_| {}).await.unwrap(),
-            );
-            assert_eq!(
-                loaded.logits(&[1, 2, 3]).await.unwrap(),
-                plain.logits(&[1, 2, 3]).await.unwrap()
-            );
-            assert_eq!(loaded.info().device.backend, plain.info().device.backend);
+                Engine::load_prepared(source(&bytes), &options, prepared, &mut |_| {}).await;
+            let mut found = loaded.unwrap();
+            let loaded = Engine::load(source(&bytes), &options, &mut |_| {}).await;
+            let mut expected = loaded.unwrap();
+            assert_eq!(found.info().device.backend, expected.info().device.backend);
+            let expected = expected.logits(&[1, 2, 3]).await.unwrap();
+            assert_eq!(found.logits(&[1, 2, 3]).await.unwrap(), expected);
         }
     });
 }
 
 #[test]
-fn llama_in_every_format() {
+fn devices_agree_on_llama_in_every_format() {
     pollster::block_on(async {
         for format in formats() {
             let hidden = if format.rules().block_weights() == 256 { 256 } else { 64 };
-            agree(format.name(), &tiny_llama(hidden, format)).await;
+            check_devices(format.name(), &tiny_llama(hidden, format)).await;
         }
     });
 }
@@ -146,18 +139,14 @@ fn llama_with_explicit_head_size_and_untied_output() {
             ] {
                 let name = format!("blk.{layer}.{part}.weight");
                 let values = (0..rows * columns).map(|i| ((i * 31 % 97) as f32 - 48.0) / 300.0);
-                model = model.without(&name).tensor(
-                    &name,
-                    Format::F32,
-                    &[rows, columns],
-                    f32_bytes(values),
-                );
+                let (shape, data) = ([rows, columns], f32_bytes(values));
+                model = model.without(&name).tensor(&name, Format::F32, &shape, data);
             }
         }
-        let tied = agree("explicit head size", &model).await;
+        let tied = check_devices("explicit head size", &model).await;
         let values = (0..260 * 64).map(|i| ((i * 17 % 89) as f32 - 44.0) / 100.0);
         let untied = model.tensor("output.weight", Format::F32, &[260, 64], f32_bytes(values));
-        assert_ne!(agree("untied", &untied).await, tied);
+        assert_ne!(check_devices("untied", &untied).await, tied);
     });
 }
 
@@ -166,27 +155,19 @@ fn llama_rotary_divisors_are_used_and_checked() {
     pollster::block_on(async {
         let plain = tiny_llama(64, Format::F32);
         let divisors = |values: Vec<f32>| {
-            let length = values.len();
-            tiny_llama(64, Format::F32).tensor(
-                "rope_freqs.weight",
-                Format::F32,
-                &[length],
-                f32_bytes(values),
-            )
+            let (shape, data) = ([values.len()], f32_bytes(values));
+            tiny_llama(64, Format::F32).tensor("rope_freqs.weight", Format::F32, &shape, data)
         };
-        let expected = agree("plain", &plain).await;
+        let expected = check_devices("plain", &plain).await;
         assert_eq!(logits(&divisors(vec![1.0; 8]), DeviceChoice::Cpu).await, expected);
-        assert_ne!(agree("divided", &divisors(vec![8.0; 8])).await, expected);
-        refused(
-            &divisors(vec![1.0; 6]),
-            Code::Malformed,
-            &["rope_freqs.weight", "found 6", "expected 8"],
-        );
+        assert_ne!(check_devices("divided", &divisors(vec![8.0; 8])).await, expected);
+        let words = ["rope_freqs.weight", "found 6", "expected 8"];
+        refused(&divisors(vec![1.0; 6]), Code::Malformed, &words);
     });
 }
 
 #[test]
-fn llama_configurations_that_cannot_be() {
+fn invalid_llama_configurations_are_refused() {
     let tiny = || tiny_llama(64, Format::F32);
     let with = |key: &str, value: u32| tiny().without_key(key).u32(key, value);
     refused(&with("llama.attention.head_count_kv", 3), Code::Malformed, &["3", "divisor"]);
@@ -197,55 +178,46 @@ fn llama_configurations_that_cannot_be() {
     refused(&with("llama.embedding_length", 128), Code::MissingTensors, &["token_embd.weight"]);
     refused(&with("llama.embedding_length", 1 << 30), Code::Malformed, &["embedding_length"]);
     refused(&with("llama.rope.dimension_count", 17), Code::Malformed, &["17", "even"]);
-    refused(
-        &tiny().str("llama.rope.scaling.type", "yarn"),
-        Code::UnsupportedFormat,
-        &["yarn", "llama3"],
-    );
-    refused(
-        &tiny().f32("llama.rope.scaling.factor", f32::NAN).str("llama.rope.scaling.type", "linear"),
-        Code::Malformed,
-        &["NaN"],
-    );
+    let yarn = tiny().str("llama.rope.scaling.type", "yarn");
+    refused(&yarn, Code::UnsupportedFormat, &["yarn", "llama3"]);
+    let linear = tiny().str("llama.rope.scaling.type", "linear");
+    let scaled = linear.f32("llama.rope.scaling.factor", f32::NAN);
+    refused(&scaled, Code::Malformed, &["NaN"]);
     let other = tiny().without_key("general.architecture").str("general.architecture", "mamba");
     refused(&other, Code::UnknownArchitecture, &["mamba", "llama"]);
 }
 
 async fn state_bytes(model: &Gguf, kv_format: Option<CacheFormat>) -> u64 {
     let options = LoadOptions { kv_format, ..LoadOptions::default() };
-    estimate(files(model), &options, None).await.unwrap().memory.state_bytes
+    estimate(sources(model), &options, None).await.unwrap().memory.state_bytes
 }
 
 #[test]
-fn caches_are_as_small_as_their_format() {
+fn cache_size_follows_the_cache_format() {
     pollster::block_on(async {
         let model = tiny_llama(64, Format::F32);
-        let exact = state_bytes(&model, None).await;
-        // A row of keys is 32 numbers.
+        // The default for weights in f32 is F32. A row of keys is 32 values.
+        let rows = state_bytes(&model, None).await / 128;
         for (format, row_bytes) in
             [(CacheFormat::F32, 128), (CacheFormat::F16, 64), (CacheFormat::Q8, 36)]
         {
-            assert_eq!(
-                state_bytes(&model, Some(format)).await,
-                exact / 128 * row_bytes,
-                "{format:?}"
-            );
+            let found = state_bytes(&model, Some(format)).await;
+            assert_eq!(found, rows * row_bytes, "{format:?}");
         }
     });
 }
 
 #[test]
-fn estimates_come_from_headers() {
+fn estimate_equals_the_memory_of_the_loaded_model() {
     pollster::block_on(async {
         let model = tiny_llama(64, Format::Q8_0);
-        let found = estimate(files(&model), &LoadOptions::default(), None).await.unwrap();
-        assert_eq!(
-            (found.architecture.as_str(), found.fits, found.tensors.len()),
-            ("llama", None, 20)
-        );
+        let found = estimate(sources(&model), &LoadOptions::default(), None).await.unwrap();
+        let summary = (found.architecture.as_str(), found.fits, found.tensors.len());
+        assert_eq!(summary, ("llama", None, 20));
         assert_eq!(found.memory.state_bytes, state_bytes(&model, Some(CacheFormat::F16)).await);
         for device in devices().await {
-            let info = load(&model, device).await.unwrap().info();
+            let options = LoadOptions { device, ..LoadOptions::default() };
+            let info = load_gguf(&model, &options).await.info();
             assert_eq!(info.memory.state_bytes, found.memory.state_bytes);
             if device == DeviceChoice::WebGpu {
                 let (predicted, measured) =
@@ -260,7 +232,7 @@ fn estimates_come_from_headers() {
 }
 
 #[test]
-fn nemotron_h_files_that_cannot_be() {
+fn invalid_nemotron_h_files_are_refused() {
     let tiny = || tiny_nemotron_h("M*-");
     let with = |key: &str, value: u32| {
         let key = format!("nemotron_h.{key}");
@@ -269,23 +241,14 @@ fn nemotron_h_files_that_cannot_be() {
     refused(&with("ssm.group_count", 4), Code::Malformed, &["4", "divisor of the 6 heads"]);
     refused(&with("ssm.group_count", 0), Code::Malformed, &["ssm.group_count", "0"]);
     refused(&with("ssm.inner_size", 121), Code::Malformed, &["ssm.inner_size", "121", "6 heads"]);
-    refused(
-        &with("ssm.inner_size", 6 * 300),
-        Code::UnsupportedFormat,
-        &["ssm.inner_size", "300", "256"],
-    );
+    let words = ["ssm.inner_size", "300", "256"];
+    refused(&with("ssm.inner_size", 6 * 300), Code::UnsupportedFormat, &words);
     refused(&with("ssm.time_step_rank", 0), Code::Malformed, &["ssm.time_step_rank"]);
-    refused(
-        &with("ssm.state_size", 257),
-        Code::UnsupportedFormat,
-        &["ssm.state_size", "257", "256"],
-    );
+    let words = ["ssm.state_size", "257", "256"];
+    refused(&with("ssm.state_size", 257), Code::UnsupportedFormat, &words);
     refused(&with("ssm.state_size", u32::MAX), Code::Malformed, &["ssm.state_size"]);
-    refused(
-        &with("ssm.conv_kernel", 17),
-        Code::UnsupportedFormat,
-        &["ssm.conv_kernel", "17", "16"],
-    );
+    let words = ["ssm.conv_kernel", "17", "16"];
+    refused(&with("ssm.conv_kernel", 17), Code::UnsupportedFormat, &words);
     refused(&with("ssm.conv_kernel", 3), Code::MissingTensors, &["blk.0.ssm_conv1d.weight", "3]"]);
     refused(&with("block_count", 4), Code::Malformed, &["head_count_kv", "3 counts", "4 layers"]);
     refused(&with("attention.head_count", 3), Code::Malformed, &["2", "divisor of the 3"]);
@@ -299,13 +262,14 @@ fn nemotron_h_files_that_cannot_be() {
         .raw("nemotron_h.feed_forward_length", counts);
     refused(&counts, Code::Malformed, &["feed_forward_length", "4294967295"]);
     refused(&tiny().without("blk.0.ssm_a"), Code::MissingTensors, &["blk.0.ssm_a", "[6]"]);
-    let turned = tiny().change("blk.0.ssm_conv1d.weight", |tensor| tensor.axes.reverse());
-    refused(&turned, Code::MissingTensors, &["blk.0.ssm_conv1d.weight", "[4, 216]", "[216, 4]"]);
+    let transposed = tiny().change("blk.0.ssm_conv1d.weight", |tensor| tensor.axes.reverse());
+    let words = ["blk.0.ssm_conv1d.weight", "[4, 216]", "[216, 4]"];
+    refused(&transposed, Code::MissingTensors, &words);
     let gate = tiny().tensor("blk.2.ffn_gate.weight", Format::F32, &[1, 1], f32_bytes([0.0]));
     refused(&gate, Code::UnsupportedFormat, &["blk.2.ffn_gate.weight"]);
 }
 
-/// Changes of `config.json` that are refused: the fields, the code, and words of the message.
+/// Changes of `config.json` that are refused: fields, error code, and part of the message.
 fn nemotron_h_refusals() -> Vec<(Value, Code, &'static str)> {
     use Code::{Malformed, UnsupportedFormat as Unsupported};
     vec![
@@ -349,7 +313,7 @@ fn nemotron_h_refusals() -> Vec<(Value, Code, &'static str)> {
     ]
 }
 
-/// Checks that a configuration with each of these changes is refused with that code and word.
+/// Checks that a configuration is refused after each of the changes.
 fn refuse_changes(config: &Value, refusals: Vec<(Value, Code, &str)>) {
     let names: Vec<String> = (0..8).map(|i| format!("unused {i}")).collect();
     let tensors: Vec<_> =
@@ -362,16 +326,13 @@ fn refuse_changes(config: &Value, refusals: Vec<(Value, Code, &str)>) {
         }
         let files = folder.clone().with("config.json", config.to_string().as_bytes()).sources();
         let found = pollster::block_on(estimate(files, &LoadOptions::default(), None));
-        check_error(
-            &found.err().unwrap_or_else(|| panic!("{changes} is accepted")),
-            code,
-            &[words],
-        );
+        let error = found.err().unwrap_or_else(|| panic!("{changes} is accepted"));
+        check_error(&error, code, &[words]);
     }
 }
 
 #[test]
-fn nemotron_h_configurations_that_are_refused() {
+fn unsupported_nemotron_h_configurations_are_refused() {
     let config = json!({
         "architectures": ["NemotronHForCausalLM"], "model_type": "nemotron_h", "vocab_size": 32,
         "hybrid_override_pattern": "M*-", "hidden_size": 48, "intermediate_size": 96,
@@ -382,9 +343,8 @@ fn nemotron_h_configurations_that_are_refused() {
     refuse_changes(&config, nemotron_h_refusals());
 }
 
-/// Fields of the other architectures that change what they mean, one by one.
 #[test]
-fn configurations_that_are_refused() {
+fn unsupported_configurations_of_other_architectures_are_refused() {
     use Code::{Malformed, MissingTensors, UnsupportedFormat as Unsupported};
     let config = |name: &str| {
         json!({
@@ -455,24 +415,24 @@ fn configurations_that_are_refused() {
     refuse_changes(&config("PhiForCausalLM"), phi);
 }
 
-/// The names that other versions of the configuration have for the same, and MLX's order of axes.
+/// Field names of other versions of the configuration, and MLX's axis order of the convolution.
 #[test]
-fn nemotron_h_in_other_words() {
+fn nemotron_h_accepts_other_field_names_and_mlx_axis_order() {
     let path = cache::tiny("nemotron_h-g8x1");
     let read = |name: &str| common::files::read(path.join(name));
     let folder =
         Folder::new(read("model.safetensors")).with("tokenizer.json", &read("tokenizer.json"));
-    let text = String::from_utf8(read("config.json")).unwrap();
-    let found = |folder: &Folder, text: &str| {
-        let files = folder.clone().with("config.json", text.as_bytes()).sources();
+    let config = String::from_utf8(read("config.json")).unwrap();
+    let logits = |folder: &Folder, config: &str| {
+        let files = folder.clone().with("config.json", config.as_bytes()).sources();
         let options = LoadOptions { device: DeviceChoice::Cpu, ..LoadOptions::default() };
         pollster::block_on(async {
             let mut engine = Engine::load(files, &options, &mut |_| {}).await.unwrap();
             engine.logits(&[3, 1, 4, 1, 5]).await.unwrap()
         })
     };
-    let mut other = text.clone();
-    for (one, another) in [
+    let mut renamed = config.clone();
+    for (name, other_name) in [
         ("\"n_groups\"", "\"mamba_n_groups\""),
         ("\"conv_kernel\"", "\"mamba_d_conv\""),
         ("\"use_conv_bias\"", "\"mamba_conv_bias\""),
@@ -481,19 +441,20 @@ fn nemotron_h_in_other_words() {
         ("\"layer_norm_epsilon\"", "\"norm_eps\""),
         ("\"intermediate_size\": 152", "\"intermediate_size\": [7, 152, 7, 7, 152, 7]"),
     ] {
-        assert!(other.contains(one), "{one} is not in {text}");
-        other = other.replace(one, another);
+        assert_contains(&renamed, &[name]);
+        renamed = renamed.replace(name, other_name);
     }
-    let expected = found(&folder, &text);
-    assert_eq!(found(&folder, &other), expected);
+    let expected = logits(&folder, &config);
+    assert_eq!(logits(&folder, &renamed), expected);
     let mut weights = read("model.safetensors");
     let channels = 8 * 16 + 2 * 8 * 16;
     let (torch, mlx) = (format!("[{channels},1,4]"), format!("[{channels},4,1]"));
-    let places: Vec<_> =
-        weights.windows(torch.len()).map(|window| window == torch.as_bytes()).collect();
-    for (place, _) in places.iter().enumerate().filter(|(_, is_shape)| **is_shape) {
-        weights[place..][..mlx.len()].copy_from_slice(mlx.as_bytes());
+    let windows = weights.windows(torch.len()).enumerate();
+    let shapes = windows.filter(|(_, window)| *window == torch.as_bytes());
+    let offsets: Vec<_> = shapes.map(|(offset, _)| offset).collect();
+    assert!(!offsets.is_empty(), "{torch} is not in the header");
+    for offset in offsets {
+        weights[offset..][..mlx.len()].copy_from_slice(mlx.as_bytes());
     }
-    assert!(places.contains(&true), "{torch} is not in the header");
-    assert_eq!(found(&folder.with("model.safetensors", &weights), &text), expected);
+    assert_eq!(logits(&folder.with("model.safetensors", &weights), &config), expected);
 }

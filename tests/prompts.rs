@@ -3,11 +3,12 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
+use common::files::temporary_file;
 use common::gguf::{Gguf, tiny_llama};
 use tablm::formats::Format;
 
@@ -17,12 +18,7 @@ fn tiny() -> Gguf {
     tiny_llama(64, Format::Q8_0)
 }
 
-fn file(name: &str, bytes: &[u8]) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::write(&path, bytes).unwrap();
-    path
-}
-
+/// Calls the command line; returns its JSON or the error's message.
 fn tablm(arguments: &[&str]) -> Result<Value, String> {
     let output =
         Command::new(env!("CARGO_BIN_EXE_tablm")).args(arguments).arg("--json").output().unwrap();
@@ -33,23 +29,22 @@ fn tablm(arguments: &[&str]) -> Result<Value, String> {
     }
 }
 
-/// Renders the prompt of a chat; `name` distinguishes the files of different tests.
+/// Renders the prompt of a chat, with a tool `f` if `tools`. `name` must be unique: it names the
+/// files.
 fn prompt(name: &str, model: Gguf, messages: &Value, tools: bool) -> Result<String, String> {
-    let model = file(&format!("{name}.gguf"), &model.bytes());
+    let model = temporary_file(&format!("{name}.gguf"), &model.bytes());
     prompt_of(name, &model, messages, tools)
 }
 
 fn prompt_of(name: &str, model: &Path, messages: &Value, tools: bool) -> Result<String, String> {
-    let messages = file(&format!("{name}.json"), messages.to_string().as_bytes());
-    let list = json!([{"type": "function", "function": {"name": "f"}}]);
-    let list = file(&format!("{name}-tools.json"), list.to_string().as_bytes());
-    let (model, messages, list) =
-        (model.to_str().unwrap(), messages.to_str().unwrap(), list.to_str().unwrap());
-    let mut arguments =
-        vec!["generate", "--model", model, "--messages", messages, "--max-tokens", "1"];
-    arguments.extend(["--backend", "cpu"]);
+    let messages = temporary_file(&format!("{name}.json"), messages.to_string().as_bytes());
+    let tool_list = json!([{"type": "function", "function": {"name": "f"}}]).to_string();
+    let tool_list = temporary_file(&format!("{name}-tools.json"), tool_list.as_bytes());
+    let (model, messages) = (model.to_str().unwrap(), messages.to_str().unwrap());
+    let mut arguments = vec!["generate", "--model", model, "--messages", messages];
+    arguments.extend(["--max-tokens", "1", "--backend", "cpu"]);
     if tools {
-        arguments.extend(["--tools", list]);
+        arguments.extend(["--tools", tool_list.to_str().unwrap()]);
     }
     let ids = tablm(&arguments)?["prompt_token_ids"].to_string();
     let text = tablm(&["detokenize", "--model", model, "--tokens", ids.trim_matches(['[', ']'])])?;
@@ -61,7 +56,7 @@ fn hi() -> Value {
 }
 
 #[test]
-fn a_chat_with_tools_has_its_own_template() {
+fn tool_use_template_is_selected_for_chats_with_tools() {
     let named = tiny()
         .str(TEMPLATE, "plain")
         .str(
@@ -87,7 +82,7 @@ fn a_chat_with_tools_has_its_own_template() {
 }
 
 #[test]
-fn tools_have_the_variable_that_the_template_reads() {
+fn tools_are_passed_in_the_variable_that_the_template_reads() {
     let with = |template: &str| tiny().str(TEMPLATE, template);
     for (index, name) in
         ["xml_tools", "python_tools", "functions", "custom_tools"].iter().enumerate()
@@ -97,20 +92,16 @@ fn tools_have_the_variable_that_the_template_reads() {
             "{{# tools #}}<tools>{{% for t in {name} %}}{{{{ t.function.name }}}}{{{{ 'tools' }}}}\
                 {{% endfor %}}"
         );
-        assert_eq!(
-            prompt(&format!("by-name{index}"), with(&template), &hi(), true).unwrap(),
-            "<tools>ftools"
-        );
+        let found = prompt(&format!("by-name{index}"), with(&template), &hi(), true);
+        assert_eq!(found.unwrap(), "<tools>ftools");
     }
     let set = "{% set tools = xml_tools %}{{ tools|length }}";
     assert_eq!(prompt("set", with(set), &hi(), true).unwrap(), "1");
     let both = "{{ tools|length }}{{ xml_tools is defined }}";
     assert_eq!(prompt("both", with(both), &hi(), true).unwrap(), "1False");
     let refused = prompt("none", with("{{ 'tools' }}"), &hi(), true).unwrap_err();
-    assert!(
-        refused.starts_with("tools: none.gguf: found a chat template without tools"),
-        "{refused}"
-    );
+    let expected = "tools: none.gguf: found a chat template without tools";
+    assert!(refused.starts_with(expected), "{refused}");
 }
 
 #[test]
@@ -128,7 +119,7 @@ fn templates_see_every_special_token() {
 }
 
 #[test]
-fn templates_and_tokens_of_a_folder_come_from_several_files() {
+fn templates_and_special_tokens_of_a_folder_are_read_from_all_its_files() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stated");
     std::fs::create_dir_all(folder.join("additional_chat_templates")).unwrap();
     let tiny = common::cache::tiny("llama-tied");
@@ -138,21 +129,17 @@ fn templates_and_tokens_of_a_folder_come_from_several_files() {
     let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
     let config = json!({
         "pad_token": {"__type": "AddedToken", "content": "PAD", "special": true},
-            "image_token": "IMG",
+        "image_token": "IMG",
         "mask_token": null, "add_bos_token": false, "extra_special_tokens": {"eoi": "END"},
         "additional_special_tokens": ["A", {"content": "B"}], "added_tokens_decoder": {},
     });
     write("tokenizer_config.json", &config.to_string());
-    write(
-        "special_tokens_map.json",
-        &json!({"sep_token": {"content": "SEP"}, "pad_token": "old"}).to_string(),
-    );
+    let map = json!({"sep_token": {"content": "SEP"}, "pad_token": "old"});
+    write("special_tokens_map.json", &map.to_string());
     let names = "{{ pad_token }} {{ image_token }} {{ eoi }} {{ sep_token }} {{ mask_token is \
         defined }} {{ add_bos_token is defined }}";
-    write(
-        "chat_template.jinja",
-        &format!("{names}\r\n{{{{ additional_special_tokens|join }}}}\r\n"),
-    );
+    let template = format!("{names}\r\n{{{{ additional_special_tokens|join }}}}\r\n");
+    write("chat_template.jinja", &template);
     write("additional_chat_templates/tool_use.jinja", "{{ tools|length }} tools");
     let plain = prompt_of("stated", &folder, &hi(), false);
     assert_eq!(plain.unwrap(), "PAD IMG END SEP False False\nAB");
@@ -160,7 +147,7 @@ fn templates_and_tokens_of_a_folder_come_from_several_files() {
 }
 
 #[test]
-fn calls_without_content_have_empty_content() {
+fn tool_calls_without_content_get_empty_content() {
     let call = json!([{"type": "function", "function": {"name": "f", "arguments": {}}}]);
     let chat = |content: Option<Value>| {
         let mut message = json!({"role": "assistant", "tool_calls": call, "name": null});
@@ -173,11 +160,11 @@ fn calls_without_content_have_empty_content() {
     let template = "{% for m in messages %}{{ m.role + ':' + m.content.strip() }}{{ m.name is \
         defined }};{% endfor %}";
     for (index, content) in forms.iter().cloned().enumerate() {
-        let found =
-            prompt(&format!("null{index}"), tiny().str(TEMPLATE, template), &chat(content), false);
+        let model = tiny().str(TEMPLATE, template);
+        let found = prompt(&format!("null{index}"), model, &chat(content), false);
         assert_eq!(found.unwrap(), "user:hiFalse;assistant:False;");
     }
-    // A template that tests for none receives null content, unless it fails with it.
+    // A template that compares content with none gets null, unless it fails then.
     let asks = "{% for m in messages %}{{ m.content is none }}{% endfor %}";
     let found = prompt("null-known", tiny().str(TEMPLATE, asks), &chat(Some(Value::Null)), false);
     assert_eq!(found.unwrap(), "FalseTrue");
@@ -187,7 +174,7 @@ fn calls_without_content_have_empty_content() {
 }
 
 #[test]
-fn call_arguments_have_the_form_that_the_template_takes() {
+fn tool_call_arguments_have_the_type_that_the_template_expects() {
     let chat = |arguments: Value| {
         json!([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "",
             "tool_calls": [{"type": "function", "function": {"name": "f",
@@ -202,14 +189,13 @@ fn call_arguments_have_the_form_that_the_template_takes() {
     for (index, (arguments, as_text)) in
         given.iter().zip([r#"<{"a": 1, "b": [2]}>"#, r#"<{"a":1,"b":[2]}>"#]).enumerate()
     {
+        let (name, chat) = (format!("arguments{index}"), chat(arguments.clone()));
         for (template, expected) in [(text, as_text), (object, "a=1;b=[2];"), (raises, "ok")] {
-            let model = tiny().str(TEMPLATE, template);
-            let found =
-                prompt(&format!("arguments{index}"), model, &chat(arguments.clone()), false);
+            let found = prompt(&name, tiny().str(TEMPLATE, template), &chat, false);
             assert_eq!(found.unwrap(), expected);
         }
     }
-    // If all forms of the messages fail, the error is that of the first.
+    // If the template fails with both types, the error is that of the first attempt.
     let neither =
         "{{ raise_exception('is ' ~ (messages[1].tool_calls[0].function.arguments is mapping)) }}";
     let found = prompt("neither", tiny().str(TEMPLATE, neither), &chat(json!({})), false);
@@ -217,7 +203,7 @@ fn call_arguments_have_the_form_that_the_template_takes() {
 }
 
 #[test]
-fn reasoning_has_both_names() {
+fn reasoning_is_passed_under_both_names() {
     let template = "{% for m in messages %}{{ m.reasoning_content }}|{{ m.thinking }};{% endfor %}";
     let chat = json!([
         {"role": "assistant", "content": "", "reasoning_content": "a"},
@@ -226,8 +212,6 @@ fn reasoning_has_both_names() {
         {"role": "assistant", "content": "", "reasoning_content": "d", "thinking": "e"},
         {"role": "user", "content": "hi"},
     ]);
-    assert_eq!(
-        prompt("reasoning", tiny().str(TEMPLATE, template), &chat, false).unwrap(),
-        "a|a;b|b;c|c;d|e;|;"
-    );
+    let found = prompt("reasoning", tiny().str(TEMPLATE, template), &chat, false);
+    assert_eq!(found.unwrap(), "a|a;b|b;c|c;d|e;|;");
 }

@@ -1,4 +1,5 @@
-//! Weights turned into another format: how well, and the same whether once or at every load.
+//! Quantization: errors of the formats, `tablm quantize` against quantization at load, and refusals
+//! and interruptions that must leave no files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -8,7 +9,9 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
+use common::assert_contains;
 use common::engines::{devices, load};
+use common::files::temporary_file;
 use common::random::Random;
 use tablm::engine::{DeviceChoice, LoadOptions, estimate, normalized_error};
 use tablm::formats::Format;
@@ -17,73 +20,75 @@ use tablm::weights::quantize::Target;
 
 const BLOCK: usize = 32;
 
-/// Mean squared error of the format's own rounding.
+/// Mean squared error of quantizing values block by block.
+fn mean_squared_error(values: &[f32], quantized: impl Fn(&[f32]) -> Vec<f32>) -> f64 {
+    let blocks = values.chunks_exact(BLOCK).flat_map(quantized);
+    let errors = values.iter().zip(blocks).map(|(value, found)| f64::from(value - found).powi(2));
+    errors.sum::<f64>() / values.len() as f64
+}
+
+/// Mean squared error of a format's quantization.
 fn error(format: Format, values: &[f32]) -> f64 {
     let rules = format.rules();
-    let (mut block, mut held) = (vec![0; rules.block_bytes()], vec![0.0; BLOCK]);
-    let of = |values: &[f32]| {
+    mean_squared_error(values, |values| {
+        let (mut block, mut found) = (vec![0; rules.block_bytes()], vec![0.0; BLOCK]);
         assert!(rules.quantize(values, &mut block), "{format:?}: {values:?}");
-        rules.dequantize_row(&block, &mut held);
-        distance(values, &held)
-    };
-    values.chunks_exact(BLOCK).map(of).sum::<f64>() / values.len() as f64
+        rules.dequantize_row(&block, &mut found);
+        found
+    })
 }
 
-fn distance(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum()
+/// The value of the largest magnitude.
+fn largest(values: &[f32]) -> f32 {
+    values.iter().copied().reduce(|a, b| if b.abs() > a.abs() { b } else { a }).unwrap()
 }
 
-/// Mean squared error of Q4_0 as it is usually rounded: the weight farthest from zero becomes -8.
+/// Mean squared error of Q4_0 as llama.cpp rounds: the value of the largest magnitude becomes -8.
 fn plain_q4_0_error(values: &[f32]) -> f64 {
-    let of = |values: &[f32]| {
-        let farthest =
-            values.iter().copied().reduce(|a, b| if b.abs() > a.abs() { b } else { a }).unwrap();
-        let scale = half::f16::from_f32(farthest / -8.0).to_f32();
+    mean_squared_error(values, |values| {
+        let scale = half::f16::from_f32(largest(values) / -8.0).to_f32();
         let round = |value: &f32| scale * (value / scale).round().clamp(-8.0, 7.0);
-        distance(values, &values.iter().map(round).collect::<Vec<f32>>())
-    };
-    values.chunks_exact(BLOCK).map(of).sum::<f64>() / values.len() as f64
+        values.iter().map(round).collect()
+    })
+}
+
+/// Mean squared error of Q8_0 as llama.cpp rounds: the largest magnitude becomes 127.
+fn plain_q8_0_error(values: &[f32]) -> f64 {
+    mean_squared_error(values, |values| {
+        let scale = half::f16::from_f32(largest(values).abs() / 127.0).to_f32();
+        values.iter().map(|value| (value / scale).round() * scale).collect()
+    })
 }
 
 #[test]
-fn t4_loses_little_on_weights_that_nobody_has_rounded_before() {
+fn t4_error_is_well_below_the_error_of_q4_0() {
     let mut random = Random::new(5);
     let normal = random.normals(2000 * BLOCK);
-    // Like an embedding: some weights are far out.
+    // Heavy-tailed, as the weights of embeddings.
     let heavy: Vec<f32> = normal.iter().map(|x| x / (0.3 + random.uniform().abs())).collect();
     for (name, values, limit) in [("normal", normal, 0.62), ("heavy", heavy, 0.56)] {
         let ratio = error(Format::T4, &values) / plain_q4_0_error(&values);
-        println!("{name}: mean squared error {ratio:.3} of Q4_0's");
+        println!("{name}: {ratio:.3} of the mean squared error of Q4_0");
         assert!(ratio < limit, "{name}: {ratio}");
     }
 }
 
 #[test]
-fn q8_0_is_rounded_at_least_as_well_as_by_the_greatest_weight() {
+fn q8_0_error_is_below_the_error_of_plain_rounding() {
     let values = Random::new(6).normals(500 * BLOCK);
-    let plain = |values: &[f32]| {
-        let greatest = values.iter().fold(0.0f32, |greatest, value| greatest.max(value.abs()));
-        let scale = half::f16::from_f32(greatest / 127.0).to_f32();
-        distance(
-            values,
-            &values.iter().map(|value| (value / scale).round() * scale).collect::<Vec<f32>>(),
-        )
-    };
-    let plain = values.chunks_exact(BLOCK).map(plain).sum::<f64>() / values.len() as f64;
-    let ratio = error(Format::Q8_0, &values) / plain;
-    println!("mean squared error {ratio:.3} of plain rounding's");
+    let ratio = error(Format::Q8_0, &values) / plain_q8_0_error(&values);
+    println!("{ratio:.3} of the mean squared error of plain rounding");
     assert!(ratio < 0.97, "{ratio}");
 }
 
 #[test]
-fn blocks_of_any_numbers_are_rounded_or_refused() {
+fn blocks_of_extreme_values_are_quantized_or_refused() {
     for target in Target::ALL {
         let format = target.format();
         let rules = format.rules();
         let relative = |values: &[f32; BLOCK]| {
-            let size =
-                values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() / BLOCK as f64;
-            (error(format, values) / size).sqrt()
+            let squares = values.iter().map(|value| f64::from(*value).powi(2));
+            (error(format, values) * BLOCK as f64 / squares.sum::<f64>()).sqrt()
         };
         assert_eq!(error(format, &[0.0; BLOCK]), 0.0, "{format:?}: zeros");
         for size in [1e-3, 1.0, -3.0, 1800.0] {
@@ -94,19 +99,20 @@ fn blocks_of_any_numbers_are_rounded_or_refused() {
         }
         assert!(error(format, &[1e-30; BLOCK]).sqrt() < 1e-7, "{format:?}");
         let mut block = vec![0; rules.block_bytes()];
-        assert!(!rules.quantize(&[1e30; BLOCK], &mut block), "{format:?} has no room for 1e30");
+        assert!(!rules.quantize(&[1e30; BLOCK], &mut block), "{format:?} cannot represent 1e30");
     }
 }
 
 // ---------------------------------------------------------------- models
 
+/// Path of a temporary folder, which does not exist.
 fn folder(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = std::fs::remove_dir_all(&path);
     path
 }
 
-/// A tiny llama of tests/data/folders on disk: `fp8` is in FP8 and floats, `mlx` in formats of MLX.
+/// Writes a tiny llama of tests/data/folders: `fp8` is in FP8 and floats, `mlx` in MLX formats.
 fn tiny(kind: &str, name: &str) -> PathBuf {
     let data = |file: &str| {
         std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(file)).unwrap()
@@ -131,8 +137,16 @@ fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
 }
 
+/// Checks that quantizing fails with an error code and a message that contains all `words`.
+#[track_caller]
+fn refused(input: &Path, output: &Path, format: &str, code: &str, words: &[&str]) {
+    let found = json_of(&quantize(input, output, &["--format", format]));
+    assert_eq!(found["error"]["code"], code, "{found}");
+    assert_contains(found["error"]["message"].as_str().unwrap(), words);
+}
+
 #[test]
-fn a_folder_quantized_once_is_the_model_quantized_at_every_load() {
+fn quantized_folder_equals_quantization_at_load() {
     for kind in ["fp8", "mlx"] {
         let input = tiny(kind, kind);
         for target in Target::ALL {
@@ -145,94 +159,67 @@ fn a_folder_quantized_once_is_the_model_quantized_at_every_load() {
                 let error = tensor["relative_rms_error"].as_f64().unwrap();
                 assert!(tensor["format"] == name && error > 0.0 && error < limit, "{tensor}");
             }
-            pollster::block_on(compare(&input, target, &output));
+            pollster::block_on(check_quantized(&input, target, &output));
         }
     }
 }
 
-/// Loads `input` turned into the target, and `output`, in which it was turned before.
-async fn compare(input: &Path, target: Target, output: &Path) {
+/// Checks that loading `output` equals loading `input` with quantization to `target`.
+async fn check_quantized(input: &Path, target: Target, output: &Path) {
     let tokens = [3, 50, 95, 7, 7, 0];
     for device in devices().await {
         let name = format!("{} as {target:?} on {device:?}", input.display());
         let plain = LoadOptions { device, ..LoadOptions::default() };
         let options = LoadOptions { quantize: Some(target), ..plain.clone() };
-        let promised = estimate(open_path(input).unwrap(), &options, None).await.unwrap().memory;
-        let mut twice = load(input, options).await;
-        let mut once = load(output, plain.clone()).await;
-        assert_eq!(once.info().memory.weights_bytes, promised.weights_bytes, "{name}");
-        assert_eq!(twice.info().memory.weights_bytes, promised.weights_bytes, "{name}");
-        let expected = twice.logits(&tokens).await.unwrap();
-        assert_eq!(once.logits(&tokens).await.unwrap(), expected, "{name}");
-        let full = load(input, plain).await.logits(&tokens).await.unwrap();
-        let distance = normalized_error(&full, &expected);
-        println!("{name}: {distance:e} from the logits of the original");
-        assert!(distance > 0.0 && distance < 0.05, "{name}: {distance}");
+        let estimated = estimate(open_path(input).unwrap(), &options, None).await.unwrap();
+        let weights_bytes = estimated.memory.weights_bytes;
+        let mut at_load = load(input, options).await;
+        let mut before = load(output, plain.clone()).await;
+        assert_eq!(before.info().memory.weights_bytes, weights_bytes, "{name}");
+        assert_eq!(at_load.info().memory.weights_bytes, weights_bytes, "{name}");
+        let quantized = at_load.logits(&tokens).await.unwrap();
+        assert_eq!(before.logits(&tokens).await.unwrap(), quantized, "{name}");
+        let original = load(input, plain).await.logits(&tokens).await.unwrap();
+        let error = normalized_error(&original, &quantized);
+        println!("{name}: normalized error of the logits {error:e}");
+        assert!(error > 0.0 && error < 0.05, "{name}: {error}");
     }
 }
 
 #[test]
-fn what_cannot_be_quantized_leaves_nothing_behind() {
+fn failed_quantization_leaves_no_files() {
     let input = tiny("fp8", "fp8-again");
-    let refused = |input: &Path, output: &Path, more: &[&str], code: &str, words: &[&str]| {
-        let found = json_of(&quantize(input, output, more));
-        assert_eq!(found["error"]["code"], code, "{found}");
-        let message = found["error"]["message"].as_str().unwrap();
-        words
-            .iter()
-            .for_each(|word| assert!(message.contains(word), "{word:?} is not in {message:?}"));
-    };
     let output = folder("fp8-refused");
-    let t4 = ["--format", "T4"];
-    refused(
-        &input,
-        &output,
-        &["--format", "Q4_0"],
-        "invalid-request",
-        &["--format", "Q4_0", "T4", "Q8_0"],
-    );
-    refused(&input, &input, &t4, "invalid-request", &["output", "an existing file or folder"]);
+    let words = ["--format", "Q4_0", "T4", "Q8_0"];
+    refused(&input, &output, "Q4_0", "invalid-request", &words);
+    refused(&input, &input, "T4", "invalid-request", &["output", "an existing file or folder"]);
     let gguf = common::gguf::tiny_llama(64, Format::F32).bytes();
-    let file = input.with_file_name("tiny-to-quantize.gguf");
-    std::fs::write(&file, gguf).unwrap();
-    refused(
-        &file,
-        &output,
-        &t4,
-        "invalid-request",
-        &["tiny-to-quantize.gguf", "safetensors folder"],
-    );
-    // The weights end too soon: found while it is read.
+    let gguf = temporary_file("tiny-to-quantize.gguf", &gguf);
+    let words = ["tiny-to-quantize.gguf", "safetensors folder"];
+    refused(&gguf, &output, "T4", "invalid-request", &words);
+    // Truncated weights are found while they are read.
     let weights = std::fs::read(input.join("model.safetensors")).unwrap();
     std::fs::write(input.join("model.safetensors"), &weights[..weights.len() - 64]).unwrap();
-    refused(&input, &output, &t4, "malformed", &["model.safetensors"]);
-    let left: Vec<_> = std::fs::read_dir(input.parent().unwrap()).unwrap().collect();
-    let left = left.into_iter().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    assert_eq!(left.filter(|name| name.starts_with("fp8-refused")).count(), 0);
+    refused(&input, &output, "T4", "malformed", &["model.safetensors"]);
+    assert_eq!(names(output.parent().unwrap(), "fp8-refused"), [""; 0]);
 }
 
-/// Names in a folder that begin so.
-fn names(place: &Path, beginning: &str) -> Vec<String> {
-    let entries = std::fs::read_dir(place).unwrap();
+/// Names in a folder that begin with `prefix`.
+fn names(folder: &Path, prefix: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.starts_with(beginning)).collect()
+    names.filter(|name| name.starts_with(prefix)).collect()
 }
 
 #[cfg(unix)]
 #[test]
-fn the_output_is_checked_before_anything_is_written() {
+fn invalid_output_is_refused_before_anything_is_written() {
     use std::os::unix::fs::symlink;
     let place = folder("outputs");
     std::fs::create_dir(&place).unwrap();
     let input = tiny("fp8", "outputs/in");
-    let refused = |output: &Path, words: &[&str]| {
-        let found = json_of(&quantize(&input, output, &["--format", "T4"]));
-        assert_eq!(found["error"]["code"], "invalid-request", "{found}");
-        let message = found["error"]["message"].as_str().unwrap();
-        words
-            .iter()
-            .for_each(|word| assert!(message.contains(word), "{word:?} is not in {message:?}"));
-    };
+    let refused =
+        |output: &Path, words: &[&str]| refused(&input, output, "T4", "invalid-request", words);
     std::fs::create_dir(place.join("empty")).unwrap();
     for (link, target) in [("to-empty", "empty"), ("to-nothing", "nothing"), ("to-input", "in")] {
         symlink(place.join(target), place.join(link)).unwrap();
@@ -248,26 +235,23 @@ fn the_output_is_checked_before_anything_is_written() {
     refused(&place.join(".."), &["no folder name"]);
     assert_eq!(names(&place, "").len(), 6, "{:?}", names(&place, ""));
     assert_eq!(std::fs::read(place.join("file")).unwrap(), b"mine");
-    // An empty folder is taken.
+    // An empty folder is a valid output.
     assert!(quantize(&input, &place.join("empty"), &["--format", "T4"]).status.success());
     assert_eq!(names(&place, "empty"), ["empty"]);
 }
 
 #[cfg(unix)]
 #[test]
-fn what_links_elsewhere_is_not_copied() {
+fn symbolic_links_are_refused_except_in_the_hub_cache() {
     use std::os::unix::fs::symlink;
     let place = folder("links");
     std::fs::create_dir(&place).unwrap();
-    std::fs::write(place.join("secret"), "of somebody").unwrap();
+    std::fs::write(place.join("secret"), "secret").unwrap();
     let (input, output) = (tiny("fp8", "links/in"), place.join("out"));
     symlink(place.join("secret"), input.join("chat_template.jinja")).unwrap();
-    let found = json_of(&quantize(&input, &output, &["--format", "T4"]));
-    assert_eq!(found["error"]["code"], "invalid-request", "{found}");
-    let message = found["error"]["message"].as_str().unwrap();
-    assert!(message.contains("chat_template.jinja") && message.contains("link"), "{message}");
+    refused(&input, &output, "T4", "invalid-request", &["chat_template.jinja", "link"]);
     assert!(names(&place, "out").is_empty());
-    // Links as in the cache of the hub.
+    // Hugging Face's cache has links to blobs.
     let revision = place.join("models--a--b/snapshots/0");
     let blobs = place.join("models--a--b/blobs");
     std::fs::create_dir_all(&revision).unwrap();
@@ -280,9 +264,10 @@ fn what_links_elsewhere_is_not_copied() {
     assert!(output.join("tokenizer.json").symlink_metadata().unwrap().is_file());
 }
 
-/// A folder whose weights, zeros that take no room, take seconds to quantize.
+/// Writes a folder that takes seconds to quantize: weights of a large vocabulary, zeros in a sparse
+/// file.
 #[cfg(unix)]
-fn long(name: &str) -> PathBuf {
+fn large(name: &str) -> PathBuf {
     use std::io::Write;
     let path = tiny("fp8", name);
     let mut config: Value =
@@ -300,10 +285,8 @@ fn long(name: &str) -> PathBuf {
     let (mut header, mut offset) = (serde_json::Map::new(), 0);
     let mut add = |name: &str, shape: &[u64]| {
         let end = offset + 4 * shape.iter().product::<u64>();
-        header.insert(
-            name.to_owned(),
-            json!({"dtype": "F32", "shape": shape, "data_offsets": [offset, end]}),
-        );
+        let entry = json!({"dtype": "F32", "shape": shape, "data_offsets": [offset, end]});
+        header.insert(name.to_owned(), entry);
         offset = end;
     };
     add("model.embed_tokens.weight", &[1 << 18, hidden]);
@@ -329,7 +312,7 @@ fn long(name: &str) -> PathBuf {
     path
 }
 
-/// Begins to quantize, and sends a signal when there are weights.
+/// Starts to quantize, and sends a signal once the output has weights.
 #[cfg(unix)]
 fn interrupt(input: &Path, output: &Path, signal: &str) -> Output {
     use std::process::Stdio;
@@ -354,10 +337,10 @@ fn interrupt(input: &Path, output: &Path, signal: &str) -> Output {
 
 #[cfg(unix)]
 #[test]
-fn a_signal_leaves_nothing_behind_and_what_was_killed_is_tidied_up() {
+fn signals_leave_no_files_and_the_next_run_removes_those_of_a_killed_run() {
     let place = folder("signals");
     std::fs::create_dir(&place).unwrap();
-    let (input, output) = (long("signals/in"), place.join("out"));
+    let (input, output) = (large("signals/in"), place.join("out"));
     for signal in ["TERM", "INT"] {
         let stopped = interrupt(&input, &output, signal);
         assert_eq!(json_of(&stopped)["error"]["code"], "aborted", "{signal}: {stopped:?}");
@@ -365,7 +348,7 @@ fn a_signal_leaves_nothing_behind_and_what_was_killed_is_tidied_up() {
     }
     interrupt(&input, &output, "KILL");
     assert_eq!(names(&place, "out.partial-").len(), 1);
-    // Not ours: no lock, or another name.
+    // Folders that stay: without a lock file, or with another name.
     for other in ["out.partial-1", "out.partial-x", "out.partial-"] {
         std::fs::create_dir(place.join(other)).unwrap();
     }
@@ -376,13 +359,13 @@ fn a_signal_leaves_nothing_behind_and_what_was_killed_is_tidied_up() {
     assert!(!output.join(".lock").exists());
 }
 
-/// A disk without room, as a limit of a file's size has it.
+/// A limit of the file size stands in for a full disk.
 #[cfg(unix)]
 #[test]
-fn a_full_disk_is_said_and_leaves_nothing_behind() {
+fn full_disk_is_reported_and_leaves_no_files() {
     let place = folder("full");
     std::fs::create_dir(&place).unwrap();
-    let input = long("full/in");
+    let input = large("full/in");
     let command = format!(
         "trap '' XFSZ; ulimit -f 1000; exec {} quantize {} {} --format T4 --json",
         env!("CARGO_BIN_EXE_tablm"),
@@ -395,7 +378,7 @@ fn a_full_disk_is_said_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn options_name_the_format() {
+fn load_options_take_a_format_name() {
     let options =
         serde_json::from_value::<LoadOptions>(json!({"quantize": "T4", "device": "cpu"})).unwrap();
     assert_eq!((options.quantize, options.device), (Some(Target::T4), DeviceChoice::Cpu));

@@ -1,5 +1,5 @@
-//! Chat requests as JSON: accepted fields and ranges, errors for everything else, and the
-//! documentation of the fields on the command line.
+//! Chat requests as JSON: accepted fields and ranges, errors for all others, and the help texts of
+//! the command line.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::process::Command;
@@ -9,7 +9,7 @@ use tablm::engine::{GenerateRequest, MAX_MESSAGES, Prompt};
 use tablm::error::{Code, Error};
 use tablm::sampling::NUMBER_FIELDS;
 
-/// Reads a request with that field.
+/// Reads a request with one field added or replaced.
 fn read(field: &str, value: Value) -> Result<GenerateRequest, Error> {
     let mut request = json!({"messages": [{"role": "user", "content": "Hi"}]});
     request[field] = value;
@@ -17,7 +17,7 @@ fn read(field: &str, value: Value) -> Result<GenerateRequest, Error> {
 }
 
 #[test]
-fn ranges_are_openais() {
+fn numeric_fields_accept_their_ranges_and_refuse_other_values() {
     let bounds = [
         ("temperature", 0.0, 2.0),
         ("top_p", 0.0, 1.0),
@@ -43,16 +43,15 @@ fn ranges_are_openais() {
         }
     }
     let request = read("max_completion_tokens", json!(5)).unwrap();
-    assert_eq!(
-        (request.max_tokens, request.sampling.temperature, request.sampling.seed),
-        (Some(5), 1.0, 7)
-    );
+    let sampling = request.sampling;
+    assert_eq!((request.max_tokens, sampling.temperature, sampling.seed), (Some(5), 1.0, 7));
     for (seed, expected) in [(json!(3), 3), (json!(-1), u64::MAX), (json!(u64::MAX), u64::MAX)] {
         assert_eq!(read("seed", seed).unwrap().sampling.seed, expected);
     }
 }
 
-/// Checks that a value is refused, with an error that names the field and what was found.
+/// Checks that a value is refused with an error that begins with `named`, the field or a part of
+/// it.
 fn refused(field: &str, value: Value, named: &str) {
     let error =
         read(field, value.clone()).err().unwrap_or_else(|| panic!("{field}: {value} is accepted"));
@@ -63,10 +62,18 @@ fn refused(field: &str, value: Value, named: &str) {
 }
 
 #[test]
-fn wrong_types_are_refused_by_field() {
-    let numbers = ["temperature", "top_p", "min_p", "repetition_penalty", "frequency_penalty"];
-    let wholes = ["presence_penalty", "top_k", "seed", "max_completion_tokens"];
-    for field in numbers.into_iter().chain(wholes) {
+fn wrong_types_are_refused_with_the_name_of_the_field() {
+    for field in [
+        "temperature",
+        "top_p",
+        "min_p",
+        "repetition_penalty",
+        "frequency_penalty",
+        "presence_penalty",
+        "top_k",
+        "seed",
+        "max_completion_tokens",
+    ] {
         for value in [json!("1"), json!([1]), json!({}), json!(true), json!("x".repeat(100_000))] {
             refused(field, value, field);
         }
@@ -104,10 +111,10 @@ fn wrong_types_are_refused_by_field() {
     ] {
         refused("logit_bias", bias, named);
     }
-    assert_eq!(
-        read("logit_bias", json!({"5": -100, "6": 100})).unwrap().sampling.logit_bias.len(),
-        2
-    );
+    let request = read("logit_bias", json!({"5": -100, "6": 100})).unwrap();
+    assert_eq!(request.sampling.logit_bias.len(), 2);
+    let prompt = read("thinking", json!(true)).unwrap().prompt;
+    assert!(matches!(prompt, Prompt::Chat { thinking: Some(true), tools: None, .. }), "{prompt:?}");
 }
 
 #[test]
@@ -116,31 +123,29 @@ fn invalid_json_is_refused() {
         let error = GenerateRequest::from_json(text, 0).err().unwrap_or_else(|| panic!("{text}"));
         assert_eq!(error.code(), Code::InvalidRequest, "{error}");
     }
-    let prompt = read("thinking", json!(true)).unwrap().prompt;
-    assert!(matches!(prompt, Prompt::Chat { thinking: Some(true), tools: None, .. }), "{prompt:?}");
 }
 
 #[test]
-fn conversations_are_bounded() {
+fn number_of_messages_is_bounded() {
     let messages = |count| json!(vec![json!({"role": "user", "content": "Hi"}); count]);
     assert!(read("messages", messages(MAX_MESSAGES)).is_ok());
     refused("messages", messages(MAX_MESSAGES + 1), "messages");
 }
 
-/// A text without line breaks and indentation.
-fn flat(text: &str) -> String {
+/// A text on one line, without indentation.
+fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]
-fn the_command_line_documents_every_numeric_field() {
+fn command_line_documents_every_numeric_field() {
     let help = Command::new(env!("CARGO_BIN_EXE_tablm")).args(["generate", "--help"]).output();
-    let help = flat(&String::from_utf8(help.unwrap().stdout).unwrap());
+    let help = one_line(&String::from_utf8(help.unwrap().stdout).unwrap());
     for field in NUMBER_FIELDS {
         let option = format!("--{}", field.name.replace('_', "-"));
         let documentation = field.to_string();
         // clap drops the full stop at the end of a help text.
-        let expected = flat(documentation.trim_end_matches('.'));
+        let expected = one_line(documentation.trim_end_matches('.'));
         assert!(help.contains(&option) && help.contains(&expected), "{option}: {expected}: {help}");
     }
 }

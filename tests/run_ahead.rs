@@ -1,11 +1,9 @@
-//! Run-ahead decoding: the same answers as on the host, however they end, and the same after them.
+//! Run-ahead decoding: answers and later states equal those of decoding with sampling on the host.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
 
-use std::rc::Rc;
-
-use common::engines::{assert_same, devices, greedy, state, tokens};
+use common::engines::{assert_close, greedy, has_gpu, load_gguf, state, tokens};
 use common::gguf::{Gguf, tiny_llama};
 use common::nemotron_h::tiny_nemotron_h;
 use tablm::cpu::CpuVariant;
@@ -14,29 +12,31 @@ use tablm::engine::{
 };
 use tablm::formats::Format;
 use tablm::sampling::SamplerOptions;
-use tablm::weights::source::MemorySource;
 
-/// An answer, and the state and a second answer after it.
-struct Told {
+/// Results of a request and of one that continues its conversation.
+struct Outcome {
     ids: Vec<u32>,
     text: String,
     finish_reason: &'static str,
-    later: Vec<u32>,
+    /// Ids of the second answer.
+    second_ids: Vec<u32>,
+    /// State after the second answer.
     state: Vec<Vec<f32>>,
 }
 
-/// A request, how it ends, and the number of tokens after which it is aborted.
+/// A request, and the expected reason of its end.
 struct Case {
     name: &'static str,
     finish_reason: &'static str,
     request: GenerateRequest,
+    /// Tokens after which the request is aborted.
     abort_after: Option<usize>,
 }
 
-/// Generates an answer and a second one to a longer prompt.
-async fn tell(engine: &mut Engine, request: &GenerateRequest, abort_after: Option<usize>) -> Told {
+/// Runs the request of a case, and a second one whose prompt continues the answer.
+async fn run(engine: &mut Engine, case: &Case) -> Outcome {
     engine.reset();
-    engine.begin(request).unwrap();
+    engine.begin(&case.request).unwrap();
     let mut count = 0;
     let completion = loop {
         match engine.next().await.unwrap() {
@@ -44,16 +44,16 @@ async fn tell(engine: &mut Engine, request: &GenerateRequest, abort_after: Optio
             Event::Token(_) => count += 1,
             Event::Done(completion) => break completion,
         }
-        if abort_after == Some(count) {
+        if case.abort_after == Some(count) {
             engine.stop();
         }
     };
     let Completion { token_ids, text, finish_reason, prompt_token_ids, .. } = *completion;
-    let mut longer = [prompt_token_ids, token_ids.clone(), tokens(5)].concat();
-    longer.truncate(85);
-    let later = GenerateRequest { ignore_stop_tokens: true, ..greedy(Prompt::Tokens(longer), 12) };
-    let later = engine.generate(&later, |_| {}).await.unwrap().token_ids;
-    Told { ids: token_ids, text, finish_reason, later, state: state(engine).await }
+    let mut prompt = [prompt_token_ids, token_ids.clone(), tokens(5)].concat();
+    prompt.truncate(85);
+    let second = GenerateRequest { ignore_stop_tokens: true, ..greedy(Prompt::Tokens(prompt), 12) };
+    let second_ids = engine.generate(&second, |_| {}).await.unwrap().token_ids;
+    Outcome { ids: token_ids, text, finish_reason, second_ids, state: state(engine).await }
 }
 
 async fn load(file: &Gguf, device: DeviceChoice, steps_ahead: usize) -> Engine {
@@ -65,12 +65,11 @@ async fn load(file: &Gguf, device: DeviceChoice, steps_ahead: usize) -> Engine {
         test: TestSwitches { run_ahead: Some(steps_ahead), ..TestSwitches::default() },
         ..LoadOptions::default()
     };
-    let file = MemorySource::new("tiny.gguf", file.clone().bytes());
-    Engine::load(vec![Rc::new(file)], &options, &mut |_| {}).await.unwrap()
+    load_gguf(file, &options).await
 }
 
-/// Requests that end in every way, given the answer of one that ends by its length, and a stop
-/// token and a stop string that occur in it.
+/// Requests that end for every reason and sample in every way. Without further options, `length`
+/// ends at its token limit with `answer`, which contains the token `end` and the text `stop`.
 fn cases(length: &GenerateRequest, answer: &Completion, end: u32, stop: String) -> Vec<Case> {
     let case =
         |name, finish_reason, request| Case { name, finish_reason, request, abort_after: None };
@@ -103,9 +102,9 @@ fn cases(length: &GenerateRequest, answer: &Completion, end: u32, stop: String) 
 }
 
 #[test]
-fn running_ahead_changes_nothing() {
+fn run_ahead_changes_neither_answers_nor_state() {
     pollster::block_on(async {
-        if devices().await.len() == 1 {
+        if !has_gpu().await {
             return;
         }
         for file in [tiny_llama(64, Format::F32), tiny_nemotron_h("M-*M")] {
@@ -113,11 +112,11 @@ fn running_ahead_changes_nothing() {
             let length = GenerateRequest { ignore_stop_tokens: true, ..greedy(prompt, 20) };
             let mut host = load(&file, DeviceChoice::Cpu, 0).await;
             let answer = host.generate(&length, |_| {}).await.unwrap();
-            // A token that occurs for the first time, with more after it.
+            // The stop token first occurs within the answer.
             let is_new = |id: &u32| !answer.token_ids[..5].contains(id);
             let end = answer.token_ids[5..15].iter().copied().find(is_new).unwrap();
-            let half = answer.text.chars().count() / 2;
-            let stop = answer.text.chars().skip(half).take(2).collect();
+            let middle = answer.text.chars().count() / 2;
+            let stop = answer.text.chars().skip(middle).take(2).collect();
             let file = file.u32("tokenizer.ggml.eot_token_id", end);
             let mut engines = [
                 ("CPU", load(&file, DeviceChoice::Cpu, 0).await),
@@ -125,23 +124,21 @@ fn running_ahead_changes_nothing() {
                 ("2 steps ahead", load(&file, DeviceChoice::WebGpu, 2).await),
                 ("hybrid", load(&file, DeviceChoice::Hybrid, 0).await),
             ];
-            for Case { name, finish_reason, request, abort_after } in
-                cases(&length, &answer, end, stop)
-            {
-                let mut told = Vec::new();
+            for case in cases(&length, &answer, end, stop) {
+                let mut outcomes = Vec::new();
                 for (_, engine) in &mut engines {
-                    told.push(tell(engine, &request, abort_after).await);
+                    outcomes.push(run(engine, &case).await);
                 }
-                let expected = &told[0];
-                assert_eq!(expected.finish_reason, finish_reason, "{name}");
-                assert!(expected.ids.len() > 4, "{name}");
-                for (found, (how, _)) in told.iter().zip(&engines).skip(1) {
-                    let what = format!("{name}, {how}");
+                let expected = &outcomes[0];
+                assert_eq!(expected.finish_reason, case.finish_reason, "{}", case.name);
+                assert!(expected.ids.len() > 4, "{}", case.name);
+                for (found, (device, _)) in outcomes.iter().zip(&engines).skip(1) {
+                    let what = format!("{}, {device}", case.name);
                     assert_eq!(found.ids, expected.ids, "{what}");
                     assert_eq!(found.text, expected.text, "{what}");
                     assert_eq!(found.finish_reason, expected.finish_reason, "{what}");
-                    assert_eq!(found.later, expected.later, "{what}");
-                    assert_same(&found.state, &told[1].state, &what);
+                    assert_eq!(found.second_ids, expected.second_ids, "{what}");
+                    assert_close(&found.state, &outcomes[1].state, &what);
                 }
             }
         }

@@ -1,16 +1,17 @@
-//! Sequences: chunks of any size, resets, reused prefixes, aborted answers, many chats.
+//! Sequences: chunk sizes, resets, prefix reuse, aborted requests, recurrent state, costs of a
+//! step.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
 
-use std::rc::Rc;
-
 use serde_json::json;
 
-use common::cache;
-use common::engines::{assert_same, devices, furthest, greedy, load, state, tokens};
+use common::engines::{
+    assert_close, devices, greedy, has_gpu, load, load_gguf, max_difference, state, tokens,
+};
 use common::gguf::tiny_llama;
 use common::nemotron_h::tiny_nemotron_h;
+use common::{assert_contains, cache};
 use tablm::cpu::CpuVariant;
 use tablm::engine::{
     DeviceChoice, Engine, Event, GenerateRequest, LoadOptions, ProfileRequest, Prompt,
@@ -19,12 +20,12 @@ use tablm::error::Code;
 use tablm::formats::Format;
 use tablm::kernels::{CacheFormat, Step};
 use tablm::sampling::SamplerOptions;
-use tablm::weights::source::MemorySource;
 
+/// A tiny Q4_K model.
 const TINY: &str = "tiny-Q4_K-256.gguf";
 
 fn options(device: DeviceChoice) -> LoadOptions {
-    // Rounded keys would differ by a bit of theirs where numbers before differ by a bit of f32's.
+    // An F16 cache could round values that differ in the last bit of f32 to different numbers.
     let kv_format = Some(CacheFormat::F32);
     let cpu_variant = Some(CpuVariant::Exact);
     LoadOptions {
@@ -37,25 +38,37 @@ fn options(device: DeviceChoice) -> LoadOptions {
 }
 
 #[test]
-fn chunks_of_any_size_give_the_same_logits() {
+fn chunk_size_does_not_change_logits() {
     pollster::block_on(async {
         let tokens = tokens(150);
         for device in devices().await {
-            // One token at a time through the real model takes long, and shows no more.
-            let whole = [(cache::derived(TINY), true, 150), (cache::smollm2(), false, 34)];
-            for (path, all_logits, count) in whole {
+            let models = [(cache::derived(TINY), true, 150), (cache::smollm2(), false, 34)];
+            for (path, all_logits, count) in models {
                 let mut expected: Option<Vec<f32>> = None;
                 for chunk in [count, 64, 7, 1].into_iter().filter(|chunk| *chunk <= count) {
                     let options = LoadOptions { chunk: Some(chunk), all_logits, ..options(device) };
-                    let found =
-                        load(&path, options).await.logits(&tokens[..count as usize]).await.unwrap();
+                    let mut engine = load(&path, options).await;
+                    let found = engine.logits(&tokens[..count as usize]).await.unwrap();
                     let expected = expected.get_or_insert_with(|| found.clone());
-                    let distance = furthest(expected, &found);
-                    assert!(distance < 1e-4, "{device:?}, chunk {chunk}: {distance} apart");
+                    let difference = max_difference(expected, &found);
+                    assert!(
+                        difference < 1e-4,
+                        "{device:?}, chunk {chunk}: logits differ by {difference}"
+                    );
                 }
             }
         }
     });
+}
+
+/// Ids of a greedy answer of 12 tokens.
+/// Token ids of the request that runs, once it is done.
+async fn rest_of_answer(engine: &mut Engine) -> Vec<u32> {
+    loop {
+        if let Event::Done(completion) = engine.next().await.unwrap() {
+            return completion.token_ids;
+        }
+    }
 }
 
 async fn ids(engine: &mut Engine, prompt: Vec<u32>) -> Vec<u32> {
@@ -63,7 +76,7 @@ async fn ids(engine: &mut Engine, prompt: Vec<u32>) -> Vec<u32> {
 }
 
 #[test]
-fn a_reset_engine_repeats_itself() {
+fn reset_engine_repeats_its_output() {
     pollster::block_on(async {
         for device in devices().await {
             let mut engine = load(&cache::derived(TINY), options(device)).await;
@@ -78,77 +91,82 @@ fn a_reset_engine_repeats_itself() {
 }
 
 #[test]
-fn a_profile_counts_every_kernel_and_leaves_the_engine_as_good_as_new() {
+fn profile_counts_every_kernel_and_preserves_the_engine() {
     pollster::block_on(async {
         for device in devices().await {
             let mut engine = load(&cache::derived(TINY), options(device)).await;
             let expected = engine.logits(&tokens(70)).await.unwrap();
             let before = engine.info();
             let profile = engine.profile_briefly().await.unwrap();
-            let [token, prompt] = &profile.steps[..] else {
+            let [decode, prefill] = &profile.steps[..] else {
                 panic!("{} steps", profile.steps.len())
             };
-            assert_eq!((token.rows, token.position, prompt.rows, prompt.position), (1, 255, 64, 0));
+            assert_eq!((decode.rows, decode.position), (1, 255));
+            assert_eq!((prefill.rows, prefill.position), (64, 0));
             for step in &profile.steps {
                 let shares: f64 = step.kernels.iter().map(|kernel| kernel.time_share).sum();
                 assert!((shares - 1.0).abs() < 1e-6 && step.whole_us > 0.0, "{device:?}: {step:?}");
-                let read: u64 = step.kernels.iter().map(|kernel| kernel.bytes).sum();
-                assert!(read >= before.step.weight_bytes, "{device:?}: {read} bytes");
+                let bytes: u64 = step.kernels.iter().map(|kernel| kernel.bytes).sum();
+                assert!(bytes >= before.step.weight_bytes, "{device:?}: {bytes} bytes");
                 let operations: u64 = step.kernels.iter().map(|kernel| kernel.operations).sum();
                 assert!(operations > u64::from(step.rows) * 100_000, "{device:?}: {operations}");
             }
-            assert_eq!(
-                engine.info().memory.peak_gpu_bytes,
-                before.memory.peak_gpu_bytes,
-                "{device:?}"
-            );
+            let peak_gpu_bytes = engine.info().memory.peak_gpu_bytes;
+            assert_eq!(peak_gpu_bytes, before.memory.peak_gpu_bytes, "{device:?}");
             assert_eq!(engine.logits(&tokens(70)).await.unwrap(), expected, "{device:?}");
+        }
+    });
+}
 
-            // Only a chunk multiplies matrices, and no step whatever that is.
+#[test]
+fn profile_selects_kernels_by_name() {
+    pollster::block_on(async {
+        for device in devices().await {
+            let mut engine = load(&cache::derived(TINY), options(device)).await;
             let steps = vec![Step { position: 0, rows: 1 }, Step { position: 0, rows: 64 }];
-            let only = |name: &str| ProfileRequest {
+            let request = |name: &str| ProfileRequest {
                 steps: steps.clone(),
                 runs: 1,
                 limit_ms: 0.0,
                 kernels: name.to_owned(),
             };
-            let found = engine.profile(&only("matmul")).await.unwrap().steps;
-            assert!(
-                found[0].kernels.is_empty() && !found[1].kernels.is_empty(),
-                "{device:?}: {found:?}"
-            );
-            let error = engine.profile(&only("nothing")).await.unwrap_err();
-            assert!(
-                error.message().contains("kernels") && error.message().contains("nothing"),
-                "{error:?}"
-            );
+            // A decode step has `matvec` kernels instead.
+            let profile = engine.profile(&request("matmul")).await.unwrap();
+            let [decode, prefill] = &profile.steps[..] else { panic!("expected two steps") };
+            assert!(decode.kernels.is_empty(), "{device:?}: {decode:?}");
+            assert!(!prefill.kernels.is_empty(), "{device:?}: {prefill:?}");
+            let error = engine.profile(&request("nothing")).await.unwrap_err();
+            assert_contains(error.message(), &["kernels", "nothing"]);
         }
     });
 }
 
 #[test]
-fn a_shared_beginning_is_not_read_again() {
+fn prefix_is_not_read_again_and_does_not_change_the_answer() {
     pollster::block_on(async {
         for device in devices().await {
-            let mut engine = load(&cache::derived(TINY), options(device)).await;
+            let options = LoadOptions { chunk: Some(16), ..options(device) };
+            let mut engine = load(&cache::derived(TINY), options).await;
             let fresh = ids(&mut engine, tokens(100)).await;
             engine.reset();
             ids(&mut engine, tokens(90)).await;
-            let completion =
-                engine.generate(&greedy(Prompt::Tokens(tokens(100)), 12), |_| {}).await.unwrap();
-            assert_eq!(completion.token_ids, fresh, "{device:?}");
+            engine.begin(&greedy(Prompt::Tokens(tokens(100)), 12)).unwrap();
+            // Ten tokens are one chunk; all of the prompt would be seven, each with an event.
+            let first = engine.next().await.unwrap();
+            assert!(matches!(first, Event::Token(_)), "{device:?}: {first:?}");
+            assert_eq!(rest_of_answer(&mut engine).await, fresh, "{device:?}");
         }
     });
 }
 
 #[test]
-fn an_aborted_answer_leaves_the_engine_usable() {
+fn engine_answers_as_before_after_an_abort() {
     pollster::block_on(async {
         for device in devices().await {
             let options = LoadOptions { chunk: Some(16), ..options(device) };
             let mut engine = load(&cache::derived(TINY), options).await;
             let expected = ids(&mut engine, tokens(100)).await;
-            // During prefill, and after some tokens.
+            // Abort during the prefill, and after some tokens.
             for steps in [1, 9] {
                 engine.reset();
                 engine.begin(&greedy(Prompt::Tokens(tokens(100)), 50)).unwrap();
@@ -157,50 +175,44 @@ fn an_aborted_answer_leaves_the_engine_usable() {
                 }
                 engine.stop();
                 let Event::Done(completion) = engine.next().await.unwrap() else {
-                    panic!("expected the end")
+                    panic!("expected the end of the answer")
                 };
                 assert_eq!(completion.finish_reason, "abort");
-                assert_eq!(
-                    ids(&mut engine, tokens(100)).await,
-                    expected,
-                    "{device:?} after {steps} steps"
-                );
+                let found = ids(&mut engine, tokens(100)).await;
+                assert_eq!(found, expected, "{device:?} after {steps} steps");
             }
-            // A request that is dropped in the middle.
+            // The next request replaces one that is still running.
             engine.begin(&greedy(Prompt::Tokens(tokens(60)), 50)).unwrap();
             engine.next().await.unwrap();
-            assert_eq!(
-                ids(&mut engine, tokens(100)).await,
-                expected,
-                "{device:?} after a dropped request"
-            );
+            let found = ids(&mut engine, tokens(100)).await;
+            assert_eq!(found, expected, "{device:?} after a replaced request");
         }
     });
 }
 
 #[test]
-fn a_hundred_chats_take_no_more_memory() {
+fn memory_and_pipelines_do_not_grow_over_100_requests() {
     pollster::block_on(async {
         for device in devices().await {
             let mut engine = load(&cache::derived(TINY), options(device)).await;
-            let held =
+            let resources =
                 |engine: &Engine| (engine.info().memory.peak_gpu_bytes, engine.info().pipelines);
-            let before = held(&engine);
+            let before = resources(&engine);
             for i in 0..100 {
                 ids(&mut engine, tokens(5 + i % 40)).await;
             }
-            assert_eq!(held(&engine), before);
+            assert_eq!(resources(&engine), before);
         }
     });
 }
 
 #[test]
-fn the_context_has_an_end() {
+fn context_length_bounds_prompt_and_answer() {
     pollster::block_on(async {
         let mut engine = load(&cache::derived(TINY), options(DeviceChoice::Cpu)).await;
         let error = engine.begin(&greedy(Prompt::Tokens(tokens(257)), 1)).unwrap_err();
         assert_eq!(error.code(), Code::ContextFull);
-        assert!(error.message().contains("257") && error.message().contains("256"), "{error}");
+        assert_contains(error.message(), &["257", "256"]);
         let completion =
             engine.generate(&greedy(Prompt::Tokens(tokens(250)), 50), |_| {}).await.unwrap();
         assert_eq!((completion.finish_reason, completion.token_ids.len()), ("length", 7));
@@ -208,23 +220,21 @@ fn the_context_has_an_end() {
 }
 
 #[test]
-fn impossible_requests_are_refused() {
+fn invalid_requests_are_refused() {
     pollster::block_on(async {
         let mut engine = load(&cache::derived(TINY), options(DeviceChoice::Cpu)).await;
+        let chat_without_list = Prompt::Chat {
+            messages: json!("hello"),
+            tools: None,
+            thinking: None,
+            variables: serde_json::Map::new(),
+        };
         let cases = [
             greedy(Prompt::Tokens(Vec::new()), 1),
             greedy(Prompt::Tokens(vec![512]), 1),
             greedy(Prompt::Tokens(vec![u32::MAX]), 1),
             greedy(Prompt::Tokens(vec![1]), 0),
-            greedy(
-                Prompt::Chat {
-                    messages: json!("hello"),
-                    tools: None,
-                    thinking: None,
-                    variables: serde_json::Map::new(),
-                },
-                1,
-            ),
+            greedy(chat_without_list, 1),
         ];
         for request in cases {
             let error = engine.begin(&request).unwrap_err();
@@ -234,13 +244,12 @@ fn impossible_requests_are_refused() {
     });
 }
 
-/// A model with state that cannot be cut, and with a cache beside it.
-async fn hybrid(pattern: &str, options: LoadOptions) -> Engine {
-    let file = MemorySource::new("tiny.gguf", tiny_nemotron_h(pattern).bytes());
-    Engine::load(vec![Rc::new(file)], &options, &mut |_| {}).await.unwrap()
+/// Loads a model with Mamba layers, whose recurrent state cannot be truncated.
+async fn load_nemotron_h(pattern: &str, options: &LoadOptions) -> Engine {
+    load_gguf(&tiny_nemotron_h(pattern), options).await
 }
 
-/// Logits, then every buffer of the state.
+/// Logits, followed by the values of each state buffer.
 async fn logits_and_state(engine: &mut Engine, tokens: &[u32]) -> Vec<Vec<f32>> {
     let logits = engine.logits(tokens).await.unwrap();
     let mut all = vec![logits];
@@ -249,24 +258,24 @@ async fn logits_and_state(engine: &mut Engine, tokens: &[u32]) -> Vec<Vec<f32>> 
 }
 
 #[test]
-fn a_scan_by_chunks_of_any_size_is_one_by_tokens() {
+fn chunk_size_does_not_change_recurrent_state() {
     pollster::block_on(async {
         let mut expected: Option<Vec<Vec<f32>>> = None;
         for device in devices().await {
             for chunk in [1, 7, 64, 200] {
                 let options =
                     LoadOptions { chunk: Some(chunk), all_logits: true, ..options(device) };
-                let found =
-                    logits_and_state(&mut hybrid("M-*M", options).await, &tokens(200)).await;
+                let mut engine = load_nemotron_h("M-*M", &options).await;
+                let found = logits_and_state(&mut engine, &tokens(200)).await;
                 let expected = expected.get_or_insert_with(|| found.clone());
-                assert_same(&found, expected, &format!("{device:?}, chunk {chunk}"));
+                assert_close(&found, expected, &format!("{device:?}, chunk {chunk}"));
             }
         }
     });
 }
 
 #[test]
-fn a_scan_of_4000_tokens_does_not_drift() {
+fn scan_does_not_drift_over_4000_tokens() {
     pollster::block_on(async {
         let tokens = tokens(4000);
         let mut expected: Option<Vec<Vec<f32>>> = None;
@@ -274,53 +283,49 @@ fn a_scan_of_4000_tokens_does_not_drift() {
             for chunk in [512, 1] {
                 let context_length = Some(4000);
                 let options = LoadOptions { chunk: Some(chunk), context_length, ..options(device) };
-                let found = logits_and_state(&mut hybrid("M", options).await, &tokens).await;
+                let mut engine = load_nemotron_h("M", &options).await;
+                let found = logits_and_state(&mut engine, &tokens).await;
                 let expected = expected.get_or_insert_with(|| found.clone());
-                assert_same(&found, expected, &format!("{device:?}, chunk {chunk}"));
+                assert_close(&found, expected, &format!("{device:?}, chunk {chunk}"));
             }
         }
     });
 }
 
-/// State that cannot be cut is kept for a prompt that goes on from its end, and for no other.
 #[test]
-fn a_hybrid_answers_as_a_new_one_whatever_came_before() {
+fn recurrent_state_is_reused_only_by_a_prompt_that_continues_it() {
     pollster::block_on(async {
         for device in devices().await {
             let options = LoadOptions { chunk: Some(16), ..options(device) };
-            let mut engine = hybrid("M-*M", options).await;
+            let mut engine = load_nemotron_h("M-*M", &options).await;
             let prompt = tokens(40);
             let answer = ids(&mut engine, prompt.clone()).await;
-            // The last token of the answer was never fed.
-            let past = [&prompt[..], &answer[..11]].concat();
-            let longer = [&past[..], &tokens(20)].concat();
-            let other = [&prompt[..30], &[5, 6, 7]].concat();
-            for (next, is_kept) in
-                [(&longer, true), (&other, false), (&past, false), (&prompt, false)]
+            // The sequence lacks the answer's last token, which no step has read.
+            let sequence = [&prompt[..], &answer[..11]].concat();
+            let continuation = [&sequence[..], &tokens(20)].concat();
+            let branch = [&prompt[..30], &[5, 6, 7]].concat();
+            for (next, is_reused) in
+                [(&continuation, true), (&branch, false), (&sequence, false), (&prompt, false)]
             {
                 engine.reset();
-                let fresh = ids(&mut engine, next.clone()).await;
+                let expected = ids(&mut engine, next.clone()).await;
                 engine.reset();
                 assert_eq!(ids(&mut engine, prompt.clone()).await, answer);
                 engine.begin(&greedy(Prompt::Tokens(next.clone()), 12)).unwrap();
                 let first = engine.next().await.unwrap();
-                let expected = if is_kept { past.len() + 16 } else { 16 };
+                let after_chunk = if is_reused { sequence.len() + 16 } else { 16 };
                 assert!(
-                    matches!(first, Event::Prefill { done, .. } if done == expected),
+                    matches!(first, Event::Prefill { done, .. } if done == after_chunk),
                     "{first:?}"
                 );
-                let found = loop {
-                    if let Event::Done(completion) = engine.next().await.unwrap() {
-                        break completion.token_ids;
-                    }
-                };
-                assert_eq!(found, fresh, "{device:?}");
+                let found = rest_of_answer(&mut engine).await;
+                assert_eq!(found, expected, "{device:?}");
             }
-            // A request that is dropped, and one that is aborted, in the middle of the prompt.
-            for stops in [false, true] {
+            // A request that is replaced, or aborted, within its prompt.
+            for is_aborted in [false, true] {
                 engine.begin(&greedy(Prompt::Tokens(tokens(60)), 5)).unwrap();
                 engine.next().await.unwrap();
-                if stops {
+                if is_aborted {
                     engine.stop();
                     engine.next().await.unwrap();
                 }
@@ -330,37 +335,31 @@ fn a_hybrid_answers_as_a_new_one_whatever_came_before() {
     });
 }
 
-/// Hybrid execution: the CPU continues with the state that the GPU computed and back, to the bit.
 #[test]
-fn what_changes_hands_stays_as_it_is() {
+fn hybrid_execution_preserves_state_between_devices() {
     pollster::block_on(async {
-        if devices().await.len() == 1 {
+        if !has_gpu().await {
             return;
         }
         for kv_format in CacheFormat::ALL {
-            let device = DeviceChoice::Hybrid;
-            let options =
-                LoadOptions { kv_format: Some(kv_format), chunk: Some(16), ..options(device) };
-            let file = MemorySource::new("tiny.gguf", tiny_llama(64, Format::Q4_0).bytes());
-            let mut engine =
-                Engine::load(vec![Rc::new(file)], &options, &mut |_| {}).await.unwrap();
+            let options = LoadOptions {
+                kv_format: Some(kv_format),
+                chunk: Some(16),
+                ..options(DeviceChoice::Hybrid)
+            };
+            let mut engine = load_gguf(&tiny_llama(64, Format::Q4_0), &options).await;
             let mut before: Vec<Vec<f32>> = Vec::new();
-            // GPU, CPU, GPU; then the CPU reads the end of a shorter prompt again.
-            for (count, kept) in [(40, 0), (41, 40), (60, 41), (50, 49)] {
+            // Token counts of prompts, and of their reused prefixes. The GPU reads 40 and 19
+            // tokens; the CPU reads one token, the last of the 41 and of the 50.
+            for (count, reused) in [(40, 0), (41, 40), (60, 41), (50, 49)] {
                 engine.generate(&greedy(Prompt::Tokens(tokens(count)), 1), |_| {}).await.unwrap();
                 let state = state(&engine).await;
                 for (now, before) in state.iter().zip(&before) {
-                    let row = now.len() / 256;
-                    assert_eq!(
-                        now[..kept * row],
-                        before[..kept * row],
-                        "{kv_format:?}, {count} tokens"
-                    );
-                    let new = &now[kept * row..count as usize * row];
-                    assert!(
-                        new.iter().any(|number| *number != 0.0),
-                        "{kv_format:?}, {count} tokens"
-                    );
+                    let what = format!("{kv_format:?}, {count} tokens");
+                    let width = now.len() / 256;
+                    let (start, end) = (reused * width, count as usize * width);
+                    assert_eq!(now[..start], before[..start], "{what}");
+                    assert!(now[start..end].iter().any(|value| *value != 0.0), "{what}");
                 }
                 before = state;
             }
@@ -368,14 +367,13 @@ fn what_changes_hands_stays_as_it_is() {
     });
 }
 
-/// A decoding step takes one submission, and nothing is made or written for it.
 #[test]
-fn a_steady_step_costs_one_submission() {
+fn decode_step_takes_one_submission_and_writes_no_buffer() {
     pollster::block_on(async {
-        if devices().await.len() == 1 {
+        if !has_gpu().await {
             return;
         }
-        let mut engine = hybrid("M-*M", options(DeviceChoice::WebGpu)).await;
+        let mut engine = load_nemotron_h("M-*M", &options(DeviceChoice::WebGpu)).await;
         for temperature in [0.0, 0.7] {
             let sampling = SamplerOptions { temperature, ..SamplerOptions::default() };
             let request = GenerateRequest { sampling, ..greedy(Prompt::Tokens(tokens(40)), 8) };

@@ -1,5 +1,5 @@
-//! Every shader without a GPU: valid WGSL with every weight format, in agreement with the Rust side
-//! of its kernel, within the limits of every WebGPU adapter, and none unused.
+//! Shaders, checked without a GPU: valid WGSL with every weight format, bindings and overrides of
+//! the kernels in Rust, limits of every WebGPU adapter, and no unused file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 #[path = "shaders/plan.rs"]
@@ -19,13 +19,13 @@ use tablm::kernels::{
 };
 use tablm::plan::Plan;
 
-use plan::{CHUNK, COLUMNS, CONTEXT, plan};
+use plan::{CHUNK, CONTEXT, plan};
 
-/// Limits that the WebGPU specification guarantees.
-const STORAGE_BUFFERS: usize = 8;
-const WORKGROUP_BYTES: u32 = 16 * 1024;
-const INVOCATIONS: u32 = 256;
-const WORKGROUPS: u32 = 65_535;
+/// Default limits of WebGPU, which every adapter supports.
+const MAX_STORAGE_BUFFERS: usize = 8;
+const MAX_WORKGROUP_BYTES: u32 = 16 * 1024;
+const MAX_INVOCATIONS: u32 = 256;
+const MAX_WORKGROUPS: u32 = 65_535;
 
 /// Folders of importable files.
 const PIECES: &[&str] = &[
@@ -49,16 +49,15 @@ fn pipelines() -> Vec<(String, Kernel, u32)> {
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     for format in Format::ALL {
-        let all = u64::MAX;
         for (capacity, max_binding_bytes, fused) in [
-            (1, all, false),
-            (1, all, true),
-            (CHUNK, all, false),
-            (CHUNK, all, true),
+            (1, u64::MAX, false),
+            (1, u64::MAX, true),
+            (CHUNK, u64::MAX, false),
+            (CHUNK, u64::MAX, true),
             (1, 16 << 20, false),
         ] {
             let plan = plan(format, capacity, max_binding_bytes, fused);
-            for kernel in varied(&plan) {
+            for kernel in all_variants(&plan) {
                 let format =
                     kernel.matrix().map_or(String::new(), |matrix| matrix.format.name().to_owned());
                 let name = format!(
@@ -76,23 +75,26 @@ fn pipelines() -> Vec<(String, Kernel, u32)> {
     found
 }
 
-/// The kernels of a plan, products by every strategy and tiling.
-fn varied(plan: &Plan) -> Vec<Kernel> {
-    let (mut by_strategies, mut by_tilings) =
-        (MatvecStrategy::ALL.map(|_| plan.clone()), MatmulTiling::ALL.map(|_| plan.clone()));
-    by_strategies
-        .iter_mut()
-        .zip(MatvecStrategy::ALL)
-        .for_each(|(plan, strategy)| plan.use_strategy(strategy));
-    by_tilings.iter_mut().zip(MatmulTiling::ALL).for_each(|(plan, tiling)| plan.use_tiling(tiling));
-    let kernels = by_strategies.into_iter().chain(by_tilings).flat_map(|plan| plan.kernels);
+/// The kernels of a plan with every strategy and every tiling.
+fn all_variants(plan: &Plan) -> Vec<Kernel> {
+    let with_strategies = MatvecStrategy::ALL.map(|strategy| {
+        let mut plan = plan.clone();
+        plan.use_strategy(strategy);
+        plan
+    });
+    let with_tilings = MatmulTiling::ALL.map(|tiling| {
+        let mut plan = plan.clone();
+        plan.use_tiling(tiling);
+        plan
+    });
+    let kernels = with_strategies.into_iter().chain(with_tilings).flat_map(|plan| plan.kernels);
     kernels.map(|planned| planned.kernel).collect()
 }
 
 fn parse(name: &str, text: &str, optional: Capabilities) -> (Module, ModuleInfo) {
     let module = naga::front::wgsl::parse_str(text)
         .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(text)));
-    // Capabilities of every adapter: `unpack2x16float` among them.
+    // Every adapter has `unpack2x16float`.
     let capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32 | optional;
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
@@ -100,7 +102,7 @@ fn parse(name: &str, text: &str, optional: Capabilities) -> (Module, ModuleInfo)
     (module, info)
 }
 
-/// The shader of a kernel, parsed and valid.
+/// Parses and validates the shader of a kernel.
 fn module(name: &str, kernel: &Kernel) -> (Module, ModuleInfo) {
     let format = kernel.matrix().map(|matrix| matrix.format);
     let uses =
@@ -111,7 +113,7 @@ fn module(name: &str, kernel: &Kernel) -> (Module, ModuleInfo) {
     parse(name, &assemble(kernel.shader(), &kernel.imports(), format).unwrap(), optional)
 }
 
-/// The shader with the kernel's constants, validated again.
+/// Sets the overrides of a shader to the kernel's constants and validates it again.
 fn with_constants<'a>(
     name: &str,
     kernel: &Kernel,
@@ -124,9 +126,9 @@ fn with_constants<'a>(
         .unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Bindings of the storage buffers of a group, and true for those that can be written; checks that
-/// the only other binding is the `Step`.
-fn storage(name: &str, module: &Module, group: u32) -> BTreeMap<u32, bool> {
+/// Bindings of the storage buffers of a group; true for writable ones. Checks that the only other
+/// binding is the uniform `Step`.
+fn storage_buffers(name: &str, module: &Module, group: u32) -> BTreeMap<u32, bool> {
     let mut found = BTreeMap::new();
     for (_, variable) in module.global_variables.iter() {
         let Some(place) = variable.binding.filter(|place| place.group == group) else { continue };
@@ -134,15 +136,12 @@ fn storage(name: &str, module: &Module, group: u32) -> BTreeMap<u32, bool> {
         match variable.space {
             AddressSpace::Storage { access } => {
                 assert!(access.contains(StorageAccess::LOAD), "{what} is not readable");
-                let write = access.contains(StorageAccess::STORE);
-                assert!(found.insert(place.binding, write).is_none(), "{what} is declared twice");
+                let is_writable = access.contains(StorageAccess::STORE);
+                let previous = found.insert(place.binding, is_writable);
+                assert!(previous.is_none(), "{what} is declared twice");
             }
             AddressSpace::Uniform => {
-                assert_eq!(
-                    (group, place.binding),
-                    (0, 0),
-                    "{what} is a uniform, only the step may be"
-                );
+                assert_eq!((group, place.binding), (0, 0), "{what}: found a uniform");
                 let size = module.types[variable.ty].inner.size(module.to_ctx());
                 assert_eq!(size as usize, size_of::<Step>(), "{what}: size of the step");
             }
@@ -153,10 +152,10 @@ fn storage(name: &str, module: &Module, group: u32) -> BTreeMap<u32, bool> {
 }
 
 #[test]
-fn every_kernel_is_tried() {
-    let tried: BTreeSet<_> = pipelines().iter().map(|(_, kernel, _)| kernel.name()).collect();
+fn plan_contains_every_kernel() {
+    let planned: BTreeSet<_> = pipelines().iter().map(|(_, kernel, _)| kernel.name()).collect();
     let all: BTreeSet<_> = Kernel::ALL.iter().map(|(name, _)| *name).collect();
-    assert_eq!(tried, all, "add new kernels to the plan at the top of this file");
+    assert_eq!(planned, all, "add new kernels to tests/shaders/plan.rs");
 }
 
 #[test]
@@ -168,17 +167,14 @@ fn shaders_are_valid_with_every_format() {
 }
 
 #[test]
-fn overrides_are_the_constants_of_the_kernel() {
+fn overrides_equal_the_constants_of_the_kernel() {
     for (name, kernel, _) in pipelines() {
         let (module, _) = module(&name, &kernel);
         let mut types = HashMap::new();
         for (_, constant) in module.overrides.iter() {
             let label = constant.name.clone().unwrap();
-            assert!(constant.id.is_none(), "{name}: {label} has a number, expected its name only");
-            assert!(
-                constant.init.is_none(),
-                "{name}: {label} has a default, expected a value from Rust"
-            );
+            assert!(constant.id.is_none(), "{name}: {label}: found an id, expected none");
+            assert!(constant.init.is_none(), "{name}: {label}: found a default, expected none");
             let TypeInner::Scalar(scalar) = module.types[constant.ty].inner else { unreachable!() };
             types.insert(label, scalar.kind);
         }
@@ -188,51 +184,38 @@ fn overrides_are_the_constants_of_the_kernel() {
         assert_eq!(names.len(), given.len(), "{name}: a constant is given twice");
         assert_eq!(declared, names, "{name}: overrides of the shader, and constants of the kernel");
         for (label, value) in given {
-            let whole = value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value);
+            let is_u32 = value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value);
             assert!(
-                types[label] != ScalarKind::Uint || whole,
-                "{name}: {label} is a u32, found {value}"
+                types[label] != ScalarKind::Uint || is_u32,
+                "{name}: {label}: found {value}, expected a u32"
             );
         }
     }
 }
 
 #[test]
-fn bindings_are_those_of_the_kernel() {
+fn bindings_equal_those_of_the_kernel() {
     for (name, kernel, _) in pipelines() {
         let (module, _) = module(&name, &kernel);
-        let expected = kernel.bindings();
-        let expected =
-            expected.iter().enumerate().map(|(i, binding)| (i as u32 + 1, binding.write)).collect();
-        let activations = storage(&name, &module, 0);
-        assert_eq!(
-            activations, expected,
-            "{name}: bindings of group 0 and whether they are written"
-        );
-        let planes = storage(&name, &module, 1);
-        let count = kernel.matrix().map_or(0, |matrix| planes_of(matrix.format));
-        let expected = (0..count as u32).map(|plane| (plane, false)).collect();
-        assert_eq!(planes, expected, "{name}: planes in group 1 and whether they are written");
-        let groups = module.global_variables.iter().filter_map(|(_, variable)| variable.binding);
-        assert!(
-            groups.into_iter().all(|place| place.group < 2),
-            "{name}: a binding outside groups 0 and 1"
-        );
-        let total = activations.len() + planes.len();
-        assert!(
-            total <= STORAGE_BUFFERS,
-            "{name}: {total} storage buffers, at most {STORAGE_BUFFERS}"
-        );
+        let expected: BTreeMap<u32, bool> =
+            (1..).zip(kernel.bindings().iter().map(|binding| binding.write)).collect();
+        let buffers = storage_buffers(&name, &module, 0);
+        assert_eq!(buffers, expected, "{name}: bindings of group 0, true if writable");
+        let plane_count = kernel.matrix().map_or(0, |matrix| matrix.format.rules().plane_count());
+        let expected = (0..plane_count as u32).map(|plane| (plane, false)).collect();
+        let planes = storage_buffers(&name, &module, 1);
+        assert_eq!(planes, expected, "{name}: planes in group 1, true if writable");
+        let mut variables = module.global_variables.iter();
+        let is_in_groups = variables.all(|(_, it)| it.binding.is_none_or(|place| place.group < 2));
+        assert!(is_in_groups, "{name}: found a binding outside groups 0 and 1");
+        let total = buffers.len() + planes.len();
+        assert!(total <= MAX_STORAGE_BUFFERS, "{name}: {total} storage buffers");
     }
 }
 
-fn planes_of(format: Format) -> usize {
-    format.rules().plane_row_bytes(COLUMNS as usize).len()
-}
-
-/// Planes are arrays of words or of vectors of four, of which a row has a whole number.
+/// Planes are arrays of words or of vectors of four words. A row must have whole elements.
 #[test]
-fn planes_are_whole_elements() {
+fn plane_rows_are_whole_array_elements() {
     for format in Format::ALL {
         let (_, text) = Kernel::ALL.iter().find(|(name, _)| *name == "matmul").unwrap();
         let slots = [
@@ -253,21 +236,14 @@ fn planes_are_whole_elements() {
                 panic!("{format:?}: plane {} is not an array", place.binding);
             };
             let kind = module.types[base].inner.scalar_kind();
-            assert!(
-                kind == Some(ScalarKind::Uint) && [4, 16].contains(&stride),
-                "{format:?}: {stride}"
-            );
+            assert_eq!(kind, Some(ScalarKind::Uint), "{format:?}");
+            assert!([4, 16].contains(&stride), "{format:?}: {stride}");
             let label = variable.name.as_deref().unwrap_or_default();
-            assert!(
-                label.starts_with("plane_"),
-                "{format:?}: a plane is called {label:?}, not plane_…"
-            );
-            let block = format.rules().block_weights() as u32;
-            for columns in
-                [1, 33, 512, 576, 768, 4096].map(|columns: u32| columns.next_multiple_of(block))
-            {
-                let bytes =
-                    format.rules().plane_row_bytes(columns as usize)[place.binding as usize];
+            assert!(label.starts_with("plane_"), "{format:?}: found {label}, expected plane_…");
+            let rules = format.rules();
+            for columns in [1_usize, 33, 512, 576, 768, 4096] {
+                let columns = columns.next_multiple_of(rules.block_weights());
+                let bytes = rules.plane_row_bytes(columns)[place.binding as usize];
                 assert_eq!(bytes % stride as usize, 0, "{format:?}: {label} of {columns} columns");
             }
         }
@@ -275,7 +251,7 @@ fn planes_are_whole_elements() {
 }
 
 #[test]
-fn entry_points_stay_within_the_guaranteed_limits() {
+fn entry_points_are_within_the_limits_of_webgpu() {
     for (name, kernel, capacity) in pipelines() {
         let (module, info) = module(&name, &kernel);
         let (module, _) = with_constants(&name, &kernel, &module, &info);
@@ -284,25 +260,20 @@ fn entry_points_stay_within_the_guaranteed_limits() {
         };
         assert_eq!(entry.name, "main", "{name}: entry point");
         let invocations: u32 = entry.workgroup_size.iter().product();
-        assert!(
-            invocations <= INVOCATIONS,
-            "{name}: {invocations} invocations, at most {INVOCATIONS}"
-        );
+        assert!(invocations <= MAX_INVOCATIONS, "{name}: {invocations} invocations");
         let mut layouter = Layouter::default();
         layouter.update(module.to_ctx()).unwrap();
         let shared =
             module.global_variables.iter().filter(|(_, it)| it.space == AddressSpace::WorkGroup);
         let bytes: u32 = shared.map(|(_, variable)| layouter[variable.ty].size).sum();
-        assert!(
-            bytes <= WORKGROUP_BYTES,
-            "{name}: {bytes} bytes in a workgroup, at most {WORKGROUP_BYTES}"
-        );
+        assert!(bytes <= MAX_WORKGROUP_BYTES, "{name}: {bytes} bytes of workgroup memory");
         let workgroups = kernel.workgroups(Step { position: CONTEXT - capacity, rows: capacity });
-        let fits = workgroups.iter().all(|count| *count <= WORKGROUPS);
-        assert!(fits, "{name}: {workgroups:?} workgroups, at most {WORKGROUPS} on each axis");
+        let fits = workgroups.iter().all(|count| *count <= MAX_WORKGROUPS);
+        assert!(fits, "{name}: {workgroups:?} workgroups");
     }
 }
 
+/// Names and texts of the shaders in a subfolder of shaders/.
 fn shaders(folder: &str) -> BTreeMap<String, String> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("shaders").join(folder);
     let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
@@ -320,7 +291,7 @@ fn imports(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn every_file_is_reachable() {
+fn every_shader_file_is_used() {
     let kernels: BTreeMap<_, _> =
         Kernel::ALL.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
     assert_eq!(shaders("."), kernels, "files of shaders/, and the kernels' texts");
@@ -337,7 +308,7 @@ fn every_file_is_reachable() {
             shaders(folder).into_iter().map(|(name, text)| (format!("{folder}/{name}"), text)),
         );
     }
-    assert!(pieces.keys().eq(SHADER_PIECES), "pieces in order: {:?}", pieces.keys());
+    assert!(pieces.keys().eq(SHADER_PIECES), "expected SHADER_PIECES: {:?}", pieces.keys());
     for (name, text) in &pieces {
         assert_eq!(shader_piece(name), Some(text.as_str()), "{name}");
     }
@@ -351,32 +322,28 @@ fn every_file_is_reachable() {
     let mut imported: BTreeSet<_> = texts.flat_map(|text| imports(text)).collect();
     for slot in slots {
         assert!(imported.contains(slot), "no shader has a slot called {slot}");
-        // A slot with the name of a file is filled by that file by default.
+        // A slot that has the name of a file imports this file by default.
         if !pieces.contains_key(slot) {
             imported.remove(slot);
         }
     }
     imported.extend(fills);
     let named: BTreeSet<_> = pieces.keys().map(String::as_str).collect();
-    assert_eq!(named, imported, "files that are no kernels, and what is imported");
+    assert_eq!(named, imported, "importable files, and imported files");
 }
 
 #[test]
-fn files_say_what_they_do() {
+fn shader_headers_have_their_required_parts() {
     for (name, text) in shaders(".") {
         let opening = opening(&text).to_lowercase();
         for word in ["workgroup", "invocation"] {
-            assert!(
-                opening.contains(word),
-                "{name}.wgsl opens without saying what one {word} computes"
-            );
+            assert!(opening.contains(word), "{name}.wgsl: the header does not mention {word}");
         }
-        let equation = opening.contains(['=', '←']);
-        assert!(equation, "{name}.wgsl opens without its equation");
+        assert!(opening.contains(['=', '←']), "{name}.wgsl: the header has no equation");
         for function in ["dot32", "weights32"] {
             let calls = text.contains(&format!("{function}("));
             let says = opening.contains(&format!("imports from the weight format: {function}"));
-            assert_eq!(calls, says, "{name}.wgsl: calls {function}, and says so at its top");
+            assert_eq!(calls, says, "{name}.wgsl: calls {function}, and its header says so");
         }
         for line in text.lines().filter(|line| line.contains("var<storage")) {
             assert!(line.contains("; // ["), "{name}.wgsl: no shape after {line:?}");
@@ -384,42 +351,38 @@ fn files_say_what_they_do() {
     }
     for folder in ["formats"].iter().chain(PIECES) {
         for (name, text) in shaders(folder) {
-            assert!(
-                !opening(&text).is_empty(),
-                "{folder}/{name}.wgsl does not open with a comment"
-            );
+            assert!(!opening(&text).is_empty(), "{folder}/{name}.wgsl has no header");
             assert!(!text.contains("@compute"), "{folder}/{name}.wgsl has an entry point");
         }
     }
 }
 
-/// The comment at the beginning of a file.
+/// The header of a file: its first lines of comment, joined.
 fn opening(text: &str) -> String {
     text.lines().take_while(|line| line.starts_with("//")).collect::<Vec<_>>().join(" ")
 }
 
-/// Native and web need different headers, which are added at assembly.
+/// Native and web builds need different directives, which assembly adds.
 #[test]
-fn files_have_no_directives_but_imports() {
+fn shader_files_have_no_directives_but_imports() {
     for folder in [".", "formats"].iter().chain(PIECES) {
         for (name, text) in shaders(folder) {
             for line in text.lines().map(str::trim) {
-                let directive = ["enable ", "requires ", "diagnostic("]
-                    .iter()
-                    .any(|word| line.starts_with(word));
-                let other = line.starts_with('#') && !line.starts_with("#import ");
-                assert!(!directive && !other, "{folder}/{name}.wgsl: {line:?}");
+                let directives = ["enable ", "requires ", "diagnostic("];
+                let is_directive = directives.iter().any(|word| line.starts_with(word));
+                let is_unknown = line.starts_with('#') && !line.starts_with("#import ");
+                assert!(!is_directive && !is_unknown, "{folder}/{name}.wgsl: {line:?}");
             }
         }
     }
 }
 
 #[test]
-fn an_unknown_import_is_an_error() {
+fn unknown_imports_are_errors_and_repeated_imports_are_inserted_once() {
     assert!(assemble("#import lib/step\n#import lib/nothing\n", &[], None).is_err());
     assert!(assemble("#import slot\n", &[("slot", "lib/nothing")], None).is_err());
     let filled = assemble("#import slot\n", &[("slot", "lib/step")], None).unwrap();
     assert_eq!(filled.matches("var<uniform>").count(), 1);
-    let twice = assemble("#import lib/step\n#import lib/step\n", &[], None).unwrap();
-    assert_eq!(twice.matches("var<uniform>").count(), 1);
+    let repeated = assemble("#import lib/step\n#import lib/step\n", &[], None).unwrap();
+    assert_eq!(repeated.matches("var<uniform>").count(), 1);
 }

@@ -1,5 +1,5 @@
-//! Terminals and files of the command line: no text of a model steers a terminal, and only regular
-//! files are read.
+//! Safety of the command line: control characters of a model never reach a terminal, only regular
+//! files are read, and requests that cannot succeed are refused early.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![cfg(unix)]
 
@@ -9,22 +9,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::gguf::{Gguf, byte_letters, f32_bytes, tiny_llama};
+use common::assert_contains;
+use common::gguf::{Gguf, f32_bytes, tiny_llama};
 use serde_json::Value;
 use tablm::error::{Code, Error, visible};
 use tablm::formats::Format;
 
-/// Sets a title, colors, by C0 and by C1; turns text; and begins what looks like an error.
-const EVIL: &str =
+/// Text that sets a terminal's title and colors, reverses the writing direction, and imitates a
+/// line of an error.
+const HOSTILE: &str =
     "\u{1b}]0;PWNED\u{7}\u{1b}[31m\u{9b}31m\u{202e}\u{2066}\u{200f}\u{7f}\nerror: x: y\r";
-const STEERING: [char; 8] =
+/// Characters that control a terminal.
+const CONTROL: [char; 8] =
     ['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}', '\u{2066}', '\u{200f}', '\u{7f}', '\r'];
 
-/// A call that ends soon, whatever happens.
+/// Calls the command line; panics if the call takes more than 20 s.
 fn tablm(arguments: &[&str]) -> Output {
-    let command = env!("CARGO_BIN_EXE_tablm");
     let started = Instant::now();
-    let mut child = Command::new(command)
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tablm"))
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -34,11 +36,24 @@ fn tablm(arguments: &[&str]) -> Output {
     while child.try_wait().unwrap().is_none() {
         if started.elapsed() > Duration::from_secs(20) {
             child.kill().unwrap();
-            panic!("{arguments:?} does not end");
+            panic!("{arguments:?} takes more than 20 s");
         }
         std::thread::sleep(Duration::from_millis(5));
     }
     child.wait_with_output().unwrap()
+}
+
+/// Arguments that generate a token on the CPU.
+fn generate_one_token(model: &str) -> [&str; 9] {
+    ["generate", "--model", model, "--raw-prompt", "a", "--max-tokens", "1", "--backend", "cpu"]
+}
+
+/// Arguments that write [`HOSTILE`] as the text of byte tokens.
+fn detokenize_hostile(model: &str) -> [String; 5] {
+    // Tokens of bytes follow four special tokens.
+    let ids: Vec<_> = HOSTILE.bytes().map(|byte| (4 + usize::from(byte)).to_string()).collect();
+    let ids = ids.join(",");
+    ["detokenize", "--model", model, "--tokens", &ids].map(str::to_owned)
 }
 
 fn folder(name: &str) -> PathBuf {
@@ -58,25 +73,20 @@ fn tiny() -> Gguf {
 }
 
 #[test]
-fn names_of_a_file_cannot_steer_a_terminal() {
-    let folder = folder("steering");
+fn control_characters_of_model_files_are_escaped() {
+    let folder = folder("control-characters");
     let extra = |name: &str| tiny().tensor(name, Format::F32, &[1], f32_bytes([0.0]));
     let architecture =
         |name: &str| tiny().without_key("general.architecture").str("general.architecture", name);
-    let cut = extra(&"\u{1b}".repeat(60_000)).bytes();
+    let template = format!("{{{{ raise_exception('{HOSTILE}') }}}}");
+    let truncated = extra(&"\u{1b}".repeat(60_000)).bytes();
     let models = [
-        write(&folder, "tensor.gguf", &extra(EVIL).bytes()),
-        write(&folder, "architecture.gguf", &architecture(EVIL).bytes()),
-        write(&folder, "long.gguf", &architecture(&EVIL.repeat(5000)).bytes()),
-        write(&folder, "cut.gguf", &cut[..cut.len() - 32]),
-        write(&folder, EVIL, b"GGUF"),
-        write(
-            &folder,
-            "template.gguf",
-            &tiny()
-                .str("tokenizer.chat_template", format!("{{{{ raise_exception('{EVIL}') }}}}"))
-                .bytes(),
-        ),
+        write(&folder, "tensor.gguf", &extra(HOSTILE).bytes()),
+        write(&folder, "architecture.gguf", &architecture(HOSTILE).bytes()),
+        write(&folder, "long.gguf", &architecture(&HOSTILE.repeat(5000)).bytes()),
+        write(&folder, "truncated.gguf", &truncated[..truncated.len() - 32]),
+        write(&folder, HOSTILE, b"GGUF"),
+        write(&folder, "template.gguf", &tiny().str("tokenizer.chat_template", template).bytes()),
     ];
     for model in &models {
         for json in [&[][..], &["--json"]] {
@@ -87,79 +97,61 @@ fn names_of_a_file_cannot_steer_a_terminal() {
                 let output = tablm(&[arguments, json].concat());
                 let text =
                     [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat();
-                assert!(!text.contains(STEERING), "{arguments:?}: {text:?}");
-                assert!(
-                    text.len() < 40_000 && !text.contains("\nerror: x"),
-                    "{arguments:?}: {text:?}"
-                );
+                assert!(!text.contains(CONTROL), "{arguments:?}: {text:?}");
+                assert!(!text.contains("\nerror: x"), "{arguments:?}: {text:?}");
+                assert!(text.len() < 40_000, "{arguments:?}: {} bytes", text.len());
                 if !json.is_empty() {
                     serde_json::from_slice::<Value>(&output.stdout).unwrap();
                 }
             }
         }
     }
-    // The names are still there, as JSON has them.
+    // A tensor that no plan uses does not keep the tokenizer from being used.
     let output = tablm(&["tokenize", "--model", &models[0], "--text", "a", "--json"]);
     assert!(output.status.success(), "{output:?}");
 }
 
 #[test]
-fn tables_escape_names_and_json_keeps_them() {
-    // A name that the plan uses, so that the table is shown: the folder's own, which may hold
-    // anything.
+fn log_escapes_control_characters_of_file_names() {
     let folder = folder("named");
     let model = write(&folder, "\u{1b}[31m\u{9b}\u{202e}.gguf", &tiny().bytes());
-    let output = tablm(&[
-        "generate",
-        "--model",
-        &model,
-        "--raw-prompt",
-        "a",
-        "--max-tokens",
-        "1",
-        "--backend",
-        "cpu",
-    ]);
+    let output = tablm(&generate_one_token(&model));
     let log = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && log.contains("\\u{1b}[31m\\u{9b}\\u{202e}.gguf on "),
-        "{log:?}"
-    );
-    // Output that is no terminal gets the exact text, and valid JSON.
-    let ids: Vec<String> = EVIL.bytes().map(|byte| (4 + usize::from(byte)).to_string()).collect();
-    assert_eq!(byte_letters().len(), 256);
-    let arguments = ["detokenize", "--model", &model, "--tokens", &ids.join(",")];
-    assert_eq!(String::from_utf8(tablm(&arguments).stdout).unwrap(), format!("{EVIL}\n"));
-    let json = tablm(&[&arguments[..], &["--json"]].concat()).stdout;
-    assert!(!String::from_utf8_lossy(&json).contains(STEERING), "{json:?}");
-    assert_eq!(serde_json::from_slice::<Value>(&json).unwrap()["text"], EVIL);
+    assert!(output.status.success(), "{log:?}");
+    assert!(log.contains("\\u{1b}[31m\\u{9b}\\u{202e}.gguf on "), "{log:?}");
 }
 
-/// A terminal, which `script` provides, gets the text escaped.
+#[test]
+fn piped_output_has_the_exact_text_and_json_escapes_control_characters() {
+    let model = write(&folder("piped"), "m.gguf", &tiny().bytes());
+    let arguments = detokenize_hostile(&model);
+    let arguments = arguments.each_ref().map(String::as_str);
+    assert_eq!(String::from_utf8(tablm(&arguments).stdout).unwrap(), format!("{HOSTILE}\n"));
+    let json = tablm(&[&arguments[..], &["--json"]].concat()).stdout;
+    assert!(!String::from_utf8_lossy(&json).contains(CONTROL), "{json:?}");
+    assert_eq!(serde_json::from_slice::<Value>(&json).unwrap()["text"], HOSTILE);
+}
+
+/// The command `script` provides a terminal.
 #[cfg(target_os = "linux")]
 #[test]
-fn answers_cannot_steer_a_terminal() {
-    let folder = folder("answers");
-    let model = write(&folder, "m.gguf", &tiny().bytes());
-    let ids: Vec<String> = EVIL.bytes().map(|byte| (4 + usize::from(byte)).to_string()).collect();
-    let command = format!(
-        "{} detokenize --model {model} --tokens {}",
-        env!("CARGO_BIN_EXE_tablm"),
-        ids.join(",")
-    );
+fn output_on_a_terminal_escapes_control_characters() {
+    let model = write(&folder("terminal"), "m.gguf", &tiny().bytes());
+    let arguments = detokenize_hostile(&model).join(" ");
+    let command = format!("{} {arguments}", env!("CARGO_BIN_EXE_tablm"));
     let output = Command::new("script")
         .args(["-qec", &command, "/dev/null"])
         .stdin(Stdio::null())
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n");
-    assert!(text.contains("\\u{1b}]0;PWNED") && !text.contains(STEERING), "{text:?}");
+    assert!(text.contains("\\u{1b}]0;PWNED") && !text.contains(CONTROL), "{text:?}");
 }
 
 #[test]
-fn messages_are_one_line_of_bounded_length() {
-    let error = Error::new(Code::Malformed, format!("{EVIL}{}", "\u{1b}".repeat(100_000)));
-    assert!(!error.to_string().contains(STEERING) && !error.message().contains('\n'), "{error}");
+fn error_messages_are_one_line_of_bounded_length() {
+    let error = Error::new(Code::Malformed, format!("{HOSTILE}{}", "\u{1b}".repeat(100_000)));
+    assert!(!error.to_string().contains(CONTROL) && !error.message().contains('\n'), "{error}");
     assert!(error.message().starts_with("\\u{1b}]0;PWNED\\u{7}") && error.message().ends_with('…'));
     assert!(error.message().len() < 9_000);
     assert_eq!(visible("naïve 東京 🗼"), "naïve 東京 🗼");
@@ -174,43 +166,37 @@ fn only_regular_files_are_read() {
     let socket = folder.join("socket.gguf").to_str().unwrap().to_owned();
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     let model = write(&folder, "m.gguf", &tiny().bytes());
-    let own = folder.to_str().unwrap();
-    let call = |arguments: &[&str], words: &[&str]| {
+    let refused = |arguments: &[&str], words: &[&str]| {
         let output = tablm(arguments);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {errors}");
         assert!(errors.starts_with("error: invalid-request: "), "{arguments:?}: {errors}");
-        words.iter().for_each(|word| {
-            assert!(errors.contains(word), "{arguments:?}: {word:?} is not in {errors}")
-        });
+        assert_contains(&errors, words);
     };
     let generate = ["generate", "--model", &model, "--backend", "cpu"];
     for irregular in [&pipe, &socket, "/dev/zero"] {
         let words = [irregular, "a pipe, socket or device", "expected a regular file"];
-        call(&["inspect", irregular], &words);
-        call(&["tokenize", "--model", irregular, "--text", "a"], &words);
-        call(&[&generate[..], &["--messages", irregular]].concat(), &words);
-        call(&[&generate[..], &["--prompt", "a", "--tools", irregular]].concat(), &words);
-        call(&["perplexity", "--model", &model, "--text", irregular], &words);
+        refused(&["inspect", irregular], &words);
+        refused(&["tokenize", "--model", irregular, "--text", "a"], &words);
+        refused(&[&generate[..], &["--messages", irregular]].concat(), &words);
+        refused(&[&generate[..], &["--prompt", "a", "--tools", irregular]].concat(), &words);
+        refused(&["perplexity", "--model", &model, "--text", irregular], &words);
     }
-    call(
-        &[&generate[..], &["--messages", own]].concat(),
-        &[own, "found a folder, expected a regular file"],
-    );
-    call(
-        &[&generate[..], &["--messages", "nothing.json"]].concat(),
-        &["nothing.json", "no such file"],
-    );
+    let path = folder.to_str().unwrap();
+    let words = [path, "found a folder, expected a regular file"];
+    refused(&[&generate[..], &["--messages", path]].concat(), &words);
+    let words = ["nothing.json", "no such file"];
+    refused(&[&generate[..], &["--messages", "nothing.json"]].concat(), &words);
     for part in ["config.json", "tokenizer.json", "model.safetensors", "chat_template.jinja"] {
         let inner = folder.join(format!("in-{part}"));
         std::fs::create_dir(&inner).unwrap();
         assert!(Command::new("mkfifo").arg(inner.join(part)).status().unwrap().success());
-        call(&["inspect", inner.to_str().unwrap()], &[part, "expected a regular file"]);
+        refused(&["inspect", inner.to_str().unwrap()], &[part, "expected a regular file"]);
     }
 }
 
 #[test]
-fn a_wrong_request_is_refused_before_the_model_is_read() {
+fn invalid_request_is_refused_before_the_model_is_read() {
     for (option, value, field) in [
         ("--top-p", "1.5", "top_p: found 1.5, expected 0 to 1"),
         ("--temperature", "3", "temperature: found 3, expected 0 to 2"),
@@ -227,30 +213,17 @@ fn a_wrong_request_is_refused_before_the_model_is_read() {
     }
 }
 
-/// The system would promise it and then end the program.
+/// Linux grants more memory than it has and kills the process that uses it.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_context_without_room_is_refused() {
-    let folder = folder("no-room");
+fn context_length_beyond_the_memory_is_refused() {
     let model =
         tiny().without_key("llama.context_length").u32("llama.context_length", (1 << 30) - 1);
-    let model = write(&folder, "m.gguf", &model.bytes());
-    let generate = [
-        "generate",
-        "--model",
-        &model,
-        "--raw-prompt",
-        "a",
-        "--max-tokens",
-        "1",
-        "--backend",
-        "cpu",
-    ];
+    let model = write(&folder("long-context"), "m.gguf", &model.bytes());
+    let generate = generate_one_token(&model);
     assert!(tablm(&generate).status.success());
     let output = tablm(&[&generate[..], &["--context", "1073741823"]].concat());
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        errors.starts_with("error: out-of-memory: ") && errors.contains("a context length of "),
-        "{errors}"
-    );
+    assert!(errors.starts_with("error: out-of-memory: "), "{errors}");
+    assert_contains(&errors, &["a context length of "]);
 }

@@ -1,12 +1,12 @@
-/** Shows the conversation: messages, their footers, and scrolling along with text that arrives. */
+/** Shows the conversation: messages and their footers, scrolled so that new text is visible. */
 
 import { MAX_FRAME_CHARACTERS, MarkdownView } from "./markdown.js";
-import { element } from "./dom.js";
+import { create, element } from "./dom.js";
 import { PlainTextView } from "./plain_text.js";
 
-/** Scrolling follows new text if the end of the conversation is at most so far below the view. */
+/** New text is scrolled into view if the end of the conversation is at most this far below it. */
 const FOLLOW_PX = 80;
-/** Time per frame for rendering text while an answer arrives. */
+/** Time per frame for rendering text while an answer is generated. */
 const FRAME_MS = 12;
 /** Time for rendering at the end of an answer, when usually little text is left. */
 const LAST_FRAME_MS = 50;
@@ -26,14 +26,11 @@ export function scrollToEnd(): void {
 }
 
 function addMessage(role: "user" | "assistant", speaker: string): HTMLElement {
-  const item = document.createElement("li");
-  item.className = `message ${role}`;
-  const name = document.createElement("span");
-  name.className = "hidden";
-  name.textContent = `${speaker}: `;
-  const body = document.createElement("div");
-  body.className = "body";
-  item.append(name, body);
+  const item = create("li", { className: `message ${role}` });
+  item.append(
+    create("span", { className: "hidden", textContent: `${speaker}: ` }),
+    create("div", { className: "body" }),
+  );
   list.append(item);
   return item;
 }
@@ -52,13 +49,9 @@ export function clearMessages(): void {
 
 /** Creates a `<details>` element with its summary and content. */
 function folded(className: string): [HTMLDetailsElement, HTMLElement, HTMLElement] {
-  const [details, summary, content] = [
-    document.createElement("details"),
-    document.createElement("summary"),
-    document.createElement("div"),
-  ];
-  details.className = `folded ${className}`;
-  content.className = "content";
+  const details = create("details", { className: `folded ${className}` });
+  const summary = create("summary");
+  const content = create("div", { className: "content" });
   details.append(summary, content);
   return [details, summary, content];
 }
@@ -84,11 +77,9 @@ export class AnswerView {
     this.#body = this.#item.querySelector<HTMLElement>(".body") ?? this.#item;
     this.#markdown = new MarkdownView(this.#body);
     const [details, summary, content] = folded("reasoning");
-    [this.#reasoningDetails, this.#summary, this.#reasoningText] = [
-      details,
-      summary,
-      new PlainTextView(content),
-    ];
+    this.#reasoningDetails = details;
+    this.#summary = summary;
+    this.#reasoningText = new PlainTextView(content);
     this.#reasoningDetails.hidden = true;
     this.#summary.textContent = "Thinking";
     this.#body.before(this.#reasoningDetails);
@@ -121,7 +112,7 @@ export class AnswerView {
   /** Shows a tool call and its result. */
   addToolCall(name: string, argumentsJson: string, result: string): void {
     const [details, summary, content] = folded("call");
-    summary.append("Used ", Object.assign(document.createElement("code"), { textContent: name }));
+    summary.append("Used ", create("code", { textContent: name }));
     content.textContent = `${name}(${argumentsJson})\n→ ${result}`;
     const follow = isAtEnd();
     this.#item.append(details);
@@ -138,8 +129,7 @@ export class AnswerView {
     // The answer as the model wrote it, which tests read.
     this.#item.dataset["answer"] = this.#text;
     if (!note && !this.#text) return shown;
-    const footer = document.createElement("p");
-    footer.className = "footer";
+    const footer = create("p", { className: "footer" });
     if (this.#text) footer.append(this.#copyButton());
     footer.append(note);
     const follow = isAtEnd();
@@ -154,14 +144,14 @@ export class AnswerView {
     this.#item.remove();
   }
 
-  /** The answer's text without Markdown, for screen readers; long answers are cut and keep it. */
+  /** The answer as text for screen readers: without Markdown, or the beginning of a long answer. */
   get plainText(): string {
     return this.#text.length > MAX_ANNOUNCED_CHARACTERS
       ? this.#text.slice(0, MAX_ANNOUNCED_CHARACTERS)
       : this.#body.innerText;
   }
 
-  /** Renders added text for about that long; the next frame continues. */
+  /** Renders added text for about `milliseconds`; the next frame continues. */
   #render(milliseconds: number): void {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
@@ -181,10 +171,11 @@ export class AnswerView {
   }
 
   #copyButton(): HTMLButtonElement {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "quiet copy";
-    button.textContent = "Copy";
+    const button = create("button", {
+      type: "button",
+      className: "quiet copy",
+      textContent: "Copy",
+    });
     button.addEventListener("click", () => {
       navigator.clipboard.writeText(this.#text).then(
         () => (button.textContent = "Copied"),

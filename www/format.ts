@@ -9,9 +9,9 @@ export function bytes(count: number): string {
 
 /** Formats seconds as `12 s` or `3 min 20 s`. */
 export function duration(seconds: number): string {
-  const whole = Math.max(1, Math.ceil(seconds));
-  if (whole < 60) return `${whole} s`;
-  return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  const rounded = Math.max(1, Math.ceil(seconds));
+  if (rounded < 60) return `${rounded} s`;
+  return `${Math.floor(rounded / 60)} min ${rounded % 60} s`;
 }
 
 /** Formats a speed in tokens per second. */

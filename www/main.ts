@@ -24,7 +24,7 @@ import { runTool, TOOLS } from "./tools.js";
 import { addUserMessage, AnswerView, clearMessages, scrollToEnd } from "./conversation.js";
 import { element } from "./dom.js";
 
-/** Error codes after which the engine is unusable and the model must be loaded again. */
+/** Error codes after which the model must be loaded again. */
 const FATAL = ["device-lost", "internal", "disposed", "out-of-memory"];
 /** Limit of rounds of tool calls before an answer. */
 const MAX_TOOL_ROUNDS = 4;
@@ -52,8 +52,8 @@ let loadController = new AbortController();
 let model: Promise<Model> | undefined;
 let messages: ChatMessage[] = [];
 let answering: AbortController | undefined;
-/** Number of the current conversation, by which late results of earlier ones are dropped. */
-let conversation = 0;
+/** Changes with each new chat, so that late results of an earlier one can be dropped. */
+let conversationId = 0;
 let retryAction: () => void = () => undefined;
 
 function setState(state: State): void {
@@ -62,7 +62,7 @@ function setState(state: State): void {
   stop.hidden = state !== "answering";
 }
 
-/** Sets the state for when no answer is in progress. */
+/** Sets the state after an answer, or without one. */
 function setIdleState(): void {
   setState(!element("loading").hidden ? "loading" : model ? "ready" : "failed");
 }
@@ -109,7 +109,7 @@ function showModel(loaded: Model): void {
     notice.textContent = "This browser offers no WebGPU adapter, so the CPU computes the answers.";
 }
 
-/** Starts loading the model; `model` holds the promise for everyone who waits for it. */
+/** Starts loading the model and stores the promise in `model`. */
 function loadModel(): Promise<Model> {
   problem.hidden = true;
   const name = modelName(source);
@@ -197,7 +197,7 @@ async function stream(
   try {
     return await streamFrom(loaded, view, signal);
   } finally {
-    // The card is still up if the model had to be loaded again for this answer.
+    // The progress card is still visible if the model had to be loaded again for this answer.
     if (usedModel === model) hideLoading();
   }
 }
@@ -258,7 +258,7 @@ async function streamFrom(
   return { note: "", calls };
 }
 
-/** Adds the answer to the conversation, runs its tool calls, and shows all of it. */
+/** Adds an answer to the conversation, runs its tool calls, and shows both. */
 function finishAnswer(view: AnswerView, note: string, calls: ToolCall[] = []): void {
   if (view.text || calls.length > 0) {
     messages.push({
@@ -273,15 +273,15 @@ function finishAnswer(view: AnswerView, note: string, calls: ToolCall[] = []): v
     view.addToolCall(call.function.name, call.function.arguments, content);
     messages.push({ role: "tool", tool_call_id: call.id, content });
   }
-  const mine = conversation;
+  const id = conversationId;
   void view.finish(note).then(() => {
-    if (mine === conversation) element("announcer").textContent = view.plainText;
+    if (id === conversationId) element("announcer").textContent = view.plainText;
   });
 }
 
-/** Answers the last message; after tool calls the model continues with their results. */
+/** Answers the last message; after tool calls, the model answers again with their results. */
 async function answer(rounds = MAX_TOOL_ROUNDS): Promise<void> {
-  const mine = conversation;
+  const id = conversationId;
   const controller = new AbortController();
   answering = controller;
   problem.hidden = true;
@@ -289,11 +289,11 @@ async function answer(rounds = MAX_TOOL_ROUNDS): Promise<void> {
   const view = new AnswerView();
   try {
     const { note, calls } = await stream(view, controller.signal);
-    if (mine !== conversation) return;
+    if (id !== conversationId) return;
     finishAnswer(view, note, calls);
     if (calls.length > 0 && rounds > 0) return await answer(rounds - 1);
   } catch (error) {
-    if (mine !== conversation) return;
+    if (id !== conversationId) return;
     if (error instanceof TabLMError && error.code === "aborted")
       return finishAnswer(view, "stopped");
     if (error instanceof TabLMError && FATAL.includes(error.code)) {
@@ -324,7 +324,7 @@ function submit(text: string): void {
 }
 
 function newChat(): void {
-  conversation += 1;
+  conversationId += 1;
   answering?.abort();
   answering = undefined;
   messages = [];

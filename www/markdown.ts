@@ -1,5 +1,5 @@
 /**
- * Renders Markdown that arrives in pieces. A model's output is untrusted: raw HTML is shown as
+ * Renders growing Markdown. A model's output is untrusted: raw HTML is shown as
  * text, images become links, and the rest passes through a sanitizer. Text that is too long, too
  * deeply nested, too wide or too slow to parse is shown unformatted, so that no answer blocks the
  * page.
@@ -15,6 +15,7 @@ import {
   type Token,
   type Tokens,
 } from "marked";
+import { create } from "./dom.js";
 import { PlainTextView, limitCombiningMarks } from "./plain_text.js";
 
 /** Limit of nested quotes, lists and emphasis, which protects the parser's stack. */
@@ -34,8 +35,8 @@ export const MAX_FRAME_CHARACTERS = 32 << 10;
 const MIN_STEP_CHARACTERS = 1024;
 const STEP_FRACTION = 1 / 4;
 /**
- * Parsing that takes longer ends formatting. A step grows by a quarter at most, so the step before
- * was only a little faster.
+ * Time limit of a parse; a longer one ends formatting. As text grows by at most a quarter per step,
+ * no parse takes much longer than the one before it.
  */
 const MAX_PARSE_MS = 100;
 
@@ -145,8 +146,7 @@ const SANITIZE_OPTIONS = {
 
 /** Renders a block of Markdown. */
 function render(token: Token): HTMLElement {
-  const holder = document.createElement("div");
-  holder.className = "block";
+  const holder = create("div", { className: "block" });
   holder.append(DOMPurify.sanitize(marked.parser([token]), SANITIZE_OPTIONS));
   for (const link of holder.querySelectorAll("a")) {
     link.target = "_blank";
@@ -192,12 +192,13 @@ export class MarkdownView {
 
   /** Adds to the text; `advance` shows it. */
   add(text: string): void {
-    // marked removes these too; its tokens' lengths would not add up otherwise.
+    // marked removes carriage returns too, so its tokens' lengths would not add up.
     this.#waiting += text.replaceAll("\r", "");
   }
 
   /**
-   * Shows more text for about that long, at most one frame's. Returns true if all text is shown.
+   * Shows more text for about `milliseconds`, at most the text of one frame. Returns true if all
+   * text is shown.
    */
   advance(milliseconds: number): boolean {
     const end = performance.now() + milliseconds;

@@ -5,7 +5,7 @@ import { CATALOG, type Entry } from "./catalog.js";
 import { bytes } from "./format.js";
 import { readAddress } from "./settings.js";
 import { parseModelSource } from "./model_source.js";
-import { element } from "./dom.js";
+import { closeOnBackdrop, create, element } from "./dom.js";
 
 const dialog = element<HTMLDialogElement>("models");
 const list = element<HTMLUListElement>("catalog");
@@ -24,30 +24,30 @@ export function loadOptions(): { device: DeviceChoice; contextLength?: number; h
   };
 }
 
-/** Creates a row of an entry's list of facts. */
+/** Creates a row of an entry's facts; `value` is the element to update. */
 function fact(name: string, value: string | Node): { row: HTMLElement; value: HTMLElement } {
-  const [row, term, description] = [
-    document.createElement("div"),
-    document.createElement("dt"),
-    document.createElement("dd"),
-  ];
-  term.textContent = name;
+  const row = create("div");
+  const description = create("dd");
   description.append(value);
-  row.append(term, description);
+  row.append(create("dt", { textContent: name }), description);
   return { row, value: description };
 }
 
-/** Reads the model's headers from its source and shows the exact download and memory sizes. */
-async function measure(entry: Entry, download: HTMLElement, memory: HTMLElement): Promise<void> {
+/** Reads the headers of an entry's model and shows its exact download and memory sizes. */
+async function showExactSizes(
+  entry: Entry,
+  download: HTMLElement,
+  memory: HTMLElement,
+): Promise<void> {
   const found = await TabLM.estimate(entry.source, loadOptions());
   download.textContent = found.stored
     ? `none, it is stored in this browser (${bytes(entry.downloadBytes)})`
     : bytes(found.downloadBytes);
   const onGpu = found.fits !== null;
-  const [takes, misfit] = onGpu
+  const [neededBytes, misfit] = onGpu
     ? [found.memory.peakGpuBytes, found.misfit]
     : [found.cpuMemory.peakCpuBytes, found.cpuMisfit];
-  const needed = `${bytes(takes)} at ${found.contextLength} positions`;
+  const needed = `${bytes(neededBytes)} at ${found.contextLength} positions`;
   memory.textContent =
     misfit === null
       ? needed
@@ -56,19 +56,7 @@ async function measure(entry: Entry, download: HTMLElement, memory: HTMLElement)
 }
 
 function addEntry(entry: Entry, use: (source: ModelSource) => void): void {
-  const [item, details, summary] = [
-    document.createElement("li"),
-    document.createElement("details"),
-    document.createElement("summary"),
-  ];
-  const [size, note, facts, button] = [
-    document.createElement("span"),
-    document.createElement("p"),
-    document.createElement("dl"),
-    document.createElement("button"),
-  ];
-  const license = document.createElement("a");
-  Object.assign(license, {
+  const license = create("a", {
     href: entry.license.url,
     textContent: entry.license.name,
     target: "_blank",
@@ -76,21 +64,26 @@ function addEntry(entry: Entry, use: (source: ModelSource) => void): void {
   });
   const download = fact("Download", bytes(entry.downloadBytes));
   const memory = fact("Memory", `about ${bytes(entry.memoryBytes)}`);
-  size.className = "size";
-  size.textContent = bytes(entry.downloadBytes);
-  summary.append(entry.name, size);
-  note.textContent = entry.note;
+  const summary = create("summary");
+  summary.append(
+    entry.name,
+    create("span", { className: "size", textContent: bytes(entry.downloadBytes) }),
+  );
+  const facts = create("dl");
   facts.append(download.row, memory.row, fact("License", license).row);
-  button.type = "button";
-  button.className = "primary";
-  button.textContent = "Use this model";
+  const button = create("button", {
+    type: "button",
+    className: "primary",
+    textContent: "Use this model",
+  });
   button.addEventListener("click", () => use(entry.source));
-  details.name = "catalog";
-  details.append(summary, note, facts, button);
-  // The hub is asked only about entries that are opened; where that fails the catalog's figures
-  // stay.
-  const look = (): void => void measure(entry, download.value, memory.value).catch(() => undefined);
-  details.addEventListener("toggle", () => details.open && look());
+  const details = create("details", { name: "catalog" });
+  details.append(summary, create("p", { textContent: entry.note }), facts, button);
+  // Requests to the hub are sent only for opened entries; if they fail, the catalog's figures stay.
+  const showExact = (): void =>
+    void showExactSizes(entry, download.value, memory.value).catch(() => undefined);
+  details.addEventListener("toggle", () => details.open && showExact());
+  const item = create("li");
   item.append(details);
   list.append(item);
 }
@@ -108,9 +101,7 @@ export function connectModels(use: (source: ModelSource) => void): void {
   for (const entry of CATALOG) addEntry(entry, choose);
   element("open-models").addEventListener("click", () => dialog.showModal());
   element("close-models").addEventListener("click", () => dialog.close());
-  dialog.addEventListener("click", (event) => {
-    if (event.target === dialog) dialog.close();
-  });
+  closeOnBackdrop(dialog);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     refusal.textContent = "";

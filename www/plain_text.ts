@@ -3,6 +3,8 @@
  * the last block again when text is added.
  */
 
+import { create } from "./dom.js";
+
 /**
  * Removes combining marks beyond 16 on one letter, more than any language has: browsers take
  * minutes to lay those out.
@@ -34,7 +36,7 @@ export class PlainTextView {
       }
       const end = this.#findEnd(text, start, room);
       this.#last?.appendData(text.slice(start, end));
-      // Text was left over, so the block is full.
+      // Text is left over, so the block is full.
       if (end < text.length) this.#last = undefined;
       start = end;
     }
@@ -53,8 +55,7 @@ export class PlainTextView {
   }
 
   #newBlock(): Text {
-    const block = document.createElement("div");
-    block.className = "block plain";
+    const block = create("div", { className: "block plain" });
     const content = document.createTextNode("");
     block.append(content);
     this.#root.append(block);

@@ -2,7 +2,7 @@
 
 import type { KernelProfile, Model, StepProfile } from "tablm";
 import { describeError } from "./error_messages.js";
-import { element } from "./dom.js";
+import { closeOnBackdrop, create, element } from "./dom.js";
 
 const dialog = element<HTMLDialogElement>("profile");
 const summary = element("profile-summary");
@@ -32,10 +32,9 @@ const COLUMNS: { title: string; detail?: boolean; of: (kernel: KernelProfile) =>
 ];
 
 function row(tag: "th" | "td", texts: string[]): HTMLTableRowElement {
-  const line = document.createElement("tr");
+  const line = create("tr");
   texts.forEach((text, index) => {
-    const cell = document.createElement(tag);
-    cell.textContent = text;
+    const cell = create(tag, { textContent: text });
     if (tag === "th") cell.setAttribute("scope", "col");
     if (COLUMNS[index]?.detail) cell.className = "detail";
     line.append(cell);
@@ -44,7 +43,7 @@ function row(tag: "th" | "td", texts: string[]): HTMLTableRowElement {
 }
 
 function table({ rows, position, wholeUs, kernels }: StepProfile): HTMLTableElement {
-  const view = document.createElement("table");
+  const view = create("table");
   const step = rows === 1 ? `One token at position ${position}` : `${rows} tokens of a prompt`;
   view.createCaption().textContent = `${step}: ${digits(wholeUs / 1000)} ms`;
   view.createTHead().append(
@@ -101,7 +100,5 @@ export function connectProfile(model: () => Promise<Model> | undefined): void {
   });
   again.addEventListener("click", () => void measure(model()));
   element("close-profile").addEventListener("click", () => dialog.close());
-  dialog.addEventListener("click", (event) => {
-    if (event.target === dialog) dialog.close();
-  });
+  closeOnBackdrop(dialog);
 }

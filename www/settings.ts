@@ -53,9 +53,9 @@ const DEFAULTS: Settings = {
 const MAX_AGREED = 50;
 const DEVICES: readonly string[] = ["auto", "webgpu", "cpu"];
 
-/** The address's parameters that still apply: changed and refused settings are removed. */
+/** Parameters of the page's address, without those that the visitor changed or refused. */
 const address = new URLSearchParams(location.search);
-/** Names of settings in the address. */
+/** Parameter of the page's address for a setting. */
 const ADDRESS_NAMES: Partial<Record<keyof Settings, string>> = {
   system: "system",
   temperature: "temperature",
@@ -119,7 +119,7 @@ function resolveAddress(model: string, hub: string | null): string {
   }
 }
 
-/** Returns the settings in the address that need consent, with addresses resolved. */
+/** Returns the settings in the page's address that need consent, with model and hub resolved. */
 function linkSettings(): LinkSettings {
   const [model, hub, system] = ["model", "hub", "system"].map((name) => address.get(name));
   return {

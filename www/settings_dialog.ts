@@ -3,7 +3,7 @@
 import { TabLM, type StoredModel } from "tablm";
 import { bytes } from "./format.js";
 import { storeSettings, readSettings, type Settings } from "./settings.js";
-import { element } from "./dom.js";
+import { closeOnBackdrop, element } from "./dom.js";
 
 const dialog = element<HTMLDialogElement>("settings");
 const system = element<HTMLTextAreaElement>("system");
@@ -13,6 +13,7 @@ const maxTokens = element<HTMLInputElement>("max-tokens");
 const stored = element("stored");
 const remove = element<HTMLButtonElement>("delete-stored");
 
+/** Models stored in this origin. */
 let list: StoredModel[] = [];
 /** The settings when the dialog was opened. */
 let settings: Settings;
@@ -46,12 +47,10 @@ function open(): void {
 export function connectSettings(): void {
   element("open-settings").addEventListener("click", open);
   temperature.addEventListener("input", showTemperature);
-  dialog.addEventListener("click", (event) => {
-    if (event.target === dialog) dialog.close();
-  });
+  closeOnBackdrop(dialog);
   dialog.addEventListener("close", () => {
     const tokens = Math.floor(maxTokens.valueAsNumber);
-    // Only changes are stored: a link's settings do not become the visitor's own by being shown.
+    // Only changes are stored: settings of a link, which the dialog also shows, are not.
     storeSettings({
       ...(system.value !== settings.system && { system: system.value }),
       ...(temperature.valueAsNumber !== settings.temperature && {

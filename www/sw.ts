@@ -1,7 +1,7 @@
 /**
- * The service worker. It caches the page, so that it opens offline, and adds the headers that
- * isolate it, so that it may use threads: from the second visit on, where the server sends no such
- * headers. It does not cache models; the package keeps those in the origin's storage.
+ * The service worker. It caches the page, so that it opens offline, and adds the headers for
+ * cross-origin isolation, so that it may use threads: from the second visit on, if the server sends
+ * no such headers. It does not cache models; the package keeps those in the origin's storage.
  *
  * Versions cannot mix. Each has its files in a folder of its own, named by a hash of their
  * contents, and `index.html` names the folder in use. A deployment has one cache, and every worker
@@ -11,11 +11,9 @@
  * are no longer named.
  */
 
-/**
- * Hashes of the files in this version's folder, except for the engine's builds, and of each
- * build's.
- */
+/** Hashes of the files in this version's folder, without the builds of the engine. */
 declare const SHELL: Record<string, string>;
+/** Hashes of the files of each build of the engine. */
 declare const BUILDS: Record<string, Record<string, string>>;
 /** Hashes of the files outside the folder, whose names never change. */
 declare const STABLE_FILES: Record<string, string>;
@@ -54,7 +52,7 @@ const ROOT = scope.registration.scope;
  */
 const CACHE = `tablm-page ${ROOT}`;
 const INDEX = "index.html";
-/** Timeout for a server to begin its response. A network without connectivity never does. */
+/** Timeout for the start of a response; a network without connectivity may never fail. */
 const RESPONSE_TIMEOUT_MS = 10_000;
 const IN_FOLDER = /^([0-9a-f]{16})\//;
 
@@ -91,9 +89,7 @@ async function hasExpectedContents(
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("") === hash;
 }
 
-/**
- * Caches a file of this version. Bypasses the browser's and the host's caches if theirs is another.
- */
+/** Caches a file of this version, past caches of browser and host that have another version. */
 async function fetchFile(cache: Cache, file: string, hash: string): Promise<void> {
   const attempts = [
     ["", "force-cache"],
@@ -171,7 +167,7 @@ async function install(): Promise<void> {
   if (isFirst) await scope.skipWaiting();
 }
 
-/** Deletes the folders of earlier versions, of which no page is open. */
+/** Deletes the folders of earlier versions, whose pages are all closed. */
 async function deleteEarlierFolders(): Promise<void> {
   const cache = await caches.open(CACHE);
   const index = await (await cache.match(ROOT + INDEX))?.text();

@@ -1,6 +1,4 @@
-/**
- * The builds of the engine, the same code for different wasm features, and the choice among them.
- */
+/** Builds of the engine, the same code compiled for different wasm features, and their choice. */
 
 import type { Build } from "./types.js";
 import type * as Boundary from "./wasm/simd/tablm.js";
@@ -38,7 +36,7 @@ const SHARED_PAGES = 64;
  */
 const MAX_SHARED_PAGES: readonly number[] = [65536, 32768, 16384];
 
-/** A memory that workers can share. Throws a RangeError where the browser has too little. */
+/** Memory that workers can share. Throws a RangeError if the browser has too little. */
 function sharedMemory(): WebAssembly.Memory {
   for (const maximum of MAX_SHARED_PAGES) {
     try {
@@ -63,7 +61,7 @@ export interface StartedEngine {
 function runnable(withThreads: boolean): Build[] {
   const single: Build[] = WebAssembly.validate(RELAXED_DOT) ? ["relaxed", "simd"] : ["simd"];
   if (!globalThis.crossOriginIsolated || single[0] === "simd") return single;
-  // With one thread it is no faster, but may be the only one that a page serves.
+  // With one thread, `threads` is no faster, but it may be the only build that a page serves.
   return withThreads ? ["threads", ...single] : [...single, "threads"];
 }
 
@@ -77,8 +75,8 @@ async function startBuild(build: Build, url: string | URL): Promise<StartedEngin
 }
 
 /**
- * Starts the fastest build that this browser can run and fetch, first of those in `urls`, then of
- * the package's own. Without a network that is the one that an earlier visit cached. Throws the
+ * Starts the fastest build that this browser can run and fetch: first of those in `urls`, then of
+ * the package's own. Without a network, that is the build that an earlier visit cached. Throws the
  * first build's error if none starts.
  */
 export async function startEngine(
@@ -107,7 +105,7 @@ export async function startEngine(
   throw problems[0];
 }
 
-/** Instantiates the module of another worker's engine in its memory, to be one of its threads. */
+/** Instantiates the module of another worker's engine in its memory, to become its thread. */
 export async function joinEngine(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,

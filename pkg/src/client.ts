@@ -23,7 +23,7 @@ export interface CallEvents {
   graceMs?: number;
 }
 
-/** Default of `graceMs`: enough for a load to remove the files that it had begun. */
+/** Default of `graceMs`: enough for a load to remove its incomplete files. */
 const ABORT_GRACE_MS = 2000;
 
 interface PendingCall {
@@ -53,7 +53,7 @@ function wasmUrls({ wasmUrl }: AssetOptions): WasmUrls | null {
   );
 }
 
-/** The worker of an engine, the workers of its threads, and the calls in progress. */
+/** The worker of an engine, the workers of its threads, and the pending calls. */
 export class Client {
   #worker: Worker;
   #threads: Worker[] = [];
@@ -64,20 +64,20 @@ export class Client {
   constructor(assets: AssetOptions) {
     this.#worker = this.#start(assets, ({ data }) => {
       if (data.type === "startThreads") this.#startThreads(data.count, assets, data);
-      else if (data.type !== "lent") this.#receive(data);
+      else if (data.type !== "threadStarted") this.#receive(data);
     });
     this.#post({ type: "init", wasmUrls: wasmUrls(assets) });
   }
 
-  /** Reason why the worker is gone; `undefined` while it is there. */
+  /** Reason why the worker was terminated; `undefined` while it runs. */
   get ended(): TabLMError | undefined {
     return this.#ended;
   }
 
   /**
    * Calls a method. When the signal fires, the worker is told, and the promise settles once the
-   * worker has stopped. A worker that does not stop within `graceMs` is terminated with all that it
-   * holds.
+   * worker has stopped. A worker that does not stop within `graceMs` is terminated, which also
+   * drops its model.
    */
   call<Name extends MethodName>(
     method: Name,
@@ -106,7 +106,7 @@ export class Client {
     }) as Promise<Methods[Name]["result"]>;
   }
 
-  /** Terminates the workers and rejects every call in progress with `reason`. */
+  /** Terminates the workers and rejects every pending call with `reason`. */
   end(reason: TabLMError): void {
     if (this.#ended) return;
     this.#ended = reason;
@@ -142,7 +142,7 @@ export class Client {
     for (let index = 0; index < count && !this.#ended; index += 1) {
       const thread = this.#start(assets, started);
       this.#threads.push(thread);
-      thread.postMessage({ type: "lend", module, memory } satisfies ToWorker);
+      thread.postMessage({ type: "runThread", module, memory } satisfies ToWorker);
     }
   }
 
@@ -157,7 +157,7 @@ export class Client {
       if (message.type === "progress") return pending.events.onProgress?.(message.progress);
       if (message.type === "token") return pending.events.onToken?.(message.delta);
     } catch (error) {
-      // An exception of a listener is the page's, and must not end the call.
+      // An exception in the page's listener must not end the call.
       return queueMicrotask(() => {
         throw error;
       });

@@ -20,7 +20,7 @@ export interface Sink {
   write(piece: Uint8Array): void | Promise<void>;
 }
 
-/** Properties of a file that are known before its bytes arrive. */
+/** Properties of a file that are known from the response's headers. */
 export interface DownloadHead {
   sizeBytes: number | null;
 }
@@ -40,7 +40,7 @@ export interface DownloadOptions {
 }
 
 const GGUF_MAGIC = "GGUF";
-/** Largest file beside the weights; the largest tokenizers have half of it. */
+/** Maximum length of a text file; the largest tokenizers have half of it. */
 const MAX_TEXT_BYTES = 64 << 20;
 
 /** The response of a server, whatever its status. Throws `network` where there is none. */
@@ -89,10 +89,10 @@ export async function requestOptional(url: string, signal: AbortSignal): Promise
   return null;
 }
 
-/** Length of the body by its header; `null` where that is missing or unreliable. */
-export function promisedLength(response: Response): number | null {
+/** Length of the body according to its header; `null` if the header is missing or unreliable. */
+export function declaredLength(response: Response): number | null {
   if (response.headers.get("content-encoding")) return null;
-  // Texts of other origins may be compressed, with the header that says so hidden.
+  // Text from another origin may be compressed, and CORS hides the header that says so.
   const type = response.headers.get("content-type") ?? "";
   if (response.type === "cors" && /^(text\/|application\/json\b)/i.test(type)) return null;
   const text = response.headers.get("content-length");
@@ -104,7 +104,7 @@ export function isHtml(response: Response): boolean {
   return /^text\/html\b/i.test(response.headers.get("content-type") ?? "");
 }
 
-/** Throws `malformed` if the first bytes are not those of the file's kind. */
+/** Throws `malformed` if the first bytes are not those of the file's type. */
 function checkStart(name: string, url: string, start: Uint8Array): void {
   const text = String.fromCharCode(...start.subarray(0, 16));
   if (/\.gguf$/i.test(name)) {
@@ -188,7 +188,7 @@ async function pump(
 
 /**
  * Downloads a file into a sink; `null` for an optional one that the server does not have. Throws
- * `network`, `malformed` (not the kind of file that its name says), `aborted`, or the sink's
+ * `network`, `malformed` (another type of file than its name says), `aborted`, or the sink's
  * errors.
  */
 export async function downloadFile(
@@ -200,7 +200,7 @@ export async function downloadFile(
     ? requestOptional(url, options.signal)
     : request(url, { signal: options.signal }));
   if (!response) return null;
-  const sizeBytes = promisedLength(response);
+  const sizeBytes = declaredLength(response);
   if (isHtml(response)) {
     await response.body?.cancel();
     throw new TabLMError(
@@ -224,9 +224,8 @@ export async function downloadFile(
   if (loadedBytes === 0)
     throw new TabLMError("malformed", `${url}: found 0 bytes, expected ${name}`);
   start.add(new Uint8Array(0), true);
-  // Files of other origins may have been compressed, with the header that says so hidden. A
-  // connection
-  // that ends early throws above.
+  // A file from another origin may have been compressed, and CORS hides the header that says so.
+  // There only `pump` detects a connection that ends early.
   if (sizeBytes !== null && loadedBytes !== sizeBytes && response.type !== "cors") {
     throw new TabLMError("network", `${url}: found ${loadedBytes} bytes, expected ${sizeBytes}`);
   }

@@ -24,6 +24,11 @@ function isErrorCode(value: unknown): value is ErrorCode {
   return typeof value === "string" && (errorCodes as readonly string[]).includes(value);
 }
 
+/** Name of a thrown value, by which errors of the platform are told apart; "" without one. */
+export function errorName(value: unknown): string {
+  return String((value as { name?: unknown } | null)?.name ?? "");
+}
+
 /** True for errors of the package and of the engine; others are defects or the platform's. */
 export function hasCode(value: unknown): value is { code: ErrorCode } {
   return isErrorCode((value as { code?: unknown } | null)?.code);
@@ -37,14 +42,14 @@ export function toTabLMError(value: unknown): TabLMError {
   if (value instanceof TabLMError) return value;
   const message = value instanceof Error ? value.message : String(value);
   if (hasCode(value)) return new TabLMError(value.code, message, { cause: value });
-  const name = (value as { name?: unknown } | null)?.name;
+  const name = errorName(value);
   if (name === "AbortError")
     return new TabLMError("aborted", "aborted by the caller", { cause: value });
   if (name === "QuotaExceededError")
     return new TabLMError("storage-full", message, { cause: value });
   // Allocation failures of JavaScript, and of wasm memory at startup; the wording differs by
   // browser.
-  if (/^(Range|Internal)Error$/.test(String(name)) && /memory|allocat/i.test(message)) {
+  if (/^(Range|Internal)Error$/.test(name) && /memory|allocat/i.test(message)) {
     return new TabLMError("out-of-memory", message, { cause: value });
   }
   return new TabLMError("internal", message, { cause: value });

@@ -68,7 +68,7 @@ function engineOptions(given: EngineOptions): EngineOptions {
   return options;
 }
 
-/** The listeners among the options of a call. */
+/** The signal and the listener among the options of a call. */
 function events({
   signal,
   onProgress,
@@ -92,7 +92,7 @@ async function load(source: ModelSource, options: LoadOptions = {}): Promise<Mod
     try {
       return { client, info: await orAborted(loading, signal) };
     } catch (error) {
-      // An aborted worker removes the files that it had begun before it ends.
+      // An aborted worker first removes its incomplete files.
       const end = (): void => client.end(new TabLMError("disposed", "the model was not loaded"));
       loading.then(end, end);
       throw toTabLMError(error);
@@ -106,7 +106,7 @@ function capabilities(options: CallOptions = {}): Promise<Capabilities> {
   return callOnce("capabilities", null, options, events(options));
 }
 
-/** Estimates what a model needs of download and memory, from its headers alone. */
+/** Estimates the download and the memory of a model, from its headers alone. */
 async function estimate(source: ModelSource, options: EstimateOptions = {}): Promise<Estimate> {
   const params = {
     source: describeSource(source, options.hubUrl),
@@ -132,7 +132,7 @@ const models = {
 
 /**
  * URL of a source, with a slash at its end for a folder; nothing is fetched. Throws
- * `invalid-request` for what is no source.
+ * `invalid-request` for an invalid source.
  */
 function resolve(source: string | URL, { hubUrl }: HubOptions = {}): string {
   const description = describeSource(source, hubUrl);

@@ -60,9 +60,9 @@ export class Model {
   #load: (signal: AbortSignal) => Promise<Loaded>;
   #client: Client;
   #info: ModelInfo;
-  /** Reasons for which earlier workers were ended. */
+  /** Reasons why earlier workers were terminated. */
   #warnings: string[] = [];
-  /** Settles when the last request of the queue has. */
+  /** Settles when the last job of the queue has settled. */
   #tail: Promise<unknown> = Promise.resolve();
   #disposing = new AbortController();
   #disposal: Promise<void> | undefined;
@@ -84,18 +84,12 @@ export class Model {
   }
 
   /**
-   * Measures a decoding step and a chunk of a prompt, kernel by kernel. Runs in turn with the
-   * requests and takes some seconds; the next request prefills its whole prompt.
+   * Measures a decode step and a chunk of a prompt, kernel by kernel. Waits for earlier requests
+   * and takes some seconds; the next request prefills its whole prompt.
    */
   async profile(): Promise<Profile> {
     if (this.#disposing.signal.aborted) throw disposed();
-    const turn = this.#tail.then(async () =>
-      (await this.#worker(this.#disposing.signal)).call("profile", null),
-    );
-    this.#tail = turn.catch(() => undefined);
-    return orAborted(turn, this.#disposing.signal).catch((error: unknown) => {
-      throw this.#disposing.signal.aborted ? disposed() : toTabLMError(error);
-    });
+    return this.#enqueue(this.#disposing.signal, (worker) => worker.call("profile", null));
   }
 
   /**
@@ -111,7 +105,7 @@ export class Model {
     return this.dispose();
   }
 
-  /** The worker; after one was ended, a new one into which the model is loaded again. */
+  /** The worker; if it was terminated, a new one into which the model is loaded again. */
   async #worker(signal: AbortSignal): Promise<Client> {
     const { ended } = this.#client;
     if (ended) {
@@ -144,10 +138,10 @@ export class Model {
     };
     return checked.stream
       ? this.#stream(head, checked, options)
-      : this.#whole(head, checked, options);
+      : this.#complete(head, checked, options);
   }
 
-  async #whole(
+  async #complete(
     head: AnswerHead,
     checked: CheckedRequest,
     { signal }: RequestOptions,
@@ -215,31 +209,34 @@ export class Model {
   }
 
   /**
-   * Runs a request in its turn. The promise rejects as soon as the signal fires; the next request
-   * waits until the worker has stopped or is replaced.
+   * Runs a job after all earlier ones. The promise rejects as soon as the signal fires; the next
+   * job waits until the worker has stopped or was terminated.
    */
+  #enqueue<T>(signal: AbortSignal, job: (worker: Client) => Promise<T>): Promise<T> {
+    const result = this.#tail.then(async () => {
+      throwIfAborted(signal);
+      return job(await this.#worker(signal));
+    });
+    this.#tail = result.catch(() => undefined);
+    return orAborted(result, signal).catch((error: unknown) => {
+      throw this.#disposing.signal.aborted ? disposed() : toTabLMError(error);
+    });
+  }
+
+  /** Runs a request. */
   #run(
     request: string,
     caller: AbortSignal | undefined,
     onDelta: (delta: AnswerDelta) => void,
   ): Promise<GenerationEnd> {
     const signal = caller ? anySignal([caller, this.#disposing.signal]) : this.#disposing.signal;
-    const turn = this.#tail.then(async () => {
-      throwIfAborted(signal);
-      const onToken = (delta: AnswerDelta): void => void (signal.aborted || onDelta(delta));
-      const worker = await this.#worker(signal);
-      const end = await worker.call(
-        "generate",
-        { request },
-        { signal, onToken, graceMs: ABORT_GRACE_MS },
-      );
+    const onToken = (delta: AnswerDelta): void => void (signal.aborted || onDelta(delta));
+    const events = { signal, onToken, graceMs: ABORT_GRACE_MS };
+    return this.#enqueue(signal, async (worker) => {
+      const end = await worker.call("generate", { request }, events);
       this.#info = end.info;
       if (end.finish_reason === "abort") throw new TabLMError("aborted", "aborted by the caller");
       return end;
-    });
-    this.#tail = turn.catch(() => undefined);
-    return orAborted(turn, signal).catch((error: unknown) => {
-      throw this.#disposing.signal.aborted ? disposed() : toTabLMError(error);
     });
   }
 }

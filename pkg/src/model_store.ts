@@ -3,8 +3,8 @@
  * pieces, listed, verified and deleted.
  *
  * Each model has a folder, named by the hash of its source. The manifest lists a file once all its
- * bytes are written, and is `complete` once all files are. A file whose download stopped starts
- * again.
+ * bytes are written, and is `complete` once it lists all files. An interrupted download of a file
+ * starts again from its first byte.
  */
 
 import {
@@ -16,7 +16,7 @@ import {
   type RemoteFile,
   type Sink,
 } from "./download.js";
-import { TabLMError, throwIfAborted } from "./errors.js";
+import { errorName, TabLMError, throwIfAborted } from "./errors.js";
 import type { Meter } from "./meter.js";
 import {
   blobReader,
@@ -57,7 +57,7 @@ export interface OpenedModel {
   missingBytes: number;
   stored: boolean;
   close(): void;
-  /** Deletes the stored copy, which turned out to be no model. */
+  /** Marks the stored copy as invalid, so that the next load downloads it again. */
   discard(): Promise<void>;
 }
 
@@ -159,7 +159,7 @@ async function checkRoom(name: string, sizeBytes: number | null): Promise<void> 
   if (sizeBytes > quotaBytes - usageBytes) throw await storageFull(name, sizeBytes);
 }
 
-/** Progress of the download of a model's files together. */
+/** Progress of downloading all files of a model. */
 class Tally {
   #done = 0;
 
@@ -188,9 +188,9 @@ async function totalLength(files: RemoteFile[], signal: AbortSignal): Promise<nu
   let total = 0;
   for (const file of files) {
     if (file.optional) continue;
-    const length = await remoteLength(file.url, signal).catch((error: unknown) => {
+    const length = await remoteLength(file.url, signal).catch(() => {
       throwIfAborted(signal);
-      void error; // Servers may refuse HEAD; the total is unknown then.
+      // The download of this file reports the failure.
       return null;
     });
     if (length === null) return null;
@@ -219,7 +219,7 @@ async function storeFile(
         const written = handle.write(piece, { at: offset });
         if (written !== piece.length) throw new DOMException("short write", "QuotaExceededError");
         offset += written;
-        partial?.arrived(offset);
+        partial?.advance(offset);
       },
     };
     const onHead = async (head: { sizeBytes: number | null }): Promise<void> => {
@@ -238,16 +238,14 @@ async function storeFile(
   } catch (error) {
     partial?.close();
     handle.close();
-    const full =
-      (error as { name?: unknown }).name === "QuotaExceededError"
-        ? await storageFull(file.name, needed)
-        : null;
+    const isFull = errorName(error) === "QuotaExceededError";
+    const full = isFull ? await storageFull(file.name, needed) : null;
     await remove(folder, storedAs).catch(() => undefined);
     throw full ?? error;
   }
 }
 
-/** A stored file as a Blob: a handle would prevent others from opening it. */
+/** A stored file, read as a Blob, because a handle would prevent others from opening it. */
 async function storedFile(
   folder: FileSystemDirectoryHandle,
   { name, storedAs }: ManifestFile,
@@ -306,7 +304,10 @@ async function fillFolder(
   await writeText(folder, MANIFEST, JSON.stringify({ ...manifest, complete: true }));
 }
 
-/** Downloads a file into a Blob, which the browser may keep on disk; `null` as for `storeFile`. */
+/**
+ * Downloads a file into a Blob, which the browser may keep on disk; `null` for an optional file
+ * that the server does not have.
+ */
 async function fileToMemory(
   file: RemoteFile,
   signal: AbortSignal,
@@ -389,7 +390,7 @@ export async function peekModel(
   if (stored) return stored;
   const files: SourceFile[] = [];
   for (const file of await remoteFiles(source, signal)) {
-    // Texts are needed whole, and servers compress them.
+    // Text files are needed completely, and servers compress them, which prevents range requests.
     const isText = /\.(json|jinja)$/.test(file.name);
     const found = await (isText
       ? fileToMemory(file, signal, () => undefined)
@@ -406,7 +407,7 @@ export async function peekModel(
   };
 }
 
-function describe(id: string, manifest: Manifest | null): StoredModel {
+function toStoredModel(id: string, manifest: Manifest | null): StoredModel {
   const files = (manifest?.files ?? []).map(({ name, sizeBytes, sha256 }) => ({
     name,
     sizeBytes,
@@ -429,7 +430,7 @@ export async function listModels(): Promise<StoredModel[]> {
   const list: StoredModel[] = [];
   for await (const entry of models.values()) {
     if (entry.kind !== "directory") continue;
-    list.push(describe(entry.name, await readManifest(entry as FileSystemDirectoryHandle)));
+    list.push(toStoredModel(entry.name, await readManifest(entry as FileSystemDirectoryHandle)));
   }
   return list;
 }
@@ -450,14 +451,9 @@ export async function deleteModel(id: string): Promise<boolean> {
   try {
     await models.removeEntry(id, { recursive: true });
   } catch (error) {
-    if ((error as { name?: unknown }).name !== "NoModificationAllowedError") throw error;
-    throw new TabLMError(
-      "invalid-request",
-      `id: found ${id}, which this tab or another is loading`,
-      {
-        cause: error,
-      },
-    );
+    if (errorName(error) !== "NoModificationAllowedError") throw error;
+    const text = `id: found ${id}, which this tab or another is loading`;
+    throw new TabLMError("invalid-request", text, { cause: error });
   }
   return true;
 }

@@ -2,7 +2,7 @@
  * Access to the origin private file system: folders, small text files, and handles for large files.
  */
 
-import { TabLMError } from "./errors.js";
+import { errorName, TabLMError } from "./errors.js";
 
 /** A sync access handle. The DOM types lack it, as only workers have it. */
 export interface SyncHandle {
@@ -18,7 +18,7 @@ interface WorkerFileHandle extends FileSystemFileHandle {
   createSyncAccessHandle?(options?: { mode: "readwrite" | "read-only" }): Promise<SyncHandle>;
 }
 
-/** Attempts to open a file that another worker holds, and milliseconds between them. */
+/** Number of retries to open a file that another worker holds, and milliseconds between them. */
 const RETRIES = 20;
 const RETRY_MS = 100;
 
@@ -44,7 +44,7 @@ export async function modelsFolder(): Promise<FileSystemDirectoryHandle | null> 
 
 /** True for the error of a missing entry. */
 function isNotFound(error: unknown): boolean {
-  return (error as { name?: unknown } | null)?.name === "NotFoundError";
+  return errorName(error) === "NotFoundError";
 }
 
 /** A subfolder; `null` if it does not exist. */
@@ -88,11 +88,7 @@ export async function openForWriting(
     try {
       return await file.createSyncAccessHandle();
     } catch (error) {
-      if (
-        (error as { name?: unknown }).name !== "NoModificationAllowedError" ||
-        attempt === RETRIES
-      )
-        throw error;
+      if (errorName(error) !== "NoModificationAllowedError" || attempt === RETRIES) throw error;
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
@@ -152,7 +148,7 @@ export async function openForReading(
     const handle = await file.createSyncAccessHandle?.({ mode: "read-only" });
     if (handle) return syncReader(name, handle);
   } catch {
-    // Another tab holds it exclusively; a Blob can still read it.
+    // Another tab has an exclusive handle; a Blob can still read the file.
   }
   return blobReader(name, await file.getFile());
 }

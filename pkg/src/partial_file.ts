@@ -1,12 +1,12 @@
-/** A file that is still being written to storage, readable as far as it has arrived. */
+/** A file that is still being written to storage; its first part can already be read. */
 
 import { TabLMError } from "./errors.js";
 import type { SyncHandle } from "./opfs.js";
 import type { SourceFile } from "./wasm/simd/tablm.js";
 
-/** A source file behind a handle that a download writes; reads wait for bytes that are missing. */
+/** A source file that a download writes through `handle`; reads wait for missing bytes. */
 export class PartialFile implements SourceFile {
-  #arrivedBytes = 0;
+  #writtenBytes = 0;
   #isClosed = false;
   #waiting: (() => void)[] = [];
 
@@ -16,9 +16,9 @@ export class PartialFile implements SourceFile {
     private handle: SyncHandle,
   ) {}
 
-  /** Sets how many bytes are written, and resumes the reads that can go on. */
-  arrived(bytes: number): void {
-    this.#arrivedBytes = bytes;
+  /** Sets the number of bytes written so far, and resumes waiting reads. */
+  advance(writtenBytes: number): void {
+    this.#writtenBytes = writtenBytes;
     this.#wake();
   }
 
@@ -32,10 +32,10 @@ export class PartialFile implements SourceFile {
     this.#waiting.splice(0).forEach((resolve) => resolve());
   }
 
-  /** Reads bytes at an offset as soon as they are there. Throws `network` once closed. */
+  /** Reads bytes at an offset as soon as they are written. Throws `network` once closed. */
   async read(offset: number, length: number): Promise<Uint8Array> {
     const end = Math.min(offset + length, this.sizeBytes);
-    while (!this.#isClosed && end > this.#arrivedBytes)
+    while (!this.#isClosed && end > this.#writtenBytes)
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     if (this.#isClosed)
       throw new TabLMError("network", `${this.name}: the download ended before it could be read`);

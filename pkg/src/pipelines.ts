@@ -1,6 +1,6 @@
 /**
- * Compilation of pipelines before the engine asks for them, on processors that are idle. The
- * browser caches pipelines, so the engine's own request for an equal one is fast.
+ * Compilation of pipelines before the engine requests them, on idle processors. The browser caches
+ * pipelines, so the engine's own request for an equal one is fast.
  */
 
 import { EXTRA_FEATURES } from "./adapter.js";
@@ -78,7 +78,10 @@ async function withSlot<T>(job: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Compiles pipelines that the engine will ask for. It meets and reports their failures itself. */
+/**
+ * Compiles pipelines that the engine will request. Failures are ignored here: the engine's own
+ * request fails too, and reports them.
+ */
 export async function compileAhead(json: string): Promise<void> {
   const opened = device;
   if (!opened) return;

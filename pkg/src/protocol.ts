@@ -55,8 +55,8 @@ export type ToWorker =
   | { type: "abort"; callId: number }
   /** All threads of the engine have started. */
   | { type: "threadsStarted" }
-  /** Makes a new worker a thread of that engine. */
-  | ({ type: "lend" } & RunningEngine);
+  /** Makes a new worker a thread of this engine. */
+  | ({ type: "runThread" } & RunningEngine);
 
 /** Messages from worker to page about a call. */
 export type AboutCall =
@@ -68,7 +68,7 @@ export type AboutCall =
 /** Messages from worker to page. */
 export type FromWorker =
   | AboutCall
-  /** Asks for workers to be threads of this engine. */
+  /** Asks the page to start workers as threads of this engine. */
   | ({ type: "startThreads"; count: number } & RunningEngine)
-  /** Notice that this worker has become a thread. */
-  | { type: "lent" };
+  /** Reports that the worker of a thread has started. */
+  | { type: "threadStarted" };

@@ -1,12 +1,12 @@
 /** Files of a remote source, and reading them in pieces by range requests. */
 
-import { promisedLength, readAll, request, requestOptional, type RemoteFile } from "./download.js";
+import { declaredLength, readAll, request, requestOptional, type RemoteFile } from "./download.js";
 import { TabLMError, throwIfAborted } from "./errors.js";
 import { PART, partPath, type SourceDescription } from "./source.js";
 import type { SourceFile } from "./wasm/simd/tablm.js";
 
 const INDEX = "model.safetensors.index.json";
-/** Maximum files of weights. */
+/** Maximum number of files of weights. */
 const MAX_SHARDS = 1000;
 
 /** Files of a safetensors folder that come before the weights. */
@@ -28,9 +28,7 @@ function inFolder(folder: string, path: string): string {
   return url.href;
 }
 
-/**
- * A path below a folder; `null` for what is no path, leaves the folder or is no safetensors file.
- */
+/** Path of a safetensors file below its folder, without `.` segments; `null` for other values. */
 function pathBelow(path: unknown): string | null {
   const segments =
     typeof path === "string" ? path.split("/").filter((segment) => segment !== ".") : [];
@@ -38,7 +36,7 @@ function pathBelow(path: unknown): string | null {
   return isPath && segments.at(-1)?.endsWith(".safetensors") ? segments.join("/") : null;
 }
 
-/** The distinct paths of an index' shards. Throws `malformed` for paths that leave the folder. */
+/** The distinct paths of an index's shards. Throws `malformed` for paths that leave the folder. */
 export function shardPaths(url: string, text: string): string[] {
   let map: unknown;
   try {
@@ -127,7 +125,7 @@ export async function remoteLength(url: string, signal: AbortSignal): Promise<nu
     // Some servers refuse HEAD, and so do URLs that are signed for GET.
     return request(url, { signal });
   });
-  const length = promisedLength(response);
+  const length = declaredLength(response);
   await response.body?.cancel();
   return length;
 }

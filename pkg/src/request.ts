@@ -1,7 +1,7 @@
 /**
- * Chat requests in the engine's form. Field names and the shape of messages are checked here, as
- * far as the conversion needs it; values and their ranges are the engine's to check. No field is
- * ignored silently, except those that OpenAI has for services and that have no meaning here.
+ * Conversion of chat requests into the engine's form. Field names and the shape of messages are
+ * checked here; the engine checks values and their ranges. Unknown fields are errors; only fields
+ * that concern OpenAI's service are ignored.
  */
 
 import { TabLMError } from "./errors.js";
@@ -49,9 +49,7 @@ const UNSUPPORTED = new Set([
   "grammar",
 ]);
 
-/**
- * Fields of OpenAI's API for services with accounts, caches and parallel answers; without effect.
- */
+/** Fields of OpenAI's API that concern its service; accepted without effect. */
 const WITHOUT_EFFECT = [
   "user",
   "store",
@@ -219,7 +217,7 @@ function checkTools(request: Record<string, unknown>): Tool[] | undefined {
 
 const EFFORTS: readonly ReasoningEffort[] = ["none", "minimal", "low", "medium", "high", "xhigh"];
 
-/** True if the model is to reason; models have no degrees of it. */
+/** True if the model should reason; models have no degrees of effort. */
 function checkThinking(effort: unknown): boolean {
   if ((EFFORTS as readonly unknown[]).includes(effort)) return effort !== "none";
   throw invalid(

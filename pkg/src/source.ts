@@ -61,7 +61,7 @@ function describeUrl(text: string, base: string | undefined): SourceDescription 
     );
   }
   url.hash = "";
-  // Every part names the same model: the URL of the first stands for it.
+  // The URL of any part names the same model; the first part's identifies it.
   if (PART.test(url.pathname)) url.pathname = partPath(url.pathname, 1);
   const name = lastSegment(url.pathname);
   if (/\.gguf$/i.test(url.pathname)) return { kind: "file-url", url: url.href, name };

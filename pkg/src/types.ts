@@ -31,21 +31,19 @@ export interface Progress {
   phase: ProgressPhase;
   /** Bytes of the phase that are done. */
   loadedBytes: number;
-  /** Bytes of the phase in total; `null` where the server does not tell. */
+  /** Bytes of the phase in total; `null` if the server does not say. */
   totalBytes: number | null;
   /** Speed over the last four seconds, in bytes per second; `null` at first. */
   bytesPerSecond: number | null;
   /** Seconds left at that speed; `null` where either figure is missing. */
   etaSeconds: number | null;
-  /** Name of the file in work. */
+  /** Name of the file being processed. */
   file: string;
 }
 
 /** Option of calls with `hf:` sources. */
 export interface HubOptions {
-  /**
-   * Base URL of `hf:` sources: a mirror or a server of one's own. Default https://huggingface.co/.
-   */
+  /** Base URL of `hf:` sources: a mirror or your own server. Default https://huggingface.co/. */
   hubUrl?: string | URL;
 }
 
@@ -107,19 +105,19 @@ export interface Capabilities extends GpuCapabilities {
 
 /** Storage of the origin. */
 export interface StorageReport {
-  /** True if models can be kept: the origin private file system is there. */
+  /** True if models can be stored: the origin private file system is available. */
   opfs: boolean;
-  /** Bytes that the origin may store; `null` where the browser does not tell. */
+  /** Bytes that the origin may store; `null` if the browser does not say. */
   quotaBytes: number | null;
-  /** Bytes that the origin stores; `null` where the browser does not tell. */
+  /** Bytes that the origin stores; `null` if the browser does not say. */
   usageBytes: number | null;
-  /** True if the browser does not evict them; `null` where it does not tell. */
+  /** True if the browser does not evict stored models by itself; `null` if it does not say. */
   persisted: boolean | null;
 }
 
 /** Estimate of the memory and the download of a model, from its headers alone. */
 export interface Estimate extends EngineEstimate {
-  /** True if the whole model is stored in this origin. */
+  /** True if all files of the model are stored in this origin. */
   stored: boolean;
 }
 
@@ -129,7 +127,7 @@ export interface StoredFile {
   name: string;
   /** Bytes of the file. */
   sizeBytes: number;
-  /** SHA-256 of the bytes as they arrived, in lower-case hexadecimal. */
+  /** SHA-256 of the downloaded bytes, in lower-case hexadecimal. */
   sha256: string;
 }
 
@@ -137,13 +135,13 @@ export interface StoredFile {
 export interface StoredModel {
   /** Identifier for `delete` and `verify`. */
   id: string;
-  /** Location that it was loaded from. */
+  /** URL that it was downloaded from. */
   source: string;
-  /** True once all files are there. */
+  /** True if all files are stored. */
   complete: boolean;
   /** Bytes of all files. */
   sizeBytes: number;
-  /** Files that are there. */
+  /** Files that are stored. */
   files: StoredFile[];
 }
 
@@ -153,7 +151,7 @@ export interface VerifiedFile {
   name: string;
   /** True if the hashes are equal. */
   ok: boolean;
-  /** SHA-256 of the bytes as they arrived. */
+  /** SHA-256 of the downloaded bytes. */
   expectedSha256: string;
   /** SHA-256 of the bytes in storage; empty for a missing file. */
   foundSha256: string;
@@ -163,7 +161,7 @@ export interface VerifiedFile {
 export interface VerifyReport {
   /** Identifier of the model. */
   id: string;
-  /** True if the model is complete and every file is as it arrived. */
+  /** True if the model is complete and every file equals the downloaded one. */
   ok: boolean;
   /** Verification of each file. */
   files: VerifiedFile[];
@@ -185,7 +183,7 @@ export interface ToolFunction {
   description?: string;
   /** JSON schema of the arguments. */
   parameters?: Readonly<Record<string, unknown>>;
-  /** Accepted for OpenAI's sake, without effect. */
+  /** Accepted for compatibility with OpenAI, without effect. */
   strict?: boolean | null;
 }
 
@@ -254,30 +252,30 @@ export interface ChatRequest extends SamplingRequest {
   tools?: readonly Tool[] | null;
   /** `none` hides the tools from the model. Default `auto`; a call cannot be forced. */
   tool_choice?: "auto" | "none" | null;
-  /** `none` answers at once, every other value reasons first. Default: the model's own. */
+  /** `none` disables reasoning, other values enable it. Default: that of the chat template. */
   reasoning_effort?: ReasoningEffort | null;
   /** Number of answers: only 1. */
   n?: 1 | null;
-  /** Accepted for OpenAI's sake, without effect. */
+  /** Accepted for compatibility with OpenAI, without effect. */
   parallel_tool_calls?: boolean | null;
-  /** Accepted for OpenAI's sake, without effect. */
+  /** Accepted for compatibility with OpenAI, without effect. */
   user?: string | null;
-  /** Accepted for OpenAI's sake, without effect. */
+  /** Accepted for compatibility with OpenAI, without effect. */
   store?: boolean | null;
-  /** Accepted for OpenAI's sake, without effect. */
+  /** Accepted for compatibility with OpenAI, without effect. */
   metadata?: Readonly<Record<string, string>> | null;
-  /** Accepted for OpenAI's sake, without effect. */
+  /** Accepted for compatibility with OpenAI, without effect. */
   service_tier?: string | null;
-  /** Accepted for OpenAI's sake, without effect. */
+  /** Accepted for compatibility with OpenAI, without effect. */
   prompt_cache_key?: string | null;
-  /** Accepted for OpenAI's sake, without effect. */
+  /** Accepted for compatibility with OpenAI, without effect. */
   safety_identifier?: string | null;
 }
 
 /** Request for an answer in chunks. */
 export type StreamingChatRequest = ChatRequest & { stream: true };
 
-/** Request for a whole answer. */
+/** Request for a complete answer. */
 export type WholeChatRequest = ChatRequest & { stream?: false | null };
 
 /** Options beside a request. */
@@ -326,11 +324,11 @@ export interface ChatCompletionChunk {
   usage?: Usage;
   /** Times, in the last chunk. */
   timings?: Timings;
-  /** Ids of the answer's tokens with the one that ended it, in the last chunk. */
+  /** Ids of the answer's tokens, including the stop token, in the last chunk. */
   token_ids?: number[];
 }
 
-/** Message of a whole answer. */
+/** Message of a complete answer. */
 export interface CompletionMessage {
   /** Author of the message. */
   role: "assistant";
@@ -344,7 +342,7 @@ export interface CompletionMessage {
   refusal: null;
 }
 
-/** The only choice of a whole answer. */
+/** The only choice of a complete answer. */
 export interface CompletionChoice {
   /** Always 0. */
   index: 0;
@@ -356,7 +354,7 @@ export interface CompletionChoice {
   logprobs: null;
 }
 
-/** Whole answer. */
+/** Complete answer. */
 export interface ChatCompletion {
   /** Identifier of the answer. */
   id: string;
@@ -372,6 +370,6 @@ export interface ChatCompletion {
   usage: Usage;
   /** Times. */
   timings: Timings;
-  /** Ids of the answer's tokens, with the one that ended it. */
+  /** Ids of the answer's tokens, including the stop token. */
   token_ids: number[];
 }

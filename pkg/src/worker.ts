@@ -39,13 +39,13 @@ interface WorkerScope {
   addEventListener(type: "message", listener: (event: MessageEvent<ToWorker>) => void): void;
 }
 
-/** Events of the engine, which arrive as JSON. */
+/** Events of the engine, parsed from JSON. */
 type EngineEvent = ({ type: "token" } & AnswerDelta) | ({ type: "done" } & Completion);
 
 observeDevices();
 
 /**
- * Number of processors. An upload keeps two busy: the engine's, and that of the browser's GPU
+ * Number of processors. An upload keeps two busy: one for this worker, one for the browser's GPU
  * process.
  */
 const processors = navigator.hardwareConcurrency || 2;
@@ -64,8 +64,8 @@ let modelName = "";
 let trapped: string | undefined;
 
 /**
- * Half of the processors, as two often share a core, within 4 to 8: a phone's cores differ in
- * speed.
+ * All processors up to 4; beyond that half of them, 4 to 8. Two processors often share a core, and
+ * the cores of a phone differ in speed.
  */
 function defaultThreads(): number {
   return processors <= 4 ? processors : Math.min(8, Math.max(4, processors / 2));
@@ -83,7 +83,7 @@ function wasm(): Promise<StartedEngine> {
   return wasmModule;
 }
 
-/** Waits for a macrotask, so that messages such as an abort are received. */
+/** Waits for the next macrotask, so that pending messages such as an abort are handled. */
 function nextTask(): Promise<void> {
   return new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();
@@ -96,8 +96,8 @@ function nextTask(): Promise<void> {
 }
 
 /**
- * Runs a job of the engine and remembers a trap: any error without a code. Besides wasm's own traps
- * that is an exhausted stack (a RangeError, in Firefox an InternalError), which leaves locks taken.
+ * Runs a job of the engine and records a trap, which is any error without a code: a trap of wasm,
+ * or an exhausted stack (a RangeError, in Firefox an InternalError), which leaves locks taken.
  */
 async function guarded<T>(job: () => T | Promise<T>): Promise<T> {
   if (trapped !== undefined)
@@ -105,7 +105,7 @@ async function guarded<T>(job: () => T | Promise<T>): Promise<T> {
   try {
     return await job();
   } catch (error) {
-    // Set without a call first: there may be no stack for one.
+    // The first assignment calls nothing: the stack may be exhausted.
     const before = trapped;
     trapped = "stack exhausted";
     trapped = hasCode(error) ? before : String((error as Error | null)?.message ?? error);
@@ -136,17 +136,15 @@ async function host(): Promise<Host> {
   return { compileAhead, threads: build === "threads" ? threads : 1, startThreads };
 }
 
-/** Makes this worker a thread of another worker's engine until that ends. */
-async function lend({ module, memory }: RunningEngine): Promise<void> {
-  const { lendThread } = await joinEngine(module, memory);
-  scope.postMessage({ type: "lent" });
-  lendThread();
+/** Makes this worker a thread of another worker's engine until that engine is dropped. */
+async function serveAsThread({ module, memory }: RunningEngine): Promise<void> {
+  const { runThread } = await joinEngine(module, memory);
+  scope.postMessage({ type: "threadStarted" });
+  runThread();
   scope.close();
 }
 
-/**
- * The engine's options as JSON: the caller's, the adapter's properties and earlier measurements.
- */
+/** The engine's options as JSON: the caller's, the adapter's properties and tuning records. */
 async function optionsJson({ threads, ...options }: EngineOptions): Promise<string> {
   if (options.device === "cpu") return JSON.stringify(options);
   const { build } = await wasm();
@@ -155,8 +153,8 @@ async function optionsJson({ threads, ...options }: EngineOptions): Promise<stri
 }
 
 /**
- * Preparation of a load during the download: planning and compilation, from the headers that have
- * arrived. It only saves time: the load repeats and reports whatever fails here.
+ * Preparation of a load during the download: planning and compilation, as soon as the headers are
+ * downloaded. It only saves time: the load repeats steps that fail here, and reports their errors.
  */
 class Preparation {
   #prepared: Promise<Prepared | undefined> = Promise.resolve(undefined);
@@ -167,8 +165,8 @@ class Preparation {
     compileAtMost(Math.max(1, processors - 1));
     this.#prepared = (async () => {
       const [{ boundary }, options] = await Promise.all([wasm(), this.options]);
-      const others = await host();
-      return guarded(() => boundary.Prepared.of(files, options, others));
+      const services = await host();
+      return guarded(() => boundary.Prepared.of(files, options, services));
     })().catch(() => undefined);
   }
 
@@ -189,13 +187,13 @@ async function load(
   if (engine) throw new TabLMError("internal", "found a second load in a worker, expected one");
   // Threads are of no use to the GPU.
   threads = options.threads ?? (options.device === "webgpu" ? 1 : threads);
-  const json = optionsJson(options);
-  const preparation = new Preparation(json);
+  const engineOptions = optionsJson(options);
+  const preparation = new Preparation(engineOptions);
   try {
-    // The wasm is fetched while the model is; a failure is reported below.
-    json.catch(() => undefined);
+    // The wasm is fetched during the download of the model; `loadOpened` reports a failure.
+    engineOptions.catch(() => undefined);
     const model = await openModel(source, signal, meter, (files) => preparation.begin(files));
-    return await loadOpened(model, source.name, json, preparation, signal, meter);
+    return await loadOpened(model, source.name, engineOptions, preparation, signal, meter);
   } finally {
     void preparation.take().then((prepared) => prepared?.free());
     forgetPipelines();
@@ -205,13 +203,13 @@ async function load(
 async function loadOpened(
   model: OpenedModel,
   name: string,
-  json: Promise<string>,
+  engineOptions: Promise<string>,
   preparation: Preparation,
   signal: AbortSignal,
   meter: Meter,
 ): Promise<ModelInfo> {
   try {
-    const [{ boundary }, options] = await Promise.all([wasm(), json]);
+    const [{ boundary }, options] = await Promise.all([wasm(), engineOptions]);
     throwIfAborted(signal);
     const files = model.files.map((file) => ({
       ...file,
@@ -227,9 +225,9 @@ async function loadOpened(
     };
     const prepared = await preparation.take();
     compileAtMost(Math.max(0, processors - 2));
-    const others = await host();
+    const services = await host();
     engine = await guarded(() =>
-      boundary.Engine.load(files, options, onProgress, others, prepared),
+      boundary.Engine.load(files, options, onProgress, services, prepared),
     );
     const tuning = engine.tuningCache();
     if (tuning !== undefined) await writeTuning(tuning);
@@ -237,7 +235,7 @@ async function loadOpened(
     modelName = name;
     return await currentInfo();
   } catch (error) {
-    // A file that is no model must be downloaded again, not opened again.
+    // The next load must download a malformed file again instead of opening the stored copy.
     if (toTabLMError(error).code === "malformed") await model.discard().catch(() => undefined);
     throw error;
   } finally {
@@ -364,5 +362,6 @@ scope.addEventListener("message", ({ data }) => {
   else if (data.type === "abort") running.get(data.callId)?.abort();
   else if (data.type === "threadsStarted") onThreadsStarted();
   // `reportError` makes a rejection an error event of this worker, which the page receives.
-  else (data.type === "lend" ? lend(data) : run(data, data.callId)).catch(reportError);
+  else if (data.type === "runThread") serveAsThread(data).catch(reportError);
+  else run(data, data.callId).catch(reportError);
 });

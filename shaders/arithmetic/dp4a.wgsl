@@ -1,5 +1,6 @@
-// The functions of arithmetic/f32 for inputs rounded to signed bytes, with a scale for each eight
-// that makes the largest of them 127. dot4I8Packed computes four products and their sum, exactly.
+// Arithmetic with inputs rounded to signed bytes: the functions of arithmetic/f32. Each eight
+// inputs have a scale that makes the largest of them 127. dot4I8Packed computes four products and
+// their sum, exactly.
 #import lib/bytes32
 struct Inputs32 {
     x0: u32,

@@ -1,5 +1,5 @@
-// The functions of arithmetic/f32 for inputs in f16, scaled so that the largest of a unit is 1 and
-// none overflows. The sums of a unit are in f16, too.
+// Arithmetic with inputs in f16: the functions of arithmetic/f32. Inputs are scaled so that the
+// largest of a unit is 1 and no sum overflows. The sums of a unit are in f16, too.
 #import lib/bytes32
 struct Inputs32 {
     x0: vec4<f16>,

@@ -1,7 +1,5 @@
-// A unit of 32 inputs and its products with quants, which are integers, in f32. A kernel can import
-// another file of arithmetic/ in place of this one. Such a file defines the same, except
-// dot_weights, which is for weights that are no quants, and functions that its weight formats do
-// not call:
+// Arithmetic in f32: a unit of 32 inputs, and its products with quants, which are integers. A
+// kernel can import another file of arithmetic/ in place of this one. Each file defines
 //   Inputs32: a unit of inputs, divided by .scale; .sums: sums of the first and of the last
 //   sixteen;
 //   inputs32(x0, … x7): the unit of these inputs;
@@ -9,6 +7,8 @@
 //   dot_fives(q, h, v): with 32 nibbles that have a fifth bit, bit 8i + k of h for weight 4k + i;
 //   dot_bytes(a, b, v): with 32 bytes below 64; the sums of the first and of the last sixteen;
 //   dot_signed(a, b, v): with 32 signed bytes.
+// The other files omit the functions that their weight formats do not call. Only this one has
+// dot_weights, for weights that are not quants.
 struct Inputs32 {
     x0: vec4<f32>,
     x1: vec4<f32>,

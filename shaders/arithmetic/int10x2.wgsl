@@ -1,7 +1,7 @@
-// The functions of arithmetic/f32 for nibbles, with inputs rounded to ten bits and a scale for each
-// unit that makes the largest of them 511. One 32-bit multiplication computes two products and
-// their sum, exactly. For processors that act as a GPU, which multiply words as fast as they
-// convert them.
+// Arithmetic with inputs rounded to ten bits: the functions of arithmetic/f32 for nibbles. Each
+// unit of inputs has a scale that makes the largest of them 511. One 32-bit multiplication computes
+// two products and their sum, exactly. For software adapters: a CPU multiplies words as fast as it
+// converts them.
 //
 // A word with two quants in its halves, a0 + 2¹⁶ a1, times x1 + 2¹⁶ x0 has a0 x0 + a1 x1 in its
 // upper half. Such products can be summed while each half stays within 16 signed bits.

@@ -1,5 +1,5 @@
-// sums + bias, an element for each weight row.
-const BIASES = 1; // bindings
+// Bias of a product: sums + bias, with an element for each weight row.
+const BIASES = 1; // number of bindings
 
 @group(0) @binding(2) var<storage, read> bias: array<f32>; // [ROWS]
 

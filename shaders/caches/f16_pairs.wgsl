@@ -1,12 +1,12 @@
-// Writes pairs of keys or values in half precision, a word each.
+// Writes pairs of elements of keys or values to a KV cache in f16, a word each.
 #import lib/halves
 @group(0) @binding(3 + BIASES) var<storage, read_write> keys: array<u32>; // [context, K_ROWS / 2]
 @group(0) @binding(4 + BIASES) var<storage, read_write> values: array<u32>; // [context, width / 2]
 
-fn store_key(pair: u32, numbers: vec2<f32>) {
-    keys[pair] = halves(numbers);
+fn store_key(pair: u32, elements: vec2<f32>) {
+    keys[pair] = halves(elements);
 }
 
-fn store_value(pair: u32, numbers: vec2<f32>) {
-    values[pair] = halves(numbers);
+fn store_value(pair: u32, elements: vec2<f32>) {
+    values[pair] = halves(elements);
 }

@@ -1,5 +1,5 @@
-// Keys and values stored in f32, read by quads.
-override KV_WIDTH: u32; // numbers of a row
+// KV cache in f32, read by quads of elements.
+override KV_WIDTH: u32; // elements of a row
 
 @group(0) @binding(2) var<storage, read> keys: array<vec4<f32>>; // [context, KV_WIDTH / 4]
 @group(0) @binding(3) var<storage, read> values: array<vec4<f32>>; // [context, KV_WIDTH / 4]

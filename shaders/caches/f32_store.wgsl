@@ -1,4 +1,4 @@
-// Writes keys or values in f32; a part is four numbers.
+// Writes keys or values to a KV cache in f32; a part is four elements.
 @group(0) @binding(2) var<storage, read_write> cache: array<vec4<f32>>; // [context, WIDTH / 4]
 
 fn store(position: u32, row: u32, part: u32) {

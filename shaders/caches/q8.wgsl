@@ -1,5 +1,5 @@
-// Keys and values stored in signed bytes with a scale for each group of 32, read by quads.
-override KV_WIDTH: u32; // numbers of a row
+// KV cache in signed bytes with a scale for each group of 32, read by quads of elements.
+override KV_WIDTH: u32; // elements of a row
 
 @group(0) @binding(2) var<storage, read> keys: array<u32>; // [context, 8.5 words a group]
 @group(0) @binding(3) var<storage, read> values: array<u32>; // [context, 8.5 words a group]
@@ -14,17 +14,17 @@ fn scale_word(quad: u32) -> u32 {
     return (KV_WIDTH + 31u) / 32u * 8u + quad / 16u;
 }
 
-fn numbers(word: u32, scales: u32, quad: u32) -> vec4<f32> {
+fn decoded(word: u32, scales: u32, quad: u32) -> vec4<f32> {
     let both = unpack2x16float(scales);
     return select(both.x, both.y, quad / 8u % 2u == 1u) * vec4<f32>(unpack4xI8(word));
 }
 
 fn key(position: u32, quad: u32) -> vec4<f32> {
     let start = row_start(position);
-    return numbers(keys[start + quad], keys[start + scale_word(quad)], quad);
+    return decoded(keys[start + quad], keys[start + scale_word(quad)], quad);
 }
 
 fn value(position: u32, quad: u32) -> vec4<f32> {
     let start = row_start(position);
-    return numbers(values[start + quad], values[start + scale_word(quad)], quad);
+    return decoded(values[start + quad], values[start + scale_word(quad)], quad);
 }

@@ -1,11 +1,11 @@
-// Writes keys or values in signed bytes with a scale for each group of 32; a part is two groups,
-// whose scales share a word.
+// Writes keys or values to a KV cache in signed bytes with a scale for each group of 32; a part is
+// two groups, whose scales share a word.
 #import lib/halves
 @group(0) @binding(2) var<storage, read_write> cache: array<u32>; // [context, 8.5 words a group]
 
 const ZERO = vec4<f32>();
 
-// Writes a group, scaled so that its largest number is 127; returns the scale, 0 for groups past
+// Writes a group, scaled so that its largest element is 127; returns the scale, 0 for groups past
 // WIDTH.
 fn store_group(row_start: u32, row: u32, group: u32) -> f32 {
     let first = row * (STRIDE / 4u) + group * 8u;

@@ -1,5 +1,5 @@
-// y[row, FIRST_ROW + o] = outputs, which are logits, and best[i] = key of the greatest score of the
-// four tokens of quad i: what adjust_logits.wgsl computes if there is neither bias nor penalty.
+// Epilogue for logits: y[row, FIRST_ROW + o] = outputs, and best[i] = key of the greatest score of
+// the four tokens of quad i, as adjust_logits.wgsl computes it without bias and penalties.
 #import lib/quads
 #import lib/sampling
 override VOCABULARY: u32;

@@ -1,5 +1,6 @@
-// y[row, o] = f(outputs[o]) · outputs[ROWS / 2 + o], f chosen by FUNCTION: the upper half of the
-// weight rows computes a gate, the lower half what it gates. A quad is two outputs of each.
+// Epilogue of a gated linear unit: y[row, o] = f(outputs[o]) · outputs[ROWS / 2 + o], f chosen by
+// FUNCTION. The upper half of the weight rows computes the gate, the lower half the gated values. A
+// quad is two outputs of each.
 #import lib/function
 override Y_STRIDE: u32;
 

@@ -1,8 +1,8 @@
-// First half of the root-mean-square norm that follows a mixer's scan: y = a head · weight, and
-// behind the columns of the row the sum of squares of each head, then zeros. The products that read
-// y apply the scales (prologues/rms_by_parts.wgsl).
+// Epilogue of ssm_step.wgsl if a root-mean-square norm follows, whose first half it computes: y = a
+// head · weight, and after the columns of the row the sum of squares of each head, then zeros. The
+// products that read y apply the scales (prologues/rms_by_parts.wgsl).
 override Y_STRIDE: u32;
-override SQUARES: u32; // words behind the columns
+override SQUARES: u32; // words for sums, after the columns
 
 @group(0) @binding(6) var<storage, read_write> y: array<f32>; // [1, Y_STRIDE]
 @group(0) @binding(7) var<storage, read> weight: array<f32>; // [HEADS · HEAD_DIM]
@@ -21,14 +21,14 @@ fn finish_head(lane: u32, owns: bool, head: u32, p: u32, values: vec4<f32>) {
     }
     squares[lane] = dot(inside, inside);
     workgroupBarrier();
-    let behind = Y_STRIDE - SQUARES;
+    let first_sum = Y_STRIDE - SQUARES;
     if (lane == 0u) {
         var sum = 0.0;
         for (var i = 0u; i < HEAD_STRIDE / 4u; i++) {
             sum += squares[i];
         }
-        y[behind + head] = sum;
+        y[first_sum + head] = sum;
     } else if (head == HEADS - 1u && head + lane < SQUARES) {
-        y[behind + head + lane] = 0.0;
+        y[first_sum + head + lane] = 0.0;
     }
 }

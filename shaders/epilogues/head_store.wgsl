@@ -1,4 +1,4 @@
-// y[head · HEAD_DIM + p] = a head of a mixer, element by element.
+// Epilogue of ssm_step.wgsl: y[head · HEAD_DIM + p] = values of a head.
 @group(0) @binding(6) var<storage, read_write> y: array<f32>; // [1, HEADS · HEAD_DIM]
 
 fn finish_head(lane: u32, owns: bool, head: u32, p: u32, values: vec4<f32>) {

@@ -1,12 +1,12 @@
-// Outputs that are rows of queries, keys and values, some of each, in this order. Queries and keys
-// are normed head by head, if there is a norm, and rotated by the row's position (Su et al. 2021,
-// as in rope.wgsl); queries are stored in q, keys and values in the caches.
-// A quad is two pairs of neighbors; where the halves of a head are paired, two pairs of those.
-// The parts, files of head_norms/ and caches/, define
-//   head_normed(lane, owns, rows, values): called by the whole workgroup; the outputs of those
-//   rows,
-//   normed, for an invocation that owns a quad;
-//   store_key(pair, values), store_value(pair, values): keep two neighbors in a cache.
+// Epilogue for attention heads: Q_ROWS outputs are queries, the next K_ROWS keys, the rest values.
+// Queries and keys are normed head by head, if there is a norm, and rotated by the row's position
+// (Su et al. 2021, as in rope.wgsl); queries are stored in q, keys and values in the caches.
+// A quad is two pairs of neighbors. Where RoPE pairs the halves of a head (HALVES), it is two
+// neighbors of the first half and the two that are rotated with them.
+// The norm, a file of head_norms/, and the store, a file of caches/, define
+//   head_normed(lane, owns, rows, values): called by the whole workgroup; returns the normed
+//   outputs of these weight rows to an invocation that owns a quad;
+//   store_key(pair, values), store_value(pair, values): write two neighbors to a cache.
 #import lib/step
 #import head_norm
 #import store

@@ -1,4 +1,4 @@
-// Normed rows after which no norm follows.
+// Epilogue of rms_norm.wgsl if no other norm follows.
 fn begin_norm(row: u32, column: u32, value: f32) -> f32 {
     return 0.0;
 }

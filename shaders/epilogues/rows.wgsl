@@ -1,6 +1,8 @@
-// y[row, FIRST_ROW + o] = outputs + residual, and the first half of the norm that follows.
+// Epilogue for rows of activations: y[row, FIRST_ROW + o] = outputs + residual. If a norm of y
+// follows, also its first half.
 // The residual, a file of residuals/, and the partial norm, a file of partial_norms/, define
-//   RESIDUALS: bindings of the residual; residual_at(i): the residual of y[i], 0 without one;
+//   RESIDUALS: number of bindings of the residual;
+//   residual_at(i): the residual of y[i], 0 without one;
 //   partial_norm(lane, owns, row, quad, values): called last, by the whole workgroup.
 #import lib/quads
 #import residual

@@ -1,8 +1,9 @@
-// y[row] = a row of the embedding matrix, unit by unit, and the first half of the root-mean-square
-// norm that follows: weighted = y · weight, and behind its columns a sum of the squares of y from
-// each workgroup, then zeros. The products that read weighted apply the scale (prologues/rms.wgsl).
+// Epilogue of embed.wgsl if a root-mean-square norm follows, whose first half it computes: y[row] =
+// a row of the embedding matrix, weighted = y · weight, and after its columns a sum of the squares
+// of y from each workgroup, then zeros. The products that read weighted apply the scale
+// (prologues/rms.wgsl).
 override WEIGHTED_STRIDE: u32;
-override SQUARES: u32; // words behind the columns
+override SQUARES: u32; // words for sums, after the columns
 
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>; // [rows, STRIDE / 4]
 @group(0) @binding(3) var<storage, read> weight: array<f32>; // [COLUMNS]
@@ -35,13 +36,13 @@ fn finish_unit(lane: u32, row: u32, unit: u32, w: Weights32) {
     squares[lane] = square;
     workgroupBarrier();
     let workgroup = unit / 64u;
-    let behind = (row + 1u) * WEIGHTED_STRIDE - SQUARES;
+    let first_sum = (row + 1u) * WEIGHTED_STRIDE - SQUARES;
     if (lane == 0u) {
         for (var other = 1u; other < 64u; other++) {
             square += squares[other];
         }
-        weighted[behind + workgroup] = square;
+        weighted[first_sum + workgroup] = square;
     } else if ((workgroup + 1u) * 2048u >= COLUMNS && workgroup + lane < SQUARES) {
-        weighted[behind + workgroup + lane] = 0.0;
+        weighted[first_sum + workgroup + lane] = 0.0;
     }
 }

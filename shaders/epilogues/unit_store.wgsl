@@ -1,4 +1,4 @@
-// y[row] = a row of the embedding matrix, unit by unit.
+// Epilogue of embed.wgsl: y[row] = a row of the embedding matrix, unit by unit.
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>; // [rows, STRIDE / 4]
 
 fn finish_unit(lane: u32, row: u32, unit: u32, w: Weights32) {

@@ -1,4 +1,4 @@
-// F16: four vectors per unit, the numbers in order, two per word.
+// F16: four vectors per unit, the values in order, two per word.
 #import lib/dot32
 
 @group(1) @binding(0) var<storage, read> plane_values: array<vec4<u32>>;

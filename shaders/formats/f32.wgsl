@@ -1,4 +1,4 @@
-// F32: eight vectors per unit, the numbers in order.
+// F32: eight vectors per unit, the values in order.
 #import lib/dot32
 
 @group(1) @binding(0) var<storage, read> plane_values: array<vec4<u32>>;

@@ -1,4 +1,4 @@
-// f(outputs), f chosen by FUNCTION.
+// Activation function of a product: f(outputs), f chosen by FUNCTION.
 #import lib/function
 
 fn activated(values: vec4<f32>) -> vec4<f32> {

@@ -1,9 +1,9 @@
-// Root-mean-square norm (Zhang & Sennrich 2019) of each query and key head:
+// Head norm: root-mean-square norm (Zhang & Sennrich 2019) of each query and key head,
 // outputs · rsqrt(mean(outputs²) + HEAD_EPSILON) · weight. A workgroup has the outputs of one head.
 override HEAD_EPSILON: f32;
 
 @group(0) @binding(6 + BIASES)
-var<storage, read> head_weights: array<f32>; // [2, HEAD_DIM], queries', keys'
+var<storage, read> head_weights: array<f32>; // [2, HEAD_DIM]: queries, keys
 
 var<workgroup> head_squares: array<f32, INVOCATIONS>;
 

@@ -1,4 +1,4 @@
-// A function of one number, chosen by FUNCTION. Mirrored by `ActivationFunction` in
+// Activation function, chosen by FUNCTION. Mirrored by `ActivationFunction` in
 // src/kernels/elementwise.rs.
 #import lib/tanh
 override FUNCTION: u32; // 0 silu, 1 gelu, 2 relu², 3 scale, 4 soft cap

@@ -61,7 +61,7 @@ fn draw_keys(quad: u32, keys: vec4<u32>) -> vec4<u32> {
     return select(keys, drawn, is_finite);
 }
 
-// Keys of the scores of a quad: of what a draw compares if nothing is cut, else of the logits.
+// Keys of the scores of a quad: logit / temperature + noise for a draw without cuts, else logits.
 fn score_keys(quad: u32, bits: vec4<u32>) -> vec4<u32> {
     let keys = keys_of(quad, bits);
     if (sampling.temperature > 0.0 && sampling.has_cuts == 0u) {
@@ -70,7 +70,7 @@ fn score_keys(quad: u32, bits: vec4<u32>) -> vec4<u32> {
     return keys;
 }
 
-// The greatest of them.
+// Key of the greatest score of a quad.
 fn best_of_quad(quad: u32, bits: vec4<u32>) -> u32 {
     let keys = score_keys(quad, bits);
     return max(max(keys.x, keys.y), max(keys.z, keys.w));

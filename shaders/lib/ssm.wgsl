@@ -1,4 +1,4 @@
-// Functions of the kernels of a Mamba-2 mixer.
+// Functions that the kernels of a Mamba-2 mixer share.
 
 // x / (1 + e^-x). The exponential overflows for x below -88; the bound makes the result -0 there.
 fn silu(x: f32) -> f32 {

@@ -1,4 +1,5 @@
-// Four lanes that need the same inputs, as all do where LANES is 1, load a quarter each.
+// Loads of inputs, shared by four lanes: they need the same 32 inputs, as all lanes do where LANES
+// is 1; each loads a quarter and gets the others by quadBroadcast.
 #import loads/broadcast_lane
 
 fn load_unit(i: u32, index: u32) -> Inputs32 {

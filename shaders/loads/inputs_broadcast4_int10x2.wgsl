@@ -1,5 +1,5 @@
-// Four lanes that need the same inputs, as all do where LANES is 1, load and round a quarter each,
-// for arithmetic/int10x2.
+// Loads of inputs for arithmetic/int10x2, shared by four lanes: as in inputs_broadcast4.wgsl, but
+// each lane also rounds its quarter.
 #import loads/broadcast_lane
 
 fn load_unit(i: u32, index: u32) -> Inputs32 {

@@ -1,7 +1,8 @@
-// Eight lanes that need the same inputs, as all of a workgroup of eight do, load an eighth each.
-// Subgroups must have at least eight lanes.
+// Loads of inputs, shared by the eight lanes of a workgroup: they need the same 32 inputs; each
+// loads an eighth and gets the others by subgroupBroadcast. Subgroups must have at least eight
+// lanes.
 
-// Index of the lane among its eight: the number of lanes before it.
+// Index of the lane in its subgroup: the number of lanes before it.
 fn load_index(lane: u32) -> u32 {
     return subgroupExclusiveAdd(1u);
 }

@@ -1,4 +1,4 @@
-// Each lane loads its inputs by itself.
+// Loads of inputs, each lane by itself: the 32 inputs of a unit.
 fn load_index(lane: u32) -> u32 {
     return 0u;
 }

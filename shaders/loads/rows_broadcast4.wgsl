@@ -1,6 +1,9 @@
-// Four lanes of the same rows load two of eight vectors each. Consecutive lanes of the workgroup
-// must be consecutive in a subgroup.
+// Loads of ssm_scan.wgsl, shared by four lanes that compute the same rows: of the eight vectors
+// that they need, each lane loads two and gets the others by quadBroadcast. Consecutive lanes of
+// the workgroup must be consecutive in a subgroup.
 #import loads/broadcast_lane
+
+// Indices of the two vectors that this lane loads.
 struct Places {
     low: u32,
     high: u32,

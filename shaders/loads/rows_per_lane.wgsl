@@ -1,4 +1,6 @@
-// Each lane loads eight vectors of rows by itself.
+// Loads of ssm_scan.wgsl, each lane by itself: the eight vectors of its rows.
+
+// Indices of the eight vectors.
 struct Places {
     low: vec4<u32>,
     high: vec4<u32>,

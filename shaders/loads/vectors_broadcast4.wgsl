@@ -1,4 +1,5 @@
-// Four lanes load a quarter each of the vectors that all of them need.
+// Loads of attention.wgsl from workgroup memory, shared by four lanes: all need the same vectors;
+// each loads a quarter of them and gets the others by quadBroadcast.
 #import loads/broadcast_lane
 
 fn four_vectors(first: u32, index: u32) -> mat4x4<f32> {
@@ -9,8 +10,8 @@ fn four_vectors(first: u32, index: u32) -> mat4x4<f32> {
     );
 }
 
-// First element of each of four vectors.
-fn four_numbers(first: u32, index: u32) -> vec4<f32> {
+// First elements of four vectors.
+fn first_elements(first: u32, index: u32) -> vec4<f32> {
     let own = staged[first + index].x;
     return vec4<f32>(
         quadBroadcast(own, 0u), quadBroadcast(own, 1u),
@@ -18,7 +19,7 @@ fn four_numbers(first: u32, index: u32) -> vec4<f32> {
     );
 }
 
-// Maximum of QUADS vectors.
+// Largest elements of QUADS vectors.
 fn largest_at(first: u32, index: u32) -> vec4<f32> {
     var own = staged[first + index];
     for (var i = 4u + index; i < QUADS; i += 4u) {

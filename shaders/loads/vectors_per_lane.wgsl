@@ -1,4 +1,4 @@
-// Each lane loads by itself the vectors that all of them need.
+// Loads of attention.wgsl from workgroup memory, each lane by itself.
 fn load_index(lane: u32) -> u32 {
     return 0u;
 }
@@ -7,14 +7,14 @@ fn four_vectors(first: u32, index: u32) -> mat4x4<f32> {
     return mat4x4<f32>(staged[first], staged[first + 1u], staged[first + 2u], staged[first + 3u]);
 }
 
-// First element of each of four vectors.
-fn four_numbers(first: u32, index: u32) -> vec4<f32> {
+// First elements of four vectors.
+fn first_elements(first: u32, index: u32) -> vec4<f32> {
     return vec4<f32>(
         staged[first].x, staged[first + 1u].x, staged[first + 2u].x, staged[first + 3u].x,
     );
 }
 
-// Maximum of QUADS vectors.
+// Largest elements of QUADS vectors.
 fn largest_at(first: u32, index: u32) -> vec4<f32> {
     var largest = staged[first];
     for (var i = 1u; i < QUADS; i++) {

@@ -1,8 +1,10 @@
-// First half of the root-mean-square norm of y that follows: weighted = y · weight, and behind the
-// columns of a row a sum of the squares of y from each workgroup, then zeros. The products that
-// read weighted apply the scale (prologues/rms.wgsl).
+// Partial norm of a product: the first half of the root-mean-square norm that the model applies to
+// its outputs y. A norm needs the squares of a whole row, but a workgroup has only some outputs. So
+// each workgroup stores weighted = y · weight and one sum of squares, after the columns of the row;
+// zeros fill the rest. The products that read weighted add these sums and apply the scale
+// (prologues/rms.wgsl).
 override WEIGHTED_STRIDE: u32;
-override SQUARES: u32; // words behind the columns
+override SQUARES: u32; // words for sums, after the columns
 
 @group(0) @binding(3 + BIASES + RESIDUALS) var<storage, read> weight: array<f32>; // [ROWS]
 @group(0) @binding(4 + BIASES + RESIDUALS)
@@ -27,15 +29,15 @@ fn partial_norm(lane: u32, owns: bool, row: u32, quad: u32, values: vec4<f32>) {
     workgroupBarrier();
     let quads = INVOCATIONS / LANES; // of a workgroup
     let workgroup = quad / quads;
-    let behind = (row + 1u) * WEIGHTED_STRIDE - SQUARES;
+    let first_sum = (row + 1u) * WEIGHTED_STRIDE - SQUARES;
     if (lane == 0u) {
         for (var other = LANES; other < INVOCATIONS; other += LANES) {
             square += squares[other];
         }
-        weighted[behind + workgroup] = square;
+        weighted[first_sum + workgroup] = square;
     } else if ((workgroup + 1u) * quads * 4u >= ROWS) {
         for (var i = workgroup + lane; i < SQUARES; i += INVOCATIONS - 1u) {
-            weighted[behind + i] = 0.0;
+            weighted[first_sum + i] = 0.0;
         }
     }
 }

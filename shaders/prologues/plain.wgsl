@@ -1,4 +1,4 @@
-// Inputs as they are.
+// Prologue that leaves the inputs as they are.
 fn prepare(row: u32, lane: u32) {}
 
 fn unit_scale(unit: u32) -> f32 {

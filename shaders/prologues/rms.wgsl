@@ -1,6 +1,7 @@
-// Second half of a root-mean-square norm (Zhang & Sennrich 2019): the inputs are multiplied by the
-// norm's weight already, and behind the columns of a row are partial sums of its squares, of which
-// the scale rsqrt(sum / COLUMNS + EPSILON) is computed here.
+// Prologue that is the second half of a root-mean-square norm (Zhang & Sennrich 2019). The kernel
+// that wrote the inputs computed the first half (partial_norms/): it multiplied them by the norm's
+// weight and stored partial sums of squares after the columns of each row. Here the row is scaled
+// by rsqrt(sum / COLUMNS + EPSILON).
 override EPSILON: f32;
 
 fn prepare(row: u32, lane: u32) {}

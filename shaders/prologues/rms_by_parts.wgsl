@@ -1,8 +1,8 @@
-// Second half of a root-mean-square norm of each of PARTS equal parts of a row, as in rms.wgsl:
-// behind the columns of a row are SUMS partial sums of squares for each part.
+// Prologue that is the second half of a root-mean-square norm of each of PARTS equal parts of a
+// row, as in rms.wgsl: after the columns of a row there are SUMS partial sums of squares per part.
 override EPSILON: f32;
 override PARTS: u32; // at most 64, each of whole units
-override SUMS: u32; // of a part
+override SUMS: u32; // partial sums of a part
 
 var<workgroup> part_scales: array<f32, 64>;
 

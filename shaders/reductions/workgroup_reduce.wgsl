@@ -1,16 +1,16 @@
-// Sum over LANES lanes in workgroup memory.
-var<workgroup> parts: array<Part, INVOCATIONS>;
+// Reduction over LANES lanes in workgroup memory.
+var<workgroup> lane_sums: array<LaneSums, INVOCATIONS>;
 
 // One barrier and a loop instead of a tree: on software adapters a barrier costs more than the
 // sums.
-fn reduce(lane: u32, part: Part) -> Part {
-    parts[lane] = part;
+fn reduce(lane: u32, own: LaneSums) -> LaneSums {
+    lane_sums[lane] = own;
     workgroupBarrier();
-    var sum = part;
+    var sum = own;
     if (lane % LANES == 0u) {
         for (var other = lane + 1u; other < lane + LANES; other++) {
-            sum.sums += parts[other].sums;
-            sum.share += parts[other].share;
+            sum.sums += lane_sums[other].sums;
+            sum.share += lane_sums[other].share;
         }
     }
     return sum;

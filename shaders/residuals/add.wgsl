@@ -1,5 +1,5 @@
-// residual + outputs.
-const RESIDUALS = 1; // bindings
+// Residual that an epilogue adds: residual + outputs.
+const RESIDUALS = 1; // number of bindings
 
 @group(0) @binding(3 + BIASES) var<storage, read> residual: array<f32>; // [rows, Y_STRIDE]
 

@@ -1,5 +1,5 @@
-// Outputs without a residual.
-const RESIDUALS = 0; // bindings
+// Residual of an epilogue that has none.
+const RESIDUALS = 0; // number of bindings
 
 fn residual_at(i: u32) -> f32 {
     return 0.0;

@@ -1,26 +1,14 @@
-// Operands in registers, for processors that act as a GPU, where loads are the bottleneck and
-// workgroup memory is slower still. A workgroup computes 32 rows × 64 outputs, a lane two quads of
-// outputs for all rows: it unpacks a unit of their weights, then multiplies it with four rows at a
-// time. Registers cannot be indexed, so the sums rotate: each iteration uses the first four rows of
-// sums and moves them behind the others. The loop body is that of four rows, which fits the
-// instruction cache.
-// Loads are as in matvec.wgsl: load_index, load_unit.
+// Tiling with operands in registers, for software adapters, which run shaders on the CPU: there,
+// loads are the bottleneck and workgroup memory is slower still. A workgroup computes 32 rows × 64
+// outputs, a lane two quads of outputs for all rows: it unpacks a unit of their weights, then
+// multiplies it with four rows at a time. Registers cannot be indexed, so the sums rotate: each
+// iteration uses the first four rows of sums and moves them behind the others. The loop body
+// multiplies only four rows, so that it fits the instruction cache.
+// The loads, a file of loads/, are as in matvec.wgsl: load_index, load_unit.
 #import loads
 
 const TILE_LANES = 8;
 const FOURS = 8u;
-
-// Sums of two quads of outputs, four rows of each output.
-struct Sums {
-    a0: vec4<f32>,
-    a1: vec4<f32>,
-    a2: vec4<f32>,
-    a3: vec4<f32>,
-    b0: vec4<f32>,
-    b1: vec4<f32>,
-    b2: vec4<f32>,
-    b3: vec4<f32>,
-}
 
 // A unit of inputs of four rows.
 struct Rows4 {
@@ -39,7 +27,7 @@ fn rows4(row: u32, unit: u32, index: u32) -> Rows4 {
     );
 }
 
-// An output for four rows.
+// Products of a unit of weights with four rows.
 fn products(w: Weights32, v: Rows4) -> vec4<f32> {
     return vec4<f32>(
         dot_weights(w, v.r0), dot_weights(w, v.r1), dot_weights(w, v.r2), dot_weights(w, v.r3),
@@ -100,7 +88,7 @@ fn compute_tile(group: vec2<u32>, lane: u32) {
             s7 = sums;
         }
     }
-    // With fewer fours, each has sums in several of s0 … s7, `fours` apart.
+    // With fewer than FOURS fours, the sums of each are spread over s0 … s7, every `fours`-th one.
     if (fours < 8u) {
         s0 = plus(s0, s4);
         s1 = plus(s1, s5);

@@ -1,22 +1,11 @@
-// Operands staged in workgroup memory, for graphics cards. A workgroup computes 64 rows × 32 quads
-// of outputs, a lane 4 rows × 2 quads, 16 apart. For each half of a unit, half of the lanes unpack
-// weights, of one output each, and the other half load inputs; then all lanes read whole vectors.
+// Tiling with operands staged in workgroup memory, for graphics cards. A workgroup computes 64 rows
+// × 32 quads of outputs, a lane 4 rows × 2 quads, each 16 apart. For each half of a unit, half of
+// the lanes unpack weights, of one output each, and the other half load inputs; then all lanes read
+// whole vectors.
 const TILE_LANES = 256;
 
 var<workgroup> weights: array<vec4<f32>, 512>; // [4 of k, 4 outputs of a quad, 32 quads]
 var<workgroup> inputs: array<vec4<f32>, 256>; // [4 of k, 64 rows]
-
-// Sums of two quads of outputs, four rows of each output.
-struct Sums {
-    a0: vec4<f32>,
-    a1: vec4<f32>,
-    a2: vec4<f32>,
-    a3: vec4<f32>,
-    b0: vec4<f32>,
-    b1: vec4<f32>,
-    b2: vec4<f32>,
-    b3: vec4<f32>,
-}
 
 // Stages half a unit of the weights of an output.
 fn stage_weights(lane: u32, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>) {

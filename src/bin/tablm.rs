@@ -41,12 +41,13 @@ mod native {
     use serde_json::{Map, Value, json};
 
     use super::arguments::{
-        Cli, Command, Detokenize, Generate, Inspect, Logits, Perplexity, Sampling, Switch, Tokenize,
+        Cli, Command, Detokenize, Generate, Inspect, Logits, Perplexity, SamplingArguments, Switch,
+        Tokenize,
     };
     use super::bench::bench;
     use super::load::{load, warn};
     use super::quantize::quantize;
-    use super::terminal::{log, read_json, read_text, say, say_json, show, shown};
+    use super::terminal::{for_output, log, read_json, read_text, say, say_json, show};
     use tablm::engine::{
         Completion, Delta, Engine, GenerateRequest, LoadOptions, ModelText, Prompt, SamplerOptions,
         estimate,
@@ -60,7 +61,7 @@ mod native {
             Ok(cli) => pollster::block_on(run(cli)),
             Err(usage) if usage.use_stderr() => {
                 let message = usage.to_string();
-                let message = shown(message.trim_start_matches("error: ").trim_end(), true);
+                let message = for_output(message.trim_start_matches("error: ").trim_end(), true);
                 return failed(Code::InvalidRequest, &message, wants_json);
             }
             Err(help) => {
@@ -97,7 +98,7 @@ mod native {
         }
     }
 
-    fn sampling(arguments: &Sampling) -> SamplerOptions {
+    fn sampling(arguments: &SamplingArguments) -> SamplerOptions {
         let clock =
             || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
         let defaults = SamplerOptions::default();
@@ -134,7 +135,7 @@ mod native {
             stop: arguments.stop.clone(),
             ignore_stop_tokens: false,
         };
-        // Errors of the request come before the model is read.
+        // Checks the request before the slow load of the model.
         let first = request(prompt.clone().unwrap_or(Prompt::Tokens(Vec::new())));
         first.check()?;
         let mut engine = load(&arguments.model, false).await?;
@@ -149,7 +150,7 @@ mod native {
             })
             .await?;
         if json {
-            say_json(&generated(&engine, &completion));
+            say_json(&generate_json(&engine, &completion));
         } else {
             say(format_args!(""));
             report(&completion);
@@ -176,7 +177,7 @@ mod native {
         );
     }
 
-    fn generated(engine: &Engine, completion: &Completion) -> Value {
+    fn generate_json(engine: &Engine, completion: &Completion) -> Value {
         let info = engine.info();
         let mut timings = json!({"load_ms": info.load_ms});
         if let (Value::Object(timings), Ok(Value::Object(more))) =
@@ -284,7 +285,7 @@ mod native {
         if json {
             say_json(&with_warnings("text", decoded.into(), text.warnings()));
         } else {
-            say(format_args!("{}", shown(&decoded, std::io::stdout().is_terminal())));
+            say(format_args!("{}", for_output(&decoded, std::io::stdout().is_terminal())));
         }
         Ok(())
     }

@@ -20,15 +20,15 @@ pub(super) struct Query<'a> {
     pub(super) y: &'a mut [f32],
 }
 
-/// Transposes keys in groups of 16 positions, `[positions, dim]` to
+/// Transposes keys in groups of 16 positions, from `[positions, dim]` to
 /// `[positions / 16, dim, 16]`; the last group is padded.
 pub(super) fn transpose_keys(keys: &[f32], transposed: &mut Vec<f32>, dim: usize) {
     transposed.resize((keys.len() / dim).next_multiple_of(LANES) * dim, 0.0);
     for (keys, transposed) in keys.chunks(LANES * dim).zip(transposed.chunks_exact_mut(LANES * dim))
     {
         for (lane, key) in keys.chunks_exact(dim).enumerate() {
-            for (lanes, number) in transposed.as_chunks_mut::<LANES>().0.iter_mut().zip(key) {
-                lanes[lane] = *number;
+            for (lanes, element) in transposed.as_chunks_mut::<LANES>().0.iter_mut().zip(key) {
+                lanes[lane] = *element;
             }
         }
     }
@@ -43,9 +43,9 @@ pub(super) fn unpack(
     position: usize,
     first: usize,
     dim: usize,
-    numbers: &mut [f32],
+    elements: &mut [f32],
 ) {
-    for (index, head) in numbers.chunks_exact_mut(dim).enumerate() {
+    for (index, head) in elements.chunks_exact_mut(dim).enumerate() {
         rows.read(words, position + index, first, head);
     }
 }

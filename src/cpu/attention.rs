@@ -1,8 +1,9 @@
 //! Attention kernels on the CPU: query heads distributed over threads in tasks that unpack a head
 //! of the KV cache once for several rows.
 
+use super::Context;
 use super::attend::{Query, transpose_keys};
-use super::threads::{Threads, split_columns};
+use super::threads::split_columns;
 use super::variant::CpuVariant;
 use crate::kernels::{Attention, AttentionShape, CpuMemory, Step};
 
@@ -29,11 +30,11 @@ struct HeadScratch {
 }
 
 impl AttentionScratch {
-    /// Runs the kernel for all positions at once: nothing is left to
-    /// [`crate::kernels::AttentionMerge`].
+    /// Runs the kernel over all positions without splits, so that
+    /// [`crate::kernels::AttentionMerge`] has nothing to do.
     pub(super) fn run(
         &mut self,
-        (variant, threads): (CpuVariant, &Threads),
+        (variant, threads): Context<'_>,
         memory: &mut CpuMemory,
         attention: &Attention,
         step: Step,
@@ -51,9 +52,8 @@ impl AttentionScratch {
                 heads.iter_mut().map(|rows_of_head| rows_of_head.chunks_mut(rows)).collect();
             let mut tasks = Vec::new();
             for first in (0..step.rows as usize).step_by(rows) {
-                let of_heads =
-                    (0..kv_head_count as usize).zip(heads.iter_mut().filter_map(Iterator::next));
-                tasks.extend(of_heads.map(|(kv, y)| (kv, first, y)));
+                let chunks = heads.iter_mut().filter_map(Iterator::next);
+                tasks.extend((0..kv_head_count as usize).zip(chunks).map(|(kv, y)| (kv, first, y)));
             }
             threads.for_each_with(&mut self.0, tasks.into_iter(), |head, (kv, first, y)| {
                 head.attend(variant, memory, attention, step, (first, kv), y);
@@ -79,11 +79,11 @@ impl HeadScratch {
             attention.shape.window.map_or(0, |window| end.saturating_sub(window as usize))
         };
         let (start, end) = (oldest(position + first + 1), position + first + y.len());
-        for (cache, numbers) in
+        for (cache, unpacked) in
             [(&attention.keys, &mut self.keys), (&attention.values, &mut self.values)]
         {
-            numbers.resize((end - start) * dim, 0.0);
-            variant.unpack(cache.rows, memory.read(cache.buffer), start, kv * dim, dim, numbers);
+            unpacked.resize((end - start) * dim, 0.0);
+            variant.unpack(cache.rows, memory.read(cache.buffer), start, kv * dim, dim, unpacked);
         }
         let mut queries = Vec::new();
         for (row, y) in (first..).zip(y) {

@@ -11,7 +11,7 @@ pub(super) use super::avx2::{
 };
 use super::inputs::{InputBlock, Inputs};
 use super::integer_panels::{Halves, IntegerPanels, PANEL};
-use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_numbers, products};
+use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_terms, products};
 
 products! { #[target_feature(enable = "avx2,f16c,fma,avxvnni")] }
 

@@ -6,7 +6,7 @@ use std::arch::asm;
 
 use super::inputs::{InputBlock, Inputs};
 use super::integer_panels::{Halves, IntegerPanels, PANEL};
-use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_numbers, products};
+use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_terms, products};
 use super::neon::{
     Floats, Ints, Quads, f16_to_f32, high, int_to_f32, load, load_floats, lookup, low, mul,
     mul_add, signed, splat, start, store,

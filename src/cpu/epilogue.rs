@@ -16,12 +16,11 @@ pub(super) fn transformed_inputs(
 ) -> Vec<f32> {
     let mut inputs = memory.row(x, row).to_vec();
     if let Prologue::Rms { parts, sums, epsilon } = prologue {
-        let behind = x.start(row) + Activation::stride_of(x.width) as usize;
-        let sums = &memory.read(x.buffer)[behind..][..sums as usize];
+        let first_sum = x.start(row) + Activation::stride_of(x.width) as usize;
+        let sums = &memory.read(x.buffer)[first_sum..][..sums as usize];
+        let sums_of_parts = sums.chunks(sums.len() / parts as usize);
         let width = (x.width / parts) as usize;
-        for (part, sums) in
-            inputs.chunks_exact_mut(width).zip(sums.chunks(sums.len() / parts as usize))
-        {
+        for (part, sums) in inputs.chunks_exact_mut(width).zip(sums_of_parts) {
             let scale = rms_scale(sums.iter().sum(), width, epsilon);
             part.iter_mut().for_each(|x| *x *= scale);
         }

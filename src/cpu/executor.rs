@@ -9,7 +9,6 @@ use super::product::ProductScratch;
 use super::threads::Threads;
 use super::variant::CpuVariant;
 use super::{bandwidth, mixer, rows};
-
 use crate::error::Result;
 use crate::kernels::{Buffer, CacheRows, CpuMatrix, CpuMemory, Kernel, Step};
 use crate::plan::{MatrixInfo, Plan, Resources, SharedRole, Slots, StateKind};
@@ -38,9 +37,9 @@ pub struct CpuExecutor {
     tokens: Option<Buffer>,
     /// Indices of the shared buffers that carry a sequence's state.
     state: Vec<usize>,
-    /// Shared buffers of KV caches, and their encoding.
+    /// Shared buffers of KV caches, and the format of their rows.
     caches: Vec<(Buffer, CacheRows)>,
-    /// Shared buffers of sampling, which hold bit patterns instead of numbers.
+    /// Shared buffers of sampling, which hold bit patterns.
     sampling: Vec<Buffer>,
 }
 
@@ -99,7 +98,7 @@ impl CpuExecutor {
         })
     }
 
-    /// Replaces the threads, of which a new executor has none but the current one.
+    /// Returns the executor with these threads; a new one has only the current thread.
     pub fn with_threads(self, threads: &Threads) -> Self {
         Self { threads: threads.clone(), ..self }
     }
@@ -131,7 +130,7 @@ impl CpuExecutor {
         bytes.sum()
     }
 
-    /// Appends the next stored rows of a matrix.
+    /// Appends the next stored rows of a matrix, packed if the variant packs its format.
     pub fn upload_rows(&mut self, matrix: usize, stored: &[u8]) {
         let rows = &mut self.memory.matrices[matrix];
         match &mut self.matrices[matrix] {
@@ -218,9 +217,9 @@ impl CpuExecutor {
             (Kernel::SsmConv(kernel), _) => mixer::conv(context, memory, kernel, step),
             (Kernel::SsmScan(kernel), _) => mixer::run_scan(context, memory, kernel, step),
             (Kernel::SsmStep(kernel), _) => mixer::run_step(context, memory, kernel, step),
-            // Only the GPU splits attention and scan into passes.
+            // Only the GPU splits attention and scan into several kernels.
             (Kernel::AttentionMerge(_) | Kernel::SsmScores(_), _) => {}
-            // Little work: copies, rotations of heads that are not fused, one token's sampling.
+            // Little work: copies, unfused rotations, sampling of one token.
             (
                 Kernel::CacheStore(_)
                 | Kernel::AdjustLogits(_)
@@ -242,10 +241,11 @@ impl CpuExecutor {
         self.memory.read(buffer)
     }
 
-    /// Decodes words of a buffer: KV caches to their values, sampling buffers to nothing.
-    pub fn numbers<'a>(&self, buffer: Buffer, words: &'a [f32]) -> Cow<'a, [f32]> {
+    /// Decodes words of a buffer to values that can be compared: KV caches to their elements,
+    /// sampling buffers, which hold bit patterns, to nothing.
+    pub fn decode<'a>(&self, buffer: Buffer, words: &'a [f32]) -> Cow<'a, [f32]> {
         match self.caches.iter().find(|(cache, _)| *cache == buffer) {
-            Some((_, rows)) => Cow::Owned(rows.numbers(words)),
+            Some((_, rows)) => Cow::Owned(rows.decode(words)),
             None if self.sampling.contains(&buffer) => Cow::Borrowed(&[]),
             None => Cow::Borrowed(words),
         }

@@ -1,8 +1,9 @@
 //! Quantized inputs of integer products: int8 blocks of 32 with one scale each, and int8 blocks of
-//! the rounding residual. Inputs of a single int8 change a model's answers.
+//! the rounding residual. Without the residual the rounding would change a model's answers.
 
 use bytemuck::Zeroable;
 
+use super::functions::ROUNDER;
 use crate::formats::UNIT;
 
 /// 32 quantized inputs of a row.
@@ -78,8 +79,6 @@ fn quantize_block(inputs: &mut [f32; UNIT]) -> InputBlock {
     }
     let greatest = lanes.iter().fold(0.0f32, |greatest, lane| greatest.max(*lane));
     let inverse = if greatest > 0.0 { 127.0 / greatest } else { 0.0 };
-    // 1.5 · 2^23: adding it rounds to the nearest integer, which is then in the lowest bits.
-    const ROUNDER: f32 = 12_582_912.0;
     let scale = greatest / 127.0;
     let mut quants = [0i32; UNIT];
     for (quant, input) in quants.iter_mut().zip(inputs) {

@@ -110,6 +110,20 @@ impl IntegerPanels {
         self.columns.div_ceil(UNIT)
     }
 
+    /// Lines and scale lines of each block of a panel. `block_lines` is [`Self::block_lines`], a
+    /// constant in the micro-kernels.
+    #[inline(always)]
+    pub(crate) fn panel_blocks(
+        &self,
+        panel: usize,
+        block_lines: usize,
+    ) -> impl Iterator<Item = (&[Line], &[Halves])> {
+        let (blocks, block_scales) = (self.blocks(), self.block_scales());
+        let lines = &self.lines[panel * blocks * block_lines..][..blocks * block_lines];
+        let scales = &self.scales[panel * blocks * block_scales..][..blocks * block_scales];
+        lines.chunks_exact(block_lines).zip(scales.chunks_exact(block_scales))
+    }
+
     /// Packs and appends the next stored rows.
     pub(crate) fn append(&mut self, format: Format, row_bytes: usize, stored: &[u8]) {
         let mut units = vec![IntegerUnit::ZERO; self.blocks()];
@@ -123,7 +137,7 @@ impl IntegerPanels {
     pub(crate) fn append_row(&mut self, units: &[IntegerUnit]) {
         let (panel, lane) = (self.filled_rows / PANEL, self.filled_rows % PANEL);
         let greatest = units.iter().flat_map(|unit| [unit.scales[0], unit.scales[1], unit.offset]);
-        let greatest = greatest.fold(0.0f32, |greatest, number| greatest.max(number.abs()));
+        let greatest = greatest.fold(0.0f32, |greatest, scale| greatest.max(scale.abs()));
         let exponent =
             if greatest > 0.0 { (greatest.to_bits() >> 23) as i32 - 127 } else { EXPONENT };
         let (factor, inverse) =
@@ -136,9 +150,9 @@ impl IntegerPanels {
         let blocks = lines.chunks_exact_mut(block_lines).zip(scales.chunks_exact_mut(block_scales));
         let groups = UNIT / self.integers.group;
         for (unit, (lines, scales)) in units.iter().zip(blocks) {
-            let numbers = unit.scales[..groups].iter().chain([&unit.offset]);
-            for (halves, number) in scales.iter_mut().zip(numbers) {
-                halves.0[lane] = f16::from_f32(number * inverse).to_bits();
+            let values = unit.scales[..groups].iter().chain([&unit.offset]);
+            for (halves, value) in scales.iter_mut().zip(values) {
+                halves.0[lane] = f16::from_f32(value * inverse).to_bits();
             }
             if self.integers.levels == Levels::Cubic {
                 scales[0].0[lane] = unit.curve.0;
@@ -160,22 +174,20 @@ impl IntegerPanels {
     pub(crate) fn row(&self, row: usize, weights: &mut [f32]) {
         let (panel, lane) = (row / PANEL, row % PANEL);
         let factor = self.factors[panel][lane];
-        let (block_lines, block_scales, blocks) =
-            (self.block_lines(), self.block_scales(), self.blocks());
-        let lines = self.lines[panel * blocks * block_lines..].chunks_exact(block_lines);
-        let scales = self.scales[panel * blocks * block_scales..].chunks_exact(block_scales);
+        let (block_lines, block_scales) = (self.block_lines(), self.block_scales());
+        let blocks = self.panel_blocks(panel, block_lines);
         let zero_point = f32::from(self.integers.zero_point.unwrap_or(0));
-        for (weights, (lines, scales)) in weights.chunks_mut(UNIT).zip(lines.zip(scales)) {
-            let [scale, bend, shift] = Curve(scales[0].0[lane]).numbers();
-            let number = |index: usize| f16::from_bits(scales[index].0[lane]).to_f32() * factor;
-            let offset = if self.integers.has_offsets() { number(block_scales - 1) } else { 0.0 };
+        for (weights, (lines, scales)) in weights.chunks_mut(UNIT).zip(blocks) {
+            let [scale, bend, shift] = Curve(scales[0].0[lane]).scale_bend_shift();
+            let value = |line: usize| f16::from_bits(scales[line].0[lane]).to_f32() * factor;
+            let offset = if self.integers.has_offsets() { value(block_scales - 1) } else { 0.0 };
             for (column, weight) in weights.iter_mut().enumerate() {
                 let byte = lines[column / QUAD % block_lines].0[QUAD * lane + column % QUAD];
                 let quant = match block_lines {
                     4 => (byte >> (column / (UNIT / 2) * 4)) & 15,
                     _ => byte,
                 };
-                let group_scale = || number(column / self.integers.group);
+                let group_scale = || value(column / self.integers.group);
                 *weight = match self.integers.levels {
                     Levels::Linear => group_scale() * (f32::from(quant) - zero_point) + offset,
                     Levels::Cubic => {

@@ -1,6 +1,6 @@
 //! Loops over f32 that the compiler vectorizes, compiled for each instruction set. The file of an
 //! instruction set defines `QUERIES`, the number of attention queries computed together: as many
-//! as it has registers for, of sixteen numbers each.
+//! as the registers can hold sums for, sixteen per query.
 
 /// Defines the loops, compiled with the given `target_feature` attribute.
 macro_rules! vectorized_loops {
@@ -25,9 +25,9 @@ macro_rules! vectorized_loops {
             position: usize,
             first: usize,
             dim: usize,
-            numbers: &mut [f32],
+            elements: &mut [f32],
         ) {
-            super::attend::unpack(rows, words, position, first, dim, numbers);
+            super::attend::unpack(rows, words, position, first, dim, elements);
         }
 
         /// See [`super::attend::attend`].

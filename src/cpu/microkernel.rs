@@ -1,7 +1,7 @@
 //! Micro-kernel of integer products: one packed panel times a few rows of quantized inputs,
 //! written once and compiled for each instruction set.
 //!
-//! The file of an instruction set defines three vector types of one number per row of a panel,
+//! The file of an instruction set defines three vector types with an element per row of a panel,
 //! `Quads` (four bytes), `Ints` (i32) and `Floats` (f32), and these functions:
 //!
 //! - `load(&Line) -> Quads`, and the `low` and `high` nibbles of each byte;
@@ -100,9 +100,7 @@ macro_rules! products {
             (panel, first, column): (usize, usize, usize),
             y: &mut [&mut [f32]],
         ) -> usize {
-            let (blocks, block_scales) = (matrix.blocks(), matrix.block_scales());
-            let lines = matrix.lines[panel * blocks * BITS..].chunks_exact(BITS);
-            let scales = matrix.scales[panel * blocks * block_scales..].chunks_exact(block_scales);
+            let block_scales = matrix.block_scales();
             let zero_point = i32::from(matrix.integers.zero_point.unwrap_or(0));
             let table = biased_table(matrix.integers.levels);
             let mut rows = [inputs.row(2 * first); N];
@@ -110,7 +108,7 @@ macro_rules! products {
                 *row = inputs.row(2 * first + index);
             }
             let mut sums = [splat(0.0); N];
-            for (block, (lines, scales)) in (0..blocks).zip(lines.zip(scales)) {
+            for (block, (lines, scales)) in matrix.panel_blocks(panel, BITS).enumerate() {
                 let mut quads = [load(&lines[0]); 8];
                 for (index, line) in lines.iter().enumerate() {
                     let line = load(line);
@@ -174,8 +172,7 @@ macro_rules! products {
             for quad in &mut cubed {
                 *quad = lookup(&CUBES, *quad);
             }
-            let numbers = curve_numbers(curves);
-            let [scale, bend, shift] = [numbers[0], numbers[1], numbers[2]];
+            let [scale, bend, shift] = curve_terms(curves);
             let [scale, bend, shift] = [load_floats(scale), load_floats(bend), load_floats(shift)];
             for (sum, row) in sums.iter_mut().zip(rows) {
                 let x = &row[block];
@@ -206,15 +203,15 @@ pub(super) const CUBES: [u8; 16] = {
 /// `(quant − 7.5)³` per unit of [`CUBES`].
 const CUBE: f32 = 3375.0 / 127.0 / 8.0;
 
-/// Scale, factor of [`CUBES`] and shift (of quants counted from zero) of sixteen rows.
+/// Scales of sixteen rows, their factors of [`CUBES`], and their shifts of quants counted from 0.
 #[inline(always)]
-pub(super) fn curve_numbers(curves: &Halves) -> [[f32; PANEL]; 3] {
-    let mut numbers = [[0.0; PANEL]; 3];
+pub(super) fn curve_terms(curves: &Halves) -> [[f32; PANEL]; 3] {
+    let mut terms = [[0.0; PANEL]; 3];
     for (row, curve) in curves.0.iter().enumerate() {
-        let [scale, bend, shift] = Curve(*curve).numbers();
-        (numbers[0][row], numbers[1][row], numbers[2][row]) = (scale, bend * CUBE, shift - 7.5);
+        let [scale, bend, shift] = Curve(*curve).scale_bend_shift();
+        (terms[0][row], terms[1][row], terms[2][row]) = (scale, bend * CUBE, shift - 7.5);
     }
-    numbers
+    terms
 }
 
 /// The table of [`Levels::Table`] plus 128: unsigned bytes with zero point 128.

@@ -1,16 +1,12 @@
 //! Kernels of a Mamba-2 mixer: the convolution over the rows of a step, then the recurrence. The
 //! loops over one row are in [`super::recurrence`].
 
+use super::Context;
 use super::epilogue::sum_of_squares;
 use super::recurrence::ScanRow;
 use super::rows::for_each_row;
 use super::scan::scan;
-use super::threads::Threads;
-use super::variant::CpuVariant;
 use crate::kernels::{Activation, CpuMemory, ScanShape, SsmConv, SsmScan, SsmStep, Step};
-
-/// Instruction set and threads.
-type Context<'a> = (CpuVariant, &'a Threads);
 
 /// Runs [`SsmConv`].
 pub(super) fn conv(
@@ -58,8 +54,8 @@ fn pad(shape: ScanShape, convolved: &[f32], padded: &mut [f32]) {
     }
 }
 
-/// Splits a row after the convolution into x, B and C.
-fn scan_row<'a>(shape: ScanShape, projected: &'a [f32], convolved: &'a [f32]) -> ScanRow<'a> {
+/// Inputs of the recurrence: splits a convolved row into x, B and C.
+fn split_row<'a>(shape: ScanShape, projected: &'a [f32], convolved: &'a [f32]) -> ScanRow<'a> {
     let [_, b, c, end] = shape.convolved().map(|column| column as usize);
     ScanRow { projected, x: &convolved[..b], b: &convolved[b..c], c: &convolved[c..end] }
 }
@@ -70,7 +66,7 @@ pub(super) fn run_scan(context: Context<'_>, memory: &mut CpuMemory, kernel: &Ss
     memory.update(kernel.y.buffer, |memory, y| {
         memory.update(kernel.buffers.state, |memory, state| {
             let row = |row| {
-                scan_row(shape, memory.row(&kernel.projected, row), memory.row(&kernel.x, row))
+                split_row(shape, memory.row(&kernel.projected, row), memory.row(&kernel.x, row))
             };
             let rows: Vec<_> = (0..step.rows).map(row).collect();
             let y = (&mut y[..kernel.y.start(step.rows)], kernel.y.stride as usize);
@@ -101,7 +97,7 @@ pub(super) fn run_step(context: Context<'_>, memory: &mut CpuMemory, kernel: &Ss
     memory.update(kernel.y.buffer, |memory, y| {
         let stride = kernel.y.stride as usize;
         memory.update(kernel.buffers.state, |memory, state| {
-            let row = scan_row(shape, memory.row(&kernel.projected, 0), &padded);
+            let row = split_row(shape, memory.row(&kernel.projected, 0), &padded);
             let scalars = memory.read(kernel.buffers.scalars);
             scan(context, shape, &[row], scalars, state, (&mut y[..stride], stride));
         });

@@ -1,8 +1,8 @@
 //! The CPU executor: runs a plan by each kernel's CPU reference, or by faster implementations.
 //!
-//! By the references it is what the GPU is compared with. Without a GPU, or beside it, it runs
-//! second implementations of the kernels that take most of the time: products of packed integer
-//! weights and quantized inputs, attention and scans in f32, compiled for each instruction set.
+//! Tests compare the GPU with the references. Without a GPU, and in hybrid execution, faster
+//! implementations run the kernels that take most of the time: products of packed integer weights
+//! and quantized inputs, attention and scans in f32, compiled for each instruction set.
 //!
 //! Reading order: [`variant`] (the implementations, and dispatch to instruction sets),
 //! [`integer_panels`] and [`inputs`] (data layouts), [`microkernel`] (the product, for every
@@ -47,3 +47,6 @@ pub use allocation::heap_bytes;
 pub use executor::{CpuExecutor, matrix_bytes};
 pub use threads::{MAX_THREADS, StartThreads, Threads, run_worker};
 pub use variant::CpuVariant;
+
+/// Instruction set and threads with which a kernel runs.
+type Context<'a> = (CpuVariant, &'a Threads);

@@ -6,7 +6,7 @@ use super::float_panels::{FloatPanels, bf16_to_f32, float_products};
 use super::inputs::{InputBlock, Inputs};
 use super::integer_panels::{Halves, IntegerPanels, Line, PANEL, QUAD};
 use super::loops::vectorized_loops;
-use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_numbers, products};
+use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_terms, products};
 use crate::formats::{FloatKind, UNIT};
 
 type Quads = [u8; PANEL * QUAD];
@@ -50,15 +50,9 @@ fn dots<const BITS: usize>(zero_point: i32, sum: i32, quads: &[Quads], inputs: &
     sums
 }
 
-/// Widens finite f16 numbers: shifts exponent and mantissa to where f32 has them and multiplies by
-/// the difference of the exponent biases, 2^112.
 #[inline(always)]
 fn f16_to_f32(halves: &Halves) -> Floats {
-    halves.0.map(|bits| {
-        let size =
-            f32::from_bits(u32::from(bits & 0x7fff) << 13) * f32::from_bits((127 + 112) << 23);
-        f32::from_bits(size.to_bits() | u32::from(bits & 0x8000) << 16)
-    })
+    halves.0.map(|bits| crate::kernels::f16_to_f32(bits.into()))
 }
 
 #[inline(always)]

@@ -3,17 +3,14 @@
 
 use std::ops::Range;
 
+use super::Context;
 use super::epilogue::{finish, transformed_inputs};
 use super::inputs::InputArena;
 use super::integer_panels::PANEL;
 use super::packed_matrix::PackedMatrix;
 use super::threads::{Threads, split_columns};
-use super::variant::CpuVariant;
 use crate::formats::UNIT;
 use crate::kernels::{CpuMemory, Matmul, Matvec, Prologue, Step};
-
-/// Instruction set and threads.
-type Context<'a> = (CpuVariant, &'a Threads);
 
 /// Rough throughput of the micro-kernels: multiply-adds per nanosecond.
 const MULTIPLY_ADDS_PER_NS: usize = 64;
@@ -118,7 +115,8 @@ impl ProductScratch {
     ) {
         let width = panels.len() * PANEL;
         self.outputs.resize(rows * width, 0.0);
-        // Row blocks first: with enough rows, each thread reads only inputs that it packed itself.
+        // Tasks are in order of row blocks: with enough rows, a thread reads only inputs that it
+        // packed itself.
         let block_rows = rows.div_ceil(threads.count()).next_multiple_of(TILE_ROWS).min(rows);
         let block_count = rows.div_ceil(block_rows);
         let panel_ns = PANEL * columns * block_rows / MULTIPLY_ADDS_PER_NS;

@@ -1,10 +1,10 @@
 //! Kernels that compute each row on its own, distributed over the threads: norms, additions,
 //! activation functions, and the embedding.
 
+use super::Context;
 use super::epilogue::{partial_norm, rms_scale, sum_of_squares};
 use super::packed_matrix::PackedMatrix;
 use super::threads::Threads;
-use super::variant::CpuVariant;
 use crate::kernels::{
     Activation, Add, CpuMemory, Elementwise, Embed, Glu, LayerNorm, RmsNorm, Step,
 };
@@ -34,7 +34,7 @@ pub(super) fn for_each_row(
 
 /// Runs [`Elementwise`].
 pub(super) fn elementwise(
-    (variant, threads): (CpuVariant, &Threads),
+    (variant, threads): Context<'_>,
     memory: &mut CpuMemory,
     Elementwise { x, y, function }: &Elementwise,
     step: Step,
@@ -48,7 +48,7 @@ pub(super) fn elementwise(
 
 /// Runs [`Glu`].
 pub(super) fn glu(
-    (variant, threads): (CpuVariant, &Threads),
+    (variant, threads): Context<'_>,
     memory: &mut CpuMemory,
     Glu { gate, up, y, function }: &Glu,
     step: Step,

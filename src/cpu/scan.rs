@@ -1,8 +1,8 @@
 //! Recurrence of a Mamba-2 mixer, its heads distributed over threads.
 
+use super::Context;
 use super::recurrence::ScanRow;
-use super::threads::{Threads, split_columns};
-use super::variant::CpuVariant;
+use super::threads::split_columns;
 use crate::kernels::ScanShape;
 
 /// Rough throughput: state elements advanced per nanosecond.
@@ -11,7 +11,7 @@ const ELEMENTS_PER_NS: usize = 2;
 /// Runs the recurrence over `rows`: `state` is `[heads, state_stride, head_stride]`, `y` has
 /// `stride` words per row.
 pub(super) fn scan(
-    (variant, threads): (CpuVariant, &Threads),
+    (variant, threads): Context<'_>,
     shape: ScanShape,
     rows: &[ScanRow<'_>],
     scalars: &[f32],

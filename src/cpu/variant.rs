@@ -50,7 +50,8 @@ macro_rules! with_instructions {
 pub enum CpuVariant {
     /// The CPU reference of each kernel, in f64 on one thread: slow.
     Exact,
-    /// Integer products and f32 loops, as in all that follow, without specific instructions.
+    /// Integer products and f32 loops without specific instructions. The variants below compile
+    /// the same code for an instruction set.
     Portable,
     /// AVX2.
     Avx2,
@@ -198,9 +199,9 @@ impl CpuVariant {
         position: usize,
         first: usize,
         dim: usize,
-        numbers: &mut [f32],
+        elements: &mut [f32],
     ) {
-        with_instructions!(self, unpack(rows, words, position, first, dim, numbers));
+        with_instructions!(self, unpack(rows, words, position, first, dim, elements));
     }
 
     /// See [`super::attend::attend`].
@@ -257,7 +258,7 @@ mod tests {
         [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
     #[test]
-    fn products_with_a_table_of_levels() -> crate::error::Result<()> {
+    fn products_with_table_levels_match_dequantized_weights() -> crate::error::Result<()> {
         let integers = IntegerQuants {
             bits: 4,
             levels: Levels::Table(&LEVELS),

@@ -1,8 +1,9 @@
 //! Micro-kernels with WebAssembly SIMD, four rows of weights per vector; for 4-bit quants with
 //! relaxed int8 dot products if the build has them.
 //!
-//! A panel takes four vectors, and x86 processors have sixteen registers: so a tile is one panel
-//! and one input row with its residual, each of which is loaded once for four vectors of weights.
+//! Four columns of a panel take four vectors, and x86 processors have sixteen registers. A tile is
+//! therefore one panel and one input row with its residual: an input is loaded once for four
+//! vectors of weights.
 
 use std::arch::wasm32::{
     f32x4_add, f32x4_convert_i32x4, f32x4_mul, f32x4_splat, i16x8_shl, i16x8_shr, i16x8_splat,
@@ -14,7 +15,7 @@ use bytemuck::must_cast;
 
 use super::inputs::{InputBlock, Inputs};
 use super::integer_panels::{Halves, IntegerPanels, Line, PANEL};
-use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_numbers, specialize};
+use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_terms, specialize};
 
 /// Rows of weights per vector, and vectors per panel.
 const LANES: usize = 4;
@@ -60,15 +61,13 @@ fn tile<
     inputs: Inputs<'_>,
     first: usize,
 ) -> [[f32; PANEL]; N] {
-    let (blocks, block_scales) = (matrix.blocks(), matrix.block_scales());
-    let lines = matrix.lines[panel * blocks * BITS..].chunks_exact(BITS);
-    let scales = matrix.scales[panel * blocks * block_scales..].chunks_exact(block_scales);
+    let block_scales = matrix.block_scales();
     let zero_point =
         if LEVELS == TABLE { 128 } else { i32::from(matrix.integers.zero_point.unwrap_or(0)) };
     let table = biased_table(matrix.integers.levels);
     let rows: [_; N] = std::array::from_fn(|row| inputs.row(first + row));
     let mut sums = [[f32x4_splat(0.0); N]; VECTORS];
-    for (block, (lines, scales)) in (0..blocks).zip(lines.zip(scales)) {
+    for (block, (lines, scales)) in matrix.panel_blocks(panel, BITS).enumerate() {
         let x = rows.map(|row| &row[block]);
         if LEVELS == CUBIC {
             add_cubic_block(&scales[0], lines, &x, &mut sums);
@@ -121,7 +120,7 @@ fn add_cubic_block<const N: usize>(
 ) {
     let products = nibble_dots(lines, x);
     let cubes = table_dots(&CUBES, lines, x);
-    let [scale, bend, shift]: [[v128; VECTORS]; 3] = must_cast(curve_numbers(curves));
+    let [scale, bend, shift]: [[v128; VECTORS]; 3] = must_cast(curve_terms(curves));
     for (vector, sums) in sums.iter_mut().enumerate() {
         for (row, sum) in sums.iter_mut().enumerate() {
             let total = x[row].sums[0] + x[row].sums[1];
@@ -174,15 +173,15 @@ fn nibble_dots<const N: usize>(lines: &[Line], x: &[&InputBlock; N]) -> [[v128; 
     sums
 }
 
-/// Dot products of the quads `of` of a block of bytes.
+/// Dot products of the quads `range` of a block of bytes.
 #[inline(always)]
 fn byte_dots<const N: usize>(
     lines: &[Line],
     x: &[&InputBlock; N],
-    of: std::ops::Range<usize>,
+    range: std::ops::Range<usize>,
 ) -> [[v128; N]; VECTORS] {
     let mut sums = [[i32x4_splat(0); N]; VECTORS];
-    for quad in of {
+    for quad in range {
         for (sums, line) in sums.iter_mut().zip(vectors(&lines[quad])) {
             let bytes = bytes(line);
             for (sum, x) in sums.iter_mut().zip(x) {

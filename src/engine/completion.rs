@@ -1,9 +1,9 @@
-//! Requests for text, the events while one runs, and the completed answer.
+//! Requests for text, their events, and the completed answer.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::sampling::SamplerOptions;
 use crate::text::{Delta, StopStrings, ToolCall};
 
@@ -51,7 +51,7 @@ impl GenerateRequest {
         self.sampling.check()?;
         StopStrings::new(&self.stop)?;
         match self.max_tokens {
-            Some(0) => Err(Error::invalid_request("max_tokens", "found 0, expected at least 1")),
+            Some(0) => Err(Error::invalid_value("max_tokens", 0, "at least 1")),
             _ => Ok(()),
         }
     }
@@ -68,7 +68,8 @@ pub enum Event {
         /// Prompt tokens.
         total: usize,
     },
-    /// A generated token, as the part of the answer that is certain since: often nothing.
+    /// A generated token. The delta is empty while the token's text may still become part of a
+    /// stop string, a multi-byte character or a tag.
     Token(Delta),
     /// End of the answer.
     Done(Box<Completion>),
@@ -147,8 +148,7 @@ pub fn log_probability(logits: &[f32], token: u32) -> Result<f64> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let total: f64 = logits.iter().map(|logit| f64::from(logit - largest).exp()).sum();
     let Some(logit) = logits.get(token as usize) else {
-        let message = format!("token: found {token}, expected an id below {}", logits.len());
-        return Err(Error::new(Code::InvalidRequest, message));
+        return Err(Error::invalid_value("token", token, format!("an id below {}", logits.len())));
     };
     Ok(f64::from(logit - largest) - total.ln())
 }

@@ -20,8 +20,8 @@ pub async fn probe_gpu(hints: &AdapterHints) -> Result<AdapterReport> {
     Gpu::probe(hints).await
 }
 
-/// Estimates what a model needs, on the given adapter if there is one. Reads only headers, also of
-/// files whose weights are cut off.
+/// Estimates the memory and download of a model, on the given adapter if there is one. Reads only
+/// headers, also of files whose weights are truncated.
 ///
 /// # Errors
 /// Errors of the headers; `missing-tensors`, `unknown-architecture`, `unsupported-format`;

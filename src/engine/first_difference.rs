@@ -38,8 +38,8 @@ pub fn normalized_error(expected: &[f32], found: &[f32]) -> f64 {
     if error.is_nan() { f64::INFINITY } else { error }
 }
 
-/// Runs one step of a plan on both executors, which hold the same model and state, and returns the
-/// first kernel whose output has a normalized error above `bound`; `None` if no kernel has.
+/// Runs one step of a plan on both executors, which hold the same model and state, kernel by
+/// kernel. Returns the first output with a normalized error above `bound`; `None` if there is none.
 ///
 /// # Errors
 /// Errors of the GPU.
@@ -57,8 +57,8 @@ pub async fn first_difference(
         gpu.run(plan_index, range, step, None);
         for binding in planned.kernel.bindings().iter().filter(|binding| binding.write) {
             let words = gpu.read(plan_index, binding.buffer).await?;
-            let found = cpu.numbers(binding.buffer, &words);
-            let expected = cpu.numbers(binding.buffer, cpu.read(binding.buffer));
+            let found = cpu.decode(binding.buffer, &words);
+            let expected = cpu.decode(binding.buffer, cpu.read(binding.buffer));
             let error = normalized_error(&expected, &found);
             if error > bound {
                 let distance = |index: &usize| f64::from((expected[*index] - found[*index]).abs());

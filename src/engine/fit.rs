@@ -9,8 +9,8 @@ use crate::gpu::AdapterReport;
 
 /// Bytes that 32-bit addresses can reach: the most that a wasm instance can have.
 const ADDRESSABLE_BYTES: u64 = 1 << 32;
-/// Bytes of these that a load needs besides the model: pieces of the file, and rows of a prompt
-/// between kernels.
+/// Bytes of [`ADDRESSABLE_BYTES`] kept free for a load: pieces of the file, and temporary buffers
+/// of the kernels.
 const TRANSIENT_BYTES: u64 = 64 << 20;
 
 /// Bytes that the CPU executor of a model may allocate now.
@@ -59,17 +59,18 @@ impl PlannedModel<'_> {
         )))
     }
 
-    /// The error of a failed allocation, explained by [`Self::cpu_misfit`] if the heap is known to
-    /// have grown from `held` bytes before it failed.
+    /// The error of a failed allocation, with the message of [`Self::cpu_misfit`] where the heap's
+    /// size is known: the bytes by which it grew since it had `held` bytes were available.
     pub(super) fn explain_allocation_failure(&self, held: Option<u64>, error: Error) -> Error {
-        let given = heap_bytes().zip(held).map(|(now, before)| now - before);
-        match given.map(|given| self.cpu_misfit(given)) {
+        let growth = heap_bytes().zip(held).map(|(now, before)| now - before);
+        match growth.map(|available| self.cpu_misfit(available)) {
             Some(Ok(Some(misfit))) => Error::new(error.code(), misfit),
             _ => error,
         }
     }
 
-    /// Advice on the longest of the context lengths 1/2, 1/4, … of the planned one that fits.
+    /// Advice that names the longest context length that fits, among 1/2, 1/4, … of the planned
+    /// one.
     fn advice(&self, fits: impl Fn(&PlannedModel<'_>) -> Result<bool>) -> String {
         let fits = |length: &u32| {
             let options = ResolvedOptions {

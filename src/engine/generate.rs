@@ -1,11 +1,10 @@
-//! Generation: prefill of the prompt in chunks, then one step for each token, with the token before
-//! as input.
+//! Generation: prefill of the prompt in chunks, then one step for each token, whose input is the
+//! previous token.
 
 use web_time::Instant;
 
 use super::completion::{Completion, Event, GenerateRequest, Prompt};
 use super::model_text::ChatPrompt;
-use super::plans::PlanPurpose;
 use super::running::Running;
 use super::{Engine, ModelText};
 use crate::error::{Error, Result};
@@ -65,7 +64,7 @@ impl Engine {
         }
     }
 
-    /// Runs a request to its end; `on_delta` gets the parts of the answer as they become certain.
+    /// Runs a request to its end; `on_delta` receives the answer part by part ([`Event::Token`]).
     ///
     /// # Errors
     /// Errors of [`Engine::begin`] and [`Engine::next`].
@@ -88,7 +87,7 @@ impl Engine {
         let total = running.prompt.len();
         let is_prefill = running.prefilled < total;
         let input = if is_prefill {
-            let rows = self.plans.max_rows(PlanPurpose::Prefill) as usize;
+            let rows = self.chunk_rows() as usize;
             running.prompt[running.prefilled..total.min(running.prefilled + rows)].to_vec()
         } else {
             let last = running.token_ids.last().copied();
@@ -115,7 +114,7 @@ impl Engine {
             return self.sample_on_gpu(ahead, input).await;
         }
         let logits = self.forward(input, true).await?;
-        // A plan that returns the logits of all rows ends with the row that is wanted.
+        // If the plan returns the logits of all rows, those of the last row count.
         let row = logits.len().saturating_sub(self.vocabulary_size as usize);
         running.sampler.sample(&logits[row..], self.sequence.len() as u32)
     }

@@ -31,8 +31,8 @@ impl Engine {
         Self::load_prepared(files, options, None, progress).await
     }
 
-    /// Loads a model whose load [`super::prepare()`] has begun, with the same options. A
-    /// preparation whose GPU was lost meanwhile is repeated.
+    /// Completes a load that [`super::prepare()`] began with the same options. If the GPU was lost
+    /// since, the preparation is repeated.
     ///
     /// # Errors
     /// Errors of [`Engine::load`].
@@ -97,12 +97,12 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Runs a step on the GPU, so that its driver does the work of a first use now: one token, or
-    /// two where only prefill runs there.
+    /// Runs one step on the GPU, so that the driver does the work of a first use during the load.
     async fn warm_up(&mut self) -> Result<()> {
         let tokens = match &self.executor {
             Executor::Cpu(_) => return Ok(()),
             Executor::Gpu(_) => 1,
+            // Only prefill runs on the GPU, and a prefill step has at least two rows.
             Executor::Hybrid(_) => self.chunk_rows().min(2),
         };
         let request = GenerateRequest {

@@ -72,7 +72,7 @@ impl BufferPlan<'_> {
     /// Memory of the CPU executor.
     ///
     /// # Errors
-    /// Errors of a matrix whose columns are no whole number of its format's blocks.
+    /// Errors of a matrix whose columns are not a multiple of its format's block.
     pub(super) fn cpu_memory(&self, variant: CpuVariant) -> Result<Memory> {
         let matrices = self.resources.matrices().iter();
         let bytes = matrices.map(|matrix| matrix_bytes(matrix, variant));
@@ -80,9 +80,9 @@ impl BufferPlan<'_> {
         Ok(Memory { peak_cpu_bytes: memory.sum(), ..memory })
     }
 
-    /// Memory of an executor that pads buffers to `padded` bytes, with the bytes of its `matrices`
-    /// and of its `own` buffers.
-    fn by_purpose(&self, matrices: u64, own: u64, padded: fn(u64) -> u64) -> Memory {
+    /// Memory of an executor by purpose, from the bytes of its matrices and of its other private
+    /// buffers. `padded` returns the bytes allocated for a buffer.
+    fn by_purpose(&self, matrices: u64, private: u64, padded: fn(u64) -> u64) -> Memory {
         let shared = |is_wanted: fn(&SharedRole) -> bool| -> u64 {
             let buffers = self.resources.shared().iter().filter(|buffer| is_wanted(&buffer.role));
             buffers.map(|buffer| padded(buffer.words * 4)).sum()
@@ -94,7 +94,7 @@ impl BufferPlan<'_> {
         Memory {
             weights_bytes: matrices + shared(|role| matches!(role, SharedRole::Vector(_))),
             state_bytes: shared(|role| matches!(role, SharedRole::State(_))),
-            scratch_bytes: shared(other) + slots + own,
+            scratch_bytes: shared(other) + slots + private,
             ..Memory::default()
         }
     }
@@ -108,8 +108,8 @@ impl BufferPlan<'_> {
         buffers.map(|buffer| buffer.words * 4).sum()
     }
 
-    /// Name and bytes of the largest GPU buffer that a shader binds. The read-back buffer is no
-    /// larger, because it holds a copy of one.
+    /// Name and bytes of the largest GPU buffer that a shader binds. The read-back buffer, which
+    /// holds copies of these, is never larger.
     pub(super) fn largest_gpu_buffer(&self) -> (String, u64) {
         let matrices = self.resources.matrices().iter().flat_map(planes);
         let shared = self.resources.shared().iter();

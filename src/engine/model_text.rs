@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use web_time::{SystemTime, UNIX_EPOCH};
 
+use super::clock::unix_seconds;
 use crate::error::{Error, Result};
 use crate::text::{
     AnswerParser, AnswerStyle, ChatTemplate, CivilTime, RenderOptions, ThinkingSwitch, Tokenizer,
@@ -28,7 +28,7 @@ pub enum Thinking {
     Always,
 }
 
-/// Tokens of a prompt, and what reads the answer to it.
+/// Tokens of a prompt, and the parser of the answer to it.
 pub(super) struct ChatPrompt {
     /// Tokens up to where the assistant's answer begins.
     pub(super) ids: Vec<u32>,
@@ -43,7 +43,7 @@ struct Template {
     /// A template that does not compile is an error only for chats.
     compiled: Result<ChatTemplate>,
     style: AnswerStyle,
-    /// Variable by which it takes tools, if it does.
+    /// Name of the variable that takes tools, if the template supports them.
     tools: Option<&'static str>,
     /// True if it distinguishes `null` content from absent content.
     keeps_null: bool,
@@ -65,7 +65,8 @@ pub struct ModelText {
 }
 
 impl ModelText {
-    /// Reads the text side of a checkpoint; a given chat template replaces the checkpoint's.
+    /// Reads the tokenizer and chat templates of a checkpoint; a given chat template replaces the
+    /// checkpoint's.
     ///
     /// # Errors
     /// `malformed` and `unsupported-format` for the tokenizer.
@@ -108,7 +109,7 @@ impl ModelText {
         Ok(Self { tokenizer, template, tool_template, style, special_tokens, stop_ids, file })
     }
 
-    /// Reads only the text side of a model's files.
+    /// Opens only the tokenizer and chat templates of a model's files.
     ///
     /// # Errors
     /// Errors of the headers, and of [`ModelText::new`].
@@ -189,16 +190,16 @@ impl ModelText {
         for (name, token) in &self.special_tokens {
             variables.entry(name).or_insert_with(|| token.clone());
         }
+        // `RenderOptions` sets the variable `tools`; some templates name it differently.
         let other_name = template.tools.filter(|name| *name != "tools");
         if let (Some(tools), Some(name)) = (&tools, other_name) {
             variables.insert(name.to_owned(), tools.list().clone());
         }
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let options = RenderOptions {
             tools: tools.as_ref().map(Tools::list),
             add_generation_prompt: true,
             extra: Some(&variables),
-            now: Some(CivilTime::from_unix(seconds as i64)),
+            now: Some(CivilTime::from_unix(unix_seconds() as i64)),
         };
         let prompt =
             render_first(compiled, &message_forms(&messages, template.keeps_null)?, &options)?;
@@ -225,10 +226,9 @@ impl ModelText {
             }
             None if on == style.reasons => {}
             None => {
-                let always = if on { "never reasons" } else { "always reasons" };
-                let message =
-                    format!("found {on}, expected {} for {}, which {always}", !on, self.file);
-                return Err(Error::invalid_request("thinking", message));
+                let behavior = if on { "never reasons" } else { "always reasons" };
+                let expected = format!("{} for {}, which {behavior}", !on, self.file);
+                return Err(Error::invalid_value("thinking", on, expected));
             }
         }
         Ok(())
@@ -277,6 +277,7 @@ fn gguf_templates(metadata: &Metadata) -> Result<(Option<String>, Option<String>
 fn gguf_special_tokens(metadata: &Metadata) -> Result<Map<String, Value>> {
     const NAMES: [(&str, &str); 10] = [
         ("unknown", "unk_token"),
+        // GGUF files spell it so.
         ("seperator", "sep_token"),
         ("separator", "sep_token"),
         ("padding", "pad_token"),
@@ -300,8 +301,8 @@ fn gguf_special_tokens(metadata: &Metadata) -> Result<Map<String, Value>> {
     Ok(found)
 }
 
-/// Special tokens of `tokenizer_config.json`, each a string or an object with `content`: all fields
-/// named `…_token`, and further ones with names or in a list.
+/// Special tokens of `tokenizer_config.json`, each a string or an object with `content`: the fields
+/// named `…_token`, and further tokens in an object by name or in a list.
 fn named_special_tokens(config: &Value) -> Map<String, Value> {
     let text =
         |token: &Value| token.as_str().or_else(|| token.get("content")?.as_str()).map(Value::from);

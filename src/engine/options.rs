@@ -20,10 +20,11 @@ pub(super) const GUARANTEED_BINDING_BYTES: u64 = 128 << 20;
 const DEFAULT_CONTEXT_LENGTH: u32 = 4096;
 /// Default rows of a prefill step.
 const DEFAULT_CHUNK_ROWS: u32 = 64;
-/// Default rows of a prefill step on the CPU, where threads divide a longer step better; for models
-/// of at most [`CPU_CHUNK_PARAMETERS`], because an abort waits for the end of the step.
+/// Default rows of a prefill step on the CPU, where threads divide a longer step better.
 const DEFAULT_CPU_CHUNK_ROWS: u32 = 128;
-const CPU_CHUNK_PARAMETERS: u64 = 1_000_000_000;
+/// Most parameters of a model that gets [`DEFAULT_CPU_CHUNK_ROWS`]: with a larger one, an abort
+/// would wait too long for the end of a step.
+const MAX_LONG_CHUNK_PARAMETERS: u64 = 1_000_000_000;
 
 /// Device asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -119,7 +120,7 @@ pub struct LoadOptions {
     pub test: TestSwitches,
 }
 
-/// Services and limits of the program that loads a model, which no JSON can carry.
+/// Services and limits of the program that loads a model; they cannot be read from JSON.
 #[derive(Debug, Clone, Default)]
 pub struct HostServices {
     /// Starts the threads of the CPU executor.
@@ -141,9 +142,9 @@ pub struct TestSwitches {
     pub run_ahead: Option<usize>,
 }
 
-/// Callback that begins to compile pipelines, so that the GPU's interface has them cached when the
-/// executor asks for them. It may be called twice with the same pipelines. Failures are ignored
-/// here: the executor meets them again.
+/// Callback that begins to compile pipelines, so that the browser has them cached when the executor
+/// creates them. It may be called twice with the same pipelines. Its failures are ignored, because
+/// the executor reports them when it creates the pipeline.
 #[derive(Clone)]
 pub struct CompileAhead(pub Rc<dyn Fn(Vec<PipelineText>) -> LocalFuture<'static, ()>>);
 
@@ -254,24 +255,24 @@ fn context_length(options: &LoadOptions, shape: &Shape) -> Result<u32> {
         None => Ok(most.min(DEFAULT_CONTEXT_LENGTH)),
         Some(length) if (1..=most).contains(&length) => Ok(length),
         Some(length) => {
-            let message = format!("found {length}, expected 1 to {most} for this model");
-            Err(Error::invalid_request("contextLength", message))
+            let expected = format!("1 to {most} for this model");
+            Err(Error::invalid_value("contextLength", length, expected))
         }
     }
 }
 
 fn chunk_rows(options: &LoadOptions, checkpoint: &Checkpoint, backend: Backend) -> Result<u32> {
-    let is_small = checkpoint.parameters() <= CPU_CHUNK_PARAMETERS;
+    let is_small = checkpoint.parameters() <= MAX_LONG_CHUNK_PARAMETERS;
     match options.chunk {
-        Some(0) => Err(Error::invalid_request("chunk", "found 0, expected at least 1")),
+        Some(0) => Err(Error::invalid_value("chunk", 0, "at least 1")),
         Some(rows) => Ok(rows),
         None if backend == Backend::Cpu && is_small => Ok(DEFAULT_CPU_CHUNK_ROWS),
         None => Ok(DEFAULT_CHUNK_ROWS),
     }
 }
 
-/// Full precision for weights in full precision: they are loaded to see an effect of their own, not
-/// that of a rounded cache.
+/// Default format of the KV cache: f32 where all weights are f32, so that the cache does not round
+/// what the weights do not; otherwise f16.
 fn default_kv_format(options: &LoadOptions, checkpoint: &Checkpoint) -> CacheFormat {
     match options.quantize {
         None if checkpoint.is_in_f32() => CacheFormat::F32,
@@ -305,8 +306,8 @@ fn check_features(option: &str, found: &str, missing: Option<&str>) -> Result<()
     match missing {
         None => Ok(()),
         Some(feature) => {
-            let message = format!("found {found}, expected one without {feature} on this GPU");
-            Err(Error::invalid_request(option, message))
+            let expected = format!("one without {feature} on this GPU");
+            Err(Error::invalid_value(option, found, expected))
         }
     }
 }
@@ -314,8 +315,7 @@ fn check_features(option: &str, found: &str, missing: Option<&str>) -> Result<()
 fn cpu_variant(options: &LoadOptions) -> Result<CpuVariant> {
     match options.cpu_variant {
         Some(variant) if !variant.is_available() => {
-            let message = format!("found {}, expected one that this CPU supports", variant.name());
-            Err(Error::invalid_request("cpuVariant", message))
+            Err(Error::invalid_value("cpuVariant", variant.name(), "one that this CPU supports"))
         }
         variant => Ok(variant.unwrap_or_else(CpuVariant::best)),
     }

@@ -13,21 +13,18 @@ impl Engine {
     pub async fn mean_nll(&mut self, ids: &[u32]) -> Result<(f64, usize)> {
         let (mut nll, mut count) = (0.0, 0);
         for window in ids.chunks(self.context_length as usize) {
-            let Some((_, before)) = window.split_last().filter(|(_, before)| !before.is_empty())
-            else {
+            if window.len() < 2 {
                 continue;
-            };
-            let logits = self.logits(before).await?;
+            }
+            let logits = self.logits(&window[..window.len() - 1]).await?;
             for (row, token) in logits.chunks(self.vocabulary_size as usize).zip(&window[1..]) {
                 nll -= log_probability(row, *token)?;
                 count += 1;
             }
         }
         if count == 0 {
-            return Err(Error::invalid_request(
-                "text",
-                format!("found {} tokens, expected at least 2", ids.len()),
-            ));
+            let found = format!("{} tokens", ids.len());
+            return Err(Error::invalid_value("text", found, "at least 2"));
         }
         Ok((nll / count as f64, count))
     }

@@ -17,11 +17,11 @@ use crate::plan::{Plan, PlanBuilder, Resources, SamplingPlan, assign_slots, fuse
 use crate::weights::Checkpoint;
 use crate::weights::quantize::Target;
 
-/// Words that an activation of a prefill step may have: a wide model takes fewer rows at a time.
+/// Maximum 4-byte words of an activation buffer of a prefill step: wide models get fewer rows.
 const MAX_CHUNK_WORDS: u32 = 1 << 24;
-/// Bytes of memory that a model may take for each stored byte of its weights, and besides. Real
-/// models take far less: weights are padded, widened from 16 bits to 32, and joined by the state of
-/// 4096 positions.
+/// Maximum memory of a model is this number of bytes per stored byte of its weights, plus
+/// [`MAX_FIXED_BYTES`]. Real models take far less, although weights are padded and widened from 16
+/// bits to 32, and the state of 4096 positions is added.
 const MAX_BYTES_PER_STORED_BYTE: u64 = 4;
 const MAX_FIXED_BYTES: u64 = 512 << 20;
 /// Tensors that an error names.
@@ -31,7 +31,8 @@ const MAX_NAMED_TENSORS: usize = 8;
 #[derive(Debug, Clone, Copy, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct PlannedStep {
-    /// Kernels dispatched on a GPU at the end of the context, where they are most.
+    /// Kernels that a GPU dispatches at the last position of the context, where their number is
+    /// greatest.
     pub dispatches: usize,
     /// Bytes of weights read.
     pub weight_bytes: u64,
@@ -53,8 +54,8 @@ pub(super) struct PlannedModel<'a> {
     pub(super) buffers: BufferPlan<'a>,
 }
 
-/// A model as its architecture's file reads it.
-struct Model {
+/// A model as its architecture read it from the headers, and the architecture's name.
+struct ConfiguredModel {
     architecture: &'static str,
     model: Box<dyn Architecture>,
 }
@@ -65,7 +66,8 @@ impl<'a> PlannedModel<'a> {
     ///
     /// # Errors
     /// Errors of the headers and of [`ResolvedOptions::new`]; `missing-tensors`;
-    /// `unsupported-format` for unknown tensors, and for a model out of proportion to its weights.
+    /// `unsupported-format` for unknown tensors, and for a model that takes far more memory than
+    /// its weights.
     pub(super) fn new(
         checkpoint: &'a Checkpoint,
         options: &LoadOptions,
@@ -73,29 +75,33 @@ impl<'a> PlannedModel<'a> {
     ) -> Result<Self> {
         let (architecture, model) = models::read(checkpoint)?;
         let options = ResolvedOptions::new(options, checkpoint, &model.shape(), target)?;
-        Self::plan(checkpoint, &Model { architecture, model }, options)
+        Self::plan(checkpoint, &ConfiguredModel { architecture, model }, options)
     }
 
     /// Plans the same model with other options.
     pub(super) fn with_options(&self, options: ResolvedOptions) -> Result<Self> {
         let (architecture, model) = models::read(self.checkpoint)?;
-        Self::plan(self.checkpoint, &Model { architecture, model }, options)
+        Self::plan(self.checkpoint, &ConfiguredModel { architecture, model }, options)
     }
 
-    fn plan(checkpoint: &'a Checkpoint, model: &Model, options: ResolvedOptions) -> Result<Self> {
-        let planned = Self::with_context(checkpoint, model, options)?;
+    fn plan(
+        checkpoint: &'a Checkpoint,
+        model: &ConfiguredModel,
+        options: ResolvedOptions,
+    ) -> Result<Self> {
+        let planned = Self::at_context_length(checkpoint, model, options)?;
         match planned.proportionate_context_length()? {
             length if length < planned.options.context_length => {
                 let options = ResolvedOptions { context_length: length, ..planned.options };
-                Self::with_context(checkpoint, model, options)
+                Self::at_context_length(checkpoint, model, options)
             }
             _ => Ok(planned),
         }
     }
 
-    fn with_context(
+    fn at_context_length(
         checkpoint: &'a Checkpoint,
-        Model { architecture, model }: &Model,
+        ConfiguredModel { architecture, model }: &ConfiguredModel,
         options: ResolvedOptions,
     ) -> Result<Self> {
         let shape = model.shape();
@@ -103,7 +109,7 @@ impl<'a> PlannedModel<'a> {
             .quantize(options.quantize.map(Target::format))
             .cache_in(options.kv_format);
         let decode = model_plan(&**model, &mut resources, 1, options.context_length, false);
-        // Every plan asks for the same weights: what is missing shows after the first.
+        // Every plan uses the same weights, so the first plan already shows the missing ones.
         resources.check_complete(&checkpoint.name)?;
         let rows = chunk_rows(&options, &decode);
         let prefill =
@@ -157,9 +163,12 @@ impl<'a> PlannedModel<'a> {
         self.buffers.cpu_memory(self.options.cpu_variant)
     }
 
-    /// The context length, or a shorter one if it is a default and would take memory out of all
-    /// proportion to the weights; `unsupported-format` if everything else does. A small file is
-    /// thereby no large model, whatever sizes it states.
+    /// The context length for which memory is in proportion to the stored weights: the planned one,
+    /// or a shorter one if that is a default. A small file can then not allocate much memory,
+    /// whatever sizes its headers state.
+    ///
+    /// # Errors
+    /// `unsupported-format` if memory that does not depend on the context is out of proportion.
     fn proportionate_context_length(&self) -> Result<u32> {
         let sizes = self.checkpoint.tensors.values().map(|tensor| tensor.size_bytes);
         let stored = sizes.fold(0, u64::saturating_add);

@@ -1,4 +1,4 @@
-//! Registry of a model's plans, found by what a step is for and how many rows it has.
+//! Registry of a model's plans, found by the purpose of a step and its number of rows.
 //!
 //! Executors know a plan by its index here: scratch buffers were assigned, and pipelines prepared,
 //! in this order.
@@ -23,7 +23,7 @@ pub(super) struct RegisteredPlan {
     pub(super) index: usize,
     /// Purpose of its steps.
     pub(super) purpose: PlanPurpose,
-    /// The kernels.
+    /// The plan.
     pub(super) plan: Plan,
 }
 
@@ -73,7 +73,7 @@ impl Plans {
         &self.sampling
     }
 
-    /// Index, purpose and kernels of every plan, in the order of the indices.
+    /// Every plan with its index and purpose, in the order of the indices.
     pub(super) fn all(&self) -> impl Iterator<Item = (usize, PlanPurpose, &Plan)> {
         let model = self.plans.iter().map(|entry| (entry.index, entry.purpose, &entry.plan));
         model.chain([(self.plans.len(), PlanPurpose::Sampling, &self.sampling.plan)])
@@ -84,7 +84,7 @@ impl Plans {
         self.find(PlanPurpose::Decode, 1).map_or(0, |entry| entry.plan.weight_bytes())
     }
 
-    /// The plans that run the model, without their registry.
+    /// Converts the registry into the plans that run the model.
     pub(super) fn into_model_plans(self) -> Vec<Plan> {
         self.plans.into_iter().map(|entry| entry.plan).collect()
     }

@@ -20,7 +20,7 @@ pub struct Prepared {
     pub(super) gpu: Option<Rc<Gpu>>,
     /// Predicted times, if there was a choice.
     pub(super) prediction: Option<Prediction>,
-    /// Reason why the model runs on the CPU although a GPU was asked for first.
+    /// Reason why the model runs on the CPU although the options allow a GPU.
     pub(super) fallback_reason: Option<String>,
     /// The tuning cache with a new record, if something was measured.
     pub(super) tuning_cache: Option<String>,
@@ -36,13 +36,13 @@ pub struct Prepared {
 pub async fn prepare(files: Vec<Rc<dyn ByteSource>>, options: &LoadOptions) -> Result<Prepared> {
     let checkpoint = Checkpoint::open(files).await?;
     let (prepared, planned) = Prepared::new(&checkpoint, options).await?;
-    // The load awaits the end of the compilation: it asks for the same pipelines.
+    // Compilation goes on without its future; the load requests the same pipelines and awaits them.
     drop(compile_ahead(&planned, &options.host)?);
     Ok(prepared)
 }
 
-/// Opens the GPU if the options allow; returns the reason if one was asked for first and there is
-/// none.
+/// Opens the GPU if the options allow it. For `auto` without an adapter returns no GPU and the
+/// reason.
 async fn open_gpu(options: &LoadOptions) -> Result<(Option<Rc<Gpu>>, Option<String>)> {
     if options.device == DeviceChoice::Cpu {
         return Ok((None, None));
@@ -82,12 +82,12 @@ impl Prepared {
         Ok((prepared, planned))
     }
 
-    /// True if the GPU, if there is one, can still be used.
+    /// True unless the GPU has been lost.
     pub(super) fn is_usable(&self) -> bool {
         self.gpu.as_ref().is_none_or(|gpu| gpu.check().is_ok())
     }
 
-    /// Plans the model of a checkpoint for the device and strategy chosen.
+    /// Plans the model of a checkpoint for the selected device and strategy.
     pub(super) fn plan<'a>(
         &self,
         checkpoint: &'a Checkpoint,

@@ -7,7 +7,7 @@ use super::clock::milliseconds;
 use super::executors::{Executor, Runner};
 use super::plans::{PlanPurpose, RegisteredPlan};
 use super::{Engine, no_plan};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, quoted};
 use crate::kernels::{Buffer, Kernel, Step};
 use crate::plan::{Plan, SharedRole, StateKind};
 
@@ -113,7 +113,7 @@ impl Engine {
         Some(CpuBandwidth { weight_bytes, read_gb_per_s: cpu.read_bandwidth() / 1e9 })
     }
 
-    /// Profiles a decode step and a prefill step in at most some seconds.
+    /// Profiles a decode step and a prefill step within a few seconds.
     ///
     /// # Errors
     /// Errors of [`Engine::profile`].
@@ -125,7 +125,8 @@ impl Engine {
         self.profile(&ProfileRequest { steps, runs, limit_ms, kernels }).await
     }
 
-    /// Profiles steps on zeros. Empties the sequence and drops a running request.
+    /// Profiles steps whose tokens and state are zeros. Empties the sequence and drops a running
+    /// request.
     ///
     /// # Errors
     /// `invalid-request` for a step that does not fit the context or a plan, and for a prefix that
@@ -135,8 +136,8 @@ impl Engine {
         let groups = request.steps.iter().map(|step| self.grouped(*step, &request.kernels));
         let mut measured: Vec<Measured> = groups.collect::<Result<_>>()?;
         if measured.iter().all(|measured| measured.groups.is_empty()) {
-            let message = format!("found {:?}, expected a kernel's first letters", request.kernels);
-            return Err(Error::invalid_request("kernels", message));
+            let expected = "a prefix of a kernel's name";
+            return Err(Error::invalid_value("kernels", quoted(&request.kernels), expected));
         }
         let copy_gb_per_s = self.executor.copy_bandwidth().await? / 1e9;
         let started = Instant::now();

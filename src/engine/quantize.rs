@@ -1,8 +1,8 @@
 //! Conversion of a safetensors folder to one with quantized matrices, piece by piece. The result
 //! loads as the input does with [`LoadOptions::quantize`].
 //!
-//! In the file a matrix of blocks is a tensor of bytes, `[rows, bytes of a row]`, and
-//! `__metadata__` has the format's name under the tensor's. `src/weights/safetensors.rs` reads it.
+//! A quantized matrix is stored as a tensor of bytes, `[rows, bytes of a row]`, and `__metadata__`
+//! maps the tensor's name to its format's name. `src/weights/safetensors/` reads it.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -19,7 +19,7 @@ use crate::weights::quantize::{Loss, Target};
 use crate::weights::source::{ByteSource, read_whole};
 use crate::weights::{Checkpoint, Container, Tensor};
 
-/// Name of the file of weights that is written.
+/// Name of the output file that holds the weights.
 const WEIGHTS: &str = "model.safetensors";
 /// Alignment of the data in the file, in bytes.
 const ALIGNMENT: usize = 64;
@@ -81,37 +81,37 @@ pub async fn quantize(
     let matrices =
         matrices.flat_map(|matrix| matrix.tensors.iter().map(|(name, _)| (&**name, matrix.format)));
     let matrices: BTreeMap<&str, Format> = matrices.collect();
-    let held = checkpoint.tensors.values().map(|tensor| {
+    let outputs = checkpoint.tensors.values().map(|tensor| {
         let format = matrices.get(tensor.name.as_str()).copied().unwrap_or(tensor.format);
         let size_bytes = format.row_bytes(tensor.columns())? as u64 * tensor.rows() as u64;
-        Ok(Held { tensor, format, size_bytes })
+        Ok(OutputTensor { tensor, format, size_bytes })
     });
-    let held: Vec<Held<'_>> = held.collect::<Result<_>>()?;
-    write(WEIGHTS, &header(&checkpoint.name, &held)?)?;
+    let outputs: Vec<OutputTensor<'_>> = outputs.collect::<Result<_>>()?;
+    write(WEIGHTS, &header(&checkpoint.name, &outputs)?)?;
     let mut tensors = Vec::new();
-    for held in &held {
-        let loss = held.write(&checkpoint, write).await?;
-        if held.format != held.tensor.format {
-            tensors.push(held.report(loss));
+    for output in &outputs {
+        let loss = output.write(&checkpoint, write).await?;
+        if output.format != output.tensor.format {
+            tensors.push(output.report(loss));
         }
     }
     Ok(QuantizeReport {
         format: target.format().name(),
-        kept_tensors: held.len() - tensors.len(),
+        kept_tensors: outputs.len() - tensors.len(),
         tensors,
-        from_bytes: held.iter().map(|held| held.tensor.size_bytes).sum(),
-        size_bytes: held.iter().map(|held| held.size_bytes).sum(),
+        from_bytes: outputs.iter().map(|output| output.tensor.size_bytes).sum(),
+        size_bytes: outputs.iter().map(|output| output.size_bytes).sum(),
     })
 }
 
-/// A tensor, and its format and bytes in the output.
-struct Held<'a> {
+/// A tensor of the input, with its format and size in the output.
+struct OutputTensor<'a> {
     tensor: &'a Tensor,
     format: Format,
     size_bytes: u64,
 }
 
-impl Held<'_> {
+impl OutputTensor<'_> {
     /// Writes the tensor's data, piece by piece.
     async fn write(
         &self,
@@ -141,13 +141,13 @@ impl Held<'_> {
 
 /// Header of the file of weights: tensors in the order of their data, and the formats of those that
 /// safetensors has no type for.
-fn header(name: &str, tensors: &[Held<'_>]) -> Result<Vec<u8>> {
+fn header(name: &str, tensors: &[OutputTensor<'_>]) -> Result<Vec<u8>> {
     let mut metadata = Map::new();
     metadata.insert("quantized_by".to_owned(), json!(concat!("tablm ", env!("CARGO_PKG_VERSION"))));
     metadata.insert("quantized_from".to_owned(), json!(name));
     let mut entries = Map::new();
     let mut start = 0;
-    for Held { tensor, format, size_bytes } in tensors {
+    for OutputTensor { tensor, format, size_bytes } in tensors {
         let mut shape: Vec<u64> = tensor.shape.iter().map(|axis| *axis as u64).collect();
         let dtype = format.safetensors_dtype().unwrap_or("U8");
         if dtype == "U8" {
@@ -164,6 +164,7 @@ fn header(name: &str, tensors: &[Held<'_>]) -> Result<Vec<u8>> {
     let mut table = Map::new();
     table.insert("__metadata__".to_owned(), Value::Object(metadata));
     table.extend(entries);
+    // Spaces align the data, which follows the header and its length of 8 bytes.
     let mut json = Value::Object(table).to_string().into_bytes();
     json.resize((json.len() + 8).next_multiple_of(ALIGNMENT) - 8, b' ');
     Ok([&(json.len() as u64).to_le_bytes(), json.as_slice()].concat())
@@ -177,7 +178,7 @@ async fn write_text_files(
     write: &mut dyn FnMut(&str, &[u8]) -> Result<()>,
 ) -> Result<()> {
     let mut config = folder.config.clone();
-    // The quantization of the input is gone; MLX states it under the second name.
+    // Replaces the input's quantization, which MLX states in `quantization` too.
     config["quantization_config"] =
         json!({"quant_method": "tablm", "format": target.format().name()});
     if let Some(config) = config.as_object_mut() {

@@ -1,7 +1,8 @@
-//! Reports of a loaded model, of what a model needs and of what a GPU offers.
+//! Reports: a loaded model, the memory and download that a model needs, and the available GPU.
 //!
 //! The command line prints them with keys in snake case; the JavaScript boundary turns the keys
-//! into camel case ([`camel_case_keys`]). `pkg/src/generated.ts` declares them for TypeScript.
+//! into camel case ([`camel_case_keys`]). `pkg/src/generated/reports.ts` declares them for
+//! TypeScript.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -39,7 +40,7 @@ pub struct Device {
 #[derive(Debug, Clone, Copy, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "StepInfo"))]
 pub struct StepCost {
-    /// Counts of what the host asked of the GPU.
+    /// Counts of the host's calls to the GPU.
     #[serde(flatten)]
     pub counters: StepCounters,
     /// Bytes of weights that a step of one token reads.
@@ -66,7 +67,7 @@ pub struct Info {
     pub tools: bool,
     /// Device in use.
     pub device: Device,
-    /// Reason why the model runs on the CPU although a GPU was asked for first; absent otherwise.
+    /// Reason why the model runs on the CPU although the options allow a GPU; absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "typescript", ts(optional))]
     pub fallback_reason: Option<String>,
@@ -135,7 +136,7 @@ pub struct Estimate {
     pub step: PlannedStep,
 }
 
-/// Report of the GPU that there is.
+/// Report of the available GPU.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct GpuCapabilities {
@@ -149,8 +150,8 @@ pub struct GpuCapabilities {
     pub reason: Option<String>,
 }
 
-/// `value` with the keys of all objects turned from snake case into camel case, as JavaScript
-/// spells them.
+/// Converts the keys of all objects in `value` from snake case to camel case, as JavaScript spells
+/// them.
 pub fn camel_case_keys(value: Value) -> Value {
     match value {
         Value::Array(items) => items.into_iter().map(camel_case_keys).collect(),
@@ -162,14 +163,14 @@ pub fn camel_case_keys(value: Value) -> Value {
     }
 }
 
-/// A name in snake case, in camel case.
+/// Converts a name from snake case to camel case.
 pub fn camel_case(name: &str) -> String {
     let mut words = name.split('_');
     let mut camel = words.next().unwrap_or_default().to_owned();
     for word in words {
-        let mut letters = word.chars();
-        camel.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
-        camel.push_str(letters.as_str());
+        let mut rest = word.chars();
+        camel.extend(rest.next().map(|first| first.to_ascii_uppercase()));
+        camel.push_str(rest.as_str());
     }
     camel
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::completion::{GenerateRequest, Prompt};
-use crate::error::{Error, Result, cut};
+use crate::error::{Error, Result, excerpt};
 use crate::sampling::SamplerOptions;
 use crate::sampling::{
     FREQUENCY_PENALTY, LOGIT_BIAS_RANGE, MAX_BIASED_TOKENS, MIN_P, NUMBER_FIELDS, NumberField,
@@ -11,8 +11,6 @@ use crate::sampling::{
 };
 use crate::text::answer::{MAX_STOP_STRING_CHARS, MAX_STOP_STRINGS};
 
-/// Characters of a value that an error message quotes.
-const MAX_QUOTED_CHARS: usize = 60;
 /// Most tokens that a request can ask for.
 const MAX_TOKENS: u64 = i32::MAX as u64;
 /// Most messages of a conversation.
@@ -111,7 +109,7 @@ impl GenerateRequest {
     }
 }
 
-/// Fields of a request that are still to be read.
+/// Fields of a request that have not been read yet.
 struct Fields(Map<String, Value>);
 
 impl Fields {
@@ -125,8 +123,8 @@ impl Fields {
         match messages.as_array().map(Vec::len) {
             Some(0..=MAX_MESSAGES) => Ok(messages),
             Some(count) => {
-                let message = format!("found {count} messages, expected at most {MAX_MESSAGES}");
-                Err(Error::invalid_request(field, message))
+                let found = format!("{count} messages");
+                Err(Error::invalid_value(field, found, format!("at most {MAX_MESSAGES}")))
             }
             None => Err(wrong(field, &messages, "a list of messages")),
         }
@@ -157,7 +155,7 @@ impl Fields {
         self.take(field).map(read).transpose()
     }
 
-    /// A seed; the bits of a negative number are taken as an unsigned one.
+    /// A seed; a negative number is reinterpreted as an unsigned one.
     fn seed(&mut self, field: &str) -> Result<Option<u64>> {
         let read = |value: Value| {
             let found = value.as_u64().or_else(|| value.as_i64().map(i64::cast_unsigned));
@@ -207,6 +205,5 @@ fn number(field: &str, value: &Value) -> Result<f32> {
 }
 
 fn wrong(field: &str, found: &Value, expected: &str) -> Error {
-    let found = cut(found.to_string(), MAX_QUOTED_CHARS);
-    Error::invalid_request(field, format!("found {found}, expected {expected}"))
+    Error::invalid_value(field, excerpt(found), expected)
 }

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{Buffer, Rows, Step};
 use crate::sampling::{Sampler, SamplingParameters};
 
-/// Default for the number of steps submitted before the token of an earlier one is known.
+/// Default number of steps submitted before the token of an earlier one is known.
 pub(super) const DEFAULT_RUN_AHEAD: usize = 2;
 
 /// Progress of the GPU in a request whose tokens it samples.
@@ -34,8 +34,8 @@ pub(super) struct RunAhead {
 
 impl Engine {
     /// Uploads the sampling parameters of a request, whose prompt `sampler` has accepted. Returns
-    /// `None` if the host has to sample: on the CPU, on both devices together, and if a plan
-    /// computes the logits of all rows.
+    /// `None` if the host has to sample: on the CPU, in hybrid execution, and if a plan computes
+    /// the logits of all rows.
     pub(super) fn begin_gpu_sampling(
         &mut self,
         request: &GenerateRequest,
@@ -56,7 +56,7 @@ impl Engine {
         let buffers = &self.plans.sampling().buffers;
         write(buffers.sampling, bytemuck::cast_slice(&[parameters]));
         write(buffers.adjustments, bytemuck::cast_slice(sampler.adjustments()));
-        // Constrained decoding would have to wait too: the mask of a step depends on its token.
+        // Constrained decoding would have to wait too: its mask depends on the previous token.
         let must_wait = self.sequence.is_recurrent()
             && (!request.stop.is_empty()
                 || stop_tokens.len() > SamplingParameters::MAX_STOP_TOKENS);
@@ -69,15 +69,18 @@ impl Engine {
         })
     }
 
-    /// Returns the token after `next`, which follows the sequence: the last chunk of the prompt, or
-    /// the token sampled before. Submits steps until `depth` of them are ahead of that token.
-    /// Errors: `malformed` for logits that no token can be sampled from, and those of the device.
+    /// Appends `input` to the sequence, which is the last chunk of the prompt or the previous
+    /// token, and returns the token sampled after it. Before waiting for that token, submits up to
+    /// `depth` further steps.
+    ///
+    /// # Errors
+    /// `malformed` for logits that no token can be sampled from; errors of the device.
     pub(super) async fn sample_on_gpu(
         &mut self,
         ahead: &mut RunAhead,
-        next: &[u32],
+        input: &[u32],
     ) -> Result<u32> {
-        let rows = next.len() as u32;
+        let rows = input.len() as u32;
         let plan = self.plans.for_step(rows).ok_or_else(|| no_plan(rows))?.index;
         let decode_plan = self.plans.for_step(1).ok_or_else(|| no_plan(1))?.index;
         let Executor::Gpu(gpu) = &mut self.executor else {
@@ -87,7 +90,7 @@ impl Engine {
         self.sequence.begin_step();
         if ahead.position.is_none() {
             let step = Step { position: self.sequence.len() as u32, rows };
-            gpu.write_tokens(next);
+            gpu.write_tokens(input);
             gpu.write_step(step);
             gpu.step_and_sample(plan, ahead.sampling_kernels.clone(), buffer, step);
             ahead.tokens_left -= 1;
@@ -103,9 +106,9 @@ impl Engine {
             ahead.position = Some(position + 1);
         }
         let sampled = gpu.sampled_token().await?;
-        self.sequence.end_step(next);
+        self.sequence.end_step(input);
         if sampled.rows == 0 {
-            // The steps in flight have no rows and change nothing.
+            // After a stop token or invalid logits, steps in flight have no rows and do nothing.
             gpu.forget_samples();
         }
         sampled.outcome().token()

@@ -2,6 +2,7 @@
 
 use web_time::Instant;
 
+use super::clock::milliseconds;
 use super::completion::{Completion, GenerateRequest, Timings, Usage};
 use super::model_text::{ChatPrompt, ModelText};
 use super::run_ahead::RunAhead;
@@ -68,14 +69,15 @@ impl Running {
         })
     }
 
-    /// Notes that the whole prompt was read.
+    /// Records the end of the prefill.
     pub(super) fn end_prefill(&mut self) {
         self.prefilled = self.prompt.len();
-        self.prefill_ms = self.started.elapsed().as_secs_f64() * 1000.0;
+        self.prefill_ms = milliseconds(self.started);
     }
 
-    /// Appends a token to the answer; returns the part of the answer that is certain since. The
-    /// answer ends with a stop token, a stop string, `max_tokens`, or if the context is full.
+    /// Appends a token to the answer; returns the part of the answer that no further token can
+    /// change. The answer ends with a stop token, a stop string, `max_tokens`, or if the context is
+    /// full.
     pub(super) fn push(&mut self, token: u32, text: &ModelText, is_context_full: bool) -> Delta {
         let now = Instant::now();
         self.first_token.get_or_insert(now);

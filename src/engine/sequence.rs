@@ -6,17 +6,17 @@ use super::state::StateLayout;
 use crate::error::Result;
 use crate::plan::{Resources, StateKind};
 
-/// State of a layer in numbers.
+/// State of a layer, such as its keys or values.
 #[derive(Debug, Clone)]
 pub struct LayerState {
     /// Name of the state, e.g. of the layer's keys.
     pub name: String,
-    /// KV rows, position by position, or the recurrent state.
+    /// KV rows, position by position, or the recurrent state; cache formats are converted to `f32`.
     pub values: Vec<f32>,
 }
 
 /// A sequence. Its tokens change only together with the executor's state: after each step, and when
-/// a new prompt keeps a prefix of it.
+/// a new prompt reuses a prefix.
 pub(super) struct Sequence {
     /// Tokens whose state the executor holds.
     tokens: Vec<u32>,
@@ -53,8 +53,8 @@ impl Sequence {
         self.tokens.extend_from_slice(tokens);
     }
 
-    /// Drops the tokens that the GPU sampled and the host has not read. The state of their steps
-    /// stays, which matters where it cannot be truncated.
+    /// Drops the tokens that the GPU sampled and the host has not read. Their steps have changed
+    /// the state; recurrent state cannot be truncated and becomes dirty.
     pub(super) fn drop_samples(&mut self, executor: &mut Executor) {
         self.is_dirty |= executor.forget_samples() > 0 && self.is_recurrent();
     }
@@ -88,13 +88,13 @@ impl Sequence {
         executor.clear_state();
     }
 
-    /// The whole state in numbers, read back from the executor.
+    /// Reads back the state of all layers as `f32`.
     pub(super) async fn read_state(&self, executor: &Executor) -> Result<Vec<LayerState>> {
         let mut layers = Vec::new();
         for buffer in self.layout.buffers() {
             let words = executor.read_parts(&[(buffer.index, 0..buffer.words)]).await?;
             let values = match buffer.kind {
-                StateKind::Positions(rows) => rows.numbers(&words),
+                StateKind::Positions(rows) => rows.decode(&words),
                 StateKind::Recurrent => words,
             };
             layers.push(LayerState { name: buffer.name.clone(), values });

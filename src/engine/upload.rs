@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::executors::{Executor, HybridExecutor};
 use super::options::{Backend, CompileAhead, HostServices};
 use super::planning::PlannedModel;
-use super::plans::PlanPurpose;
 use super::state::StateLayout;
 use crate::cpu::{CpuExecutor, heap_bytes};
 use crate::error::{Error, Result};
@@ -21,7 +20,7 @@ use crate::weights::{Checkpoint, Tensor};
 const MAX_IN_FLIGHT_BYTES: usize = 32 << 20;
 /// Positions of the rotary table that are computed at a time.
 const TABLE_POSITIONS: u32 = 4096;
-/// Least divisor of a rotary frequency: the angles stay finite numbers.
+/// Minimum divisor of a rotary frequency, so that angles stay finite.
 const MIN_ROTARY_DIVISOR: f32 = 1e-3;
 
 /// Progress of a load.
@@ -77,8 +76,9 @@ pub(super) fn compile_ahead(
     let backend = planned.options.backend;
     Ok(match &host.compile_ahead {
         Some(CompileAhead(compile)) if backend.uses_gpu() => {
-            let is_on_gpu = |purpose| backend != Backend::Hybrid || purpose == PlanPurpose::Prefill;
-            let plans = planned.plans.all().filter(|(_, purpose, _)| is_on_gpu(*purpose));
+            let runs_on_gpu =
+                |purpose| backend != Backend::Hybrid || HybridExecutor::runs_on_gpu(purpose);
+            let plans = planned.plans.all().filter(|(_, purpose, _)| runs_on_gpu(*purpose));
             let kernels = plans.flat_map(|(_, _, plan)| &plan.kernels);
             compile(PipelineText::of(kernels.map(|planned| &planned.kernel))?)
         }
@@ -130,7 +130,7 @@ pub(super) async fn upload(
     Ok(())
 }
 
-/// Fills a shared buffer with what it holds at the beginning; returns the bytes read for it.
+/// Fills a shared buffer with its initial contents; returns the bytes of weights read for it.
 async fn upload_shared(
     checkpoint: &Checkpoint,
     buffer: &SharedBuffer,
@@ -168,12 +168,12 @@ async fn upload_shared(
 fn tensor<'a>(checkpoint: &'a Checkpoint, name: &str) -> Result<&'a Tensor> {
     let found = checkpoint.tensors.get(name);
     found.ok_or_else(|| {
-        let message = format!("{}: {name}: found no tensor, expected it", checkpoint.name);
+        let message = format!("{}: {name}: found no tensor, expected one", checkpoint.name);
         Error::internal(message)
     })
 }
 
-/// Values of a whole tensor, row by row.
+/// All values of a tensor, row by row.
 async fn vector(checkpoint: &Checkpoint, name: &str) -> Result<Vec<f32>> {
     let tensor = tensor(checkpoint, name)?;
     let stored = checkpoint.read_finite_rows(tensor, 0, tensor.rows()).await?;
@@ -182,14 +182,13 @@ async fn vector(checkpoint: &Checkpoint, name: &str) -> Result<Vec<f32>> {
     Ok(values)
 }
 
-/// Divisors of the rotary frequencies; `malformed` if one would make an angle infinite.
+/// Divisors of the rotary frequencies; `malformed` if one is NaN or could make an angle infinite.
 async fn rotary_divisors(checkpoint: &Checkpoint, name: &str) -> Result<Vec<f32>> {
     let divisors = vector(checkpoint, name).await?;
     match divisors.iter().find(|divisor| !(MIN_ROTARY_DIVISOR..).contains(*divisor)) {
         Some(divisor) => {
-            let message =
-                format!("found {divisor}, expected divisors of at least {MIN_ROTARY_DIVISOR}");
-            Err(Error::malformed(&checkpoint.name, name, message))
+            let expected = format!("divisors of at least {MIN_ROTARY_DIVISOR}");
+            Err(Error::malformed_value(&checkpoint.name, name, divisor, expected))
         }
         None => Ok(divisors),
     }

@@ -1,6 +1,6 @@
 //! BF16: one little-endian bfloat16 per weight, the upper half of an f32.
 //!
-//! Plane 0 (`vec4<u32>`, four per unit): the numbers in order.
+//! Plane 0 (`vec4<u32>`, four per unit): the weights in order.
 
 use super::bits;
 use super::bits::UNIT;

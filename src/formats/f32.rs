@@ -1,6 +1,6 @@
 //! F32: one little-endian IEEE 754 single-precision number per weight.
 //!
-//! Plane 0 (`vec4<u32>`, eight per unit): the numbers in order.
+//! Plane 0 (`vec4<u32>`, eight per unit): the weights in order.
 
 use super::bits;
 use super::bits::UNIT;

@@ -44,7 +44,7 @@ impl IntegerQuants {
     }
 }
 
-/// The quants of a unit of 32 weights and the numbers that decode them.
+/// Quants of a unit of 32 weights, and the parameters that decode them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct IntegerUnit {
     /// One quant per weight.
@@ -65,7 +65,7 @@ pub struct Curve(pub u16);
 impl Curve {
     /// Scale, bend and shift; finite for every bit pattern.
     #[inline(always)]
-    pub fn numbers(self) -> [f32; 3] {
+    pub fn scale_bend_shift(self) -> [f32; 3] {
         let bits = u32::from(self.0);
         let scale = f32::from_bits((103 << 23) + ((bits >> 8) << 20));
         [scale, (bits & 7) as f32 / 256.0, ((bits >> 3) & 31) as f32 / 4.0 - 4.0]
@@ -84,8 +84,8 @@ impl IntegerUnit {
         Self { quants, scales: [scale; 2], offset, curve: Curve(0) }
     }
 
-    /// Rounds at most 32 weights to 255 evenly spaced levels, symmetric around zero: for formats
-    /// whose levels are not evenly spaced but fewer than that on each side of zero.
+    /// Rounds at most 32 weights to 255 evenly spaced levels, symmetric around zero: an
+    /// approximation for formats whose levels are not evenly spaced.
     pub(super) fn rounded(weights: &[f32]) -> Self {
         let greatest = weights.iter().fold(0.0f32, |greatest, weight| greatest.max(weight.abs()));
         let (scale, inverse) =

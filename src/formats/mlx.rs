@@ -52,8 +52,8 @@ impl Mlx {
         Mlx { bits: 4, group: 64, scales: MlxScales::F32 },
     ];
 
-    /// The format of quants of `bits` bits (4 or 8) in groups of `group` weights (32, 64 or 128);
-    /// `None` for other numbers.
+    /// The format with quants of `bits` bits (4 or 8) in groups of `group` weights (32, 64 or 128);
+    /// `None` for other sizes.
     pub fn new(bits: usize, group: usize, scales: MlxScales) -> Option<Mlx> {
         let known = matches!(bits, 4 | 8) && matches!(group, 32 | 64 | 128);
         known.then_some(Mlx { bits: bits as u8, group: group as u8, scales })
@@ -85,6 +85,18 @@ impl Mlx {
     fn quant_bytes(&self, weights: usize) -> usize {
         weights * usize::from(self.bits) / 8
     }
+
+    /// Decodes a scale and a bias.
+    fn scale_and_bias(&self, pair: &[u8]) -> [f32; 2] {
+        let mut values = [0.0; 2];
+        self.scales.rules().dequantize_row(pair, &mut values);
+        values
+    }
+
+    /// Reads the quant of weight `i`.
+    fn quant(&self, quants: &[u8], i: usize) -> u8 {
+        if self.bits == 8 { quants[i] } else { (quants[i / 2] >> (4 * (i % 2))) & 15 }
+    }
 }
 
 /// Reorders a word whose nibble `i` is weight `i` to the nibble order of [`bits`].
@@ -110,12 +122,9 @@ impl WeightFormat for Mlx {
         let blocks = stored.chunks_exact(self.block_bytes());
         for (values, block) in out.chunks_exact_mut(self.block_weights()).zip(blocks) {
             let (pair, quants) = block.split_at(self.pair_bytes());
-            let mut scale = [0.0; 2];
-            self.scales.rules().dequantize_row(pair, &mut scale);
+            let [scale, bias] = self.scale_and_bias(pair);
             for (i, value) in values.iter_mut().enumerate() {
-                let quant =
-                    if self.bits == 8 { quants[i] } else { (quants[i / 2] >> (4 * (i % 2))) & 15 };
-                *value = f32::from(quant) * scale[0] + scale[1];
+                *value = f32::from(self.quant(quants, i)) * scale + bias;
             }
         }
     }
@@ -128,19 +137,11 @@ impl WeightFormat for Mlx {
         let blocks = stored.chunks_exact(self.block_bytes());
         for (units, block) in units.chunks_mut(self.block_weights() / UNIT).zip(blocks) {
             let (pair, quants) = block.split_at(self.pair_bytes());
-            let mut scale = [0.0; 2];
-            self.scales.rules().dequantize_row(pair, &mut scale);
-            for (unit, stored) in units.iter_mut().zip(quants.chunks_exact(self.quant_bytes(UNIT)))
-            {
-                let mut quants = [0; UNIT];
-                for (i, quant) in quants.iter_mut().enumerate() {
-                    *quant = if self.bits == 8 {
-                        stored[i]
-                    } else {
-                        (stored[i / 2] >> (4 * (i % 2))) & 15
-                    };
-                }
-                *unit = IntegerUnit::new(quants, scale[0], scale[1]);
+            let [scale, bias] = self.scale_and_bias(pair);
+            let unit_quants = quants.chunks_exact(self.quant_bytes(UNIT));
+            for (unit, stored) in units.iter_mut().zip(unit_quants) {
+                let quants = std::array::from_fn(|i| self.quant(stored, i));
+                *unit = IntegerUnit::new(quants, scale, bias);
             }
         }
     }
@@ -182,12 +183,15 @@ impl WeightFormat for Mlx {
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        let pair = [MlxScales::F16, MlxScales::BF16, MlxScales::F32];
-        let scales = pair.iter().position(|scales| *scales == self.scales).unwrap_or(0);
+        let scales = match self.scales {
+            MlxScales::F16 => 0.0,
+            MlxScales::BF16 => 1.0,
+            MlxScales::F32 => 2.0,
+        };
         vec![
             ("MLX_BITS", self.bits.into()),
             ("MLX_GROUP", self.group.into()),
-            ("MLX_SCALES", scales as f64),
+            ("MLX_SCALES", scales),
         ]
     }
 }

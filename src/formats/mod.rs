@@ -1,6 +1,6 @@
 //! Weight formats: the stored block, its exact dequantization, and its planes on the GPU.
 //!
-//! One file per format, or per family of formats that differ only in numbers. To add a format:
+//! One file per format, or per family of formats that differ only in parameters. To add a format:
 //! its file, its row in [`registry`], a shader of the same name in `shaders/formats/`, and golden
 //! blocks in `tests/data/formats/`.
 

@@ -13,7 +13,7 @@ use super::integers::{IntegerQuants, IntegerUnit};
 use super::rules::WeightFormat;
 
 const BYTES: usize = 34;
-/// Candidate scales of a block, as the quant that the largest magnitude would have.
+/// Candidate scales of a block, stated as the quant of the largest magnitude before rounding.
 const LARGEST_QUANTS: [f32; 9] = [123.0, 124.0, 125.0, 125.5, 126.0, 126.5, 127.0, 127.25, 127.5];
 
 pub(super) struct Q8_0;

@@ -7,7 +7,7 @@ use crate::error::{Code, Error, Result};
 
 /// Properties of a format that the registry states.
 struct Row<'a> {
-    /// The field's name, e.g. `Q4_1`.
+    /// Established name, e.g. `Q4_1`.
     name: &'static str,
     /// File stem of its Rust source and its shader, e.g. `q4_1`.
     stem: &'static str,
@@ -19,13 +19,13 @@ struct Row<'a> {
     safetensors_dtype: Option<&'static str>,
 }
 
-/// Defines [`Format`] and its rows. MLX's affine formats are the one family: they differ only in
-/// numbers, which [`Mlx`] holds, and no checkpoint names them as an element type.
+/// Defines [`Format`] and its rows. MLX's affine formats are the only family: they differ in the
+/// parameters that [`Mlx`] holds, and no checkpoint names them as an element type.
 macro_rules! registry {
     ($($name:ident: $file:ident::$rules:ident, $gguf_type:expr, $safetensors_dtype:expr;)+) => {
         /// Storage format of a tensor's weights.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[expect(non_camel_case_types, reason = "the field's own names")]
+        #[expect(non_camel_case_types, reason = "established names")]
         #[expect(missing_docs, reason = "documented in each format's file")]
         pub enum Format {
             $($name,)+
@@ -111,8 +111,8 @@ const OTHER_GGUF_TYPES: &[(u32, &str)] = &[
 ];
 
 impl Format {
-    /// Every format, in the order of the registry; of MLX's affine formats those that differ in
-    /// more than the encoding of 16-bit scales.
+    /// All formats, in the order of the registry. MLX's affine formats are listed once for each
+    /// number of bits and group size, with F16 or BF16 scales, and once with F32 scales.
     pub const ALL: [Format; SINGLE.len() + Mlx::TESTED.len()] = {
         let mut all = [Format::F32; SINGLE.len() + Mlx::TESTED.len()];
         let mut index = 0;
@@ -127,7 +127,7 @@ impl Format {
         all
     };
 
-    /// The field's name of the format, e.g. `Q4_1`.
+    /// Established name of the format, e.g. `Q4_1`.
     pub const fn name(self) -> &'static str {
         self.row().name
     }
@@ -137,7 +137,7 @@ impl Format {
         self.row().stem
     }
 
-    /// The format with that [`Format::name`].
+    /// The first format of [`Format::ALL`] with that [`Format::name`].
     pub fn from_name(name: &str) -> Option<Format> {
         Format::ALL.into_iter().find(|format| format.name() == name)
     }

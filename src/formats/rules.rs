@@ -46,8 +46,8 @@ pub trait WeightFormat: Sync {
     fn float_kind(&self) -> Option<FloatKind> {
         None
     }
-    /// Bytes of one row of `columns` weights in each GPU plane, each a multiple of 4; at most
-    /// [`MAX_PLANES`] planes, as many for every number of columns.
+    /// Bytes of one row of `columns` weights in each GPU plane, each a multiple of 4. The number of
+    /// planes, at most [`MAX_PLANES`], does not depend on `columns`.
     fn plane_row_bytes(&self, columns: usize) -> Vec<usize>;
     /// Number of GPU planes.
     fn plane_count(&self) -> usize {
@@ -57,11 +57,11 @@ pub trait WeightFormat: Sync {
     /// all zero before the call.
     fn repack_row(&self, columns: usize, stored: &[u8], planes: &mut [&mut [u8]]);
     /// True if no scale of one stored row (float formats: no weight) is NaN or infinite. Reads
-    /// only those, so that it can run while weights stream in.
+    /// nothing else, because every load checks every row.
     fn is_finite(&self, stored: &[u8]) -> bool;
-    /// Bits of a quant if the format's `dot32` applies scales to sums of integer products, using
-    /// only `v.sums` and the `dot_…` functions of `shaders/arithmetic/`, any file of which then
-    /// serves. `None` if it needs `arithmetic/f32`.
+    /// Bits of a quant, if the format's `dot32` works with every file of `shaders/arithmetic/`: it
+    /// applies scales to sums of integer products and uses only `v.sums` and the `dot_…` functions.
+    /// `None` if it needs `arithmetic/f32`.
     fn quant_bits(&self) -> Option<u32> {
         None
     }

@@ -3,8 +3,8 @@
 //!
 //! The weights of a block cluster around some value, with a few outliers. Bend places levels
 //! closer together in the middle, shift moves the middle away from zero. Sixteen bits suffice for
-//! all three numbers because they are searched together with the quants: a coarse scale costs less
-//! accuracy than evenly spaced, centered levels (measurements in ARCHITECTURE.md).
+//! scale, bend and shift because they are searched together with the quants: a coarse scale costs
+//! less accuracy than evenly spaced, centered levels (docs/measurements/quantization.md).
 //!
 //! Stored block, 18 bytes: u16 head, 16 bytes with quant `i` in the low and quant `16 + i` in the
 //! high nibble of byte `i`. Head: bits 0–2 bend in 1/256; bits 3–7 shift in 1/4, plus 16;
@@ -25,7 +25,7 @@ const LEVELS: usize = 16;
 const SMALLEST_SCALE: u32 = 103 << 23;
 /// Largest weight with evenly spaced, centered levels (bend 0, shift 0) at the largest scale.
 const LARGEST_WEIGHT: f32 = 240.0 * 7.5;
-/// Numbers of bends and of shifts that a head can encode.
+/// Counts of bends and shifts that a head can encode.
 const BENDS: i32 = 8;
 const SHIFTS: i32 = 32;
 /// Local searches per block, from the best starting points: a third one reduces the error by 1 %
@@ -34,7 +34,7 @@ const DESCENTS: usize = 2;
 /// Limit of a local search's steps, which in practice ends much earlier.
 const MAX_STEPS: usize = 64;
 
-/// Numbers of a block's head, as stored.
+/// Fields of a block's head, as stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Head {
     bend: i32,
@@ -167,9 +167,9 @@ fn fit(values: &[f32; WEIGHTS]) -> Fit {
 /// Moves to better neighboring heads until there are none.
 fn descend(values: &[f32; WEIGHTS], range: &Range, mut best: Fit) -> Fit {
     for _ in 0..MAX_STEPS {
-        let at = best.head;
+        let center = best.head;
         for (bend, shift) in [(0, 1), (0, -1), (1, 0), (-1, 0)] {
-            let (bend, shift) = (at.bend + bend, at.shift + shift);
+            let (bend, shift) = (center.bend + bend, center.shift + shift);
             if (0..BENDS).contains(&bend) && (0..SHIFTS).contains(&shift) {
                 best = best.min(Fit::new(values, range.covering_head(bend, shift)));
             }
@@ -179,7 +179,7 @@ fn descend(values: &[f32; WEIGHTS], range: &Range, mut best: Fit) -> Fit {
             let head = Head { scale, ..best.head };
             best = best.min(Fit::new(values, head));
         }
-        if best.head == at {
+        if best.head == center {
             break;
         }
     }

@@ -168,10 +168,8 @@ impl Gpu {
         }));
         let seen = failure.clone();
         device.set_device_lost_callback(move |reason, message| {
-            note(
-                &seen,
-                Error::new(Code::DeviceLost, format!("GPU device was lost: {reason:?} {message}")),
-            );
+            let message = format!("GPU device was lost: {reason:?} {message}");
+            note(&seen, Error::new(Code::DeviceLost, message));
         });
         let report = report_of(&found, hints);
         let (allocated_bytes, counting) = (Cell::new(0), Counting::default());

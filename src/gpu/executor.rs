@@ -1,6 +1,6 @@
 //! Runs plans on the GPU. All buffers, pipelines and bind groups are created at load; a step
-//! encodes the prepared kernels and submits once. The host writes the `Step` uniform and the token
-//! ids of prefill chunks; after a token sampled on the GPU, both are there already.
+//! encodes the prepared kernels and submits once. For a prefill chunk the host writes the `Step`
+//! uniform and the token ids; for a step after a token sampled on the GPU, the GPU wrote them.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -45,21 +45,21 @@ pub struct GpuExecutor {
     /// Index of the shared buffer of token ids.
     tokens: Option<usize>,
     pub(super) plans: Vec<Vec<PreparedKernel>>,
-    cache: PipelineCache,
+    pipelines: PipelineCache,
     upload: Upload,
-    /// Mappable buffers that bring sampled tokens to the host, in turn.
-    ring: VecDeque<wgpu::Buffer>,
-    /// Read-backs of sampled tokens that the host has not waited for, oldest first.
+    /// Mappable buffers for the readback of sampled tokens, used in turn; the first is in use.
+    sample_staging: VecDeque<wgpu::Buffer>,
+    /// Readbacks of sampled tokens that the host has not waited for, oldest first.
     samples_in_flight: VecDeque<Mapping>,
-    /// The end of the last chunk that nothing was read of.
+    /// Fence after the last submitted chunk of a prompt.
     chunk: Option<Fence>,
     /// Counters of the last step.
     pub counters: StepCounters,
-    /// Steps of one token since samples were last forgotten, and the microseconds to encode them.
+    /// One-token steps since [`Self::forget_samples`], and the microseconds to encode them.
     encoded: (u32, f64),
 }
 
-/// Sampled tokens whose read-backs may be pending at a time.
+/// Largest number of sampled tokens whose readbacks can be pending.
 pub const MAX_SAMPLES_IN_FLIGHT: usize = 4;
 
 const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
@@ -102,9 +102,9 @@ impl GpuExecutor {
             state: resources.state_buffers().map(|(index, _)| index).collect(),
             tokens: resources.shared().iter().position(|buffer| buffer.role == SharedRole::Tokens),
             plans: Vec::new(),
-            cache: PipelineCache::default(),
+            pipelines: PipelineCache::default(),
             upload: Upload::default(),
-            ring: (0..MAX_SAMPLES_IN_FLIGHT)
+            sample_staging: (0..MAX_SAMPLES_IN_FLIGHT)
                 .map(|_| gpu.buffer("token", size_of::<SampledToken>() as u64, mappable))
                 .collect(),
             samples_in_flight: VecDeque::new(),
@@ -126,13 +126,13 @@ impl GpuExecutor {
         Ok(())
     }
 
-    /// Skips a plan that does not run on the GPU.
+    /// Takes the place of [`Self::prepare`] for a plan that does not run on the GPU.
     pub fn prepare_none(&mut self) {
         self.plans.push(Vec::new());
     }
 
     fn prepare_kernel(&mut self, kernel: &Kernel) -> Result<PreparedKernel> {
-        let pipeline = self.cache.get(&self.gpu, kernel)?;
+        let pipeline = self.pipelines.get(&self.gpu, kernel)?;
         let mut groups = vec![vec![&self.step]];
         let plan = self.plans.len();
         groups[0].extend(kernel.bindings().iter().map(|binding| self.buffer(plan, binding.buffer)));
@@ -156,7 +156,7 @@ impl GpuExecutor {
 
     /// Number of compiled pipelines.
     pub fn pipeline_count(&self) -> usize {
-        self.cache.len()
+        self.pipelines.len()
     }
 
     /// Repacks stored rows of a matrix, from `first_row` on, and writes them to its planes.
@@ -201,7 +201,8 @@ impl GpuExecutor {
         self.gpu.write(&self.step, 0, bytemuck::bytes_of(&step));
     }
 
-    /// Submits the kernels `range` of a plan, and a copy of `result`, if any, for [`Self::result`].
+    /// Submits the kernels `range` of a plan, and a copy of the activation `result`, if any, which
+    /// [`Self::result`] then reads.
     pub fn run(
         &mut self,
         plan: usize,
@@ -214,13 +215,8 @@ impl GpuExecutor {
         self.encode(&mut encoder, None, &self.plans[plan][range], step);
         if let Some(result) = result {
             let bytes = result.words(step.rows) * 4;
-            encoder.copy_buffer_to_buffer(
-                self.buffer(plan, result.buffer),
-                0,
-                &self.staging,
-                0,
-                bytes,
-            );
+            let source = self.buffer(plan, result.buffer);
+            encoder.copy_buffer_to_buffer(source, 0, &self.staging, 0, bytes);
             self.gpu.count(|counters| counters.readback_bytes += bytes);
         }
         self.gpu.submit(encoder.finish());
@@ -253,8 +249,8 @@ impl GpuExecutor {
         self.gpu.count(|counters| counters.dispatches += dispatches);
     }
 
-    /// Waits until all chunks but the last submitted one are done, so that an abort waits for at
-    /// most one chunk.
+    /// Waits until the GPU has done all submitted chunks but the last one, so that an abort waits
+    /// for at most one chunk.
     pub async fn keep_up(&mut self) -> Result<()> {
         let fence = self.gpu.fence();
         match self.chunk.replace(fence) {
@@ -264,9 +260,10 @@ impl GpuExecutor {
     }
 
     /// Submits a step of `plan`, whose token ids and position are on the GPU already, followed by
-    /// the kernels `sampling_kernels` of the last plan. They write the buffer `sampled_token`,
-    /// which becomes the uniform of the next step and the result of [`Self::sampled_token`]. `step`
-    /// is what the host expects; on the GPU it has no rows if a stop token came before it.
+    /// the kernels `sampling_kernels` of the sampling plan, which is the last prepared plan. They
+    /// write the buffer `sampled_token`, which is copied to the `Step` uniform for the next step,
+    /// and read back for [`Self::sampled_token`]. `step` is the step that the host expects; on the
+    /// GPU it has no rows if an earlier token was a stop token.
     pub fn step_and_sample(
         &mut self,
         plan: usize,
@@ -276,18 +273,14 @@ impl GpuExecutor {
     ) {
         let started = Instant::now();
         let last = self.plans.len() - 1;
+        let kernels = self.plans[plan].iter().chain(&self.plans[last][sampling_kernels]);
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        self.encode(
-            &mut encoder,
-            None,
-            self.plans[plan].iter().chain(&self.plans[last][sampling_kernels]),
-            step,
-        );
-        self.ring.rotate_left(1);
-        let (source, ring, bytes) =
-            (self.buffer(last, sampled_token), &self.ring[0], size_of::<SampledToken>());
+        self.encode(&mut encoder, None, kernels, step);
+        self.sample_staging.rotate_left(1);
+        let (source, staging) = (self.buffer(last, sampled_token), &self.sample_staging[0]);
+        let bytes = size_of::<SampledToken>();
         encoder.copy_buffer_to_buffer(source, 0, &self.step, 0, size_of::<Step>() as u64);
-        encoder.copy_buffer_to_buffer(source, 0, ring, 0, bytes as u64);
+        encoder.copy_buffer_to_buffer(source, 0, staging, 0, bytes as u64);
         self.gpu.count(|counters| counters.readback_bytes += bytes as u64);
         let commands = encoder.finish();
         if step.rows == 1 {
@@ -295,7 +288,7 @@ impl GpuExecutor {
             self.encoded.1 += started.elapsed().as_secs_f64() * 1e6;
         }
         let submission = self.gpu.submit(commands);
-        self.samples_in_flight.push_back(self.gpu.map(ring, bytes / 4, Some(submission)));
+        self.samples_in_flight.push_back(self.gpu.map(staging, bytes / 4, Some(submission)));
         self.counters = self.gpu.take_counters();
         self.counters.encode_us = self.encoded.1 / f64::from(self.encoded.0.max(1));
     }
@@ -326,7 +319,7 @@ impl GpuExecutor {
         count
     }
 
-    /// Rows that the last [`Self::run`] copied, without the padding of their strides.
+    /// Reads the rows that the last [`Self::run`] copied, without the padding of their strides.
     pub async fn result(&self, result: Activation, step: Step) -> Result<Vec<f32>> {
         let words = self.gpu.read(&self.staging, result.words(step.rows) as usize).await?;
         if result.width == result.stride {
@@ -336,8 +329,8 @@ impl GpuExecutor {
         Ok(rows.flat_map(|row| &row[..result.width as usize]).copied().collect())
     }
 
-    /// Reads ranges of words of shared buffers, concatenated, by as many readbacks as the staging
-    /// buffer requires.
+    /// Reads ranges of words of shared buffers and concatenates them, in as many readbacks as the
+    /// size of the staging buffer requires.
     pub async fn read_parts(&self, parts: &[(usize, Range<u64>)]) -> Result<Vec<f32>> {
         let capacity = self.staging.size() / 4;
         let mut all = Vec::new();

@@ -30,7 +30,7 @@ fn key(kernel: &Kernel) -> PipelineKey {
     ((kernel.name(), kernel.imports(), format), bits)
 }
 
-/// Everything that determines a pipeline, for measuring compilation elsewhere.
+/// Everything that determines a pipeline, so that the host can compile it ahead of the executor.
 #[derive(Debug, Clone, Serialize)]
 pub struct PipelineText {
     label: &'static str,

@@ -7,14 +7,14 @@ use super::executor::GpuExecutor;
 use crate::error::Result;
 use crate::kernels::Step;
 
-/// Size of the copied buffers: more than caches hold.
+/// Size of the copied buffers, larger than caches.
 const COPY_BYTES: u64 = 64 << 20;
 /// Minimum duration of a measurement by the host's clock, so that the wait for its end is a small
 /// part of it.
 const MIN_SECONDS: f64 = 0.02;
 
 impl Gpu {
-    /// True if the device can write timestamps at the begin and end of a pass.
+    /// True if the device can write timestamps at the beginning and the end of a pass.
     pub fn has_timestamps(&self) -> bool {
         self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
     }
@@ -72,12 +72,8 @@ impl GpuExecutor {
         self.gpu.finish().await?;
         for group in groups {
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-            self.encode(
-                &mut encoder,
-                None,
-                group.iter().map(|kernel| &self.plans[plan][*kernel]),
-                step,
-            );
+            let kernels = group.iter().map(|kernel| &self.plans[plan][*kernel]);
+            self.encode(&mut encoder, None, kernels, step);
             let started = Instant::now();
             self.gpu.submit(encoder.finish());
             self.gpu.finish().await?;
@@ -126,9 +122,7 @@ impl GpuExecutor {
             .map(|pair| u64::from(pair[0].to_bits()) | u64::from(pair[1].to_bits()) << 32)
             .collect();
         let period = f64::from(self.gpu.queue.get_timestamp_period()) / 1000.0;
-        Ok(ticks
-            .chunks_exact(2)
-            .map(|pair| pair[1].saturating_sub(pair[0]) as f64 * period)
-            .collect())
+        let micros = |pair: &[u64]| pair[1].saturating_sub(pair[0]) as f64 * period;
+        Ok(ticks.chunks_exact(2).map(micros).collect())
     }
 }

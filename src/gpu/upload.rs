@@ -113,11 +113,11 @@ mod tests {
     }
 
     #[test]
-    fn a_format_may_have_as_many_planes_as_the_contract_allows() {
+    fn upload_repacks_a_format_with_max_planes() {
         assert_eq!(AllPlanes.plane_count(), 3, "shaders/formats/README.md");
         let mut upload = Upload::default();
         let stored: Vec<u8> = (1..=2 * 2 * MAX_PLANES as u8).collect();
-        // Two rows of two blocks; the second call finds the first one's planes.
+        // Two rows of two blocks, twice: the second call reuses the staging memory of the first.
         for _ in 0..2 {
             upload.repack(&AllPlanes, 2 * MAX_PLANES, stored.chunks_exact(2 * MAX_PLANES));
             for (index, plane) in (1..).zip(&upload.planes) {

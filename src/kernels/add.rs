@@ -24,15 +24,12 @@ impl KernelRules for Add {
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        vec![
-            ("WIDTH", self.y.width.into()),
-            ("STRIDE", self.y.stride.into()),
-            ("B_STRIDE", self.b_stride.into()),
-        ]
+        let b_stride = [("B_STRIDE", self.b_stride.into())];
+        self.y.constants().into_iter().chain(b_stride).collect()
     }
 
     fn workgroups(&self, step: Step) -> [u32; 3] {
-        [self.y.width.div_ceil(64), self.y.rows.count(step.rows), 1]
+        self.y.workgroups(step)
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {

@@ -2,9 +2,9 @@
 
 use super::{Binding, CpuMemory, KernelRules, SamplingBuffers, Step};
 
-/// `logits = adjust(logits)`, `best[i] = max(score(logits[4i .. 4i + 4]))`, where the score is what
-/// [`super::Sample`] compares first: the logit, or logit / temperature + noise if a draw cuts
-/// nothing.
+/// `logits = adjust(logits)`, `best[i] = max(score(logits[4i .. 4i + 4]))`. The score, which
+/// [`super::Sample`] compares, is logit / temperature + noise for a draw without top-k, top-p and
+/// min-p, else the logit.
 #[derive(Debug, Clone)]
 pub struct AdjustLogits(pub SamplingBuffers);
 

@@ -45,8 +45,8 @@ impl AttentionShape {
 
 /// `y = softmax(scale · q · keysᵀ) · values`, head by head; query head `h` uses key/value head `h /
 /// (head_count / kv_head_count)`; row `r` sees positions `0 ..= position + r`, or the last `window`
-/// of them. If the positions are split among workgroups, each split writes a partial result, which
-/// [`super::AttentionMerge`] combines.
+/// of them. If positions are split among workgroups, each split writes a partial result, and
+/// [`super::AttentionMerge`] combines these.
 #[derive(Debug, Clone)]
 pub struct Attention {
     /// Queries, `[rows, head_count * head_dim]`.
@@ -70,7 +70,7 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// Largest useful number of splits: more workgroups than that keep no GPU busier.
+    /// Largest number of splits: more workgroups do not make a GPU faster.
     pub const MAX_SPLITS: u32 = 64;
 
     /// Words of the partial results of `splits` splits.
@@ -104,14 +104,17 @@ impl Attention {
         positions.div_ceil(self.split_positions(positions))
     }
 
+    /// Query heads that share a key/value head.
     fn group(&self) -> u32 {
         self.shape.head_count / self.shape.kv_head_count
     }
 
-    /// Parts of four queries that a workgroup computes.
+    /// Parts of four queries each that a workgroup computes: 1 if the only row of a step has no
+    /// more, or if a second part would not fit workgroup memory; else 2.
     fn parts(&self) -> u32 {
-        let few = self.max_splits > 1 && self.group() <= 4;
-        if few || self.shape.head_dim > AttentionShape::MAX_HEAD_DIM / 2 { 1 } else { 2 }
+        let fit_one_part = self.max_splits > 1 && self.group() <= 4;
+        let is_wide = self.shape.head_dim > AttentionShape::MAX_HEAD_DIM / 2;
+        if fit_one_part || is_wide { 1 } else { 2 }
     }
 
     /// Constants of `lib/splits`.
@@ -124,13 +127,13 @@ impl Attention {
         ]
     }
 
-    /// Sums of the values weighted by a query's scores, the largest score, and the sum of the
-    /// weights relative to it.
+    /// Weighted sums of the values for one query, its largest score, and the sum of its weights. A
+    /// weight is `e^(score − largest)`.
     fn attend(&self, q: &[f32], keys: &[f32], values: &[f32]) -> (Vec<f64>, f64, f64) {
         let head_dim = q.len();
         let scores = keys.chunks_exact(head_dim).map(|key| self.shape.scaled(dot(q, key)));
         let mut weights: Vec<f64> = scores.collect();
-        // Rounded as in the partial results, to which the weights are relative.
+        // Rounded to f32 as partial results store it, so that the weights are relative to that.
         let largest = f64::from(weights.iter().copied().fold(f64::NEG_INFINITY, f64::max) as f32);
         let (mut sums, mut total) = (vec![0.0; head_dim], 0.0);
         for (weight, value) in weights.iter_mut().zip(values.chunks_exact(head_dim)) {
@@ -155,22 +158,19 @@ impl Attention {
         let head_dim = self.shape.head_dim as usize;
         let all = self.seen(step, 0).start..self.seen(step, step.rows - 1).end;
         let read = |cache: &Cache| {
-            let mut numbers = vec![0.0; all.len() * head_dim];
-            for (position, head) in all.clone().zip(numbers.chunks_exact_mut(head_dim)) {
+            let mut elements = vec![0.0; all.len() * head_dim];
+            for (position, head) in all.clone().zip(elements.chunks_exact_mut(head_dim)) {
                 let first = kv as usize * head_dim;
                 cache.rows.read(memory.read(cache.buffer), position as usize, first, head);
             }
-            numbers
+            elements
         };
         let (keys, values) = (read(&self.keys), read(&self.values));
         let splits = self.splits(step);
         for row in 0..step.rows {
             let seen = self.seen(step, row);
-            let size = if splits == 1 {
-                seen.len() as u32
-            } else {
-                self.split_positions(seen.len() as u32)
-            };
+            let seen_count = seen.len() as u32;
+            let size = if splits == 1 { seen_count } else { self.split_positions(seen_count) };
             for head in kv * self.group()..(kv + 1) * self.group() {
                 let q = &memory.row(&self.q, row)[head as usize * head_dim..][..head_dim];
                 for split in 0..splits {
@@ -184,12 +184,8 @@ impl Attention {
                     } else {
                         let record = &mut partials[self.record(split, head)..][..head_dim + 4];
                         record.iter_mut().zip(&sums).for_each(|(word, sum)| *word = *sum as f32);
-                        record[head_dim..].copy_from_slice(&[
-                            largest as f32,
-                            total as f32,
-                            0.0,
-                            0.0,
-                        ]);
+                        let tail = [largest as f32, total as f32, 0.0, 0.0];
+                        record[head_dim..].copy_from_slice(&tail);
                     }
                 }
             }
@@ -216,15 +212,15 @@ impl KernelRules for Attention {
     }
 
     fn imports(&self) -> Vec<Import> {
-        let file = match self.keys.rows.format {
+        let cache = match self.keys.rows.format {
             CacheFormat::F32 => "caches/f32",
             CacheFormat::F16 => "caches/f16",
             CacheFormat::Q8 => "caches/q8",
         };
-        // Lanes share loads by fours, of which a head must have a whole number.
+        // Four lanes share loads; a head's lanes, one per quad, must be whole groups of four.
         let broadcasts = self.tiling.broadcasts_loads() && self.shape.head_dim.is_multiple_of(16);
         let loads = if broadcasts { "loads/vectors_broadcast4" } else { "loads/vectors_per_lane" };
-        vec![("cache", file), ("loads", loads)]
+        vec![("cache", cache), ("loads", loads)]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
@@ -234,7 +230,7 @@ impl KernelRules for Attention {
             ("Y_STRIDE", self.y.stride.into()),
             ("GROUP", self.group().into()),
             ("PARTS", self.parts().into()),
-            // Groups of five queries, as Nemotron models have, leave one query for a second part.
+            // With groups of five query heads (Nemotron models), the second part has one query.
             ("LONE", (self.max_splits > 1 && self.parts() == 2 && self.group() == 5).into()),
             ("SCALE", self.shape.scale.into()),
             ("SOFTCAP", self.shape.softcap.unwrap_or(0.0).into()),

@@ -1,6 +1,6 @@
 //! Merge of the partial results of a split attention (Flash-Decoding, Dao et al. 2023).
 
-use super::{Activation, Attention, Binding, CpuMemory, KernelRules, Step};
+use super::{Attention, Binding, CpuMemory, KernelRules, Step};
 
 /// `y = Σ_s e^(largest_s − largest) · sums_s / Σ_s e^(largest_s − largest) · total_s`, head by
 /// head, over the splits `s`. Not dispatched for one split, for which [`Attention`] writes `y`
@@ -30,31 +30,25 @@ impl KernelRules for AttentionMerge {
         if splits == 1 {
             return;
         }
-        let Activation { buffer, .. } = self.0.y;
-        memory.update(buffer, |memory, y| {
+        memory.update(self.0.y.buffer, |memory, y| {
             let partials = memory.read(self.0.partials.buffer);
             let head_dim = self.0.shape.head_dim as usize;
-            for (head, y) in
-                y.chunks_exact_mut(head_dim).take(self.0.shape.head_count as usize).enumerate()
-            {
-                let records =
-                    (0..splits).map(|split| &partials[self.0.record(split, head as u32)..]);
-                let records: Vec<_> = records.map(|record| record.split_at(head_dim)).collect();
-                let largest = records
-                    .iter()
-                    .fold(f32::NEG_INFINITY, |largest, (_, tail)| largest.max(tail[0]));
-                let weights = records.iter().map(|(_, tail)| f64::from(tail[0] - largest).exp());
-                let weights: Vec<_> = weights.collect();
-                let totals = records
-                    .iter()
-                    .zip(&weights)
-                    .map(|((_, tail), weight)| weight * f64::from(tail[1]));
-                let total: f64 = totals.sum();
-                for (i, y) in y.iter_mut().enumerate() {
-                    let sums = records.iter().zip(&weights);
-                    let sum: f64 =
-                        sums.map(|((sums, _), weight)| weight * f64::from(sums[i])).sum();
-                    *y = (sum / total) as f32;
+            let heads = y.chunks_exact_mut(head_dim).take(self.0.shape.head_count as usize);
+            for (head, y) in (0..).zip(heads) {
+                // Each record: sums of `head_dim` columns, the largest score, the total weight.
+                let record = |split| &partials[self.0.record(split, head)..];
+                let records: Vec<_> = (0..splits).map(record).collect();
+                let largest = records.iter().map(|record| record[head_dim]);
+                let largest = largest.fold(f32::NEG_INFINITY, f32::max);
+                let weight = |record: &&[f32]| f64::from(record[head_dim] - largest).exp();
+                let weights: Vec<f64> = records.iter().map(weight).collect();
+                let merged = |word: usize| -> f64 {
+                    let terms = weights.iter().zip(&records);
+                    terms.map(|(weight, record)| weight * f64::from(record[word])).sum()
+                };
+                let total = merged(head_dim + 1);
+                for (column, y) in y.iter_mut().enumerate() {
+                    *y = (merged(column) / total) as f32;
                 }
             }
         });

@@ -40,11 +40,8 @@ impl KernelRules for CacheStore {
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        vec![
-            ("WIDTH", self.x.width.into()),
-            ("STRIDE", self.x.stride.into()),
-            ("PARTS", self.parts().into()),
-        ]
+        let parts = [("PARTS", self.parts().into())];
+        self.x.constants().into_iter().chain(parts).collect()
     }
 
     fn workgroups(&self, step: Step) -> [u32; 3] {

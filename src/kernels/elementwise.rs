@@ -1,8 +1,8 @@
-//! A function applied element by element, and the functions that there are.
+//! Activation functions, and the kernel that applies one element by element.
 
 use super::{Activation, Binding, CpuMemory, KernelRules, Step};
 
-/// Function of one number. Mirrored in `shaders/lib/function.wgsl`.
+/// Function of one element. Mirrored in `shaders/lib/function.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ActivationFunction {
     /// `x / (1 + e^-x)`.
@@ -65,21 +65,17 @@ impl KernelRules for Elementwise {
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        let mut constants = vec![("WIDTH", self.y.width.into()), ("STRIDE", self.y.stride.into())];
-        constants.extend(self.function.constants());
-        constants
+        self.y.constants().into_iter().chain(self.function.constants()).collect()
     }
 
     fn workgroups(&self, step: Step) -> [u32; 3] {
-        [self.y.width.div_ceil(64), self.y.rows.count(step.rows), 1]
+        self.y.workgroups(step)
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        memory.update(self.y.buffer, |memory, y| {
-            for row in 0..self.y.rows.count(step.rows) {
-                for (y, x) in y[self.y.start(row)..].iter_mut().zip(memory.row(&self.x, row)) {
-                    *y = self.function.of(f64::from(*x)) as f32;
-                }
+        memory.write_rows(&self.y, step, |memory, row, y| {
+            for (y, x) in y.iter_mut().zip(memory.row(&self.x, row)) {
+                *y = self.function.of(f64::from(*x)) as f32;
             }
         });
     }

@@ -20,7 +20,7 @@ pub struct Embed {
     pub norm: Option<PartialNorm>,
 }
 
-/// Units of a workgroup.
+/// Units that a workgroup writes.
 const UNITS: u32 = 64;
 
 impl Embed {
@@ -41,10 +41,9 @@ impl KernelRules for Embed {
     }
 
     fn imports(&self) -> Vec<Import> {
-        let file = if self.norm.is_some() {
-            "epilogues/unit_partial_norm"
-        } else {
-            "epilogues/unit_store"
+        let file = match self.norm {
+            Some(_) => "epilogues/unit_partial_norm",
+            None => "epilogues/unit_store",
         };
         vec![("epilogue", file)]
     }
@@ -91,15 +90,7 @@ impl KernelRules for Embed {
                 y.iter_mut().for_each(|y| *y *= self.scale);
             });
             if let Some(norm) = &self.norm {
-                memory.update(norm.row.buffer, |memory, words| {
-                    let words = &mut words[norm.row.start(row)..][..norm.row.stride as usize];
-                    norm.reference_row(
-                        memory,
-                        memory.row(&self.y, row),
-                        UNIT * UNITS as usize,
-                        words,
-                    );
-                });
+                norm.reference(memory, &self.y, row..row + 1, UNIT * UNITS as usize);
             }
         }
     }

@@ -1,10 +1,11 @@
-//! Fused output transforms of a matrix product: `shaders/epilogues/`, and the folders of its parts.
+//! Fused output transforms of a matrix product: `shaders/epilogues/`, and the folders of the files
+//! that these import.
 //!
 //! `output(function(scale · (sums + bias)))`: bias, scale and function apply to each output by
 //! itself; the [`Output`] says where the results are written and what else is computed from them.
 
 use super::{
-    Activation, ActivationFunction, Binding, Buffer, Cache, CpuMemory, Heads, Import,
+    Activation, ActivationFunction, Binding, Buffer, Cache, CpuMemory, Heads, Import, PartialNorm,
     SamplingBuffers, Step,
 };
 
@@ -34,13 +35,13 @@ pub enum Output {
     /// `y = f(gate) · up`: the upper half of the matrix rows computes the gate, the lower half
     /// `up`.
     Gated(ActivationFunction),
-    /// Queries, stored in `y`, keys and values.
+    /// Attention heads: queries are stored in `y`, keys and values in the caches.
     Heads(Heads),
-    /// `y = outputs`, one row of logits, and the best token of each quad: [`SamplingBuffers`].
+    /// `y = outputs`, one row of logits, and the greatest score of each quad of tokens.
     Best {
-        /// Sampling parameters of the request.
+        /// [`SamplingBuffers::sampling`].
         sampling: Buffer,
-        /// A key for each quad of the vocabulary.
+        /// [`SamplingBuffers::best`].
         best: Buffer,
     },
 }
@@ -56,43 +57,12 @@ impl Default for Epilogue {
     }
 }
 
-/// First half of a root-mean-square norm of a row `y`: the row times the norm's weight, and sums of
-/// its squares. The products that read it apply the scale: [`super::Prologue::Rms`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PartialNorm {
-    /// The norm's weight, `[width]`.
-    pub weight: Buffer,
-    /// `y · weight`, and a sum of squares from each workgroup: [`Activation::with_sums`].
-    pub row: Activation,
-}
-
-impl PartialNorm {
-    pub(super) fn bindings(&self) -> [Binding; 2] {
-        [Binding::read(self.weight), Binding::write(self.row.buffer)]
-    }
-
-    pub(super) fn constants(&self) -> [(&'static str, f64); 2] {
-        [("WEIGHTED_STRIDE", self.row.stride.into()), ("SQUARES", self.row.sums().into())]
-    }
-
-    /// Writes the weighted row of `y` and the sums of squares of each `columns_per_sum` columns.
-    pub(super) fn reference_row(
-        &self,
-        memory: &CpuMemory,
-        y: &[f32],
-        columns_per_sum: usize,
-        weighted: &mut [f32],
-    ) {
-        weight_and_sum(y, memory.read(self.weight), columns_per_sum, weighted);
-    }
-}
-
-/// Words of a row that a product writes: in its `y`, and in up to two other buffers of its
-/// epilogue.
+/// Words of one row that a product writes: in its `y`, and in up to two other buffers that its
+/// epilogue binds.
 pub(crate) type Written<'a> = [&'a mut [f32]; 3];
 
 impl Epilogue {
-    /// True if the outputs are stored as they are or scaled: another transform can follow.
+    /// True if outputs are at most biased and scaled, so that another transform can be fused.
     pub(crate) fn is_linear(&self) -> bool {
         self.function.is_none() && self.output == Output::PLAIN
     }
@@ -157,7 +127,8 @@ impl Epilogue {
         constants
     }
 
-    /// Outputs that one workgroup must compute together, if the epilogue sums over them.
+    /// Number of consecutive outputs that one workgroup must compute, if the epilogue sums over
+    /// them.
     pub(super) fn workgroup_outputs(&self) -> Option<u32> {
         match self.output {
             Output::Heads(Heads { norm: Some(_), rotation, .. }) => Some(rotation.head_dim),
@@ -165,7 +136,8 @@ impl Epilogue {
         }
     }
 
-    /// Buffers written, each with the words of a row and the words before the step's first row.
+    /// Buffers that the epilogue writes: each with the words of a row, and the words before the
+    /// step's first row.
     fn writes(&self, y: Activation, step: Step) -> [Option<(Buffer, usize, usize)>; 3] {
         let rows = |of: Activation| Some((of.buffer, of.stride as usize, 0));
         let cached = |Cache { buffer, rows }: Cache, outputs: u32| {
@@ -185,7 +157,7 @@ impl Epilogue {
         }
     }
 
-    /// Runs `write` with the words to be written of each row of `y`.
+    /// Calls `write` with the memory and, for each row of `y`, the words that it must write.
     pub(crate) fn write(
         &self,
         memory: &mut CpuMemory,
@@ -211,75 +183,5 @@ impl Epilogue {
                 *memory.buffer_mut(buffer) = words;
             }
         }
-    }
-
-    /// Writes outputs of the row `row` of `y_rows`, from the column `first_row` on: those of
-    /// the sums `sums`, of which a workgroup computes `workgroup_outputs`.
-    #[expect(clippy::too_many_arguments, reason = "a row of a product, and where it goes")]
-    pub(super) fn reference_row(
-        &self,
-        memory: &CpuMemory,
-        y_rows: Activation,
-        first_row: u32,
-        step: Step,
-        row: u32,
-        sums: &[f32],
-        [y, first_other, second_other]: &mut Written<'_>,
-        workgroup_outputs: usize,
-    ) {
-        let mut outputs = sums.to_vec();
-        if let Some(bias) = self.bias {
-            outputs.iter_mut().zip(memory.read(bias)).for_each(|(output, bias)| *output += bias);
-        }
-        for output in &mut outputs {
-            let scaled = f64::from(*output) * f64::from(self.scale);
-            *output = self.function.map_or(scaled, |function| function.of(scaled)) as f32;
-        }
-        let (width, first) = (y_rows.width as usize, first_row as usize);
-        match self.output {
-            Output::Rows { residual, norm } => {
-                if let Some(residual) = residual {
-                    let residual = &memory.row(&residual, row)[first..];
-                    outputs.iter_mut().zip(residual).for_each(|(output, x)| *output += x);
-                }
-                y[first..][..outputs.len()].copy_from_slice(&outputs);
-                if let Some(norm) = norm {
-                    norm.reference_row(memory, &y[..width], workgroup_outputs, first_other);
-                }
-            }
-            Output::Gated(function) => {
-                let (gate, up) = outputs.split_at(outputs.len() / 2);
-                for ((y, gate), up) in y[first..].iter_mut().zip(gate).zip(up) {
-                    *y = (function.of(f64::from(*gate)) * f64::from(*up)) as f32;
-                }
-            }
-            Output::Heads(heads) => {
-                let position = step.position + row;
-                heads.reference_row(memory, position, &mut outputs, [y, first_other, second_other]);
-            }
-            Output::Best { sampling, .. } => {
-                y[first..][..outputs.len()].copy_from_slice(&outputs);
-                let best = &mut first_other[first / SamplingBuffers::QUAD as usize..];
-                memory.sampling(sampling).best_of_quads(step, first as u32, &outputs, best);
-            }
-        }
-    }
-}
-
-/// Writes a row times a norm's weight, and behind its columns the sum of squares of each
-/// `columns_per_sum` columns.
-pub(super) fn weight_and_sum(
-    row: &[f32],
-    weight: &[f32],
-    columns_per_sum: usize,
-    weighted: &mut [f32],
-) {
-    for ((weighted, x), weight) in weighted.iter_mut().zip(row).zip(weight) {
-        *weighted = x * weight;
-    }
-    let sums = &mut weighted[Activation::stride_of(row.len() as u32) as usize..];
-    sums.fill(0.0);
-    for (sum, columns) in sums.iter_mut().zip(row.chunks(columns_per_sum)) {
-        *sum = columns.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>() as f32;
     }
 }

@@ -28,22 +28,18 @@ impl KernelRules for Glu {
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        let mut constants = vec![("WIDTH", self.y.width.into()), ("STRIDE", self.y.stride.into())];
-        constants.extend(self.function.constants());
-        constants
+        self.y.constants().into_iter().chain(self.function.constants()).collect()
     }
 
     fn workgroups(&self, step: Step) -> [u32; 3] {
-        [self.y.width.div_ceil(64), self.y.rows.count(step.rows), 1]
+        self.y.workgroups(step)
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
-        memory.update(self.y.buffer, |memory, y| {
-            for row in 0..self.y.rows.count(step.rows) {
-                let (gate, up) = (memory.row(&self.gate, row), memory.row(&self.up, row));
-                for ((y, gate), up) in y[self.y.start(row)..].iter_mut().zip(gate).zip(up) {
-                    *y = (self.function.of(f64::from(*gate)) * f64::from(*up)) as f32;
-                }
+        memory.write_rows(&self.y, step, |memory, row, y| {
+            let (gate, up) = (memory.row(&self.gate, row), memory.row(&self.up, row));
+            for ((y, gate), up) in y.iter_mut().zip(gate).zip(up) {
+                *y = (self.function.of(f64::from(*gate)) * f64::from(*up)) as f32;
             }
         });
     }

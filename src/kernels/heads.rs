@@ -1,14 +1,15 @@
 //! Product outputs that are attention heads, normed, rotated and cached:
 //! `shaders/epilogues/heads.wgsl`.
 
+use super::norms::{rms_scale, sum_of_squares};
 use super::{Binding, Buffer, Cache, CacheFormat, CpuMemory, Import, Pairing, Rotation};
 
-/// Rows of queries, then of keys, then of values; each may be 0. Queries and keys are normed head
-/// by head, if there is a norm, and rotated by the row's position; keys and values go to the
-/// caches.
+/// Product outputs that are query heads, then key heads, then value heads; a product can lack some
+/// of the three. Queries and keys are normed head by head, if there is a norm, and rotated by the
+/// row's position; keys and values go to the caches.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Heads {
-    /// Matrix rows of queries, keys and values.
+    /// Matrix rows that compute queries, keys and values; 0 where the product lacks them.
     pub rows: [u32; 3],
     /// Key cache of the layer.
     pub keys: Cache,
@@ -41,19 +42,19 @@ impl Heads {
         bindings
     }
 
-    /// The shader file that stores pairs in `format`, if there is one.
-    pub(crate) fn store(format: CacheFormat) -> Option<&'static str> {
+    /// Shader file that stores pairs of elements in `format`, if there is one.
+    pub(crate) fn store_file(format: CacheFormat) -> Option<&'static str> {
         match format {
             CacheFormat::F32 => Some("caches/f32_pairs"),
             CacheFormat::F16 => Some("caches/f16_pairs"),
-            // A scale spans more numbers than an invocation has.
+            // A scale is that of 32 elements, and an invocation has four.
             CacheFormat::Q8 => None,
         }
     }
 
     pub(super) fn imports(&self) -> impl Iterator<Item = Import> + use<> {
         let norm = if self.norm.is_some() { "head_norms/head_rms" } else { "head_norms/none" };
-        let store = Self::store(self.keys.rows.format).map(|file| ("store", file));
+        let store = Self::store_file(self.keys.rows.format).map(|file| ("store", file));
         store.into_iter().chain([("head_norm", norm)])
     }
 
@@ -70,7 +71,8 @@ impl Heads {
         constants
     }
 
-    /// Writes the outputs of a row to the queries and to the row's position in the caches.
+    /// CPU reference: norms and rotates the heads of a row, then writes queries to `q`, keys and
+    /// values to the row's position in the caches.
     pub(super) fn reference_row(
         &self,
         memory: &CpuMemory,
@@ -88,8 +90,8 @@ impl Heads {
             norm_heads(keys, &k_weight[..head_dim], epsilon);
         }
         let table = memory.read(self.rotation.table);
-        self.rotation.heads(queries, table, position);
-        self.rotation.heads(keys, table, position);
+        self.rotation.rotate_heads(queries, table, position);
+        self.rotation.rotate_heads(keys, table, position);
         q[..q_rows].copy_from_slice(queries);
         for (cache, words, row) in [(self.keys, key, &*keys), (self.values, value, &*values)] {
             if !row.is_empty() {
@@ -102,8 +104,7 @@ impl Heads {
 /// Root-mean-square norm of each head, in place.
 fn norm_heads(heads: &mut [f32], weight: &[f32], epsilon: f32) {
     for head in heads.chunks_exact_mut(weight.len()) {
-        let squares: f64 = head.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
-        let scale = 1.0 / (squares / head.len() as f64 + f64::from(epsilon)).sqrt();
+        let scale = rms_scale(sum_of_squares(head), head.len(), epsilon);
         for (x, weight) in head.iter_mut().zip(weight) {
             *x = (f64::from(*x) * scale * f64::from(*weight)) as f32;
         }

@@ -20,11 +20,11 @@ impl KernelRules for LastRow {
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        vec![("WIDTH", self.x.width.into()), ("STRIDE", self.x.stride.into())]
+        self.x.constants().to_vec()
     }
 
-    fn workgroups(&self, _step: Step) -> [u32; 3] {
-        [self.x.width.div_ceil(64), 1, 1]
+    fn workgroups(&self, step: Step) -> [u32; 3] {
+        self.y.workgroups(step)
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {

@@ -1,5 +1,6 @@
 //! Layer norm (Ba et al. 2016), computed in `f32`.
 
+use super::norms::rms_scale;
 use super::{Activation, Binding, Buffer, CpuMemory, KernelRules, Step};
 
 /// `y = (x - mean(x)) · rsqrt(variance(x) + epsilon) · weight + bias`.
@@ -27,11 +28,8 @@ impl KernelRules for LayerNorm {
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        vec![
-            ("WIDTH", self.y.width.into()),
-            ("STRIDE", self.y.stride.into()),
-            ("EPSILON", self.epsilon.into()),
-        ]
+        let epsilon = [("EPSILON", self.epsilon.into())];
+        self.y.constants().into_iter().chain(epsilon).collect()
     }
 
     fn workgroups(&self, step: Step) -> [u32; 3] {
@@ -44,7 +42,7 @@ impl KernelRules for LayerNorm {
             let x = memory.row(&self.x, row);
             let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / x.len() as f64;
             let squares: f64 = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum();
-            let scale = 1.0 / (squares / x.len() as f64 + f64::from(self.epsilon)).sqrt();
+            let scale = rms_scale(squares, x.len(), self.epsilon);
             for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(weight).zip(bias) {
                 let normed = (f64::from(*x) - mean) * scale;
                 *y = (normed * f64::from(*weight) + f64::from(*bias)) as f32;

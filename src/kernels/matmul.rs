@@ -1,8 +1,8 @@
 //! Weights × many rows of activations: the matrix product of prefill, bound by arithmetic.
 
 use super::{
-    Binding, CpuMemory, Import, KernelRules, MatmulTiling, MatrixPart, MatvecStrategy, Projection,
-    Prologue, Step,
+    Binding, CpuMemory, Import, KernelRules, MatmulTiling, MatvecStrategy, Projection, Prologue,
+    Step,
 };
 
 /// A [`Projection`] for many rows.
@@ -27,14 +27,6 @@ impl KernelRules for Matmul {
 
     fn bindings(&self) -> Vec<Binding> {
         self.product.bindings()
-    }
-
-    fn matrix(&self) -> Option<MatrixPart> {
-        Some(self.product.matrix)
-    }
-
-    fn matrix_mut(&mut self) -> Option<&mut MatrixPart> {
-        Some(&mut self.product.matrix)
     }
 
     fn product(&self) -> Option<&Projection> {
@@ -65,16 +57,9 @@ impl KernelRules for Matmul {
 
     fn workgroups(&self, step: Step) -> [u32; 3] {
         let [rows, outputs] = self.tiling.size();
-        // Rows first: workgroups that run next to each other read the same weights.
-        [
-            self.product.y.rows.count(step.rows).div_ceil(rows),
-            self.product.matrix.rows.div_ceil(outputs),
-            1,
-        ]
-    }
-
-    fn operations(&self, step: Step) -> u64 {
-        self.product.operations(step)
+        // Rows are the first axis, so that consecutive workgroups read the same weights.
+        let step_rows = self.product.y.rows.count(step.rows);
+        [step_rows.div_ceil(rows), self.product.matrix.rows.div_ceil(outputs), 1]
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {

@@ -1,6 +1,6 @@
 //! Tilings of the matrix product for many rows (`shaders/tilings/`): rows and outputs of a
-//! workgroup, and how its invocations ("lanes") get their operands. All tilings compute the same
-//! products; which is fastest depends on the adapter.
+//! workgroup, and how its invocations ("lanes") load their operands. All tilings compute the same
+//! products; the fastest one depends on the adapter.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +14,8 @@ pub enum MatmulTiling {
     /// 64 rows × 128 outputs, weights and inputs staged in workgroup memory: for graphics cards.
     #[default]
     WorkgroupMemory,
-    /// 32 rows × 64 outputs, each lane with its operands in registers: for processors that act as a
-    /// GPU.
+    /// 32 rows × 64 outputs, each lane with its operands in registers: for software adapters, which
+    /// run shaders on the CPU.
     Registers,
     /// [`MatmulTiling::Registers`], four lanes sharing the loads of inputs; needs subgroups.
     RegistersBroadcast4,
@@ -48,7 +48,8 @@ impl MatmulTiling {
         Self::ALL.into_iter().find(|tiling| tiling.name() == name)
     }
 
-    /// The required feature, by its name in an adapter's report, if it is not among `features`.
+    /// The feature that the tiling requires, if it is not among `features`, by its name in an
+    /// adapter's report.
     pub fn missing_feature(self, features: &[String]) -> Option<&'static str> {
         let needed = match self {
             MatmulTiling::WorkgroupMemory | MatmulTiling::Registers => return None,
@@ -58,7 +59,7 @@ impl MatmulTiling {
         features.iter().all(|feature| feature != needed).then_some(needed)
     }
 
-    /// True if lanes load operands for each other. Attention and the SSM scan then do so as well.
+    /// True if lanes share loads. Those of attention and of the SSM scan then do so as well.
     pub(super) fn broadcasts_loads(self) -> bool {
         match self {
             MatmulTiling::WorkgroupMemory | MatmulTiling::Registers => false,

@@ -1,9 +1,7 @@
-//! Weights × few rows of activations, one at a time: the matrix product of decode, bound by
+//! Weights × few rows of activations, row by row: the matrix product of decode, bound by memory
 //! bandwidth.
 
-use super::{
-    Binding, CpuMemory, Import, KernelRules, MatrixPart, MatvecStrategy, Projection, Prologue, Step,
-};
+use super::{Binding, CpuMemory, Import, KernelRules, MatvecStrategy, Projection, Prologue, Step};
 
 /// A [`Projection`] for few rows.
 #[derive(Debug, Clone)]
@@ -16,7 +14,7 @@ pub struct Matvec {
     pub strategy: MatvecStrategy,
 }
 
-/// Outputs of a quad, which the same lanes sum.
+/// Outputs of a quad: consecutive outputs that the same lanes compute.
 const QUAD: u32 = 4;
 /// Invocations of a workgroup on every WebGPU adapter.
 const MAX_INVOCATIONS: u32 = 256;
@@ -36,16 +34,16 @@ impl Matvec {
         Self { product, prologue: Prologue::Plain, strategy: MatvecStrategy::default() }
     }
 
-    /// The workgroup of the strategy, or the one of the outputs that the epilogue needs together,
-    /// with as many of the strategy's lanes as fit.
+    /// Shape of a workgroup. It follows the strategy, unless the epilogue needs certain outputs in
+    /// one workgroup: then it has exactly these, and as many of the strategy's lanes as fit.
     fn workgroup(&self) -> Workgroup {
         let lanes = self.strategy.lanes(self.product.matrix.columns);
         match self.product.epilogue.workgroup_outputs() {
             None => Workgroup { quads: self.strategy.invocations() / lanes, lanes },
             Some(outputs) => {
                 let quads = outputs / QUAD;
-                let most = 1 << (MAX_INVOCATIONS / quads).ilog2();
-                Workgroup { quads, lanes: lanes.min(most) }
+                let max_lanes = 1 << (MAX_INVOCATIONS / quads).ilog2();
+                Workgroup { quads, lanes: lanes.min(max_lanes) }
             }
         }
     }
@@ -67,14 +65,6 @@ impl KernelRules for Matvec {
 
     fn bindings(&self) -> Vec<Binding> {
         self.product.bindings()
-    }
-
-    fn matrix(&self) -> Option<MatrixPart> {
-        Some(self.product.matrix)
-    }
-
-    fn matrix_mut(&mut self) -> Option<&mut MatrixPart> {
-        Some(&mut self.product.matrix)
     }
 
     fn product(&self) -> Option<&Projection> {
@@ -111,10 +101,6 @@ impl KernelRules for Matvec {
 
     fn workgroups(&self, step: Step) -> [u32; 3] {
         [self.workgroups_per_row(), self.product.y.rows.count(step.rows), 1]
-    }
-
-    fn operations(&self, step: Step) -> u64 {
-        self.product.operations(step)
     }
 
     fn reference(&self, memory: &mut CpuMemory, step: Step) {

@@ -1,6 +1,6 @@
-//! Strategies of the matrix-vector product: how the invocations of a workgroup sum a quad of
-//! outputs (`shaders/reductions/`, `shaders/loads/`), and in which numbers they multiply
-//! (`shaders/arithmetic/`). Which strategy is fastest depends on the adapter.
+//! Strategies of the matrix-vector product: how the invocations of a workgroup share the sums of a
+//! quad of outputs (`shaders/reductions/`, `shaders/loads/`), and the number type in which they
+//! multiply (`shaders/arithmetic/`). The fastest strategy depends on the adapter.
 
 use half::f16;
 use serde::{Deserialize, Serialize};
@@ -8,23 +8,23 @@ use serde::{Deserialize, Serialize};
 use super::Import;
 use crate::formats::{Format, UNIT};
 
-/// Quads of outputs of a workgroup in which one invocation computes a quad: a few SIMD groups of a
-/// processor, and enough workgroups for its cores.
-const QUADS_OF_LANES: u32 = 16;
+/// Invocations of a workgroup in which each computes a quad by itself: some SIMD vectors of a
+/// processor, and still enough workgroups for its cores.
+const LANE_PER_QUAD_INVOCATIONS: u32 = 16;
 
 /// Division of the columns of a quad of outputs among invocations ("lanes"), and the sum over them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reduction {
-    /// Sums in workgroup memory; 4 to 32 lanes a quad, so that each has some 32 units of columns.
+    /// Sums in workgroup memory; 4 to 32 lanes per quad, so that each has about 32 units.
     #[default]
     WorkgroupReduce,
-    /// Sums in workgroup memory; 32 lanes a quad, in workgroups of 128: the widest coalesced loads.
+    /// Sums in workgroup memory; 32 lanes per quad, workgroups of 128: the widest coalesced loads.
     WorkgroupReduce32,
-    /// Sums by subgroup functions; 32 lanes a quad.
+    /// Sums by subgroup functions; 32 lanes per quad.
     SubgroupReduce,
-    /// One lane a quad and no barrier: for processors that act as a GPU.
+    /// One lane per quad and no barrier: for software adapters, which run shaders on the CPU.
     LanePerQuad,
-    /// One lane a quad; four lanes share the loads of inputs by `quadBroadcast`.
+    /// One lane per quad; four lanes share the loads of inputs by `quadBroadcast`.
     LanePerQuadBroadcast,
 }
 
@@ -41,7 +41,7 @@ impl Reduction {
     }
 }
 
-/// Numbers in which weights that are quants are multiplied with inputs.
+/// Number type in which quants are multiplied with inputs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Arithmetic {
     /// Inputs and products in `f32`.
@@ -83,7 +83,7 @@ impl Arithmetic {
 pub struct MatvecStrategy {
     /// Division of a quad of outputs among lanes.
     pub reduction: Reduction,
-    /// Numbers of the products.
+    /// Number type of the products.
     pub arithmetic: Arithmetic,
 }
 
@@ -105,13 +105,13 @@ impl MatvecStrategy {
         Self { reduction, arithmetic }
     }
 
-    /// A reduction without rounded inputs.
+    /// A reduction with inputs in `f32`.
     pub const fn in_f32(reduction: Reduction) -> Self {
         Self::new(reduction, Arithmetic::F32)
     }
 
-    /// Name in options, reports and environment variables: the reduction's, and the arithmetic's
-    /// behind it unless that is `f32`.
+    /// Name in options, reports and environment variables: the reduction's, followed by the
+    /// arithmetic's unless that is `f32`.
     pub fn name(self) -> String {
         match self.arithmetic {
             Arithmetic::F32 => self.reduction.name().to_owned(),
@@ -198,14 +198,14 @@ impl MatvecStrategy {
         match self.reduction {
             Reduction::WorkgroupReduce => 64,
             Reduction::WorkgroupReduce32 | Reduction::SubgroupReduce => 128,
-            Reduction::LanePerQuad | Reduction::LanePerQuadBroadcast => QUADS_OF_LANES,
+            Reduction::LanePerQuad | Reduction::LanePerQuadBroadcast => LANE_PER_QUAD_INVOCATIONS,
         }
     }
 
-    /// Inputs rounded as the shaders round them, for the CPU reference. It does not follow the sums
-    /// of products in `f16`; the tests' tolerances allow for those.
+    /// CPU reference: inputs rounded as the shaders round them. Sums of products in `f16` are not
+    /// imitated; the tolerances of the tests allow for their rounding.
     pub(super) fn rounded(self, mut inputs: Vec<f32>) -> Vec<f32> {
-        // Inputs that share a scale, and the value to which the largest of them is scaled.
+        // Number of inputs that share a scale, and the value to which the largest is scaled.
         let (group, largest) = match self.arithmetic {
             Arithmetic::F32 => return inputs,
             Arithmetic::F16 => (UNIT, 1.0),

@@ -30,7 +30,7 @@ impl CpuMatrix {
 /// Buffers and matrices of a model. Token ids are stored as the bits of an `f32`.
 #[derive(Debug, Default)]
 pub struct CpuMemory {
-    /// Memory of scratch buffers, which share slots over time.
+    /// Memory of scratch buffers, which can share a slot one after another.
     pub slots: Vec<Vec<f32>>,
     /// Slot of each scratch buffer of the running plan.
     pub slot_of: Vec<u32>,
@@ -64,7 +64,7 @@ impl CpuMemory {
         }
     }
 
-    /// The contents of a buffer that holds the parameters of sampling.
+    /// Sampling parameters that a buffer holds.
     pub(super) fn sampling(&self, buffer: Buffer) -> SamplingParameters {
         let words = &self.read(buffer)[..size_of::<SamplingParameters>() / 4];
         *bytemuck::from_bytes(bytemuck::cast_slice(words))
@@ -89,8 +89,7 @@ impl CpuMemory {
         });
     }
 
-    /// Calls `write` with the words of a buffer, and with the memory, of which it can read the
-    /// others.
+    /// Calls `write` with the words of a buffer, and with the memory to read the other buffers.
     pub fn update(&mut self, buffer: Buffer, write: impl FnOnce(&mut Self, &mut [f32])) {
         let mut words = std::mem::take(self.buffer_mut(buffer));
         write(self, &mut words);

@@ -11,6 +11,7 @@ mod heads;
 mod matmul_tiling;
 mod matvec_strategy;
 mod memory;
+mod norms;
 mod pieces;
 mod projection;
 mod prologue;
@@ -41,12 +42,13 @@ pub use add::Add;
 pub use adjust_logits::AdjustLogits;
 pub use attention::{Attention, AttentionShape};
 pub use attention_merge::AttentionMerge;
+pub(crate) use cache::f16_to_f32;
 pub use cache::{Cache, CacheFormat, CacheRows};
 pub use cache_store::CacheStore;
 pub use elementwise::{ActivationFunction, Elementwise};
 pub use embed::Embed;
 pub(crate) use epilogue::Written;
-pub use epilogue::{Epilogue, Output, PartialNorm};
+pub use epilogue::{Epilogue, Output};
 pub use glu::Glu;
 pub use heads::{HeadNorm, Heads};
 pub use last_row::LastRow;
@@ -56,6 +58,7 @@ pub use matmul_tiling::MatmulTiling;
 pub use matvec::Matvec;
 pub use matvec_strategy::{Arithmetic, MatvecStrategy, Reduction};
 pub use memory::{CpuMatrix, CpuMemory};
+pub use norms::PartialNorm;
 pub use pieces::{SHADER_PIECES, shader_feature, shader_piece};
 pub use projection::Projection;
 pub use prologue::Prologue;
@@ -129,12 +132,12 @@ impl Activation {
         width.next_multiple_of(UNIT as u32)
     }
 
-    /// Rows of the same shape in `buffer`, with room for `sums` words behind the columns of each.
+    /// Rows of the same shape in `buffer`, with room for `sums` words after the columns of each.
     pub fn with_sums(self, buffer: Buffer, sums: u32) -> Self {
         Self { buffer, stride: Self::stride_of(self.width) + Self::stride_of(sums), ..self }
     }
 
-    /// Words of a row behind its columns, past their last unit.
+    /// Words of a row after its padded columns: room for partial sums.
     pub fn sums(&self) -> u32 {
         self.stride - Self::stride_of(self.width)
     }
@@ -147,6 +150,16 @@ impl Activation {
     /// Index of the first word of row `row`.
     pub fn start(&self, row: u32) -> usize {
         row as usize * self.stride as usize
+    }
+
+    /// Workgroups of a kernel with one invocation per column and row, 64 columns to a workgroup.
+    fn workgroups(&self, step: Step) -> [u32; 3] {
+        [self.width.div_ceil(64), self.rows.count(step.rows), 1]
+    }
+
+    /// Values of the `override`s `WIDTH` and `STRIDE`.
+    fn constants(&self) -> [(&'static str, f64); 2] {
+        [("WIDTH", self.width.into()), ("STRIDE", self.stride.into())]
     }
 }
 
@@ -210,11 +223,11 @@ pub trait KernelRules {
     fn bindings(&self) -> Vec<Binding>;
     /// The weight matrix in group 1.
     fn matrix(&self) -> Option<MatrixPart> {
-        None
+        self.product().map(|product| product.matrix)
     }
     /// The weight matrix, to change its place in a stack.
     fn matrix_mut(&mut self) -> Option<&mut MatrixPart> {
-        None
+        self.product_mut().map(|product| &mut product.matrix)
     }
     /// True if a step reads the whole matrix, false if only a row for each row of the step.
     fn reads_whole_matrix(&self) -> bool {
@@ -230,7 +243,8 @@ pub trait KernelRules {
     }
     /// Selects the strategy of a matrix-vector product, as far as its weight format allows.
     fn use_strategy(&mut self, _strategy: MatvecStrategy) {}
-    /// Selects the tiling of a matrix product, and the loads of kernels that follow it.
+    /// Selects the tiling of a matrix product. Attention and the SSM scan choose their loads
+    /// (`shaders/loads/`) by it.
     fn use_tiling(&mut self, _tiling: MatmulTiling) {}
     /// Name of the strategy or tiling in use, for reports.
     fn implementation(&self) -> Option<String> {
@@ -246,8 +260,8 @@ pub trait KernelRules {
     fn workgroups(&self, step: Step) -> [u32; 3];
     /// Multiplications and additions of a step, for kernels where they can be the bottleneck; else
     /// 0.
-    fn operations(&self, _step: Step) -> u64 {
-        0
+    fn operations(&self, step: Step) -> u64 {
+        self.product().map_or(0, |product| product.operations(step))
     }
     /// CPU reference: runs the step in plain loops.
     fn reference(&self, memory: &mut CpuMemory, step: Step);
@@ -267,7 +281,7 @@ macro_rules! kernels {
             }
         })+
 
-        /// The value of an expression of the kernel, whichever it is.
+        /// Evaluates an expression of the kernel that the variant holds.
         macro_rules! of_kernel {
             ($self:expr, $inner:ident => $value:expr) => {
                 match $self { $(Kernel::$kernel($inner) => $value),+ }

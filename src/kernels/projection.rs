@@ -2,7 +2,8 @@
 //! [`super::Matmul`], and its CPU reference.
 
 use super::{
-    Activation, Binding, CpuMemory, Epilogue, Import, MatrixPart, MatvecStrategy, Prologue, Step,
+    Activation, Binding, CpuMemory, Epilogue, Import, MatrixPart, MatvecStrategy, Output, Prologue,
+    SamplingBuffers, Step, Written,
 };
 
 /// `y[row, first_row + o] = epilogue(Σ_k weights[o, k] · x[row, k])`.
@@ -14,7 +15,7 @@ pub struct Projection {
     pub matrix: MatrixPart,
     /// Outputs, `[rows, all rows of the matrix]`.
     pub y: Activation,
-    /// Transforms of the sums before they are written.
+    /// Transforms of the outputs, and where they are written.
     pub epilogue: Epilogue,
 }
 
@@ -61,9 +62,8 @@ impl Projection {
         workgroup_outputs: usize,
     ) {
         let rows = self.y.rows.count(step.rows);
-        let inputs =
-            (0..rows).map(|row| strategy.rounded(prologue.reference_row(memory, &self.x, row)));
-        let inputs: Vec<_> = inputs.collect();
+        let input = |row| strategy.rounded(prologue.reference_row(memory, &self.x, row));
+        let inputs: Vec<_> = (0..rows).map(input).collect();
         let matrix = &memory.matrices[usize::from(self.matrix.matrix)];
         let mut weights = vec![0.0; matrix.columns];
         let mut sums = vec![vec![0.0; self.matrix.rows as usize]; inputs.len()];
@@ -76,28 +76,69 @@ impl Projection {
         }
         self.epilogue.write(memory, self.y, step, |memory, written| {
             for (row, (mut written, sums)) in (0..).zip(written.into_iter().zip(&sums)) {
-                self.epilogue.reference_row(
-                    memory,
-                    self.y,
-                    self.matrix.first_row,
-                    step,
-                    row,
-                    sums,
-                    &mut written,
-                    workgroup_outputs,
-                );
+                self.finish_row(memory, step, row, sums, &mut written, workgroup_outputs);
             }
         });
     }
+
+    /// Applies the epilogue to the sums of row `row` and writes the results. If a norm follows,
+    /// there is a partial sum of squares for every `workgroup_outputs` outputs.
+    fn finish_row(
+        &self,
+        memory: &CpuMemory,
+        step: Step,
+        row: u32,
+        sums: &[f32],
+        [y, first_other, second_other]: &mut Written<'_>,
+        workgroup_outputs: usize,
+    ) {
+        let epilogue = &self.epilogue;
+        let mut outputs = sums.to_vec();
+        if let Some(bias) = epilogue.bias {
+            outputs.iter_mut().zip(memory.read(bias)).for_each(|(output, bias)| *output += bias);
+        }
+        for output in &mut outputs {
+            let scaled = f64::from(*output) * f64::from(epilogue.scale);
+            *output = epilogue.function.map_or(scaled, |function| function.of(scaled)) as f32;
+        }
+        let (width, first) = (self.y.width as usize, self.matrix.first_row as usize);
+        match epilogue.output {
+            Output::Rows { residual, norm } => {
+                if let Some(residual) = residual {
+                    let residual = &memory.row(&residual, row)[first..];
+                    outputs.iter_mut().zip(residual).for_each(|(output, x)| *output += x);
+                }
+                y[first..][..outputs.len()].copy_from_slice(&outputs);
+                if let Some(norm) = norm {
+                    norm.reference_row(memory, &y[..width], workgroup_outputs, first_other);
+                }
+            }
+            Output::Gated(function) => {
+                let (gate, up) = outputs.split_at(outputs.len() / 2);
+                for ((y, gate), up) in y[first..].iter_mut().zip(gate).zip(up) {
+                    *y = (function.of(f64::from(*gate)) * f64::from(*up)) as f32;
+                }
+            }
+            Output::Heads(heads) => {
+                let position = step.position + row;
+                heads.reference_row(memory, position, &mut outputs, [y, first_other, second_other]);
+            }
+            Output::Best { sampling, .. } => {
+                y[first..][..outputs.len()].copy_from_slice(&outputs);
+                let best = &mut first_other[first / SamplingBuffers::QUAD as usize..];
+                memory.sampling(sampling).best_of_quads(step, first as u32, &outputs, best);
+            }
+        }
+    }
 }
 
-/// Products summed in `f32`: eight in each of eight lanes.
+/// Products of a span, which are summed in `f32`: eight in each of eight lanes.
 const SPAN: usize = 64;
 
 /// `Σ weights·x`. Sums of at most eight products are `f32`, the sum of those is `f64`.
 fn weighted_sum(weights: &[f32], x: &[f32]) -> f32 {
-    weights.chunks(SPAN).zip(x.chunks(SPAN)).map(|(weights, x)| span_sum(weights, x)).sum::<f64>()
-        as f32
+    let spans = weights.chunks(SPAN).zip(x.chunks(SPAN));
+    spans.map(|(weights, x)| span_sum(weights, x)).sum::<f64>() as f32
 }
 
 /// `Σ weights·x` of a span, in arrays of known length so that the compiler uses vector

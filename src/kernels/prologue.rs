@@ -1,5 +1,6 @@
 //! Fused input transforms of a matrix-vector product: `shaders/prologues/`.
 
+use super::norms::rms_scale;
 use super::{Activation, CpuMemory};
 use crate::formats::UNIT;
 
@@ -8,13 +9,14 @@ use crate::formats::UNIT;
 pub enum Prologue {
     /// Inputs as they are.
     Plain,
-    /// Second half of a root-mean-square norm: the scale of each equal part of a row. The inputs
-    /// are already multiplied by the norm's weight, and behind a row's columns are partial sums of
-    /// the squares of each part ([`Activation::with_sums`], [`super::PartialNorm`]).
+    /// Second half of a root-mean-square norm: multiplies each equal part of a row by its scale.
+    /// The kernel that wrote the inputs computed the first half ([`super::PartialNorm`]): it
+    /// multiplied them by the norm's weight and stored partial sums of the squares of each part
+    /// after the columns of a row ([`Activation::with_sums`]).
     Rms {
         /// Equal parts of a row: 1, or at most [`Prologue::MAX_PARTS`] of whole units.
         parts: u32,
-        /// Partial sums behind the columns, padding not counted.
+        /// Partial sums of a row, padding not counted.
         sums: u32,
         /// Added to the mean of squares before its root.
         epsilon: f32,
@@ -22,7 +24,7 @@ pub enum Prologue {
 }
 
 impl Prologue {
-    /// Parts that the shader has workgroup memory for.
+    /// Largest number of parts that the shader has workgroup memory for.
     pub const MAX_PARTS: u32 = 64;
 
     /// True if products can apply the scales of a norm over `parts` parts of rows of `width`
@@ -57,13 +59,13 @@ impl Prologue {
     pub(super) fn reference_row(self, memory: &CpuMemory, x: &Activation, row: u32) -> Vec<f32> {
         let mut inputs = memory.row(x, row).to_vec();
         let Prologue::Rms { parts, sums, epsilon } = self else { return inputs };
-        let (first, count) =
-            (x.start(row) + Activation::stride_of(x.width) as usize, sums as usize);
-        let sums = memory.read(x.buffer)[first..first + count].chunks_exact(count / parts as usize);
+        let first_sum = x.start(row) + Activation::stride_of(x.width) as usize;
+        let sums = &memory.read(x.buffer)[first_sum..][..sums as usize];
+        let sums = sums.chunks_exact(sums.len() / parts as usize);
         let width = (x.width / parts) as usize;
         for (part, sums) in inputs.chunks_exact_mut(width).zip(sums) {
             let squares: f64 = sums.iter().copied().map(f64::from).sum();
-            let scale = 1.0 / (squares / width as f64 + f64::from(epsilon)).sqrt();
+            let scale = rms_scale(squares, width, epsilon);
             for x in part {
                 *x = (f64::from(*x) * scale) as f32;
             }

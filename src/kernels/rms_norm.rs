@@ -1,5 +1,6 @@
 //! Root-mean-square norm (Zhang & Sennrich 2019), computed in `f32`.
 
+use super::norms::{rms_scale, sum_of_squares};
 use super::{Activation, Binding, Buffer, CpuMemory, Import, KernelRules, PartialNorm, Step};
 
 /// `y = x · rsqrt(mean(x²) + epsilon) · weight + residual`, over each part of a row by itself.
@@ -78,8 +79,7 @@ impl KernelRules for RmsNorm {
             let parts = memory.row(&self.x, row).chunks_exact(width);
             let parts = parts.zip(memory.read(self.weight).chunks_exact(width).cycle());
             for ((x, weight), y) in parts.zip(y.chunks_exact_mut(width)) {
-                let squares: f64 = x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
-                let scale = 1.0 / (squares / width as f64 + f64::from(self.epsilon)).sqrt();
+                let scale = rms_scale(sum_of_squares(x), width, self.epsilon);
                 for ((y, x), weight) in y.iter_mut().zip(x).zip(weight) {
                     *y = (f64::from(*x) * scale * f64::from(*weight)) as f32;
                 }
@@ -89,12 +89,7 @@ impl KernelRules for RmsNorm {
             }
         });
         if let Some(norm) = &self.norm {
-            memory.update(norm.row.buffer, |memory, words| {
-                for row in 0..self.y.rows.count(step.rows) {
-                    let words = &mut words[norm.row.start(row)..][..norm.row.stride as usize];
-                    norm.reference_row(memory, memory.row(&self.y, row), width, words);
-                }
-            });
+            norm.reference(memory, &self.y, 0..self.y.rows.count(step.rows), width);
         }
     }
 }

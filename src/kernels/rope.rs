@@ -21,7 +21,7 @@ pub enum Pairing {
 pub struct RotaryTable {
     /// Radians per position, for each pair of a head.
     pub frequencies: Vec<f32>,
-    /// Tensor of the checkpoint whose elements divide the frequencies.
+    /// Name of the checkpoint's tensor whose elements divide the frequencies.
     pub divisors: Option<String>,
     /// Number of positions.
     pub context_length: u32,
@@ -79,7 +79,7 @@ impl Rotation {
     }
 
     /// CPU reference: rotates heads in place.
-    pub(super) fn heads(&self, heads: &mut [f32], table: &[f32], position: u32) {
+    pub(super) fn rotate_heads(&self, heads: &mut [f32], table: &[f32], position: u32) {
         let rotary = self.rotary_dim as usize;
         let row = &table[position as usize * rotary..][..rotary];
         for head in heads.chunks_exact_mut(self.head_dim as usize) {
@@ -118,7 +118,7 @@ impl KernelRules for Rope {
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        let (first, second) = match self.rotation.pairing {
+        let (pair_step, pair_gap) = match self.rotation.pairing {
             Pairing::Adjacent => (2, 1),
             Pairing::Halves => (1, self.rotation.rotary_dim / 2),
         };
@@ -127,8 +127,8 @@ impl KernelRules for Rope {
             ("STRIDE", self.x.stride.into()),
             ("HEAD_DIM", self.rotation.head_dim.into()),
             ("HALF", (self.rotation.rotary_dim / 2).into()),
-            ("PAIR_STEP", first.into()),
-            ("PAIR_GAP", second.into()),
+            ("PAIR_STEP", pair_step.into()),
+            ("PAIR_GAP", pair_gap.into()),
         ]
     }
 
@@ -142,7 +142,7 @@ impl KernelRules for Rope {
             for row in 0..step.rows {
                 let start = self.x.start(row);
                 let heads = &mut x[start..start + self.x.width as usize];
-                self.rotation.heads(heads, table, step.position + row);
+                self.rotation.rotate_heads(heads, table, step.position + row);
             }
         });
     }

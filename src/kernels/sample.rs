@@ -4,10 +4,10 @@ use super::{Binding, CpuMemory, KernelRules, SampledToken, SamplingBuffers, Step
 use crate::sampling::{Adjustment, Outcome};
 
 /// `token = choose(logits)`; counts the token, and writes the next step's token, position and rows.
-/// Leaves everything as it is in a step of no rows, so that steps after a stop token do nothing.
+/// A step of no rows changes nothing, so that steps submitted after a stop token have no effect.
 ///
-/// Logits are those that [`super::AdjustLogits`] or the head of the model left, and `best` their
-/// greatest scores.
+/// The logits are those of the model's head, adjusted by [`super::AdjustLogits`] if the request
+/// needs it; `best` holds their greatest scores.
 #[derive(Debug, Clone)]
 pub struct Sample(pub SamplingBuffers);
 

@@ -11,7 +11,7 @@ use crate::sampling::{Outcome, SamplingParameters};
 pub struct SampledToken {
     /// Position of the next step.
     pub position: u32,
-    /// Rows of the next step: 1, or 0 if there is nothing to continue.
+    /// Rows of the next step: 1, or 0 if generation ends here.
     pub rows: u32,
     /// The token, or the id of a bad logit.
     pub token: u32,
@@ -61,8 +61,8 @@ pub struct SamplingBuffers {
     pub sampled_token: Buffer,
     /// Logits `[1, vocabulary]`, adjusted in place.
     pub logits: Activation,
-    /// Greatest score of each quad of tokens, as sort keys; zeros fill the last four. Saves the
-    /// shaders of `sample` most of their reads of the logits.
+    /// Greatest score of each quad of tokens, as sort keys, then zeros up to a multiple of four.
+    /// Saves the shader of `sample` most of its reads of the logits.
     pub best: Buffer,
 }
 
@@ -70,7 +70,7 @@ impl SamplingBuffers {
     /// Consecutive tokens whose greatest score is stored.
     pub const QUAD: u32 = 4;
 
-    /// Words of `best` for a vocabulary: shaders read four at a time.
+    /// Words of `best` for a vocabulary: a multiple of four, as shaders read four at a time.
     pub fn best_words(vocabulary: u32) -> u64 {
         u64::from(vocabulary.div_ceil(4 * Self::QUAD) * 4)
     }

@@ -1,7 +1,7 @@
 //! Sizes, buffers and CPU reference common to the kernels of a Mamba-2 mixer (Dao & Gu 2024): a
 //! causal convolution over time, then a recurrence from row to row.
 
-use super::{Buffer, Step};
+use super::{ActivationFunction, Buffer, Step};
 
 /// Sizes of a Mamba-2 mixer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,17 +42,19 @@ impl ScanShape {
         self.inner() + self.channels() + self.head_count
     }
 
-    /// Columns from head to head after the convolution, and of the state: whole tiles.
+    /// Columns from head to head after the convolution, and columns of a head's state: `head_dim`
+    /// rounded up to whole tiles.
     pub(crate) fn head_stride(self) -> u32 {
         self.head_dim.next_multiple_of(16)
     }
 
-    /// Columns from group to group of B and C after the convolution, and rows of the state.
+    /// Columns from group to group of B and C after the convolution, and rows of a head's state:
+    /// `state_size` rounded up to whole tiles.
     pub(crate) fn state_stride(self) -> u32 {
         self.state_size.next_multiple_of(32)
     }
 
-    /// First columns of x, B and C after the convolution, and their end.
+    /// First columns of x, of B and of C after the convolution, and the end of C.
     pub(crate) fn convolved(self) -> [u32; 4] {
         let x = self.head_count * self.head_stride();
         let b = self.group_count * self.state_stride();
@@ -69,7 +71,7 @@ impl ScanShape {
         u64::from(self.conv_kernel) * u64::from(self.channels())
     }
 
-    /// Index in [`ScanBuffers::ring`] of the row at a position.
+    /// Index in [`ScanBuffers::ring`] of the first word of a position's row.
     pub(crate) fn ring_slot(self, position: u32) -> usize {
         (position % self.conv_kernel) as usize * self.channels() as usize
     }
@@ -110,18 +112,13 @@ pub struct ScanBuffers {
     pub state: Buffer,
 }
 
-/// `x / (1 + e^-x)`.
-fn silu(x: f64) -> f64 {
-    x / (1.0 + (-x).exp())
-}
-
 /// `log(1 + e^x)`.
 fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
-/// CPU reference of the convolution: the channels `x | B | C` of a row, from the inputs of the row
-/// and of those before it, newest first.
+/// CPU reference of the convolution: returns the channels `x | B | C` of a row; `inputs` are those
+/// of the row and of the rows before it, newest first.
 pub(super) fn convolve(shape: ScanShape, conv: &[f32], inputs: &[&[f32]]) -> Vec<f32> {
     let kernel = shape.conv_kernel as usize;
     let (weights, biases) = conv.split_at(shape.channels() as usize * kernel);
@@ -130,12 +127,12 @@ pub(super) fn convolve(shape: ScanShape, conv: &[f32], inputs: &[&[f32]]) -> Vec
         let products = weights.iter().rev().zip(inputs);
         let sum: f64 =
             products.map(|(weight, input)| f64::from(*weight) * f64::from(input[channel])).sum();
-        silu(f64::from(*bias) + sum) as f32
+        ActivationFunction::Silu.of(f64::from(*bias) + sum) as f32
     });
     convolved.collect()
 }
 
-/// The channels `x | B | C` of a row, heads and groups padded with zeros to whole tiles.
+/// Returns the channels `x | B | C` of a row, heads and groups padded with zeros to whole tiles.
 pub(super) fn padded(shape: ScanShape, channels: &[f32]) -> Vec<f32> {
     let (x, b_and_c) = channels.split_at(shape.inner() as usize);
     let parts = [
@@ -153,7 +150,7 @@ pub(super) fn padded(shape: ScanShape, channels: &[f32]) -> Vec<f32> {
 }
 
 /// CPU reference of the recurrence: advances the state of every head by a row and computes `y` from
-/// it. `projected` is the row of the input projection, `convolved` that of [`padded`].
+/// it. `projected` is the row of the input projection, `convolved` the row that [`padded`] returns.
 pub(super) fn scan_row(
     shape: ScanShape,
     projected: &[f32],
@@ -177,16 +174,16 @@ pub(super) fn scan_row(
             let c = f64::from(convolved[first_c + group + n]);
             let state = &mut state[(head * state_stride + n) * head_stride..][..head_dim];
             for ((state, x), sum) in state.iter_mut().zip(x).zip(&mut sums) {
-                let moved = f64::from(*state) * decay + b * f64::from(*x);
-                *state = moved as f32;
-                *sum += moved * c;
+                let next = f64::from(*state) * decay + b * f64::from(*x);
+                *state = next as f32;
+                *sum += next * c;
             }
         }
         let skip = f64::from(scalars[2 * heads + head]);
         let z = &projected[head * head_dim..][..head_dim];
         let y = &mut y[head * head_dim..][..head_dim];
         for (((y, sum), x), z) in y.iter_mut().zip(sums).zip(x).zip(z) {
-            *y = ((sum + skip * f64::from(*x)) * silu(f64::from(*z))) as f32;
+            *y = ((sum + skip * f64::from(*x)) * ActivationFunction::Silu.of(f64::from(*z))) as f32;
         }
     }
 }

@@ -4,7 +4,7 @@ use super::ssm::{ScanBuffers, ScanShape, convolve, padded};
 use super::{Activation, Binding, CpuMemory, KernelRules, Step};
 
 /// `y[row, channel] = silu(bias + Σ_k weight[k] · x[row - conv_kernel + 1 + k])` for x, B and C;
-/// rows before the step's are in the ring, which then takes the step's last rows.
+/// inputs before the step's first row come from the ring, which then takes the step's last rows.
 #[derive(Debug, Clone)]
 pub struct SsmConv {
     /// `[rows, z | x | B | C | dt]`.

@@ -19,8 +19,7 @@ pub struct SsmScan {
     pub y: Activation,
     /// Sizes of the mixer.
     pub shape: ScanShape,
-    /// Matmul tiling in use. Where its lanes share loads (`quadBroadcast`), those of the scan do as
-    /// well.
+    /// Matmul tiling in use. If its lanes share loads (`quadBroadcast`), those of the scan do too.
     pub tiling: MatmulTiling,
 }
 
@@ -76,8 +75,8 @@ impl KernelRules for SsmScan {
             memory.update(self.buffers.state, |memory, state| {
                 let scalars = memory.read(self.buffers.scalars);
                 for row in 0..step.rows {
-                    let (projected, x) =
-                        (memory.row(&self.projected, row), memory.row(&self.x, row));
+                    let projected = memory.row(&self.projected, row);
+                    let x = memory.row(&self.x, row);
                     let y = &mut y[self.y.start(row)..];
                     scan_row(self.shape, projected, x, scalars, state, y);
                 }

@@ -1,6 +1,6 @@
 //! A step of one row through a Mamba-2 mixer, from its input projection to its gate, in one kernel.
 
-use super::epilogue::weight_and_sum;
+use super::norms::weight_and_sum;
 use super::ssm::{ScanBuffers, ScanShape, convolve, padded, scan_row};
 use super::{Activation, Binding, Buffer, CpuMemory, Import, KernelRules, Step};
 
@@ -13,8 +13,8 @@ pub struct SsmStep {
     pub buffers: ScanBuffers,
     /// `[1, inner]`.
     pub y: Activation,
-    /// Weight of the norm that follows, whose first half is computed here: `y` is multiplied by it,
-    /// and the sums of squares of the heads are behind its columns ([`super::PartialNorm`]).
+    /// Weight of the norm that follows, if its first half is fused ([`super::PartialNorm`]): `y` is
+    /// multiplied by it, and the sums of squares of the heads follow the columns.
     pub weight: Option<Buffer>,
     /// Sizes of the mixer.
     pub shape: ScanShape,
@@ -38,10 +38,9 @@ impl KernelRules for SsmStep {
     }
 
     fn imports(&self) -> Vec<Import> {
-        let file = if self.weight.is_some() {
-            "epilogues/head_partial_norm"
-        } else {
-            "epilogues/head_store"
+        let file = match self.weight {
+            Some(_) => "epilogues/head_partial_norm",
+            None => "epilogues/head_store",
         };
         vec![("epilogue", file)]
     }

@@ -16,34 +16,34 @@ const MAX_WIDTH: u64 = 1 << 20;
 /// Maximum length of a value that an error message quotes.
 const MAX_QUOTED_CHARS: usize = 200;
 
-/// Name of a tensor in both containers; `{}` stands for the layer's index.
+/// Name of a tensor in GGUF files and in Hugging Face checkpoints; `{}` stands for the layer index.
 #[derive(Debug, Clone, Copy)]
-pub struct Names {
-    /// Key in GGUF.
+pub struct TensorNames {
+    /// Name in GGUF, e.g. `blk.{}.attn_q.weight`.
     pub gguf: &'static str,
-    /// Key in `config.json` of a Hugging Face checkpoint.
+    /// Name in a Hugging Face checkpoint, e.g. `model.layers.{}.self_attn.q_proj.weight`.
     pub hugging_face: &'static str,
 }
 
-impl Names {
-    /// The name in GGUF or in a Hugging Face checkpoint.
+impl TensorNames {
+    /// The name in GGUF or in a Hugging Face checkpoint, with the layer index filled in.
     pub fn of(self, is_gguf: bool, layer_index: u32) -> String {
         let name = if is_gguf { self.gguf } else { self.hugging_face };
         name.replace("{}", &layer_index.to_string())
     }
 }
 
-/// Defines constants of [`Names`]: in GGUF, then in a Hugging Face checkpoint.
+/// Defines constants of type [`TensorNames`]: the name in GGUF, then in Hugging Face checkpoints.
 macro_rules! names {
     ($($name:ident: $gguf:literal, $hugging_face:literal;)+) => {
-        $(const $name: $crate::models::config::Names =
-            $crate::models::config::Names { gguf: $gguf, hugging_face: $hugging_face };)+
+        $(const $name: $crate::models::config::TensorNames =
+            $crate::models::config::TensorNames { gguf: $gguf, hugging_face: $hugging_face };)+
     };
 }
 pub(super) use names;
 
 /// The configuration of a checkpoint. Methods take a GGUF key without the architecture's prefix and
-/// a dotted path in `config.json`, and read the one that the checkpoint has.
+/// a dotted path in `config.json`; the container decides which one they read.
 pub struct ConfigSource<'a> {
     checkpoint: &'a Checkpoint,
     architecture: &'static str,
@@ -99,11 +99,11 @@ impl<'a> ConfigSource<'a> {
                 }
             },
         };
-        found.map(|count| self.small(&field, count)).transpose()
+        found.map(|count| self.check_count(&field, count)).transpose()
     }
 
     /// Checks that a count is below 2^30, which leaves room for arithmetic in 32 bits.
-    fn small(&self, field: &str, count: u64) -> Result<u32> {
+    fn check_count(&self, field: &str, count: u64) -> Result<u32> {
         let small = u32::try_from(count).ok().filter(|count| *count < 1 << 30);
         small.ok_or_else(|| self.malformed(field, count, "less than 2^30"))
     }
@@ -124,7 +124,7 @@ impl<'a> ConfigSource<'a> {
         self.check_width(&self.field(gguf, hugging_face), width.into())
     }
 
-    /// Checks a width that a field states, or that follows from several.
+    /// Checks a width that a field states, or that is computed from several fields.
     pub fn check_width(&self, field: &str, width: u64) -> Result<u32> {
         match u32::try_from(width) {
             Ok(small) if (1..=MAX_WIDTH).contains(&width) => Ok(small),
@@ -158,13 +158,13 @@ impl<'a> ConfigSource<'a> {
         layer_count: u32,
     ) -> Result<Vec<u32>> {
         let key = self.key(gguf);
+        let expected = format!("one count, or one for each of {layer_count} layers");
         let (field, found) = match &self.checkpoint.container {
             Container::Gguf(metadata) => {
                 // Checked before decoding, which takes eight bytes per element.
                 if let Some(metadata::Value::Array(list)) = metadata.get(&key)
                     && list.len() > MAX_LAYERS
                 {
-                    let expected = format!("one count, or one for each of {layer_count} layers");
                     return Err(self.malformed(&key, format!("{} counts", list.len()), &expected));
                 }
                 (key.as_str(), metadata.u64s_or_scalar(&key)?)
@@ -187,10 +187,9 @@ impl<'a> ConfigSource<'a> {
             counts = vec![counts[0]; layer_count as usize];
         }
         if counts.len() != layer_count as usize {
-            let expected = format!("one count, or one for each of {layer_count} layers");
             return Err(self.malformed(field, format!("{} counts", counts.len()), &expected));
         }
-        counts.into_iter().map(|count| self.small(field, count)).collect()
+        counts.into_iter().map(|count| self.check_count(field, count)).collect()
     }
 
     /// Reads a list of any values from `config.json`.
@@ -205,7 +204,7 @@ impl<'a> ConfigSource<'a> {
         }
     }
 
-    /// The first of several alternative fields that `config.json` has, or the first of all.
+    /// The first of `spellings` that `config.json` has; the first spelling if it has none of them.
     pub fn spelling(&self, spellings: &[&'static str]) -> &'static str {
         spellings.iter().find(|spelling| self.has(spelling)).unwrap_or(&spellings[0])
     }
@@ -246,15 +245,12 @@ impl<'a> ConfigSource<'a> {
                 }
             },
         };
-        let finite = |number: f64| {
-            let is_finite = (number as f32).is_finite();
-            if is_finite {
-                Ok(number)
-            } else {
+        match found {
+            Some(number) if !(number as f32).is_finite() => {
                 Err(self.malformed(&field, number, "a finite number"))
             }
-        };
-        found.map(finite).transpose()
+            found => Ok(found),
+        }
     }
 
     /// Reads a string.
@@ -277,7 +273,7 @@ impl<'a> ConfigSource<'a> {
         texts.map(Some).ok_or_else(|| self.malformed(hugging_face, value, "a list of strings"))
     }
 
-    /// `unsupported-format` if a string is stated and not one of `known`.
+    /// Checks a string: `unsupported-format` if it is present and not one of `known`.
     pub fn check_choice(&self, gguf: &str, hugging_face: &str, known: &[&str]) -> Result<()> {
         match self.text(gguf, hugging_face)? {
             Some(found) if !known.contains(&found) => {
@@ -288,7 +284,7 @@ impl<'a> ConfigSource<'a> {
         }
     }
 
-    /// Reads a boolean from `config.json`; GGUF has none that matter here.
+    /// Reads a boolean from `config.json`; `None` in GGUF, which has no keys for these flags.
     pub fn flag(&self, hugging_face: &str) -> Result<Option<bool>> {
         match &self.checkpoint.container {
             Container::Gguf(_) => Ok(None),
@@ -319,7 +315,7 @@ impl<'a> ConfigSource<'a> {
         self.error(Code::UnsupportedFormat, field, found, supported)
     }
 
-    /// An error of any code in the same form.
+    /// An error that names file, field, the value found and the expected values.
     pub(super) fn error(
         &self,
         code: Code,

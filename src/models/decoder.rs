@@ -1,7 +1,7 @@
 //! Parts common to decoder models: sizes, and weights by the names that most families use.
 
 use super::architecture::Shape;
-use super::config::{ConfigSource, Names, names};
+use super::config::{ConfigSource, TensorNames, names};
 use crate::error::Result;
 use crate::kernels::{Activation, AttentionShape, Buffer};
 use crate::layers::{AttentionWeights, GatedWeights};
@@ -92,7 +92,7 @@ impl Decoder {
     pub(super) fn norm(
         &self,
         plan: &mut PlanBuilder<'_, '_>,
-        names: Names,
+        names: TensorNames,
         layer: u32,
         x: Activation,
     ) -> Activation {
@@ -104,7 +104,7 @@ impl Decoder {
     pub(super) fn norm_weight(
         &self,
         plan: &mut PlanBuilder<'_, '_>,
-        names: Names,
+        names: TensorNames,
         layer: u32,
         length: u32,
     ) -> Buffer {
@@ -125,7 +125,7 @@ impl Decoder {
     pub(super) fn attention_weights_named(
         &self,
         plan: &mut PlanBuilder<'_, '_>,
-        output: Names,
+        output: TensorNames,
         layer: u32,
     ) -> AttentionWeights {
         let AttentionShape { head_count, kv_head_count, head_dim, .. } = self.attention;
@@ -158,7 +158,7 @@ impl Decoder {
     pub(super) fn linear(
         &self,
         plan: &mut PlanBuilder<'_, '_>,
-        names: Names,
+        names: TensorNames,
         layer: u32,
         [outputs, inputs]: [u32; 2],
         has_bias: bool,
@@ -186,7 +186,7 @@ impl Decoder {
 /// Reads the biases of a family that may have some: from the flags of `config.json`, or from the
 /// tensors of GGUF, which has no such keys.
 pub(super) fn optional_biases(source: &ConfigSource<'_>) -> Result<Biases> {
-    let has = |names: Names, flag: &str| {
+    let has = |names: TensorNames, flag: &str| {
         let tensor = bias_of(&names.of(source.is_gguf(), 0));
         Ok(if source.is_gguf() {
             source.has_tensor(&tensor)

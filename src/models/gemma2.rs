@@ -30,11 +30,11 @@ const LAYERS_27B: u32 = 46;
 pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     let local = "rope_parameters.sliding_attention";
     if source.has(local) {
-        let found = "positions for layers with a window";
-        return Err(source.unsupported(local, found, "the same in all layers"));
+        let found = "separate rotary positions for layers with a sliding window";
+        return Err(source.unsupported(local, found, "the same positions in all layers"));
     }
     let mut model = Gemma::read(source, LAYERS_27B, "rope_parameters", 10_000.0)?;
-    // GGUF files of early converters lack the caps, which are the same in all of these models.
+    // GGUF files of early converters lack the caps, which all Gemma 2 models share.
     let (scores, logits) = if source.is_gguf() { (Some(50.0), Some(30.0)) } else { (None, None) };
     model.decoder.attention.softcap = model.decoder.attention.softcap.or(scores);
     model.logit_cap = model.logit_cap.or(logits);
@@ -75,7 +75,7 @@ impl Gemma {
         let mut decoder = Decoder::read(source, true)?;
         decoder.biases = optional_biases(source)?;
         if !source.is_gguf() {
-            // Norm weights are stored minus one; llama.cpp's converter adds it.
+            // Norm weights are stored minus one; llama.cpp's converter adds the one back.
             decoder.norm_transform = Transform::PlusOne;
         }
         let AttentionShape { head_count, head_dim, .. } = decoder.attention;
@@ -99,8 +99,8 @@ impl Gemma {
         })
     }
 
-    /// Sets the sliding windows: of all layers but every `period`-th, unless the configuration
-    /// lists the layers; `window` is the default.
+    /// Sets the sliding window of each layer. Every `period`-th layer has full attention, unless
+    /// the configuration lists the kinds of layers. `period` and `window` are defaults.
     pub(super) fn read_windows(
         &mut self,
         source: &ConfigSource<'_>,

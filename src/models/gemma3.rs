@@ -16,16 +16,14 @@ const LAYERS_27B: u32 = 62;
 pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     let mut model = Gemma::read(source, LAYERS_27B, "rope_parameters.full_attention", 1_000_000.0)?;
     model.head_norms = true;
-    let theta =
+    let theta_field =
         source.spelling(&["rope_parameters.sliding_attention.rope_theta", "rope_local_base_freq"]);
-    let theta = source.number("rope.freq_base_swa", theta)?;
-    let scaling = "rope_parameters.sliding_attention.rope_type";
+    let theta = source.number("rope.freq_base_swa", theta_field)?.unwrap_or(10_000.0);
     if !source.is_gguf() {
-        source.check_choice("", scaling, &["default"])?;
+        source.check_choice("", "rope_parameters.sliding_attention.rope_type", &["default"])?;
     }
-    let rotary =
-        Rotary::plain(source, model.decoder.attention.head_dim, theta.unwrap_or(10_000.0))?;
-    model.local_rotary = Some(rotary);
+    let head_dim = model.decoder.attention.head_dim;
+    model.local_rotary = Some(Rotary::plain(source, head_dim, theta)?);
     model.read_windows(source, 6, None)?;
     Ok(Box::new(model))
 }

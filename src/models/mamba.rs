@@ -60,8 +60,8 @@ pub(super) fn read(
     Ok(config)
 }
 
-/// Names of the tensors of layer `layer_index`. `hugging_face_prefix` is what a family's names
-/// begin with, e.g. `backbone.layers.{}.mixer.`; names in GGUF are the same for all families.
+/// Names of the tensors of layer `layer_index`. `hugging_face_prefix` is the prefix of a family's
+/// names, e.g. `backbone.layers.{}.mixer.`; names in GGUF are the same for all families.
 pub(super) fn tensors(is_gguf: bool, hugging_face_prefix: &str, layer_index: u32) -> MambaTensors {
     let prefix = if is_gguf { "blk.{}." } else { hugging_face_prefix };
     let prefix = prefix.replace("{}", &layer_index.to_string());

@@ -16,12 +16,13 @@ mod qwen2;
 mod rotary;
 
 pub use architecture::{Architecture, Shape};
-pub use config::{ConfigSource, Names};
+pub use config::{ConfigSource, TensorNames};
 
 use crate::error::{Code, Error, Result};
 use crate::weights::{Checkpoint, Container};
 
-type Reader = fn(&ConfigSource<'_>) -> Result<Box<dyn Architecture>>;
+/// Reads and checks the configuration of an architecture.
+type ReadArchitecture = fn(&ConfigSource<'_>) -> Result<Box<dyn Architecture>>;
 
 /// An architecture and its names in model files.
 pub struct Registration {
@@ -29,9 +30,9 @@ pub struct Registration {
     pub gguf: &'static str,
     /// `architectures[0]` in `config.json`.
     pub hugging_face: &'static [&'static str],
-    /// `model_type` in `config.json`, which decides if `architectures` is absent.
+    /// `model_type` in `config.json`, read only if `architectures` is absent.
     pub model_type: &'static str,
-    read: Reader,
+    read: ReadArchitecture,
 }
 
 /// All supported architectures.
@@ -79,8 +80,8 @@ pub const ARCHITECTURES: &[Registration] = &[
 /// field of the configuration.
 pub fn read(checkpoint: &Checkpoint) -> Result<(&'static str, Box<dyn Architecture>)> {
     let file = &checkpoint.name;
-    type Names = fn(&'static Registration) -> &'static [&'static str];
-    let (field, found, names): (_, _, Names) = match &checkpoint.container {
+    type NamesOf = fn(&'static Registration) -> &'static [&'static str];
+    let (field, found, names): (_, _, NamesOf) = match &checkpoint.container {
         Container::Gguf(metadata) => {
             let found = metadata.str("general.architecture")?;
             ("general.architecture", found, |known| std::slice::from_ref(&known.gguf))

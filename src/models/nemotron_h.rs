@@ -6,7 +6,7 @@
 //! clamp of the step size, which trained models do not have.
 
 use super::architecture::{Architecture, Shape};
-use super::config::{ConfigSource, Names, names};
+use super::config::{ConfigSource, TensorNames, names};
 use super::decoder::checked_attention;
 use super::mamba::{self, MambaFields};
 use crate::error::Result;
@@ -43,8 +43,8 @@ enum Layer {
 
 struct NemotronH {
     is_gguf: bool,
-    /// True if Hugging Face names begin with `model.` instead of `backbone.`, as transformers 5
-    /// has them in memory.
+    /// True if Hugging Face names have the prefix `model.`, as in transformers 5, instead of
+    /// `backbone.`.
     is_renamed: bool,
     shape: Shape,
     hidden: u32,
@@ -96,24 +96,21 @@ fn check_supported(source: &ConfigSource<'_>) -> Result<()> {
     if source.has("sliding_window") {
         return Err(source.unsupported("sliding_window", "a window", "null"));
     }
-    // The family's limit, 0 to infinity, has no effect; implementations disagree about others.
+    // The family's limit, 0 to infinity, has no effect; implementations treat others differently.
     // (`time_step_min` and `time_step_max` only initialize training.)
     let limit = source.spelling(&["time_step_limit", "mamba_dt_limit"]);
     if let Some(list) = source.list(limit)? {
-        let found: Vec<_> = list.iter().map(folder::number).collect();
-        if !matches!(found[..], [Some(low), Some(f64::INFINITY)] if low <= 0.0) {
-            return Err(source.unsupported(
-                limit,
-                serde_json::Value::from(list),
-                "from 0 to Infinity",
-            ));
+        let bounds: Vec<_> = list.iter().map(folder::number).collect();
+        if !matches!(bounds[..], [Some(low), Some(f64::INFINITY)] if low <= 0.0) {
+            let found = serde_json::Value::from(list);
+            return Err(source.unsupported(limit, found, "from 0 to Infinity"));
         }
     }
     Ok(())
 }
 
-/// Reads the kind of each layer from GGUF, where its counts of KV heads and of feed-forward
-/// columns tell.
+/// Reads the kind of each layer from GGUF: a layer with feed-forward columns is feed-forward, one
+/// with KV heads only is attention, one with neither is a Mamba-2 mixer.
 fn layers_of_gguf(source: &ConfigSource<'_>) -> Result<Vec<Layer>> {
     let layer_count = source.layer_count()?;
     let kv_head_counts = source.layer_counts("attention.head_count_kv", "", layer_count)?;
@@ -129,7 +126,7 @@ fn layers_of_gguf(source: &ConfigSource<'_>) -> Result<Vec<Layer>> {
     layers.collect()
 }
 
-/// Reads the kind of each layer from `config.json`, which has a letter or a word for each.
+/// Reads the kind of each layer from `config.json`, which states a letter or a word per layer.
 fn layers_of_config(source: &ConfigSource<'_>) -> Result<Vec<Layer>> {
     let field = source.spelling(&["layers_block_type", "layer_types", "hybrid_override_pattern"]);
     let kinds: Vec<&str> = if field == "hybrid_override_pattern" {
@@ -233,7 +230,7 @@ impl Architecture for NemotronH {
 
 impl NemotronH {
     /// Name of a tensor in this checkpoint.
-    fn name(&self, names: Names, layer: u32) -> String {
+    fn name(&self, names: TensorNames, layer: u32) -> String {
         let name = names.of(self.is_gguf, layer);
         if self.is_renamed { name.replacen("backbone.", "model.", 1) } else { name }
     }
@@ -241,7 +238,7 @@ impl NemotronH {
     fn matrix(
         &self,
         plan: &mut PlanBuilder<'_, '_>,
-        names: Names,
+        names: TensorNames,
         layer: u32,
         rows: u32,
         columns: u32,
@@ -253,7 +250,7 @@ impl NemotronH {
     fn linear(
         &self,
         plan: &mut PlanBuilder<'_, '_>,
-        names: Names,
+        names: TensorNames,
         layer: u32,
         outputs: u32,
         inputs: u32,
@@ -262,7 +259,7 @@ impl NemotronH {
     }
 
     /// Weight of a norm, `[hidden]`.
-    fn vector(&self, plan: &mut PlanBuilder<'_, '_>, names: Names, layer: u32) -> Buffer {
+    fn vector(&self, plan: &mut PlanBuilder<'_, '_>, names: TensorNames, layer: u32) -> Buffer {
         plan.resources.weight_vector(&self.name(names, layer), self.hidden)
     }
 

@@ -5,7 +5,7 @@
 //! transformers.
 
 use super::architecture::{Architecture, Shape};
-use super::config::{ConfigSource, Names, names};
+use super::config::{ConfigSource, TensorNames, names};
 use super::decoder::{Biases, Decoder};
 use super::rotary::Rotary;
 use crate::error::Result;
@@ -45,7 +45,7 @@ impl Phi {
     fn norm(
         &self,
         plan: &mut PlanBuilder<'_, '_>,
-        [weight, bias]: [Names; 2],
+        [weight, bias]: [TensorNames; 2],
         layer: u32,
         x: Activation,
     ) -> Activation {

@@ -7,8 +7,7 @@ use crate::kernels::{Pairing, RotaryTable};
 use crate::layers::RotaryPositions;
 use crate::plan::PlanBuilder;
 
-/// Minimum of the numbers that scale frequencies, which keeps angles finite; models have 1 and
-/// more.
+/// Minimum of the scaling parameters, which keeps angles finite; real models have at least 1.
 const MIN_SCALING: f64 = 1e-3;
 /// GGUF tensor of divisors of the rotary frequencies, for models that scale them.
 const DIVISORS: &str = "rope_freqs.weight";
@@ -37,7 +36,7 @@ pub(super) struct Rotary {
     theta: f64,
     scaling: Scaling,
     /// True if GGUF states the scaling as a tensor of divisors.
-    divisors: bool,
+    has_divisors: bool,
     /// Pairing of the elements that are rotated together.
     pub(super) pairing: Pairing,
 }
@@ -55,11 +54,11 @@ impl Rotary {
         let group = if source.has(&full) { &full } else { group };
         let rotary_dim = rotary_dim(source, head_dim, group)?;
         let theta = grouped(source, "rope.freq_base", group, "rope_theta")?;
-        let divisors = has_divisors(source, rotary_dim)?;
+        let has_divisors = has_divisors(source, rotary_dim)?;
         let group = if source.has("rope_scaling") { "rope_scaling" } else { group };
         let scaling = read_scaling(source, group)?;
         let plain = Self::plain(source, rotary_dim, theta.unwrap_or(default_theta))?;
-        Ok(Self { scaling, divisors, ..plain })
+        Ok(Self { scaling, has_divisors, ..plain })
     }
 
     /// Rotary positions without scaling.
@@ -68,7 +67,7 @@ impl Rotary {
             return Err(source.malformed("rope_theta", theta, "more than 1"));
         }
         let (scaling, pairing) = (Scaling::None, Pairing::Halves);
-        Ok(Self { rotary_dim, theta, scaling, divisors: false, pairing })
+        Ok(Self { rotary_dim, theta, scaling, has_divisors: false, pairing })
     }
 
     /// Registers the table of cosines and sines in a plan.
@@ -79,14 +78,14 @@ impl Rotary {
     ) -> RotaryPositions {
         let table = plan.resources.rotary_table(RotaryTable {
             frequencies: (0..self.rotary_dim / 2).map(|pair| self.frequency(pair)).collect(),
-            divisors: self.divisors.then(|| DIVISORS.to_owned()),
+            divisors: self.has_divisors.then(|| DIVISORS.to_owned()),
             context_length,
         });
         RotaryPositions { table, rotary_dim: self.rotary_dim, pairing: self.pairing }
     }
 
-    /// Frequency of a pair, in radians per position. `llama3` scaling divides low frequencies and
-    /// interpolates in between.
+    /// Frequency of a pair, in radians per position. `llama3` scaling divides low frequencies by
+    /// the factor, keeps high ones and interpolates in between.
     fn frequency(&self, pair: u32) -> f32 {
         let plain = self.theta.powf(-2.0 * f64::from(pair) / f64::from(self.rotary_dim));
         let scaled = match self.scaling {
@@ -134,11 +133,12 @@ fn read_scaling(source: &ConfigSource<'_>, group: &str) -> Result<Scaling> {
     };
     let number = |gguf: &str, name: &str| {
         let found = source.number(gguf, &field(name))?;
-        match found.filter(|number| *number >= MIN_SCALING) {
-            Some(number) => Ok(number),
-            None => {
+        match found {
+            Some(number) if number >= MIN_SCALING => Ok(number),
+            _ => {
+                let found = found.map_or("nothing".to_owned(), |number| number.to_string());
                 let expected = format!("a number of at least {MIN_SCALING}");
-                Err(source.malformed(&field(name), format!("{found:?}"), &expected))
+                Err(source.malformed(&source.field(gguf, &field(name)), found, &expected))
             }
         }
     };
@@ -168,8 +168,8 @@ fn read_scaling(source: &ConfigSource<'_>, group: &str) -> Result<Scaling> {
     }
 }
 
-/// True if the file has divisors. Early converters wrote too few where `head_dim` is not
-/// `hidden / head_count`.
+/// True if the file has divisors. Early converters wrote too few if `head_dim` is not
+/// `hidden / head_count`: `malformed`.
 fn has_divisors(source: &ConfigSource<'_>, rotary_dim: u32) -> Result<bool> {
     match source.vector_length(DIVISORS) {
         None => Ok(false),
@@ -196,7 +196,7 @@ mod tests {
             rotary_dim: 128,
             theta: 500_000.0,
             scaling,
-            divisors: false,
+            has_divisors: false,
             pairing: Pairing::Halves,
         };
         let scaling = Llama3Scaling { factor: 8.0, low: 1.0, high: 4.0, original_context: 8192.0 };

@@ -1,7 +1,7 @@
 //! The vocabulary in which models write their plans: each method appends kernels and returns the
 //! activation that they write.
 //!
-//! Operands of different widths and the like are programming errors: they are asserted here.
+//! Operands whose shapes do not match are programming errors: the methods assert them.
 
 use super::{Matrix, Plan, PlannedKernel, Resources};
 use crate::kernels::{
@@ -51,7 +51,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         self.place = place.into();
     }
 
-    /// Rows that no kernel of the plan writes.
+    /// An activation that no kernel of the plan writes.
     pub fn input(&mut self, rows: Rows, width: u32) -> Activation {
         self.scratch(rows, width)
     }
@@ -112,7 +112,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         y
     }
 
-    /// Root-mean-square norm of each head; the weight, `[head_dim]`, is the same for all.
+    /// Root-mean-square norm of each head; all heads share the weight, `[head_dim]`.
     pub fn rms_norm_heads(
         &mut self,
         x: Activation,
@@ -215,8 +215,8 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         self.push(CacheStore { x, cache });
     }
 
-    /// Causal attention over caches that already hold the step's rows. Plans for one row, whose
-    /// heads alone would occupy few workgroups, split the positions.
+    /// Causal attention over caches that already hold the step's rows. Plans for one row split the
+    /// positions, because their heads alone would occupy few workgroups.
     pub fn attention(
         &mut self,
         q: Activation,

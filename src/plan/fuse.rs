@@ -1,8 +1,8 @@
-//! Fusion: rewrites a plan to fewer kernels that compute the same.
+//! Fusion: rewrites a plan to fewer kernels with the same results.
 //!
-//! Kernels around a matrix product become a part of it: those that transform its outputs a part of
-//! its [`Epilogue`] and, where rows are few, a norm of its inputs a [`Prologue`]. Each rule is a
-//! pass over the kernels; kernels that no rule matches stay as they are.
+//! Kernels around a matrix product become a part of it: those that transform its outputs become its
+//! [`Epilogue`](crate::kernels::Epilogue), and a norm of its inputs, if rows are few, becomes its
+//! [`Prologue`]. Each rule is a pass over the kernels; kernels that no rule matches stay.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::kernels::{
 
 /// Storage buffers that a kernel can bind on every WebGPU adapter.
 const MAX_STORAGE_BUFFERS: usize = 8;
-/// Lanes that share loads by subgroup functions, of which workgroups have whole groups.
+/// Lanes that share loads by quad operations; workgroups must consist of whole such groups.
 const BROADCAST_LANES: u32 = 4;
 
 /// Returns the plan with kernels fused.
@@ -61,8 +61,8 @@ struct Fusion<'a, 'b> {
     writers: BTreeMap<Buffer, Vec<usize>>,
 }
 
-/// Rules: each looks at the kernel at an index and, if it fuses, returns the indices of the kernels
-/// that others replace.
+/// Rules: each looks at the kernel at an index and, if it fuses kernels, returns the indices of
+/// those to remove.
 impl Fusion<'_, '_> {
     /// `weights · x + bias`.
     fn bias(&mut self, index: usize) -> Option<Vec<usize>> {
@@ -113,7 +113,7 @@ impl Fusion<'_, '_> {
         Some(vec![index])
     }
 
-    /// `f(gate · x) · (up · x)`, where the two matrices are stacked.
+    /// `f(gate · x) · (up · x)`, if the two matrices are stacked.
     fn gate(&mut self, index: usize) -> Option<Vec<usize>> {
         let Kernel::Glu(Glu { gate, up, y, function }) = *self.kernel(index) else { return None };
         let (gates, ups) = (
@@ -147,7 +147,7 @@ impl Fusion<'_, '_> {
         ];
         let rotation = self.common_rotation(&sources, shape.head_dim)?;
         let norm = self.common_norm(&sources, shape.head_dim)?;
-        Heads::store(keys.rows.format)?;
+        Heads::store_file(keys.rows.format)?;
         let products = sources.each_ref().map(|source| source.product);
         let mut removed: Vec<usize> =
             sources.into_iter().flat_map(|source| source.between).collect();
@@ -227,8 +227,9 @@ impl Fusion<'_, '_> {
         })
     }
 
-    /// Root-mean-square norm before products of few rows: its first half goes to the writers of its
-    /// input, its second half to its readers.
+    /// Root-mean-square norm before products of few rows: the kernels that write its input compute
+    /// the first half ([`PartialNorm`]), the products that read its result compute the second
+    /// ([`Prologue::Rms`]).
     fn norm(&mut self, index: usize) -> Option<Vec<usize>> {
         let Kernel::RmsNorm(RmsNorm {
             x,
@@ -316,25 +317,25 @@ impl Fusion<'_, '_> {
 impl Fusion<'_, '_> {
     /// The product of the heads in a buffer that only the kernel `reader` reads.
     fn head_source(&mut self, reader: usize, heads: Buffer) -> Option<HeadSource> {
-        let (written, rotation, mut between) = match self.writers_only_for(reader, heads)?[..] {
-            [written] => (written, None, Vec::new()),
-            [written, rope] => match self.kernel(rope) {
-                Kernel::Rope(Rope { rotation, .. }) => (written, Some(*rotation), vec![rope]),
+        let (writer, rotation, mut between) = match self.writers_only_for(reader, heads)?[..] {
+            [writer] => (writer, None, Vec::new()),
+            [writer, rope] => match self.kernel(rope) {
+                Kernel::Rope(Rope { rotation, .. }) => (writer, Some(*rotation), vec![rope]),
                 _ => return None,
             },
             _ => return None,
         };
-        let (product, norm) = match *self.kernel(written) {
+        let (product, norm) = match *self.kernel(writer) {
             Kernel::RmsNorm(RmsNorm {
                 x, weight, weight_shared_by_heads: true, epsilon, ..
             }) => {
-                let &[product] = &self.products_only_for(written, x.buffer)?[..] else {
+                let &[product] = &self.products_only_for(writer, x.buffer)?[..] else {
                     return None;
                 };
-                between.push(written);
+                between.push(writer);
                 (product, Some((weight, epsilon)))
             }
-            _ => (written, None),
+            _ => (writer, None),
         };
         let is_linear = self.product(product)?.epilogue.is_linear();
         is_linear.then_some(HeadSource { product, norm, rotation, between })
@@ -349,7 +350,7 @@ impl Fusion<'_, '_> {
         Some(source)
     }
 
-    /// The rotation of queries and keys, if it is one that the shader has and values have none.
+    /// The rotation of queries and keys, if the shader can compute it and values have none.
     fn common_rotation(&mut self, sources: &[HeadSource; 3], head_dim: u32) -> Option<Rotation> {
         let [rotation, of_keys, None] = sources.each_ref().map(|source| source.rotation) else {
             return None;
@@ -368,8 +369,8 @@ impl Fusion<'_, '_> {
         }))
     }
 
-    /// The norm of queries and keys, `Some(None)` if there is none, `None` if it cannot be fused:
-    /// it takes a workgroup for each head, a binding, and products of few rows.
+    /// The norm of queries and keys: `Some(None)` if there is none, `None` if it cannot be fused,
+    /// which needs products of few rows, another binding, and a workgroup for each head.
     fn common_norm(
         &mut self,
         sources: &[HeadSource; 3],
@@ -487,7 +488,7 @@ impl Fusion<'_, '_> {
                 uses.entry(binding.buffer).or_default().push(index);
             }
         }
-        // The logits are read by the one who runs the plan.
+        // Whoever runs the plan reads the logits.
         self.readers.entry(self.plan.logits.buffer).or_default().push(usize::MAX);
     }
 }

@@ -2,10 +2,10 @@
 //! write of the other.
 //!
 //! Shaders read whole units of 32 words, past the width of a row up to its stride, and expect zeros
-//! there. Rows with such padding share memory only with rows of the same width.
+//! there. Padded rows therefore share memory only with rows of the same width and stride.
 //!
-//! Logits have a slot of their own, the same in all plans: the sampling plan that follows reads
-//! them there whichever plan ran.
+//! Logits have a slot of their own, the same in all plans, so that the sampling plan can read the
+//! logits of any of them.
 
 use super::Plan;
 use crate::kernels::{Activation, Buffer};
@@ -25,17 +25,22 @@ const LOGITS: usize = 0;
 /// Assigns slots by first fit over lifetimes, plan by plan.
 pub fn assign_slots(plans: &[&Plan]) -> Slots {
     let mut slots = Slots { words: vec![0], of: Vec::new() };
-    let mut tails = vec![0];
+    let mut slot_shapes = vec![None];
     for plan in plans {
-        let assigned = assign(plan, &mut slots.words, &mut tails);
+        let assigned = assign(plan, &mut slots.words, &mut slot_shapes);
         slots.of.push(assigned);
     }
     slots
 }
 
-fn assign(plan: &Plan, words: &mut Vec<u64>, tails: &mut Vec<u32>) -> Vec<u32> {
+/// Assigns slots to the scratch buffers of a plan. `words` and `slot_shapes` are the words of each
+/// slot and its [`padded_shape`]; both grow.
+fn assign(
+    plan: &Plan,
+    words: &mut Vec<u64>,
+    slot_shapes: &mut Vec<Option<(u32, u32)>>,
+) -> Vec<u32> {
     let (first_use, last_use) = lifetimes(plan);
-    let tail = |x: &Activation| if x.width == x.stride { 0 } else { x.width };
     // Index of the last kernel that uses each slot.
     let mut busy_until: Vec<Option<usize>> = vec![None; words.len()];
     busy_until[LOGITS] = Some(usize::MAX);
@@ -44,7 +49,7 @@ fn assign(plan: &Plan, words: &mut Vec<u64>, tails: &mut Vec<u32>) -> Vec<u32> {
     let mut assigned = vec![0; plan.scratch.len()];
     for buffer in order {
         let free = |slot: &usize| {
-            tails[*slot] == tail(&plan.scratch[buffer])
+            slot_shapes[*slot] == padded_shape(&plan.scratch[buffer])
                 && busy_until[*slot].is_none_or(|until| until < first_use[buffer])
         };
         let is_logits =
@@ -52,7 +57,7 @@ fn assign(plan: &Plan, words: &mut Vec<u64>, tails: &mut Vec<u32>) -> Vec<u32> {
         let slot = if is_logits { Some(LOGITS) } else { (0..words.len()).find(free) };
         let slot = slot.unwrap_or_else(|| {
             words.push(0);
-            tails.push(tail(&plan.scratch[buffer]));
+            slot_shapes.push(padded_shape(&plan.scratch[buffer]));
             busy_until.push(None);
             words.len() - 1
         });
@@ -61,6 +66,11 @@ fn assign(plan: &Plan, words: &mut Vec<u64>, tails: &mut Vec<u32>) -> Vec<u32> {
         assigned[buffer] = slot as u32;
     }
     assigned
+}
+
+/// Width and stride of rows that have padding.
+fn padded_shape(x: &Activation) -> Option<(u32, u32)> {
+    (x.width != x.stride).then_some((x.width, x.stride))
 }
 
 /// Indices of the first and the last kernel that bind each scratch buffer.

@@ -51,19 +51,19 @@ pub struct Plan {
 
 impl Plan {
     /// Selects the strategy of matrix-vector products, each as far as its weight format allows.
-    /// Must come before [`fuse`]: partial norms have a sum from each workgroup.
+    /// Must come before [`fuse`], which reserves words for a partial sum from each workgroup.
     pub fn use_strategy(&mut self, strategy: MatvecStrategy) {
         self.kernels.iter_mut().for_each(|planned| planned.kernel.use_strategy(strategy));
     }
 
-    /// Selects the tiling of matrix products, and the loads of attention and scan.
+    /// Selects the tiling of matrix products, and with it the loads of attention and SSM scan.
     pub fn use_tiling(&mut self, tiling: MatmulTiling) {
         self.kernels.iter_mut().for_each(|planned| planned.kernel.use_tiling(tiling));
     }
 
-    /// Kernels of a step without logits: up to the last one that writes state of the sequence. The
-    /// ones after it, most of the last layer and the head, compute only the logits and what the
-    /// head writes beside them.
+    /// Kernels of a step whose logits are not needed: those up to the last one that writes state of
+    /// the sequence. The kernels after it, most of the last layer and the head, only lead to
+    /// logits.
     pub fn without_logits(&self) -> Range<usize> {
         let writes_state = |planned: &PlannedKernel| {
             let written = || planned.kernel.bindings().into_iter().filter(|binding| binding.write);

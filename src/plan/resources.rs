@@ -9,12 +9,12 @@ use crate::error::{Code, Error, Result};
 use crate::formats::Format;
 use crate::kernels::{Buffer, Cache, CacheFormat, CacheRows, MatrixPart, RotaryTable};
 
-/// Tensors that an error names; a file of another model lacks hundreds.
+/// Largest number of tensors that an error names; a file of another model lacks hundreds.
 const MAX_NAMED: usize = 64;
-/// Parts of a matrix. A matrix that needed more has parts larger than a binding, which the check
-/// before the upload rejects.
+/// Largest number of parts of a matrix. If more would be needed, parts are larger than a binding,
+/// which the check before the upload rejects.
 const MAX_PARTS: u16 = 256;
-/// Axes of a shape that an error quotes.
+/// Largest number of axes of a shape that an error quotes.
 const MAX_QUOTED_AXES: usize = 8;
 
 /// Names, formats and shapes of the tensors of a checkpoint.
@@ -44,7 +44,7 @@ pub struct MatrixInfo {
 }
 
 impl MatrixInfo {
-    /// Names of the tensors, for messages.
+    /// Names of its tensors, for messages.
     pub fn name(&self) -> String {
         self.tensors.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
     }
@@ -193,7 +193,7 @@ impl<'a> Resources<'a> {
         }
     }
 
-    /// Holds the matrices that will be requested in this format where that makes them smaller.
+    /// Quantizes the matrices that will be requested to this format if that makes them smaller.
     pub fn quantize(self, wanted: Option<Format>) -> Self {
         Self { quantize: wanted, ..self }
     }
@@ -268,7 +268,7 @@ impl<'a> Resources<'a> {
                 let format = stored.held_as(self.quantize, columns as usize);
                 (format, self.rows_per_part(format, rows, columns))
             }
-            // Nothing but a number in the configuration states this size.
+            // No tensor confirms this size: `check_complete` will fail.
             None => (Format::F32, rows),
         };
         let tensors = vec![(tensor.to_owned(), rows)];
@@ -336,7 +336,7 @@ impl<'a> Resources<'a> {
         found.unwrap_or_else(|| self.add(SharedBuffer { name: name.to_owned(), words, role }))
     }
 
-    /// Requests the keys or values of a layer, a row of `width` numbers for each position.
+    /// Requests the keys or values of a layer, a row of `width` elements for each position.
     pub fn cache(&mut self, name: &str, width: u32, context_length: u32) -> Cache {
         let rows = CacheRows { format: self.cache_format, width };
         let words = u64::from(context_length) * rows.words();
@@ -435,8 +435,8 @@ impl<'a> Resources<'a> {
         Buffer::Shared(index)
     }
 
-    /// Notes a problem unless the tensor has that shape, axes of length 1 aside, on which files
-    /// differ.
+    /// Notes a problem unless the tensor has that shape. Axes of length 1 do not count, because
+    /// files differ in them.
     fn check_part(&mut self, part: &VectorPart) {
         let long =
             |shape: &[usize]| shape.iter().copied().filter(|axis| *axis != 1).collect::<Vec<_>>();

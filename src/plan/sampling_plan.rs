@@ -39,15 +39,15 @@ impl SamplingPlan {
     }
 
     /// Makes the products that compute the logits of these plans also store the greatest score of
-    /// each quad, which saves the dispatch of `adjust_logits` in requests without bias and
-    /// penalties. Changes nothing unless all plans can.
+    /// each quad of tokens, which saves requests without bias and penalties the dispatch of
+    /// `adjust_logits`. Changes nothing if a plan cannot.
     pub fn fuse_into(&mut self, plans: &mut [Plan]) {
-        let Some(heads) = plans.iter_mut().map(heads).collect::<Option<Vec<_>>>() else { return };
+        let products: Option<Vec<_>> = plans.iter_mut().map(logit_products).collect();
+        let Some(products) = products else { return };
         let SamplingBuffers { sampling, best, .. } = self.buffers;
-        heads
-            .into_iter()
-            .flatten()
-            .for_each(|head| head.epilogue.output = Output::Best { sampling, best });
+        for product in products.into_iter().flatten() {
+            product.epilogue.output = Output::Best { sampling, best };
+        }
         self.has_best = true;
     }
 
@@ -59,20 +59,20 @@ impl SamplingPlan {
 }
 
 /// Returns the products that compute the logits of a plan, or `None` if one cannot store the
-/// greatest scores: it has another epilogue, several rows, or begins in the middle of a quad.
-fn heads(plan: &mut Plan) -> Option<Vec<&mut Projection>> {
+/// greatest scores: it has another epilogue, several rows, or a first row within a quad.
+fn logit_products(plan: &mut Plan) -> Option<Vec<&mut Projection>> {
     let logits = plan.logits;
     let makes_logits = |kernel: &Kernel| {
         kernel.bindings().iter().any(|binding| binding.write && binding.buffer == logits.buffer)
     };
     let kernels = plan.kernels.iter_mut().map(|planned| &mut planned.kernel);
-    let heads = kernels.filter(|kernel| makes_logits(kernel)).map(|kernel| match kernel {
+    let products = kernels.filter(|kernel| makes_logits(kernel)).map(|kernel| match kernel {
         Kernel::Matvec(Matvec { product, .. }) => {
-            let is_whole = product.matrix.first_row.is_multiple_of(SamplingBuffers::QUAD);
-            let is_stored = product.epilogue.output == Output::PLAIN;
-            (is_whole && is_stored && logits.rows == Rows::One).then_some(product)
+            let starts_a_quad = product.matrix.first_row.is_multiple_of(SamplingBuffers::QUAD);
+            let is_plain = product.epilogue.output == Output::PLAIN;
+            (starts_a_quad && is_plain && logits.rows == Rows::One).then_some(product)
         }
         _ => None,
     });
-    heads.collect()
+    products.collect()
 }

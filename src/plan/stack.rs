@@ -1,15 +1,15 @@
 //! Stacking of matrices: those of one format that read the same input, such as the projections of
 //! queries, keys and values of a layer, become one, so that one kernel can compute all their rows.
 //!
-//! A [`MatrixPart`] states the rows of the stack before its tensor. Matrices that several kernels
-//! use, as the embedding can be, and stacks that would not fit one binding are left alone.
+//! [`MatrixPart::row_offset`] is the number of rows of the stack before the part's tensor. Matrices
+//! that several kernels use, as the embedding can be, stay alone, and a stack fits one binding.
 
 use std::collections::BTreeMap;
 
 use super::{Plan, Resources};
 use crate::kernels::{Activation, Buffer, MatrixPart};
 
-/// Stacks the matrices of the plans of a model, which all have the same products.
+/// Stacks the matrices of a model's plans. All plans must have the same products.
 pub fn stack(plans: &mut [Plan], resources: &mut Resources<'_>) {
     let stacks = plans.first().map_or_else(Vec::new, |plan| stacks(plan, resources));
     let places = resources.stack(&stacks);
@@ -20,7 +20,7 @@ pub fn stack(plans: &mut [Plan], resources: &mut Resources<'_>) {
     }
 }
 
-/// Indices of the matrices of each stack, first rows first.
+/// Indices of the matrices of each stack, from top to bottom.
 fn stacks(plan: &Plan, resources: &Resources<'_>) -> Vec<Vec<u16>> {
     let is_whole = |part: &MatrixPart| part.rows == resources.matrix(part.matrix).rows;
     let mut uses: BTreeMap<u16, usize> = BTreeMap::new();

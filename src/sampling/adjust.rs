@@ -39,13 +39,13 @@ impl Adjustment {
 }
 
 impl SamplingParameters {
-    /// Adds biases and subtracts penalties in place: logit `i` is adjusted by adjustment `i`.
-    /// Logits that are infinite or NaN stay, for [`SamplingParameters::choose`] to judge.
+    /// Applies bias and penalties in place: logit `i` is adjusted by adjustment `i`. Logits that
+    /// are infinite or NaN stay as they are; [`SamplingParameters::choose`] reports them.
     ///
-    /// **Seam for constrained decoding.** A mask of allowed tokens would be a third argument here,
-    /// `allowed: Option<&[u32]>` with one bit per token, 32 tokens a word, and its cleared bits
-    /// would set logits to −∞ before anything else is added. Nothing after this function needs to
-    /// know of it: −∞ is never sampled, and if nothing else remains the outcome says so.
+    /// Constrained decoding, which is not implemented, would pass a mask of allowed tokens here,
+    /// one bit per token, and set the logits of the others to −∞ before the bias is added. Nothing
+    /// after this function would change: −∞ is never sampled, and the outcome
+    /// [`NothingLeft`](super::Outcome::NothingLeft) reports that no token remains.
     pub fn adjust(&self, logits: &mut [f32], adjustments: &[Adjustment]) {
         if self.has_adjustments == 0 {
             return;

@@ -1,4 +1,4 @@
-//! The choice of a token from adjusted logits: the greatest one, or cuts and a draw.
+//! Choice of a token from adjusted logits: the greatest, or a draw after top-k, top-p and min-p.
 
 use std::cmp::{Ordering, Reverse};
 
@@ -39,8 +39,8 @@ impl Outcome {
 }
 
 impl SamplingParameters {
-    /// Chooses the token at `position` of the sequence from one adjusted logit per id, of equal
-    /// ones the lowest id. `candidates` is scratch memory.
+    /// Chooses the token at `position` of the sequence from one adjusted logit per id; among equal
+    /// scores the lowest id wins. `candidates` is scratch memory.
     pub fn choose(
         &self,
         logits: &[f32],
@@ -68,15 +68,16 @@ impl SamplingParameters {
         }
     }
 
-    /// Returns the key of what a token is compared by if nothing is cut: its logit, or in a draw
-    /// its logit with noise. The GPU stores the greatest of each four as it computes the logits.
+    /// Returns the key of a token's score: its logit, or in a draw without cuts the score of
+    /// [`Self::draw_key`]. On the GPU, the kernel that computes the logits also stores the greatest
+    /// of these keys for every four tokens.
     pub(crate) fn score_key(&self, logit: f32, position: u32, id: u32) -> u32 {
         let is_draw = self.temperature > 0.0 && self.has_cuts == 0;
         if is_draw { self.draw_key(logit, position, id) } else { key_of(logit) }
     }
 
-    /// Returns the key of logit / temperature + noise; the token with the greatest one is a draw
-    /// from softmax(logits / temperature). In `f32`, as the shader computes it.
+    /// Returns the key of logit / temperature + noise; the token with the greatest key is a draw
+    /// from softmax(logits / temperature). Computed in `f32`, as in the shader.
     fn draw_key(&self, logit: f32, position: u32, id: u32) -> u32 {
         let key = key_of(logit);
         if !is_finite(key) {
@@ -93,7 +94,7 @@ impl SamplingParameters {
     fn cut(&self, candidates: &mut Vec<Candidate>, greatest: f32) {
         let top_k = self.top_k as usize;
         if top_k > 0 && top_k < candidates.len() {
-            candidates.select_nth_unstable_by(top_k - 1, by_falling_key);
+            candidates.select_nth_unstable_by(top_k - 1, by_descending_key);
             candidates.truncate(top_k);
         }
         if self.top_p < 1.0 {
@@ -104,12 +105,12 @@ impl SamplingParameters {
     }
 }
 
-/// Orders candidates by falling key, and by rising id among equals.
-fn by_falling_key(a: &Candidate, b: &Candidate) -> Ordering {
+/// Orders candidates by descending key, and by ascending id among equal keys.
+fn by_descending_key(a: &Candidate, b: &Candidate) -> Ordering {
     (b.0, a.1).cmp(&(a.0, b.1))
 }
 
-/// Returns the candidate with the greatest key, of equal ones the one with the lowest id.
+/// Returns the candidate with the greatest key; among equal keys the lowest id wins.
 fn greatest(candidates: impl Iterator<Item = Candidate>) -> Option<Candidate> {
     candidates.max_by_key(|(key, id)| (*key, Reverse(*id)))
 }
@@ -119,14 +120,14 @@ fn greatest(candidates: impl Iterator<Item = Candidate>) -> Option<Candidate> {
 fn cut_to_mass(candidates: &mut Vec<Candidate>, mass: f32, greatest: f32) {
     let weight = |(key, _): &Candidate| f64::from(number_of(*key) - greatest).exp();
     let wanted = f64::from(mass) * candidates.iter().map(weight).sum::<f64>();
-    // A few tokens mostly suffice, so only a part is sorted, which grows while it is too small.
+    // A few tokens mostly suffice: sorts only the most likely ones, and more while too few.
     let mut sorted = 64.min(candidates.len());
     loop {
         if sorted < candidates.len() && sorted > 0 {
-            candidates.select_nth_unstable_by(sorted - 1, by_falling_key);
+            candidates.select_nth_unstable_by(sorted - 1, by_descending_key);
         }
         let Some(head) = candidates.get_mut(..sorted) else { return };
-        head.sort_unstable_by(by_falling_key);
+        head.sort_unstable_by(by_descending_key);
         let mut reached = 0.0;
         let last = head.iter().position(|candidate| {
             reached += weight(candidate);

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 pub struct NumberField {
     /// Name in requests; on the command line with dashes for underscores.
     pub name: &'static str,
-    /// Effect of the option, as a sentence without its full stop.
+    /// Effect of the option, as a sentence without its final period.
     pub effect: &'static str,
     /// Smallest accepted value.
     pub min: f64,
@@ -20,7 +20,7 @@ pub struct NumberField {
     pub default: f64,
 }
 
-/// Randomness of the choice.
+/// Randomness of the draw.
 pub const TEMPERATURE: NumberField = NumberField {
     name: "temperature",
     effect: "Divides the logits before the draw; 0 always takes the most likely token",
@@ -98,13 +98,12 @@ impl NumberField {
         check_range(self.name, value, [self.min, self.max])
     }
 
-    /// Checks an integer, likewise.
+    /// Checks an integer; `invalid-request` names the field, the value and the range.
     pub fn check_integer(&self, value: u32) -> Result<()> {
         if (self.min..=self.max).contains(&f64::from(value)) {
             return Ok(());
         }
-        let message = format!("found {value}, expected {} to {}", self.min, self.max);
-        Err(Error::invalid_request(self.name, message))
+        Err(Error::invalid_value(self.name, value, format!("{} to {}", self.min, self.max)))
     }
 }
 
@@ -121,5 +120,5 @@ pub(super) fn check_range(field: &str, value: f32, [min, max]: [f64; 2]) -> Resu
     if (min as f32..=max as f32).contains(&value) {
         return Ok(());
     }
-    Err(Error::invalid_request(field, format!("found {value}, expected {min} to {max}")))
+    Err(Error::invalid_value(field, value, format!("{min} to {max}")))
 }

@@ -1,4 +1,4 @@
-//! Sampling: from one row of logits to the next token, as the host does it and as the GPU must.
+//! Sampling: from one row of logits to the next token, on the host and as the GPU's reference.
 //!
 //! This is the only implementation in Rust. [`Sampler`] runs it where the host samples; the CPU
 //! references of the kernels `adjust_logits` and `sample` call the same functions, so that the
@@ -9,15 +9,15 @@
 //! The order of the steps is that of llama.cpp and Hugging Face Transformers:
 //!
 //! 1. [`adjust`]: logit bias, then repetition, frequency and presence penalties;
-//! 2. at temperature 0 the greatest logit, of equal ones the one with the lowest id;
+//! 2. at temperature 0 the greatest logit, and among equal logits the lowest id;
 //! 3. otherwise [`choose`]: top-k, top-p and min-p, each on the distribution before temperature;
 //!    then a draw by the Gumbel-max trick: the greatest of logit / temperature + [`noise`].
 //!
 //! The noise is a function of seed, position and token id. A seed therefore gives the same tokens
 //! on every platform, and rounding changes a draw only where two scores are nearly equal.
 //!
-//! **Masks of allowed tokens** (constrained decoding, not implemented) belong in step 1, before
-//! everything else: see [`SamplingParameters::adjust`] for the host and `adjusted` in
+//! Masks of allowed tokens (constrained decoding, not implemented) would belong in step 1, before
+//! the bias: see [`SamplingParameters::adjust`] for the host and `adjusted` in
 //! `shaders/adjust_logits.wgsl` for the GPU.
 
 mod adjust;

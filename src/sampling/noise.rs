@@ -3,14 +3,14 @@
 //! The greatest of logit / temperature + noise is a draw from the softmax (the Gumbel-max trick:
 //! Gumbel 1954; Maddison et al. 2014, A* Sampling). A hash replaces the state of a random number
 //! generator, so that the order in which tokens are visited does not matter, and logits that
-//! differ in their last bits still draw the same token. `shaders/lib/noise.wgsl` is the GPU's.
+//! differ in their last bits still draw the same token. Mirrored by `shaders/lib/noise.wgsl`.
 
 /// Returns the noise of a token at a position of the sequence: −ln(−ln u) with u uniform, from
 /// −3.2 to 22.9.
 ///
 /// u has all 32 bits of the hash. With the 24 bits of an `f32`, tokens of a probability below 10⁻⁷
-/// would be drawn far too often or never; with 32 only probabilities below 2⁻³² are wrong, which
-/// for 131,072 tokens together is at most 3·10⁻⁵.
+/// would be drawn far too often or never; with 32 bits only probabilities below 2⁻³² are wrong,
+/// which sum to at most 3·10⁻⁵ over 131,072 tokens.
 pub fn gumbel(seed: u64, position: u32, id: u32) -> f64 {
     let hash = pcg4d([seed as u32, (seed >> 32) as u32, position, id / 4])[(id % 4) as usize];
     let unit = (f64::from(hash) + 0.5) / f64::from(1u32 << 31) / 2.0;

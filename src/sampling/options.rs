@@ -6,7 +6,7 @@ use super::fields::{
 };
 use crate::error::{Error, Result};
 
-/// Entries of `logit_bias`.
+/// Maximum entries of `logit_bias`.
 pub const MAX_BIASED_TOKENS: usize = 1024;
 
 /// Sampling options of a request. Ranges are those of the OpenAI API where it has the option.
@@ -68,9 +68,9 @@ impl SamplerOptions {
         FREQUENCY_PENALTY.check(self.frequency_penalty)?;
         PRESENCE_PENALTY.check(self.presence_penalty)?;
         if self.logit_bias.len() > MAX_BIASED_TOKENS {
-            let found = self.logit_bias.len();
-            let message = format!("found {found} tokens, expected at most {MAX_BIASED_TOKENS}");
-            return Err(Error::invalid_request("logit_bias", message));
+            let found = format!("{} tokens", self.logit_bias.len());
+            let expected = format!("at most {MAX_BIASED_TOKENS}");
+            return Err(Error::invalid_value("logit_bias", found, expected));
         }
         self.logit_bias.iter().try_for_each(|(token, bias)| {
             let field = format!("logit_bias.{token}");
@@ -78,7 +78,7 @@ impl SamplerOptions {
         })
     }
 
-    /// True if the most likely token is taken, without a draw.
+    /// True if sampling always takes the most likely token, without a draw.
     pub fn is_greedy(&self) -> bool {
         self.temperature == 0.0 || self.top_p == 0.0
     }

@@ -1,4 +1,4 @@
-//! The parameters of sampling as the GPU reads them: options of a request, resolved.
+//! Sampling parameters in the layout that the GPU reads: the options of a request, resolved.
 
 use super::SamplerOptions;
 
@@ -29,17 +29,17 @@ pub struct SamplingParameters {
     pub seed_low: u32,
     /// High 32 bits of the seed.
     pub seed_high: u32,
-    /// Tokens that end the answer, filled up with [`Self::NO_TOKEN`]. Only the GPU looks at
-    /// these: the steps that it already has must do nothing after a stop token.
+    /// Tokens that end the answer, padded with [`Self::NO_TOKEN`]. Only the GPU reads them: steps
+    /// that were submitted ahead must do nothing after a stop token.
     pub stop_tokens: [u32; SamplingParameters::MAX_STOP_TOKENS],
 }
 
 impl SamplingParameters {
     /// Stop tokens that the GPU can recognize.
     pub const MAX_STOP_TOKENS: usize = 32;
-    /// Filler of unused places in `stop_tokens`; no vocabulary has this id.
+    /// Padding of `stop_tokens`; no vocabulary has this id.
     pub const NO_TOKEN: u32 = u32::MAX;
-    /// Least temperature above 0, so that logit / temperature stays a number. A draw at this
+    /// Minimum temperature above 0, so that logit / temperature does not become NaN. A draw at this
     /// temperature takes the greatest logit anyway.
     const MIN_TEMPERATURE: f32 = 1e-20;
 

@@ -5,8 +5,7 @@ use crate::error::Result;
 
 /// Samples tokens and counts those of the sequence, for the penalties.
 ///
-/// A request has one even where the GPU samples: its parameters and adjustments are then what the
-/// GPU starts from.
+/// A request has a sampler even where the GPU samples: its parameters and adjustments are uploaded.
 #[derive(Debug, Clone)]
 pub struct Sampler {
     parameters: SamplingParameters,
@@ -47,8 +46,9 @@ impl Sampler {
         }
     }
 
-    /// Samples the token at `position` of the sequence from one logit per id; of equal ones the
-    /// lowest id wins, and −∞ is never sampled. The token is not counted: see [`Sampler::accept`].
+    /// Samples the token at `position` of the sequence from one logit per id; among equal scores
+    /// the lowest id wins, and −∞ is never sampled. Does not count the token: see
+    /// [`Sampler::accept`].
     /// Errors: `malformed` if a logit is +∞ or NaN, or if no token can be sampled.
     pub fn sample(&mut self, logits: &[f32], position: u32) -> Result<u32> {
         let Self { parameters, adjustments, adjusted, candidates } = self;

@@ -1,13 +1,10 @@
-//! Text to token ids and back, chat messages to prompts
-//! and answers to their parts.
+//! Conversion of text to token ids and back, of chat messages to prompts, and of answers to parts.
 //!
 //! - [`tokenizer`]: [`Tokenizer`] and [`StreamingDecoder`].
 //! - [`template`]: [`ChatTemplate`] renders messages to a prompt.
 //! - [`tools`]: tools of a request.
 //! - [`answer`]: [`AnswerParser`] splits an answer into reasoning, text and tool calls;
-//!   [`StopStrings`] ends it.
-//!
-//! This part knows no executor.
+//!   [`StopStrings`] ends it at a stop string.
 
 pub mod answer;
 pub mod template;

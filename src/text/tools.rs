@@ -67,10 +67,10 @@ impl Tools {
         functions.find(|function| function["name"] == name)
     }
 
-    /// Value of an argument that a model wrote as `text`, in a dialect where strings are written
-    /// bare and other values as JSON. An argument that the schema declares a string stays one, and
-    /// so does text that is not JSON of a declared type. Without a declared type only lists and
-    /// objects are read as JSON.
+    /// Value of an argument that a model wrote as `text`, in a tool-call format that has strings
+    /// without quotes and other values as JSON. The value is a string if the schema declares a
+    /// string, or if the text is not JSON of a declared type. Without a declared type only lists
+    /// and objects are read as JSON.
     pub(super) fn argument(&self, function: &str, name: &str, text: &str) -> Value {
         let mut types = Vec::new();
         if let Some(function) = self.function(function) {
@@ -125,30 +125,36 @@ fn declared_types<'a>(schema: &'a Value, types: &mut Vec<&'a str>, depth: usize)
     }
 }
 
-/// Replaces the arguments of calls in `messages`, which OpenAI's API sends as JSON text, by
-/// objects, as templates read them. `invalid-request` names an argument that is neither.
-pub fn parse_call_arguments(messages: &mut Value) -> Result<()> {
-    for (index, message) in messages.as_array_mut().into_iter().flatten().enumerate() {
+/// Arguments of the tool calls in `messages`, with the indices of the message and of the call.
+pub(super) fn call_arguments(
+    messages: &mut Value,
+) -> impl Iterator<Item = (usize, usize, &mut Value)> {
+    let messages = messages.as_array_mut().into_iter().flatten().enumerate();
+    messages.flat_map(|(index, message)| {
         let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
-        for (call_index, call) in calls.into_iter().flatten().enumerate() {
-            let Some(arguments) =
-                call.get_mut("function").and_then(|call| call.get_mut("arguments"))
-            else {
-                continue;
-            };
-            let object = match &*arguments {
-                Value::Object(_) => continue,
-                Value::String(text) if text.trim().is_empty() => Some(Map::new()),
-                Value::String(text) => serde_json::from_str(text).ok(),
-                _ => None,
-            };
-            let Some(object) = object else {
-                let field =
-                    format!("messages[{index}].tool_calls[{call_index}].function.arguments");
-                return Err(Error::invalid_value(&field, excerpt(&*arguments), "a JSON object"));
-            };
-            *arguments = Value::Object(object);
-        }
+        calls.into_iter().flatten().enumerate().filter_map(move |(call_index, call)| {
+            let arguments = call.get_mut("function")?.get_mut("arguments")?;
+            Some((index, call_index, arguments))
+        })
+    })
+}
+
+/// Replaces the arguments of tool calls in `messages`, which OpenAI's API sends as JSON text, by
+/// objects, which templates expect. Errors: `invalid-request`, naming the argument, if it is
+/// neither an object nor the JSON text of one.
+pub fn parse_call_arguments(messages: &mut Value) -> Result<()> {
+    for (index, call_index, arguments) in call_arguments(messages) {
+        let object = match &*arguments {
+            Value::Object(_) => continue,
+            Value::String(text) if text.trim().is_empty() => Some(Map::new()),
+            Value::String(text) => serde_json::from_str(text).ok(),
+            _ => None,
+        };
+        let Some(object) = object else {
+            let field = format!("messages[{index}].tool_calls[{call_index}].function.arguments");
+            return Err(Error::invalid_value(&field, excerpt(&*arguments), "a JSON object"));
+        };
+        *arguments = Value::Object(object);
     }
     Ok(())
 }

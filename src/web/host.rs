@@ -51,7 +51,7 @@ fn compile_ahead(host: Host) -> CompileAhead {
         let begun = to_json(&texts).map(|json| host.compile_ahead(json));
         Box::pin(async move {
             if let Ok(Ok(promise)) = begun {
-                // A failure shows again when the executor asks for the pipeline.
+                // The executor reports the failure when it creates the pipeline.
                 let _ = JsFuture::from(promise).await;
             }
         })
@@ -74,7 +74,8 @@ async fn start(host: Host) -> Threads {
     threads
 }
 
-/// Drops the reference to the threads: they live as long as an executor uses them.
+/// Drops this module's reference to the threads, which then end with the last executor that uses
+/// them.
 pub(super) fn forget_threads() {
     POOL.set(None);
 }

@@ -30,9 +30,9 @@ pub fn start() {
     console_error_panic_hook::set_once();
 }
 
-/// Makes this thread one of the engine whose memory it shares, until that engine ends.
-#[wasm_bindgen(js_name = lendThread)]
-pub fn lend_thread() {
+/// Runs this thread as a worker of the engine in the same memory, until that engine is dropped.
+#[wasm_bindgen(js_name = runThread)]
+pub fn run_thread() {
     crate::engine::run_worker();
 }
 
@@ -45,7 +45,7 @@ fn to_js(error: &Error) -> JsValue {
     value.into()
 }
 
-/// The error that JavaScript threw, with its code if it has one of ours, or `fallback`.
+/// The error that JavaScript threw, with the code `fallback` unless it has one of [`Code`].
 fn from_js(value: &JsValue, fallback: Code) -> Error {
     let text =
         |key: &str| Reflect::get(value, &key.into()).ok().and_then(|field| field.as_string());
@@ -73,7 +73,7 @@ fn read_options(json: &str) -> Result<LoadOptions> {
     serde_json::from_str(json).map_err(|error| Error::invalid_request("options", error))
 }
 
-/// A load up to the first weight.
+/// A prepared load: an open GPU, the plans, and pipelines in compilation.
 #[wasm_bindgen(js_name = Prepared)]
 pub struct WebPrepared(Prepared);
 
@@ -89,7 +89,7 @@ impl WebPrepared {
     }
 }
 
-/// A loaded model. Methods fail with `invalid-request` while a promise of another is pending.
+/// A loaded model. Methods fail with `invalid-request` while the promise of another is pending.
 #[wasm_bindgen(js_name = Engine)]
 pub struct WebEngine {
     /// Absent while a step runs.
@@ -125,6 +125,17 @@ impl WebEngine {
         })
     }
 
+    /// Runs asynchronous work on the engine, and settles the promise with its JSON.
+    fn run(&self, work: impl AsyncFnOnce(&mut Engine) -> Result<JsValue> + 'static) -> Promise {
+        let shared = self.engine.clone();
+        promise(async move {
+            let mut engine = shared.borrow_mut().take().ok_or_else(busy)?;
+            let json = work(&mut engine).await;
+            *shared.borrow_mut() = Some(engine);
+            json
+        })
+    }
+
     fn with<T>(&self, work: impl FnOnce(&mut Engine) -> Result<T>) -> Result<T, JsValue> {
         let mut engine = self.engine.borrow_mut();
         let engine = engine.as_mut().ok_or_else(|| to_js(&busy()))?;
@@ -152,28 +163,17 @@ impl WebEngine {
     /// JSON ([`Event`]): the next token, or the end of the answer.
     #[wasm_bindgen(js_name = next)]
     pub fn next_event(&self) -> Promise {
-        let shared = self.engine.clone();
-        promise(async move {
-            let mut engine = shared.borrow_mut().take().ok_or_else(busy)?;
-            let event = engine.next().await;
-            *shared.borrow_mut() = Some(engine);
-            match event? {
-                Event::Prefill { .. } => to_json(&Event::Token(Delta::default())),
-                event => to_json(&event),
-            }
+        self.run(async |engine: &mut Engine| match engine.next().await? {
+            // Between chunks the worker handles waiting messages; it needs no progress.
+            Event::Prefill { .. } => to_json(&Event::Token(Delta::default())),
+            event => to_json(&event),
         })
     }
 
     /// JSON ([`crate::engine::Profile`]) of a decode and a prefill step. Empties the sequence and
     /// drops a running request.
     pub fn profile(&self) -> Promise {
-        let shared = self.engine.clone();
-        promise(async move {
-            let mut engine = shared.borrow_mut().take().ok_or_else(busy)?;
-            let profile = engine.profile_briefly().await;
-            *shared.borrow_mut() = Some(engine);
-            report_json(&profile?)
-        })
+        self.run(async |engine: &mut Engine| report_json(&engine.profile_briefly().await?))
     }
 
     /// Ends the running request: the next event has the finish reason `abort`.
@@ -189,7 +189,7 @@ fn busy() -> Error {
     Error::invalid_request("engine", "found a running step, expected its promise to be awaited")
 }
 
-/// JSON ([`GpuCapabilities`]); of the options, which are JSON, `adapter` is used.
+/// JSON ([`GpuCapabilities`]); `options` is JSON ([`LoadOptions`]), whose `adapter` is used.
 #[wasm_bindgen]
 pub fn capabilities(options: &str) -> Promise {
     let options = read_options(options);

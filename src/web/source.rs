@@ -8,7 +8,7 @@ use wasm_bindgen_futures::JsFuture;
 
 use super::from_js;
 use crate::error::{Code, Error, Result};
-use crate::weights::source::{ByteSource, LocalFuture};
+use crate::weights::source::{ByteSource, LocalFuture, past_the_end};
 
 #[wasm_bindgen]
 extern "C" {
@@ -62,11 +62,8 @@ impl ByteSource for JsSource {
     fn read(&self, offset: u64, length: usize) -> LocalFuture<'_, Result<Vec<u8>>> {
         Box::pin(async move {
             if offset.checked_add(length as u64).is_none_or(|end| end > self.size_bytes) {
-                return Err(crate::weights::source::past_the_end(
-                    &self.name,
-                    offset.saturating_add(length as u64),
-                    self.size_bytes,
-                ));
+                let end = offset.saturating_add(length as u64);
+                return Err(past_the_end(&self.name, end, self.size_bytes));
             }
             let failed = |error: JsValue| from_js(&error, Code::Network);
             if self.reads_into {

@@ -21,7 +21,7 @@ pub enum Container {
 
 /// An opened model: headers are read, weights are still in their files.
 pub struct Checkpoint {
-    /// Display name: that of the GGUF file, or the one in a folder's configuration.
+    /// Display name: the GGUF file's name, or the name in a folder's configuration.
     pub name: String,
     /// Metadata.
     pub container: Container,
@@ -104,8 +104,8 @@ impl Checkpoint {
         }
     }
 
-    /// Reads rows with their separate scales: each span is preceded by one value of each tensor of
-    /// scales.
+    /// Reads rows with their separate scales. In the result, one value from each tensor of scales
+    /// precedes each span.
     async fn read_scaled_rows(
         &self,
         tensor: &Tensor,
@@ -114,9 +114,8 @@ impl Checkpoint {
         row_count: usize,
     ) -> Result<Vec<u8>> {
         let (first, count) = (first_row * layout.spans, row_count * layout.spans);
-        let own = self
-            .read_part(tensor, layout.own_bytes(first_row), layout.own_bytes(row_count))
-            .await?;
+        let (start, length) = (layout.own_bytes(first_row), layout.own_bytes(row_count));
+        let own = self.read_part(tensor, start, length).await?;
         let mut scales = Vec::new();
         for scale in &layout.tensors {
             scales.push(self.read_scales(scale, first, count, layout.widened).await?);

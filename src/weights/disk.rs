@@ -85,16 +85,16 @@ pub fn open_path(path: &Path) -> Result<Vec<Rc<dyn ByteSource>>> {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let is_beside =
             |name: &str| PartName::parse(name).is_some_and(|other| other.is_same_model(&part));
-        return open_all(named(folder, is_beside)?);
+        return open_all(matching_files(folder, is_beside)?);
     }
-    let mut paths = named(path, files::is_part)?;
+    let mut paths = matching_files(path, files::is_part)?;
     let tool_template = path.join(NAMED_TEMPLATES).join(files::TOOL_TEMPLATE);
     if tool_template.is_file() && !path.join(files::TOOL_TEMPLATE).is_file() {
         paths.push(tool_template);
     }
     if !paths.iter().any(|path| path.to_string_lossy().ends_with(files::SAFETENSORS)) {
         let is_gguf = |name: &str| name.to_ascii_lowercase().ends_with(".gguf");
-        let ggufs = named(path, is_gguf)?;
+        let ggufs = matching_files(path, is_gguf)?;
         paths = if ggufs.is_empty() { paths } else { ggufs };
     }
     paths.extend(shards_below(path)?);
@@ -108,7 +108,7 @@ pub fn open_path(path: &Path) -> Result<Vec<Rc<dyn ByteSource>>> {
 
 /// Paths of the files in a folder whose names satisfy `is_wanted`, sorted, because file systems
 /// list them in different orders.
-fn named(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
+fn matching_files(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
         let name = entry.map_err(|error| unreadable(folder, &error))?.file_name();
@@ -129,7 +129,7 @@ fn shards_below(folder: &Path) -> Result<Vec<PathBuf>> {
         return Ok(Vec::new());
     }
     let index = std::fs::read(&path).map_err(|error| unreadable(&path, &error))?;
-    // An invalid index is reported when it is read as a part of the model.
+    // Opening the model reports an invalid index.
     let map = shard_index::shard_paths(&index).unwrap_or_default();
     let below: BTreeSet<Vec<&str>> = map
         .values()

@@ -8,7 +8,7 @@
 //! - [`quantize`]: conversion to another weight format while reading.
 //!
 //! Model files are untrusted: counts and lengths are checked against the file's size before memory
-//! is allocated by them.
+//! is allocated for them.
 
 mod checkpoint;
 mod detect;

@@ -43,19 +43,22 @@ impl Target {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Loss {
     /// Σ weight².
-    weights: f64,
+    weight_squares: f64,
     /// Σ (quantized weight − weight)².
-    errors: f64,
+    error_squares: f64,
 }
 
 impl Loss {
     /// Relative RMS error: root mean square of the errors over that of the weights; 0 for zeros.
     pub fn relative_rms(&self) -> f64 {
-        if self.errors == 0.0 { 0.0 } else { (self.errors / self.weights).sqrt() }
+        if self.error_squares == 0.0 {
+            return 0.0;
+        }
+        (self.error_squares / self.weight_squares).sqrt()
     }
 }
 
-/// Some rows of a tensor.
+/// Consecutive rows of a tensor, converted to the format in which they are held.
 #[derive(Debug)]
 pub struct Piece {
     /// Number of rows.
@@ -78,8 +81,8 @@ impl Checkpoint {
         loss: &mut Loss,
     ) -> Result<Piece> {
         // Weights that are converted pass through f32.
-        let wider = if tensor.format == held_as { tensor.format } else { Format::F32 };
-        let row_bytes = wider.row_bytes(tensor.columns())?;
+        let widest = if tensor.format == held_as { tensor.format } else { Format::F32 };
+        let row_bytes = widest.row_bytes(tensor.columns())?;
         let left = tensor.rows().saturating_sub(first_row as usize).max(1);
         let rows = (PIECE_BYTES / row_bytes).clamp(1, left);
         let stored = self.read_finite_rows(tensor, first_row as usize, rows).await?;
@@ -104,21 +107,21 @@ fn convert(
     let mut values = vec![0.0; stored.len() / tensor.format.row_bytes(columns)? * columns];
     tensor.format.dequantize(columns, &stored, &mut values)?;
     let mut converted = vec![0; values.len() / rules.block_weights() * rules.block_bytes()];
-    let mut held = vec![0.0; rules.block_weights()];
+    let mut quantized = vec![0.0; rules.block_weights()];
     let blocks = converted.chunks_exact_mut(rules.block_bytes());
     for (block, values) in blocks.zip(values.chunks_exact(rules.block_weights())) {
         if !rules.quantize(values, block) {
             let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-            let (field, found) =
-                (format!("tensor {}", tensor.name), format!("a weight of {largest:e}"));
+            let field = format!("tensor {}", tensor.name);
+            let found = format!("a weight of {largest:e}");
             let expected = format!("weights in the range of {}", to.name());
             return Err(Error::unsupported_value(file, &field, found, expected));
         }
-        rules.dequantize_row(block, &mut held);
-        for (held, value) in held.iter().zip(values) {
-            let error = f64::from(held - value);
-            loss.weights += f64::from(*value) * f64::from(*value);
-            loss.errors += error * error;
+        rules.dequantize_row(block, &mut quantized);
+        for (quantized, value) in quantized.iter().zip(values) {
+            let error = f64::from(quantized - value);
+            loss.weight_squares += f64::from(*value) * f64::from(*value);
+            loss.error_squares += error * error;
         }
     }
     Ok(converted)

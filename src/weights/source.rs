@@ -59,13 +59,13 @@ pub fn past_the_end(file: &str, end: u64, size_bytes: u64) -> Error {
     Error::malformed_value(file, "size", found, format!("{end}: the file is cut off"))
 }
 
-/// Reads all of a small file; `malformed` if it is larger than `bytes_max`.
-pub(crate) async fn read_whole(source: &dyn ByteSource, bytes_max: u64) -> Result<Vec<u8>> {
+/// Reads all of a small file; `malformed` if it is larger than `max_bytes`.
+pub(crate) async fn read_whole(source: &dyn ByteSource, max_bytes: u64) -> Result<Vec<u8>> {
     let size = source.size_bytes();
     match usize::try_from(size) {
-        Ok(length) if size <= bytes_max => source.read(0, length).await,
+        Ok(length) if size <= max_bytes => source.read(0, length).await,
         _ => {
-            let (found, expected) = (format!("{size} bytes"), format!("at most {bytes_max}"));
+            let (found, expected) = (format!("{size} bytes"), format!("at most {max_bytes}"));
             Err(Error::malformed_value(source.name(), "size", found, expected))
         }
     }

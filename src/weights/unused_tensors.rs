@@ -28,14 +28,14 @@ const OTHER_PARTS: [&str; 9] = [
 
 /// True if a tensor of that name can be ignored, whatever it contains.
 ///
-/// Among them are scales and zero points of activations and of the KV cache, under the names used
-/// by compressed-tensors, ModelOpt, Quark and vLLM: they describe 8-bit quantization of values that
-/// this engine keeps as floats. Those of weights are not among them.
+/// Includes scales and zero points of activations and of the KV cache, under the names that
+/// compressed-tensors, ModelOpt, Quark and vLLM use: they describe 8-bit quantization of values
+/// that this engine keeps as floats. Scales and zero points of weights are not included.
 pub(super) fn is_unused(name: &str) -> bool {
     let is_derived =
         |end: &&str| name.strip_suffix(*end).is_some_and(|module| module.ends_with('.'));
-    let own = name.strip_prefix("model.").unwrap_or(name);
-    let is_part = |part: &&str| own.strip_prefix(*part).is_some_and(|rest| rest.starts_with('.'));
+    let rest = name.strip_prefix("model.").unwrap_or(name);
+    let is_part = |part: &&str| rest.strip_prefix(*part).is_some_and(|rest| rest.starts_with('.'));
     let is_derived_or_part = DERIVED.iter().any(is_derived) || OTHER_PARTS.iter().any(is_part);
     is_derived_or_part || is_activation_scale(name)
 }
@@ -46,7 +46,7 @@ fn is_activation_scale(name: &str) -> bool {
     if last == "scale" {
         return [".q", ".k_cache", ".v_cache"].iter().any(|end| module.ends_with(end));
     }
-    let of =
-        ["_global_scale", "_scale", "_zero_point"].iter().find_map(|end| last.strip_suffix(end));
-    of.is_some_and(|of| QUANTIZED_ACTIVATIONS.contains(&of))
+    let suffixes = ["_global_scale", "_scale", "_zero_point"];
+    let quantized = suffixes.iter().find_map(|suffix| last.strip_suffix(suffix));
+    quantized.is_some_and(|name| QUANTIZED_ACTIVATIONS.contains(&name))
 }

@@ -5,7 +5,7 @@ import { execFile } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { makeHeader } from "./full_size.mjs";
+import { makeHeader } from "./commands.mjs";
 import { modelPath, nativeBinary } from "./model.mjs";
 
 const BUDGETS = join(import.meta.dirname, "compiler_budgets.json");
@@ -15,7 +15,8 @@ const CHIPS = ["navi21", "renoir"];
 /** Largest allowed ratio of a figure to its budget. */
 export const MAX_RATIO = 1.1;
 
-async function statistics(chip, models) {
+/** Compiles the hot kernels of the models for a chip and returns the compiler's statistics. */
+async function compileFor(chip, models) {
   const program = join(dirname(nativeBinary), "examples", "compiler");
   const env = {
     ...process.env,
@@ -44,15 +45,17 @@ export function compare(budgets, found) {
       continue;
     }
     for (const [name, figures] of Object.entries(kernels)) {
-      const known = budget?.kernels[name];
-      if (!known) problems.push(`${chip} ${name}: has no budget`);
-      for (const [figure, value] of Object.entries(known ? figures : {})) {
-        const ratio = known[figure] > 0 ? value / known[figure] : value > 0 ? Infinity : 1;
+      const limits = budget?.kernels[name];
+      if (!limits) {
+        problems.push(`${chip} ${name}: has no budget`);
+        continue;
+      }
+      for (const [figure, value] of Object.entries(figures)) {
+        const limit = limits[figure];
+        const ratio = limit > 0 ? value / limit : value > 0 ? Infinity : 1;
         worst = Math.max(worst, ratio);
         if (ratio > MAX_RATIO)
-          problems.push(
-            `${chip} ${name}: ${figure}: found ${value}, expected at most ${known[figure]}`,
-          );
+          problems.push(`${chip} ${name}: ${figure}: found ${value}, expected at most ${limit}`);
       }
     }
     const gone = Object.keys(budget?.kernels ?? {}).filter((name) => !kernels[name]);
@@ -61,7 +64,7 @@ export function compare(budgets, found) {
   return { problems, worst };
 }
 
-/** Returns a kernel's name as a part of a key. */
+/** Returns a kernel's name in the form that keys have. */
 const keyOf = (name) => name.toLowerCase().replaceAll(/[^a-z0-9]+/g, "_");
 
 /** The part of the benchmark (see parts.mjs). */
@@ -79,7 +82,7 @@ export const compiler = {
     const models = [modelPath, nemotron, `${nemotron}@T4`, await makeHeader("minitron_width")];
     const found = {};
     for (const chip of CHIPS) {
-      found[chip] = await statistics(chip, models);
+      found[chip] = await compileFor(chip, models);
       for (const [name, figures] of Object.entries(found[chip].kernels)) {
         for (const [figure, value] of Object.entries(figures))
           put(`compiler.${chip}.${keyOf(name)}.${figure}`, value, "count");

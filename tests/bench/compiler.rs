@@ -34,7 +34,7 @@ const STRATEGIES: [MatvecStrategy; 5] = [
     MatvecStrategy::new(Reduction::WorkgroupReduce32, Arithmetic::F16),
     MatvecStrategy::new(Reduction::WorkgroupReduce32, Arithmetic::Dp4a),
 ];
-/// Statistics to report: our name, and the driver's.
+/// Statistics to report: our name and the driver's.
 const STATISTICS: &[(&str, &str)] = &[
     ("registers", "VGPRs"),
     ("spills", "Spilled VGPRs"),
@@ -74,20 +74,20 @@ fn hot_kernels(model: &str) -> Vec<Kernel> {
     let files = open_path(path.as_ref()).unwrap_or_else(|error| panic!("{error}"));
     let plans = pollster::block_on(plans(files, &options, MAX_BINDING_BYTES));
     let plans = plans.unwrap_or_else(|error| panic!("{path}: {error}"));
-    let vary = |strategy: &MatvecStrategy| {
+    let with_strategy = |strategy: &MatvecStrategy| {
         let mut plans = plans.clone();
         plans.iter_mut().for_each(|plan| plan.use_strategy(*strategy));
         plans
     };
     let kernels = STRATEGIES
         .iter()
-        .flat_map(vary)
+        .flat_map(with_strategy)
         .flat_map(|plan| plan.kernels)
         .map(|planned| planned.kernel);
     kernels.filter(|kernel| HOT.iter().any(|name| kernel.name().starts_with(name))).collect()
 }
 
-/// Translates the kernel to SPIR-V as wgpu does: the driver checks the bounds of buffers.
+/// Translates the kernel to SPIR-V as wgpu does, with bounds checks of buffers left to the driver.
 fn spirv(kernel: &Kernel) -> Vec<u32> {
     let text =
         assemble(kernel.shader(), &kernel.imports(), kernel.matrix().map(|matrix| matrix.format))
@@ -182,8 +182,8 @@ impl Device {
         STATISTICS.iter().map(|(key, name)| (*key, value(name))).collect()
     }
 
-    /// Creates the pipeline layout: the step's uniform and the buffers in group 0, the planes of
-    /// the matrix in group 1.
+    /// Creates the pipeline layout: the step's uniform and the buffers in group 0, the matrix's
+    /// planes in group 1.
     ///
     /// # Safety
     /// The caller uses the layout with this device only.

@@ -1,11 +1,11 @@
-// Host time to encode a decoding step of Nemotron 3 Nano 4B in Chromium, measured on its narrow
-// variant: the same kernels over smaller matrices, fast enough for hundreds of tokens.
+// Host time to encode a decoding step of Nemotron 3 Nano 4B in Chromium, measured on a narrow
+// variant with the same kernels over smaller matrices, fast enough for hundreds of tokens.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileRoute, openHarness } from "../web/support.mjs";
-import { python } from "./full_size.mjs";
+import { python } from "./commands.mjs";
 
 const RUNS = 5;
 const TOKENS = 64;
@@ -15,7 +15,7 @@ const PROMPT_CHARACTERS = 160;
 const DISPATCHES = 118;
 
 /** Runs in the page: returns the step counters after each of `runs` answers. */
-async function answers({ TabLM }, { url, runs, maxTokens, prompt }) {
+async function measureSteps({ TabLM }, { url, runs, maxTokens, prompt }) {
   const model = await TabLM.load(url, { device: "webgpu", contextLength: 1024 });
   const steps = [];
   while (steps.length < runs) {
@@ -44,7 +44,7 @@ export const encoding = {
       const url = `/full-size/${basename(file)}`;
       const harness = await openHarness({ routes: { [url]: fileRoute(file) } });
       try {
-        const steps = await harness.run(answers, {
+        const steps = await harness.run(measureSteps, {
           url,
           runs: RUNS,
           maxTokens: TOKENS,
@@ -58,11 +58,8 @@ export const encoding = {
             );
           }
         }
-        put(
-          "step.encode_us",
-          steps.map(({ encodeUs }) => encodeUs),
-          "µs",
-        );
+        const times = steps.map(({ encodeUs }) => encodeUs);
+        put("step.encode_us", times, "µs");
       } finally {
         await harness.close();
       }

@@ -1,10 +1,10 @@
 // Time to the first token in Chromium with a stored model: load, a prompt of 64 tokens, one token.
-// TabLM on the device that `auto` selects, and wllama, take turns.
+// TabLM, on the device that `auto` selects, and wllama take turns.
 
 import { dirname } from "node:path";
 import { openBrowser, openHarness, openPage, openServer } from "../web/support.mjs";
 import { serveFolders } from "./contenders/folders.mjs";
-import { CONTEXT_LENGTH, modelName, modelPath, readPrompt } from "./model.mjs";
+import { CONTEXT_LENGTH, modelName, modelPath, promptText } from "./model.mjs";
 import { installPeers, peerFolder } from "./peers.mjs";
 
 const RUNS = 5;
@@ -68,12 +68,10 @@ async function openWllama() {
   const server = await openServer({ folder: peerFolder("@wllama/wllama"), policy: null, before });
   const browser = await openBrowser({ adapter: false });
   const { page } = await openPage(browser.context, `${server.address}/blank`);
-  const { ids, text } = readPrompt();
-  const prompt = text.slice(0, Math.round((text.length * PROMPT_TOKENS) / ids.length));
   const options = {
     url: `${server.address}/models/${modelName}`,
     contextLength: CONTEXT_LENGTH,
-    prompt,
+    prompt: promptText(PROMPT_TOKENS),
   };
   const close = async () => {
     await browser.close();
@@ -104,13 +102,10 @@ export const firstToken = {
         }
       }
       const [tablmMs, wllamaMs] = found;
+      const ratios = tablmMs.map((ms, run) => ms / wllamaMs[run]);
       put("first_token_ms.tablm", tablmMs, "ms");
       put("first_token_ms.wllama", wllamaMs, "ms");
-      put(
-        "first_token_ms.vs_wllama",
-        tablmMs.map((ms, run) => ms / wllamaMs[run]),
-        "ratio",
-      );
+      put("first_token_ms.vs_wllama", ratios, "ratio");
     } finally {
       for (const side of sides) await side.close();
     }

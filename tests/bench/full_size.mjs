@@ -1,105 +1,44 @@
 // Full-size models with random weights: their memory, load times and speeds, natively and in
 // Chromium. The memory figures have targets; the speeds are for information.
 
-import { execFile } from "node:child_process";
-import { homedir } from "node:os";
-import { basename, join } from "node:path";
-import { promisify } from "node:util";
+import { basename } from "node:path";
 import { fileRoute, openHarness } from "../web/support.mjs";
-import { nativeBinary, root } from "./model.mjs";
+import { LONG_CONTEXT_LENGTH, makeModel, tablm } from "./commands.mjs";
 
-const PYTHON = join(
-  process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm"),
-  "python",
-  "bin",
-  "python",
-);
-const CONTEXT_LENGTH = 4096;
 /** Few tokens: a software adapter takes seconds for each. */
-const NATIVE = { promptTokens: 64, generateTokens: 8 };
-const CPU = { promptTokens: 16, generateTokens: 17, runs: 5 };
+const GPU_TOKENS = { promptTokens: 64, generateTokens: 8 };
+const CPU_TOKENS = { promptTokens: 16, generateTokens: 17 };
+const CPU_RUNS = 5;
 const WEB_TOKENS = 4;
 /** Loads in Chromium; all but the first are from the origin's storage. */
 const WEB_LOADS = 5;
 
-async function run(program, parameters) {
-  const { stdout } = await promisify(execFile)(program, parameters.map(String), {
-    cwd: root,
-    maxBuffer: 1 << 28,
-  });
-  return stdout;
-}
-
-/** Runs the command line with `--json` and returns its report. */
-export async function tablm(...parameters) {
-  return JSON.parse(
-    await run(nativeBinary, [...parameters, "--context", CONTEXT_LENGTH, "--json"]),
-  );
-}
-
-/** Runs a script that makes a model's file, and returns the path it prints. */
-export async function python(script, ...options) {
-  return (await run(PYTHON, [script, ...options])).trim();
-}
-
-/** Makes a model's file, or with options a part of it, and returns its path. */
-export const makeModel = (name, ...options) =>
-  python("tests/data/make_full_size.py", name, ...options);
-
-/** Makes a model's header, without its weights, and returns its path. */
-export const makeHeader = (name) => makeModel(name, "--header");
-
-/** Returns the relative error of an estimate: `key` is in snake case on the command line, in camel
- * case in JavaScript. */
-function relativeError(promised, found, key) {
-  return Math.abs(promised[key] - found[key]) / found[key];
-}
+/** Returns the relative error of an estimated number of bytes. */
+const relativeError = (estimated, found) => Math.abs(estimated - found) / found;
 
 /** Measures the command line on the GPU: estimated and actual bytes, and speeds. */
-async function native(name, file, put) {
-  const { tensors, memory: promised } = await tablm("inspect", file);
-  const counts = [
-    "--prompt-tokens",
-    NATIVE.promptTokens,
-    "--generate-tokens",
-    NATIVE.generateTokens,
-    "--repeat",
-    1,
-  ];
-  const { memory, timings } = await tablm("bench", "--model", file, "--backend", "gpu", ...counts);
-  const weights = tensors.reduce((sum, tensor) => sum + tensor.size_bytes, 0);
-  put(`${name}.memory.gpu_bytes`, memory.peak_gpu_bytes, "bytes");
-  put(
-    `${name}.memory.overhead_ratio`,
-    memory.peak_gpu_bytes / (weights + memory.state_bytes),
-    "ratio",
-  );
-  put(`${name}.memory.estimate_error`, relativeError(promised, memory, "peak_gpu_bytes"), "ratio");
+async function measureGpu(name, file, put) {
+  const { tensors, memory: estimated } = await tablm(["inspect", file]);
+  const options = { model: file, backend: "gpu", ...GPU_TOKENS, repeat: 1 };
+  const { memory, timings } = await tablm(["bench"], options);
+  const found = memory.peak_gpu_bytes;
+  const weightBytes = tensors.reduce((sum, tensor) => sum + tensor.size_bytes, 0);
+  const overhead = found / (weightBytes + memory.state_bytes);
+  const error = relativeError(estimated.peak_gpu_bytes, found);
+  put(`${name}.memory.gpu_bytes`, found, "bytes");
+  put(`${name}.memory.overhead_ratio`, overhead, "ratio");
+  put(`${name}.memory.estimate_error`, error, "ratio");
   put(`${name}.load_ms`, timings.load_ms, "ms");
   put(`${name}.prefill`, timings.prefill_tokens_per_s, "tokens/s");
   put(`${name}.decode`, timings.decode_tokens_per_s, "tokens/s");
 }
 
 /** Measures decoding on all CPU cores, and its share of the memory bandwidth they can reach. */
-async function cpu(name, file, put) {
+async function measureCpu(name, file, put) {
+  const options = { model: file, backend: "cpu", ...CPU_TOKENS, repeat: 1 };
   const found = { decode: [], read_gb_per_s: [], bandwidth_share: [] };
-  const counts = [
-    "--prompt-tokens",
-    CPU.promptTokens,
-    "--generate-tokens",
-    CPU.generateTokens,
-    "--repeat",
-    1,
-  ];
-  for (let run = 0; run < CPU.runs; run += 1) {
-    const { reading, timings } = await tablm(
-      "bench",
-      "--model",
-      file,
-      "--backend",
-      "cpu",
-      ...counts,
-    );
+  for (let run = 0; run < CPU_RUNS; run += 1) {
+    const { reading, timings } = await tablm(["bench"], options);
     const gbPerS = (reading.weight_bytes * timings.decode_tokens_per_s) / 1e9;
     put(`${name}.cpu.weight_bytes`, reading.weight_bytes, "bytes");
     found.decode.push(timings.decode_tokens_per_s);
@@ -115,9 +54,9 @@ async function cpu(name, file, put) {
  * Runs in the page: downloads the model unless it is stored, loads it, and generates `maxTokens`
  * tokens unless that is 0.
  */
-async function answer({ TabLM }, { url, device, contextLength, maxTokens }) {
+async function loadAndAnswer({ TabLM }, { url, device, contextLength, maxTokens }) {
   const estimate = await TabLM.estimate(url, { contextLength });
-  const [promised, misfit] =
+  const [estimated, misfit] =
     device === "cpu"
       ? [estimate.cpuMemory, estimate.cpuMisfit]
       : [estimate.memory, estimate.misfit];
@@ -146,7 +85,7 @@ async function answer({ TabLM }, { url, device, contextLength, maxTokens }) {
   });
   const { memory, step } = model.info;
   await model.dispose();
-  return { ...loaded, promised, memory, usage, timings, step };
+  return { ...loaded, estimated, memory, usage, timings, step };
 }
 
 /** Runs in the page: reads all files of the origin's storage into the operating system's cache. */
@@ -160,23 +99,17 @@ async function readStored() {
   await readFolder(await navigator.storage.getDirectory());
 }
 
-/** Loads the model and generates an answer `count` times; runs `after` after each. */
-async function answers(harness, count, request, after = async () => {}) {
+/** Loads the model and generates an answer `WEB_LOADS` times; runs `after` after each. */
+async function answers(harness, request, after = async () => {}) {
   const runs = [];
-  while (runs.length < count) {
-    runs.push(
-      await harness.run(answer, {
-        contextLength: CONTEXT_LENGTH,
-        maxTokens: WEB_TOKENS,
-        ...request,
-      }),
-    );
-    const found = runs.at(-1).usage.completion_tokens;
+  while (runs.length < WEB_LOADS) {
+    const run = await harness.run(loadAndAnswer, { ...request, maxTokens: WEB_TOKENS });
+    const found = run.usage.completion_tokens;
     if (found !== WEB_TOKENS) throw new Error(`found ${found} tokens, expected ${WEB_TOKENS}`);
+    runs.push(run);
     await after();
   }
-  const [first] = runs;
-  return { first, each: (value) => runs.map(value) };
+  return runs;
 }
 
 /**
@@ -184,96 +117,59 @@ async function answers(harness, count, request, after = async () => {}) {
  * minute, and a load would then measure the disk. So `load_gb_per_s` is measured by an extra load
  * with the file in the cache; `load_gb_per_s.after_answer` shows the loads without that.
  */
-async function webGpu(name, harness, url, put) {
-  const request = { url, device: "webgpu" };
-  const read = [];
-  const { first, each } = await answers(harness, WEB_LOADS, request, async () => {
+async function measureWebGpu(name, harness, url, put) {
+  const request = { url, device: "webgpu", contextLength: LONG_CONTEXT_LENGTH };
+  const cachedLoads = [];
+  const runs = await answers(harness, request, async () => {
     await harness.run(readStored);
-    read.push(
-      await harness.run(answer, { contextLength: CONTEXT_LENGTH, maxTokens: 0, ...request }),
-    );
+    cachedLoads.push(await harness.run(loadAndAnswer, { ...request, maxTokens: 0 }));
   });
-  put(`${name}.wasm_heap_bytes`, first.memory.wasmHeapBytes, "bytes");
-  put(`${name}.web.gpu_bytes`, first.memory.peakGpuBytes, "bytes");
-  put(
-    `${name}.web.estimate_error`,
-    relativeError(first.promised, first.memory, "peakGpuBytes"),
-    "ratio",
-  );
-  put(`${name}.web.store_ms`, first.storeMs, "ms");
-  put(
-    `${name}.web.load_ms`,
-    each(({ loadMs }) => loadMs),
-    "ms",
-  );
-  put(
-    `${name}.web.prefill`,
-    each(({ timings }) => timings.prefill_tokens_per_s),
-    "tokens/s",
-  );
-  put(
-    `${name}.web.decode`,
-    each(({ timings }) => timings.decode_tokens_per_s),
-    "tokens/s",
-  );
-  put(
-    "load_gb_per_s",
-    read.map(({ gbPerS }) => gbPerS),
-    "GB/s",
-  );
-  put(
-    "load_gb_per_s.after_answer",
-    each(({ gbPerS }) => gbPerS),
-    "GB/s",
-  );
-  put(
-    `${name}.web.encode_us`,
-    each(({ step }) => step.encodeUs),
-    "µs",
-  );
+  const [{ estimated, memory, storeMs }] = runs;
+  const error = relativeError(estimated.peakGpuBytes, memory.peakGpuBytes);
+  const putRuns = (key, value, unit) => put(key, runs.map(value), unit);
+  const cachedGbPerS = cachedLoads.map(({ gbPerS }) => gbPerS);
+  put(`${name}.wasm_heap_bytes`, memory.wasmHeapBytes, "bytes");
+  put(`${name}.web.gpu_bytes`, memory.peakGpuBytes, "bytes");
+  put(`${name}.web.estimate_error`, error, "ratio");
+  put(`${name}.web.store_ms`, storeMs, "ms");
+  putRuns(`${name}.web.load_ms`, (run) => run.loadMs, "ms");
+  putRuns(`${name}.web.prefill`, (run) => run.timings.prefill_tokens_per_s, "tokens/s");
+  putRuns(`${name}.web.decode`, (run) => run.timings.decode_tokens_per_s, "tokens/s");
+  put("load_gb_per_s", cachedGbPerS, "GB/s");
+  putRuns("load_gb_per_s.after_answer", (run) => run.gbPerS, "GB/s");
+  putRuns(`${name}.web.encode_us`, (run) => run.step.encodeUs, "µs");
 }
 
 /** Measures the package on the CPU, with the weights in the wasm heap. */
-async function webCpu(name, harness, url, put) {
-  const { first, each } = await answers(harness, WEB_LOADS, { url, device: "cpu" });
-  put(`${name}.web.cpu.wasm_heap_bytes`, first.memory.wasmHeapBytes, "bytes");
-  put(`${name}.web.cpu.weights_bytes`, first.memory.weightsBytes, "bytes");
-  put(`${name}.web.cpu.state_bytes`, first.memory.stateBytes, "bytes");
-  put(
-    `${name}.web.cpu.estimate_error`,
-    relativeError(first.promised, first.memory, "peakCpuBytes"),
-    "ratio",
-  );
-  put(
-    `${name}.web.cpu.load_ms`,
-    each(({ loadMs }) => loadMs),
-    "ms",
-  );
-  put(
-    `${name}.web.cpu.prefill`,
-    each(({ timings }) => timings.prefill_tokens_per_s),
-    "tokens/s",
-  );
-  put(
-    `${name}.web.cpu.decode`,
-    each(({ timings }) => timings.decode_tokens_per_s),
-    "tokens/s",
-  );
+async function measureWebCpu(name, harness, url, put) {
+  const request = { url, device: "cpu", contextLength: LONG_CONTEXT_LENGTH };
+  const runs = await answers(harness, request);
+  const [{ estimated, memory }] = runs;
+  const error = relativeError(estimated.peakCpuBytes, memory.peakCpuBytes);
+  const putRuns = (key, value, unit) => put(key, runs.map(value), unit);
+  put(`${name}.web.cpu.wasm_heap_bytes`, memory.wasmHeapBytes, "bytes");
+  put(`${name}.web.cpu.weights_bytes`, memory.weightsBytes, "bytes");
+  put(`${name}.web.cpu.state_bytes`, memory.stateBytes, "bytes");
+  put(`${name}.web.cpu.estimate_error`, error, "ratio");
+  putRuns(`${name}.web.cpu.load_ms`, (run) => run.loadMs, "ms");
+  putRuns(`${name}.web.cpu.prefill`, (run) => run.timings.prefill_tokens_per_s, "tokens/s");
+  putRuns(`${name}.web.cpu.decode`, (run) => run.timings.decode_tokens_per_s, "tokens/s");
 }
 
 /** Measures the package in Chromium, with the model in the origin's storage. */
-async function web(name, file, put) {
+async function measureWeb(name, file, put) {
   const url = `/full-size/${basename(file)}`;
   const harness = await openHarness({ routes: { [url]: fileRoute(file) } });
   try {
-    await webGpu(name, harness, url, put);
-    await webCpu(name, harness, url, put);
+    await measureWebGpu(name, harness, url, put);
+    await measureWebCpu(name, harness, url, put);
   } finally {
     await harness.close();
   }
 }
 
-const figures = [
+/** Figures of a model, whose name precedes them in the keys. */
+const NATIVE_FIGURES = [
   "memory.gpu_bytes",
   "memory.overhead_ratio",
   "memory.estimate_error",
@@ -285,7 +181,7 @@ const figures = [
   "cpu.read_gb_per_s",
   "cpu.bandwidth_share",
 ];
-const webFigures = [
+const WEB_FIGURES = [
   "wasm_heap_bytes",
   "web.gpu_bytes",
   "web.estimate_error",
@@ -294,37 +190,29 @@ const webFigures = [
   "web.prefill",
   "web.decode",
   "web.encode_us",
+  "web.cpu.wasm_heap_bytes",
+  "web.cpu.weights_bytes",
+  "web.cpu.state_bytes",
+  "web.cpu.estimate_error",
+  "web.cpu.load_ms",
+  "web.cpu.prefill",
+  "web.cpu.decode",
 ];
-const cpuFigures = [
-  "wasm_heap_bytes",
-  "weights_bytes",
-  "state_bytes",
-  "estimate_error",
-  "load_ms",
-  "prefill",
-  "decode",
-];
-webFigures.push(...cpuFigures.map((figure) => `web.cpu.${figure}`));
 /** Keys without the model's name that are measured in Chromium. */
 const WEB_KEYS = ["load_gb_per_s", "load_gb_per_s.after_answer"];
 
-/**
- * Returns a part of the benchmark (see parts.mjs) for a model; `minutes` is about how long it
- * takes.
- */
+/** Returns the part of the benchmark (see parts.mjs) of a model; it takes about `minutes`. */
 export function fullSize(name, minutes, inBrowser) {
+  const figures = [...NATIVE_FIGURES, ...(inBrowser ? WEB_FIGURES : [])];
   return {
     name,
     minutes,
-    keys: [
-      ...[...figures, ...(inBrowser ? webFigures : [])].map((figure) => `${name}.${figure}`),
-      ...(inBrowser ? WEB_KEYS : []),
-    ],
+    keys: [...figures.map((figure) => `${name}.${figure}`), ...(inBrowser ? WEB_KEYS : [])],
     async measure(put) {
       const file = await makeModel(name);
-      await native(name, file, put);
-      await cpu(name, file, put);
-      if (inBrowser) await web(name, file, put);
+      await measureGpu(name, file, put);
+      await measureCpu(name, file, put);
+      if (inBrowser) await measureWeb(name, file, put);
     },
   };
 }

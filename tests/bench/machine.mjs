@@ -10,12 +10,8 @@ const TICKS_PER_S = 100;
 
 /** Returns the CPU seconds that the whole machine has been busy, including stolen time. */
 function busySeconds() {
-  const line = readFileSync("/proc/stat", "utf8").split("\n", 1)[0];
-  const [user, nice, system, , , irq, softirq, steal] = line
-    .trim()
-    .split(/\s+/)
-    .slice(1)
-    .map(Number);
+  const line = readFileSync("/proc/stat", "utf8").split("\n", 1)[0].trim();
+  const [, user, nice, system, , , irq, softirq, steal] = line.split(/\s+/).map(Number);
   return (user + nice + system + irq + softirq + steal) / TICKS_PER_S;
 }
 
@@ -33,12 +29,11 @@ function ownSeconds() {
     }
     // The second field is the program's name in parentheses and may contain any characters.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    const [parent, own] = [Number(fields[1]), fields.slice(11, 15).map(Number)];
-    // Includes the times of children that ended and were waited for.
-    ticks.set(
-      Number(name),
-      own.reduce((sum, value) => sum + value, 0),
-    );
+    const parent = Number(fields[1]);
+    // User and system time, of the process and of its children that ended and were waited for.
+    const times = fields.slice(11, 15).map(Number);
+    const total = times.reduce((sum, value) => sum + value, 0);
+    ticks.set(Number(name), total);
     if (!children.has(parent)) children.set(parent, []);
     children.get(parent).push(Number(name));
   }
@@ -76,13 +71,12 @@ export class Interval {
 /** Describes the machine in one line; `idle` is the load while all contenders were idle. */
 export function machineLine(idle) {
   const [first] = cpus();
+  const loads = loadavg().map((value) => value.toFixed(2));
   const parts = [
     `${cpus().length} × ${first?.model.trim() || "unknown CPU"}`,
     `${(totalmem() / 2 ** 30).toFixed(0)} GiB`,
     `${platform()} ${release()}`,
-    `load ${loadavg()
-      .map((value) => value.toFixed(2))
-      .join(" ")}`,
+    `load ${loads.join(" ")}`,
   ];
   if (idle) parts.push(`idle contenders ${idle.own.toFixed(2)} cores`);
   return parts.join(", ");

@@ -25,9 +25,10 @@ export const parts = [
   quantize,
 ];
 
+/** True if `own` is the key, or a prefix of it that ends with a dot. */
 const covers = (own, key) => own === key || (own.endsWith(".") && key.startsWith(own));
 
-/** True if a part has a key that begins with `prefix`. */
+/** True if a part measures a key with this prefix. */
 export function partWanted(part, prefix) {
   return part.keys.some((key) => key.startsWith(prefix) || covers(key, prefix));
 }
@@ -46,7 +47,7 @@ export async function measurePart(part, results) {
   });
 }
 
-/** Formats the parts' figures with their targets, a line each; of the compiler's only the worst. */
+/** Formats the parts' figures and targets, one per line; of the compiler's only the worst. */
 export function partLines(results) {
   const number = (value) =>
     Math.abs(value) < 1000

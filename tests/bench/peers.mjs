@@ -3,15 +3,14 @@
 
 import { execFile } from "node:child_process";
 import { copyFileSync, existsSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { modelPath } from "./model.mjs";
+import { CACHE, PYTHON, modelPath } from "./model.mjs";
 
 const here = import.meta.dirname;
-const CACHE = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
-const PYTHON = join(CACHE, "python", "bin", "python");
+const runProgram = promisify(execFile);
 
+/** True if the stamp, a copy of the file at the last installation, equals the file. */
 function isCurrent(file, stamp) {
   try {
     return readFileSync(file).equals(readFileSync(stamp));
@@ -20,33 +19,33 @@ function isCurrent(file, stamp) {
   }
 }
 
-/** Runs an installer, unless the stamp shows that it ran for the current version of `file`. */
-async function install(what, [file, stamp], program, parameters) {
+/** Runs an installer and then copies `file` to `stamp`, unless the two are equal already. */
+async function install(what, { file, stamp }, program, parameters) {
   if (isCurrent(file, stamp)) return;
   process.stderr.write(`bench: installing ${what}\n`);
   try {
-    await promisify(execFile)(program, parameters, { cwd: here });
+    await runProgram(program, parameters, { cwd: here });
   } catch (error) {
-    const line =
-      error.stderr
-        ?.trim()
-        .split("\n")
-        .find((text) => /error/i.test(text)) ?? error.message;
+    const lines = (error.stderr ?? "").trim().split("\n");
+    const problem = lines.find((line) => /error/i.test(line)) ?? error.message;
     throw new Error(
-      `${what} could not be installed: ${line} ` +
+      `${what} could not be installed: ${problem} ` +
         `(by hand, in tests/bench: ${program} ${parameters.join(" ")})`,
     );
   }
   copyFileSync(file, stamp);
 }
 
-// Without the packages' own scripts: all that is needed is prebuilt.
+// The packages' install scripts are not needed: node-llama-cpp's binaries are prebuilt.
 const NPM = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
 let installing;
 
-/** Installs the peers' packages once; if that fails, no peer runs. */
+/** Installs the peers' packages once; every call rejects if that fails. */
 export function installPeers() {
-  const files = ["package-lock.json", "node_modules/.installed"].map((file) => join(here, file));
+  const files = {
+    file: join(here, "package-lock.json"),
+    stamp: join(here, "node_modules/.installed"),
+  };
   return (installing ??= install("the peers' npm packages (about 340 MB)", files, "npm", NPM));
 }
 
@@ -55,32 +54,18 @@ export function peerFolder(name) {
   return join(here, "node_modules", name);
 }
 
-/**
- * Returns a folder that contains the folder `name` with the model as transformers.js expects it.
- */
+/** Returns a folder that contains the model as transformers.js expects it, in the folder `name`. */
 export async function onnxModel(name) {
   const folder = join(CACHE, "onnx");
   if (!existsSync(join(folder, name))) {
-    const files = [join(here, "requirements.txt"), join(CACHE, "python", ".bench-installed")];
-    const parameters = [
-      "-m",
-      "pip",
-      "install",
-      "--quiet",
-      "--require-hashes",
-      "--only-binary",
-      ":all:",
-      "--requirement",
-      files[0],
-    ];
+    const file = join(here, "requirements.txt");
+    const files = { file, stamp: join(CACHE, "python", ".bench-installed") };
+    const pip = ["-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:"];
+    const parameters = [...pip, "--requirement", file];
     await install("the Python packages of tests/bench/requirements.txt", files, PYTHON, parameters);
     const unfinished = join(folder, `${name}.new`);
     rmSync(unfinished, { recursive: true, force: true });
-    await promisify(execFile)(PYTHON, [
-      join(here, "contenders", "make_onnx.py"),
-      modelPath,
-      unfinished,
-    ]);
+    await runProgram(PYTHON, [join(here, "contenders/make_onnx.py"), modelPath, unfinished]);
     renameSync(unfinished, join(folder, name));
   }
   return folder;

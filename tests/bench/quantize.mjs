@@ -2,18 +2,14 @@
 // quantized by the Python package gguf, against the f32 weights that both were made from. Every
 // matrix is quantized in both, including the embedding, which is also the output layer.
 
-import { execFile } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
-import { nativeBinary, root } from "./model.mjs";
+import { python, tablm } from "./commands.mjs";
+import { CACHE, root } from "./model.mjs";
 
-const CACHE = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
-const PYTHON = join(CACHE, "python", "bin", "python");
 const DERIVED = join(CACHE, "derived", "1");
 const SOURCE = join(DERIVED, "SmolLM2-135M-Instruct-F32");
-/** The beginning of Alice's Adventures in Wonderland: 20,574 tokens. */
+/** Alice's Adventures in Wonderland, of which the first bytes are 20,574 tokens. */
 const TEXT = join(CACHE, "texts", "alice29.txt");
 const TEXT_BYTES = 75_000;
 const MIN_TOKENS = 20_000;
@@ -21,33 +17,18 @@ const CONTEXT_LENGTH = 512;
 
 const RUNS = [
   { name: "f32", model: SOURCE },
-  { name: "t4", model: SOURCE, options: ["--quantize", "T4"] },
+  { name: "t4", model: SOURCE, quantize: "T4" },
   { name: "q4_0", model: join(DERIVED, "SmolLM2-135M-Instruct.Q4_0.gguf") },
-  { name: "q8_0", model: SOURCE, options: ["--quantize", "Q8_0"] },
+  { name: "q8_0", model: SOURCE, quantize: "Q8_0" },
 ];
 
-async function run(program, parameters) {
-  // Exact arithmetic: measures the loss from rounding the weights, not the inputs.
-  const env = { ...process.env, TABLM_STRATEGY: "exact" };
-  const { stdout } = await promisify(execFile)(program, parameters.map(String), { cwd: root, env });
-  return stdout;
-}
-
-/** Returns the mean negative log-likelihood per token, which is the same on every machine. */
-async function nll({ name, model, options = [] }, text) {
-  const parameters = [
-    "--model",
-    model,
-    "--text",
-    text,
-    "--context",
-    CONTEXT_LENGTH,
-    "--backend",
-    "cpu",
-    "--json",
-    ...options,
-  ];
-  const { nll, tokens } = JSON.parse(await run(nativeBinary, ["perplexity", ...parameters]));
+/**
+ * Returns the mean negative log-likelihood per token. Exact arithmetic makes it the loss from
+ * rounding the weights, without that of the inputs, and the same on every machine.
+ */
+async function meanNll({ name, ...source }, text) {
+  const options = { ...source, text, context: CONTEXT_LENGTH, backend: "cpu" };
+  const { nll, tokens } = await tablm(["perplexity"], options, { TABLM_STRATEGY: "exact" });
   if (tokens < MIN_TOKENS)
     throw new Error(`${name}: tokens: found ${tokens}, expected at least ${MIN_TOKENS}`);
   return nll;
@@ -59,7 +40,7 @@ async function measureAll(text) {
   const waiting = [...RUNS];
   const work = async () => {
     for (let next = waiting.shift(); next; next = waiting.shift())
-      found[next.name] = await nll(next, text);
+      found[next.name] = await meanNll(next, text);
   };
   await Promise.all([work(), work()]);
   return found;
@@ -75,7 +56,7 @@ export const quantize = {
     "quantize.smollm2.loss_vs_q4_0",
   ],
   async measure(put) {
-    await run(PYTHON, ["tests/data/make_models.py"]);
+    await python("tests/data/make_models.py");
     const text = join(root, "target", "perplexity.txt");
     mkdirSync(join(root, "target"), { recursive: true });
     writeFileSync(text, readFileSync(TEXT).subarray(0, TEXT_BYTES));

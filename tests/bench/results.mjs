@@ -3,7 +3,7 @@
 
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 
-// In the repository even if cargo's target folder is elsewhere.
+// In the repository, even if CARGO_TARGET_DIR is elsewhere.
 const FILE = "target/bench.json";
 
 /** Ratios to report: `ours` over `theirs`. */
@@ -11,7 +11,8 @@ export const ratios = [
   { key: "vs_llamacpp_vulkan", ours: "native_gpu", theirs: "llamacpp_vulkan" },
   { key: "cpu_native.vs_llamacpp", ours: "native_cpu", theirs: "llamacpp_cpu" },
   { key: "vs_ort_web", ours: "web_gpu", theirs: "ort_web" },
-  // wllama runs on the CPU: compared with TabLM on a software adapter, and with TabLM on the CPU.
+  // wllama runs on the CPU: compared with TabLM on the GPU, which may be a software adapter, and
+  // with TabLM on the CPU.
   { key: "vs_wllama_cpu", ours: "web_gpu", theirs: "wllama_cpu" },
   { key: "cpu_wasm.vs_wllama", ours: "web_cpu", theirs: "wllama_cpu" },
   { key: "cpu_wasm.vs_ort_wasm", ours: "web_cpu", theirs: "ort_wasm" },
@@ -36,12 +37,12 @@ export function keysOf({ name, countsSteps }) {
   const own = [...MEASURES, "prefill_tokens", "decode_tokens", "own_cores", "others_cores"].map(
     (measure) => `${name}.${measure}`,
   );
-  const steps = countsSteps ? Object.keys(STEP_UNITS).map((part) => `step.${part}`) : [];
+  const steps = countsSteps ? Object.keys(STEP_UNITS).map((counter) => `step.${counter}`) : [];
   return [...own, `load.${name}`, ...steps];
 }
 
-/** True if a contender is needed for a key that begins with `prefix`. */
-export function wanted(contender, prefix) {
+/** True if a contender is needed for a key with this prefix. */
+export function contenderWanted(contender, prefix) {
   const inRatio = ratios.filter(({ ours, theirs }) => [ours, theirs].includes(contender.name));
   const keys = [
     ...keysOf(contender),
@@ -62,37 +63,25 @@ export function summarize(values, unit) {
 /** Replaces a contender's figures in the results by those of its runs, and updates the ratios. */
 export function record(results, { runs, loadMs, ...contender }) {
   for (const key of keysOf(contender)) delete results[key];
-  const put = (key, found, unit) => {
-    const known = found.filter((value) => Number.isFinite(value));
+  const put = (key, value, unit) => {
+    const known = runs.map(value).filter((each) => Number.isFinite(each));
     if (known.length > 0) results[key] = summarize(known, unit);
   };
-  const values = (field) => runs.map((run) => run[field]);
-  for (const measure of MEASURES) put(`${contender.name}.${measure}`, values(measure), "tokens/s");
-  put(`${contender.name}.prefill_tokens`, values("prefillTokens"), "tokens");
-  put(`${contender.name}.decode_tokens`, values("decodeTokens"), "tokens");
-  put(
-    `${contender.name}.own_cores`,
-    runs.map((run) => run.load?.own),
-    "cores",
-  );
-  put(
-    `${contender.name}.others_cores`,
-    runs.map((run) => run.load?.others),
-    "cores",
-  );
-  put(`load.${contender.name}`, values("loadMs"), "ms");
+  const { name } = contender;
+  for (const measure of MEASURES) put(`${name}.${measure}`, (run) => run[measure], "tokens/s");
+  put(`${name}.prefill_tokens`, (run) => run.prefillTokens, "tokens");
+  put(`${name}.decode_tokens`, (run) => run.decodeTokens, "tokens");
+  put(`${name}.own_cores`, (run) => run.load?.own, "cores");
+  put(`${name}.others_cores`, (run) => run.load?.others, "cores");
+  put(`load.${name}`, (run) => run.loadMs, "ms");
   if (contender.countsSteps) {
-    for (const [part, unit] of Object.entries(STEP_UNITS))
-      put(
-        `step.${part}`,
-        runs.map((run) => run.step?.[part]),
-        unit,
-      );
+    for (const [counter, unit] of Object.entries(STEP_UNITS))
+      put(`step.${counter}`, (run) => run.step?.[counter], unit);
   }
   recordRatios(results);
 }
 
-/** Records ours over theirs; min and max are those of the worst and the best pairing of runs. */
+/** Updates the ratios; minimum and maximum are of the worst and the best pairing of runs. */
 function recordRatios(results) {
   for (const { key, ours, theirs } of ratios) {
     for (const measure of MEASURES) {

@@ -10,7 +10,7 @@ import { contenders } from "./contenders/index.mjs";
 import { compare } from "./compiler.mjs";
 import { Interval } from "./machine.mjs";
 import { measurePart, partLines, parts, partWanted } from "./parts.mjs";
-import { keysOf, ratios, readResults, record, summarize, wanted } from "./results.mjs";
+import { contenderWanted, keysOf, ratios, readResults, record, summarize } from "./results.mjs";
 import { renderTable } from "./table.mjs";
 import { targets, checkTarget } from "./targets.mjs";
 
@@ -35,7 +35,7 @@ const contender = (name) => contenders.find((entry) => entry.name === name);
 const options = { promptTokens: 512, generateTokens: 128, runs: 3, minutes: 15 };
 
 describe("results", () => {
-  test("the median of an even and an odd number of values", () => {
+  test("median, minimum and maximum of an odd and an even number of values", () => {
     assert.deepEqual(summarize([3, 1, 2], "s"), { median: 2, min: 1, max: 3, runs: 3, unit: "s" });
     assert.deepEqual(summarize([4, 1, 3, 2], "s"), {
       median: 2.5,
@@ -47,7 +47,7 @@ describe("results", () => {
     assert.deepEqual(summarize([10, 9], "s"), { median: 9.5, min: 9, max: 10, runs: 2, unit: "s" });
   });
 
-  test("every value has the five fields, every ratio names existing contenders", () => {
+  test("every figure has the five fields, and every ratio is of existing contenders", () => {
     const results = {};
     for (const entry of contenders)
       record(results, { ...entry, runs: [run(10, 5, { step: STEP })] });
@@ -75,7 +75,7 @@ describe("results", () => {
     assert.equal(results["vs_llamacpp_vulkan.prefill"].median, 12 / 22);
   });
 
-  test("a failed contender loses its old figures and ratios, others keep theirs", () => {
+  test("a failed contender loses its old figures and ratios; other contenders keep theirs", () => {
     const results = { "later.measure": { median: 1, min: 1, max: 1, runs: 1, unit: "ms" } };
     for (const name of ["web_gpu", "wllama_cpu"])
       record(results, { ...contender(name), runs: [run(10, 5)] });
@@ -91,7 +91,7 @@ describe("results", () => {
 
   test("--only selects contenders by any of their keys", () => {
     const selected = (prefix) =>
-      contenders.filter((entry) => wanted(entry, prefix)).map((entry) => entry.name);
+      contenders.filter((entry) => contenderWanted(entry, prefix)).map((entry) => entry.name);
     assert.deepEqual(selected("native"), ["native_gpu", "native_cpu", "native_cpu2"]);
     assert.deepEqual(selected("native_gpu.decode"), ["native_gpu"]);
     assert.deepEqual(selected("step."), ["native_gpu"]);
@@ -102,7 +102,7 @@ describe("results", () => {
     assert.equal(selected("").length, contenders.length);
   });
 
-  test("a part may set only its keys, and loses its old figures when it fails", async () => {
+  test("a part sets its own keys only, and loses its old figures if it fails", async () => {
     const part = {
       name: "small",
       keys: ["small.bytes", "small.ms"],
@@ -119,28 +119,33 @@ describe("results", () => {
       /small: found key other\.ms, expected/,
     );
     assert.deepEqual(Object.keys(results), ["other.ms"]);
-    const wanted = (prefix) =>
+  });
+
+  test("--only selects parts by any of their keys", () => {
+    const selected = (prefix) =>
       parts.filter((entry) => partWanted(entry, prefix)).map((entry) => entry.name);
-    assert.deepEqual(wanted("nemotron4b.mem"), ["nemotron4b"]);
-    assert.deepEqual(wanted("nemotron4b.step"), ["plans"]);
-    assert.deepEqual(wanted("compiler.navi21.matvec"), ["compiler"]);
+    assert.deepEqual(selected("nemotron4b.mem"), ["nemotron4b"]);
+    assert.deepEqual(selected("nemotron4b.step"), ["plans"]);
+    assert.deepEqual(selected("compiler.navi21.matvec"), ["compiler"]);
+  });
+
+  test("the lines of the parts show targets, and no figures of single kernels", () => {
     const figures = {
       "nemotron4b.memory.gpu_bytes": 3100000000,
       "nemotron4b.step.dispatches": 121,
       "compiler.navi21.matvec.spills": 0,
     };
-    const lines = partLines(
-      Object.fromEntries(
-        Object.entries(figures).map(([key, value]) => [key, summarize([value], "bytes")]),
-      ),
-    );
-    assert.deepEqual(lines, [
+    const results = Object.entries(figures).map(([key, value]) => [
+      key,
+      summarize([value], "bytes"),
+    ]);
+    assert.deepEqual(partLines(Object.fromEntries(results)), [
       "nemotron4b.step.dispatches   121 bytes  target ≤ 120: missed",
       "nemotron4b.memory.gpu_bytes  3,100,000,000 bytes",
     ]);
   });
 
-  test("every target belongs to a measured figure, and is met at its limit", () => {
+  test("every target is of a measured figure, and is met at its limit", () => {
     const keys = [
       ...contenders.flatMap(keysOf),
       ...ratios.flatMap(({ key }) => [`${key}.prefill`, `${key}.decode`]),
@@ -152,7 +157,7 @@ describe("results", () => {
     assert.deepEqual(checkTarget("native_gpu.decode", summarize([2], "tokens/s")), ["", ""]);
   });
 
-  test("a kernel that exceeds its budget, has none, or is gone, is named", () => {
+  test("compiler budgets name kernels that exceed theirs, have none, or no longer exist", () => {
     const chip = (kernels, compiler = "Mesa 1") => ({ navi21: { compiler, kernels } });
     const budgets = chip({ matvec: { instructions: 100, spills: 0 }, old: { instructions: 1 } });
     const found = chip({ matvec: { instructions: 111, spills: 0 }, fresh: { instructions: 5 } });
@@ -164,17 +169,14 @@ describe("results", () => {
     ]);
     assert.equal(worst, 1.11);
     assert.deepEqual(compare(budgets, budgets), { problems: [], worst: 1 });
-    assert.deepEqual(
-      compare(budgets, chip({ matvec: { instructions: 100, spills: 1 }, old: { instructions: 1 } }))
-        .worst,
-      Infinity,
-    );
+    const spilling = { matvec: { instructions: 100, spills: 1 }, old: { instructions: 1 } };
+    assert.equal(compare(budgets, chip(spilling)).worst, Infinity);
     assert.deepEqual(compare(budgets, chip({}, "Mesa 2")).problems, [
       "navi21: compiler: found Mesa 2, expected Mesa 1 as in the budgets",
     ]);
   });
 
-  test("a missing results file reads as empty, a malformed one is refused", () => {
+  test("a missing results file reads as empty; a malformed one is rejected", () => {
     const folder = mkdtempSync(join(tmpdir(), "tablm-bench-"));
     try {
       const file = join(folder, "bench.json");
@@ -190,7 +192,7 @@ describe("results", () => {
 });
 
 describe("the table", () => {
-  test("shows every contender, flags doubtful runs, names those that did not run", () => {
+  test("shows every contender, flags doubtful runs, and says which did not run and why", () => {
     const results = {};
     const entries = [
       {
@@ -216,24 +218,24 @@ describe("the table", () => {
 });
 
 describe(
-  "CPU time of this process and of others",
+  "CPU time of the benchmark and of other programs",
   { skip: process.platform !== "linux" && "only Linux has /proc" },
   () => {
-    const burn = (ms) =>
-      spawn(process.execPath, ["-e", `const end = Date.now() + ${ms}; while (Date.now() < end);`], {
-        stdio: "ignore",
-      });
+    const burn = (ms) => {
+      const script = `const end = Date.now() + ${ms}; while (Date.now() < end);`;
+      return spawn(process.execPath, ["-e", script], { stdio: "ignore" });
+    };
     const ended = (child) => new Promise((resolve) => child.on("exit", resolve));
 
-    test("counts child processes as own, running or ended", async () => {
+    test("includes child processes in the own time, running or ended", async () => {
       const interval = new Interval();
       await ended(burn(600));
       const first = interval.end();
-      const living = burn(2000);
+      const running = burn(2000);
       await new Promise((resolve) => setTimeout(resolve, 1000));
       const second = interval.end();
-      living.kill();
-      await ended(living);
+      running.kill();
+      await ended(running);
       // Other programs may use the cores; a child gets at least a fifth of one.
       assert.ok(first.own > 0.2 && first.own < 2, `found ${first.own} cores`);
       assert.ok(second.own > 0.2 && second.own < 2, `found ${second.own} cores`);

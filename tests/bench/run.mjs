@@ -1,8 +1,8 @@
 // The benchmark: TabLM and its peers on the same model file, then measurements of TabLM alone.
 // Usage: `node tests/bench/run.mjs [--only PREFIX] [--prompt-tokens N] [--generate-tokens N]`.
 //
-// Contenders take turns, so that a disturbance of the machine affects all of them; the CPU time
-// that other programs used meanwhile is measured and shown. Environment variables:
+// Contenders take turns, so that a busy machine affects all of them; the CPU time that other
+// programs use during a run is measured and shown. Environment variables:
 // - BENCH_RUNS: runs of each contender (5)
 // - BENCH_MINUTES: time for all contenders (30); slow contenders get fewer runs
 // - BENCH_WAIT: longest wait before a run for other programs to become idle, in seconds (20)
@@ -13,14 +13,14 @@ import { contenders } from "./contenders/index.mjs";
 import { BUSY_CORES, Interval, machineLine } from "./machine.mjs";
 import { modelPath, root } from "./model.mjs";
 import { measurePart, partLines, parts, partWanted } from "./parts.mjs";
-import { ratios, readResults, record, wanted, writeResults } from "./results.mjs";
+import { contenderWanted, ratios, readResults, record, writeResults } from "./results.mjs";
 import { renderTable } from "./table.mjs";
 
 const STANDARD = { promptTokens: 512, generateTokens: 128 };
 /** A contender that would decode for longer generates fewer tokens, down to `MIN_TOKENS`. */
 const MAX_DECODE_S = 20;
 const MIN_TOKENS = 4;
-/** A run that takes longer ends its contender. */
+/** A contender whose run takes longer is ended. */
 const MAX_RUN_MS = 480_000;
 const MAX_CLOSE_MS = 20_000;
 /** Time that other programs must have been idle before a run. */
@@ -32,7 +32,7 @@ process.chdir(root);
 function positive(name, text) {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1)
-    throw new Error(`${name}: found ${text}, expected a positive whole number`);
+    throw new Error(`${name}: found ${text}, expected a positive integer`);
   return value;
 }
 
@@ -119,7 +119,7 @@ async function openSession(entry, options) {
   }
 }
 
-/** Waits until other programs are idle, at most `waitSeconds`. */
+/** Waits until other programs are idle, but at most `waitSeconds`. */
 async function untilQuiet({ waitSeconds }) {
   const start = performance.now();
   do {
@@ -163,7 +163,7 @@ function selectFitting(running, budgetMs) {
   return running.filter((entry) => fits.has(entry));
 }
 
-/** Runs every contender once per round, until there are enough runs or the time is over. */
+/** Runs every contender once per round, until each has `options.runs` runs or the time is over. */
 async function rounds(entries, options) {
   const deadline = performance.now() + options.minutes * 60_000;
   for (let round = 1; round <= options.runs; round += 1) {
@@ -184,16 +184,15 @@ async function rounds(entries, options) {
   }
 }
 
-/** Returns the contenders and parts that `--only` selects; the error for none names all of them. */
+/** Returns the contenders and parts that `--only` selects; throws if there are none. */
 function select({ only, minutes }) {
-  const chosen = contenders.filter((contender) => wanted(contender, only));
+  const chosen = contenders.filter((contender) => contenderWanted(contender, only));
   const chosenParts = parts.filter((part) => partWanted(part, only));
   if (chosen.length + chosenParts.length === 0) {
-    const names = [...contenders, ...ratios.map(({ key }) => ({ name: key })), ...parts].map(
-      ({ name }) => `${name}.*`,
-    );
+    const named = [...contenders, ...parts].map(({ name }) => name);
+    const groups = [...named, ...ratios.map(({ key }) => key)].map((name) => `${name}.*`);
     throw new Error(
-      `--only: found ${only}, expected the beginning of ${names.join(", ")}, load.* or step.*`,
+      `--only: found ${only}, expected a prefix of ${groups.join(", ")}, load.* or step.*`,
     );
   }
   const contenderMinutes = chosen.length > 0 ? minutes : 0;
@@ -223,9 +222,10 @@ async function measureContenders(chosen, options, results) {
   let idle;
   try {
     for (const entry of entries) await openSession(entry, options);
-    const resting = new Interval();
+    // The cores that contenders use between runs, with the model loaded.
+    const interval = new Interval();
     await sleep(2000);
-    idle = resting.end();
+    idle = interval.end();
     await rounds(entries, options);
   } finally {
     for (const entry of entries) await closeSession(entry);

@@ -18,10 +18,7 @@ function cell(figure) {
   return figure.runs > 1 ? `${median} [${short(figure.min)}–${short(figure.max)}]` : median;
 }
 
-/**
- * Aligns rows of cells, of which the first is the heading; columns after `leftColumns` to the
- * right.
- */
+/** Aligns rows of cells, heading first: the first `leftColumns` columns left, the others right. */
 function align(lines, leftColumns) {
   const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)));
   const padded = lines.map((line) =>
@@ -36,6 +33,7 @@ function align(lines, leftColumns) {
   return padded;
 }
 
+/** Returns a contender's cells; `entry` is its part in this run, `undefined` if it has none. */
 function row(contender, results, entry) {
   const figure = (measure) => results[`${contender.name}.${measure}`];
   if (!figure("prefill")) {
@@ -69,7 +67,7 @@ function ratioCells(results, key) {
   return [cell(figure), ...(figure ? checkTarget(key, figure) : ["", ""])];
 }
 
-/** Returns the lines on what a decoding step costs besides arithmetic. */
+/** Returns the lines on the counters of a decoding step. */
 function stepLines(results) {
   const steps = Object.entries(results).filter(([key]) => /^step\.(?!encode_us)/.test(key));
   if (steps.length === 0) return [];
@@ -115,6 +113,7 @@ export function renderTable({ results, entries, options, machine }) {
   const rows = contenders
     .map((contender) => row(contender, results, entryOf.get(contender.name)))
     .filter(Boolean);
+  const devices = entries.map((entry) => [entry.name, entry.device ?? "–"]);
   const lines = [
     "",
     `SmolLM2-135M-Instruct Q4_1, ${options.promptTokens} prompt tokens, then ` +
@@ -124,10 +123,7 @@ export function renderTable({ results, entries, options, machine }) {
     ...align([heading, ...rows], 2),
     "own, others: CPU cores used during a run, by the contender (median) and other programs (max)",
     "",
-    ...align(
-      [["contender", "runs on"], ...entries.map((entry) => [entry.name, entry.device ?? "–"])],
-      2,
-    ),
+    ...align([["contender", "runs on"], ...devices], 2),
     "",
     ...ratioLines(results),
   ];

@@ -1,11 +1,11 @@
-//! The adapter that tests run on.
+//! The GPU adapter that tests run on.
 
 use std::rc::Rc;
 
 use tablm::gpu::{AdapterHints, Gpu};
 
-/// Opens the adapter, or fails the test; with `ALLOW_NO_GPU=1` says so and gives none. In wasm,
-/// where tests wait for nothing, there is none.
+/// Opens the adapter. Panics if there is none, except with `ALLOW_NO_GPU=1`. Returns `None` in
+/// wasm, where a test cannot wait for a promise.
 pub(crate) async fn gpu() -> Option<Rc<Gpu>> {
     if cfg!(target_arch = "wasm32") {
         return None;
@@ -16,11 +16,11 @@ pub(crate) async fn gpu() -> Option<Rc<Gpu>> {
             Some(Rc::new(gpu))
         }
         Err(error) if std::env::var("ALLOW_NO_GPU").as_deref() == Ok("1") => {
-            eprintln!("no adapter, not tested: {error}");
+            eprintln!("skipped: no adapter: {error}");
             None
         }
         Err(error) => {
-            panic!("{error}; install a Vulkan driver, or set ALLOW_NO_GPU=1 to go without")
+            panic!("{error}; install a Vulkan driver, or set ALLOW_NO_GPU=1 to skip GPU tests")
         }
     }
 }

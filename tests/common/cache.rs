@@ -2,20 +2,20 @@
 
 use std::path::PathBuf;
 
-use super::files::{is_there, variable};
+use super::files::{env_variable, exists};
 
-/// The folder of `TABLM_CACHE`, or its default.
+/// The cache folder: `TABLM_CACHE`, or its default.
 pub fn folder() -> PathBuf {
-    let home = || PathBuf::from(variable("HOME").unwrap_or_default()).join(".cache/tablm");
-    variable("TABLM_CACHE").map_or_else(home, PathBuf::from)
+    let home = || PathBuf::from(env_variable("HOME").unwrap_or_default()).join(".cache/tablm");
+    env_variable("TABLM_CACHE").map_or_else(home, PathBuf::from)
 }
 
-/// SmolLM2-135M-Instruct as downloaded, Q4_1.
+/// SmolLM2-135M-Instruct in Q4_1, as downloaded.
 pub fn smollm2() -> PathBuf {
     present(folder().join("models/SmolLM2-135M-Instruct.Q4_1.gguf"))
 }
 
-/// Gemma 3 270M as downloaded, Q4_K_M: the base model.
+/// Gemma 3 270M, the base model, in Q4_K_M, as downloaded.
 pub fn gemma3() -> PathBuf {
     present(folder().join("models/gemma-3-270m-q4_k_m.gguf"))
 }
@@ -38,10 +38,15 @@ pub fn vocabulary(name: &str) -> PathBuf {
     present(folder().join("derived/vocabularies").join(name))
 }
 
+/// A file that tests/data/make_full_size.py makes, e.g. `nemotron4b.header.gguf`.
+pub fn full_size(name: &str) -> PathBuf {
+    present(folder().join("full-size").join(name))
+}
+
 fn present(path: PathBuf) -> PathBuf {
     assert!(
-        is_there(&path),
-        "{} is not there: run `make test` once, which fetches and makes it",
+        exists(&path),
+        "{} is missing: run `make test` once, which downloads and derives models",
         path.display()
     );
     path

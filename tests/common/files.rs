@@ -1,5 +1,5 @@
-//! Files for tests: from disk, and in wasm through whoever runs them (tests/wasm/run.mjs).
-#![allow(unused_imports, reason = "other test programs use the rest")]
+//! Files for tests: from disk, or in wasm through the functions of tests/wasm/run.mjs.
+#![allow(unused_imports, reason = "each test program uses a part")]
 
 use std::path::Path;
 use std::rc::Rc;
@@ -7,18 +7,18 @@ use std::rc::Rc;
 use tablm::weights::source::ByteSource;
 
 #[cfg(target_arch = "wasm32")]
-pub use host::{files_of, is_there, read, variable};
+pub use host::{env_variable, exists, files_of, read};
 #[cfg(not(target_arch = "wasm32"))]
-pub use native::{files_of, is_there, read, variable};
+pub use native::{env_variable, exists, files_of, read, temporary_file};
 
-/// The files of the model at `path`.
+/// Opens the files of the model at `path`.
 pub fn open(path: &Path) -> Vec<Rc<dyn ByteSource>> {
     files_of(path).unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[cfg(not(target_arch = "wasm32"))]
 mod native {
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::rc::Rc;
 
     use tablm::weights::{disk, source::ByteSource};
@@ -27,7 +27,7 @@ mod native {
         disk::open_path(path)
     }
 
-    pub fn is_there(path: &Path) -> bool {
+    pub fn exists(path: &Path) -> bool {
         path.exists()
     }
 
@@ -36,8 +36,15 @@ mod native {
         std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    pub fn variable(name: &str) -> Option<String> {
+    pub fn env_variable(name: &str) -> Option<String> {
         std::env::var(name).ok()
+    }
+
+    /// Writes a file to the folder for temporary files of tests.
+    pub fn temporary_file(name: &str, bytes: &[u8]) -> PathBuf {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        path
     }
 }
 
@@ -51,19 +58,19 @@ mod host {
 
     #[wasm_bindgen]
     extern "C" {
-        /// A file's size, or nothing where there is no file.
+        /// Size of a file in bytes, if it exists.
         #[wasm_bindgen(js_name = hostSize)]
         fn size(path: &str) -> Option<f64>;
         #[wasm_bindgen(js_name = hostRead)]
         fn read_part(path: &str, offset: f64, length: f64) -> Vec<u8>;
-        /// Names in a folder, or nothing where there is no folder.
+        /// Names of the files in a folder, if it exists.
         #[wasm_bindgen(js_name = hostNames)]
         fn names(path: &str) -> Option<Vec<String>>;
         #[wasm_bindgen(js_name = hostVariable)]
         fn environment(name: &str) -> Option<String>;
     }
 
-    /// A file that the host reads a part of at a time.
+    /// A file that the host reads part by part.
     struct HostSource {
         path: String,
         name: String,
@@ -98,7 +105,7 @@ mod host {
         Ok(parts.map(|name| file(&path.join(name))).collect())
     }
 
-    pub fn is_there(path: &Path) -> bool {
+    pub fn exists(path: &Path) -> bool {
         let path = path.to_string_lossy();
         size(&path).is_some() || names(&path).is_some()
     }
@@ -109,7 +116,7 @@ mod host {
         read_part(&path, 0.0, size)
     }
 
-    pub fn variable(name: &str) -> Option<String> {
+    pub fn env_variable(name: &str) -> Option<String> {
         environment(name)
     }
 }

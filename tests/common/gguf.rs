@@ -1,8 +1,10 @@
-//! Writes GGUF files, right ones and wrong ones, from the format's description alone.
+//! Writer of valid and invalid GGUF files, independent of the crate's reader, and tiny models.
 
 use tablm::formats::Format;
 
-/// Numbers of value types.
+use super::random::Random;
+
+/// Type numbers of metadata values.
 pub mod kind {
     pub const U8: u32 = 0;
     pub const I8: u32 = 1;
@@ -19,37 +21,38 @@ pub mod kind {
     pub const F64: u32 = 12;
 }
 
-/// A tensor to be written.
+/// A tensor to write.
 #[derive(Debug, Clone)]
 pub struct Tensor {
     pub name: Vec<u8>,
     /// Innermost axis first, as in the file.
     pub axes: Vec<u64>,
     pub type_number: u32,
-    /// Relative to the tensor data; `None` puts it after the one before.
+    /// Relative to the tensor data; `None` places the tensor after the previous one.
     pub offset: Option<u64>,
     pub data: Vec<u8>,
 }
 
-/// A GGUF file in the making.
+/// Contents of a GGUF file to write.
 #[derive(Debug, Clone)]
 pub struct Gguf {
     pub version: u32,
     pub alignment: u64,
-    /// Keys with their values, type number first, as bytes.
+    /// Keys, and their values as bytes that begin with the type number.
     pub keys: Vec<(Vec<u8>, Vec<u8>)>,
     pub tensors: Vec<Tensor>,
-    /// Instead of the true counts.
+    /// Tensor count in the header, if not the actual one.
     pub tensor_count: Option<u64>,
+    /// Key count in the header, if not the actual one.
     pub key_count: Option<u64>,
 }
 
-/// A string as the file holds it.
+/// Bytes of a string: length, then text.
 pub fn string(text: &[u8]) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes(), text].concat()
 }
 
-/// An array: element type, count, elements one after another.
+/// Bytes of an array value: type number, element type, count, elements.
 pub fn array(element: u32, count: u64, elements: &[u8]) -> Vec<u8> {
     [&kind::ARRAY.to_le_bytes()[..], &element.to_le_bytes(), &count.to_le_bytes(), elements]
         .concat()
@@ -68,13 +71,13 @@ impl Gguf {
         Gguf { version: 3, alignment: 32, keys, tensors, tensor_count: None, key_count: None }
     }
 
-    /// Adds a key whose value is `bytes`, type number first.
+    /// Adds a key whose value is `bytes`, which begin with the type number.
     pub fn raw(mut self, key: &str, bytes: Vec<u8>) -> Gguf {
         self.keys.push((key.as_bytes().to_vec(), bytes));
         self
     }
 
-    /// Adds a number: its type and its bytes.
+    /// Adds a key with a value of a type.
     pub fn number(self, key: &str, kind: u32, bytes: &[u8]) -> Gguf {
         self.raw(key, [&kind.to_le_bytes(), bytes].concat())
     }
@@ -111,7 +114,7 @@ impl Gguf {
         self.raw(key, array(kind::F32, values.len() as u64, &elements))
     }
 
-    /// Adds a tensor; `shape` outermost first, `data` as stored in `format`.
+    /// Adds a tensor; `shape` is outermost axis first, `data` as stored in `format`.
     pub fn tensor(mut self, name: &str, format: Format, shape: &[usize], data: Vec<u8>) -> Gguf {
         let columns = shape[shape.len() - 1];
         let rows: usize = shape[..shape.len() - 1].iter().product();
@@ -126,13 +129,13 @@ impl Gguf {
         self
     }
 
-    /// Takes a tensor out again.
+    /// Removes a tensor.
     pub fn without(mut self, name: &str) -> Gguf {
         self.tensors.retain(|tensor| tensor.name != name.as_bytes());
         self
     }
 
-    /// Takes a key out again.
+    /// Removes a key.
     pub fn without_key(mut self, key: &str) -> Gguf {
         self.keys.retain(|(other, _)| other != key.as_bytes());
         self
@@ -144,7 +147,7 @@ impl Gguf {
         self
     }
 
-    /// Header and tensor data; the second number is where the header ends, before padding.
+    /// Bytes of the file, and the length of the header without padding.
     pub fn bytes_and_header(&self) -> (Vec<u8>, usize) {
         let mut file = b"GGUF".to_vec();
         file.extend(self.version.to_le_bytes());
@@ -171,31 +174,13 @@ impl Gguf {
         (file, header)
     }
 
-    /// The whole file.
+    /// Bytes of the file.
     pub fn bytes(&self) -> Vec<u8> {
         self.bytes_and_header().0
     }
 }
 
-/// Numbers that look random and are the same each time.
-pub struct Random(pub u64);
-
-impl Random {
-    /// The next 64 bits.
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number from -1 to 1.
-    pub fn number(&mut self) -> f32 {
-        (self.bits() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    }
-}
-
-/// Stored bytes of numbers in F32.
+/// Values in F32, as stored.
 pub fn f32_bytes(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
     values.into_iter().flat_map(f32::to_le_bytes).collect()
 }
@@ -205,7 +190,7 @@ pub fn formats() -> impl Iterator<Item = Format> {
     Format::ALL.into_iter().filter(|format| format.gguf_type().is_some())
 }
 
-/// Random rows in any of them, weights of about `size`, scales finite.
+/// Random stored rows in a format of GGUF: weights of a magnitude of about `size`, finite scales.
 pub fn random_rows(
     random: &mut Random,
     format: Format,
@@ -218,9 +203,9 @@ pub fn random_rows(
     let blocks = rows * columns / rules.block_weights();
     let mut data = Vec::with_capacity(blocks * rules.block_bytes());
     for _ in 0..blocks {
-        let value = size * random.number();
-        // Offsets of the f16 scales, and the scale for a largest weight of about `size`.
-        let (levels, places): (f32, &[usize]) = match format {
+        let value = size * random.uniform();
+        // Largest weight of a block with scales of 1, and byte offsets of the scales.
+        let (levels, scale_offsets): (f32, &[usize]) = match format {
             Format::F32 => {
                 data.extend(value.to_le_bytes());
                 continue;
@@ -244,16 +229,16 @@ pub fn random_rows(
             Format::F8_E4M3 | Format::T4 | Format::MLX(_) => panic!("GGUF has no {format:?}"),
         };
         let mut block: Vec<u8> = (0..rules.block_bytes()).map(|_| random.bits() as u8).collect();
-        for &place in places {
-            block[place..place + 2]
-                .copy_from_slice(&half(size / levels * (0.75 + 0.25 * random.number())));
+        for &place in scale_offsets {
+            let scale = size / levels * (0.75 + 0.25 * random.uniform());
+            block[place..place + 2].copy_from_slice(&half(scale));
         }
         data.extend(block);
     }
     data
 }
 
-/// Tokens of [`byte_tokenizer`].
+/// Token count of [`byte_tokenizer`].
 pub const BYTE_TOKENS: usize = 260;
 
 /// Adds a vocabulary of the 256 bytes and four special tokens.
@@ -273,9 +258,8 @@ pub fn byte_tokenizer(file: Gguf) -> Gguf {
         .bool("tokenizer.ggml.add_bos_token", false)
 }
 
-/// A small random llama (two layers, four heads, two of them for keys and values) whose matrices
-/// are in `format`, with a vocabulary of the 256 bytes and four special tokens: complete enough
-/// to be loaded and to be broken. `hidden` is a multiple of 64 and of the format's block.
+/// A complete random llama with matrices in `format` and [`byte_tokenizer`]: two layers, four query
+/// heads, two key/value heads. `hidden` is a multiple of 64 and of the format's block.
 pub fn tiny_llama(hidden: usize, format: Format) -> Gguf {
     let (heads, kv_heads, ffn, layers) = (4, 2, 2 * hidden, 2);
     let mut file = byte_tokenizer(Gguf::new())
@@ -291,7 +275,7 @@ pub fn tiny_llama(hidden: usize, format: Format) -> Gguf {
         .f32("llama.attention.layer_norm_rms_epsilon", 1e-5)
         .u32("llama.rope.dimension_count", hidden as u32 / heads)
         .u32("llama.vocab_size", BYTE_TOKENS as u32);
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     let size = 1.7 / (hidden as f32).sqrt();
     let mut matrix = |file: Gguf, name: String, rows: usize, columns: usize| {
         let data = random_rows(&mut random, format, rows, columns, size);
@@ -319,8 +303,8 @@ pub fn tiny_llama(hidden: usize, format: Format) -> Gguf {
     file.tensor("output_norm.weight", Format::F32, &[hidden], f32_bytes(vec![1.0; hidden]))
 }
 
-/// The letters that stand for the 256 bytes in byte-level vocabularies, in the order of bytes:
-/// printable Latin-1 for itself, everything else from U+0100 on.
+/// The letter that stands for each byte in byte-level vocabularies: printable Latin-1 for itself,
+/// letters from U+0100 on for the other bytes.
 pub fn byte_letters() -> Vec<char> {
     let mut next = 256;
     let letter = |byte: u32| {

@@ -1,11 +1,11 @@
-//! Fixtures that several test programs use.
+//! Code that several test programs share.
 #![allow(
     dead_code,
     unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "each test file uses a part"
+    reason = "each test program uses a part"
 )]
 
 pub(crate) mod adapter;
@@ -21,3 +21,11 @@ pub(crate) mod safetensors;
 pub(crate) mod wasm;
 
 pub(crate) use adapter::gpu;
+
+/// Checks that a text contains each of `words`.
+#[track_caller]
+pub(crate) fn assert_contains(text: &str, words: &[&str]) {
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not in {text:?}");
+    }
+}

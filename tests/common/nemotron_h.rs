@@ -1,14 +1,15 @@
-//! Small random Nemotron-H models, as llama.cpp's converter writes them.
+//! Tiny random Nemotron-H models, as llama.cpp's converter writes them.
 
 use tablm::formats::Format;
 
-use super::gguf::{BYTE_TOKENS, Gguf, Random, array, byte_tokenizer, f32_bytes, kind, random_rows};
+use super::gguf::{BYTE_TOKENS, Gguf, array, byte_tokenizer, f32_bytes, kind, random_rows};
+use super::random::Random;
 
 const HIDDEN: usize = 48;
 const INTERMEDIATE: usize = 96;
-/// Attention: query heads, those for keys and values, and their size.
+/// Attention: query heads, key/value heads, head size.
 const ATTENTION: [usize; 3] = [4, 2, 16];
-/// Mamba: heads, their size, groups, rows of the state, convolution; none fills a tile.
+/// Mamba: heads, head size, groups, state size, convolution kernel. No size fills a tile.
 const MAMBA: [usize; 5] = [6, 20, 2, 24, 4];
 
 /// A model with a layer for each letter of `pattern`: `M`amba, `*` attention, `-` feed-forward.
@@ -37,7 +38,7 @@ pub fn tiny_nemotron_h(pattern: &str) -> Gguf {
         .u32("nemotron_h.ssm.group_count", groups as u32)
         .u32("nemotron_h.ssm.inner_size", (heads * head_dim) as u32)
         .u32("nemotron_h.ssm.time_step_rank", heads as u32);
-    let mut random = Random(11);
+    let mut random = Random::new(11);
     for (layer, letter) in pattern.chars().enumerate() {
         let tensors = match letter {
             'M' => mamba(),
@@ -47,17 +48,11 @@ pub fn tiny_nemotron_h(pattern: &str) -> Gguf {
                 ("ffn_down.weight", [HIDDEN, INTERMEDIATE]),
             ],
         };
+        let name = |part: &str| format!("blk.{layer}.{part}");
         for (part, shape) in tensors {
-            file = tensor(file, &mut random, &format!("blk.{layer}.{part}"), shape);
+            file = matrix(file, &mut random, &name(part), shape);
         }
-        file = vector(
-            file,
-            &mut random,
-            &format!("blk.{layer}.attn_norm.weight"),
-            &[HIDDEN],
-            0.8,
-            1.2,
-        );
+        file = vector(file, &mut random, &name("attn_norm.weight"), &[HIDDEN], 0.8, 1.2);
         if letter == 'M' {
             let channels = heads * head_dim + 2 * groups * state;
             for (part, shape, low, high) in [
@@ -67,13 +62,13 @@ pub fn tiny_nemotron_h(pattern: &str) -> Gguf {
                 ("ssm_d", vec![heads, 1], -1.0, 1.0),
                 ("ssm_norm.weight", vec![groups, heads * head_dim / groups], 0.8, 1.2),
             ] {
-                file = vector(file, &mut random, &format!("blk.{layer}.{part}"), &shape, low, high);
+                file = vector(file, &mut random, &name(part), &shape, low, high);
             }
         }
     }
     file = vector(file, &mut random, "output_norm.weight", &[HIDDEN], 0.8, 1.2);
-    file = tensor(file, &mut random, "token_embd.weight", [BYTE_TOKENS, HIDDEN]);
-    tensor(file, &mut random, "output.weight", [BYTE_TOKENS, HIDDEN])
+    file = matrix(file, &mut random, "token_embd.weight", [BYTE_TOKENS, HIDDEN]);
+    matrix(file, &mut random, "output.weight", [BYTE_TOKENS, HIDDEN])
 }
 
 fn mamba() -> Vec<(&'static str, [usize; 2])> {
@@ -96,17 +91,14 @@ fn attention() -> Vec<(&'static str, [usize; 2])> {
     ]
 }
 
-/// Weights of about the size that keeps activations as large as they were.
-fn tensor(file: Gguf, random: &mut Random, name: &str, shape: [usize; 2]) -> Gguf {
+/// Adds a random matrix, scaled so that products keep the magnitude of their inputs.
+fn matrix(file: Gguf, random: &mut Random, name: &str, shape: [usize; 2]) -> Gguf {
     let size = 1.7 / (shape[1] as f32).sqrt();
-    file.tensor(
-        name,
-        Format::F32,
-        &shape,
-        random_rows(random, Format::F32, shape[0], shape[1], size),
-    )
+    let rows = random_rows(random, Format::F32, shape[0], shape[1], size);
+    file.tensor(name, Format::F32, &shape, rows)
 }
 
+/// Adds a tensor of values from `low` to `high`.
 fn vector(
     file: Gguf,
     random: &mut Random,
@@ -115,7 +107,7 @@ fn vector(
     low: f32,
     high: f32,
 ) -> Gguf {
-    let values =
-        (0..shape.iter().product()).map(|_| (low + high + (high - low) * random.number()) / 2.0);
+    let value = |_| (low + high + (high - low) * random.uniform()) / 2.0;
+    let values = (0..shape.iter().product()).map(value);
     file.tensor(name, Format::F32, shape, f32_bytes(values))
 }

@@ -1,17 +1,17 @@
-//! Random numbers and random valid weights, the same on every machine.
+//! Pseudo-random numbers and random valid weights, the same on every machine.
 
 use half::{bf16, f16};
 use tablm::formats::Format;
 
 /// SplitMix64 (Steele, Lea & Flood 2014).
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(crate) fn bits(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -20,22 +20,22 @@ impl Random {
     }
 
     /// Uniform in -1 … 1.
-    pub(crate) fn uniform(&mut self) -> f32 {
+    pub fn uniform(&mut self) -> f32 {
         (self.bits() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
 
-    /// About normal, variance 1.
-    pub(crate) fn normal(&mut self) -> f32 {
+    /// Approximately normal with variance 1.
+    pub fn normal(&mut self) -> f32 {
         let sum: f32 = (0..12).map(|_| self.uniform()).sum();
         sum / 2.0
     }
 
-    pub(crate) fn normals(&mut self, count: usize) -> Vec<f32> {
+    pub fn normals(&mut self, count: usize) -> Vec<f32> {
         (0..count).map(|_| self.normal()).collect()
     }
 
-    /// Stored bytes of a random matrix: any quants, scales of a sensible size.
-    pub(crate) fn stored(&mut self, format: Format, rows: usize, columns: usize) -> Vec<u8> {
+    /// Stored bytes of a random matrix, with weights of a magnitude of about 1.
+    pub fn stored(&mut self, format: Format, rows: usize, columns: usize) -> Vec<u8> {
         let count = rows * columns;
         match format {
             Format::F32 => self.normals(count).iter().flat_map(|x| x.to_le_bytes()).collect(),
@@ -45,42 +45,43 @@ impl Random {
             Format::BF16 => {
                 self.normals(count).iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect()
             }
-            Format::F8_E4M3 => (0..rows).flat_map(|row| self.row_of_f8(row, columns)).collect(),
-            Format::MLX(_) => self.affine(format, count),
-            _ => self.quantized(format, count),
+            Format::F8_E4M3 => (0..rows).flat_map(|row| self.f8_row(row, columns)).collect(),
+            Format::MLX(_) => self.mlx_groups(format, count),
+            _ => self.blocks(format, count),
         }
     }
 
-    /// A scale and numbers that are smaller than two, in odd rows all subnormal: a GPU that
-    /// flushed them to zero would be noticed.
-    fn row_of_f8(&mut self, row: usize, columns: usize) -> Vec<u8> {
+    /// A row of FP8: its scale and numbers below 2. Those of odd rows are subnormal, so that tests
+    /// notice a GPU that flushes them to zero.
+    fn f8_row(&mut self, row: usize, columns: usize) -> Vec<u8> {
         let (scale, mask) = (1.0 + self.uniform(), if row.is_multiple_of(2) { 0xbf } else { 0x87 });
         let numbers = (0..columns).map(|_| self.bits() as u8 & mask);
         scale.to_le_bytes().into_iter().chain(numbers).collect()
     }
 
-    /// Groups of MLX: scale, bias, quants.
-    fn affine(&mut self, format: Format, count: usize) -> Vec<u8> {
+    /// Groups of an MLX format: scale, bias, quants.
+    fn mlx_groups(&mut self, format: Format, count: usize) -> Vec<u8> {
         let rules = format.rules();
-        let (_, scales) = rules.constants()[2];
+        let (_, scale_format) = rules.constants()[2];
         let mut stored = Vec::new();
         for _ in 0..count / rules.block_weights() {
-            let block = stored.len() + rules.block_bytes();
+            let end = stored.len() + rules.block_bytes();
             for number in [self.uniform() / 16.0, self.uniform() / 2.0] {
-                match scales as u32 {
+                match scale_format as u32 {
                     0 => stored.extend(f16::from_f32(number).to_le_bytes()),
                     1 => stored.extend(bf16::from_f32(number).to_le_bytes()),
                     _ => stored.extend(number.to_le_bytes()),
                 }
             }
-            stored.resize_with(block, || self.bits() as u8);
+            stored.resize_with(end, || self.bits() as u8);
         }
         stored
     }
 
-    fn quantized(&mut self, format: Format, count: usize) -> Vec<u8> {
+    /// Blocks of a block format: random quants, small scales.
+    fn blocks(&mut self, format: Format, count: usize) -> Vec<u8> {
         let rules = format.rules();
-        let scales: &[usize] = match format {
+        let scale_offsets: &[usize] = match format {
             Format::Q4_1 | Format::Q5_1 | Format::Q4_K | Format::Q5_K => &[0, 2],
             Format::Q6_K => &[208],
             _ => &[0],
@@ -93,7 +94,7 @@ impl Random {
                 block[1] = 0x90 | (block[1] & 0x0f); // 2^-6 to 2^-4
                 continue;
             }
-            for offset in scales {
+            for offset in scale_offsets {
                 let scale = f16::from_f32(self.uniform() / 16.0);
                 block[*offset..offset + 2].copy_from_slice(&scale.to_le_bytes());
             }

@@ -1,4 +1,4 @@
-//! Writes safetensors folders into memory, with the `safetensors` crate or by hand.
+//! Writer of safetensors folders in memory, valid and invalid.
 
 use std::rc::Rc;
 
@@ -6,11 +6,11 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use tablm::weights::source::{ByteSource, MemorySource};
 
-/// A folder in the making: names and contents.
+/// A folder: names and contents of its files.
 #[derive(Debug, Clone)]
 pub struct Folder(pub Vec<(String, Vec<u8>)>);
 
-/// A file of weights in F32: names, shapes, values.
+/// A file of F32 tensors, given as name, shape and values.
 pub fn f32_file(tensors: &[(&str, &[usize], Vec<f32>)]) -> Vec<u8> {
     let bytes: Vec<Vec<u8>> = tensors
         .iter()
@@ -22,7 +22,7 @@ pub fn f32_file(tensors: &[(&str, &[usize], Vec<f32>)]) -> Vec<u8> {
     safetensors::serialize(views, None).unwrap()
 }
 
-/// A file of weights in any types: names, types, shapes, bytes.
+/// A file of tensors, given as name, type, shape and bytes.
 pub fn file(tensors: &[(&str, &str, Vec<usize>, Vec<u8>)]) -> Vec<u8> {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
     for (name, dtype, shape, bytes) in tensors {
@@ -36,7 +36,7 @@ pub fn file(tensors: &[(&str, &str, Vec<usize>, Vec<u8>)]) -> Vec<u8> {
     raw_file(&Value::Object(header).to_string(), &data)
 }
 
-/// A file from its header's text and its data, whatever they are.
+/// A file with any header text and any data.
 pub fn raw_file(header: &str, data: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
 }
@@ -47,8 +47,7 @@ pub fn one_tensor(entry: &Value, data_bytes: usize) -> Vec<u8> {
 }
 
 impl Folder {
-    /// A folder with a configuration and a tokenizer that nobody reads here, and one file of
-    /// weights.
+    /// A folder with one file of weights and a minimal configuration and tokenizer.
     pub fn new(weights: Vec<u8>) -> Folder {
         Folder(Vec::new())
             .with("config.json", br#"{"model_type": "llama", "_name_or_path": "someone/tiny"}"#)
@@ -63,7 +62,7 @@ impl Folder {
         self
     }
 
-    /// Takes a file out.
+    /// Removes a file.
     pub fn without(mut self, name: &str) -> Folder {
         self.0.retain(|(other, _)| other != name);
         self

@@ -1,7 +1,7 @@
-//! A test program as wasm: what runs it (tests/wasm/run.mjs) asks for the tests' names and then for
-//! one test at a time, for the first that panics is the end of an instance.
+//! Test harness of a wasm test program. tests/wasm/run.mjs reads the names of the tests and runs
+//! them one by one, because a panic ends the instance.
 
-#![allow(unreachable_pub, reason = "exported")]
+#![allow(unreachable_pub, reason = "exported to JavaScript")]
 
 extern crate test;
 
@@ -14,13 +14,13 @@ type Test = fn() -> Result<(), String>;
 
 static TESTS: OnceLock<Vec<(&'static str, Test)>> = OnceLock::new();
 
-/// The program's `main` calls it with every test.
-pub(crate) fn keep(tests: &[&TestDescAndFn]) {
-    let known = tests.iter().map(|test| match (test.desc.name.as_slice(), &test.testfn) {
+/// Registers all tests. The program's `main` calls it.
+pub(crate) fn register(tests: &[&TestDescAndFn]) {
+    let tests = tests.iter().map(|test| match (test.desc.name.as_slice(), &test.testfn) {
         (name, TestFn::StaticTestFn(run)) => (String::leak(name.to_owned()) as &str, *run),
-        (name, _) => panic!("{name} is no plain test"),
+        (name, _) => panic!("{name}: expected a static test function"),
     });
-    TESTS.get_or_init(|| known.collect());
+    TESTS.get_or_init(|| tests.collect());
 }
 
 fn tests() -> &'static [(&'static str, Test)] {
@@ -34,7 +34,7 @@ pub fn test_names() -> Vec<String> {
     tests().iter().map(|(name, _)| (*name).to_owned()).collect()
 }
 
-/// Runs the test of that place in the list; a failure traps.
+/// Runs the test at `index` of the names; a failure traps.
 #[wasm_bindgen(js_name = runTest)]
 pub fn run_test(index: usize) {
     if let Err(error) = tests()[index].1() {

@@ -82,19 +82,19 @@ def floats(kind, rng):
             [0, 0x80000000, 1, 0x007FFFFF, 0x00800000, 0x7F7FFFFF, 0xFF7FFFFF], np.uint32
         )
         bits[: len(special), 0] = special
-        bad = (bits & 0x7F800000) == 0x7F800000
+        is_not_finite = (bits & 0x7F800000) == 0x7F800000
     else:
         bits = values.view(np.uint16)
         bits[: len(HALVES), 0] = HALVES
         mask = 0x7C00 if kind == Type.F16 else 0x7F80
-        bad = (bits & mask) == mask
-    # NaN and infinity are rejected before they are used.
-    values[bad[:, 0]] = 0
+        is_not_finite = (bits & mask) == mask
+    # NaN and infinity are refused when a model is read.
+    values[is_not_finite[:, 0]] = 0
     return values
 
 
 def t4(rng):
-    """Blocks with all bends, shifts and scales, and random ones; exact values in f64."""
+    """Returns blocks with all bends, shifts and scales, random blocks, and the exact values."""
     heads = np.concatenate(
         [
             np.arange(256) | 0x9800,

@@ -1,4 +1,4 @@
-"""Makes the seeds of tests/fuzz/corpus/ for container formats: small files of all structures.
+"""Makes tests/fuzz/corpus/ for container formats: small files with every structure of a header.
 
 Usage: `make_fuzz_corpus.py`, with the packages of tests/requirements.txt. Writes the same bytes
 each time.
@@ -21,13 +21,12 @@ def put(target, name, data):
     path.write_bytes(data)
 
 
-def by_hand(tensors):
+def filled_with_ones(tensors):
     """Returns a safetensors file with tensors of (name, type, shape), in which all bytes are 1."""
+    element_bytes = {"F8_E4M3": 1, "F16": 2, "BF16": 2, "F32": 4, "U32": 4}
     header, end = {}, 0
     for name, kind, shape in tensors:
-        start, end = end, end + int(np.prod(shape)) * {"F8_E4M3": 1, "F16": 2, "BF16": 2}.get(
-            kind, 4
-        )
+        start, end = end, end + int(np.prod(shape)) * element_bytes[kind]
         header[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + b"\1" * end
@@ -49,18 +48,7 @@ def make_gguf(name, keys, tensors, alignment=None):
 
 
 def every_key(writer):
-    for kind in (
-        "uint8",
-        "int8",
-        "uint16",
-        "int16",
-        "uint32",
-        "int32",
-        "uint64",
-        "int64",
-        "float32",
-        "float64",
-    ):
+    for kind in "uint8 int8 uint16 int16 uint32 int32 uint64 int64 float32 float64".split():
         getattr(writer, f"add_{kind}")(kind, 1)
     writer.add_bool("bool", True)
     writer.add_string("string", "text")
@@ -117,7 +105,7 @@ def main():
             ("m.biases", "F32", (2, 1)),
         ],
     }.items():
-        put("safetensors", name, by_hand(tensors))
+        put("safetensors", name, filled_with_ones(tensors))
 
     text = lambda value: json.dumps(value).encode()
     config = text(

@@ -1,8 +1,8 @@
 """Makes tests/data/golden/gemma3.json: outputs of Gemma 3 270M by reference implementations.
 
 Token ids are from SentencePiece with the vocabulary of the GGUF file, answers and log-probabilities
-from Hugging Face transformers in f32 with the dequantized weights. It is the base model without a
-chat template, so prompts are continued.
+from Hugging Face transformers in f32 with the dequantized weights. As a base model without a chat
+template, it continues the prompts.
 
     pip install -r tests/data/tiny/requirements.txt sentencepiece==0.2.3 protobuf==7.36.2
     python tests/data/make_gemma3_golden.py ~/.cache/tablm/models/gemma-3-270m-q4_k_m.gguf
@@ -81,8 +81,10 @@ def tokenizer(reader):
 
 
 def hugging_face_name(name):
-    if name in ("token_embd.weight", "output_norm.weight"):
-        return {"t": "model.embed_tokens.weight", "o": "model.norm.weight"}[name[0]]
+    if name == "token_embd.weight":
+        return "model.embed_tokens.weight"
+    if name == "output_norm.weight":
+        return "model.norm.weight"
     _, layer, part, _ = name.split(".")
     return f"model.layers.{layer}.{NAMES[part]}.weight"
 

@@ -1,8 +1,8 @@
 """Makes a narrow Nemotron 3 Nano 4B: `make_narrow.py nemotron4b_narrow --vocabulary 512`.
 
-Options and random weights are as in make_full_size.py. The variant has all layers of the model,
-with every tensor in the same format, but few columns and tokens: its plan has the same kernels,
-and a step takes the time these cost besides arithmetic. The file has some megabytes.
+Options and random weights are as in make_full_size.py. The variant has all layers of the model and
+every tensor in the same format, but few columns and tokens. So its plan has the same kernels with
+little arithmetic, and the time of a step is their overhead. The file has some megabytes.
 """
 
 from make_full_size import MODELS, main, nemotron4b

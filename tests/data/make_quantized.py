@@ -16,6 +16,7 @@ import ml_dtypes
 import mlx.core as mx
 import numpy as np
 
+import safetensors_file
 from make_models import checksum
 
 DATA = Path(__file__).parent
@@ -53,8 +54,8 @@ def put_golden(name, blocks, stored, values):
 
 
 def golden_f8(rng):
-    every = np.array([code for code in range(256) if code & 0x7F != 0x7F], np.uint8)
-    codes = np.concatenate([every, rng.choice(every, 1024)])
+    finite = np.array([code for code in range(256) if code & 0x7F != 0x7F], np.uint8)
+    codes = np.concatenate([finite, rng.choice(finite, 1024)])
     scale = np.float32(0.0123)
     put_golden("f8_e4m3", len(codes), scale.tobytes() + codes.tobytes(), f8(codes) * scale)
 
@@ -88,12 +89,10 @@ def golden_affine(rng, bits, group, kind):
     scales = np.array([extreme[row % 8] for row in range(rows)], dtype).reshape(-1, 1)
     biases = np.array([extreme[row * 3 // 8 % 8] for row in range(rows)], dtype).reshape(-1, 1)
     random = mx.array(rng.normal(0, 0.02, (rows, group)).astype("f4")).astype(MX[kind])
-    made = [
-        np.array(part.astype(mx.float32)).astype(dtype)
-        for part in mx.quantize(random, group_size=group, bits=bits)[1:]
-    ]
-    words = np.concatenate([words, np.array(mx.quantize(random, group_size=group, bits=bits)[0])])
-    scales, biases = np.concatenate([scales, made[0]]), np.concatenate([biases, made[1]])
+    mlx_words, *mlx_pair = mx.quantize(random, group_size=group, bits=bits)
+    mlx_scales, mlx_biases = (np.array(part.astype(mx.float32)).astype(dtype) for part in mlx_pair)
+    words = np.concatenate([words, np.array(mlx_words)])
+    scales, biases = np.concatenate([scales, mlx_scales]), np.concatenate([biases, mlx_biases])
     values = dequantize(words, scales, biases, group, bits)
     blocks = np.concatenate(
         [part.view(np.uint8).reshape(len(words), -1) for part in (scales, biases, words)], axis=1
@@ -126,7 +125,7 @@ class Folder:
     """The tensors of a folder, and the checksums of their values."""
 
     def __init__(self, rng):
-        self.rng, self.tensors, self.worth = rng, [], {}
+        self.rng, self.tensors, self.checksums = rng, [], {}
         for name, kind in NORMS.items():
             self.floats(f"{name}.weight", rng.uniform(0.5, 1.5, HIDDEN), kind)
 
@@ -136,7 +135,7 @@ class Folder:
     def floats(self, name, values, kind):
         array = np.asarray(values).astype(FLOATS[kind])
         self.put(name, kind, array)
-        self.worth[name] = checksum(array.astype("<f4"))
+        self.checksums[name] = checksum(array.astype("<f4"))
 
     def weights(self, name):
         return self.rng.normal(0, 1 / np.sqrt(SHAPES[name][1]), SHAPES[name]).astype("f4")
@@ -158,24 +157,11 @@ class Folder:
             "vocab_size": VOCABULARY,
             **config,
         }
-        header, data = {"__metadata__": {"format": "pt"}}, b""
-        for tensor, kind, array in self.tensors:
-            header[tensor] = {
-                "dtype": kind,
-                "shape": list(array.shape),
-                "data_offsets": [len(data), len(data) + array.nbytes],
-            }
-            data += array.tobytes()
-        text = json.dumps(header, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)
-        (DATA / "folders").mkdir(exist_ok=True)
-        (DATA / "folders" / f"{name}.safetensors").write_bytes(
-            len(text).to_bytes(8, "little") + text + data
-        )
-        known = {"config": config, "values": dict(sorted(self.worth.items()))}
-        (DATA / "folders" / f"{name}.json").write_text(
-            json.dumps(known, indent=1) + "\n", encoding="utf-8"
-        )
+        folder = DATA / "folders"
+        folder.mkdir(exist_ok=True)
+        safetensors_file.save(folder / f"{name}.safetensors", self.tensors)
+        known = {"config": config, "values": dict(sorted(self.checksums.items()))}
+        (folder / f"{name}.json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
 def fp8_folder(rng):
@@ -198,14 +184,12 @@ def fp8_folder(rng):
         kind, shape = scales[part]
         largest = np.abs(weights).max(axis=1) if -1 in shape else np.abs(weights).max()
         scale = (largest / F8_MAX).astype(FLOATS[kind]).reshape(shape)
-        wide = (
-            scale.astype("<f4").reshape(-1, 1) if -1 in shape else scale.astype("<f4").reshape(())
-        )
-        codes = np.clip(weights / wide, -F8_MAX, F8_MAX).astype(ml_dtypes.float8_e4m3fn)
+        f32_scale = scale.astype("<f4").reshape((-1, 1) if -1 in shape else ())
+        codes = np.clip(weights / f32_scale, -F8_MAX, F8_MAX).astype(ml_dtypes.float8_e4m3fn)
         folder.put(f"{name}.weight", "F8_E4M3", codes)
         folder.put(f"{name}.weight_scale", kind, scale)
         folder.put(f"{name}.input_scale", "F32", np.float32(0.5).reshape(()))
-        folder.worth[f"{name}.weight"] = checksum(codes.astype("<f4") * wide)
+        folder.checksums[f"{name}.weight"] = checksum(codes.astype("<f4") * f32_scale)
     for part in "kv":
         folder.put(
             f"model.layers.0.self_attn.{part}_proj.{part}_scale", "F32", np.float32(1).reshape(())
@@ -245,7 +229,8 @@ def mlx_folder(rng):
             ("biases", kind, biases),
         ]:
             folder.put(f"{name}.{end}", dtype, array)
-        folder.worth[f"{name}.weight"] = checksum(dequantize(words, scales, biases, group, bits))
+        values = dequantize(words, scales, biases, group, bits)
+        folder.checksums[f"{name}.weight"] = checksum(values)
     folder.save("mlx", {"quantization": quantization, "quantization_config": quantization})
 
 

@@ -1,4 +1,4 @@
-//! Planes of the formats, and a model in Rust of each shader's `weights32` that reads them.
+//! Planes of the formats, and a model in Rust of `weights32` of each format's shader.
 
 use half::f16;
 use tablm::formats::{Format, UNIT};
@@ -14,10 +14,10 @@ pub(crate) fn repack(format: Format, columns: usize, rows: usize, stored: &[u8])
     assert!(sizes.iter().all(|size| size % 4 == 0), "{format:?}: {sizes:?}");
     let mut planes: Vec<Vec<u8>> = sizes.iter().map(|size| vec![0; size * rows]).collect();
     for row in 0..rows {
-        let cut = planes.iter_mut().zip(&sizes);
-        let mut cut: Vec<&mut [u8]> =
-            cut.map(|(plane, size)| &mut plane[row * size..(row + 1) * size]).collect();
-        rules.repack_row(columns, &stored[row * row_bytes..(row + 1) * row_bytes], &mut cut);
+        let plane_rows = planes.iter_mut().zip(&sizes);
+        let mut plane_rows: Vec<&mut [u8]> =
+            plane_rows.map(|(plane, size)| &mut plane[row * size..(row + 1) * size]).collect();
+        rules.repack_row(columns, &stored[row * row_bytes..][..row_bytes], &mut plane_rows);
     }
     let words = |plane: Vec<u8>| {
         Plane(plane.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect())
@@ -33,7 +33,7 @@ fn bytes(word: u32) -> [f32; 4] {
     word.to_le_bytes().map(f32::from)
 }
 
-/// Unpacks a unit: eight quads of nibbles, quad `k` with the bits of `high(k)` added.
+/// Unpacks unit `at`: eight quads of nibbles, quad `k` combined with the bits `high(k)`.
 fn quads(plane: &Plane, at: usize, high: impl Fn(usize) -> u32) -> [[f32; 4]; 8] {
     std::array::from_fn(|k| {
         let word = plane.0[4 * at + k / 2] >> (4 * (k % 2));
@@ -46,7 +46,7 @@ fn fifth(word: u32, k: usize) -> u32 {
     ((word >> k) & 0x0101_0101) << 4
 }
 
-/// Scale and negated minimum of a group of a K-quant, from its four words.
+/// Scale and negated minimum of a group of a K-quant, from the four words of its super-block.
 fn k_scale(words: &[u32], group: usize) -> (f32, f32) {
     let low = words[1 + group / 4] >> (8 * (group % 4));
     let high = words[3] >> (4 * group);
@@ -57,8 +57,8 @@ fn k_scale(words: &[u32], group: usize) -> (f32, f32) {
 
 /// Decodes an FP8 number by its definition.
 fn f8(byte: u8) -> f32 {
-    let (sign, exponent, mantissa) =
-        (if byte < 128 { 1.0 } else { -1.0 }, i32::from(byte >> 3 & 15), f32::from(byte & 7));
+    let sign = if byte < 128 { 1.0 } else { -1.0 };
+    let (exponent, mantissa) = (i32::from(byte >> 3 & 15), f32::from(byte & 7));
     let magnitude = match exponent {
         0 => mantissa / 8.0 * 2f32.powi(-6),
         _ => (1.0 + mantissa / 8.0) * 2f32.powi(exponent - 7),
@@ -73,7 +73,7 @@ fn scaled(quads: [[f32; 4]; 8], value: impl Fn(usize, f32) -> f32) -> Vec<f32> {
 }
 
 /// Bits, group size and encoding of scales (0: F16, 1: BF16, 2: F32) of an MLX format.
-pub(crate) fn mlx_numbers(format: Format) -> [usize; 3] {
+pub(crate) fn mlx_parameters(format: Format) -> [usize; 3] {
     let numbers: Vec<usize> =
         format.rules().constants().iter().map(|(_, value)| *value as usize).collect();
     numbers.try_into().unwrap()
@@ -190,7 +190,7 @@ fn k_weights32(planes: &Planes<'_>, row: usize, unit: usize) -> Vec<f32> {
 /// MLX's affine formats.
 fn mlx_weights32(planes: &Planes<'_>, row: usize, unit: usize) -> Vec<f32> {
     let Planes { format, columns, planes } = *planes;
-    let [mlx_bits, group, scales] = mlx_numbers(format);
+    let [mlx_bits, group, scales] = mlx_parameters(format);
     let (at, group) = (row * columns / UNIT + unit, row * columns / group + UNIT * unit / group);
     let pairs = &planes[1].0;
     let (scale, bias) = match scales {

@@ -1,4 +1,4 @@
-//! Rotary positions, the key/value cache, and attention.
+//! Rotary position embedding, KV cache and attention.
 
 use tablm::kernels::{AttentionShape, CacheFormat, Pairing, RotaryTable, Rows};
 use tablm::plan::PlanBuilder;
@@ -43,8 +43,8 @@ fn attention_and_its_cache() {
             [(1, 1, 4), (9, 3, 64), (5, 1, 80), (32, 8, 128), (4, 2, 256), (16, 2, 96), (9, 1, 12)];
         for (head_count, kv_head_count, head_dim) in heads {
             let shape = AttentionShape::new(head_count, kv_head_count, head_dim);
-            // Within a tile of `head_dim` positions, at its end, past it; many splits of several
-            // tiles.
+            // Positions within a tile of `head_dim` positions, at its end and after it; and many
+            // splits of several tiles.
             for (position, rows) in
                 [(0, 1), (1, 1), (63, 1), (64, 1), (1000, 1), (62, 3), (0, 65), (700, 2)]
             {
@@ -56,7 +56,7 @@ fn attention_and_its_cache() {
         for rows in [1, 3] {
             check_by_loads(&gpu, || attend(capped, 80, rows)).await;
         }
-        // Windows longer than the sequence, about as long, and shorter than a tile.
+        // Windows shorter than a tile, about as long as the sequence, and longer.
         for window in [1, 2, 63, 64, 65, 700, 1000] {
             for (position, rows) in [(0, 1), (62, 3), (0, 65), (700, 1), (700, 2)] {
                 let shape = AttentionShape { window: Some(window), ..shape };
@@ -81,6 +81,7 @@ fn caches_of_every_format() {
     });
 }
 
+/// Attention over `position` cached positions and `rows` new ones.
 fn attend(shape: AttentionShape, position: u32, rows: u32) -> Case<'static> {
     let name = format!("attention {shape:?} at {position}, {rows} rows");
     let write = move |plan: &mut PlanBuilder<'_, '_>| {

@@ -1,4 +1,4 @@
-//! Norms, and element-wise kernels.
+//! Norms, element-wise kernels, and biases of products.
 
 use tablm::formats::Format;
 use tablm::kernels::{ActivationFunction, Rows};
@@ -81,15 +81,15 @@ fn functions() {
     with_gpu(async |gpu| {
         let functions =
             [ActivationFunction::Silu, ActivationFunction::Gelu, ActivationFunction::ReluSquared];
-        // Caps near the inputs and far above them, where the quotient is small.
-        let others = [
+        // One cap is near the inputs, one far above them.
+        let parametric = [
             ActivationFunction::Scale(25.3),
             ActivationFunction::Softcap(1.5),
             ActivationFunction::Softcap(30.0),
         ];
-        for function in functions.into_iter().chain(others) {
+        for function in functions.into_iter().chain(parametric) {
             for (width, rows) in [(1, 1), (65, 3), (1536, 17)] {
-                // Scaled first, to inputs from a thousandth to thousands.
+                // Inputs of a magnitude of 1e-3 to 2e3.
                 for scale in [1.0, 1e-3, 2e3] {
                     let name = format!("{function:?} of {scale}, {width}, {rows} rows");
                     let write = move |plan: &mut PlanBuilder<'_, '_>| {

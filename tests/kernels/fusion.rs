@@ -1,18 +1,19 @@
-//! Fused kernels: on the GPU against their CPU reference, and against the plan before fusion.
+//! Fused kernels: on the GPU against their CPU reference, and fused plans against unfused plans.
 
 use tablm::formats::Format;
 use tablm::kernels::{
-    Activation, ActivationFunction, AttentionShape, CacheFormat, MatvecStrategy, Pairing,
+    Activation, ActivationFunction, AttentionShape, Buffer, CacheFormat, MatvecStrategy, Pairing,
     Reduction, RotaryTable, Rows,
 };
 use tablm::plan::{Linear, PlanBuilder};
 
-use crate::matrices::tilings;
+use crate::matrices::{strategies, tilings};
 use crate::{Case, with_gpu};
 
-/// Rows and columns of a matrix: a unit, odd ones, a workgroup and more, real ones.
+/// Rows and columns of matrices: a unit, odd sizes, over a workgroup, sizes of real models.
 const SHAPES: [[u32; 2]; 5] = [[9, 32], [6, 64], [65, 33], [576, 192], [300, 1536]];
 
+/// A plan of one row over named F16 matrices, which fuses to `kernels`.
 fn case(
     name: &str,
     matrices: &[(&str, [u32; 2])],
@@ -38,7 +39,7 @@ fn product(
     plan.matmul(weight, x)
 }
 
-/// A product with a bias, called as its matrix with ` bias` behind.
+/// A product with the matrix `name` and the bias `{name} bias`.
 fn biased(
     plan: &mut PlanBuilder<'_, '_>,
     name: &str,
@@ -79,7 +80,7 @@ fn functions_of_outputs() {
     });
 }
 
-/// A scale, and the transforms that can follow it.
+/// A scale, followed by a cap, a residual or another function.
 #[test]
 fn scales_of_outputs() {
     with_gpu(async |gpu| {
@@ -137,7 +138,8 @@ fn outputs_and_norm() {
     });
 }
 
-/// A norm after a product, as Gemma has it: it adds the residual and begins the norm that follows.
+/// A norm after a product, as in Gemma, adds the residual and computes the sums of squares for the
+/// next norm.
 #[test]
 fn normed_outputs_and_residuals() {
     with_gpu(async |gpu| {
@@ -248,7 +250,13 @@ fn embedding_and_norm() {
     });
 }
 
-/// An attention of 6 query heads and 2 key/value heads.
+/// A rotary table for [`attention`].
+fn rotary_table(plan: &mut PlanBuilder<'_, '_>, rotary_dim: u32) -> Buffer {
+    let frequencies = (0..rotary_dim / 2).map(|i| 0.5 / (i + 1) as f32).collect();
+    plan.resources.rotary_table(RotaryTable { frequencies, divisors: None, context_length: 16 })
+}
+
+/// Attention of 6 query heads and 2 key/value heads, with biases if `head_dim` is 80.
 fn attention(
     plan: &mut PlanBuilder<'_, '_>,
     head_dim: u32,
@@ -262,9 +270,7 @@ fn attention(
     let k = product(plan, "k", [kv_width, 96], x);
     let v = product(plan, "v", [kv_width, 96], x);
     if let Some((rotary_dim, pairing)) = rotation {
-        let frequencies = (0..rotary_dim / 2).map(|i| 0.5 / (i + 1) as f32).collect();
-        let table = RotaryTable { frequencies, divisors: None, context_length: 16 };
-        let table = plan.resources.rotary_table(table);
+        let table = rotary_table(plan, rotary_dim);
         plan.rope(q, table, head_dim, rotary_dim, pairing);
         plan.rope(k, table, head_dim, rotary_dim, pairing);
     }
@@ -302,7 +308,7 @@ fn queries_keys_and_values() {
                 });
                 case.cache_format = cache_format;
                 if cache_format == CacheFormat::F16 {
-                    // Keys that differ in the last bit can round to different halves.
+                    // Keys that differ in the last bit of f32 can round to different f16 numbers.
                     case.bound = 1e-6;
                 }
                 for (name, [rows, _]) in matrices {
@@ -315,33 +321,25 @@ fn queries_keys_and_values() {
     });
 }
 
-/// Heads that are normed before they are rotated, a workgroup for each, by every strategy.
+/// Heads that are normed before rotation, with every strategy.
 #[test]
 fn normed_heads() {
     with_gpu(async |gpu| {
-        let has =
-            |strategy: &MatvecStrategy| strategy.missing_feature(&gpu.report.features).is_none();
         for (head_dim, rotary_dim, pairing) in [
             (64, 64, Pairing::Adjacent),
             (80, 32, Pairing::Halves),
             (128, 128, Pairing::Halves),
             (256, 256, Pairing::Halves),
         ] {
-            for (format, strategy) in [
-                (Format::F16, MatvecStrategy::default()),
-                (Format::Q8_0, MatvecStrategy::default()),
-            ]
-            .into_iter()
-            .chain(MatvecStrategy::ALL.map(|strategy| (Format::Q4_1, strategy)))
-            .filter(|(_, strategy)| has(strategy))
-            {
+            let formats = [Format::F16, Format::Q8_0].into_iter();
+            let formats = formats.map(|format| (format, MatvecStrategy::default()));
+            let all_strategies = strategies(&gpu).map(|strategy| (Format::Q4_1, strategy));
+            for (format, strategy) in formats.chain(all_strategies) {
                 let write = move |plan: &mut PlanBuilder<'_, '_>| {
                     let shape = AttentionShape::new(6, 2, head_dim);
                     let (q_width, kv_width) = (6 * head_dim, 2 * head_dim);
                     let x = plan.input(Rows::Step, 96);
-                    let frequencies = (0..rotary_dim / 2).map(|i| 0.5 / (i + 1) as f32).collect();
-                    let table = RotaryTable { frequencies, divisors: None, context_length: 16 };
-                    let table = plan.resources.rotary_table(table);
+                    let table = rotary_table(plan, rotary_dim);
                     let [q, k] = [("q", q_width), ("k", kv_width)].map(|(name, width)| {
                         let y = product(plan, name, [width, 96], x);
                         let weight =
@@ -371,9 +369,9 @@ fn normed_heads() {
     });
 }
 
-/// A layer for many rows: epilogues fuse, norms do not.
+/// A layer of many rows: epilogues fuse, norms do not.
 #[test]
-fn products_of_many_rows() {
+fn layer_of_many_rows() {
     with_gpu(async |gpu| {
         for tiling in tilings(&gpu) {
             let write = |plan: &mut PlanBuilder<'_, '_>| {

@@ -1,5 +1,5 @@
-//! Every kernel on the GPU against its CPU reference: sizes of real models, 1, odd ones, just over
-//! a workgroup and just over a block.
+//! Every kernel on the GPU against its CPU reference, at sizes of real models and at edges: 1, odd
+//! sizes, just over a workgroup, just over a block.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod attention;
@@ -24,7 +24,7 @@ use tablm::plan::{
     Plan, PlanBuilder, Resources, SharedRole, Slots, StateKind, TensorShapes, fuse, stack,
 };
 
-/// Largest normalized error of `f32` arithmetic.
+/// Bound of the normalized error of `f32` arithmetic.
 const BOUND: f64 = 1e-10;
 
 /// Formats and shapes of tensors, by name.
@@ -37,7 +37,7 @@ impl TensorShapes for Shapes {
     }
 }
 
-/// A step of a plan of few kernels.
+/// A step of a plan of few kernels, to run on both executors.
 struct Case<'a> {
     name: String,
     shapes: Shapes,
@@ -47,11 +47,12 @@ struct Case<'a> {
     strategy: MatvecStrategy,
     tiling: MatmulTiling,
     tokens: Vec<u32>,
-    /// Words of shared buffers that cannot be random, by name.
+    /// Words of shared buffers that must not be random, by name.
     words: HashMap<String, Vec<f32>>,
     bound: f64,
     /// Expected names of the kernels after fusion; `None` runs the plan unfused.
     fused: Option<Vec<&'static str>>,
+    /// Writes the plan; returns its output.
     write: Box<dyn Fn(&mut PlanBuilder<'_, '_>) -> Activation + 'a>,
 }
 
@@ -92,8 +93,8 @@ impl<'a> Case<'a> {
         self
     }
 
-    /// Fills both executors with the same random numbers, runs the step and compares kernel by
-    /// kernel; compares a fused plan with the unfused one as well.
+    /// Runs the step on both executors with equal random buffers and compares the outputs of each
+    /// kernel; compares the output of a fused plan with the unfused plan, too.
     async fn check(self, gpu: &Rc<Gpu>) {
         let mut resources =
             Resources::new(&self.shapes, self.max_binding_bytes).cache_in(self.cache_format);
@@ -110,8 +111,8 @@ impl<'a> Case<'a> {
             cpu.run(0, &plans[0], 0..plans[0].kernels.len(), self.step);
             expected = Some(cpu.read(y.buffer).to_vec());
             plans = plans.into_iter().map(|plan| fuse(plan, &mut resources)).collect();
-            let found: Vec<_> =
-                plans[0].kernels.iter().map(|planned| planned.kernel.name()).collect();
+            let kernels = plans[0].kernels.iter();
+            let found: Vec<_> = kernels.map(|planned| planned.kernel.name()).collect();
             assert_eq!(&found, names, "{}", self.name);
         }
         let plan = &plans[0];
@@ -121,22 +122,22 @@ impl<'a> Case<'a> {
         if let Some(difference) = difference {
             panic!("{}: {difference:?}", self.name);
         }
-        let written = cpu.read(y.buffer);
-        assert!(written.iter().any(|word| *word != 0.0), "{}: the kernel wrote nothing", self.name);
+        let output = cpu.read(y.buffer);
+        assert!(output.iter().any(|word| *word != 0.0), "{}: the output is zero", self.name);
         if let Some(expected) = expected {
-            let error = normalized_error(&expected, written);
-            assert!(error < self.bound, "{}: fused and not: {error:e}", self.name);
+            let error = normalized_error(&expected, output);
+            assert!(error < self.bound, "{}: fused and unfused differ by {error:e}", self.name);
         }
     }
 
-    /// Returns both executors, with the same random numbers in all buffers.
+    /// Returns both executors, with equal random numbers in all buffers.
     async fn filled(
         &self,
         resources: &Resources<'_>,
         plan: &Plan,
         gpu: &Rc<Gpu>,
     ) -> (CpuExecutor, GpuExecutor) {
-        // A slot for each buffer, so that no kernel overwrites what the test fills.
+        // Each buffer has its own slot, so that no kernel overwrites the inputs of the test.
         let words = plan.scratch.iter().map(|activation| activation.words(plan.capacity)).collect();
         let slots = Slots { words, of: vec![(0..plan.scratch.len() as u32).collect()] };
         let mut cpu = CpuExecutor::new(resources, slots.clone(), CpuVariant::Exact).unwrap();
@@ -151,6 +152,7 @@ impl<'a> Case<'a> {
     }
 }
 
+/// Fills the buffers that all plans share.
 fn fill_shared(
     case: &Case<'_>,
     resources: &Resources<'_>,
@@ -175,14 +177,14 @@ fn fill_shared(
                 }
                 words
             }
-            // The numbers of a tensor are the same in every buffer that holds it.
+            // Seeded by the tensor's name: a tensor has equal values in all buffers that hold it.
             SharedRole::Vector(parts) => {
-                let numbers = parts.iter().flat_map(|part| {
-                    let seed =
-                        part.tensor.bytes().fold(7, |seed, byte| 31 * seed + u64::from(byte));
+                let values = parts.iter().flat_map(|part| {
+                    let name = part.tensor.bytes();
+                    let seed = name.fold(7, |seed, byte| 31 * seed + u64::from(byte));
                     Random::new(seed).normals(part.shape.iter().product::<u32>() as usize)
                 });
-                numbers.collect()
+                values.collect()
             }
             SharedRole::State(_) => random.normals(buffer.words as usize),
         };
@@ -191,6 +193,7 @@ fn fill_shared(
     }
 }
 
+/// Uploads random weights.
 fn fill_matrices(
     resources: &Resources<'_>,
     random: &mut Random,
@@ -200,7 +203,7 @@ fn fill_matrices(
     for (index, matrix) in resources.matrices().iter().enumerate() {
         let stored = random.stored(matrix.format, matrix.rows as usize, matrix.columns as usize);
         cpu.upload_rows(index, &stored);
-        // In two pieces that do not end at the end of a part.
+        // Two uploads, whose boundary is within a part.
         let row = matrix.rows / 3;
         let (first, rest) = stored.split_at(stored.len() / matrix.rows as usize * row as usize);
         gpu.upload_rows(matrix, index, 0, first).unwrap();
@@ -230,9 +233,9 @@ fn fill_inputs(plan: &Plan, rows: u32, cpu: &mut CpuExecutor, gpu: &GpuExecutor)
     }
 }
 
-/// More words than the staging buffer holds, and parts that end within a round.
+/// Reads more words than the staging buffer holds, in parts that its size does not divide.
 #[test]
-fn parts_of_buffers_come_back_in_order() {
+fn read_parts_returns_the_parts_in_order() {
     with_gpu(async |gpu| {
         let no_tensors = Shapes::default();
         let mut resources = Resources::new(&no_tensors, u64::MAX);
@@ -249,6 +252,7 @@ fn parts_of_buffers_come_back_in_order() {
     });
 }
 
+/// Runs a test if there is an adapter.
 fn with_gpu(test: impl AsyncFnOnce(Rc<Gpu>)) {
     pollster::block_on(async {
         if let Some(gpu) = common::gpu().await {

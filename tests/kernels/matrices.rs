@@ -1,4 +1,4 @@
-//! Products with weight matrices, and rows of the embedding.
+//! Products with weight matrices, and lookups of embedding rows.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use tablm::plan::Resources;
 
 use crate::{Case, Shapes, with_gpu};
 
-/// Numbers of columns to test: around a unit for floats, whole blocks for other formats, and those
+/// Row widths to test: around a unit for float formats, whole blocks for other formats, and widths
 /// of real models.
 fn columns(format: Format) -> Vec<u32> {
     let block = format.rules().block_weights() as u32;
@@ -39,10 +39,7 @@ fn matvec() {
 #[test]
 fn every_matvec_strategy() {
     with_gpu(async |gpu| {
-        for strategy in MatvecStrategy::ALL
-            .into_iter()
-            .filter(|it| it.missing_feature(&gpu.report.features).is_none())
-        {
+        for strategy in strategies(&gpu) {
             for format in Format::ALL {
                 let columns = columns(format)[2];
                 for (outputs, rows) in [(3, 1), (130, 2)] {
@@ -51,11 +48,10 @@ fn every_matvec_strategy() {
                     let mut case = project(&name, format, outputs, columns, rows, 1 << 27);
                     case.strategy = strategy;
                     case.bound = match strategy.for_format(format).arithmetic {
-                        // Sums in half precision, which the CPU reference does not follow; 1.9e-7
-                        // was seen.
+                        // The CPU reference does not sum in half precision; 1.9e-7 was seen.
                         Arithmetic::F16 => 6e-7,
-                        // An input between two steps may be rounded either way; without rounding
-                        // 2e-5 was seen.
+                        // Inputs halfway between two integers may round differently; against
+                        // unrounded inputs, 2e-5 was seen.
                         Arithmetic::Dp4a | Arithmetic::Int10x2 => 2e-6,
                         Arithmetic::F32 => case.bound,
                     };
@@ -66,18 +62,24 @@ fn every_matvec_strategy() {
     });
 }
 
-/// Tilings that the adapter can run.
+/// Strategies that the adapter supports.
+pub(crate) fn strategies(gpu: &Gpu) -> impl Iterator<Item = MatvecStrategy> {
+    MatvecStrategy::ALL
+        .into_iter()
+        .filter(|strategy| strategy.missing_feature(&gpu.report.features).is_none())
+}
+
+/// Tilings that the adapter supports.
 pub(crate) fn tilings(gpu: &Gpu) -> impl Iterator<Item = MatmulTiling> {
     MatmulTiling::ALL
         .into_iter()
         .filter(|tiling| tiling.missing_feature(&gpu.report.features).is_none())
 }
 
-/// Checks a case with lanes that load by themselves, and with lanes that load for each other.
+/// Checks a case with a tiling of either kind of loads: each lane for itself, and for other lanes.
 pub(crate) async fn check_by_loads(gpu: &Rc<Gpu>, case: impl Fn() -> Case<'static>) {
-    for tiling in tilings(gpu).filter(|tiling| {
-        matches!(tiling, MatmulTiling::WorkgroupMemory | MatmulTiling::RegistersBroadcast4)
-    }) {
+    let tested = [MatmulTiling::WorkgroupMemory, MatmulTiling::RegistersBroadcast4];
+    for tiling in tilings(gpu).filter(|tiling| tested.contains(tiling)) {
         let mut case = case();
         case.name += &format!(", {}", tiling.name());
         Case { tiling, ..case }.check(gpu).await;
@@ -87,17 +89,15 @@ pub(crate) async fn check_by_loads(gpu: &Rc<Gpu>, case: impl Fn() -> Case<'stati
 #[test]
 fn matmul() {
     with_gpu(async |gpu| {
-        // The other tilings differ from `Registers` in the loads of inputs alone, which do not
-        // depend on the format.
+        // The other tilings differ from `Registers` in the loads of inputs, whatever the format.
         for tiling in [MatmulTiling::WorkgroupMemory, MatmulTiling::Registers] {
             for format in Format::ALL {
                 let all = columns(format);
-                // The difference of the tilings does not depend on the columns.
-                let some =
+                // One width suffices for the second tiling.
+                let tested =
                     if tiling == MatmulTiling::WorkgroupMemory { &all[..] } else { &all[2..3] };
-                for (i, columns) in some.iter().enumerate() {
-                    // Edges do not depend on the format: one row count each keeps compilation
-                    // short.
+                for (i, columns) in tested.iter().enumerate() {
+                    // One row count per width, because each plan compiles shaders.
                     let rows = [5, 31, 32, 33, 65][i % 5];
                     let name =
                         format!("matmul {} {format:?} 33x{columns}, {rows} rows", tiling.name());
@@ -112,7 +112,7 @@ fn matmul() {
 
 /// Row and output counts around the edges of the tilings.
 #[test]
-fn matmul_of_any_rows() {
+fn matmul_at_tile_edges() {
     with_gpu(async |gpu| {
         for tiling in tilings(&gpu) {
             for (i, rows) in
@@ -124,7 +124,7 @@ fn matmul_of_any_rows() {
                 case.tiling = tiling;
                 case.check(&gpu).await;
             }
-            let mut case = project("matmul of plain weights", Format::F32, 65, 33, 130, 1 << 27);
+            let mut case = project("matmul of f32 weights", Format::F32, 65, 33, 130, 1 << 27);
             case.tiling = tiling;
             case.check(&gpu).await;
         }
@@ -147,10 +147,10 @@ fn matrices_larger_than_a_binding_are_split() {
     });
 }
 
-/// The vocabulary and width of Nemotron 3 Nano 4B, under the binding size that WebGPU guarantees.
+/// Vocabulary and width of Nemotron 3 Nano 4B, with WebGPU's default limit of bindings.
 #[test]
-fn the_largest_matrices_are_split_into_parts_that_fit() {
-    const GUARANTEED: u64 = 128 << 20;
+fn largest_matrices_are_split_into_parts_that_fit_a_binding() {
+    const MAX_BINDING_BYTES: u64 = 128 << 20;
     let (rows, columns) = (131_072, 3136);
     for (format, part_count) in [
         (Format::Q5_0, 2),
@@ -161,7 +161,7 @@ fn the_largest_matrices_are_split_into_parts_that_fit() {
     ] {
         let shape = vec![rows as usize, columns as usize];
         let shapes = Shapes(HashMap::from([("matrix".into(), (format, shape))]));
-        let mut resources = Resources::new(&shapes, GUARANTEED);
+        let mut resources = Resources::new(&shapes, MAX_BINDING_BYTES);
         let matrix = resources.weight_matrix("matrix", rows, columns);
         resources.check_complete("test").unwrap();
         let info = &resources.matrices()[0];
@@ -171,7 +171,8 @@ fn the_largest_matrices_are_split_into_parts_that_fit() {
         for (index, part) in (0..).zip(&parts) {
             assert_eq!(part.first_row, next_row, "{format:?}");
             next_row += part.rows;
-            assert!(info.plane_bytes(index).iter().all(|bytes| *bytes <= GUARANTEED), "{format:?}");
+            let mut planes = info.plane_bytes(index).into_iter();
+            assert!(planes.all(|bytes| bytes <= MAX_BINDING_BYTES), "{format:?}");
         }
         assert_eq!(next_row, rows, "{format:?}");
         let row_bytes: usize = format.rules().plane_row_bytes(columns as usize).iter().sum();
@@ -179,23 +180,25 @@ fn the_largest_matrices_are_split_into_parts_that_fit() {
     }
 }
 
+/// A product of `rows` rows with a matrix of `outputs` × `columns`.
 fn project(
     name: &str,
     format: Format,
     outputs: u32,
     columns: u32,
     rows: u32,
-    binding: u64,
+    max_binding_bytes: u64,
 ) -> Case<'static> {
     let mut case = Case::new(name, rows, move |plan| {
         let x = plan.input(Rows::Step, columns);
         let matrix = plan.resources.weight_matrix("matrix", outputs, columns);
         plan.matmul(matrix, x)
     });
-    case.max_binding_bytes = binding;
+    case.max_binding_bytes = max_binding_bytes;
     case.matrix(format, outputs, columns)
 }
 
+/// A lookup of the embedding rows of `tokens`.
 fn embed(format: Format, vocabulary: u32, columns: u32, tokens: Vec<u32>) -> Case<'static> {
     let name = format!("embed {format:?} {vocabulary}x{columns}");
     let mut case = Case::new(name, tokens.len() as u32, move |plan| {

@@ -1,4 +1,4 @@
-//! The sampling kernels on the GPU: exactly the tokens of their CPU references, and the expected
+//! Sampling kernels on the GPU: the exact tokens of their CPU references, and the expected
 //! distribution of draws.
 
 use std::rc::Rc;
@@ -11,6 +11,7 @@ use tablm::plan::{Plan, PlanBuilder, Resources, SamplingPlan, assign_slots};
 use tablm::sampling::{Adjustment, SamplingParameters};
 
 use crate::common::random::Random;
+use crate::matrices::strategies;
 use crate::{Shapes, with_gpu};
 
 const GREEDY: SamplingParameters = SamplingParameters {
@@ -28,20 +29,22 @@ const GREEDY: SamplingParameters = SamplingParameters {
     stop_tokens: [SamplingParameters::NO_TOKEN; SamplingParameters::MAX_STOP_TOKENS],
 };
 
+/// Draws from all tokens.
 const DRAWN: SamplingParameters = SamplingParameters { temperature: 1.0, ..GREEDY };
 
+/// Draws with the cuts that the other fields set.
 const CUT: SamplingParameters = SamplingParameters { has_cuts: 1, ..DRAWN };
 
 /// The sampling plan on both executors, alone or after a product that computes logits and the
 /// greatest score of each quad.
-struct Both {
+struct Executors {
     head: Option<Plan>,
     sampling_plan: SamplingPlan,
     cpu: CpuExecutor,
     gpu: GpuExecutor,
 }
 
-impl Both {
+impl Executors {
     async fn new(gpu: &Rc<Gpu>, vocabulary: u32) -> Self {
         let shapes = Shapes::default();
         let mut resources = Resources::new(&shapes, 1 << 27);
@@ -54,8 +57,8 @@ impl Both {
         Self { head: None, sampling_plan, cpu, gpu }
     }
 
-    /// Lets a product compute the logits, from a matrix in parts of at most `max_binding_bytes`. In
-    /// Q8_0 they must be multiples of 127, at most 127².
+    /// Executors on which a product computes the logits, with a matrix in parts of at most
+    /// `max_binding_bytes`. In Q8_0, logits must be multiples of 127 and at most 127².
     async fn with_head(
         gpu: &Rc<Gpu>,
         logits: &[f32],
@@ -81,7 +84,7 @@ impl Both {
         sampling_plan.fuse_into(&mut plans);
         assert_eq!(sampling_plan.kernels(false), 1..2);
         assert_eq!(sampling_plan.kernels(true), 0..2);
-        assert!(plans[0].without_logits().is_empty(), "state: greatest scores are not");
+        assert!(plans[0].without_logits().is_empty(), "the head must not run without logits");
         let [head] = plans;
         let slots = assign_slots(&[&head, &sampling_plan.plan]);
         let mut cpu = CpuExecutor::new(&resources, slots.clone(), CpuVariant::Exact).unwrap();
@@ -161,7 +164,7 @@ impl Both {
     }
 }
 
-/// A stored block of Q8_0 with this first weight and zeros.
+/// A stored Q8_0 block whose first weight is given and whose others are zero.
 fn q8_0(weight: i8) -> [u8; 34] {
     let mut block = [0; 34];
     block[..2].copy_from_slice(&0x3c00_u16.to_le_bytes());
@@ -169,7 +172,7 @@ fn q8_0(weight: i8) -> [u8; 34] {
     block
 }
 
-/// True if two keys are those of numbers that differ by the rounding of noise at most.
+/// True if the scores that two sort keys encode differ by the rounding of the noise at most.
 fn are_close(a: u32, b: u32) -> bool {
     let [x, y] =
         [a, b].map(|key| f32::from_bits(if key >> 31 == 1 { key & 0x7fff_ffff } else { !key }));
@@ -180,7 +183,7 @@ fn step(position: u32) -> Step {
     Step { position, rows: 1 }
 }
 
-/// Logits that are hard for a selection: ties, a single value, few or many possible tokens.
+/// Logits that are hard to select from: ties, a single value, few or many possible tokens.
 fn adversarial() -> Vec<(&'static str, Vec<f32>)> {
     let mut random = Random::new(11);
     let mut single = vec![f32::NEG_INFINITY; 1000];
@@ -208,9 +211,9 @@ fn adversarial() -> Vec<(&'static str, Vec<f32>)> {
 fn greedy_sampling_is_exact() {
     with_gpu(async |gpu| {
         for (name, logits) in adversarial() {
-            let mut both = Both::new(&gpu, logits.len() as u32).await;
-            both.set_parameters(&GREEDY);
-            let sampled_token = both.sample(&logits, step(7), name).await;
+            let mut executors = Executors::new(&gpu, logits.len() as u32).await;
+            executors.set_parameters(&GREEDY);
+            let sampled_token = executors.sample(&logits, step(7), name).await;
             let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let first = logits.iter().position(|logit| *logit == best).unwrap() as u32;
             assert_eq!(
@@ -223,7 +226,7 @@ fn greedy_sampling_is_exact() {
 }
 
 #[test]
-fn cuts_are_those_of_the_reference() {
+fn cuts_equal_those_of_the_reference() {
     let cuts = [
         DRAWN,
         SamplingParameters { temperature: 0.01, ..DRAWN },
@@ -248,17 +251,17 @@ fn cuts_are_those_of_the_reference() {
     ];
     with_gpu(async |gpu| {
         for (name, logits) in adversarial() {
-            let mut both = Both::new(&gpu, logits.len() as u32).await;
+            let mut executors = Executors::new(&gpu, logits.len() as u32).await;
             for sampling in &cuts {
-                both.set_parameters(sampling);
-                both.sample(&logits, step(3), &format!("{name}, {sampling:?}")).await;
+                executors.set_parameters(sampling);
+                executors.sample(&logits, step(3), &format!("{name}, {sampling:?}")).await;
             }
         }
     });
 }
 
 #[test]
-fn the_head_finds_the_greatest_scores() {
+fn head_finds_the_greatest_scores() {
     let parameter_sets = [GREEDY, DRAWN, SamplingParameters { top_k: 40, top_p: 0.9, ..CUT }];
     with_gpu(async |gpu| {
         let mut random = Random::new(12);
@@ -271,31 +274,30 @@ fn the_head_finds_the_greatest_scores() {
             ("two parts", random.normals(49_155).iter().map(|x| x * 4.0).collect()),
         ];
         for (name, logits) in cases {
-            // A row of one column takes a unit.
+            // Rows are padded to a unit of 128 bytes.
             let max_binding_bytes = (logits.len() as u64 * 128).min(4 << 20);
             let strategy = MatvecStrategy::default();
-            let mut both =
-                Both::with_head(&gpu, &logits, Format::F32, strategy, max_binding_bytes).await;
+            let mut executors =
+                Executors::with_head(&gpu, &logits, Format::F32, strategy, max_binding_bytes).await;
             for sampling in &parameter_sets {
-                both.set_parameters(sampling);
-                both.sample(&logits, step(3), &format!("{name}, {sampling:?}")).await;
+                executors.set_parameters(sampling);
+                executors.sample(&logits, step(3), &format!("{name}, {sampling:?}")).await;
             }
         }
-        // Ties, and a number of tokens that fills no workgroup of any strategy.
+        // Ties, and a vocabulary that is no multiple of the workgroup size of any strategy.
         let logits: Vec<f32> = (0..1501).map(|i| (i * 7919 % 13) as f32 * 127.0).collect();
-        let is_supported =
-            |strategy: &MatvecStrategy| strategy.missing_feature(&gpu.report.features).is_none();
-        for strategy in MatvecStrategy::ALL.into_iter().filter(is_supported) {
-            let mut both = Both::with_head(&gpu, &logits, Format::Q8_0, strategy, 1 << 27).await;
-            both.set_parameters(&GREEDY);
-            let sampled_token = both.sample(&logits, step(7), &strategy.name()).await;
+        for strategy in strategies(&gpu) {
+            let mut executors =
+                Executors::with_head(&gpu, &logits, Format::Q8_0, strategy, 1 << 27).await;
+            executors.set_parameters(&GREEDY);
+            let sampled_token = executors.sample(&logits, step(7), &strategy.name()).await;
             assert_eq!(sampled_token.token, 6, "{strategy:?}");
         }
     });
 }
 
 #[test]
-fn bias_and_penalties_are_applied_and_occurrences_counted() {
+fn bias_and_penalties_are_applied_and_occurrences_are_counted() {
     let logits = [3.0, 2.9, 2.0, -1.0, f32::NEG_INFINITY];
     let prompt = Adjustment::IN_PROMPT;
     let penalized = |repetition_penalty, frequency_penalty, presence_penalty| SamplingParameters {
@@ -320,20 +322,22 @@ fn bias_and_penalties_are_applied_and_occurrences_counted() {
         (penalized(1.0, 0.0, 0.5), vec![(0, 0.0, prompt | 1)], 1),
     ];
     with_gpu(async |gpu| {
-        let mut both = Both::new(&gpu, logits.len() as u32).await;
+        let mut executors = Executors::new(&gpu, logits.len() as u32).await;
         for (sampling, adjusted, expected) in cases {
-            both.set_parameters(&sampling);
-            both.adjust(&adjusted);
-            let token =
-                both.sample(&logits, step(0), &format!("{sampling:?}, {adjusted:?}")).await.token;
+            executors.set_parameters(&sampling);
+            executors.adjust(&adjusted);
+            let token = executors
+                .sample(&logits, step(0), &format!("{sampling:?}, {adjusted:?}"))
+                .await
+                .token;
             assert_eq!(token, expected, "{sampling:?}, {adjusted:?}");
         }
         // Sampled tokens are counted, and their penalties change the next ones.
-        both.set_parameters(&penalized(1.0, 0.5, 0.0));
-        both.adjust(&[]);
+        executors.set_parameters(&penalized(1.0, 0.5, 0.0));
+        executors.adjust(&[]);
         let mut tokens = Vec::new();
         for position in 0..5 {
-            tokens.push(both.sample(&logits, step(position), "counted").await.token);
+            tokens.push(executors.sample(&logits, step(position), "counted").await.token);
         }
         assert_eq!(tokens, [0, 1, 0, 1, 0]);
     });
@@ -342,7 +346,7 @@ fn bias_and_penalties_are_applied_and_occurrences_counted() {
 #[test]
 fn stop_tokens_and_bad_logits_are_reported() {
     with_gpu(async |gpu| {
-        let mut both = Both::new(&gpu, 100).await;
+        let mut executors = Executors::new(&gpu, 100).await;
         let mut stop_tokens = [SamplingParameters::NO_TOKEN; SamplingParameters::MAX_STOP_TOKENS];
         stop_tokens[SamplingParameters::MAX_STOP_TOKENS - 1] = 42;
         let mut logits = vec![1.0; 100];
@@ -352,32 +356,32 @@ fn stop_tokens_and_bad_logits_are_reported() {
             SamplingParameters { top_k: 1, ..CUT },
             SamplingParameters { temperature: 0.01, ..DRAWN },
         ] {
-            both.set_parameters(&SamplingParameters { stop_tokens, ..sampling });
-            let sampled_token = both.sample(&logits, step(4), "a stop token").await;
+            executors.set_parameters(&SamplingParameters { stop_tokens, ..sampling });
+            let sampled_token = executors.sample(&logits, step(4), "a stop token").await;
             let end =
                 SampledToken { position: 5, rows: 0, token: 42, flags: SampledToken::STOPPED };
             assert_eq!(sampled_token, end);
-            // A step of no rows changes nothing.
+            // The step after a stop token has no rows and keeps its token.
             let after = Step { position: 5, rows: 0 };
-            assert_eq!(both.sample(&[3.0; 100], after, "after a stop token").await, end);
+            assert_eq!(executors.sample(&[3.0; 100], after, "after a stop token").await, end);
             for (token, bad) in [(3, f32::NAN), (7, -f32::NAN), (99, f32::INFINITY)] {
                 let mut logits = logits.clone();
                 logits[token as usize] = bad;
-                let sampled_token = both.sample(&logits, step(4), "a bad logit").await;
+                let sampled_token = executors.sample(&logits, step(4), "a bad logit").await;
                 assert_eq!(
                     sampled_token,
                     SampledToken { position: 5, rows: 0, token, flags: SampledToken::BAD_LOGIT }
                 );
             }
             let sampled_token =
-                both.sample(&[f32::NEG_INFINITY; 100], step(4), "nothing left").await;
+                executors.sample(&[f32::NEG_INFINITY; 100], step(4), "nothing left").await;
             assert_eq!((sampled_token.rows, sampled_token.flags), (0, SampledToken::NOTHING_LEFT));
         }
     });
 }
 
-/// Probability of each token: sorts, cuts and renormalizes in `f64`, apart from the reference.
-fn expected(logits: &[f32], sampling: &SamplingParameters) -> Vec<f64> {
+/// Probability of each token: sorts, cuts and normalizes in `f64`, independently of the reference.
+fn probabilities(logits: &[f32], sampling: &SamplingParameters) -> Vec<f64> {
     let wide: Vec<f64> = logits.iter().map(|logit| f64::from(*logit)).collect();
     let mut order: Vec<usize> = (0..wide.len()).collect();
     order.sort_by(|a, b| wide[*b].total_cmp(&wide[*a]).then(a.cmp(b)));
@@ -421,39 +425,38 @@ fn draws_follow_the_distribution() {
         },
     ];
     with_gpu(async |gpu| {
-        let mut both =
-            Both::with_head(&gpu, &logits, Format::F32, MatvecStrategy::default(), 1 << 27).await;
+        let mut executors =
+            Executors::with_head(&gpu, &logits, Format::F32, MatvecStrategy::default(), 1 << 27)
+                .await;
         for (case, sampling) in cases.iter().enumerate() {
-            both.set_parameters(sampling);
-            both.adjust(&[]);
+            executors.set_parameters(sampling);
+            executors.adjust(&[]);
             // Alternately with and without `adjust_logits`; `sample` counts what it sampled.
             for draw in 0..DRAWS {
                 let step = step(case as u32 * DRAWS + draw);
-                both.gpu.run(0, 0..1, step, None);
-                both.gpu.run(1, both.sampling_plan.kernels(draw % 2 == 0), step, None);
+                executors.gpu.run(0, 0..1, step, None);
+                executors.gpu.run(1, executors.sampling_plan.kernels(draw % 2 == 0), step, None);
             }
-            let counts = both.gpu.read(1, both.sampling_plan.buffers.adjustments).await.unwrap();
+            let counts =
+                executors.gpu.read(1, executors.sampling_plan.buffers.adjustments).await.unwrap();
             let counts = counts.chunks_exact(2).map(|pair| f64::from(pair[1].to_bits()));
             let (mut statistic, mut freedom, mut drawn) = (0.0, 0.0, 0.0);
-            for (count, probability) in counts.zip(expected(&logits, sampling)) {
-                let wanted = probability * f64::from(DRAWS);
+            for (count, probability) in counts.zip(probabilities(&logits, sampling)) {
+                let expected = probability * f64::from(DRAWS);
                 assert!(
-                    wanted > 0.0 || count == 0.0,
-                    "{sampling:?}: a token that was cut was drawn {count} times"
+                    expected > 0.0 || count == 0.0,
+                    "{sampling:?}: a token that is cut was drawn {count} times"
                 );
                 drawn += count;
-                if wanted > 4.0 {
-                    statistic += (count - wanted).powi(2) / wanted;
+                if expected > 4.0 {
+                    statistic += (count - expected).powi(2) / expected;
                     freedom += 1.0;
                 }
             }
             assert_eq!(drawn, f64::from(DRAWS));
             // A chi-square test; the bound is far above the 0.999 quantile.
             let bound = freedom + 4.0 * f64::sqrt(2.0 * freedom) + 8.0;
-            assert!(
-                statistic < bound,
-                "{sampling:?}: chi-square {statistic}, expected below {bound}"
-            );
+            assert!(statistic < bound, "{sampling:?}: chi-square {statistic}, bound {bound}");
         }
     });
 }

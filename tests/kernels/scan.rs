@@ -1,5 +1,5 @@
-//! The scan of a Mamba-2 mixer: steps of one row and of chunks, real and odd shapes, existing
-//! state, and decays that forget at once or never.
+//! The scan of a Mamba-2 mixer: steps of one row and of many, real and odd shapes, existing state,
+//! and extreme decays.
 
 use std::collections::HashMap;
 
@@ -11,19 +11,21 @@ use crate::common::random::Random;
 use crate::matrices::check_by_loads;
 use crate::{Case, with_gpu};
 
-/// Draws a bias of dt and a decay.
+/// Draws the bias of dt and the decay A of a head.
 type Scalars = fn(&mut Random) -> (f32, f32);
 
-/// Values of an initialized model: dt from 0.001 to 0.1 around a bias, A from -1 to -16.
+/// Values of an initialized model: dt about 0.001 to 0.1, A from -16 to -1.
 fn ordinary(random: &mut Random) -> (f32, f32) {
     (-4.5 + 2.0 * random.uniform(), -8.5 + 7.5 * random.uniform())
 }
 
-/// Decays from forgetting at once to never, and dt from e^-30 to 30.
+/// Extreme values: dt from e^-30 to 30, A from -e^9 to -e^-9, so that a state decays at once or
+/// never.
 fn adversarial(random: &mut Random) -> (f32, f32) {
     (30.0 * random.uniform(), -(9.0 * random.uniform()).exp())
 }
 
+/// Appends a scan to a plan.
 fn write(plan: &mut PlanBuilder<'_, '_>, shape: ScanShape) -> tablm::kernels::Activation {
     let projected = plan.input(Rows::Step, shape.projected());
     let channels = u64::from(shape.channels());
@@ -44,7 +46,7 @@ fn case(shape: ScanShape, rows: u32, position: u32, scalars: Scalars) -> Case<'s
     let biases = scalars.iter().map(|(bias, _)| *bias);
     let all = biases.chain(scalars.iter().map(|(_, decay)| *decay)).chain(skips).collect();
     words.insert("scalars".into(), all);
-    // Padding of heads and state is zero from the start of a sequence.
+    // Padding of heads and state is always zero.
     let head_stride = shape.head_dim.next_multiple_of(16);
     let state_stride = shape.state_size.next_multiple_of(32);
     let state = (0..shape.state_words() as u32).map(|i| {
@@ -65,7 +67,7 @@ const fn shape(heads: [u32; 2], group_count: u32, state_size: u32, conv_kernel: 
     ScanShape { head_count: heads[0], head_dim: heads[1], group_count, state_size, conv_kernel }
 }
 
-/// Few and many heads in a group, sizes that fill tiles and that do not.
+/// Few and many heads per group, and sizes that are and are not multiples of a tile.
 const SHAPES: [ScanShape; 7] = [
     shape([1, 1], 1, 1, 1),
     shape([3, 5], 1, 7, 3),
@@ -108,7 +110,7 @@ fn scan_of_many_rows() {
 }
 
 #[test]
-fn scan_and_its_norm() {
+fn scan_fuses_with_its_norm() {
     with_gpu(async |gpu| {
         for shape in [SHAPES[2], SHAPES[3], SHAPES[4], NEMOTRON_4B] {
             let mut case = case(shape, 1, 5, ordinary);
@@ -119,7 +121,7 @@ fn scan_and_its_norm() {
                 let matrix = plan.resources.weight_matrix("matrix", 70, shape.inner());
                 plan.matmul(matrix, y)
             });
-            // The parts of the first shape are not whole units.
+            // The norm does not fuse if its parts are not whole units, as in the first shape.
             let kernels: &[_] = if shape.head_dim == 16 {
                 &["ssm_step", "rms_norm", "matvec"]
             } else {

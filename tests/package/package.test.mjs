@@ -1,5 +1,5 @@
-// The package as published: packed by npm, installed into a clean folder, type-checked, imported in
-// Node, and its README's example run in Chromium.
+// The package as npm would publish it: packed, installed into an empty folder, type-checked,
+// imported in Node, and its README's example run in Chromium.
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -8,12 +8,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import {
+  allowNoGpu,
   modelName,
   modelPath,
   openBrowser,
   openPage,
   openServer,
-  allowNoGpu,
   root,
 } from "../web/support.mjs";
 
@@ -29,27 +29,19 @@ function run(command, parameters, cwd = folder) {
 
 before(() => {
   folder = mkdtempSync(join(tmpdir(), "tablm-package-"));
-  const pack = run(
-    "npm",
-    ["pack", "--json", "--loglevel=error", "--pack-destination", folder],
-    join(root, "pkg"),
-  );
+  const options = ["--json", "--loglevel=error", "--pack-destination", folder];
+  const pack = run("npm", ["pack", ...options], join(root, "pkg"));
   assert.equal(pack.status, 0, pack.output);
+  // An array or an object by package name, depending on npm's version.
   const report = JSON.parse(pack.stdout);
   packed = Array.isArray(report) ? report[0] : Object.values(report)[0];
   writeFileSync(
     join(folder, "package.json"),
     JSON.stringify({ name: "customer", private: true, type: "module" }),
   );
-  const install = run("npm", [
-    "install",
-    "--ignore-scripts",
-    "--offline",
-    "--no-audit",
-    "--no-fund",
-    "--loglevel=error",
-    join(folder, packed.filename),
-  ]);
+  const archive = join(folder, packed.filename);
+  const quiet = ["--offline", "--no-audit", "--no-fund", "--loglevel=error"];
+  const install = run("npm", ["install", "--ignore-scripts", ...quiet, archive]);
   assert.equal(install.status, 0, install.output);
 });
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -114,11 +106,11 @@ const stream = await completions.create({
 });
 for await (const chunk of stream)
   console.log(chunk.choices[0].delta.content?.length, chunk.usage?.total_tokens);
-const whole = await completions.create(
+const completion = await completions.create(
   { messages: [{ role: "user", content: "Hi" }] },
   { signal: AbortSignal.timeout(5) },
 );
-const { content, tool_calls: calls } = whole.choices[0].message;
+const { content, tool_calls: calls } = completion.choices[0].message;
 const text: string = content ?? calls?.[0].function.arguments ?? "";
 const code: ErrorCode = new TabLMError("aborted", text).code;
 const bytes: number = model.info.memory.wasmHeapBytes + (await TabLM.models.list()).length;
@@ -151,7 +143,7 @@ for (const [module, moduleResolution] of [
   });
 }
 
-test("a wrong program does not type-check", () => {
+test("a program with a wrong type does not type-check", () => {
   writeFileSync(
     join(folder, "program.ts"),
     PROGRAM.replace(
@@ -162,7 +154,7 @@ test("a wrong program does not type-check", () => {
   assert.notEqual(run(TSC, ["--project", folder]).status, 0);
 });
 
-test("the types of the wasm boundary are those of the engine", () => {
+test("the declared types of the wasm boundary are those of the engine", () => {
   const [declared, built] = ["pkg/src/wasm/simd/tablm.js", "pkg/dist/wasm/simd/tablm.js"].map(
     (path) => JSON.stringify(join(root, path)),
   );
@@ -174,7 +166,7 @@ export const load: (it: typeof engine.Engine.load) => typeof ours.Engine.load = 
 export const prepare: (it: typeof engine.Prepared.of) => typeof ours.Prepared.of = (it) => it;
 export const instance: (it: engine.Engine) => Omit<ours.Engine, never> = (it) => it;
 export const capabilities: (it: Engine["capabilities"]) => Ours["capabilities"] = (it) => it;
-export const lend: (it: typeof engine.lendThread) => typeof ours.lendThread = (it) => it;
+export const runThread: (it: typeof engine.runThread) => typeof ours.runThread = (it) => it;
 export const estimate: (it: typeof engine.estimate) => typeof ours.estimate = (it) => it;
 export const init: (it: typeof engine.default) => typeof ours.default = (it) => it;
 `;
@@ -197,7 +189,7 @@ export const init: (it: typeof engine.default) => typeof ours.default = (it) => 
   assert.equal(check.status, 0, check.output);
 });
 
-test("importing it in Node has no side effects", () => {
+test("importing the package in Node has no side effects", () => {
   const script = `
     const names = new Set(Object.getOwnPropertyNames(globalThis));
     const { TabLM, TabLMError } = await import("tablm");

@@ -1,6 +1,8 @@
 """Renders llama.cpp's chat templates with Jinja2 as configured by Hugging Face.
 
-Usage: `templates.py FOLDER OUT.json`.
+Usage: `templates.py FOLDER OUT.json`. Renders each template with the chats and options of
+tests/data/text/templates.json, and with more of both: long ones, calls and their results, unusual
+roles and white space.
 """
 
 import json
@@ -23,7 +25,7 @@ call = {
     },
 }
 user = {"role": "user", "content": "Rain?"}
-answer = {
+result = {
     "role": "tool",
     "tool_call_id": "abcdefghi",
     "name": "get_weather",
@@ -42,7 +44,7 @@ chats |= {
     "empty_call": [
         user,
         {"role": "assistant", "content": "", "tool_calls": [call], **thought},
-        answer,
+        result,
     ],
     "text_call": [
         user,
@@ -51,13 +53,13 @@ chats |= {
             "content": "",
             "tool_calls": [{**call, "function": {"name": "f", "arguments": '{"a": 1}'}}],
         },
-        answer,
+        result,
     ],
     "call_and_more": [
         user,
         {"role": "assistant", "content": "Wait.", "tool_calls": [call, call]},
-        answer,
-        answer,
+        result,
+        result,
         {"role": "assistant", "content": "Rain."},
         user,
     ],

@@ -7,16 +7,16 @@ use tablm::kernels::{
 };
 use tablm::plan::{Linear, Plan, PlanBuilder, Resources, SamplingPlan, TensorShapes, fuse, stack};
 
-/// Weights of a row: whole blocks of every format.
-pub(crate) const COLUMNS: u32 = 512;
-/// Tokens of the largest vocabularies.
+/// Columns of a matrix: whole blocks of every format.
+const COLUMNS: u32 = 512;
+/// Size of the largest vocabularies.
 const VOCABULARY: u32 = 262_144;
 /// Rows of the longest chunk of a prompt.
 pub(crate) const CHUNK: u32 = 512;
 /// Positions of the context.
 pub(crate) const CONTEXT: u32 = 4096;
 
-/// A matrix of the vocabulary, an output matrix and square ones in one format, and a vector.
+/// An embedding matrix, square matrices and an output matrix in one format, and an F32 vector.
 struct Shapes {
     matrix: (Format, [usize; 2]),
     square: [usize; 2],
@@ -42,7 +42,7 @@ pub(crate) fn plan(format: Format, capacity: u32, max_binding_bytes: u64, fused:
     let matrix = (format, [VOCABULARY as usize, columns]);
     let shapes =
         Shapes { matrix, square: [columns; 2], output: [columns, 96 * 80], vector: [columns] };
-    // Every cache format with some weight format.
+    // Cache formats alternate over the weight formats.
     let index = Format::ALL.iter().position(|other| *other == format).unwrap();
     let cache_format = CacheFormat::ALL[index % CacheFormat::ALL.len()];
     let mut resources = Resources::new(&shapes, max_binding_bytes).cache_in(cache_format);
@@ -55,11 +55,7 @@ pub(crate) fn plan(format: Format, capacity: u32, max_binding_bytes: u64, fused:
     let x = plan.embed(matrix);
     let x = plan.rms_norm(x, vector, 1e-5);
     let x = plan.layer_norm(x, vector, vector, 1e-5);
-    let table = plan.resources.rotary_table(RotaryTable {
-        frequencies: vec![1.0; 32],
-        divisors: None,
-        context_length: CONTEXT,
-    });
+    let table = rotary_table(&mut plan);
     for pairing in [Pairing::Adjacent, Pairing::Halves] {
         plan.rope(x, table, 64, 64, pairing);
     }
@@ -95,7 +91,15 @@ pub(crate) fn plan(format: Format, capacity: u32, max_binding_bytes: u64, fused:
     plan
 }
 
-/// Feed-forward layers, attentions and norms that fuse to every epilogue.
+fn rotary_table(plan: &mut PlanBuilder<'_, '_>) -> Buffer {
+    plan.resources.rotary_table(RotaryTable {
+        frequencies: vec![1.0; 32],
+        divisors: None,
+        context_length: CONTEXT,
+    })
+}
+
+/// Feed-forward layers, attention and norms, which fuse to every epilogue.
 fn feed_forward(plan: &mut PlanBuilder<'_, '_>, x: Activation, vector: Buffer) {
     let product = |plan: &mut PlanBuilder<'_, '_>, name: &str, x| {
         let matrix = plan.resources.weight_matrix(&format!("square {name}"), COLUMNS, COLUMNS);
@@ -127,17 +131,13 @@ fn feed_forward(plan: &mut PlanBuilder<'_, '_>, x: Activation, vector: Buffer) {
     product(plan, "last", h);
 }
 
-/// An attention whose queries and keys are normed before they are rotated.
+/// Attention whose query and key heads are normed before rotation.
 fn normed_heads(plan: &mut PlanBuilder<'_, '_>, x: Activation, vector: Buffer) {
     let [q, k, v] = ["normed q", "normed k", "normed v"].map(|name| {
         let weight = plan.resources.weight_matrix(&format!("square {name}"), COLUMNS, COLUMNS);
         plan.matmul(weight, x)
     });
-    let table = plan.resources.rotary_table(RotaryTable {
-        frequencies: vec![1.0; 32],
-        divisors: None,
-        context_length: CONTEXT,
-    });
+    let table = rotary_table(plan);
     let [q, k] = [q, k].map(|x| {
         let x = plan.rms_norm_heads(x, vector, 64, 1e-6);
         plan.rope(x, table, 64, 64, Pairing::Halves);
@@ -150,7 +150,7 @@ fn normed_heads(plan: &mut PlanBuilder<'_, '_>, x: Activation, vector: Buffer) {
     plan.attention(q, keys, values, AttentionShape::new(8, 8, 64));
 }
 
-/// The scan of Nemotron 3 Nano 4B.
+/// The Mamba-2 scan of Nemotron 3 Nano 4B.
 fn scan(plan: &mut PlanBuilder<'_, '_>) {
     let shape =
         ScanShape { head_count: 96, head_dim: 80, group_count: 8, state_size: 128, conv_kernel: 4 };

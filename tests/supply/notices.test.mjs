@@ -1,6 +1,6 @@
-// The third-party notices of package and page list all included code, each with a license text. The
-// test finds that code independently of the build: crates from cargo's report, npm packages from
-// imports.
+// The third-party notices of package and page list all included code with its license texts. The
+// tests find the included code independently of .ci/notices.mjs: crates in cargo's report of the
+// build, npm packages in the imports of the sources.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -14,39 +14,22 @@ const OUTPUTS = {
   page: "www/dist/THIRD_PARTY_NOTICES.txt",
 };
 
-/**
- * Returns the crates that cargo compiled for the wasm, from its report of the build (.ci/build.sh).
- */
+/** Returns `NAME VERSION` of the crates compiled for the wasm, from cargo's report of the build. */
 function crates() {
   const target = "wasm32-unknown-unknown";
   const folder = join(process.env.CARGO_TARGET_DIR || "target", "wasm-simd");
-  const parameters = [
-    "build",
-    "--profile",
-    "web",
-    "--target",
-    target,
-    "--target-dir",
-    folder,
-    "--lib",
-    "--locked",
-    "--message-format",
-    "json",
-  ];
-  const lines = execFileSync("cargo", parameters, {
-    cwd: root,
-    encoding: "utf8",
-    maxBuffer: 1 << 28,
-  }).split("\n");
-  const artifacts = lines
-    .filter(Boolean)
-    .map((line) => JSON.parse(line))
-    .filter((it) => it.reason === "compiler-artifact");
-  const compiled = artifacts.filter((it) =>
-    it.filenames.some((file) => file.includes(`/${target}/`)),
+  // The build of .ci/build.sh, which is up to date.
+  const build = ["build", "--profile", "web", "--target", target, "--target-dir", folder];
+  const parameters = [...build, "--lib", "--locked", "--message-format", "json"];
+  const options = { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 };
+  const lines = execFileSync("cargo", parameters, options).split("\n");
+  const messages = lines.filter(Boolean).map((line) => JSON.parse(line));
+  const compiled = messages.filter(
+    ({ reason, filenames }) =>
+      reason === "compiler-artifact" && filenames.some((file) => file.includes(`/${target}/`)),
   );
-  const titles = compiled.map((it) =>
-    /[/#]([\w-]+)[#@](\d[^#@]*)$/.exec(it.package_id).slice(1).join(" "),
+  const titles = compiled.map(({ package_id: id }) =>
+    /[/#]([\w-]+)[#@](\d[^#@]*)$/.exec(id).slice(1).join(" "),
   );
   return [...new Set(titles)].filter((title) => !title.startsWith("tablm "));
 }
@@ -61,14 +44,14 @@ function imported(folder) {
   return [...new Set(names)].filter((name) => name !== "tablm");
 }
 
-/** Parses a document: its list of packages, and the texts with their packages. */
+/** Parses notices: the list of packages, and the license texts with the packages they are for. */
 function parse(path) {
   const text = readFileSync(join(root, path), "utf8");
   const list = [...text.matchAll(/^- (.*?): \S/gm)].map((match) => match[1]);
   const texts = [...text.matchAll(/^-{80}\n(.+)\n-{80}\n\n([^]*?)(?=\n-{80}\n|(?![^]))/gm)].map(
-    ([, of, body]) => ({ of: of.split(", "), body }),
+    ([, packages, body]) => ({ packages: packages.split(", "), body }),
   );
-  return { text, list, texts };
+  return { list, texts };
 }
 
 /** Phrases of license texts; a text must contain one of them. */
@@ -90,9 +73,9 @@ for (const [output, path] of Object.entries(OUTPUTS)) {
     assert.ok(expected.length > 80, `${expected.length} crates`);
     for (const title of expected) {
       assert.ok(list.includes(title), `${path}: ${title} is not listed (run make build)`);
-      const bodies = texts.filter(({ of }) => of.includes(title)).map(({ body }) => body);
+      const own = texts.filter(({ packages }) => packages.includes(title));
       assert.ok(
-        bodies.some((body) => PHRASES.some((phrase) => phrase.test(body))),
+        own.some(({ body }) => PHRASES.some((phrase) => phrase.test(body))),
         `${path}: no license of ${title}`,
       );
     }
@@ -114,41 +97,28 @@ for (const [output, path] of Object.entries(OUTPUTS)) {
       const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
       const title = `${name} ${version}`;
       assert.ok(list.includes(title), `${path}: ${title} is not listed`);
-      const own = readFileSync(
-        join(
-          folder,
-          ["LICENSE", "LICENSE.md"].find((file) => existsSync(join(folder, file))),
-        ),
-        "utf8",
-      );
-      const firstLine = own
-        .split("\n")
-        .find((line) => /copyright|license/i.test(line))
-        .trim();
+      const file = ["LICENSE", "LICENSE.md"].find((file) => existsSync(join(folder, file)));
+      const lines = readFileSync(join(folder, file), "utf8").split("\n");
+      const firstLine = lines.find((line) => /copyright|license/i.test(line)).trim();
       assert.ok(
-        texts.some(({ of, body }) => of.includes(title) && body.includes(firstLine)),
+        texts.some(({ packages, body }) => packages.includes(title) && body.includes(firstLine)),
         `${path}: no license of ${title}`,
       );
     }
   });
 }
 
-test("the page links to the notices, and they cover all bundles", () => {
-  assert.match(
-    readFileSync(join(root, "www/dist/index.html"), "utf8"),
-    /href="THIRD_PARTY_NOTICES\.txt"/,
-  );
-  for (const [bundle, output] of [
-    ["pkg/dist/index.js", "package"],
-    ["pkg/dist/worker.js", "package"],
-  ]) {
-    const { list } = parse(OUTPUTS[output]);
-    const used = [
-      ...readFileSync(join(root, bundle), "utf8").matchAll(
-        /^\/\/ .*?node_modules\/((?:@[^/]+\/)?[^/]+)\//gm,
-      ),
-    ].map((match) => match[1]);
-    for (const name of new Set(used))
+test("the page links to its notices, and the package's notices cover its bundles", () => {
+  const html = readFileSync(join(root, "www/dist/index.html"), "utf8");
+  assert.match(html, /href="THIRD_PARTY_NOTICES\.txt"/);
+  const { list } = parse(OUTPUTS.package);
+  for (const bundle of ["pkg/dist/index.js", "pkg/dist/worker.js"]) {
+    // esbuild precedes each module by a comment with its path.
+    const module = /^\/\/ .*?node_modules\/((?:@[^/]+\/)?[^/]+)\//gm;
+    const names = [...readFileSync(join(root, bundle), "utf8").matchAll(module)].map(
+      ([, name]) => name,
+    );
+    for (const name of new Set(names))
       assert.ok(
         list.some((title) => title.startsWith(`${name} `)),
         `${bundle}: ${name}`,

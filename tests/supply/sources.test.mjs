@@ -16,7 +16,7 @@ const read = (path) => readFileSync(join(root, path), "utf8");
 const files = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
   .split("\0")
   .filter(Boolean);
-const named = (name) => files.filter((file) => file.split("/").at(-1) === name);
+const filesNamed = (name) => files.filter((file) => file.split("/").at(-1) === name);
 
 /** Licenses of distributed code: those that require no more than a notice. */
 const LICENSES = [
@@ -31,7 +31,7 @@ const LICENSES = [
   "Unlicense",
   "Zlib",
 ];
-/** Crates under the Mozilla license: distributed unchanged, with their source in the notices. */
+/** Crates under the Mozilla license: distributed unchanged; the notices link to their sources. */
 const MOZILLA = ["colored"];
 const REGISTRY = "registry+https://github.com/rust-lang/crates.io-index";
 
@@ -39,9 +39,9 @@ const isAllowed = (name, license) =>
   MOZILLA.includes(name) || satisfies(license.replaceAll("/", " OR "), LICENSES);
 
 test("every crate has a hash and is from the registry", () => {
-  const locks = named("Cargo.lock");
+  const locks = filesNamed("Cargo.lock");
   assert.ok(locks.length >= 3, `${locks}`);
-  const manifests = named("Cargo.toml").map(read).join("\n");
+  const manifests = filesNamed("Cargo.toml").map(read).join("\n");
   for (const lock of locks) {
     const packages = read(lock).split("[[package]]").slice(1);
     assert.ok(packages.length > 20, lock);
@@ -59,21 +59,17 @@ test("every crate has a hash and is from the registry", () => {
   }
 });
 
-test("the fuzzed build has the dependencies of the crate", () => {
-  const dependencies = (path) =>
-    read(path)
-      .split("\n")
-      .filter(
-        (line) =>
-          /^[\w-]+ = /.test(line) && !/^(wgpu|name|version|edition|publish|path) /.test(line),
-      );
+test("the fuzzed crate has dependencies of the main crate only, at the same versions", () => {
+  const isDependency = (line) =>
+    /^[\w-]+ = /.test(line) && !/^(wgpu|name|version|edition|publish|path) /.test(line);
+  const dependencies = (path) => read(path).split("\n").filter(isDependency);
   const fuzzed = dependencies("tests/fuzz/tablm/Cargo.toml");
   assert.ok(fuzzed.length >= 10, `${fuzzed}`);
   for (const line of fuzzed) assert.ok(dependencies("Cargo.toml").includes(line), line);
 });
 
 test("every npm package has a hash and is from the registry", () => {
-  const locks = named("package-lock.json");
+  const locks = filesNamed("package-lock.json");
   assert.ok(locks.length >= 2, `${locks}`);
   for (const lock of locks) {
     const packages = Object.entries(JSON.parse(read(lock)).packages).filter(
@@ -99,9 +95,7 @@ test("every Python package that a script installs has a version and a hash", () 
   }
 });
 
-/**
- * Returns the crates that are linked for a target, and procedural macros, with their dependencies.
- */
+/** Returns the main crate's dependencies for a target, including those of procedural macros. */
 function linked(target) {
   const { packages, resolve } = JSON.parse(
     run("cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", target),
@@ -115,7 +109,7 @@ function linked(target) {
   return packages.filter(({ id }) => ids.has(id));
 }
 
-test("distributed code has an allowed license", () => {
+test("distributed code has allowed licenses", () => {
   const host = /^host: (.*)$/m.exec(run("rustc", "-vV"))[1];
   for (const target of [host, "wasm32-unknown-unknown"]) {
     const crates = linked(target);
@@ -138,22 +132,20 @@ test("distributed code has an allowed license", () => {
   );
 });
 
-/** Commands, and the options that they must have. */
+/** Commands, each with the option that it needs, or else with what to use instead. */
 const RULES = [
-  [/\bnpm (ci|install|i|add)\b/, ["--ignore-scripts"], []],
-  [
-    /\b(npx|npm (exec|x)|pipx|uvx|cargo binstall)\b/,
-    ["nothing that is fetched to be run at once"],
-    [],
-  ],
-  [/\bpip (install|download|wheel)\b/, ["--require-hashes"], []],
-  [/\bpip install\b/, ["--only-binary"], []],
-  [
-    /\bcargo (\S+ )?(build|install|test|run|clippy|doc|check|tree|metadata|bench|rustc)\b/,
-    ["--locked"],
-    [],
-  ],
-  [/\b(curl|wget)\b/, ["pip, npm, cargo or apt instead, which check what they fetch"], []],
+  { command: /\bnpm (ci|install|i|add)\b/, option: "--ignore-scripts" },
+  { command: /\bpip (install|download|wheel)\b/, option: "--require-hashes" },
+  { command: /\bpip install\b/, option: "--only-binary" },
+  {
+    command: /\bcargo (\S+ )?(build|install|test|run|clippy|doc|check|tree|metadata|bench|rustc)\b/,
+    option: "--locked",
+  },
+  {
+    command: /\b(npx|npm (exec|x)|pipx|uvx|cargo binstall)\b/,
+    instead: "a program of a pinned package that is installed",
+  },
+  { command: /\b(curl|wget)\b/, instead: "pip, npm, cargo or apt, which verify what they fetch" },
 ];
 
 /** Returns a script's lines, with continued lines joined and arrays of strings as plain words. */
@@ -169,20 +161,19 @@ function commands(file) {
   );
 }
 
-/** Returns the rule that a command violates, if any. */
-function objection(line) {
-  for (const [call, needed] of RULES) {
-    const lacking = call.test(line) && needed.find((option) => !line.includes(option));
-    if (lacking) return `expected ${lacking}`;
+/** Returns what a command should have or be, if it violates a rule. */
+function violation(line) {
+  for (const { command, option, instead } of RULES) {
+    if (command.test(line) && !(option && line.includes(option)))
+      return `expected ${option ?? instead}`;
   }
-  const builds =
-    /\bpip download\b/.test(line) &&
-    !line.includes("--only-binary :all:") &&
-    !line.includes("options");
-  return builds ? "expected wheels, or sources without isolation" : undefined;
+  // `options` are the array of from_package in .ci/setup.sh, which the last test checks.
+  const isChecked = line.includes("--only-binary :all:") || line.includes("options");
+  if (/\bpip download\b/.test(line) && !isChecked)
+    return "expected wheels, or sources without build isolation";
 }
 
-test("only pinned packages are installed, without running their scripts", () => {
+test("scripts install pinned packages only, without running install scripts", () => {
   const scripts = files.filter(
     (file) =>
       /\.(sh|mjs|js|ts)$|(^|\/)(Makefile|run|Trunk\.toml)$/.test(file) &&
@@ -190,7 +181,7 @@ test("only pinned packages are installed, without running their scripts", () => 
   );
   const found = scripts.flatMap((file) =>
     commands(file).flatMap((line) =>
-      objection(line) ? [`${file}: ${line.trim()}: ${objection(line)}`] : [],
+      violation(line) ? [`${file}: ${line.trim()}: ${violation(line)}`] : [],
     ),
   );
   assert.deepEqual(found, []);
@@ -201,15 +192,15 @@ test("only pinned packages are installed, without running their scripts", () => 
     "npx x",
     "pip install --require-hashes -r a.txt",
   ]) {
-    assert.ok(objection(line), line);
+    assert.ok(violation(line), line);
   }
   assert.ok(
     scripts.some((file) => commands(file).some((line) => /\bnpm ci\b/.test(line))),
-    "no call was seen",
+    "found no npm ci in the scripts",
   );
 });
 
-test("source packages of Python are read by pinned tools only", () => {
+test("Python source packages are read with pinned build tools only", () => {
   const setup = read(".ci/setup.sh");
   for (const line of setup.split("\n").filter((line) => line.includes("--no-binary")))
     assert.match(line, /--no-build-isolation/);

@@ -5,12 +5,13 @@ use tablm::text::ToolCallFormat;
 use ToolCallFormat::{BareJson, Elements, TaggedJson, TaggedList};
 
 /// Every format of tool calls, and none.
-pub(super) const STYLES: [Option<ToolCallFormat>; 5] =
+pub(super) const FORMATS: [Option<ToolCallFormat>; 5] =
     [Some(Elements), Some(TaggedJson), Some(TaggedList), Some(BareJson), None];
 
-/// Format of tool calls, answer, expected text and expected calls.
+/// Format of tool calls, answer, expected text, and expected calls as names and JSON arguments.
 pub(super) type Case =
     (Option<ToolCallFormat>, &'static str, &'static str, &'static [(&'static str, &'static str)]);
+/// A case of one format: answer, expected text, expected calls.
 type Answer = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 pub(super) fn cases() -> Vec<Case> {
@@ -21,14 +22,10 @@ pub(super) fn cases() -> Vec<Case> {
         (Some(BareJson), BARE_JSON),
         (None, PLAIN),
     ];
-    let of = |(style, answers): &(Option<ToolCallFormat>, &'static [Answer])| {
-        let style = *style;
-        answers
-            .iter()
-            .map(move |(input, text, calls)| (style, *input, *text, *calls))
-            .collect::<Vec<_>>()
-    };
-    tables.iter().flat_map(of).collect()
+    let cases = tables.into_iter().flat_map(|(format, answers)| {
+        answers.iter().map(move |&(answer, text, calls)| (format, answer, text, calls))
+    });
+    cases.collect()
 }
 
 const NOW: &[(&str, &str)] = &[("now", "{}")];

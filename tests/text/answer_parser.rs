@@ -6,7 +6,7 @@ use tablm::text::{
     AnswerParser, AnswerStyle, Delta, ThinkingSwitch, ToolCallFormat, Tools, parse_call_arguments,
 };
 
-use super::{Random, answer_cases, fixture};
+use super::{Random, answer_cases, template_source};
 
 fn tools() -> Tools {
     let function = |name: &str, properties: Value| {
@@ -36,17 +36,18 @@ fn tools() -> Tools {
     Tools::new(list).expect("tools")
 }
 
-fn style(calls: Option<ToolCallFormat>) -> AnswerStyle {
-    AnswerStyle { reasons: true, switch: None, calls }
+/// Style of a model that reasons and writes tool calls in `format`.
+fn style(format: Option<ToolCallFormat>) -> AnswerStyle {
+    AnswerStyle { reasons: true, switch: None, calls: format }
 }
 
-/// Parses an answer that arrives in the given pieces.
+/// Parses an answer piece by piece.
 fn parse<'a>(
-    calls: Option<ToolCallFormat>,
+    format: Option<ToolCallFormat>,
     prompt: &str,
     pieces: impl IntoIterator<Item = &'a str>,
 ) -> Delta {
-    let mut parser = AnswerParser::new(style(calls), prompt, Some(tools()), 7);
+    let mut parser = AnswerParser::new(style(format), prompt, Some(tools()), 7);
     let mut all = Delta::default();
     for piece in pieces {
         all.extend(parser.push(piece));
@@ -70,14 +71,18 @@ fn cut<'a>(text: &'a str, random: &mut Random) -> Vec<&'a str> {
 
 /// Parses at once, character by character and in random pieces; all results must be equal.
 fn parse_in_every_way(
-    calls: Option<ToolCallFormat>,
+    format: Option<ToolCallFormat>,
     prompt: &str,
     text: &str,
     random: &mut Random,
 ) -> Delta {
-    let whole = parse(calls, prompt, [text]);
-    assert_eq!(parse(calls, prompt, characters(text)), whole, "{calls:?}, by characters: {text:?}");
-    assert_eq!(parse(calls, prompt, cut(text, random)), whole, "{calls:?}, in pieces: {text:?}");
+    let whole = parse(format, prompt, [text]);
+    assert_eq!(
+        parse(format, prompt, characters(text)),
+        whole,
+        "{format:?}, by characters: {text:?}"
+    );
+    assert_eq!(parse(format, prompt, cut(text, random)), whole, "{format:?}, in pieces: {text:?}");
     whole
 }
 
@@ -92,8 +97,9 @@ const THOUGHT: &str = "Hm — let me see.\n\n<b>2 < 3</think";
 fn answers_are_parsed_the_same_in_any_pieces() {
     let mut random = Random(1);
     let mut count = 0;
-    for (calls, input, text, expected) in answer_cases::cases() {
-        // The reasoning is opened by the answer, by the prompt, or not at all.
+    for (format, input, text, expected) in answer_cases::cases() {
+        // Prompt, answer, expected reasoning and text: without reasoning, with reasoning that the
+        // prompt closes, that the prompt opens, and that the answer opens.
         let ways = [
             ("<|im_start|>assistant\n", input.to_owned(), "", text),
             ("assistant\n<think></think>", input.to_owned(), "", text.trim_start()),
@@ -111,8 +117,8 @@ fn answers_are_parsed_the_same_in_any_pieces() {
             ),
         ];
         for (prompt, input, reasoning, text) in ways {
-            let found = parse_in_every_way(calls, prompt, &input, &mut random);
-            let about = format!("{calls:?}, after {prompt:?}: {input:?}");
+            let found = parse_in_every_way(format, prompt, &input, &mut random);
+            let about = format!("{format:?}, after {prompt:?}: {input:?}");
             assert_eq!(
                 (found.text.as_str(), found.reasoning.as_str()),
                 (text, reasoning),
@@ -126,7 +132,7 @@ fn answers_are_parsed_the_same_in_any_pieces() {
 }
 
 #[test]
-fn calls_in_reasoning_that_is_never_closed_are_calls() {
+fn calls_in_unclosed_reasoning_are_recognized() {
     const ELEMENTS: &str = "<tool_call>\n<function=now>\n</function>\n</tool_call>";
     const JSON: &str = "<tool_call>{\"name\": \"now\"}</tool_call>";
     let mut random = Random(4);
@@ -150,29 +156,30 @@ fn calls_in_reasoning_that_is_never_closed_are_calls() {
             ),
         ]
     };
-    for (style, call) in [(ToolCallFormat::Elements, ELEMENTS), (ToolCallFormat::TaggedJson, JSON)]
-    {
+    let formats = [(ToolCallFormat::Elements, ELEMENTS), (ToolCallFormat::TaggedJson, JSON)];
+    for (format, call) in formats {
         for (answer, reasoning, text, count) in cases(call) {
-            for (prompt, input) in [("<think>\n", answer.clone()), ("", format!("<think>{answer}"))]
-            {
-                let found = parse_in_every_way(Some(style), prompt, &input, &mut random);
-                let about = format!("{style:?}, after {prompt:?}: {input:?}");
+            let inputs = [("<think>\n", answer.clone()), ("", format!("<think>{answer}"))];
+            for (prompt, input) in inputs {
+                let found = parse_in_every_way(Some(format), prompt, &input, &mut random);
+                let about = format!("{format:?}, after {prompt:?}: {input:?}");
                 assert_eq!((&*found.reasoning, &*found.text), (&*reasoning, text), "{about}");
                 assert_eq!(calls_of(&found), vec![("now", "{}"); count], "{about}");
             }
         }
     }
-    // Without tools nothing is a call.
+    // Without tools in the request nothing is a call.
     let mut parser = AnswerParser::new(style(Some(ToolCallFormat::Elements)), "<think>", None, 0);
     let mut found = parser.push(ELEMENTS);
     found.extend(parser.finish());
     assert_eq!((&*found.reasoning, found.tool_calls.len()), (ELEMENTS, 0));
 }
 
-/// Checks that only white space, marks and complete calls are missing from the parts.
+/// Checks that the parts lack nothing of `text` but white space, tags and complete calls.
 fn check_nothing_lost(text: &str, found: &Delta, about: &str) {
-    let solid = |text: &str| text.split_whitespace().collect::<String>();
-    let (mut expected, kept) = (solid(text), solid(&format!("{}{}", found.reasoning, found.text)));
+    let without_spaces = |text: &str| text.split_whitespace().collect::<String>();
+    let (mut expected, kept) =
+        (without_spaces(text), without_spaces(&format!("{}{}", found.reasoning, found.text)));
     if found.tool_calls.is_empty() {
         if !found.reasoning.is_empty() || expected.starts_with("<think>") {
             expected = expected.strip_prefix("<think>").unwrap_or(&expected).to_owned();
@@ -191,13 +198,14 @@ fn check_nothing_lost(text: &str, found: &Delta, about: &str) {
 #[test]
 fn truncated_answers_lose_no_text() {
     let mut random = Random(2);
-    for (calls, input, ..) in answer_cases::cases() {
+    for (format, input, ..) in answer_cases::cases() {
         for (end, _) in input.char_indices() {
             let text = &input[..end];
-            let found = parse_in_every_way(calls, "", text, &mut random);
-            // The start of a closing mark is dropped with the mark.
-            let closing = if found.tool_calls.is_empty() { text } else { input };
-            check_nothing_lost(closing, &found, &format!("{calls:?}: {text:?}"));
+            let found = parse_in_every_way(format, "", text, &mut random);
+            // After a call, an incomplete closing tag is dropped: the text is compared with the
+            // answer that completes it.
+            let complete = if found.tool_calls.is_empty() { text } else { input };
+            check_nothing_lost(complete, &found, &format!("{format:?}: {text:?}"));
         }
     }
 }
@@ -246,13 +254,13 @@ fn random_answers_lose_no_text() {
     for _ in 0..1000 {
         let count = random.below(14);
         let text: String = (0..count).map(|_| FRAGMENTS[random.below(FRAGMENTS.len())]).collect();
-        for calls in answer_cases::STYLES {
+        for format in answer_cases::FORMATS {
             for prompt in ["", "<think>"] {
-                parse_in_every_way(calls, prompt, &text, &mut random);
+                parse_in_every_way(format, prompt, &text, &mut random);
             }
-            let found = parse(calls, "", [text.as_str()]);
+            let found = parse(format, "", [text.as_str()]);
             if found.tool_calls.is_empty() {
-                check_nothing_lost(&text, &found, &format!("{calls:?}: {text:?}"));
+                check_nothing_lost(&text, &found, &format!("{format:?}: {text:?}"));
             }
         }
     }
@@ -274,12 +282,12 @@ fn huge_answers_take_linear_time() {
         "<",
         "{\"name\":",
     ];
-    for calls in answer_cases::STYLES {
+    for format in answer_cases::FORMATS {
         for opening in openings {
             for text in [opening.repeat(20_000), format!("<tool_call>{opening}{long}")] {
                 for prompt in ["", "<think>"] {
-                    let whole = parse(calls, prompt, [text.as_str()]);
-                    assert_eq!(parse(calls, prompt, characters(&text)), whole);
+                    let whole = parse(format, prompt, [text.as_str()]);
+                    assert_eq!(parse(format, prompt, characters(&text)), whole);
                 }
             }
         }
@@ -322,23 +330,21 @@ fn call_ids_are_distinct_and_reproducible() {
 
 #[test]
 fn the_answer_style_is_detected_from_the_template() {
-    let template =
-        |name: &str| String::from_utf8(fixture(&format!("templates/{name}.jinja"))).expect(name);
     let of = |source: &str, name: &str| AnswerStyle::of(source, name, false);
-    let nemotron = of(&template("nemotron"), "m");
+    let nemotron = of(&template_source("nemotron"), "m");
     assert_eq!(nemotron.calls, Some(ToolCallFormat::Elements));
     assert_eq!((nemotron.reasons, nemotron.switch), (true, Some(ThinkingSwitch::Variable)));
-    let llama = of(&template("llama31"), "Llama 3.1 8B");
+    let llama = of(&template_source("llama31"), "Llama 3.1 8B");
     assert_eq!(
         (llama.reasons, llama.switch, llama.calls),
         (false, None, Some(ToolCallFormat::BareJson))
     );
-    let nano = of(&template("llama31"), "Llama 3.1 Nemotron Nano 4B v1.1");
+    let nano = of(&template_source("llama31"), "Llama 3.1 Nemotron Nano 4B v1.1");
     let lines = ThinkingSwitch::System("detailed thinking on", "detailed thinking off");
     assert_eq!((nano.reasons, nano.switch), (true, Some(lines)));
     assert_eq!(of("<|start_header_id|> <TOOLCALL>", "m").switch, Some(lines));
-    assert_eq!(of(&template("qwen2"), "m").calls, Some(ToolCallFormat::TaggedJson));
-    assert_eq!(of(&template("gemma"), "m"), AnswerStyle::default());
+    assert_eq!(of(&template_source("qwen2"), "m").calls, Some(ToolCallFormat::TaggedJson));
+    assert_eq!(of(&template_source("gemma"), "m"), AnswerStyle::default());
     assert_eq!(
         of("<TOOLCALL> /no_think", "m").switch,
         Some(ThinkingSwitch::System("/think", "/no_think"))
@@ -379,7 +385,7 @@ fn tools_are_checked() {
 }
 
 #[test]
-fn earlier_calls_have_arguments_as_objects() {
+fn arguments_of_earlier_calls_become_objects() {
     let call = |arguments: Value| {
         let mut messages = json!([{"role": "user", "content": "x"}, {"role": "assistant",
             "tool_calls": [

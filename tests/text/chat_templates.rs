@@ -4,7 +4,17 @@ use serde_json::{Value, json};
 use tablm::text::{ChatTemplate, CivilTime, RenderOptions, flatten_text_parts};
 use tablm::weights::Container;
 
-use super::{fixture, json, text, tokenizers::default_model};
+use super::{fixture, json, template_source, text, tokenizers::default_model};
+
+/// Templates written for these tests, named after the models whose style they have.
+const MODELS: [&str; 5] = ["gemma", "llama31", "mistral", "nemotron", "qwen2"];
+
+/// The larger collection of templates and cases that `make proof` adds.
+fn collection() -> Option<Value> {
+    let path = std::env::var_os("TABLM_TEMPLATES")?;
+    let bytes = std::fs::read(path).expect("a collection");
+    Some(serde_json::from_slice(&bytes).expect("JSON"))
+}
 
 fn template(source: &str) -> ChatTemplate {
     ChatTemplate::new("t.jinja", source, "<s>", "</s>").expect(source)
@@ -18,7 +28,7 @@ fn render(source: &str, messages: &Value) -> Result<String, tablm::Error> {
 fn the_template_of_smollm2_renders_its_prompts() {
     let checkpoint = default_model();
     let Container::Gguf(metadata) = &checkpoint.container else {
-        panic!("a .gguf file gave a folder")
+        panic!("a .gguf file opened as a folder")
     };
     let source = metadata.str("tokenizer.chat_template").expect("a text").expect("a template");
     let template = ChatTemplate::new(metadata.file(), source, "<|im_start|>", "<|im_end|>")
@@ -40,17 +50,15 @@ fn templates_render_as_in_jinja() {
     let count = compare(&json("templates.json"), &sources, &mut failures);
     assert!(failures.is_empty(), "{} differ, as\n{}", failures.len(), failures[0]);
     assert!(count > 300, "{count} cases");
-    // `make proof` adds a larger collection.
-    let Some(path) = std::env::var_os("TABLM_TEMPLATES") else { return };
-    let golden: Value =
-        serde_json::from_slice(&std::fs::read(path).expect("a collection")).expect("JSON");
+    let Some(golden) = collection() else { return };
     let sources = |name: &str| text(&golden["templates"][name]).to_owned();
     let count = compare(&golden, &sources, &mut failures);
     println!("{count} prompts are compared, {} cases differ", failures.len());
     assert!(failures.is_empty(), "{}", failures[..failures.len().min(9)].join("\n"));
 }
 
-/// Renders every case and adds differences to `failures`; returns the number of cases with a text.
+/// Renders every case and appends differences to `failures`; returns the number of cases for which
+/// Jinja2 renders a text.
 fn compare(golden: &Value, sources: &dyn Fn(&str) -> String, failures: &mut Vec<String>) -> usize {
     let now = CivilTime::from_unix(golden["now"].as_i64().expect("a time"));
     let mut count = 0;
@@ -80,7 +88,7 @@ fn compare(golden: &Value, sources: &dyn Fn(&str) -> String, failures: &mut Vec<
                 error.code().as_str() == "malformed"
                     && message.starts_with("t.jinja: chat_template: line ")
             }
-            // The engine treats none as an empty list, where Jinja fails.
+            // `none` counts as an empty list here, where Jinja2 fails.
             (None, None, Ok(_)) => {
                 text(&case["failed"]).ends_with("not iterable")
                     || text(&case["failed"]).ends_with("not JSON serializable")
@@ -102,9 +110,8 @@ fn a_long_chat_is_within_the_budget() {
     };
     let messages: Value = (0..2001).map(turn).collect();
     let options = RenderOptions { add_generation_prompt: true, ..RenderOptions::default() };
-    for name in ["gemma", "llama31", "mistral", "nemotron", "qwen2"] {
-        let source = String::from_utf8(fixture(&format!("templates/{name}.jinja"))).expect(name);
-        let prompt = template(&source).render(&messages, &options).expect(name);
+    for name in MODELS {
+        let prompt = template(&template_source(name)).render(&messages, &options).expect(name);
         assert_eq!(prompt.matches("Because.").count(), 1000, "{name}");
     }
 }
@@ -141,23 +148,17 @@ fn a_large_chat_with_tools_is_within_the_budget() {
         add_generation_prompt: true,
         ..RenderOptions::default()
     };
-    let collection = std::env::var_os("TABLM_TEMPLATES").map_or_else(Vec::new, |path| {
-        let golden: Value =
-            serde_json::from_slice(&std::fs::read(path).expect("a collection")).expect("JSON");
-        let templates = golden["templates"].as_object().expect("templates");
-        templates.iter().map(|(name, source)| (name.clone(), text(source).to_owned())).collect()
-    });
-    let own = ["gemma", "llama31", "mistral", "nemotron", "qwen2"].map(|name| {
-        (
-            name.to_owned(),
-            String::from_utf8(fixture(&format!("templates/{name}.jinja"))).expect(name),
-        )
-    });
+    let mut templates: Vec<(String, String)> =
+        MODELS.map(|name| (name.to_owned(), template_source(name))).into();
+    if let Some(golden) = collection() {
+        let collected = golden["templates"].as_object().expect("templates").iter();
+        templates.extend(collected.map(|(name, source)| (name.clone(), text(source).to_owned())));
+    }
     let mut rendered = Vec::new();
-    for (name, source) in own.into_iter().chain(collection) {
+    for (name, source) in templates {
         match template(&source).render(&messages, &options) {
             Ok(prompt) => rendered.push((name, prompt.len())),
-            // A template may refuse a chat that does not alternate, or fail as in Jinja.
+            // A template may refuse a chat whose roles do not alternate, or fail as in Jinja2.
             Err(error) => {
                 let bounds = ["more than", "deeper than", "at most"];
                 let is_bound = bounds.iter().any(|bound| error.message().contains(bound));
@@ -167,14 +168,14 @@ fn a_large_chat_with_tools_is_within_the_budget() {
     }
     for name in ["llama31", "nemotron", "qwen2"] {
         assert!(
-            rendered.iter().any(|(own, length)| own == name && *length > 200_000),
+            rendered.iter().any(|(found, length)| found == name && *length > 200_000),
             "{name}: {rendered:?}"
         );
     }
 }
 
 #[test]
-fn dates_equal_python_s() {
+fn dates_equal_those_of_python() {
     for case in json("templates.json")["dates"].as_array().expect("dates") {
         let now = CivilTime::from_unix(case[0].as_i64().expect("a time"));
         let options = RenderOptions { now: Some(now), ..RenderOptions::default() };

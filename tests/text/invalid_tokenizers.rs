@@ -3,11 +3,7 @@
 use serde_json::{Value, json};
 use tablm::text::{GgufVocabulary, Tokenizer};
 
-use super::{Random, fixture};
-
-fn read(value: &Value) -> Result<Tokenizer, tablm::Error> {
-    Tokenizer::from_json("tokenizer.json", value.to_string().as_bytes(), None)
-}
+use super::{Random, fixture, tokenizer_of};
 
 /// A valid file of six tokens, modified by `change`.
 fn changed(change: impl Fn(&mut Value)) -> Value {
@@ -28,8 +24,8 @@ fn changed(change: impl Fn(&mut Value)) -> Value {
 }
 
 #[test]
-fn the_valid_file_is_valid() {
-    let tokenizer = read(&changed(|_| ())).expect("a sound file");
+fn valid_tokenizer_json_is_read() {
+    let tokenizer = tokenizer_of(&changed(|_| ())).expect("a valid file");
     assert_eq!(tokenizer.encode("abcab<s>c?").expect("ids"), [4, 3, 5, 2]);
 }
 
@@ -136,7 +132,7 @@ const CASES: &[Case] = &[
 fn invalid_tokenizer_json_is_refused_by_name() {
     for (change, code, named) in CASES {
         let file = changed(change);
-        let error = read(&file).expect_err(named);
+        let error = tokenizer_of(&file).expect_err(named);
         assert_eq!(error.code().as_str(), *code, "{error}");
         assert!(
             error.message().contains(named) && error.message().starts_with("tokenizer.json: "),
@@ -145,14 +141,14 @@ fn invalid_tokenizer_json_is_refused_by_name() {
     }
 }
 
-/// Behavior of `tokenizers`, which loads such a file and fails only on texts that need the token.
+/// Behavior of the crate `tokenizers`: such a file loads, and only texts that need the token fail.
 #[test]
 fn a_missing_unknown_token_fails_only_texts_that_need_it() {
     for text in ["", "?"] {
-        let tokenizer =
-            read(&changed(|file| file["model"]["unk_token"] = json!(text))).expect("a tokenizer");
+        let tokenizer = tokenizer_of(&changed(|file| file["model"]["unk_token"] = json!(text)))
+            .expect("a tokenizer");
         assert_eq!(tokenizer.encode("abcab<s>c").expect("ids"), [4, 3, 5, 2]);
-        let error = tokenizer.encode("ab?").expect_err("a text that needs it");
+        let error = tokenizer.encode("ab?").expect_err("a text with an unknown character");
         assert_eq!(error.code().as_str(), "malformed");
         assert!(
             error.message().starts_with("tokenizer.json: model.unk_token: found \""),
@@ -162,8 +158,8 @@ fn a_missing_unknown_token_fails_only_texts_that_need_it() {
 }
 
 #[test]
-fn unused_ids_outside_the_vocabulary_count_as_absent() {
-    let sound = GgufVocabulary {
+fn special_token_ids_outside_the_vocabulary_count_as_absent() {
+    let valid = GgufVocabulary {
         file: "m.gguf",
         model: "gpt2",
         pre: Some("llama-bpe"),
@@ -172,11 +168,11 @@ fn unused_ids_outside_the_vocabulary_count_as_absent() {
         token_types: Some(&[1, 1, 1, 3, 3]),
         ..GgufVocabulary::default()
     };
-    let bad = Some(5);
+    let outside = Some(5);
     let files = [
-        GgufVocabulary { pad: bad, unk: bad, ..sound },
-        GgufVocabulary { bos: bad, eos: Some(u32::MAX), eot: bad, eom: bad, ..sound },
-        GgufVocabulary { add_bos: Some(true), add_eos: Some(true), ..sound },
+        GgufVocabulary { pad: outside, unk: outside, ..valid },
+        GgufVocabulary { bos: outside, eos: Some(u32::MAX), eot: outside, eom: outside, ..valid },
+        GgufVocabulary { add_bos: Some(true), add_eos: Some(true), ..valid },
     ];
     for file in files {
         let tokenizer = Tokenizer::from_gguf(file).expect("a vocabulary");
@@ -195,7 +191,7 @@ fn unused_ids_outside_the_vocabulary_count_as_absent() {
     // SentencePiece's default ids, as in llama.cpp.
     let scores = [0.0; 5];
     let llama =
-        GgufVocabulary { model: "llama", pre: None, scores: Some(&scores), bos: bad, ..sound };
+        GgufVocabulary { model: "llama", pre: None, scores: Some(&scores), bos: outside, ..valid };
     let tokenizer = Tokenizer::from_gguf(llama).expect("a vocabulary");
     assert_eq!(
         (tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.unknown_id()),
@@ -206,7 +202,7 @@ fn unused_ids_outside_the_vocabulary_count_as_absent() {
 #[test]
 fn normalizers_that_could_multiply_a_text_are_refused() {
     let step = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaa"});
-    let error = read(&changed(|file| {
+    let error = tokenizer_of(&changed(|file| {
         file["normalizer"] = json!({"type": "Sequence", "normalizers": vec![step.clone(); 9]});
     }));
     assert_eq!(error.expect_err("a chain").code().as_str(), "unsupported-format");
@@ -214,8 +210,8 @@ fn normalizers_that_could_multiply_a_text_are_refused() {
     for _ in 0..40 {
         nested = json!({"type": "Sequence", "normalizers": [nested]});
     }
-    let error =
-        read(&changed(|file| file["normalizer"] = nested.clone())).expect_err("deep nesting");
+    let error = tokenizer_of(&changed(|file| file["normalizer"] = nested.clone()))
+        .expect_err("deep nesting");
     assert_eq!(error.code().as_str(), "unsupported-format");
 }
 
@@ -273,7 +269,7 @@ fn gguf_is_refused(parts: GgufVocabulary<'_>, code: &str, named: &str) {
 #[test]
 fn invalid_gguf_vocabularies_are_refused_by_name() {
     let tokens = ["a", "b", "ab", "<s>"];
-    let sound = GgufVocabulary {
+    let valid = GgufVocabulary {
         file: "m.gguf",
         model: "gpt2",
         pre: Some("gpt-2"),
@@ -283,26 +279,26 @@ fn invalid_gguf_vocabularies_are_refused_by_name() {
         ..GgufVocabulary::default()
     };
     assert_eq!(
-        Tokenizer::from_gguf(sound).expect("a sound file").encode("ab<s>b").expect("ids"),
+        Tokenizer::from_gguf(valid).expect("a valid file").encode("ab<s>b").expect("ids"),
         [2, 3, 1]
     );
-    let llama = GgufVocabulary { model: "llama", scores: Some(&[0.0; 4]), ..sound };
+    let llama = GgufVocabulary { model: "llama", scores: Some(&[0.0; 4]), ..valid };
     assert!(Tokenizer::from_gguf(llama).is_ok());
-    let other = GgufVocabulary { model: "wordpiece", ..sound };
+    let other = GgufVocabulary { model: "wordpiece", ..valid };
     gguf_is_refused(other, "unsupported-format", "tokenizer.ggml.model: found \"wordpiece\"");
     let cases: &[(GgufVocabulary<'_>, &str)] = &[
-        (GgufVocabulary { tokens: &[], token_types: None, ..sound }, "tokenizer.ggml.tokens"),
-        (GgufVocabulary { token_types: Some(&[1]), ..sound }, "token_type: found 1 entries"),
-        (GgufVocabulary { token_types: Some(&[1, 1, 1, 9]), ..sound }, "type 9 of token 3"),
-        (GgufVocabulary { token_types: Some(&[1, 1, 1, 6]), ..sound }, "byte token 3 \"<s>\""),
-        (GgufVocabulary { merges: None, ..sound }, "tokenizer.ggml.merges: found nothing"),
-        (GgufVocabulary { merges: Some(&["a"]), ..sound }, "merge 0 \"a\""),
-        (GgufVocabulary { merges: Some(&["a q"]), ..sound }, "merge 0 with \"q\""),
-        (GgufVocabulary { merges: Some(&["b a"]), ..sound }, "merge 0 with \"ba\""),
-        (GgufVocabulary { merges: Some(&[""]), ..sound }, "merge 0"),
-        (GgufVocabulary { merges: Some(&["é"]), ..sound }, "merge 0"),
-        (GgufVocabulary { bos: Some(4), add_bos: Some(true), ..sound }, "bos_token_id: found 4"),
-        (GgufVocabulary { eos: Some(9), add_eos: Some(true), ..sound }, "eos_token_id: found 9"),
+        (GgufVocabulary { tokens: &[], token_types: None, ..valid }, "tokenizer.ggml.tokens"),
+        (GgufVocabulary { token_types: Some(&[1]), ..valid }, "token_type: found 1 entries"),
+        (GgufVocabulary { token_types: Some(&[1, 1, 1, 9]), ..valid }, "type 9 of token 3"),
+        (GgufVocabulary { token_types: Some(&[1, 1, 1, 6]), ..valid }, "byte token 3 \"<s>\""),
+        (GgufVocabulary { merges: None, ..valid }, "tokenizer.ggml.merges: found nothing"),
+        (GgufVocabulary { merges: Some(&["a"]), ..valid }, "merge 0 \"a\""),
+        (GgufVocabulary { merges: Some(&["a q"]), ..valid }, "merge 0 with \"q\""),
+        (GgufVocabulary { merges: Some(&["b a"]), ..valid }, "merge 0 with \"ba\""),
+        (GgufVocabulary { merges: Some(&[""]), ..valid }, "merge 0"),
+        (GgufVocabulary { merges: Some(&["é"]), ..valid }, "merge 0"),
+        (GgufVocabulary { bos: Some(4), add_bos: Some(true), ..valid }, "bos_token_id: found 4"),
+        (GgufVocabulary { eos: Some(9), add_eos: Some(true), ..valid }, "eos_token_id: found 9"),
         (GgufVocabulary { scores: None, ..llama }, "scores: found nothing"),
         (GgufVocabulary { scores: Some(&[0.0]), ..llama }, "scores: found 1 entries"),
         (

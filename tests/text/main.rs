@@ -1,6 +1,10 @@
 //! Text: tokenizers compared with their reference implementations, chat templates with Jinja2,
 //! streaming, stop strings and sampling. Fixtures and the scripts that made them: `data/text`.
-#![cfg_attr(target_arch = "wasm32", feature(custom_test_frameworks, test), test_runner(wasm::keep))]
+#![cfg_attr(
+    target_arch = "wasm32",
+    feature(custom_test_frameworks, test),
+    test_runner(wasm::register)
+)]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod added_tokens;
@@ -28,6 +32,7 @@ mod vocabularies;
 mod wasm;
 
 use serde_json::Value;
+use tablm::text::Tokenizer;
 
 /// Reads a fixture of `tests/data/text`.
 fn fixture(name: &str) -> Vec<u8> {
@@ -39,6 +44,16 @@ fn json(name: &str) -> Value {
     serde_json::from_slice(&fixture(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
+/// Reads a chat template of `tests/data/text/templates`.
+fn template_source(name: &str) -> String {
+    String::from_utf8(fixture(&format!("templates/{name}.jinja"))).expect(name)
+}
+
+/// Reads a tokenizer from the content of a `tokenizer.json`.
+fn tokenizer_of(file: &Value) -> Result<Tokenizer, tablm::Error> {
+    Tokenizer::from_json("tokenizer.json", file.to_string().as_bytes(), None)
+}
+
 /// Converts a JSON list to token ids.
 fn ids(value: &Value) -> Vec<u32> {
     let list = value.as_array().unwrap_or_else(|| panic!("{value}: expected a list"));
@@ -47,7 +62,7 @@ fn ids(value: &Value) -> Vec<u32> {
 
 /// A JSON string.
 fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_else(|| panic!("{value}: expected a text"))
+    value.as_str().unwrap_or_else(|| panic!("{value}: expected a string"))
 }
 
 /// Pseudo-random numbers (xorshift64*).

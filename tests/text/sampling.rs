@@ -1,10 +1,10 @@
-//! The host's sampler: distribution of draws, exact penalties, the same tokens from the same seed.
+//! Sampling on the host: distribution of draws, exact penalties, reproducible tokens per seed.
 
 use tablm::sampling::{Sampler, SamplerOptions};
 
 use super::Random;
 
-/// More tokens than any row of logits here has.
+/// Vocabulary size of the sampler: larger than any row of logits in these tests.
 const VOCABULARY: u32 = 6000;
 
 fn sampler(options: SamplerOptions) -> Sampler {
@@ -15,6 +15,11 @@ fn greedy() -> SamplerOptions {
     SamplerOptions { temperature: 0.0, ..SamplerOptions::default() }
 }
 
+/// A number in 0 … 1.
+fn uniform(random: &mut Random) -> f32 {
+    (random.next() >> 40) as f32 / 2.0_f32.powi(24)
+}
+
 fn softmax(logits: &[f64]) -> Vec<f64> {
     let greatest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = logits.iter().map(|logit| (logit - greatest).exp()).collect();
@@ -22,7 +27,8 @@ fn softmax(logits: &[f64]) -> Vec<f64> {
     weights.iter().map(|weight| weight / total).collect()
 }
 
-/// Probability of each token: sorts, cuts and renormalizes in `f64`, apart from the sampler.
+/// Probability of each token, computed in `f64` independently of the sampler: sorts, cuts and
+/// renormalizes.
 fn expected(logits: &[f32], options: &SamplerOptions) -> Vec<f64> {
     let wide: Vec<f64> = logits.iter().map(|&logit| f64::from(logit)).collect();
     let mut order: Vec<usize> = (0..wide.len()).collect();
@@ -45,17 +51,17 @@ fn expected(logits: &[f32], options: &SamplerOptions) -> Vec<f64> {
     }
     let greatest = wide[order[0]];
     order.retain(|&token| (wide[token] - greatest).exp() >= f64::from(options.min_p));
-    let heated: Vec<f64> =
+    let scaled: Vec<f64> =
         order.iter().map(|&token| wide[token] / f64::from(options.temperature)).collect();
     let mut probabilities = vec![0.0; wide.len()];
-    for (token, probability) in order.into_iter().zip(softmax(&heated)) {
+    for (token, probability) in order.into_iter().zip(softmax(&scaled)) {
         probabilities[token] = probability;
     }
     probabilities
 }
 
-/// Compares many draws with the expected distribution by a chi-square test, whose bound is far
-/// above the 0.999 quantile.
+/// Compares many draws with the expected distribution by a chi-square test with a bound far above
+/// the 0.999 quantile. Tokens expected fewer than 8 times are counted together.
 fn check_distribution(logits: &[f32], options: SamplerOptions) {
     let draws = if logits.len() < 100 { 40_000 } else { 6_000 };
     let probabilities = expected(logits, &options);
@@ -64,25 +70,27 @@ fn check_distribution(logits: &[f32], options: SamplerOptions) {
     for position in 0..draws {
         counts[sampler.sample(logits, position).expect("a token") as usize] += 1;
     }
-    let (mut statistic, mut freedom, mut rare) = (0.0, 0.0, (0.0, 0.0));
+    let (mut statistic, mut degrees_of_freedom) = (0.0_f64, 0.0_f64);
+    let (mut rare_count, mut rare_expected) = (0.0_f64, 0.0_f64);
     for (&count, probability) in counts.iter().zip(probabilities) {
-        let wanted = probability * f64::from(draws);
+        let expected = probability * f64::from(draws);
         assert!(
             probability > 0.0 || count == 0,
             "{options:?}: a token that was cut was drawn {count} times"
         );
-        if wanted < 8.0 {
-            rare = (rare.0 + count as f64, rare.1 + wanted);
+        if expected < 8.0 {
+            rare_count += count as f64;
+            rare_expected += expected;
             continue;
         }
-        statistic += (count as f64 - wanted).powi(2) / wanted;
-        freedom += 1.0;
+        statistic += (count as f64 - expected).powi(2) / expected;
+        degrees_of_freedom += 1.0;
     }
-    if rare.1 > 0.0 {
-        statistic += (rare.0 - rare.1).powi(2) / rare.1.max(1.0);
-        freedom += 1.0;
+    if rare_expected > 0.0 {
+        statistic += (rare_count - rare_expected).powi(2) / rare_expected.max(1.0);
+        degrees_of_freedom += 1.0;
     }
-    let bound = freedom + 4.0 * (2.0_f64 * freedom).sqrt() + 8.0;
+    let bound = degrees_of_freedom + 4.0 * (2.0 * degrees_of_freedom).sqrt() + 8.0;
     assert!(statistic < bound, "{options:?}: chi-square {statistic}, expected below {bound}");
 }
 
@@ -90,8 +98,7 @@ fn check_distribution(logits: &[f32], options: SamplerOptions) {
 fn draws_follow_the_distribution() {
     let mut random = Random(21);
     let few: Vec<f32> = (0..12).map(|index| (index as f32 * 0.7).sin() * 3.0).collect();
-    let many: Vec<f32> =
-        (0..5000).map(|_| (random.next() >> 40) as f32 / 2.0_f32.powi(24) * 9.0).collect();
+    let many: Vec<f32> = (0..5000).map(|_| uniform(&mut random) * 9.0).collect();
     let base = SamplerOptions { seed: 17, ..SamplerOptions::default() };
     let all = [
         base.clone(),
@@ -113,23 +120,23 @@ fn draws_follow_the_distribution() {
 }
 
 #[test]
-fn rounding_changes_no_draw() {
+fn rounding_of_logits_rarely_changes_a_draw() {
     const DRAWS: u32 = 1000;
     let mut random = Random(3);
-    let mut unit = || (random.next() >> 40) as f32 / 2.0_f32.powi(24);
+    let mut unit = || uniform(&mut random);
     let logits: Vec<f32> = (0..5000).map(|_| unit()).collect();
     let rounded: Vec<f32> = logits.iter().map(|logit| logit + (unit() - 0.5) * 1e-3).collect();
     let mut sampler = sampler(SamplerOptions::default());
     let mut draw = |logits, position| sampler.sample(logits, position).expect("a token");
     let changed =
         (0..DRAWS).filter(|position| draw(&logits, *position) != draw(&rounded, *position)).count();
-    // Only where the two greatest scores are closer than the rounding; a draw by inversion of the
-    // cumulative distribution would change about twenty.
+    // A draw changes only where the two greatest scores are closer than the rounding; inversion of
+    // the cumulative distribution would change about twenty.
     assert!(changed <= 3, "{changed} of {DRAWS} draws changed");
 }
 
 #[test]
-fn temperature_zero_takes_the_greatest_logit_and_the_first_of_equals() {
+fn temperature_zero_takes_the_first_of_the_greatest_logits() {
     let mut sampler = sampler(greedy());
     let mut sample = |logits: &[f32]| sampler.sample(logits, 0).expect("a token");
     assert_eq!(sample(&[0.5, 2.0, f32::NEG_INFINITY, 2.0]), 1);
@@ -162,7 +169,7 @@ fn penalties_are_exact() {
     let bias = |bias: &[(u32, f32)]| SamplerOptions { logit_bias: bias.to_vec(), ..greedy() };
     assert_eq!(choose(bias(&[(3, 4.5), (9999, 1.0)]), &[], &[]), 3);
     assert_eq!(choose(bias(&[(0, -100.0), (1, -100.0)]), &[], &[]), 2);
-    // Ids beyond the vocabulary are ignored, however great.
+    // Ids beyond the vocabulary are ignored, up to the largest.
     assert_eq!(choose(bias(&[(u32::MAX, 100.0)]), &[u32::MAX], &[u32::MAX]), 0);
     // Negative logits are multiplied.
     let mut negative = sampler(repetition(2.0));
@@ -171,7 +178,7 @@ fn penalties_are_exact() {
 }
 
 #[test]
-fn a_seed_gives_the_same_tokens_everywhere() {
+fn seed_determines_the_tokens_on_every_platform() {
     let logits: Vec<f32> = (0..100).map(|index| ((index * 37) % 100) as f32 / 20.0).collect();
     let draw = |seed: u64| -> Vec<u32> {
         let mut sampler = sampler(SamplerOptions { seed, top_k: 50, ..SamplerOptions::default() });
@@ -182,8 +189,7 @@ fn a_seed_gives_the_same_tokens_everywhere() {
     assert_eq!(draw(42), RECORDED);
 }
 
-/// Tokens of seed 42 in the first version of this scheme, to notice platforms and later versions
-/// that draw others.
+/// Tokens drawn with seed 42, recorded once: platforms and later versions must draw them too.
 const RECORDED: [u32; 12] = [40, 54, 16, 5, 54, 16, 89, 43, 37, 54, 51, 21];
 
 #[test]

@@ -1,4 +1,4 @@
-//! Streaming: no text is shown too early, and none is lost.
+//! Streaming: incomplete characters and possible stop strings are held back, and no text is lost.
 
 use tablm::text::{StopPiece, StopStrings, StreamingDecoder, Tokenizer};
 
@@ -28,7 +28,7 @@ fn pieces(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
 }
 
 #[test]
-fn characters_are_shown_when_complete() {
+fn characters_are_shown_once_complete() {
     let tokenizer = small();
     let source = "aé東🗼b𠀀";
     let shown = pieces(&tokenizer, &byte_ids(&tokenizer, source.as_bytes()));
@@ -164,5 +164,5 @@ fn stop_strings_are_checked() {
         assert_eq!(error.code().as_str(), "invalid-request");
         assert!(error.message().starts_with(field), "{error}");
     }
-    StopStrings::new(&vec!["é".repeat(1024); 16]).expect("the most that there may be");
+    StopStrings::new(&vec!["é".repeat(1024); 16]).expect("the maximum of stop strings");
 }

@@ -1,5 +1,5 @@
 //! Templates for `template_limits`. In the tables, `=>` precedes words of the expected error and
-//! `==>` the expected text; for a line without either only the bounds are checked.
+//! `==>` the expected text; for a line without either, only time and memory are checked.
 
 /// Chains of operators; the part between the `…` is repeated.
 pub(super) const CHAINS: &str = "
@@ -72,8 +72,8 @@ pub(super) const BLOCKS: &str = "
 {%- if 1 -%}
 ";
 
-/// Fragments whose end takes long to find when repeated.
-pub(super) const PIECES: &[&str] = &[
+/// Fragments that take long to read if each repetition searches the rest of the source.
+pub(super) const FRAGMENTS: &[&str] = &[
     "{%",
     "{{",
     "{#",
@@ -135,7 +135,7 @@ namespace(x=n.x) => a namespace or `loop` within a value
 'a'; n.x|list|join
 ";
 
-/// Templates that nest in other ways.
+/// Templates whose values contain themselves, or whose calls do not end.
 pub(super) const DEEP: &str = "
 {% set n = namespace() %}{% set n.a = n %}{{ n }} => a namespace or `loop` within a value
 {% set n = namespace() %}{% set n.a = [n] %}{{ n }} => a namespace or `loop` within a value
@@ -404,7 +404,7 @@ pub(super) const NUMBERS: &[&str] = &[
     "170141183460469231731687303715884105727",
 ];
 
-/// Slices of X by N.
+/// Slices of the value X with the number N.
 pub(super) const SLICES: &str = "{% set x = X %}{{ x[::N] }}{{ x[:N:] }}{{ x[N::] }}{{ x[N:N:N] }}\
     {{ x[1:3:N] }}{{ x[3:1:N] }}{{ x[N::-1] }}{{ x[:N:-1] }}{{ x[-1:N:N] }}";
 
@@ -450,7 +450,7 @@ N is divisibleby(-1)
 loop.cycle(N)
 ";
 
-/// Slices with Python's results, and calculations without a result.
+/// Slices with the results of Python, and calculations that must fail.
 pub(super) const SLICED: &str = "
 {{ 'abc'[::4294967296] }}{{ [1, 2][::4294967296] }} ==> a[1]
 {{ 'abcde'[1:5:2] }} {{ 'abcde'[::-2] }} {{ 'abcde'[3:0:-1] }} ==> bd eca dcb
@@ -463,7 +463,7 @@ pub(super) const SLICED: &str = "
 ";
 
 /// Operators whose results the accounting must not change.
-pub(super) const RIGHT: &str = "
+pub(super) const RESULTS: &str = "
 {{ 1 + 2 }} {{ 'a' + 'b' }} {{ [1] + [2] }} {{ (1,) + (2,) }} {{ 1.5 + 1 }} ==> 3 ab [1, 2] (1, \
     2) 2.5
 {{ [1] * 3 }} {{ 'ab' * 2 }} {{ 2 * 3 }} {{ 2 * 'ab' }} ==> [1, 1, 1] abab 6 abab

@@ -6,13 +6,11 @@ use serde_json::{Value, json};
 use tablm::text::{GgufVocabulary, Tokenizer};
 use web_time::Instant;
 
-/// Time limit: much more than needed, and much less than without the limits under test.
-/// The wasm of these tests is not optimized across crates.
-const MOST: Duration = Duration::from_secs(if cfg!(target_arch = "wasm32") { 30 } else { 10 });
+use super::tokenizer_of;
 
-fn read(file: &Value) -> Result<Tokenizer, tablm::Error> {
-    Tokenizer::from_json("tokenizer.json", file.to_string().as_bytes(), None)
-}
+/// Time limit: much longer than a test needs, and much shorter than one without the limits under
+/// test would take. The wasm build of the tests is slower, as it is not optimized across crates.
+const MAX_TIME: Duration = Duration::from_secs(if cfg!(target_arch = "wasm32") { 30 } else { 10 });
 
 /// A file of three tokens that is not byte-level.
 fn small() -> Value {
@@ -23,6 +21,7 @@ fn small() -> Value {
     })
 }
 
+/// The small file, modified by `change`.
 fn changed(change: impl Fn(&mut Value)) -> Value {
     let mut file = small();
     change(&mut file);
@@ -51,17 +50,17 @@ fn decoders_that_could_multiply_a_token_are_refused() {
         (replace("", "x"), "unsupported-format"),
     ];
     for (decoder, code) in cases {
-        let error =
-            read(&changed(|file| file["decoder"] = decoder.clone())).expect_err("a decoder");
+        let error = tokenizer_of(&changed(|file| file["decoder"] = decoder.clone()))
+            .expect_err("a decoder");
         assert_eq!(error.code().as_str(), code, "{error}");
         assert!(error.message().starts_with("tokenizer.json: decoder: "), "{error}");
     }
-    // The longer the tokens, the smaller the factor that is allowed.
+    // The longest token limits the factor by which a decoder may lengthen tokens.
     let long = changed(|file| {
         file["model"]["vocab"]["a".repeat(5000)] = 3.into();
         file["decoder"] = replace("a", &"b".repeat(60));
     });
-    assert!(read(&long).expect_err("a decoder").message().contains("60 times as long"));
+    assert!(tokenizer_of(&long).expect_err("a decoder").message().contains("60 times as long"));
 }
 
 #[test]
@@ -70,26 +69,28 @@ fn normalizers_prepend_few_bytes() {
     let file = changed(|file| {
         file["normalizer"] = json!({"type": "Sequence", "normalizers": steps.clone()})
     });
-    assert!(read(&file).expect_err("a normalizer").message().contains("66 bytes"));
-    // A prepended text before each of many segments.
+    assert!(tokenizer_of(&file).expect_err("a normalizer").message().contains("66 bytes"));
+    // The text is prepended to each segment between added tokens.
     let file = changed(|file| {
         file["normalizer"] = json!({"type": "Prepend", "prepend": "a".repeat(64)});
         file["added_tokens"] = json!([{"id": 3, "content": "c"}]);
     });
-    let error =
-        read(&file).expect("a tokenizer").encode(&"ac".repeat(1 << 20)).expect_err("a long text");
+    let error = tokenizer_of(&file)
+        .expect("a tokenizer")
+        .encode(&"ac".repeat(1 << 20))
+        .expect_err("a long text");
     assert_eq!(error.code().as_str(), "invalid-request");
 }
 
 #[test]
-fn post_processors_are_read_in_linear_time_and_have_few_ids() {
+fn post_processors_are_read_in_linear_time_and_add_few_ids() {
     let count = 200_000;
     let vocabulary: serde_json::Map<String, Value> =
         (0..count).map(|id| (format!("t{id}"), id.into())).collect();
     let piece = |id: usize| json!({"SpecialToken": {"id": id.to_string(), "type_id": 0}});
     let ids: Vec<usize> = (0..16).map(|id| count - 1 - id).collect();
     let special = |id: usize| (id.to_string(), json!({"id": id.to_string(), "ids": ids}));
-    for (pieces, is_sound) in [(4, true), (2000, false)] {
+    for (pieces, is_valid) in [(4, true), (2000, false)] {
         let mut file = small();
         file["model"] = json!({"type": "BPE", "vocab": vocabulary, "merges": []});
         file["post_processor"] = json!({
@@ -98,13 +99,13 @@ fn post_processors_are_read_in_linear_time_and_have_few_ids() {
             "special_tokens": (0..pieces).map(special).collect::<serde_json::Map<_, _>>(),
         });
         let started = Instant::now();
-        match read(&file) {
-            Ok(tokenizer) => assert_eq!((tokenizer.prefix().len(), is_sound), (64, true)),
+        match tokenizer_of(&file) {
+            Ok(tokenizer) => assert_eq!((tokenizer.prefix().len(), is_valid), (64, true)),
             Err(error) => {
-                assert!(!is_sound && error.message().contains("more than 64 ids"), "{error}")
+                assert!(!is_valid && error.message().contains("more than 64 ids"), "{error}")
             }
         }
-        assert!(started.elapsed() < MOST, "{:?}", started.elapsed());
+        assert!(started.elapsed() < MAX_TIME, "{:?}", started.elapsed());
     }
 }
 
@@ -118,7 +119,7 @@ fn added_tokens_of_many_lengths_are_found_in_linear_time() {
         file["added_tokens"] = (3..).zip(0..3500).map(token).collect();
     });
     let started = Instant::now();
-    let tokenizer = read(&file).expect("a tokenizer");
+    let tokenizer = tokenizer_of(&file).expect("a tokenizer");
     assert_eq!(tokenizer.encode(&"a".repeat(1 << 20)).expect("ids").len(), 1 << 20);
     let spaces = " ".repeat(1 << 20) + "aac" + &" ".repeat(1 << 20) + "c";
     assert_eq!(tokenizer.encode(&spaces).expect("ids"), [5, 3]);
@@ -127,16 +128,19 @@ fn added_tokens_of_many_lengths_are_found_in_linear_time() {
         file["added_tokens"] =
             json!([{"id": 3, "content": " ", "rstrip": true}, {"id": 4, "content": "\t"}]);
     });
-    let tokenizer = read(&spaces).expect("a tokenizer");
+    let tokenizer = tokenizer_of(&spaces).expect("a tokenizer");
     assert_eq!(tokenizer.encode(&" ".repeat(1 << 20)).expect("ids").len(), 1 << 20);
-    assert!(started.elapsed() < MOST, "{:?}", started.elapsed());
+    assert!(started.elapsed() < MAX_TIME, "{:?}", started.elapsed());
 }
 
 #[test]
 fn counts_are_checked_before_allocation() {
     let part = |values: usize| changed(|file| file["normalizer"] = vec![json!([]); values].into());
     assert!(
-        read(&part(70_000)).expect_err("too many").message().contains("more than 65536 values")
+        tokenizer_of(&part(70_000))
+            .expect_err("too many")
+            .message()
+            .contains("more than 65536 values")
     );
     let pairs = r#"["a","b"],"#.repeat((1 << 22) + 1);
     let texts = [
@@ -159,7 +163,7 @@ fn counts_are_checked_before_allocation() {
     for (text, named) in texts {
         let started = Instant::now();
         let error = Tokenizer::from_json("tokenizer.json", text.as_bytes(), None).expect_err(named);
-        assert!(error.message().contains(named) && started.elapsed() < MOST, "{error}");
+        assert!(error.message().contains(named) && started.elapsed() < MAX_TIME, "{error}");
     }
     let tokens = vec![""; (1 << 20) + 1];
     let merges = vec!["a b"; (1 << 22) + 1];
@@ -182,7 +186,7 @@ fn counts_are_checked_before_allocation() {
             .map(|n| json!({"id": n + 3, "content": format!("{n}{}", "x".repeat(60_000))}))
             .collect();
     });
-    assert!(read(&long).expect_err("too much").message().contains("bytes of added tokens"));
+    assert!(tokenizer_of(&long).expect_err("too much").message().contains("bytes of added tokens"));
 }
 
 #[test]
@@ -199,15 +203,16 @@ fn texts_and_words_are_bounded() {
     };
     let scored = Tokenizer::from_gguf(scored).expect("a vocabulary");
     let started = Instant::now();
-    for tokenizer in [read(&small()).expect("a tokenizer"), scored] {
+    for tokenizer in [tokenizer_of(&small()).expect("a tokenizer"), scored] {
         assert!(!tokenizer.encode(&"a".repeat(1 << 20)).expect("ids").is_empty());
         for length in [(1 << 22) + 1, (1 << 24) + 1] {
             let error = tokenizer.encode(&"a".repeat(length)).expect_err("too long");
             assert_eq!(error.code().as_str(), "invalid-request", "{error}");
         }
     }
-    assert!(started.elapsed() < MOST, "{:?}", started.elapsed());
+    assert!(started.elapsed() < MAX_TIME, "{:?}", started.elapsed());
     let long = changed(|file| file["model"]["vocab"]["x".repeat(60_000)] = 3.into());
-    let error = read(&long).expect("a tokenizer").decode(&[3; 2500], true).expect_err("too long");
+    let error =
+        tokenizer_of(&long).expect("a tokenizer").decode(&[3; 2500], true).expect_err("too long");
     assert!(error.message().starts_with("tokens: "), "{error}");
 }

@@ -26,14 +26,14 @@ fn smollm2() -> Tokenizer {
 pub(crate) fn from_gguf(checkpoint: &Checkpoint) -> Tokenizer {
     match &checkpoint.container {
         Container::Gguf(metadata) => Tokenizer::from_metadata(metadata).expect("its tokenizer"),
-        Container::Safetensors(_) => panic!("a .gguf file gave a folder"),
+        Container::Safetensors(_) => panic!("a .gguf file opened as a folder"),
     }
 }
 
-/// Vocabulary of the GGUF file in Hugging Face's format.
+/// SmolLM2's vocabulary as `tokenizer.json`.
 fn smollm2_folder() -> Tokenizer {
     match &open(&cache::derived("SmolLM2-135M-Instruct-BF16")).container {
-        Container::Gguf(_) => panic!("a folder gave a .gguf file"),
+        Container::Gguf(_) => panic!("a folder opened as a .gguf file"),
         Container::Safetensors(folder) => {
             let config = folder.tokenizer_config.as_ref();
             Tokenizer::from_json("tokenizer.json", &folder.tokenizer_json, config)
@@ -48,7 +48,7 @@ fn smollm2_gives_the_ids_of_llama_cpp() {
 }
 
 #[test]
-fn smollm2_s_tokenizer_json_gives_the_same_ids() {
+fn tokenizer_json_of_smollm2_gives_the_ids_of_llama_cpp() {
     gives_the_golden_ids(&smollm2_folder());
 }
 
@@ -137,59 +137,72 @@ fn a_tokenizer_json_gives_the_ids_of_hugging_face() {
     assert_eq!((without.prefix(), without.add_bos()), (&[][..], false));
 }
 
-/// The vocabulary of small_tokenizer.json in the form of a GGUF file.
+/// The vocabulary of small_tokenizer.json as in a GGUF file.
 struct SmallVocabulary {
     tokens: Vec<String>,
     types: Vec<i64>,
     merges: Vec<String>,
 }
 
-fn small_vocabulary() -> SmallVocabulary {
-    let file = json("small_tokenizer.json");
-    let vocab = file["model"]["vocab"].as_object().expect("vocab");
-    let mut tokens = vec![String::new(); vocab.len()];
-    for (token, id) in vocab {
-        tokens[id.as_u64().expect("id") as usize] = token.clone();
-    }
-    let mut types = vec![1; tokens.len()];
-    for token in file["added_tokens"].as_array().expect("added tokens") {
-        if token["special"] == true {
-            types[token["id"].as_u64().expect("id") as usize] = 3;
+impl SmallVocabulary {
+    fn read() -> Self {
+        let file = json("small_tokenizer.json");
+        let vocab = file["model"]["vocab"].as_object().expect("vocab");
+        let mut tokens = vec![String::new(); vocab.len()];
+        for (token, id) in vocab {
+            tokens[id.as_u64().expect("id") as usize] = token.clone();
         }
+        let mut types = vec![1; tokens.len()];
+        for token in file["added_tokens"].as_array().expect("added tokens") {
+            if token["special"] == true {
+                types[token["id"].as_u64().expect("id") as usize] = 3;
+            }
+        }
+        let pair = |merge: &Value| format!("{} {}", text(&merge[0]), text(&merge[1]));
+        let merges = file["model"]["merges"].as_array().expect("merges").iter().map(pair).collect();
+        Self { tokens, types, merges }
     }
-    let pair = |merge: &Value| format!("{} {}", text(&merge[0]), text(&merge[1]));
-    let merges = file["model"]["merges"].as_array().expect("merges").iter().map(pair).collect();
-    SmallVocabulary { tokens, types, merges }
+
+    /// Builds a tokenizer, as from a file that names this architecture and pre-tokenizer.
+    fn tokenizer(
+        &self,
+        architecture: Option<&str>,
+        pre: Option<&str>,
+    ) -> Result<Tokenizer, tablm::Error> {
+        let tokens: Vec<&str> = self.tokens.iter().map(String::as_str).collect();
+        let merges: Vec<&str> = self.merges.iter().map(String::as_str).collect();
+        Tokenizer::from_gguf(GgufVocabulary {
+            file: "small.gguf",
+            architecture,
+            model: "gpt2",
+            pre,
+            tokens: &tokens,
+            token_types: Some(&self.types),
+            merges: Some(&merges),
+            ..GgufVocabulary::default()
+        })
+    }
+}
+
+/// Checks the ids of texts that byte_level.json has for the pre-tokenizer `name`.
+fn gives_the_ids_of_split(tokenizer: &Tokenizer, name: &str, cases: &Value) {
+    for case in cases.as_array().expect("cases") {
+        let source = text(&case["text"]);
+        let found = tokenizer.encode(source).expect(source);
+        assert_eq!(found, ids(&case["ids"]), "{name}: {source:?}");
+    }
 }
 
 #[test]
 fn every_named_pre_tokenizer_gives_the_ids_of_its_pattern() {
-    let SmallVocabulary { tokens, types, merges } = small_vocabulary();
-    let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
-    let merges: Vec<&str> = merges.iter().map(String::as_str).collect();
-    let build = |pre| GgufVocabulary {
-        file: "small.gguf",
-        model: "gpt2",
-        pre: Some(pre),
-        tokens: &tokens,
-        token_types: Some(&types),
-        merges: Some(&merges),
-        ..GgufVocabulary::default()
-    };
+    let vocabulary = SmallVocabulary::read();
     let mut golden = json("byte_level.json");
     golden["splits"]["pixtral"] = golden["splits"]["tekken"].clone();
     for (name, cases) in golden["splits"].as_object().expect("splits") {
-        let tokenizer = Tokenizer::from_gguf(build(name)).expect(name);
-        for case in cases.as_array().expect("cases") {
-            let source = text(&case["text"]);
-            assert_eq!(
-                tokenizer.encode(source).expect(source),
-                ids(&case["ids"]),
-                "{name}: {source:?}"
-            );
-        }
+        let tokenizer = vocabulary.tokenizer(None, Some(name)).expect(name);
+        gives_the_ids_of_split(&tokenizer, name, cases);
     }
-    let error = Tokenizer::from_gguf(build("klingon")).expect_err("an unknown split");
+    let error = vocabulary.tokenizer(None, Some("klingon")).expect_err("an unknown pre-tokenizer");
     assert_eq!(error.code().as_str(), "unsupported-format");
     assert!(
         error.message().contains("klingon") && error.message().contains("llama-bpe"),
@@ -198,11 +211,10 @@ fn every_named_pre_tokenizer_gives_the_ids_of_its_pattern() {
 }
 
 #[test]
-fn a_missing_pre_tokenizer_name_is_warned_of_unless_the_architecture_implies_it() {
-    let SmallVocabulary { tokens, types, merges } = small_vocabulary();
-    let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
-    let merges: Vec<&str> = merges.iter().map(String::as_str).collect();
+fn missing_pre_tokenizer_is_warned_of_unless_the_architecture_implies_one() {
+    let vocabulary = SmallVocabulary::read();
     let golden = json("byte_level.json");
+    // Architecture, pre-tokenizer in the file, expected pre-tokenizer, expected warning.
     let cases = [
         (Some("llama"), None, "default", true),
         (None, None, "default", true),
@@ -211,34 +223,21 @@ fn a_missing_pre_tokenizer_name_is_warned_of_unless_the_architecture_implies_it(
         (Some("phi2"), None, "gpt-2", false),
         (Some("llama"), Some("llama-bpe"), "llama-bpe", false),
     ];
-    for (architecture, pre, cut, is_warned) in cases {
-        let tokenizer = Tokenizer::from_gguf(GgufVocabulary {
-            file: "small.gguf",
-            architecture,
-            model: "gpt2",
-            pre,
-            tokens: &tokens,
-            token_types: Some(&types),
-            merges: Some(&merges),
-            ..GgufVocabulary::default()
-        })
-        .expect("a vocabulary");
+    for (architecture, pre, expected, is_warned) in cases {
+        let tokenizer = vocabulary.tokenizer(architecture, pre).expect("a vocabulary");
         let warned =
             tokenizer.warnings().iter().any(|warning| warning.contains("tokenizer.ggml.pre"));
         assert_eq!(warned, is_warned, "{architecture:?} {pre:?}");
-        for case in golden["splits"][cut].as_array().expect("cases") {
-            let source = text(&case["text"]);
-            assert_eq!(
-                tokenizer.encode(source).expect(source),
-                ids(&case["ids"]),
-                "{cut}: {source:?}"
-            );
-        }
+        gives_the_ids_of_split(&tokenizer, expected, &golden["splits"][expected]);
     }
 }
 
-/// A tokenizer of the given tokens, all of the same type, and its stop tokens.
-fn turn_ends(tokens: &[&str], kind: i64, eos: Option<u32>) -> (Tokenizer, Vec<u32>) {
+/// A tokenizer of the given tokens, all of type `kind`, and its stop tokens.
+fn tokenizer_and_stop_tokens(
+    tokens: &[&str],
+    kind: i64,
+    eos: Option<u32>,
+) -> (Tokenizer, Vec<u32>) {
     let vocabulary = GgufVocabulary {
         file: "turns.gguf",
         model: "gpt2",
@@ -254,7 +253,7 @@ fn turn_ends(tokens: &[&str], kind: i64, eos: Option<u32>) -> (Tokenizer, Vec<u3
     (tokenizer, ends)
 }
 
-/// The list is llama.cpp's; files give these tokens various types.
+/// The list is that of llama.cpp; files give these tokens various types.
 #[test]
 fn every_turn_end_token_is_a_stop_token() {
     let tokens = [
@@ -275,18 +274,24 @@ fn every_turn_end_token_is_a_stop_token() {
         "</s",
     ];
     for kind in [1, 3, 4] {
-        let (tokenizer, ends) = turn_ends(&tokens, kind, None);
+        let (tokenizer, ends) = tokenizer_and_stop_tokens(&tokens, kind, None);
         assert_eq!(ends, (1..14).collect::<Vec<_>>(), "type {kind}");
         assert!(ends.iter().all(|&id| tokenizer.is_special(id)));
         assert_eq!(tokenizer.encode("<|im_end|>").expect("ids"), [1]);
     }
     // `<|end|>` ends messages in gpt-oss and Solar Open, and `</s>` is an HTML tag in Gemma 4.
     let harmony = ["a", "<|return|>", "<|call|>", "<|end|>"];
-    let (tokenizer, ends) = turn_ends(&harmony, 3, Some(1));
+    let (tokenizer, ends) = tokenizer_and_stop_tokens(&harmony, 3, Some(1));
     assert_eq!((ends, tokenizer.is_special(3)), (vec![1, 2], false));
-    assert_eq!(turn_ends(&["<|end|>", "<|flush|>", "<|calls|>"], 3, None).1, [1, 2]);
-    assert_eq!(turn_ends(&["<|end|>", "<|return|>"], 3, None).1, [0, 1]);
-    assert_eq!(turn_ends(&["</s>", "<|tool_response>", "<turn|>"], 3, Some(2)).1, [1, 2]);
+    assert_eq!(
+        tokenizer_and_stop_tokens(&["<|end|>", "<|flush|>", "<|calls|>"], 3, None).1,
+        [1, 2]
+    );
+    assert_eq!(tokenizer_and_stop_tokens(&["<|end|>", "<|return|>"], 3, None).1, [0, 1]);
+    assert_eq!(
+        tokenizer_and_stop_tokens(&["</s>", "<|tool_response>", "<turn|>"], 3, Some(2)).1,
+        [1, 2]
+    );
 }
 
 #[test]
@@ -306,7 +311,7 @@ fn ids_named_by_the_file_are_stop_tokens() {
 }
 
 #[test]
-fn turn_end_tokens_of_a_folder_need_no_flags() {
+fn turn_end_tokens_of_a_tokenizer_json_need_no_special_flag() {
     let mut file = json("small_tokenizer.json");
     let added = file["added_tokens"].as_array_mut().expect("added tokens");
     let end = added.iter_mut().find(|token| token["content"] == "<|im_end|>").expect("an end");
@@ -380,7 +385,9 @@ fn scores_give_the_ids_of_sentencepiece() {
     let (with_prefix, without) = (build(None), build(Some(false)));
     assert_eq!(with_prefix.prefix(), [1]);
     assert!(
-        with_prefix.eos_ids().contains(&with_prefix.id_of("<end_of_turn>").expect("a turn's end"))
+        with_prefix
+            .eos_ids()
+            .contains(&with_prefix.id_of("<end_of_turn>").expect("a turn end token"))
     );
     for case in golden["cases"].as_array().expect("cases") {
         let source = text(&case["text"]);

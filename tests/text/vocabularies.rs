@@ -1,5 +1,5 @@
-//! Full-size vocabularies: ids of a corpus of varied texts, equal to the reference
-//! implementations'.
+//! Full-size vocabularies: ids of a corpus of varied texts equal those of the reference
+//! implementations.
 
 use super::tokenizers::{from_gguf, open};
 use super::{cache, files, ids, json, text};
@@ -13,8 +13,8 @@ fn hash(ids: &[u32]) -> String {
     format!("{hash:08x}")
 }
 
-/// Checks that every text of the corpus has the reference's ids and is decoded from them, and that
-/// every chat has the ids with its control tokens.
+/// Checks that every text of the corpus has the ids of `reference` and is decoded from them, and
+/// that every chat has its ids, control tokens included.
 fn gives_the_ids_of(reference: &str, tokenizer: &Tokenizer) {
     let corpus = json("corpus.json");
     let texts = corpus["texts"].as_array().expect("texts");
@@ -45,7 +45,7 @@ fn tekken_gives_the_ids_of_mistral_common() {
 }
 
 #[test]
-fn tekken_s_tokenizer_json_gives_the_same_ids() {
+fn tokenizer_json_of_tekken_gives_the_ids_of_mistral_common() {
     let json = files::read(cache::vocabulary("tekken.json"));
     let tokenizer = Tokenizer::from_json("tekken.json", &json, None).expect("tekken.json");
     gives_the_ids_of("tekken", &tokenizer);

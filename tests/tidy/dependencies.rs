@@ -1,6 +1,7 @@
-//! Layers of the crate, and which files may name a library or a part of `std`.
+//! Dependencies between the parts of the crate, and the files that may use a library or a part of
+//! `std`.
 
-use super::none;
+use super::assert_no_violations;
 use super::source::{paths_in, sources};
 
 /// Parts of the crate, each with the parts that it may name.
@@ -10,13 +11,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("sampling", &["error"]),
     ("kernels", &["formats", "sampling", "error"]),
     ("plan", &["kernels", "formats", "sampling", "error"]),
-    // No weight format: a model speaks of matrices. (Except EXCEPTIONS.)
+    // Models and layers handle matrices and know no weight format, except in EXCEPTIONS.
     ("layers", &["plan", "kernels", "error"]),
     ("models", &["layers", "plan", "kernels", "weights", "error"]),
-    // No executor.
+    // Model files and text know no executor.
     ("weights", &["formats", "error"]),
     ("text", &["weights", "error"]),
-    // Not each other.
+    // The executors do not know each other.
     ("gpu", &["plan", "kernels", "formats", "error"]),
     ("cpu", &["plan", "kernels", "formats", "error"]),
     (
@@ -24,17 +25,17 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &["models", "plan", "kernels", "weights", "text", "sampling", "gpu", "cpu", "error"],
     ),
     ("web", &["engine", "text", "weights", "error"]),
-    // The engine is the crate's interface; files on disk, errors.
+    // The engine is the crate's API; `weights` opens files on disk.
     ("bin", &["engine", "weights", "error"]),
 ];
 
-/// Files that name a part which the table above denies them, with the reason.
+/// Files that may name a part that `MAY_NAME` denies them, each with the reason.
 const EXCEPTIONS: &[(&str, &str)] = &[
-    // Says what a plan asks of a checkpoint, formats included; neither of the two knows the other.
+    // Tells plans the shapes and formats of a checkpoint's tensors; `plan` may not name `weights`.
     ("src/models/config.rs", "formats"),
-    // Makes up a matrix in the format that the model's have.
+    // Measures a random matrix in the weight format of the model.
     ("src/engine/tuning/measurement.rs", "formats"),
-    // Writes a model file, in which the formats' names stand.
+    // Writes a model file, which contains the names of the formats.
     ("src/engine/quantize.rs", "formats"),
 ];
 
@@ -55,7 +56,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("num_cpus", &["src/bin/"]),
     ("signal_hook", &["src/bin/"]),
     ("rayon", &["src/cpu/threads.rs", "src/bin/"]),
-    // Calls of functions for instructions that the processor was asked for, and one instruction.
+    // Inline assembly of one instruction, and calls of functions for instructions that the
+    // processor was found to have.
     ("unsafe", &["src/cpu/dotprod.rs", "src/cpu/variant.rs"]),
     (
         "target_arch",
@@ -63,7 +65,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Parts of `std` that only some files may use: the core does no I/O and has no threads.
+/// Parts of `std` that only some files may use: the core does no I/O and starts no threads.
 const STD_ONLY_IN: &[(&str, &[&str])] = &[
     ("fs", &["src/weights/disk.rs", "src/bin/"]),
     ("process", &["src/bin/"]),
@@ -71,11 +73,11 @@ const STD_ONLY_IN: &[(&str, &[&str])] = &[
     ("net", &[]),
 ];
 
-/// Macros that have no place in the crate but its command line.
+/// Macros that only the command line may use: they print, or stand for unfinished code.
 const MACROS: &[&str] =
     &["todo", "unimplemented", "unreachable", "dbg", "print", "println", "eprint", "eprintln"];
 
-/// The part of the crate that a file belongs to.
+/// The part of the crate to which a file belongs; `None` for `src/lib.rs`.
 pub(crate) fn part(path: &str) -> Option<&str> {
     let inside = path.strip_prefix("src/")?;
     let part = inside.split('/').next()?.trim_end_matches(".rs");
@@ -83,12 +85,12 @@ pub(crate) fn part(path: &str) -> Option<&str> {
 }
 
 #[test]
-fn parts_depend_one_way() {
+fn parts_name_only_parts_of_the_dependency_table() {
     let mut violations = Vec::new();
     for (path, tokens) in sources() {
         let Some(part) = part(&path) else { continue };
         let Some((_, allowed)) = MAY_NAME.iter().find(|(name, _)| *name == part) else {
-            violations.push(format!("{path}: the part {part} is not in this test's table"));
+            violations.push(format!("{path}: found the part {part}, expected one of MAY_NAME"));
             continue;
         };
         // The command line is a crate of its own.
@@ -108,11 +110,11 @@ fn parts_depend_one_way() {
         violations
             .extend(above.map(|it| format!("{path}:{}: super::super, expected crate::…", it.line)));
     }
-    none("dependencies point one way", violations);
+    assert_no_violations("dependencies as in MAY_NAME", violations);
 }
 
 #[test]
-fn platforms_and_libraries_stay_in_their_part() {
+fn libraries_and_parts_of_std_are_named_only_where_allowed() {
     let outside =
         |path: &str, allowed: &[&str]| !allowed.iter().any(|start| path.starts_with(start));
     let mut violations = Vec::new();
@@ -129,11 +131,11 @@ fn platforms_and_libraries_stay_in_their_part() {
             }
         }
     }
-    none("names that belong to one part", violations);
+    assert_no_violations("libraries and parts of std only where they are allowed", violations);
 }
 
 #[test]
-fn the_library_neither_prints_nor_gives_up() {
+fn library_does_not_print_and_has_no_unfinished_code() {
     let mut violations = Vec::new();
     for (path, tokens) in sources().into_iter().filter(|(path, _)| !path.starts_with("src/bin/")) {
         for pair in tokens.windows(2).filter(|pair| pair[1].text == "!") {
@@ -142,11 +144,11 @@ fn the_library_neither_prints_nor_gives_up() {
             }
         }
     }
-    none("no output, no unfinished code", violations);
+    assert_no_violations("no output, no unfinished code", violations);
 }
 
 #[test]
-fn a_part_is_a_folder_or_a_file_of_the_crate() {
+fn part_is_a_folder_or_a_file_of_the_crate() {
     assert_eq!(part("src/engine/load.rs"), Some("engine"));
     assert_eq!(part("src/error.rs"), Some("error"));
     assert_eq!(part("src/lib.rs"), None);

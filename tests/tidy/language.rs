@@ -1,12 +1,13 @@
-//! Language of the repository: words, openers of documentation, limits' names.
+//! Language of the repository: words of names, first words of documentation, names of limits.
 
 use std::collections::BTreeSet;
 
 use super::source::{is_word, sources, tokens};
-use super::{files_with, none, read};
+use super::{assert_no_violations, files_with, read};
 
-/// Words for which ARCHITECTURE.md has another.
-const WORDS: &[&str] = &[
+/// Words that names must not contain: abbreviations, empty words, and synonyms of a word in use,
+/// such as Metal's threadgroup for a workgroup.
+const FORBIDDEN_WORDS: &[&str] = &[
     "idx",
     "num",
     "llm",
@@ -19,8 +20,8 @@ const WORDS: &[&str] = &[
     "quantise",
 ];
 
-/// Libraries' names that have such a word.
-const NAMES_OF_OTHERS: &[&str] = &["num_cpus", "num_threads", "current_num_threads"];
+/// Names of libraries that contain such a word.
+const LIBRARY_NAMES: &[&str] = &["num_cpus", "num_threads", "current_num_threads"];
 
 /// The words of a name, in lower case.
 fn words(name: &str) -> Vec<String> {
@@ -40,28 +41,30 @@ fn words(name: &str) -> Vec<String> {
 }
 
 #[test]
-fn one_word_for_one_thing() {
+fn names_contain_no_forbidden_word() {
     let mut violations = BTreeSet::new();
     for (path, tokens) in sources() {
         for token in tokens.iter().filter(|token| is_word(&token.text)) {
-            let is_ours = !NAMES_OF_OTHERS.contains(&token.text.as_str());
-            if is_ours && words(&token.text).iter().any(|word| WORDS.contains(&word.as_str())) {
+            let is_ours = !LIBRARY_NAMES.contains(&token.text.as_str());
+            if is_ours
+                && words(&token.text).iter().any(|word| FORBIDDEN_WORDS.contains(&word.as_str()))
+            {
                 violations.insert(format!("{path}: {}", token.text));
             }
         }
     }
-    none("words that the vocabulary has another for", violations.into_iter().collect());
+    assert_no_violations("no forbidden words in names", violations.into_iter().collect());
 }
 
-/// Words with which documentation of an item does not open: a noun phrase or a verb in the third
-/// person does.
-const OPENERS: &[&str] = &[
+/// First words that documentation must not have: it opens with a noun phrase or a verb in the third
+/// person.
+const FORBIDDEN_OPENERS: &[&str] = &[
     "And", "Are", "As", "At", "But", "By", "Does", "For", "From", "Has", "How", "In", "Is", "It",
     "Its", "Of", "On", "Or", "So", "Such", "Taken", "They", "This", "These", "Those", "To", "What",
     "When", "Where", "Whether", "Which", "Who", "Whose", "Why", "With", "Without",
 ];
 
-/// First lines of the blocks of documentation in a file, with their line numbers.
+/// First line of each doc comment in a file, with its line number.
 fn openings(path: &str, text: &str) -> Vec<(usize, String)> {
     let marks: &[&str] = match path.rsplit('.').next() {
         Some("rs") => &["///", "//!"],
@@ -88,33 +91,29 @@ fn documentation_opens_with_a_noun_phrase_or_a_verb() {
     for path in files_with(&["rs", "wgsl", "ts"]) {
         for (line, words) in openings(&path, &read(&path)) {
             let first = words.split(|letter: char| !letter.is_alphanumeric()).next().unwrap();
-            if OPENERS.contains(&first) || words.starts_with("The same") {
+            if FORBIDDEN_OPENERS.contains(&first) || words.starts_with("The same") {
                 violations.push(format!("{path}:{line}: {words}"));
             }
         }
     }
-    none("documentation that opens as a riddle", violations);
+    assert_no_violations("documentation opens with a noun phrase or a verb", violations);
 }
 
-/// Constants of other projects whose names end so.
-const OTHERS_MAXIMA: &[&str] = &["F8_MAX"];
-
 #[test]
-fn limits_are_named_alike() {
+fn limit_names_start_with_max() {
     let mut violations = Vec::new();
     for path in files_with(&["rs"]) {
         for pair in tokens(&path, &read(&path)).windows(2) {
             let name = pair[1].text.as_str();
-            let is_limit = pair[0].text == "const" && name.ends_with("_MAX");
-            if is_limit && !OTHERS_MAXIMA.contains(&name) {
+            if pair[0].text == "const" && name.ends_with("_MAX") {
                 violations.push(format!("{path}:{}: {name}, expected MAX_…", pair[1].line));
             }
         }
     }
-    none("limits are MAX_…", violations);
+    assert_no_violations("names of limits start with MAX_", violations);
 }
 
 #[test]
-fn words_of_names_are_told_apart() {
+fn names_are_split_into_words() {
     assert_eq!(words("LayerIdx_num2"), ["layer", "idx", "num2"]);
 }

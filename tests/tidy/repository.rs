@@ -1,17 +1,17 @@
-//! Contents of the repository: sizes and names of files, addresses, tests that run.
+//! Contents of the repository: sizes and names of files, hosts and paths in them, ignored tests.
 
 use tablm::formats::Format;
 use tablm::kernels::Kernel;
 use tablm::models::ARCHITECTURES;
 
 use super::source::{functions, tokens};
-use super::{extension, files, files_with, none, read, root};
+use super::{assert_no_violations, files, files_with, read, root};
 
 const MAX_FILE_LINES: usize = 500;
 const MAX_FUNCTION_LINES: usize = 70;
 const MAX_COLUMNS: usize = 100;
 
-/// Hosts that a file may name in an address.
+/// Hosts that URLs may name.
 const HOSTS: &[&str] = &[
     "127.0.0.1",
     "localhost",
@@ -28,33 +28,42 @@ const HOSTS: &[&str] = &[
 ];
 
 #[test]
-fn files_and_functions_are_short_and_introduced() {
+fn files_have_at_most_500_lines() {
     let mut violations = Vec::new();
     for path in files_with(&["rs", "wgsl", "ts", "mjs", "js", "css", "sh", "py"]) {
-        let text = read(&path);
-        let lines = text.lines().count();
+        let lines = read(&path).lines().count();
         if lines > MAX_FILE_LINES {
-            violations.push(format!("{path}: {lines} lines, at most {MAX_FILE_LINES}"));
+            violations
+                .push(format!("{path}: found {lines} lines, expected at most {MAX_FILE_LINES}"));
         }
-        if extension(&path) != Some("rs") {
-            continue;
-        }
-        if !text.starts_with("//! ") {
-            violations.push(format!("{path}: does not open with a sentence after //!"));
-        }
-        for (name, line, lines) in functions(&tokens(&path, &text)) {
+    }
+    assert_no_violations("short files", violations);
+}
+
+#[test]
+fn functions_have_at_most_70_lines() {
+    let mut violations = Vec::new();
+    for path in files_with(&["rs"]) {
+        for (name, line, lines) in functions(&tokens(&path, &read(&path))) {
             if lines > MAX_FUNCTION_LINES {
                 violations.push(format!(
-                    "{path}:{line}: {name} has {lines} lines, at most {MAX_FUNCTION_LINES}"
+                    "{path}:{line}: {name}: found {lines} lines, expected at most \
+                     {MAX_FUNCTION_LINES}"
                 ));
             }
         }
     }
-    none("short files and functions, each file introduced", violations);
+    assert_no_violations("short functions", violations);
 }
 
-/// Files of which lines are data.
-const DATA_IN_LINES: &[&str] = &[
+#[test]
+fn rust_files_open_with_documentation() {
+    let without = files_with(&["rs"]).into_iter().filter(|path| !read(path).starts_with("//! "));
+    assert_no_violations("a sentence after //! at the start of each file", without.collect());
+}
+
+/// Files whose lines are data, of any length.
+const LONG_DATA: &[&str] = &[
     "tests/data/text/corpus.py",
     "tests/data/text/texts.py",
     "tests/text/answer_cases.rs",
@@ -62,24 +71,24 @@ const DATA_IN_LINES: &[&str] = &[
 ];
 
 #[test]
-fn lines_fit_a_screen() {
+fn lines_have_at_most_100_columns() {
     let kinds = ["rs", "wgsl", "ts", "mjs", "js", "css", "html", "sh", "py"];
     let mut violations = Vec::new();
     for path in files_with(&kinds) {
-        let is_data = DATA_IN_LINES.contains(&path.as_str()) || path.ends_with("former_sw.js");
+        let is_data = LONG_DATA.contains(&path.as_str()) || path.ends_with("former_sw.js");
         for (i, line) in read(&path).lines().enumerate().filter(|_| !is_data) {
             let columns = line.chars().count();
-            // An address stays whole.
+            // A URL cannot be broken.
             if columns > MAX_COLUMNS && !line.contains("://") {
                 violations.push(format!("{path}:{}: {columns} columns", i + 1));
             }
         }
     }
-    none("lines of at most 100 columns", violations);
+    assert_no_violations("lines of at most 100 columns", violations);
 }
 
 #[test]
-fn tests_are_never_switched_off() {
+fn no_test_is_ignored() {
     let mut violations = Vec::new();
     for path in files_with(&["rs"]) {
         for window in tokens(&path, &read(&path)).windows(3) {
@@ -88,10 +97,10 @@ fn tests_are_never_switched_off() {
             }
         }
     }
-    none("no ignored tests", violations);
+    assert_no_violations("no ignored tests", violations);
 }
 
-/// Hosts of the addresses in a text.
+/// Hosts of the HTTP addresses in a text.
 fn hosts(text: &str) -> Vec<&str> {
     let addresses = text.split("://").skip(1).zip(text.split("://"));
     let addresses =
@@ -103,8 +112,8 @@ fn hosts(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn nothing_of_a_developers_machine_is_in_the_repository() {
-    // In pieces, or this file would be its own violation.
+fn files_contain_no_absolute_path_and_no_unknown_host() {
+    // Put together here, because this file is checked too.
     let folders = ["home", "root", "work", "Users", "mnt"].map(|name| format!("/{name}/"));
     let mut violations = Vec::new();
     for path in files() {
@@ -123,7 +132,7 @@ fn nothing_of_a_developers_machine_is_in_the_repository() {
                 .extend(found.map(|folder| format!("{path}:{}: absolute path {folder}", i + 1)));
         }
     }
-    none("no absolute paths, no hosts but the known ones", violations);
+    assert_no_violations("no absolute paths, only known hosts", violations);
 }
 
 #[test]
@@ -139,21 +148,21 @@ fn kernels_formats_and_architectures_have_files_of_their_names() {
     });
     let models = ARCHITECTURES.iter().map(|known| format!("src/models/{}.rs", known.gguf));
     let expected = kernels.chain(shaders).chain(formats).chain(models);
-    none(
-        "one file each, of the same name",
+    assert_no_violations(
+        "a file of the name of each kernel, format and architecture",
         expected.filter(|path| !root().join(path).is_file()).collect(),
     );
 }
 
 #[test]
-fn the_changelog_has_a_place_for_what_is_not_released() {
+fn changelog_opens_with_an_unreleased_section() {
     let text = read("CHANGELOG.md");
     let first = text.lines().find(|line| line.starts_with("## "));
     assert_eq!(first, Some("## [Unreleased]"), "the first section of CHANGELOG.md");
 }
 
 #[test]
-fn hosts_are_found_in_a_text() {
+fn hosts_of_addresses_are_found() {
     let text = "see https://example.com/b and http://localhost:80.";
     assert_eq!(hosts(text), ["example.com", "localhost"]);
 }

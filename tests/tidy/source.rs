@@ -1,4 +1,4 @@
-//! Rust source as tokens, and the paths and functions that it holds.
+//! Tokens of Rust source files, and the paths and functions in them.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
@@ -10,11 +10,11 @@ pub(crate) fn sources() -> Vec<(String, Vec<Token>)> {
     paths.map(|path| (path.clone(), tokens(&path, &read(&path)))).collect()
 }
 
-/// A token of Rust and its line. Comments are none, documentation is a literal.
+/// A token of Rust. Comments are not tokens; a doc comment is a string literal.
 pub(crate) struct Token {
     pub(crate) text: String,
     pub(crate) line: usize,
-    /// Groups that are open before it.
+    /// Number of open delimiters before the token.
     pub(crate) depth: usize,
 }
 
@@ -54,11 +54,11 @@ pub(crate) struct NamedPath<'a> {
     pub(crate) line: usize,
 }
 
-/// Paths that begin with `start::`, those in braces one by one.
+/// Paths that start with `start::`; a tree in braces gives one path per leaf.
 pub(crate) fn paths_in<'a>(tokens: &'a [Token], start: &str) -> Vec<NamedPath<'a>> {
     let mut paths = Vec::new();
     for (i, window) in tokens.windows(4).enumerate() {
-        let is_inner = i > 0 && tokens[i - 1].text == ":";
+        let is_inner = i >= 2 && is_colons(&tokens[i - 2..]);
         if window[0].text == start && is_colons(&window[1..]) && !is_inner {
             expand(&tokens[i + 3..], &mut Vec::new(), &mut paths);
         }
@@ -66,7 +66,7 @@ pub(crate) fn paths_in<'a>(tokens: &'a [Token], start: &str) -> Vec<NamedPath<'a
     paths
 }
 
-/// Paths of the tree that a `use` declares, from its first segment on.
+/// Appends the paths of the tree that starts at the first token, each after the segments `before`.
 pub(crate) fn expand<'a>(
     tokens: &'a [Token],
     before: &mut Vec<&'a str>,
@@ -102,11 +102,11 @@ pub(crate) fn is_word(text: &str) -> bool {
     text.starts_with(|letter: char| letter.is_alphabetic() || letter == '_')
 }
 
-fn is_colons(tokens: &[Token]) -> bool {
+pub(crate) fn is_colons(tokens: &[Token]) -> bool {
     matches!(tokens, [first, second, ..] if first.text == ":" && second.text == ":")
 }
 
-/// Names, first lines and lengths in lines of functions.
+/// Name, first line and number of lines of each function with a body.
 pub(crate) fn functions(tokens: &[Token]) -> Vec<(&str, usize, usize)> {
     let mut functions = Vec::new();
     for (i, token) in tokens.iter().enumerate() {
@@ -129,11 +129,12 @@ fn tokens_paths_and_functions_are_found() {
     let code = tokens(
         "here",
         "// wgpu\nuse crate::{gpu::{Gpu as G}, error};\n\
-         fn f(a: fn(u8)) -> [u8; 2]\n{\n  crate::web::g::<u8>()\n}",
+         fn f(a: fn(u8), b: crate::cpu::H) -> [u8; 2]\n{\n  crate::web::g::<u8>()\n}",
     );
     let found = paths_in(&code, "crate");
     let found: Vec<_> = found.iter().map(|it| (it.segments.join("::"), it.name, it.line)).collect();
-    let expected = [("gpu::Gpu", "G", 2), ("error", "error", 2), ("web::g", "g", 5)];
+    let expected =
+        [("gpu::Gpu", "G", 2), ("error", "error", 2), ("cpu::H", "H", 3), ("web::g", "g", 5)];
     assert_eq!(found, expected.map(|(path, name, line)| (path.to_owned(), name, line)));
     assert_eq!(functions(&code), [("f", 3, 4)]);
     assert!(!code.iter().any(|token| token.text == "wgpu"));

@@ -1,9 +1,9 @@
-//! Items that are declared and never named again: rustc says so of private ones alone.
+//! Public items that are declared and never used; rustc warns only of private ones.
 
 use std::collections::BTreeMap;
 
 use super::source::{is_word, sources};
-use super::{files_with, none, read};
+use super::{assert_no_violations, files_with, read};
 
 /// Occurrences of each word in the code of the repository.
 fn counts() -> BTreeMap<String, usize> {
@@ -24,11 +24,11 @@ fn is_part_of_word(letter: char) -> bool {
     letter.is_alphanumeric() || letter == '_' || letter == '$'
 }
 
-/// Names of items that are public beyond their file, with their lines.
+/// Path, line and name of each item that is visible outside its module.
 fn public_items() -> Vec<(String, usize, String)> {
     const KINDS: [&str; 8] = ["fn", "struct", "enum", "trait", "const", "static", "type", "union"];
     let mut items = Vec::new();
-    // JavaScript has other names for what is in src/web/.
+    // JavaScript calls the items of src/web/ by other names.
     for (path, tokens) in sources().into_iter().filter(|(path, _)| !path.starts_with("src/web/")) {
         for (i, _) in tokens.iter().enumerate().filter(|(_, token)| token.text == "pub") {
             let after = tokens[i + 1..].iter().skip_while(|token| {
@@ -45,7 +45,7 @@ fn public_items() -> Vec<(String, usize, String)> {
     items
 }
 
-/// Names that a line of a script or a shader declares for others.
+/// The name that a line of a script or shader declares for use elsewhere in the repository.
 fn declared(path: &str, line: &str) -> Option<String> {
     let starts: &[&str] = match path.ends_with(".wgsl") {
         true => &["fn ", "const ", "override ", "struct ", "alias "],
@@ -64,7 +64,7 @@ fn declared(path: &str, line: &str) -> Option<String> {
 }
 
 #[test]
-fn everything_declared_is_used() {
+fn public_items_are_used() {
     let counts = counts();
     let mut items = public_items();
     for path in files_with(&["wgsl", "ts", "mjs"]) {
@@ -75,8 +75,8 @@ fn everything_declared_is_used() {
     }
     assert!(items.len() > 1000, "{} items", items.len());
     let unused = items.into_iter().filter(|(_, _, name)| counts.get(name).copied() <= Some(1));
-    none(
-        "declared and unused",
+    assert_no_violations(
+        "no unused declarations",
         unused.map(|(path, line, name)| format!("{path}:{line}: {name}")).collect(),
     );
 }

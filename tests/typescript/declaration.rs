@@ -1,5 +1,4 @@
-//! TypeScript declarations: read from ts-rs and from source files, written as prettier formats
-//! them.
+//! TypeScript declarations: read from ts-rs and from source files, written in prettier's format.
 
 use ts_rs::{Config, TS};
 
@@ -27,12 +26,12 @@ pub(crate) struct Declaration {
     pub(crate) alias: Option<String>,
 }
 
-/// Settings of ts-rs: JSON numbers for integers of every size.
+/// Configuration of ts-rs: integers of every size are `number`.
 fn config() -> Config {
     Config::new().with_large_int("number")
 }
 
-/// The declaration of a Rust type, with field names as `rename` spells them.
+/// The declaration of a Rust struct, with renamed fields.
 pub(crate) fn interface<T: TS>(rename: impl Fn(&str) -> String) -> Declaration {
     let (inline, docs) = (T::inline(&config()), T::docs().unwrap_or_default());
     let body = inline.trim().trim_start_matches('{').trim_end_matches('}');
@@ -43,8 +42,7 @@ pub(crate) fn interface<T: TS>(rename: impl Fn(&str) -> String) -> Declaration {
         field.typescript = without_generics(&field.typescript);
         field.docs = without_links(&field.docs);
         for name in &names {
-            let quoted = (format!("`{name}`"), format!("`{}`", rename(name)));
-            field.docs = field.docs.replace(&quoted.0, &quoted.1);
+            field.docs = field.docs.replace(&format!("`{name}`"), &format!("`{}`", rename(name)));
         }
     }
     let name = T::ident(&config());
@@ -57,7 +55,7 @@ pub(crate) fn interface<T: TS>(rename: impl Fn(&str) -> String) -> Declaration {
     }
 }
 
-/// Links of Rust's documentation, [`Type::field`], as `Type.field`.
+/// Replaces links of Rust's documentation, [`Type::field`], by `Type.field`.
 fn without_links(docs: &str) -> String {
     let mut text = String::new();
     let mut rest = docs;
@@ -69,7 +67,7 @@ fn without_links(docs: &str) -> String {
     text + rest
 }
 
-/// `Array<Name>` as `Name[]`.
+/// Replaces `Array<Name>` by `Name[]`.
 fn without_generics(typescript: &str) -> String {
     let Some((before, rest)) = typescript.split_once("Array<") else {
         return typescript.to_owned();
@@ -78,7 +76,7 @@ fn without_generics(typescript: &str) -> String {
     format!("{before}{item}[]{after}")
 }
 
-/// The declaration of a type whose values are these strings.
+/// The declaration of a type whose values are strings.
 pub(crate) fn union<T: TS>(values: &[String]) -> Declaration {
     let docs = doc_text(&T::docs().unwrap_or_default());
     named_union(&T::ident(&config()), docs, values)
@@ -95,14 +93,14 @@ pub(crate) fn values<T: TS>() -> Vec<String> {
     T::inline(&config()).split(" | ").map(|value| value.trim_matches('"').to_owned()).collect()
 }
 
-/// The text of a doc comment in TypeScript, on one line.
+/// Text of a TypeScript doc comment, on one line.
 fn doc_text(comment: &str) -> String {
     let inner = comment.trim().trim_start_matches("/**").trim_end_matches("*/");
     let lines = inner.lines().map(|line| line.trim().trim_start_matches('*').trim().to_owned());
     lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// The members of a body, each of which ends with `end`: `/** docs */ name?: type`.
+/// Fields of a body: `/** docs */ name?: type`, each followed by `end`.
 fn members(body: &str, end: char) -> Vec<Field> {
     let mut members = Vec::new();
     let mut rest = body.trim();
@@ -116,7 +114,7 @@ fn members(body: &str, end: char) -> Vec<Field> {
         let length = member_length(rest, end);
         let member = rest[..length].trim();
         rest = rest[length..].trim_start_matches(end).trim_start();
-        // Methods and computed names are not data.
+        // Skips methods and computed names.
         let Some((name, typescript)) = member.split_once(": ") else { continue };
         let plain = name.trim_start_matches("readonly ").trim_end_matches('?');
         if plain.chars().all(|letter| letter.is_alphanumeric() || letter == '_') {
@@ -131,7 +129,7 @@ fn members(body: &str, end: char) -> Vec<Field> {
     members
 }
 
-/// The interfaces that an interface extends.
+/// Splits the list of interfaces that an interface extends.
 fn bases(mut list: &str) -> Vec<String> {
     let mut bases = Vec::new();
     while !list.is_empty() {
@@ -210,7 +208,7 @@ pub(crate) fn parse(source: &str) -> Vec<Declaration> {
 }
 
 impl Declaration {
-    /// The declaration without some fields.
+    /// Removes fields from the declaration.
     pub(crate) fn without(mut self, names: &[&str]) -> Self {
         for name in names {
             let count = self.fields.len();
@@ -220,7 +218,7 @@ impl Declaration {
         self
     }
 
-    /// The declaration with fields that may all be absent.
+    /// Makes all fields optional.
     pub(crate) fn all_optional(mut self) -> Self {
         for field in &mut self.fields {
             field.optional = true;
@@ -248,7 +246,7 @@ impl Declaration {
     }
 }
 
-/// An alias: on one line, on the next, or with a line for each alternative.
+/// An alias, as prettier breaks it: on one line, after a line break, or one alternative per line.
 fn alias_text(name: &str, alias: &str) -> String {
     let head = format!("export type {name} =");
     if head.len() + alias.len() + 2 <= COLUMNS {
@@ -260,7 +258,7 @@ fn alias_text(name: &str, alias: &str) -> String {
     }
 }
 
-/// A list of strings: on one line, or with a line for each.
+/// A list of strings: on one line, or one string per line.
 pub(crate) fn list_text(head: &str, values: &[String], tail: &str) -> String {
     let quoted: Vec<_> = values.iter().map(|value| format!("{value:?}")).collect();
     let line = format!("{head}[{}]{tail}\n", quoted.join(", "));
@@ -272,7 +270,7 @@ pub(crate) fn list_text(head: &str, values: &[String], tail: &str) -> String {
     format!("{head}[\n{lines}{indent}]{tail}\n")
 }
 
-/// A doc comment, on one line where it fits.
+/// A doc comment, on one line if it fits.
 pub(crate) fn comment(indent: &str, text: &str) -> String {
     match indent.len() + text.chars().count() + 7 {
         _ if text.is_empty() => String::new(),

@@ -1,6 +1,5 @@
-//! One truth for options, reports and error codes: `pkg/src/generated/` and `docs/api.md` must be
-//! what the Rust types give, and `docs/troubleshooting.md` must explain every error code. `make
-//! types` rewrites the first two.
+//! Options, reports and error codes are declared in Rust: `pkg/src/generated/` and `docs/api.md`
+//! must equal what the Rust types give. `make types` rewrites both.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod declaration;
@@ -19,14 +18,14 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// Compares a file with what it should be; with `UPDATE=1` in the environment, rewrites it.
+/// Compares a file with the expected text; with `UPDATE=1` in the environment, writes that text.
 fn compare(path: &str, expected: &str) {
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(path), expected).unwrap();
         return;
     }
     let found = read(path);
-    let differing = found.lines().zip(expected.lines()).position(|(found, right)| found != right);
+    let differing = found.lines().zip(expected.lines()).position(|(a, b)| a != b);
     let line = differing.unwrap_or_else(|| found.lines().count().min(expected.lines().count()));
     assert!(
         found == expected,
@@ -63,7 +62,7 @@ fn unions() -> Vec<Declaration> {
     ]
 }
 
-/// Options of the engine, as the package names them.
+/// The engine options of the package: those of `LoadOptions`, and the number of threads.
 fn options() -> Declaration {
     let options = interface::<engine::LoadOptions>(str::to_owned);
     let mut options = options.without(&INTERNAL_OPTIONS);
@@ -80,7 +79,7 @@ fn options() -> Declaration {
     options.all_optional()
 }
 
-/// Fields of a request that go to the engine unchanged.
+/// Request fields that the package passes to the engine unchanged.
 fn request() -> Declaration {
     let fields = request_fields().into_iter().map(|field| Field {
         name: field.name.to_owned(),
@@ -120,7 +119,7 @@ fn reports() -> Vec<Declaration> {
     ]
 }
 
-/// Parts of OpenAI's objects and our additions to them, whose keys are in snake case.
+/// Parts of OpenAI's objects, with additions, whose keys are in snake case.
 fn openai_parts() -> Vec<Declaration> {
     vec![
         interface::<text::FunctionCall>(str::to_owned),
@@ -132,8 +131,7 @@ fn openai_parts() -> Vec<Declaration> {
     ]
 }
 
-/// Values for the package's own checks: error codes, names of options and of request fields,
-/// limits.
+/// Constants of the package: error codes, option values, names of request fields, limits.
 fn constants(unions: &[Declaration], options: &Declaration) -> String {
     let values_of = |name: &str| -> Option<Vec<String>> {
         let alias = unions.iter().find(|union| union.name == name)?.alias.as_deref()?;
@@ -175,7 +173,7 @@ fn file(content: &str, parts: &[String]) -> String {
     parts.join("\n")
 }
 
-/// The import of the types that some declarations use of another file.
+/// The import from `path` of the types in `declared` that `used` names.
 fn import(used: &[Declaration], declared: &[Declaration], path: &str) -> String {
     let uses = |name: &str| {
         let mut fields = used.iter().flat_map(|declaration| &declaration.fields);
@@ -214,16 +212,15 @@ fn generated() -> [(&'static str, Vec<Declaration>, String); 2] {
 }
 
 #[test]
-fn declarations_are_those_of_the_rust_types() {
+fn generated_files_equal_the_rust_types() {
     for (path, declarations, text) in generated() {
         compare(path, &text);
-        assert_eq!(declaration::parse(&text), declarations, "{path}: the reader of declarations");
+        assert_eq!(declaration::parse(&text), declarations, "{path}: parsed declarations");
     }
 }
 
-/// Ranges that the hand-written types repeat in words.
 #[test]
-fn limits_in_words_are_those_of_the_engine() {
+fn documented_message_limit_equals_the_engine() {
     let types = read("pkg/src/types.ts");
     assert!(types.contains(&format!("1 to {} messages", engine::MAX_MESSAGES)));
 }

@@ -1,6 +1,6 @@
 // Runs Rust tests as wasm32 in Node, with the browser build's stack of 1 MiB. Usage: `run.mjs
-// [NAME…]` runs the tests whose names contain one of these. A failed test traps, so the next one
-// gets a new instance.
+// [NAME…]` runs the tests whose names contain one of these. A failed test traps; the next test gets
+// a new instance.
 
 import { execFileSync } from "node:child_process";
 import {

@@ -1,9 +1,16 @@
 // A one-layer model that always generates the same token, as the bytes of a GGUF file.
 
-const WIDTH = 32;
-const [STRING, ARRAY, UINT32, INT32, FLOAT32] = [8, 9, 4, 5, 6];
+import { responseRoute } from "./support.mjs";
 
-/** The character of each byte in byte-level vocabularies. */
+const WIDTH = 32;
+/** GGUF's types of metadata. */
+const [STRING, ARRAY, UINT32, INT32, FLOAT32] = [8, 9, 4, 5, 6];
+/** Kinds of tokens. */
+const [NORMAL, CONTROL] = [1, 3];
+/** Type of f32 tensors. */
+const F32 = 0;
+
+/** The character of each byte in GPT-2's byte-level vocabularies. */
 const BYTES = (() => {
   const ranges = [
     [33, 126],
@@ -24,13 +31,14 @@ const string = (text) => Buffer.concat([u64(Buffer.byteLength(text)), Buffer.fro
 const array = (type, items) => Buffer.concat([u32(type), u64(items.length), ...items]);
 
 /** Returns the file of a model that repeats `text`. The default template is the last message. */
-export function constantModel(text, template = "{{ messages[-1].content }}") {
+function constantModel(text, template = "{{ messages[-1].content }}") {
   const tokens = [
     ...BYTES,
     "<s>",
     "</s>",
     [...Buffer.from(text)].map((byte) => BYTES[byte]).join(""),
   ];
+  const kinds = tokens.map((_, id) => u32(id === 256 || id === 257 ? CONTROL : NORMAL));
   const metadata = [
     ["general.architecture", STRING, string("llama")],
     ...Object.entries({
@@ -38,21 +46,14 @@ export function constantModel(text, template = "{{ messages[-1].content }}") {
       embedding_length: WIDTH,
       block_count: 1,
       feed_forward_length: WIDTH,
-    })
-      .concat(Object.entries({ "attention.head_count": 1, "attention.head_count_kv": 1 }))
-      .map(([name, value]) => [`llama.${name}`, UINT32, u32(value)]),
+      "attention.head_count": 1,
+      "attention.head_count_kv": 1,
+    }).map(([name, value]) => [`llama.${name}`, UINT32, u32(value)]),
     ["llama.attention.layer_norm_rms_epsilon", FLOAT32, f32(1e-5)],
     ["tokenizer.ggml.model", STRING, string("gpt2")],
     ["tokenizer.ggml.pre", STRING, string("gpt-2")],
     ["tokenizer.ggml.tokens", ARRAY, array(STRING, tokens.map(string))],
-    [
-      "tokenizer.ggml.token_type",
-      ARRAY,
-      array(
-        INT32,
-        tokens.map((_, id) => u32(id === 256 || id === 257 ? 3 : 1)),
-      ),
-    ],
+    ["tokenizer.ggml.token_type", ARRAY, array(INT32, kinds)],
     ["tokenizer.ggml.merges", ARRAY, array(STRING, [])],
     ["tokenizer.ggml.bos_token_id", UINT32, u32(256)],
     ["tokenizer.ggml.eos_token_id", UINT32, u32(257)],
@@ -74,7 +75,7 @@ export function constantModel(text, template = "{{ messages[-1].content }}") {
       string(name),
       u32(shape.length),
       ...shape.map(u64),
-      u32(0),
+      u32(F32),
       u64(offset),
     ]);
     offset += values.length * 4;
@@ -93,4 +94,10 @@ export function constantModel(text, template = "{{ messages[-1].content }}") {
     Buffer.alloc(-head.length & 31),
     ...tensors.map(([, values]) => f32(...values)),
   ]);
+}
+
+/** Returns a route to the model that repeats `text`. */
+export function constantModelRoute(text, template) {
+  const bytes = constantModel(text, template);
+  return responseRoute(200, { "Content-Length": bytes.length }, bytes);
 }

@@ -3,12 +3,14 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { checkGolden, golden, goldenRequest, MODEL } from "./golden.mjs";
-import { allowNoGpu, modelName, openHarness, readText } from "./support.mjs";
-
-/** The GPU, where there is one: `auto` may choose the CPU over a software adapter. */
-const onGpu = { device: allowNoGpu ? "cpu" : "webgpu" };
-const WASM_HEAP_LIMIT_BYTES = 64 * 2 ** 20;
-const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+import {
+  allowNoGpu,
+  MAX_WASM_HEAP_BYTES,
+  memoryText,
+  modelName,
+  onGpu,
+  openHarness,
+} from "./support.mjs";
 
 /** Loads the default model as `window.model`, with `window.ask` to send requests. */
 function loadModel(harness, options = {}) {
@@ -19,7 +21,7 @@ function loadModel(harness, options = {}) {
         ...options,
         onProgress: (report) => window.progress.push(report),
       });
-      // A whole answer, or the error's fields.
+      // Resolves to the completion, or to the error's fields.
       window.ask = async (request, options) => {
         try {
           return await window.model.chat.completions.create(
@@ -41,12 +43,9 @@ describe("a loaded model", () => {
   before(async () => {
     // The build with threads, whose shared memory WebGPU has to accept.
     harness = await openHarness({ isolated: true });
-    // The strategy with the most features that wgpu does not report in browsers.
-    await loadModel(harness, {
-      ...onGpu,
-      threads: 2,
-      ...(!allowNoGpu && { strategy: "lane_per_quad_broadcast" }),
-    });
+    // This strategy needs the most features that wgpu does not report in browsers.
+    const strategy = !allowNoGpu && { strategy: "lane_per_quad_broadcast" };
+    await loadModel(harness, { ...onGpu, threads: 2, ...strategy });
   });
   after(() => harness?.close());
 
@@ -88,14 +87,14 @@ describe("a loaded model", () => {
   });
 
   for (const prompt of golden.prompts) {
-    test(`golden: ${prompt.id}`, async () => {
+    test(`answers the golden prompt ${prompt.id} as the reference does`, async () => {
       const answer = await harness.run((_, request) => window.ask(request), goldenRequest(prompt));
       checkGolden(prompt, answer);
     });
   }
 
   test(
-    "needs one submission for a step, and 16 bytes back",
+    "submits once per step and reads 16 bytes back",
     { skip: allowNoGpu && "the CPU executor submits nothing" },
     async (t) => {
       const step = await harness.run(async () => {
@@ -171,17 +170,15 @@ describe("a loaded model", () => {
     { skip: allowNoGpu && "the CPU executor computes in the wasm heap" },
     async (t) => {
       const { memory } = await harness.run(() => window.model.info);
-      t.diagnostic(
-        `wasm heap ${mebibytes(memory.wasmHeapBytes)}, GPU ${mebibytes(memory.peakGpuBytes)}`,
-      );
+      t.diagnostic(memoryText(memory));
       assert.ok(
-        memory.wasmHeapBytes < WASM_HEAP_LIMIT_BYTES,
-        `found ${memory.wasmHeapBytes} bytes, expected less than ${WASM_HEAP_LIMIT_BYTES}`,
+        memory.wasmHeapBytes < MAX_WASM_HEAP_BYTES,
+        `found ${memory.wasmHeapBytes} bytes, expected less than ${MAX_WASM_HEAP_BYTES}`,
       );
     },
   );
 
-  test("rejects calls after dispose with disposed", async () => {
+  test("rejects running and later requests after dispose with disposed", async () => {
     const results = await harness.run(async () => {
       const running = window.ask({
         messages: window.user("Count to one thousand."),
@@ -195,7 +192,7 @@ describe("a loaded model", () => {
     assert.deepEqual(results, ["disposed", "disposed"]);
   });
 
-  test("reports no error and breaks no policy", () => harness.expectQuiet());
+  test("reports no console error and no policy violation", () => harness.expectQuiet());
 });
 
 // Tests that do not depend on the device, on the CPU: it is faster than a software adapter.
@@ -207,7 +204,7 @@ describe("requests", () => {
   });
   after(() => harness?.close());
 
-  test("streams OpenAI's chunks, usage in the last", async () => {
+  test("stream OpenAI's chunks, with the usage in the last", async () => {
     const chunks = await harness.run(async () => {
       const stream = await window.model.chat.completions.create({
         messages: window.user("Hi"),
@@ -219,12 +216,12 @@ describe("requests", () => {
       for await (const chunk of stream) seen.push(chunk);
       return seen;
     });
-    const whole = await harness.run(() =>
+    const completion = await harness.run(() =>
       window.ask({ messages: window.user("Hi"), max_completion_tokens: 6 }),
     );
     assert.equal(
       chunks.map((chunk) => chunk.choices[0].delta.content ?? "").join(""),
-      whole.choices[0].message.content,
+      completion.choices[0].message.content,
     );
     assert.deepEqual(chunks[0].choices[0].delta, { role: "assistant", content: "" });
     assert.ok(
@@ -233,8 +230,8 @@ describe("requests", () => {
       ),
     );
     const last = chunks.at(-1);
-    assert.equal(last.choices[0].finish_reason, whole.choices[0].finish_reason);
-    assert.deepEqual(last.usage, whole.usage);
+    assert.equal(last.choices[0].finish_reason, completion.choices[0].finish_reason);
+    assert.deepEqual(last.usage, completion.usage);
     assert.equal(last.usage.total_tokens, last.usage.prompt_tokens + last.usage.completion_tokens);
     assert.ok(
       chunks
@@ -244,7 +241,7 @@ describe("requests", () => {
     assert.ok(last.timings.decode_tokens_per_s >= 0 && last.timings.prefill_ms > 0);
   });
 
-  test("gives the same answer for the same seed, and another for another", async () => {
+  test("give the same answer for the same seed, and another for another seed", async () => {
     const ask = (seed) =>
       harness.run(
         (_, seed) =>
@@ -263,7 +260,7 @@ describe("requests", () => {
     assert.notEqual(first, other);
   });
 
-  test("ends at a stop string, without it", async () => {
+  test("end before a stop string", async () => {
     const answer = await harness.run(() =>
       window.ask({ messages: window.user("What is the capital of France?"), stop: ["France"] }),
     );
@@ -271,7 +268,7 @@ describe("requests", () => {
     assert.equal(answer.choices[0].finish_reason, "stop");
   });
 
-  test("runs simultaneous requests one after another", async () => {
+  test("run one after another when sent at once", async () => {
     const texts = await harness.run(async () => {
       const capital = {
         messages: window.user("What is the capital of France?"),
@@ -289,5 +286,5 @@ describe("requests", () => {
     assert.notEqual(texts[1], texts[0]);
   });
 
-  test("report no error and break no policy", () => harness.expectQuiet());
+  test("report no console error and no policy violation", () => harness.expectQuiet());
 });

@@ -1,5 +1,5 @@
-// The service worker of versions before version folders, as it was built, except for its lists of
-// files, which offline.test.mjs adds. Updates must work with its caches and its behavior.
+// The service worker of pages from before version folders, as it was built; offline.test.mjs adds
+// its lists of files. Updates of such pages must work with its caches and its behavior.
 (() => {
   const scope = globalThis;
   const PREFIX = "tablm-shell-";

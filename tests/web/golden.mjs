@@ -1,4 +1,4 @@
-// Golden answers of the default model: those of the reference, greedily, with its f32 weights.
+// Golden answers of the default model: greedy, by Hugging Face transformers with f32 weights.
 
 import assert from "node:assert/strict";
 import { modelName, readJson } from "./support.mjs";
@@ -6,7 +6,7 @@ import { modelName, readJson } from "./support.mjs";
 /** URL of the default model on the test's server. */
 export const MODEL = `/models/${modelName}`;
 
-/** Prompts and answers, by Hugging Face transformers. */
+/** The prompts and their answers. */
 export const golden = readJson("tests", "data", "golden", "smollm2.json");
 
 /** A request for the answer to a golden prompt. */
@@ -20,13 +20,13 @@ export function goldenRequest(prompt) {
  * never closer than 0.006.
  */
 export function checkGolden(prompt, answer) {
-  const { gen_ids: ids, gen_text: whole } = golden.hf_f32.prompts[prompt.id];
+  const { gen_ids: ids, gen_text: text } = golden.hf_f32.prompts[prompt.id];
   assert.ok(answer.choices, JSON.stringify(answer));
   const { message, finish_reason } = answer.choices[0];
   assert.deepEqual(answer.token_ids, ids);
   // The reference keeps the stop token, and U+FFFD for an incomplete character at the end.
-  assert.equal(message.content, whole.replace(/<\|im_end\|>$/, "").replace(/\ufffd+$/, ""));
+  assert.equal(message.content, text.replace(/<\|im_end\|>$/, "").replace(/\ufffd+$/, ""));
   assert.equal(answer.usage.prompt_tokens, prompt.prompt_ids.length);
   assert.equal(answer.usage.completion_tokens, ids.length);
-  assert.equal(finish_reason, whole.endsWith("<|im_end|>") ? "stop" : "length");
+  assert.equal(finish_reason, text.endsWith("<|im_end|>") ? "stop" : "length");
 }

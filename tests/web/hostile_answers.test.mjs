@@ -1,33 +1,31 @@
-// No answer breaks or freezes the page. The page's view and styles are tested with answers that are
-// long, deeply nested, wide or slow to parse, whole and in pieces; and the page itself with a model
-// that generates such an answer.
+// No answer breaks or blocks the page. The page's view and styles are tested with answers that are
+// long, deeply nested, wide or slow to parse, in one piece and in many; and the page itself with a
+// model that generates such an answer.
 
 import assert from "node:assert/strict";
-import { createRequire } from "node:module";
-import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { constantModel } from "./constant_model.mjs";
+import { constantModelRoute } from "./constant_model.mjs";
 import {
+  bundle,
   chat,
   openBrowser,
   openPage,
   openServer,
   readText,
-  root,
+  responseRoute,
   waitUntilReady,
 } from "./support.mjs";
 
-const { build } = createRequire(join(root, "pkg", "package.json"))("esbuild");
-
 /**
- * Longest time that the page may be blocked. Without limits, most of these answers take from
- * seconds to hours. A busy machine may take longer once, but not in each of the tries.
+ * Longest time that the page may be blocked. Without the page's own limits, most of these answers
+ * block it for seconds to hours. A busy machine may take longer once, but not in each of the tries.
  */
 const MAX_BLOCKED_MS = 400;
 const TRIES = 3;
 const MIB = 1 << 20;
+/** Repeats a text up to a length. */
 const upTo = (length, piece) => piece.repeat(Math.ceil(length / piece.length)).slice(0, length);
-/** Lines of growing depth. */
+/** Returns lines of growing depth. */
 const nested = (count, line) => Array.from({ length: count }, (_, depth) => line(depth)).join("\n");
 
 /** Hostile answers by description. */
@@ -78,67 +76,51 @@ const ANSWERS = {
 describe("the page's view of answers", () => {
   let server, browser, view;
   before(async () => {
-    const options = {
-      bundle: true,
-      format: "esm",
-      write: false,
-      nodePaths: [join(root, "pkg", "node_modules")],
-      tsconfigRaw: {},
-    };
-    const bundle = await build({ ...options, entryPoints: [join(root, "www", "conversation.ts")] });
     const html = readText("www", "dist", "index.html").replace(/<script.*<\/script>/, "");
-    const bodies = {
-      "/view": ["text/html", html],
-      "/view.js": ["text/javascript", bundle.outputFiles[0].text],
+    const script = await bundle("www", "conversation.ts");
+    const routes = {
+      "/view": responseRoute(200, { "Content-Type": "text/html" }, html),
+      "/view.js": responseRoute(200, { "Content-Type": "text/javascript" }, script),
     };
     server = await openServer({
       before(request, response) {
-        const found = bodies[request.url];
-        if (found) response.writeHead(200, { "Content-Type": found[0] }).end(found[1]);
-        return Boolean(found);
+        routes[request.url]?.(request, response);
+        return request.url in routes;
       },
     });
     browser = await openBrowser();
     view = await openPage(browser.context, `${server.address}/view`);
     await view.page.evaluate(async () => {
       const { AnswerView, clearMessages } = await import("/view.js");
-      /**
-       * Shows an answer in pieces; returns what is shown and the longest time between two ticks.
-       */
+      /** Shows an answer in pieces; returns what is shown and the longest time without a tick. */
       window.show = async (text, pieces) => {
         clearMessages();
-        const [longest, frame] = [
-          { ms: 0 },
-          () => new Promise((resolve) => requestAnimationFrame(resolve)),
-        ];
+        const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+        let blockedMs = 0;
         let last = performance.now();
-        const look = () => {
+        const tick = () => {
           const now = performance.now();
-          longest.ms = Math.max(longest.ms, now - last);
+          blockedMs = Math.max(blockedMs, now - last);
           last = now;
         };
-        const clock = setInterval(look, 5);
+        const clock = setInterval(tick, 5);
         const start = performance.now();
         const view = new AnswerView();
+        const cut = (piece) => Math.round((piece * text.length) / pieces);
         for (let piece = 0; piece < pieces; piece += 1) {
-          view.add(
-            text.slice(
-              Math.round((piece * text.length) / pieces),
-              Math.round(((piece + 1) * text.length) / pieces),
-            ),
-          );
+          view.add(text.slice(cut(piece), cut(piece + 1)));
           await frame();
         }
         await view.finish("note");
         await frame();
         await frame();
-        look();
+        tick();
         clearInterval(clock);
         const body = document.querySelector("#messages .body");
         return {
-          blocked: longest.ms,
-          took: performance.now() - start,
-          kept: view.text === text && body.parentElement.dataset.answer === text,
+          blockedMs,
+          tookMs: performance.now() - start,
+          isKept: view.text === text && body.parentElement.dataset.answer === text,
           shown: body.textContent,
           elements: body.querySelectorAll("*").length,
         };
@@ -150,51 +132,52 @@ describe("the page's view of answers", () => {
     await server?.close();
   });
 
-  for (const [name, odd] of Object.entries(ANSWERS)) {
-    test(`stays responsive: ${name}`, async (t) => {
+  for (const [name, hostile] of Object.entries(ANSWERS)) {
+    test(`stays responsive with ${name}`, async (t) => {
       for (const [pieces, length] of [
         [1, MIB],
         [20, MIB / 8],
       ]) {
-        const text = `Before.\n\n${odd.slice(0, length)}\n\nAfter.`;
-        let blocked = Infinity;
-        for (let tries = 0; tries < TRIES && blocked > MAX_BLOCKED_MS; tries += 1) {
+        const text = `Before.\n\n${hostile.slice(0, length)}\n\nAfter.`;
+        let blockedMs = Infinity;
+        for (let tries = 0; tries < TRIES && blockedMs > MAX_BLOCKED_MS; tries += 1) {
           const found = await view.page.evaluate(
             ([text, pieces]) => window.show(text, pieces),
             [text, pieces],
           );
           t.diagnostic(
-            `${text.length} characters in ${pieces} pieces: ${found.took.toFixed(0)} ms, ` +
-              `blocked for ${found.blocked.toFixed(0)} ms, ${found.elements} elements`,
+            `${text.length} characters in ${pieces} pieces: ${found.tookMs.toFixed(0)} ms, ` +
+              `blocked for ${found.blockedMs.toFixed(0)} ms, ${found.elements} elements`,
           );
-          assert.ok(found.kept, "the answer's text differs");
+          assert.ok(found.isKept, "the answer's text differs");
           assert.ok(/^Before\.[^]*After\.\s*$/.test(found.shown), "not all of the answer is shown");
-          blocked = found.blocked;
+          blockedMs = found.blockedMs;
         }
         assert.ok(
-          blocked <= MAX_BLOCKED_MS,
-          `the page was blocked for ${blocked.toFixed(0)} ms, expected at most ${MAX_BLOCKED_MS}`,
+          blockedMs <= MAX_BLOCKED_MS,
+          `the page was blocked for ${blockedMs.toFixed(0)} ms, expected at most ${MAX_BLOCKED_MS}`,
         );
       }
     });
   }
 
-  test("Markdown is still formatted after hostile answers", async () => {
+  test("still formats Markdown after hostile answers", async () => {
     const { shown, elements } = await view.page.evaluate(() =>
       window.show("**a** and\n\n1. b\n2. c", 3),
     );
     assert.deepEqual([shown.replace(/\s+/g, " "), elements], ["a and b c ", 7]);
   });
 
-  test("no error was reported", () => view.expectQuiet());
+  test("reports no console error", () => view.expectQuiet());
 });
 
 test("the page stays responsive with a model that generates only >", async (t) => {
   const text = ">".repeat(60_000);
+  const model = constantModelRoute(text);
   const server = await openServer({
     before(request, response) {
-      if (request.url !== "/odd.gguf") return false;
-      response.end(constantModel(text));
+      if (request.url !== "/hostile.gguf") return false;
+      model(request, response);
       return true;
     },
   });
@@ -202,7 +185,7 @@ test("the page stays responsive with a model that generates only >", async (t) =
   try {
     const { page, expectQuiet } = await openPage(
       browser.context,
-      `${server.address}/?model=/odd.gguf&temperature=0&max_tokens=8`,
+      `${server.address}/?model=/hostile.gguf&temperature=0&max_tokens=8`,
     );
     await page.click("#link button[value=use]");
     await waitUntilReady(page);

@@ -6,15 +6,20 @@ import { basename } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { headerPolicy } from "../../www/security_headers.mjs";
-import { derived, fileRoute, openHarness, openOrigin, tiny } from "./support.mjs";
+import {
+  derived,
+  fileRoute,
+  MODEL_PARTS,
+  openHarness,
+  openOrigin,
+  responseRoute,
+  tiny,
+  totalBytes,
+} from "./support.mjs";
 
-/** A model in three parts, as the Python package gguf writes it. */
-const PARTS = [1, 2, 3].map((number) => tiny(`phi-parameters-0000${number}-of-00003.gguf`));
-const partsBytes = PARTS.reduce((sum, path) => sum + statSync(path).size, 0);
-
-// Two local origins act as the hub's: the first compresses texts and redirects requests for weights
+// Two local origins act as the hub: the first compresses texts and redirects requests for weights
 // to the second, which supports ranges.
-describe("the hub", () => {
+describe("hf: sources", () => {
   const FILES = {
     "/some/gguf/resolve/main/tiny.gguf": "tiny-Q4_K-256.gguf",
     "/compressed.gguf": "tiny-Q4_K-256.gguf",
@@ -25,40 +30,33 @@ describe("the hub", () => {
     derived(FILES[path] ?? path.replace(FOLDER, "SmolLM2-135M-Instruct-BF16/"));
   const fileOf = (path) =>
     path.startsWith(PARTS_FOLDER) ? tiny(basename(path)) : derivedFile(path);
-  const asked = [];
+  const requests = [];
   let hub, storage, harness;
 
-  function store(request, response, path) {
-    asked.push(`${request.method} ${path}`);
+  function answerAsStorage(request, response, path) {
+    requests.push(`${request.method} ${path}`);
     fileRoute(fileOf(path))(request, response);
   }
 
   function answerAsHub(request, response, path) {
-    asked.push(`${request.method} ${path}`);
+    requests.push(`${request.method} ${path}`);
+    const isWeights = /\.(gguf|safetensors)$/.test(path);
     if (!existsSync(fileOf(path))) response.writeHead(404).end();
-    else if (path === "/compressed.gguf") {
-      const file = gzipSync(readFileSync(fileOf(path)));
-      response.writeHead(200, {
-        "Content-Type": "application/octet-stream",
-        "Content-Encoding": "gzip",
-        "Content-Length": file.length,
-      });
-      response.end(request.method === "HEAD" ? undefined : file);
-    } else if (/\.(gguf|safetensors)$/.test(path))
+    else if (isWeights && path !== "/compressed.gguf")
       response.writeHead(302, { Location: `${storage.address}${path}?signed=1` }).end();
     else {
-      const text = gzipSync(readFileSync(fileOf(path)));
-      response.writeHead(200, {
-        "Content-Type": "text/plain",
+      const file = gzipSync(readFileSync(fileOf(path)));
+      const headers = {
+        "Content-Type": isWeights ? "application/octet-stream" : "text/plain",
         "Content-Encoding": "gzip",
-        "Content-Length": text.length,
-      });
-      response.end(request.method === "HEAD" ? undefined : text);
+        "Content-Length": file.length,
+      };
+      responseRoute(200, headers, file)(request, response);
     }
   }
 
   before(async () => {
-    [storage, hub] = [await openOrigin(store), await openOrigin(answerAsHub)];
+    [storage, hub] = [await openOrigin(answerAsStorage), await openOrigin(answerAsHub)];
     const policy = headerPolicy.replace(
       "https://huggingface.co",
       `${hub.address} ${storage.address}`,
@@ -72,7 +70,7 @@ describe("the hub", () => {
   });
   const run = (source, job) => harness.run(job, { source, hubUrl: hub.address });
 
-  test("loads a file of a repository, and downloads it once", async () => {
+  test("load a file of a repository, and download it once", async () => {
     const load = async ({ TabLM }, { source, hubUrl }) => {
       const model = await TabLM.load(source, { hubUrl });
       await model.dispose();
@@ -80,12 +78,12 @@ describe("the hub", () => {
     };
     assert.deepEqual(await run("hf:some/gguf/tiny.gguf", load), ["tiny.gguf", "llama"]);
     const path = "/some/gguf/resolve/main/tiny.gguf";
-    assert.deepEqual(asked.splice(0), [`GET ${path}`, `GET ${path}`]);
+    assert.deepEqual(requests.splice(0), [`GET ${path}`, `GET ${path}`]);
     await run("hf:some/gguf/tiny.gguf", load);
-    assert.deepEqual(asked, []);
+    assert.deepEqual(requests, []);
   });
 
-  test("estimates a folder from the headers of its weights", async () => {
+  test("estimate a folder from the headers of its weights", async () => {
     const estimate = await run("hf:some/folder@v1", ({ TabLM }, { source, hubUrl }) =>
       TabLM.estimate(source, { hubUrl }),
     );
@@ -94,27 +92,25 @@ describe("the hub", () => {
       ["llama", 134_515_008, false],
     );
     assert.ok(estimate.downloadBytes > 269e6, `found ${estimate.downloadBytes}`);
-    const weights = asked.filter((request) => request.endsWith(".safetensors"));
+    const weights = requests.filter((request) => request.endsWith(".safetensors"));
     assert.ok(weights.length > 0 && weights.length < 10, `found ${weights.length} requests`);
   });
 
-  test("loads a model in parts", async () => {
+  test("load a model in parts", async () => {
     const load = async ({ TabLM }, { source, hubUrl }) => {
       const model = await TabLM.load(source, { hubUrl });
       await model.dispose();
-      const kept = (await TabLM.models.list()).find((model) => model.source.includes("/parts/"));
-      return {
-        architecture: model.info.architecture,
-        bytes: kept.sizeBytes,
-        complete: kept.complete,
-      };
+      const models = await TabLM.models.list();
+      const { sizeBytes, complete } = models.find(({ source }) => source.includes("/parts/"));
+      return { architecture: model.info.architecture, sizeBytes, complete };
     };
     const found = await run("hf:some/parts/Q8/phi-parameters-00001-of-00003.gguf", load);
-    assert.deepEqual(found, { architecture: "phi2", bytes: partsBytes, complete: true });
+    const sizeBytes = totalBytes(MODEL_PARTS);
+    assert.deepEqual(found, { architecture: "phi2", sizeBytes, complete: true });
   });
 
   // Responses of other origins hide that they were compressed, but not their compressed length.
-  test("loads a file that is compressed in transfer", async () => {
+  test("load a file that is compressed in transfer", async () => {
     const load = async ({ TabLM }, url) => {
       const totals = [];
       const model = await TabLM.load(url, {
@@ -127,17 +123,17 @@ describe("the hub", () => {
       );
       return {
         sizeBytes,
-        isRight: totals.every(([loaded, total]) => total === null || loaded <= total),
+        isWithinTotal: totals.every(([loaded, total]) => total === null || loaded <= total),
       };
     };
     const found = await harness.run(load, `${hub.address}/compressed.gguf`);
     assert.deepEqual(found, {
       sizeBytes: statSync(fileOf("/compressed.gguf")).size,
-      isRight: true,
+      isWithinTotal: true,
     });
   });
 
-  test("names the file to give where a repository is no safetensors folder", async () => {
+  test("ask for the name of a .gguf file if a repository is no safetensors folder", async () => {
     const error = await run("hf:some/gguf", ({ TabLM }, { source, hubUrl }) =>
       TabLM.load(source, { hubUrl }).catch(({ code, message }) => ({ code, message })),
     );

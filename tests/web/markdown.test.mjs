@@ -1,34 +1,23 @@
-// The page's Markdown view, bundled and run in an empty page: hostile model output stays harmless,
-// and text that arrives in pieces renders like the whole text.
+// The page's Markdown view, bundled and run in an empty page: hostile model output is harmless, and
+// text that is added in pieces renders like the complete text.
 
 import assert from "node:assert/strict";
-import { createRequire } from "node:module";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { openBrowser, openPage, openServer, root } from "./support.mjs";
+import { bundle, openBrowser, openPage, openServer, responseRoute } from "./support.mjs";
 
-const { build } = createRequire(join(root, "pkg", "package.json"))("esbuild");
 let server, browser, view;
 
 before(async () => {
-  const bundle = await build({
-    entryPoints: [join(root, "www", "markdown.ts")],
-    bundle: true,
-    format: "esm",
-    write: false,
-    nodePaths: [join(root, "pkg", "node_modules")],
-    tsconfigRaw: {},
-  });
+  const script = await bundle("www", "markdown.ts");
+  const blank = "<!doctype html><title>blank</title>";
+  const routes = {
+    "/markdown.js": responseRoute(200, { "Content-Type": "text/javascript" }, script),
+    "/blank": responseRoute(200, { "Content-Type": "text/html" }, blank),
+  };
   server = await openServer({
     before(request, response) {
-      const bodies = {
-        "/markdown.js": ["text/javascript", bundle.outputFiles[0].text],
-        "/blank": ["text/html", "<!doctype html><title>blank</title>"],
-      };
-      const found = bodies[request.url];
-      if (!found) return false;
-      response.writeHead(200, { "Content-Type": found[0] }).end(found[1]);
-      return true;
+      routes[request.url]?.(request, response);
+      return request.url in routes;
     },
   });
   browser = await openBrowser();
@@ -42,13 +31,13 @@ after(async () => {
 /** Renders a text that grows by `step` characters at a time, and returns the resulting HTML. */
 const show = (text, step = 1) =>
   view.page.evaluate(
-    async ([whole, step]) => {
+    async ([text, step]) => {
       const { MarkdownView } = await import("/markdown.js");
       const holder = document.createElement("div");
       document.body.append(holder);
       const markdown = new MarkdownView(holder);
-      for (let start = 0; start < whole.length; start += step) {
-        markdown.add(whole.slice(start, start + step));
+      for (let start = 0; start < text.length; start += step) {
+        markdown.add(text.slice(start, start + step));
         markdown.advance(Infinity);
       }
       const elements = [...holder.querySelectorAll("*")];
@@ -80,7 +69,7 @@ const ATTACKS = [
 ];
 
 for (const attack of ATTACKS) {
-  test(`harmless: ${attack.slice(0, 50).replaceAll("\n", " ")}`, async () => {
+  test(`renders without effect: ${attack.slice(0, 50).replaceAll("\n", " ")}`, async () => {
     const { names, attributes, links, hit } = await show(
       `Before ${attack} after\n\n${attack}\n\nend`,
     );
@@ -127,14 +116,15 @@ const GROWING = [
     "![g](https://example.com/g)",
 ];
 for (const text of GROWING) {
-  test(`growing text renders like whole text: ${JSON.stringify(text).slice(0, 40)}`, async () => {
-    const whole = await show(text, text.length);
+  const title = JSON.stringify(text).slice(0, 40);
+  test(`renders growing text like the complete text: ${title}`, async () => {
+    const complete = await show(text, text.length);
     for (const step of [1, 2, 7])
-      assert.equal((await show(text, step)).html, whole.html, `${step} characters at a time`);
+      assert.equal((await show(text, step)).html, complete.html, `${step} characters at a time`);
   });
 }
 
-test("growing text has the elements of its Markdown", async () => {
+test("renders the elements of growing Markdown", async () => {
   const text =
     "# Title\n\nSome *text* with `code`.\n\n- one\n- two\n  - inner\n\n1. first\n2. second\n\n" +
     "```js\nlet a = 1 < 2;\n```\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n> quote\n\nend **bold**";

@@ -26,6 +26,7 @@ import {
   openBrowser,
   openPage,
   readText,
+  requestedBuilds,
   root,
   waitUntilReady,
 } from "./support.mjs";
@@ -65,7 +66,7 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 
 const versionFolder = (site) => readdirSync(site).find((name) => /^[0-9a-f]{16}$/.test(name));
 
-/** Makes a site in the layout before version folders, with the service worker of that time. */
+/** Makes a site in the former layout, without version folders, with the service worker it had. */
 function formerSite() {
   const [site, version] = [join(folder, "former"), versionFolder(sites.one)];
   cpSync(sites.one, site, { recursive: true });
@@ -102,11 +103,11 @@ function formerSite() {
 
 /**
  * Opens a static file server. `mounts` maps paths to folders and may change; `headers` are sent
- * with every file. `stale` may return the path of another file to send; while `silent`, requests
- * get no response.
+ * with every file. `replace` may return the path of another file to send for a name; while
+ * `silent`, requests get no response.
  */
 async function openHost({ mounts, headers = {} }) {
-  const host = { mounts, requests: [], stale: () => undefined, silent: false };
+  const host = { mounts, requests: [], replace: () => undefined, silent: false };
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url, "http://localhost");
     host.requests.push(pathname);
@@ -116,7 +117,7 @@ async function openHost({ mounts, headers = {} }) {
     const file =
       name === `models/${modelName}`
         ? modelPath
-        : (host.stale(name) ?? join(host.mounts[mount] ?? folder, name));
+        : (host.replace(name) ?? join(host.mounts[mount] ?? folder, name));
     const found = statSync(file, { throwIfNoEntry: false });
     if (!found?.isFile()) return response.writeHead(404).end();
     response.writeHead(200, {
@@ -186,42 +187,38 @@ const update = (page) =>
     return worker.state !== "redundant";
   });
 
-/** Returns the engine's builds that were requested, in order. */
-const requestedBuilds = ({ requests }) =>
-  requests.map((path) => /\/wasm\/(\w+)\/tablm_bg\.wasm$/.exec(path)?.[1]).filter(Boolean);
-
 describe("without a network", () => {
-  for (const [host, headers, first] of [
+  for (const [host, headers, firstBuild] of [
     ["without headers", {}, "relaxed"],
     ["with headers", isolation, "threads"],
   ]) {
-    test(`offline after the first answer, later visits work, on a host ${host}`, () =>
+    test(`later visits work after the first answer, on a host ${host}`, () =>
       withHost({ mounts: { "/": sites.one }, headers }, async ({ host, visit }) => {
         let page = await visit();
         assert.equal(await answer(page), expected);
         await host.close();
-        assert.deepEqual([...new Set(requestedBuilds(host))], [first]);
-        for (const isolated of [true, true]) {
+        assert.deepEqual(requestedBuilds(host.requests), [firstBuild]);
+        for (let visits = 2; visits <= 3; visits += 1) {
           await page.close();
           page = await visit();
-          assert.equal(await page.evaluate(() => crossOriginIsolated), isolated);
+          assert.equal(await page.evaluate(() => crossOriginIsolated), true);
           assert.equal(await answer(page), expected);
         }
       }));
   }
 
-  test("a second visit with threads caches that build for the third", () =>
+  test("a second visit that runs threads caches their build for the third", () =>
     withHost({ mounts: { "/": sites.one } }, async ({ host, visit }) => {
       await (await visit()).close();
       await answer(await visit());
-      assert.deepEqual([...new Set(requestedBuilds(host))], ["relaxed", "threads"]);
+      assert.deepEqual(requestedBuilds(host.requests), ["relaxed", "threads"]);
       await host.close();
       const page = await visit();
       assert.match(await page.textContent("#device"), /threads/);
       assert.equal(await answer(page), expected);
     }));
 
-  test("a network that never responds does not block the second visit", () =>
+  test("a host that never responds does not block the second visit", () =>
     withHost({ mounts: { "/": sites.one } }, async ({ host, visit }) => {
       assert.equal(await answer(await visit()), expected);
       host.silent = true;
@@ -232,7 +229,7 @@ describe("without a network", () => {
       );
     }));
 
-  test("a page under a path fetches its files once, on a host with long cache times", () =>
+  test("a page in a folder fetches each of its files once, on a host with long cache times", () =>
     withHost(
       { mounts: { "/some/where/": sites.one }, headers: LONG_CACHE },
       async ({ host, visit }) => {
@@ -251,7 +248,7 @@ describe("without a network", () => {
   test("a load with one thread uses the cached build with threads while offline", () =>
     withHost({ mounts: { "/": sites.one }, headers: isolation }, async ({ host, visit }) => {
       await answer(await visit());
-      assert.deepEqual([...new Set(requestedBuilds(host))], ["threads"]);
+      assert.deepEqual(requestedBuilds(host.requests), ["threads"]);
       await host.close();
       const page = await visit();
       const found = await page.evaluate(async () => {
@@ -269,7 +266,7 @@ describe("without a network", () => {
 });
 
 describe("versions", () => {
-  test("an open page keeps its version through an update, the next load is new", () =>
+  test("an open page keeps its version through an update; the next load has the new one", () =>
     withHost(
       { mounts: { "/": sites.one }, headers: LONG_CACHE },
       async ({ host, visit, context }) => {
@@ -303,7 +300,7 @@ describe("versions", () => {
       },
     ));
 
-  test("a version that is withdrawn and published again is used each time", () =>
+  test("an update to an earlier version works like any other", () =>
     withHost({ mounts: { "/": sites.one } }, async ({ host, visit }) => {
       const page = await visit();
       for (const version of ["two", "one", "three", "two"]) {
@@ -316,21 +313,18 @@ describe("versions", () => {
       assert.deepEqual(await versionsOf(page), { page: "one", worker: "one" });
     }));
 
-  for (const stale of ["index.html", "tablm/worker.js", "tablm/index.js"]) {
-    test(`a host with an outdated ${stale}, once and later permanently`, () =>
+  for (const file of ["index.html", "tablm/worker.js", "tablm/index.js"]) {
+    test(`an update refetches an old ${file}, and is abandoned if the host sends no other`, () =>
       withHost({ mounts: { "/": sites.one } }, async ({ host, visit }) => {
         const page = await visit();
-        const old =
-          stale === "index.html"
-            ? join(sites.one, stale)
-            : join(sites.one, versionFolder(sites.one), stale);
-        const oldOnce = (times) => (name) =>
-          name.endsWith(stale) && times-- > 0 ? old : undefined;
+        const oldFolder = file === "index.html" ? "" : versionFolder(sites.one);
+        const old = join(sites.one, oldFolder, file);
+        const sendOld = (times) => (name) => (name.endsWith(file) && times-- > 0 ? old : undefined);
         host.mounts = { "/": sites.two };
-        host.stale = oldOnce(1);
+        host.replace = sendOld(1);
         assert.equal(await update(page), true);
         host.mounts = { "/": sites.three };
-        host.stale = oldOnce(Infinity);
+        host.replace = sendOld(Infinity);
         assert.equal(await update(page), false);
         await host.close();
         await page.reload();
@@ -361,8 +355,8 @@ describe("versions", () => {
       },
     ));
 
-  test("an update from the former layout keeps open pages working and then clears its caches", () =>
-    withHost({ mounts: { "/": formerSite() } }, async ({ host, visit, context }) => {
+  test("an update from the former layout keeps open pages working, then deletes old caches", () =>
+    withHost({ mounts: { "/": formerSite() } }, async ({ host, visit }) => {
       const page = await visit();
       assert.equal(await answer(page), expected);
       await page.waitForFunction(() => caches.match("tablm/wasm/relaxed/tablm_bg.wasm"));
@@ -382,7 +376,7 @@ describe("versions", () => {
       assert.deepEqual(await next.evaluate(() => caches.keys()), [`tablm-page ${host.address}/`]);
     }));
 
-  test("caches of the former layout are cleared for this deployment only", () =>
+  test("caches of the former layout are deleted for this deployment only", () =>
     withHost({ mounts: { "/a/": sites.one } }, async ({ host, visit, context }) => {
       const blank = await context.newPage();
       await blank.goto(`${host.address}/a/icon.svg`);

@@ -1,4 +1,4 @@
-// Models besides the default one in Chromium: fit, tuning, early compilation, tools, hybrids.
+// Models besides the default one in Chromium: memory, tuning, early compilation, formats, tools.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -9,16 +9,17 @@ import {
   cacheRoute,
   derived,
   derivedRoutes,
+  MAX_WASM_HEAP_BYTES,
+  memoryText,
+  onGpu,
   openHarness,
   readJson,
   readText,
+  scriptRoute,
 } from "./support.mjs";
 
-/** The GPU, where there is one: `auto` may choose the CPU over a software adapter. */
-const onGpu = { device: allowNoGpu ? "cpu" : "webgpu" };
-const WASM_HEAP_LIMIT_BYTES = 64 * 2 ** 20;
-const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-const HYBRID = "derived/tiny/nemotron_h-g2x3.gguf";
+/** A model with Mamba-2 and attention layers. */
+const NEMOTRON_H = "derived/tiny/nemotron_h-g2x3.gguf";
 const gemma = readJson("tests", "data", "golden", "gemma3.json");
 
 /** A worker script that gives the adapter the limits of a small GPU. */
@@ -34,8 +35,8 @@ const SMALL_GPU = `
   import "/tablm/worker.js";
 `;
 
-/** A worker script that tells the server when the browser has compiled a pipeline. */
-const TELLING = `
+/** A worker script that sends a request to the server when the browser has compiled a pipeline. */
+const REPORTING = `
   const { createComputePipelineAsync } = GPUDevice.prototype;
   GPUDevice.prototype.createComputePipelineAsync = async function (descriptor) {
     const pipeline = await createComputePipelineAsync.call(this, descriptor);
@@ -45,46 +46,39 @@ const TELLING = `
   import "/tablm/worker.js";
 `;
 
-/** Routes to a file whose last bytes follow once a pipeline is compiled, or never. */
-function lateRoutes(path) {
-  // Longer than the first read of a header.
+/** Returns routes to a file whose last bytes are sent once a pipeline is compiled, or never. */
+function delayedRoutes(path) {
+  // Padded beyond the first read of the header.
   const bytes = Buffer.concat([readFileSync(path), Buffer.alloc(2 ** 20)]);
   let compiled;
   const isCompiled = new Promise((resolve) => (compiled = resolve));
-  const late = (end) => async (request, response) => {
+  const delayed = (event) => async (request, response) => {
     response.writeHead(200, {
       "Content-Length": bytes.length,
       "Content-Type": "application/octet-stream",
     });
     if (request.method === "HEAD") return response.end();
     response.write(bytes.subarray(0, -100));
-    await end;
+    await event;
     response.end(bytes.subarray(-100));
   };
-  const noted = (request, response) => (compiled(), response.writeHead(204).end());
   return {
-    "/late/tiny.gguf": late(isCompiled),
-    "/never/tiny.gguf": late(new Promise(() => {})),
-    "/compiled": noted,
+    "/delayed/tiny.gguf": delayed(isCompiled),
+    "/incomplete/tiny.gguf": delayed(new Promise(() => {})),
+    "/compiled": (request, response) => (compiled(), response.writeHead(204).end()),
   };
 }
 
 describe("other models", () => {
   let harness;
   before(async () => {
-    const smallGpu = (request, response) =>
-      response.writeHead(200, { "Content-Type": "text/javascript" }).end(SMALL_GPU);
-    const telling = (request, response) =>
-      response.writeHead(200, { "Content-Type": "text/javascript" }).end(TELLING);
-    const late = lateRoutes(derived("tiny-Q4_K-256.gguf"));
-    const files = derivedRoutes(["tiny-Q4_K-256.gguf", "SmolLM2-135M-Instruct-BF16"]);
     const routes = {
       ...cacheRoute(`models/${gemma.model.file}`),
-      ...cacheRoute(HYBRID),
-      "/small-gpu/worker.js": smallGpu,
-      "/telling/worker.js": telling,
-      ...late,
-      ...files,
+      ...cacheRoute(NEMOTRON_H),
+      ...derivedRoutes(["tiny-Q4_K-256.gguf", "SmolLM2-135M-Instruct-BF16"]),
+      ...delayedRoutes(derived("tiny-Q4_K-256.gguf")),
+      "/small-gpu/worker.js": scriptRoute(SMALL_GPU),
+      "/reporting/worker.js": scriptRoute(REPORTING),
     };
     harness = await openHarness({ routes });
     await harness.run(() => {
@@ -111,9 +105,7 @@ describe("other models", () => {
       await model.dispose();
       return seen;
     }, onGpu);
-    t.diagnostic(
-      `wasm heap ${mebibytes(memory[0].wasmHeapBytes)}, GPU ${mebibytes(memory[0].peakGpuBytes)}`,
-    );
+    t.diagnostic(memoryText(memory[0]));
     for (const later of memory) assert.deepEqual(later, memory[0]);
   });
 
@@ -125,11 +117,11 @@ describe("other models", () => {
         return model.info;
       };
       const infos = [await load(), await load()];
-      const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("tablm");
-      const writer = await (
-        await folder.getFileHandle("tuning.json", { create: true })
-      ).createWritable();
-      await writer.write('{"verdict": [');
+      const root = await navigator.storage.getDirectory();
+      const folder = await root.getDirectoryHandle("tablm");
+      const file = await folder.getFileHandle("tuning.json", { create: true });
+      const writer = await file.createWritable();
+      await writer.write('{"incomplete": [');
       await writer.close();
       return [...infos, await load()];
     });
@@ -142,55 +134,50 @@ describe("other models", () => {
     if (!allowNoGpu)
       assert.ok(
         Math.abs(all[1].cpuTokenMs / all[0].cpuTokenMs - 1) < 1e-9,
-        "the second is the first",
+        "the second load has measurements of its own",
       );
-    // Where prompts were measured too, both times decide.
-    for (const { device, fallbackReason } of found.filter(
-      ({ device }) => device.predicted?.prompt === undefined,
-    )) {
-      const { gpuTokenMs: gpu, cpuTokenMs: cpu } = device.predicted ?? {
-        gpuTokenMs: Infinity,
-        cpuTokenMs: 0,
-      };
+    const byTokens = found.filter(({ device }) => device.predicted?.prompt === undefined);
+    const noAdapter = { gpuTokenMs: Infinity, cpuTokenMs: 0 };
+    for (const { device, fallbackReason } of byTokens) {
+      const { gpuTokenMs, cpuTokenMs } = device.predicted ?? noAdapter;
       assert.deepEqual(
         [device.backend, fallbackReason !== undefined],
-        gpu <= cpu ? ["webgpu", false] : ["cpu", true],
+        gpuTokenMs <= cpuTokenMs ? ["webgpu", false] : ["cpu", true],
       );
     }
   });
 
   // The server holds the end of the file back until the browser has compiled a pipeline.
   test(
-    "compiles during the download, and stops when that is aborted",
+    "compiles pipelines during the download, and stops if the download is aborted",
     { skip: allowNoGpu && "there is no GPU" },
     async () => {
       const found = await harness.run(async ({ TabLM }) => {
-        const options = { workerUrl: "/telling/worker.js", device: "webgpu" };
-        const model = await TabLM.load("/late/tiny.gguf", options);
+        const options = { workerUrl: "/reporting/worker.js", device: "webgpu" };
+        const model = await TabLM.load("/delayed/tiny.gguf", options);
         const answer = await window.ask(model, "Hi", 2);
         const { pipelines } = model.info;
         await model.dispose();
         const signal = AbortSignal.timeout(1000);
-        const aborted = await TabLM.load("/never/tiny.gguf", { ...options, signal }).catch(
+        const aborted = await TabLM.load("/incomplete/tiny.gguf", { ...options, signal }).catch(
           ({ code }) => code,
         );
-        const kept = (await TabLM.models.list()).filter(({ source }) =>
-          /(late|never)/.test(source),
-        );
+        const models = await TabLM.models.list();
+        const stored = models.filter(({ source }) => /(delayed|incomplete)/.test(source));
         return {
           tokens: answer.token_ids.length,
           pipelines,
           aborted,
-          kept: kept.map(({ complete }) => complete),
+          complete: stored.map(({ complete }) => complete),
         };
       });
       assert.ok(found.pipelines > 5 && found.tokens > 0, JSON.stringify(found));
-      assert.deepEqual([found.aborted, found.kept], ["aborted", [true]]);
+      assert.deepEqual([found.aborted, found.complete], ["aborted", [true]]);
     },
   );
 
   test(
-    "a GPU that is too small is refused before a weight is read",
+    "rejects a load on a GPU that is too small before it reads weights",
     { skip: allowNoGpu && "there is no GPU" },
     async () => {
       const results = await harness.run(async ({ TabLM }) => {
@@ -227,7 +214,7 @@ describe("other models", () => {
     },
   );
 
-  test("a folder of safetensors answers as the GGUF does", async () => {
+  test("answers with a folder of safetensors as with the GGUF file", async () => {
     const text = await harness.run(async ({ TabLM }) => {
       const model = await TabLM.load("/derived/SmolLM2-135M-Instruct-BF16", { device: "cpu" });
       const answer = await window.ask(model, "What is the capital of France?", 3);
@@ -238,8 +225,8 @@ describe("other models", () => {
   });
 
   test("calls a tool after reasoning, and continues with its result", async () => {
-    // A template after whose prompt the model reasons and calls a tool.
-    const calling = readText("tests", "data", "text", "tool_chat.jinja").trimEnd();
+    // With this template the model reasons and calls a tool.
+    const template = readText("tests", "data", "text", "tool_chat.jinja").trimEnd();
     const found = await harness.run(
       async ({ TabLM }, [url, chatTemplate]) => {
         const model = await TabLM.load(url, { device: "cpu", contextLength: 256, chatTemplate });
@@ -266,7 +253,7 @@ describe("other models", () => {
           max_completion_tokens: 60,
           stop: "A:",
         };
-        const whole = await model.chat.completions.create(request);
+        const completion = await model.chat.completions.create(request);
         const chunks = [];
         for await (const chunk of await model.chat.completions.create({ ...request, stream: true }))
           chunks.push(chunk.choices[0]);
@@ -275,16 +262,16 @@ describe("other models", () => {
           .catch((error) => [error.code, error.message]);
         await model.dispose();
         return {
-          whole: whole.choices[0],
+          choice: completion.choices[0],
           chunks,
           refused,
           info: [model.info.thinking, model.info.tools],
         };
       },
-      [MODEL, calling],
+      [MODEL, template],
     );
     assert.deepEqual(found.info, ["optional", true]);
-    const { id } = found.whole.message.tool_calls[0];
+    const { id } = found.choice.message.tool_calls[0];
     const call = { id, type: "function", function: { name: "time", arguments: '{"at":"Rome"}' } };
     const message = {
       role: "assistant",
@@ -293,7 +280,7 @@ describe("other models", () => {
       tool_calls: [call],
       refusal: null,
     };
-    assert.deepEqual(found.whole, {
+    assert.deepEqual(found.choice, {
       index: 0,
       message,
       finish_reason: "tool_calls",
@@ -311,9 +298,9 @@ describe("other models", () => {
     assert.match(found.refused[1], /^tools\[0\]\.function\.name: /);
   });
 
-  // More than one chunk of prefill, then decode: both scan kernels, and T4 in both products.
+  // More than one chunk of prefill, then decode: both scan kernels, and T4 in matvec and matmul.
   test(
-    "a hybrid model quantized during the load gives the same answer on every device",
+    "a Nemotron-H model quantized during the load gives the same answer on every device",
     { skip: allowNoGpu && "there is no GPU" },
     async () => {
       const [gpu, cpu, hybrid] = await harness.run(async ({ TabLM }, url) => {
@@ -336,7 +323,7 @@ describe("other models", () => {
           await model.dispose();
         }
         return answers;
-      }, `/cache/${HYBRID}`);
+      }, `/cache/${NEMOTRON_H}`);
       assert.ok(gpu.prompt > 64, `${gpu.prompt}`);
       assert.ok(gpu.ids.length > 1);
       for (const kernel of ["ssm_step", "ssm_scan", "matvec T4", "matmul T4"])
@@ -362,17 +349,12 @@ describe("other models", () => {
       },
       [`/cache/models/${gemma.model.file}`, onGpu],
     );
-    t.diagnostic(
-      `wasm heap ${mebibytes(memory.wasmHeapBytes)}, GPU ${mebibytes(memory.peakGpuBytes)}`,
-    );
+    t.diagnostic(memoryText(memory));
     assert.deepEqual(answer.token_ids, gemma.prompts.capital.gen_ids.slice(0, 2));
     assert.equal(answer.choices[0].message.content.trim(), "Paris");
     if (!allowNoGpu)
-      assert.ok(
-        memory.wasmHeapBytes < WASM_HEAP_LIMIT_BYTES,
-        `found ${memory.wasmHeapBytes} bytes`,
-      );
+      assert.ok(memory.wasmHeapBytes < MAX_WASM_HEAP_BYTES, `found ${memory.wasmHeapBytes} bytes`);
   });
 
-  test("the page reported no error", () => harness.expectQuiet());
+  test("reports no console error", () => harness.expectQuiet());
 });

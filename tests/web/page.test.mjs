@@ -1,5 +1,4 @@
-// The chat page from the first visit to an answer: on the GPU, on the CPU, offline, on small
-// screens.
+// The chat page from the first visit to an answer: on the GPU, on the CPU, offline, and its layout.
 
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -16,12 +15,13 @@ import {
   openBrowser,
   openPage,
   openServer,
+  requestedBuilds,
   waitUntilReady,
 } from "./support.mjs";
 
 const MAX_TOKENS = 24;
 const QUESTION = "What is the capital of France?";
-/** The build that the page runs: threads are used on the CPU only. */
+/** The build that the page runs: on the GPU it uses no threads. */
 const BUILD = allowNoGpu ? "threads" : "relaxed";
 const settings = `temperature=0&seed=1&max_tokens=${MAX_TOKENS}`;
 
@@ -31,13 +31,11 @@ const expected = (() => {
   return () => (answer ??= nativeAnswer([{ role: "user", content: QUESTION }], MAX_TOKENS));
 })();
 
-/** Returns the URLs that pages of that origin requested, from Chromium's network log. */
+/** Returns the URLs that pages of an origin requested, from Chromium's network log. */
 function requestedUrls(file, origin) {
-  const text = readFileSync(file, "utf8");
-  // The log may be incomplete if the browser is closed.
-  const log = JSON.parse(
-    text.trimEnd().endsWith("}") ? text : `${text.trimEnd().replace(/,$/, "")}]}`,
-  );
+  const text = readFileSync(file, "utf8").trimEnd();
+  // A browser that is closed may not write the end of the log.
+  const log = JSON.parse(text.endsWith("}") ? text : `${text.replace(/,$/, "")}]}`);
   const type = log.constants.logEventTypes.URL_REQUEST_START_JOB;
   // The browser's own requests (updates, sign-in) have no page as their initiator.
   const ofPage = ({ params }) =>
@@ -62,10 +60,10 @@ describe("the page with an adapter", () => {
     await waitUntilReady(view.page);
     await view.page.evaluate(() => navigator.serviceWorker.ready);
     await view.page.waitForFunction(async (build) => {
-      const kept = await Promise.all(
+      const cached = await Promise.all(
         (await caches.keys()).map(async (name) => (await caches.open(name)).keys()),
       );
-      return kept.flat().some(({ url }) => url.endsWith(`tablm/wasm/${build}/tablm_bg.wasm`));
+      return cached.flat().some(({ url }) => url.endsWith(`tablm/wasm/${build}/tablm_bg.wasm`));
     }, BUILD);
   });
   after(async () => {
@@ -97,7 +95,7 @@ describe("the page with an adapter", () => {
     );
   });
 
-  test("can be stopped and continues", async () => {
+  test("stops an answer, and answers afterwards", async () => {
     await view.page.click("#new-chat");
     await view.page.fill("#prompt", "Count from one to one thousand.");
     await view.page.keyboard.press("Enter");
@@ -110,39 +108,36 @@ describe("the page with an adapter", () => {
     assert.equal((await chat(view.page, QUESTION)).text, expected().text);
   });
 
-  test("answers again without the server", async () => {
+  test("answers after a reload without the server", async () => {
     await server.close();
     await view.page.reload();
     await waitUntilReady(view.page);
     assert.equal((await chat(view.page, QUESTION)).text, expected().text);
   });
 
-  test("reports no error and no policy violation", () => view.expectQuiet());
+  test("reports no console error and no policy violation", () => view.expectQuiet());
 
   test("downloads only the build of the engine that the browser needs", () => {
-    const builds = server.requests.map(
-      ({ url }) => /\/wasm\/(\w+)\/tablm_bg\.wasm$/.exec(url)?.[1],
-    );
-    assert.deepEqual([...new Set(builds.filter(Boolean))], [BUILD]);
+    assert.deepEqual(requestedBuilds(server.requests.map(({ url }) => url)), [BUILD]);
   });
 
   test("contacts no other origin according to the browser's network log", async (t) => {
     await browser.close();
-    const asked = requestedUrls(netLog, server.address);
-    t.diagnostic(`${asked.length} requests in the log`);
+    const urls = requestedUrls(netLog, server.address);
+    t.diagnostic(`${urls.length} requests in the log`);
     assert.ok(
-      asked.some((url) => url.endsWith(`/${modelName}`)),
+      urls.some((url) => url.endsWith(`/${modelName}`)),
       "the log lacks the model",
     );
     assert.deepEqual(
-      asked.filter((url) => !url.startsWith(server.address)),
+      urls.filter((url) => !url.startsWith(server.address)),
       [],
     );
   });
 });
 
 const TINY = "tiny-Q4_K-256.gguf";
-/** A template that makes the model reason and call the clock, and answer after the result. */
+/** A template with which the model reasons, calls the clock, and answers after its result. */
 const TOOL_CALL_TEMPLATE = `{% if tools %}{% endif %}{% for z in ['CET', 'UTC'] %}Q: clock in {{z}}?
 <think>{{z}}</think>
 <tool_call>{"name":"clock","arguments":{"time_zone":"{{z}}"}}</tool_call>
@@ -174,7 +169,7 @@ describe("the page without an adapter", () => {
     await server?.close();
   });
 
-  test("shows a notice", async () => {
+  test("shows a notice that there is no adapter", async () => {
     assert.match(await view.page.textContent("#device"), /CPU/);
     assert.match(await view.page.textContent("#notice"), /no WebGPU adapter/);
     assert.ok(await view.page.isVisible("#notice"));
@@ -217,7 +212,7 @@ describe("the page without an adapter", () => {
     await page.close();
   });
 
-  test("lists models, asks only about opened entries, and accepts other models", async () => {
+  test("lists models, estimates opened entries only, and loads other sources", async () => {
     const { page } = await openPage(browser.context, `${server.address}/?hub=/hub/&${settings}`);
     await page.click("#link button[value=use]");
     await waitUntilReady(page);
@@ -265,7 +260,7 @@ describe("the page without an adapter", () => {
     await page.close();
   });
 
-  test("folds reasoning and tool calls, and answers with the clock's result", async () => {
+  test("folds reasoning and tool calls, and answers after the tool's result", async () => {
     const { page, expectQuiet } = await openPage(
       browser.context,
       `${server.address}/?model=/calling.gguf&context=512&temperature=0&max_tokens=32`,
@@ -295,7 +290,7 @@ describe("the page without an adapter", () => {
     await page.close();
   });
 
-  test("reports no error", () => view.expectQuiet());
+  test("reports no console error", () => view.expectQuiet());
 });
 
 describe("the page's layout", () => {
@@ -336,15 +331,16 @@ describe("the page's layout", () => {
       const unnamed = await page.evaluate(() =>
         [...document.querySelectorAll("button, textarea, input, progress, dialog")]
           .filter((item) => {
-            const labels = [...(item.labels ?? [])].map((label) => label.textContent).join("");
-            const by = item.getAttribute("aria-labelledby");
-            const named = by ? document.getElementById(by)?.textContent : "";
-            return !(
-              labels +
-              named +
-              item.textContent +
-              (item.getAttribute("aria-label") ?? "")
-            ).trim();
+            const labels = [...(item.labels ?? [])].map((label) => label.textContent);
+            const id = item.getAttribute("aria-labelledby");
+            const referenced = id && document.getElementById(id)?.textContent;
+            const names = [
+              ...labels,
+              referenced,
+              item.textContent,
+              item.getAttribute("aria-label"),
+            ];
+            return names.every((name) => !name?.trim());
           })
           .map((item) => item.id || item.outerHTML.slice(0, 80)),
       );

@@ -1,32 +1,24 @@
-// Requests, options and sources, as far as the package checks them itself; no browser is needed.
-// Wrong fields are refused by name, and only fields without an effect here are ignored.
+// Requests, options and sources, as far as the package checks them before the engine does; no
+// browser is needed. Unknown and invalid fields are refused by name; only fields that can have no
+// effect in a browser are ignored.
 
 import assert from "node:assert/strict";
-import { createRequire } from "node:module";
-import { join } from "node:path";
 import { before, test } from "node:test";
 import { inspect } from "node:util";
-import { root } from "./support.mjs";
+import { bundle } from "./support.mjs";
 
-const { build } = createRequire(join(root, "pkg", "package.json"))("esbuild");
 const messages = [{ role: "user", content: "Hi" }];
 const tool = { type: "function", function: { name: "f", parameters: { type: "object" } } };
 const call = { id: "abc", type: "function", function: { name: "f", arguments: "{}" } };
 let checkRequest;
 
-/** A module of the package with what it imports. */
-async function bundle(path) {
-  const { outputFiles } = await build({
-    entryPoints: [join(root, "pkg/src", path)],
-    bundle: true,
-    format: "esm",
-    write: false,
-  });
-  return import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`);
+/** Imports a module of the package. */
+async function importModule(path) {
+  return import(`data:text/javascript,${encodeURIComponent(await bundle("pkg/src", path))}`);
 }
 
 before(async () => {
-  ({ checkRequest } = await bundle("request.ts"));
+  ({ checkRequest } = await importModule("request.ts"));
 });
 
 const REFUSED = [
@@ -97,13 +89,13 @@ for (const [field, request] of REFUSED) {
   });
 }
 
-/** A request as the engine receives it. */
+/** Returns a request as the engine receives it, and the fields that the package handles. */
 const read = (request) => {
   const { engine, ...rest } = checkRequest(request);
   return { engine: JSON.parse(engine), ...rest };
 };
 
-test("passes the engine's fields on unchecked", () => {
+test("passes fields that the engine checks on unchanged", () => {
   const fields = {
     temperature: -1,
     top_p: 0,
@@ -120,7 +112,7 @@ test("passes the engine's fields on unchecked", () => {
   assert.deepEqual(read({ messages, ...fields }).engine, { messages, ...fields });
 });
 
-test("accepts fields without an effect here", () => {
+test("ignores fields that have no effect in a browser", () => {
   const fields = {
     user: "a",
     store: true,
@@ -177,7 +169,7 @@ test("converts a request into the engine's form", () => {
   assert.deepEqual([stream, model], [true, "any"]);
 });
 
-test("passes tools and calls on, and converts an effort to true or false", () => {
+test("passes tools and calls on, and converts reasoning_effort to a boolean", () => {
   const answered = {
     role: "assistant",
     content: null,
@@ -222,8 +214,8 @@ const HUB_FILES = [
   ["folder/", "folder/"],
 ];
 
-test("encodes the names of files on the hub", async () => {
-  const { TabLM } = await bundle("index.ts");
+test("encodes file names in URLs of the hub, and refuses relative paths", async () => {
+  const { TabLM } = await importModule("index.ts");
   for (const [name, path] of HUB_FILES) {
     assert.equal(
       TabLM.resolve(`hf:owner/repo/${name}`),
@@ -248,9 +240,9 @@ test("encodes the names of files on the hub", async () => {
   }
 });
 
-test("refuses option values that the engine does not have, and names those it has", async () => {
-  const { TabLM } = await bundle("index.ts");
-  const { optionValues } = await bundle("generated/options.ts");
+test("refuses unknown option values, and names the known ones", async () => {
+  const { TabLM } = await importModule("index.ts");
+  const { optionValues } = await importModule("generated/options.ts");
   assert.ok(Object.keys(optionValues).length >= 6, `found ${Object.keys(optionValues)}`);
   for (const call of [TabLM.load, TabLM.estimate]) {
     for (const [option, values] of Object.entries(optionValues)) {

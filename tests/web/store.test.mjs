@@ -1,51 +1,44 @@
 // Downloads and the model store: stored models, refused files, and the codes of their errors.
 
 import assert from "node:assert/strict";
-import { createReadStream, existsSync, readFileSync, statSync } from "node:fs";
+import { createReadStream, readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { gzipSync } from "node:zlib";
-import { headerPolicy } from "../../www/security_headers.mjs";
 import {
-  derived,
   fileRoute,
+  MODEL_PARTS,
   modelName,
   modelPath,
   openHarness,
-  openOrigin,
+  responseRoute,
+  scriptRoute,
   tiny,
+  totalBytes,
 } from "./support.mjs";
 
 const MODEL = `/models/${modelName}`;
 const sizeBytes = statSync(modelPath).size;
-const start = readFileSync(modelPath).subarray(0, 4 << 20);
+const firstBytes = readFileSync(modelPath).subarray(0, 4 << 20);
+const PART_NAMES = MODEL_PARTS.map((path) => basename(path));
 
-const answer = (status, headers, body) => (request, response) => {
-  response.writeHead(status, headers);
-  response.end(request.method === "HEAD" ? undefined : body);
-};
+const BINARY = { "Content-Type": "application/octet-stream" };
+const JSON_FILE = { "Content-Type": "application/json" };
+const HTML = { "Content-Type": "text/html" };
+const SIGN_IN_PAGE = "<!doctype html><title>Sign in</title>";
 
-/** A model in three parts, as the Python package gguf writes it. */
-const PARTS = [1, 2, 3].map((number) => tiny(`phi-parameters-0000${number}-of-00003.gguf`));
-const partsBytes = PARTS.reduce((sum, path) => sum + statSync(path).size, 0);
-
-/** Routes to a tiny safetensors folder whose server answers HEAD by `head`. */
-function folderRoutes(folder, head, more = {}) {
+/** Returns routes to a tiny safetensors folder on a server that answers HEAD with a status. */
+function folderRoutes(folder, headStatus, more = {}) {
+  const head = responseRoute(headStatus, {}, "");
   const names = ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors"];
-  const files = Object.fromEntries(
-    names.map((name) => [name, fileRoute(tiny(`llama-tied/${name}`))]),
-  );
-  const guarded = (route) => (request, response) =>
-    (request.method === "HEAD" ? head : route)(request, response);
-  return Object.fromEntries(
-    Object.entries({ ...files, ...more }).map(([name, route]) => [
-      `${folder}/${name}`,
-      guarded(route),
-    ]),
-  );
+  const files = names.map((name) => [name, fileRoute(tiny(`llama-tied/${name}`))]);
+  const routes = [...files, ...Object.entries(more)].map(([name, get]) => [
+    `${folder}/${name}`,
+    (request, response) => (request.method === "HEAD" ? head : get)(request, response),
+  ]);
+  return Object.fromEntries(routes);
 }
 
-/** A valid file, slow enough to abort its download. */
+/** Serves a valid file, slowly enough to abort its download. */
 function slow(request, response) {
   response.writeHead(200, { "Content-Length": sizeBytes });
   const file = createReadStream(modelPath, { highWaterMark: 1 << 18 });
@@ -59,49 +52,37 @@ function slow(request, response) {
 }
 
 const routes = {
-  "/bad/html.gguf": answer(
-    200,
-    { "Content-Type": "text/html" },
-    "<!doctype html><title>Sign in</title>",
-  ),
-  "/bad/html-unnamed.gguf": answer(
-    200,
-    { "Content-Type": "application/octet-stream" },
-    "<!doctype html><title>Sign in</title>",
-  ),
-  "/bad/empty.gguf": answer(200, { "Content-Type": "application/octet-stream" }, ""),
-  "/bad/broken.gguf": answer(500, {}, "oops"),
-  "/bad/cut.gguf": answer(200, { "Content-Type": "application/octet-stream" }, start),
-  "/bad/short.gguf": (request, response) => {
+  "/bad/html.gguf": responseRoute(200, HTML, SIGN_IN_PAGE),
+  "/bad/html-as-binary.gguf": responseRoute(200, BINARY, SIGN_IN_PAGE),
+  "/bad/empty.gguf": responseRoute(200, BINARY, ""),
+  "/bad/server-error.gguf": responseRoute(500, {}, "oops"),
+  "/bad/truncated.gguf": responseRoute(200, BINARY, firstBytes),
+  "/bad/disconnected.gguf": (request, response) => {
     response.writeHead(200, { "Content-Length": sizeBytes });
-    response.write(start, () => response.destroy());
+    response.write(firstBytes, () => response.destroy());
   },
   "/slow.gguf": slow,
-  ...Object.fromEntries(PARTS.map((path) => [`/parts/${basename(path)}`, fileRoute(path)])),
-  [`/gone/${basename(PARTS[0])}`]: fileRoute(PARTS[0]),
-  ...folderRoutes("/signed", answer(403, {}, ""), {
-    "chat_template.jinja": answer(200, {}, "hello"),
-    "tokenizer_config.json": answer(410, {}, ""),
+  ...Object.fromEntries(PART_NAMES.map((name, i) => [`/parts/${name}`, fileRoute(MODEL_PARTS[i])])),
+  [`/one-part/${PART_NAMES[0]}`]: fileRoute(MODEL_PARTS[0]),
+  ...folderRoutes("/signed", 403, {
+    "chat_template.jinja": responseRoute(200, {}, "hello"),
+    "tokenizer_config.json": responseRoute(410, {}, ""),
   }),
-  ...folderRoutes("/no-head", answer(405, {}, "")),
-  ...folderRoutes("/secret", answer(200, {}, ""), { "chat_template.jinja": answer(403, {}, "") }),
+  ...folderRoutes("/no-head", 405),
+  ...folderRoutes("/forbidden", 200, { "chat_template.jinja": responseRoute(403, {}, "") }),
   // A worker script of a browser without the origin private file system.
-  "/elsewhere/worker.js": answer(
-    200,
-    { "Content-Type": "text/javascript" },
-    `
+  "/no-storage/worker.js": scriptRoute(`
     import "/tablm/worker.js";
     StorageManager.prototype.getDirectory = () =>
       Promise.reject(new DOMException("no storage", "SecurityError"));
-  `,
-  ),
-  "/folder/config.json": answer(200, { "Content-Type": "application/json" }, "{}"),
-  "/html-folder/config.json": answer(200, { "Content-Type": "text/html" }, "<html></html>"),
-  "/index-folder/config.json": answer(200, { "Content-Type": "application/json" }, "{}"),
-  "/index-folder/tokenizer.json": answer(200, { "Content-Type": "application/json" }, "{}"),
-  "/index-folder/model.safetensors.index.json": answer(
+  `),
+  "/folder/config.json": responseRoute(200, JSON_FILE, "{}"),
+  "/html-folder/config.json": responseRoute(200, HTML, "<html></html>"),
+  "/index-folder/config.json": responseRoute(200, JSON_FILE, "{}"),
+  "/index-folder/tokenizer.json": responseRoute(200, JSON_FILE, "{}"),
+  "/index-folder/model.safetensors.index.json": responseRoute(
     200,
-    { "Content-Type": "application/json" },
+    JSON_FILE,
     JSON.stringify({ weight_map: { a: "../../secret.safetensors" } }),
   ),
 };
@@ -127,44 +108,44 @@ describe("downloads", () => {
   const REFUSED = [
     ["a web page", "/bad/html.gguf", "malformed", /html\.gguf: found a web page/],
     [
-      "a web page that says it is binary",
-      "/bad/html-unnamed.gguf",
+      "a web page sent as binary",
+      "/bad/html-as-binary.gguf",
       "malformed",
       /found .* at its start, expected "GGUF"/,
     ],
-    ["nothing", "/bad/empty.gguf", "malformed", /empty\.gguf: found 0 bytes/],
+    ["an empty file", "/bad/empty.gguf", "malformed", /empty\.gguf: found 0 bytes/],
     ["a missing file", "/bad/missing.gguf", "network", /missing\.gguf: found status 404/],
-    ["a server's failure", "/bad/broken.gguf", "network", /broken\.gguf: found status 500/],
+    ["a server's failure", "/bad/server-error.gguf", "network", /error\.gguf: found status 500/],
     [
-      "a connection that breaks",
-      "/bad/short.gguf",
+      "a file whose connection ends early",
+      "/bad/disconnected.gguf",
       "network",
-      /short\.gguf: the connection ended after \d+ bytes/,
+      /disconnected\.gguf: the connection ended after \d+ bytes/,
     ],
-    ["a file cut short", "/bad/cut.gguf", "malformed", /cut\.gguf/],
+    ["a truncated file", "/bad/truncated.gguf", "malformed", /truncated\.gguf/],
     ["a folder without a tokenizer", "/folder", "network", /tokenizer\.json: found status 404/],
     ["a folder of web pages", "/html-folder/", "malformed", /config\.json: found a web page/],
     [
-      "an index that leaves its folder",
+      "an index of files outside its folder",
       "/index-folder/",
       "malformed",
       /weight_map: found "\.\.\/\.\.\/secret\.safetensors"/,
     ],
     [
-      "more parts than a model has",
+      "more parts than are allowed",
       "/parts/m-00001-of-99999.gguf",
       "malformed",
       /name: found 99999 parts, expected 1 to 1000/,
     ],
     [
       "a missing part",
-      `/gone/${basename(PARTS[2])}`,
+      `/one-part/${PART_NAMES[2]}`,
       "network",
       /00002-of-00003\.gguf: found status 404/,
     ],
     [
-      "a file that may not be read",
-      "/secret/",
+      "an optional file that is forbidden",
+      "/forbidden/",
       "network",
       /chat_template\.jinja: found status 403/,
     ],
@@ -175,7 +156,7 @@ describe("downloads", () => {
       /expected the URL of its folder/,
     ],
     ["another scheme", "file:///etc/passwd", "invalid-request", /found the scheme file:/],
-    ["a hub name with too little", "hf:owner", "invalid-request", /expected hf:owner/],
+    ["an incomplete hub name", "hf:owner", "invalid-request", /expected hf:owner/],
   ];
   for (const [what, source, code, message] of REFUSED) {
     test(`refuses ${what} with ${code}`, async () => {
@@ -186,10 +167,10 @@ describe("downloads", () => {
     });
   }
 
-  test("stores nothing of refused files", async () => {
-    const kept = await harness.run(({ TabLM }) => TabLM.models.list());
+  test("stores no refused file", async () => {
+    const stored = await harness.run(({ TabLM }) => TabLM.models.list());
     assert.deepEqual(
-      kept.filter((model) => model.complete),
+      stored.filter((model) => model.complete),
       [],
     );
     await harness.run(async ({ TabLM }) => {
@@ -197,18 +178,18 @@ describe("downloads", () => {
     });
   });
 
-  test("aborts a download at once, and can start it again", async () => {
+  test("aborts a download, and aborts a load whose signal is already aborted", async () => {
     const results = await harness.run(async ({ TabLM }) => {
       const controller = new AbortController();
       const onProgress = ({ loadedBytes }) => loadedBytes > 0 && controller.abort();
       const start = performance.now();
       const first = await window.tryLoad("/slow.gguf", { signal: controller.signal, onProgress });
-      const quick = performance.now() - start < 3000;
-      const already = await window.tryLoad("/slow.gguf", { signal: controller.signal });
+      const isQuick = performance.now() - start < 3000;
+      const second = await window.tryLoad("/slow.gguf", { signal: controller.signal });
       return [
         first.code,
-        quick,
-        already.code,
+        isQuick,
+        second.code,
         (await TabLM.models.list()).filter((model) => model.complete).length,
       ];
     });
@@ -228,7 +209,8 @@ describe("downloads", () => {
     const count = () => harness.server.requests.filter(({ url }) => url === MODEL).length;
     const before = count();
     assert.equal((await tryLoad(MODEL)).code, "none");
-    assert.equal(count(), before, "the model was stored by the test before");
+    // The test before stored the model.
+    assert.equal(count(), before);
     const [stored] = await harness.run(({ TabLM }) => TabLM.models.list());
     assert.equal(stored.complete, true);
     assert.equal(stored.sizeBytes, sizeBytes);
@@ -250,14 +232,13 @@ describe("downloads", () => {
     assert.ok(asked.length > 0);
   });
 
-  test("verifies, finds a flipped byte, deletes", async () => {
+  test("verifies a model, finds changed bytes, and deletes the model", async () => {
     const results = await harness.run(async ({ TabLM }) => {
       const [{ id }] = await TabLM.models.list();
       const good = await TabLM.models.verify(id);
-      const folder = await (
-        await (await navigator.storage.getDirectory()).getDirectoryHandle("tablm")
-      ).getDirectoryHandle("models");
-      const file = await (await folder.getDirectoryHandle(id)).getFileHandle("0.bin");
+      let folder = await navigator.storage.getDirectory();
+      for (const name of ["tablm", "models", id]) folder = await folder.getDirectoryHandle(name);
+      const file = await folder.getFileHandle("0.bin");
       const writer = await file.createWritable({ keepExistingData: true });
       await writer.write({
         type: "write",
@@ -272,7 +253,7 @@ describe("downloads", () => {
     assert.deepEqual(results, { good: true, bad: false, deleted: [true, false], left: 0 });
   });
 
-  test("refuses an invalid id", async () => {
+  test("refuses invalid and unknown ids", async () => {
     const codes = await harness.run(async ({ TabLM }) => {
       const code = (promise) =>
         promise.then(
@@ -287,10 +268,10 @@ describe("downloads", () => {
     assert.deepEqual(codes, ["invalid-request", "invalid-request"]);
   });
 
-  test("loads without storage, with worker and wasm at other URLs", async () => {
+  test("loads without storage, and from given URLs of worker and wasm", async () => {
     const options = {
-      workerUrl: "/elsewhere/worker.js",
-      wasmUrl: "/tablm/wasm/simd/tablm_bg.wasm?elsewhere",
+      workerUrl: "/no-storage/worker.js",
+      wasmUrl: "/tablm/wasm/simd/tablm_bg.wasm?given",
     };
     const results = await harness.run(
       async ({ TabLM }, [url, options]) => [
@@ -314,14 +295,15 @@ describe("downloads", () => {
     assert.equal(results[1], "malformed");
   });
 
-  test("loads a model in parts from the URL of any part, and stores all", async () => {
-    const [first, second] = PARTS.map((path) => `/parts/${basename(path)}`);
+  test("loads a model in parts from the URL of any part, and stores all parts", async () => {
+    const [first, second] = PART_NAMES.map((name) => `/parts/${name}`);
+    const partsBytes = totalBytes(MODEL_PARTS);
     const found = await harness.run(
       async ({ TabLM }, [first, second]) => {
         const remote = await TabLM.estimate(second);
         const loaded = await window.tryLoad(second);
-        const kept = (await TabLM.models.list()).find(({ source }) => source.endsWith(first));
-        return { remote, loaded, kept, stored: await TabLM.estimate(first) };
+        const model = (await TabLM.models.list()).find(({ source }) => source.endsWith(first));
+        return { remote, loaded, model, stored: await TabLM.estimate(first) };
       },
       [first, second],
     );
@@ -330,31 +312,29 @@ describe("downloads", () => {
     assert.deepEqual([found.stored.downloadBytes, found.stored.stored], [0, true]);
     assert.equal(found.stored.parameters, found.remote.parameters);
     assert.deepEqual(
-      found.kept.files.map(({ name }) => name),
-      PARTS.map((path) => basename(path)),
+      found.model.files.map(({ name }) => name),
+      PART_NAMES,
     );
-    assert.ok(found.kept.complete);
-    const asked = () =>
+    assert.ok(found.model.complete);
+    const count = () =>
       harness.server.requests.filter(({ url }) => url.startsWith("/parts/")).length;
-    const before = asked();
+    const before = count();
     assert.equal((await tryLoad(first)).code, "none");
-    assert.equal(asked(), before);
+    assert.equal(count(), before);
   });
 
   test("loads the Files of a model in parts, in any order", async () => {
     const results = await harness.run(
       async (_, urls) => {
-        const files = await Promise.all(
-          urls.map(
-            async (url) => new File([await (await fetch(url)).blob()], url.split("/").at(-1)),
-          ),
-        );
+        const fetchFile = async (url) =>
+          new File([await (await fetch(url)).blob()], url.split("/").at(-1));
+        const files = await Promise.all(urls.map(fetchFile));
         return [
           await window.tryLoad([files[2], files[0], files[1]]),
           await window.tryLoad([files[0], files[2]]),
         ];
       },
-      PARTS.map((path) => `/parts/${basename(path)}`),
+      PART_NAMES.map((name) => `/parts/${name}`),
     );
     assert.equal(results[0].code, "none", results[0].message);
     assert.deepEqual(
@@ -372,20 +352,18 @@ describe("downloads", () => {
       const found = await harness.run(async ({ TabLM }, folder) => {
         const estimate = await TabLM.estimate(folder);
         const loaded = await window.tryLoad(folder);
-        const kept = (await TabLM.models.list()).find(({ source }) => source.endsWith(folder));
-        return { loaded, bytes: estimate.downloadBytes, kept };
+        const model = (await TabLM.models.list()).find(({ source }) => source.endsWith(folder));
+        return { loaded, downloadBytes: estimate.downloadBytes, model };
       }, folder);
       assert.equal(found.loaded.code, "none", found.loaded.message);
-      const kept = found.kept.files.map(({ name }) => name).sort();
-      assert.deepEqual(
-        kept,
-        [...names, "config.json", "model.safetensors", "tokenizer.json"].sort(),
-      );
-      assert.equal(found.bytes, found.kept.sizeBytes);
+      const stored = found.model.files.map(({ name }) => name).sort();
+      const expected = [...names, "config.json", "model.safetensors", "tokenizer.json"].sort();
+      assert.deepEqual(stored, expected);
+      assert.equal(found.downloadBytes, found.model.sizeBytes);
     }
   });
 
-  test("refuses a model too large for storage with its size", async () => {
+  test("refuses a model that is larger than the storage, and names both sizes", async () => {
     const session = await harness.browser.context.newCDPSession(harness.page);
     const override = { origin: harness.server.address, quotaSize: 50 * 2 ** 20 };
     await session.send("Storage.overrideQuotaForOrigin", override);
@@ -395,7 +373,7 @@ describe("downloads", () => {
     assert.match(error.message, /needs 94 MiB, \d+ MiB available in this origin's storage/);
   });
 
-  test("two tabs that load one model download it once", async () => {
+  test("downloads a model once that two tabs load at the same time", async () => {
     const other = await harness.browser.context.newPage();
     await other.goto(`${harness.server.address}/blank`);
     const load = (page) =>

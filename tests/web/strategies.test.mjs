@@ -58,7 +58,7 @@ describe("forced strategies", { skip: allowNoGpu && "there is no GPU" }, () => {
     }
   });
 
-  test("half precision is rejected on adapters without it", async () => {
+  test("in f16 are rejected on adapters without shader-f16", async () => {
     const refused = await harness.run(async (_, url) => {
       try {
         return await window.answer(url, { device: "webgpu", strategy: "workgroup_reduce_32_f16" });

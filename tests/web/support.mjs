@@ -25,7 +25,13 @@ export const modelPath = join(root, "www", "dist", "models", modelName);
 /** True if tests may run on the CPU executor for lack of an adapter. */
 export const allowNoGpu = process.env.ALLOW_NO_GPU === "1";
 
-const { chromium } = createRequire(join(root, "pkg", "package.json"))("playwright-core");
+/** Options for the GPU, if there is one; `auto` may prefer the CPU to a software adapter. */
+export const onGpu = { device: allowNoGpu ? "cpu" : "webgpu" };
+/** Limit of the wasm heap when the weights are on the GPU. */
+export const MAX_WASM_HEAP_BYTES = 64 * 2 ** 20;
+
+const requireFromPackage = createRequire(join(root, "pkg", "package.json"));
+const { chromium } = requireFromPackage("playwright-core");
 
 const ARGUMENTS = [
   "--no-sandbox",
@@ -100,7 +106,7 @@ export async function openOrigin(answer) {
   return { address: `http://127.0.0.1:${server.address().port}`, close };
 }
 
-/** Opens a page and collects its console errors and exceptions; `expectQuiet` throws on any. */
+/** Opens a page and collects its console errors and exceptions; `expectQuiet` throws them. */
 export async function openPage(context, url) {
   const page = await context.newPage();
   const problems = [];
@@ -166,21 +172,23 @@ export function nativeAnswer(messages, maxTokens, model = modelPath, backend = "
   try {
     const file = join(folder, "messages.json");
     writeFileSync(file, JSON.stringify(messages));
-    const budget = ["--temperature", "0", "--max-tokens", String(maxTokens)];
-    return native(
-      "generate",
-      "--model",
-      model,
-      "--backend",
-      backend,
-      "--messages",
-      file,
-      ...budget,
-    );
+    const input = ["--model", model, "--backend", backend, "--messages", file];
+    const sampling = ["--temperature", "0", "--max-tokens", String(maxTokens)];
+    return native("generate", ...input, ...sampling);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
+
+/** Returns a route that sends a fixed response. */
+export const responseRoute = (status, headers, body) => (request, response) => {
+  response.writeHead(status, headers);
+  response.end(request.method === "HEAD" ? undefined : body);
+};
+
+/** Returns a route to a script that workers may run in isolated pages. */
+export const scriptRoute = (text) =>
+  responseRoute(200, { "Content-Type": "text/javascript", ...isolation }, text);
 
 /** Returns a route that serves a file or the requested range of it. */
 export function fileRoute(path) {
@@ -212,10 +220,15 @@ export const derived = (name) => join(cache, "derived", "1", name);
 /** Returns the path of a file made by tests/data/tiny/make_tiny.py. */
 export const tiny = (name) => join(cache, "derived", "tiny", name);
 
-/**
- * Returns routes to derived files: `/derived/NAME`, and `/derived/NAME/…` for the files of a
- * folder.
- */
+/** Paths of a model in three parts, as the Python package gguf writes it. */
+export const MODEL_PARTS = [1, 2, 3].map((number) =>
+  tiny(`phi-parameters-0000${number}-of-00003.gguf`),
+);
+
+/** Returns the total size of files. */
+export const totalBytes = (paths) => paths.reduce((sum, path) => sum + statSync(path).size, 0);
+
+/** Returns routes to derived files, `/derived/NAME`, or `/derived/NAME/…` in derived folders. */
 export function derivedRoutes(names) {
   const routes = {};
   const add = (name) => {
@@ -228,21 +241,54 @@ export function derivedRoutes(names) {
   return routes;
 }
 
-/**
- * Returns a route to the default model with another chat template, padded to the original length.
- */
+/** Returns a route to the default model with another chat template, padded to the same length. */
 export function modelWithTemplate(template) {
   return (request, response) => {
-    const [model, key] = [readFileSync(modelPath), "tokenizer.chat_template"];
-    const at = model.indexOf(key) + key.length + 4;
-    const length = Number(model.readBigUInt64LE(at));
-    model.write(
-      `${template.trimEnd()}{#${" ".repeat(length - template.trimEnd().length - 4)}#}`,
-      at + 8,
-    );
+    const model = readFileSync(modelPath);
+    const key = "tokenizer.chat_template";
+    const text = template.trimEnd();
+    // After the key, GGUF has the value's type (u32), the string's length (u64) and the string.
+    const lengthOffset = model.indexOf(key) + key.length + 4;
+    const length = Number(model.readBigUInt64LE(lengthOffset));
+    model.write(`${text}{#${" ".repeat(length - text.length - 4)}#}`, lengthOffset + 8);
     response.writeHead(200, { "Content-Length": model.length });
     response.end(request.method === "HEAD" ? undefined : model);
   };
+}
+
+/** Returns a TypeScript module of the repository and its imports as one JavaScript module. */
+export async function bundle(...path) {
+  const { outputFiles } = await requireFromPackage("esbuild").build({
+    entryPoints: [join(root, ...path)],
+    bundle: true,
+    format: "esm",
+    write: false,
+    nodePaths: [join(root, "pkg", "node_modules")],
+    tsconfigRaw: {},
+  });
+  return outputFiles[0].text;
+}
+
+/** Returns the engine's builds whose wasm is among requested URLs, each once, in order. */
+export function requestedBuilds(urls) {
+  const builds = urls.map((url) => /\/wasm\/(\w+)\/tablm_bg\.wasm$/.exec(url)?.[1]);
+  return [...new Set(builds.filter(Boolean))];
+}
+
+/** Waits until a page has `count` workers; fails if it has not within the limit. */
+export async function expectWorkers(page, count, limitMs) {
+  const end = Date.now() + limitMs;
+  while (page.workers().length !== count) {
+    if (Date.now() > end)
+      throw new Error(`found ${page.workers().length} workers, expected ${count}`);
+    await page.waitForTimeout(50);
+  }
+}
+
+/** Describes the memory of a model, from `info.memory`, for a test's diagnostics. */
+export function memoryText({ wasmHeapBytes, peakGpuBytes }) {
+  const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+  return `wasm heap ${mebibytes(wasmHeapBytes)}, GPU ${mebibytes(peakGpuBytes)}`;
 }
 
 /** Reads a file of the repository as text. */
@@ -252,8 +298,8 @@ export const readText = (...parts) => readFileSync(join(root, ...parts), "utf8")
 export const readJson = (...parts) => JSON.parse(readText(...parts));
 
 /**
- * Opens an empty page of the site, under its policy, that has imported the published package.
- * `run(f, argument)` calls `f(tablm, argument)` in it. With `isolated` it may use threads.
+ * Opens an empty page of the site, under its policy, and imports the built package into it.
+ * `run(f, argument)` calls `f(tablm, argument)` in the page. With `isolated` it may use threads.
  */
 export async function openHarness({
   adapter = !allowNoGpu,

@@ -1,46 +1,40 @@
 // Threads in the browser: answers do not depend on their number, only isolated pages have them, and
-// they end with their model.
+// disposing the model ends them.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { modelName, openBrowser, openHarness, openPage, openServer, readJson } from "./support.mjs";
+import { golden, goldenRequest, MODEL } from "./golden.mjs";
+import {
+  expectWorkers,
+  openBrowser,
+  openHarness,
+  openPage,
+  openServer,
+  requestedBuilds,
+  scriptRoute,
+} from "./support.mjs";
 
-const MODEL = `/models/${modelName}`;
-const golden = readJson("tests", "data", "golden", "smollm2.json");
 const [prompt] = golden.prompts;
 const { gen_ids: ids } = golden.hf_f32.prompts[prompt.id];
+const request = goldenRequest(prompt);
+/** Time for threads to start or end. */
+const MAX_WAIT_MS = 5000;
 
-/** A worker that does no work as a thread, and throws when it is told to. */
+/** A worker script whose threads do no work, and throw on a broadcast message. */
 const FAILING = `
   import "/tablm/worker.js";
   const { instantiate } = WebAssembly;
   WebAssembly.instantiate = async (module, imports) => {
     const { exports } = await instantiate(module, imports);
     const fail = () => { throw new WebAssembly.RuntimeError("unreachable"); };
-    const lendThread = () => void (new BroadcastChannel("fail").onmessage = fail);
-    return { instance: { exports: { ...exports, lendThread } }, module };
+    const runThread = () => void (new BroadcastChannel("fail").onmessage = fail);
+    return { instance: { exports: { ...exports, runThread } }, module };
   };
   globalThis.close = () => undefined;
 `;
 
-/** Returns the builds whose wasm was requested since the last call. */
-function requestedBuilds({ requests }) {
-  const builds = requests
-    .splice(0)
-    .map(({ url }) => /\/wasm\/(\w+)\/tablm_bg\.wasm$/.exec(url)?.[1]);
-  return [...new Set(builds.filter(Boolean))];
-}
-
-/** Waits until a page has that many workers. */
-async function untilWorkers(page, count) {
-  for (let tries = 0; page.workers().length !== count; tries += 1) {
-    assert.ok(tries < 100, `found ${page.workers().length} workers, expected ${count}`);
-    await page.waitForTimeout(50);
-  }
-}
-
-/** Loads the default model and returns its answer, build and device. */
-const answer = (harness, options, request) =>
+/** Loads the default model as `window.model`, and returns its answer, build and device. */
+const answer = (harness, options) =>
   harness.run(
     async ({ TabLM }, [url, options, request]) => {
       window.model = await TabLM.load(url, options);
@@ -50,43 +44,31 @@ const answer = (harness, options, request) =>
     [MODEL, options, request],
   );
 
-const request = { messages: prompt.messages, temperature: 0, max_completion_tokens: ids.length };
-
 describe("an isolated page", () => {
   let harness;
   before(async () => {
-    const failing = (request, response) =>
-      response
-        .writeHead(200, {
-          "Content-Type": "text/javascript",
-          "Cross-Origin-Embedder-Policy": "require-corp",
-        })
-        .end(FAILING);
-    harness = await openHarness({
-      adapter: false,
-      isolated: true,
-      routes: { "/failing/worker.js": failing },
-    });
+    const routes = { "/failing/worker.js": scriptRoute(FAILING) };
+    harness = await openHarness({ adapter: false, isolated: true, routes });
   });
   after(() => harness?.close());
 
   test("uses the requested number of threads, and ends them with the model", async () => {
-    const found = await answer(harness, { device: "cpu", threads: 3 }, request);
+    const found = await answer(harness, { device: "cpu", threads: 3 });
     assert.deepEqual([found.build, found.device.threads, found.token_ids], ["threads", 3, ids]);
-    assert.deepEqual(requestedBuilds(harness.server), ["threads"]);
-    await untilWorkers(harness.page, 3);
+    assert.deepEqual(requestedBuilds(harness.server.requests.map(({ url }) => url)), ["threads"]);
+    await expectWorkers(harness.page, 3, MAX_WAIT_MS);
     await harness.run(() => window.model.dispose());
-    await untilWorkers(harness.page, 0);
+    await expectWorkers(harness.page, 0, MAX_WAIT_MS);
   });
 
-  test("has no further threads if one is requested", async () => {
-    const found = await answer(harness, { device: "cpu", threads: 1 }, request);
+  test("starts no further worker if one thread is requested", async () => {
+    const found = await answer(harness, { device: "cpu", threads: 1 });
     assert.deepEqual([found.build, found.device.threads, found.token_ids], ["relaxed", 1, ids]);
-    await untilWorkers(harness.page, 1);
+    await expectWorkers(harness.page, 1, MAX_WAIT_MS);
     await harness.run(() => window.model.dispose());
   });
 
-  test("ends the engine with an error if a thread fails", async () => {
+  test("rejects requests and ends all workers if a thread fails", async () => {
     const found = await harness.run(async ({ TabLM }, url) => {
       const model = await TabLM.load(url, {
         device: "cpu",
@@ -107,7 +89,7 @@ describe("an isolated page", () => {
     }, MODEL);
     const failure = ["internal", "the worker failed: Uncaught RuntimeError: unreachable"];
     assert.deepEqual(found, [failure, failure]);
-    await untilWorkers(harness.page, 0);
+    await expectWorkers(harness.page, 0, MAX_WAIT_MS);
   });
 
   test("rejects an invalid number of threads", async () => {

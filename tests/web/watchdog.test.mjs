@@ -1,22 +1,27 @@
-// A worker that does not stop is terminated and replaced, a worker whose engine trapped reports
-// that, and endless responses of a server are cut off. The workers are the published ones, with an
+// A worker that does not respond is terminated and replaced, a worker whose engine trapped reports
+// that, and endless responses of a server are refused. The workers are the built ones, with an
 // endless loop or a small stack added.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { isolation } from "../../www/security_headers.mjs";
-import { constantModel } from "./constant_model.mjs";
+import { constantModelRoute } from "./constant_model.mjs";
 import {
   chat,
+  expectWorkers,
   openBrowser,
   openHarness,
   openPage,
   openServer,
+  responseRoute,
+  scriptRoute,
   waitUntilReady,
 } from "./support.mjs";
 
-/** A worker that loops forever on parameters with the word "forever", or on the method `?busy=`. */
-const busy = (worker) => `
+/**
+ * Returns a worker script that loops forever in calls with the word "forever" in their parameters,
+ * and in calls of the method in its query, `?busy=METHOD`.
+ */
+const busyScript = (worker) => `
   addEventListener("message", ({ data }) => {
     if (data.type === "call" && (JSON.stringify(data.params) ?? "").includes("forever")) for (;;);
     const method = new URL(import.meta.url).searchParams.get("busy");
@@ -25,19 +30,22 @@ const busy = (worker) => `
   import "${worker}";
 `;
 
-/** Added before the worker: a request with "deep N" runs with stack space for N function calls. */
-const DEEP = `
+/**
+ * Runs before the worker's script: gives a request with "deep N" in its parameters a stack with
+ * space for only N function calls.
+ */
+const SMALL_STACK = `
   const { addEventListener: add } = globalThis;
   globalThis.addEventListener = (type, listener) => add(type, (event) => {
     const deep = /deep (\\d+)/.exec(JSON.stringify(event.data?.params) ?? "");
     if (type !== "message" || !deep) return listener(event);
-    let room = Number(deep[1]);
+    let space = Number(deep[1]);
     const descend = () => {
       try {
         descend();
       } catch (error) {
-        room -= 1;
-        if (room !== 0) throw error;
+        space -= 1;
+        if (space !== 0) throw error;
         listener(event);
       }
     };
@@ -45,19 +53,10 @@ const DEEP = `
   });
 `;
 
-/** A template that needs more stack than the package's own code. */
+/** A template that needs more stack than the package's JavaScript. */
 const RECURSIVE =
   "{% macro down(n) %}{% if n > 0 %}{{ down(n - 1) }}{% else %}a{% endif %}{% endmacro %}" +
   "{{ down(12) }}";
-
-const script = (text) => (request, response) =>
-  response.writeHead(200, { "Content-Type": "text/javascript", ...isolation }).end(text);
-const model = (text, template) => (request, response) => {
-  const bytes = constantModel(text, template);
-  response
-    .writeHead(200, { "Content-Length": bytes.length })
-    .end(request.method === "HEAD" ? undefined : bytes);
-};
 
 /** Serves an endless JSON file. */
 function endless(request, response) {
@@ -72,23 +71,18 @@ function endless(request, response) {
   more();
 }
 
-const gone = (request, response) => response.writeHead(404).end();
-
 describe("a worker", () => {
   let harness;
   before(async () => {
-    const folder = { "model.safetensors.index.json": gone, "config.json": endless };
-    const index = { "model.safetensors.index.json": endless };
-    const inFolder = (name, files) =>
-      Object.fromEntries(Object.entries(files).map(([file, route]) => [`/${name}/${file}`, route]));
     const routes = {
-      "/busy.js": script(busy("/tablm/worker.js")),
-      "/deep.js": script('import "/first.js"; import "/tablm/worker.js";'),
-      "/first.js": script(DEEP),
-      "/hi.gguf": model("Hi "),
-      "/recursive.gguf": model("Hi ", RECURSIVE),
-      ...inFolder("folder", folder),
-      ...inFolder("index", index),
+      "/busy.js": scriptRoute(busyScript("/tablm/worker.js")),
+      "/deep.js": scriptRoute('import "/small_stack.js"; import "/tablm/worker.js";'),
+      "/small_stack.js": scriptRoute(SMALL_STACK),
+      "/hi.gguf": constantModelRoute("Hi "),
+      "/recursive.gguf": constantModelRoute("Hi ", RECURSIVE),
+      "/config/model.safetensors.index.json": responseRoute(404, {}),
+      "/config/config.json": endless,
+      "/index/model.safetensors.index.json": endless,
     };
     harness = await openHarness({ adapter: false, routes });
     await harness.run(() => {
@@ -107,19 +101,7 @@ describe("a worker", () => {
   });
   after(() => harness?.close());
 
-  /** Waits until that many workers are left. */
-  async function expectWorkers(count, ms) {
-    const end = Date.now() + ms;
-    while (harness.page.workers().length !== count) {
-      assert.ok(
-        Date.now() < end,
-        `found ${harness.page.workers().length} workers, expected ${count}`,
-      );
-      await harness.page.waitForTimeout(50);
-    }
-  }
-
-  test("that does not stop answering is replaced, and the model continues", async (t) => {
+  test("is replaced if it does not stop an answer, and the model continues", async (t) => {
     const found = await harness.run(async ({ TabLM }) => {
       const model = (window.model = await TabLM.load("/hi.gguf", { workerUrl: "/busy.js" }));
       const answers = [await window.ask(model, "a")];
@@ -140,10 +122,10 @@ describe("a worker", () => {
       "aborted: aborted by the caller; the worker did not stop within 10 s and was ended; " +
         "the model was loaded again",
     ]);
-    await expectWorkers(1, 2000);
+    await expectWorkers(harness.page, 1, 2000);
   });
 
-  test("that does not stop is terminated by dispose, and not replaced", async () => {
+  test("is terminated by dispose if it does not stop, and not replaced", async () => {
     const found = await harness.run(async () => {
       const start = performance.now();
       const busy = window.ask(window.model, "forever");
@@ -158,10 +140,10 @@ describe("a worker", () => {
     assert.match(found.busy, /^disposed: /);
     assert.match(found.later, /^disposed: /);
     assert.ok(found.ms < 3000, `${found.ms}`);
-    await expectWorkers(0, 2000);
+    await expectWorkers(harness.page, 0, 2000);
   });
 
-  test("that does not stop is terminated in every method", async () => {
+  test("is terminated if a method does not stop after an abort", async () => {
     const found = await harness.run(async ({ TabLM }) => {
       const id = "0123456789abcdef";
       const calls = {
@@ -195,18 +177,18 @@ describe("a worker", () => {
       methods.map((method) => `${method} aborted at once`),
     );
     assert.equal(harness.page.workers().length, methods.length);
-    await expectWorkers(0, 10_000);
+    await expectWorkers(harness.page, 0, 10_000);
   });
 
-  test("whose stack is exhausted has trapped, and reports that from then on", async (t) => {
+  test("reports a stack overflow of the engine, and refuses all later requests", async (t) => {
     const pairs = await harness.run(async ({ TabLM }) => {
       const pairs = [];
-      for (let room = 8; room <= 4096; room *= 1.5) {
+      for (let space = 8; space <= 4096; space *= 1.5) {
         const model = await TabLM.load("/recursive.gguf", { workerUrl: "/deep.js", threads: 1 });
         // Compiles all functions, which takes more stack than running them.
         await window.ask(model, "a");
         pairs.push([
-          await window.ask(model, `deep ${Math.round(room)}`),
+          await window.ask(model, `deep ${Math.round(space)}`),
           await window.ask(model, "b"),
         ]);
         await model.dispose();
@@ -230,8 +212,8 @@ describe("a worker", () => {
     }
   });
 
-  for (const name of ["folder", "index"]) {
-    test(`rejects endless files: ${name}`, async () => {
+  for (const name of ["config", "index"]) {
+    test(`refuses an endless file: ${name}`, async () => {
       const found = await harness.run(async ({ TabLM }, name) => {
         const errors = [];
         for (const call of [TabLM.estimate, TabLM.load])
@@ -240,20 +222,21 @@ describe("a worker", () => {
       }, name);
       for (const error of found)
         assert.match(String(error), /^malformed: \S+\.json: found more than 67108864 bytes/);
-      await expectWorkers(0, 3000);
+      await expectWorkers(harness.page, 0, 3000);
     });
   }
 });
 
-test("the chat page continues after an answer that did not stop", async (t) => {
+test("the chat page continues after an answer that its worker did not stop", async (t) => {
+  const model = constantModelRoute("Hi ");
   const server = await openServer({
     before(request, response) {
-      const isWorker = request.url.endsWith("/tablm/worker.js");
-      const route = isWorker
-        ? script(busy(`${request.url}?published`))
-        : request.url === "/hi.gguf" && model("Hi ");
-      if (route) route(request, response);
-      return Boolean(route);
+      const { url } = request;
+      if (url === "/hi.gguf") model(request, response);
+      else if (url.endsWith("/tablm/worker.js"))
+        scriptRoute(busyScript(`${url}?built`))(request, response);
+      else return false;
+      return true;
     },
   });
   // A service worker would serve the same file for both workers.

@@ -1,6 +1,6 @@
 //! Opening models by path.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::json;
 use tablm::Code;
@@ -16,14 +16,14 @@ use crate::split_files::{Files, parts};
 
 const BAD: Code = Code::Malformed;
 
-/// A temporary folder, removed when dropped.
-struct Folder(PathBuf);
+/// A folder on disk, removed when dropped.
+struct TemporaryFolder(PathBuf);
 
-impl Folder {
-    fn new(name: &str) -> Folder {
+impl TemporaryFolder {
+    fn new(name: &str) -> TemporaryFolder {
         let path = std::env::temp_dir().join(format!("tablm-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
+        TemporaryFolder(path)
     }
 
     fn write(&self, files: &Files) {
@@ -33,7 +33,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for TemporaryFolder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -41,7 +41,7 @@ impl Drop for Folder {
 
 #[test]
 fn invalid_paths_are_named() {
-    let folder = &Folder::new("weights").0;
+    let folder = &TemporaryFolder::new("weights").0;
     refused(open(folder), Code::InvalidRequest, &["found no model files in"]);
     refused(open(&folder.join("no.gguf")), Code::InvalidRequest, &["no.gguf: no such file"]);
     std::fs::write(folder.join("empty.gguf"), b"").unwrap();
@@ -58,20 +58,20 @@ fn invalid_paths_are_named() {
 
 #[test]
 fn named_templates_are_found_in_a_subfolder() {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("named-templates");
+    let path = &TemporaryFolder::new("named-templates").0;
     let templates = path.join("additional_chat_templates");
     std::fs::create_dir_all(&templates).unwrap();
     std::fs::write(path.join("config.json"), "{}").unwrap();
     std::fs::write(templates.join("tool_use.jinja"), "t").unwrap();
     std::fs::write(templates.join("config.json"), "another").unwrap();
-    let files = disk::open_path(&path).unwrap();
+    let files = disk::open_path(path).unwrap();
     let names: Vec<&str> = files.iter().map(|file| file.name()).collect();
     assert_eq!(names, ["config.json", "tool_use.jinja"]);
 }
 
 #[test]
 fn an_index_may_name_files_in_subfolders() {
-    let path = &Folder::new("shards").0;
+    let path = &TemporaryFolder::new("shards").0;
     std::fs::create_dir_all(path.join("below")).unwrap();
     let index = json!({"a": "below/one.safetensors", "b": "./below/one.safetensors",
         "c": "two.safetensors"});
@@ -85,14 +85,13 @@ fn an_index_may_name_files_in_subfolders() {
 
 #[test]
 fn parts_on_disk_are_found_from_any_part() {
-    let folder = Folder::new("parts");
+    let folder = TemporaryFolder::new("parts");
     folder.write(&parts());
     let count = tiny_llama(64, Format::Q4_0).tensors.len();
     for name in ["", "tiny-00001-of-00003.gguf", "tiny-00003-of-00003.gguf"] {
         assert_eq!(open(&folder.0.join(name)).unwrap().tensors.len(), count, "{name}");
     }
-    // Another model in the same folder is ignored when a part is opened, but not when the folder
-    // is.
+    // Another model in the same folder is ignored if a part is opened, but not if the folder is.
     let mut other = parts();
     for (name, _) in &mut other.0 {
         *name = name.replace("tiny", "other");
@@ -113,9 +112,9 @@ fn parts_on_disk_are_found_from_any_part() {
     );
 }
 
-/// Written by the Python package gguf: a fused tensor whose head counts are in another part.
+/// The Python package gguf wrote the parts, with a fused tensor and its head counts apart.
 #[test]
-fn parts_of_another_implementation_equal_the_whole() {
+fn parts_written_by_another_implementation_equal_the_single_file() {
     let whole = open(&cache::tiny("phi-parameters.gguf")).unwrap();
     let parts = open(&cache::tiny("phi-parameters-00001-of-00003.gguf")).unwrap();
     assert_eq!(parts.files.len(), 3);

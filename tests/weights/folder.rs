@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 use tablm::Code;
 use tablm::formats::Format;
-use tablm::weights::{Checkpoint, Container, Folder as Read, folder};
+use tablm::weights::{Checkpoint, Container, Folder as OpenedFolder, folder};
 
 use crate::common::safetensors::{Folder, f32_file, one_tensor, raw_file};
-use crate::{open_all, refused};
+use crate::{data_start, open_all, refused};
 
 const BAD: Code = Code::Malformed;
 
@@ -18,19 +18,21 @@ fn open(folder: &Folder) -> tablm::Result<Checkpoint> {
     open_all(folder.sources())
 }
 
-fn read(folder: &Folder) -> Read {
+fn read(folder: &Folder) -> OpenedFolder {
     match open(folder).unwrap().container {
         Container::Safetensors(folder) => *folder,
-        Container::Gguf(_) => panic!("a folder"),
+        Container::Gguf(_) => panic!("a folder opened as a .gguf file"),
     }
 }
 
+/// Checks that the folder is refused as malformed, with these words.
 #[track_caller]
 fn says(folder: &Folder, words: &[&str]) {
     refused(open(folder), BAD, words);
 }
 
-/// Checks the error for an invalid weight file, which must name the file.
+/// Checks that the folder with these weights is refused as malformed, with the name of the file and
+/// these words.
 #[track_caller]
 fn weights_say(weights: Vec<u8>, words: &[&str]) {
     says(&Folder::new(weights), &[&["model.safetensors: "], words].concat());
@@ -178,7 +180,7 @@ fn special_tokens_map_is_merged() {
 }
 
 #[test]
-fn non_finite_numbers_are_accepted() {
+fn non_finite_numbers_in_json_are_accepted() {
     let config = br#"{"a": [0.0, Infinity], "b": -Infinity, "c": NaN,
              "d": "say \"Infinity\", NaN", "e\\": 1}"#;
     let config = read(&Folder::new(weights()).with("config.json", config)).config;
@@ -198,7 +200,7 @@ fn non_finite_numbers_are_accepted() {
         assert_eq!(tagged(tag), None);
     }
     assert_eq!(folder::number(&json!({"__float__": "NaN", "more": 1})), None);
-    // In every JSON file, and up to a limit.
+    // They are accepted in every JSON file, up to a limited number.
     let model = Folder::new(weights())
         .with("generation_config.json", b"\xef\xbb\xbf{\"eta_cutoff\": NaN}")
         .with(
@@ -252,7 +254,7 @@ fn missing_and_invalid_files_are_named() {
 #[test]
 fn a_weight_file_truncated_anywhere_is_refused_or_incomplete() {
     let bytes = weights();
-    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header = data_start(&bytes);
     for length in 0..bytes.len() {
         let folder = Folder::new(bytes[..length].to_vec());
         if length < header {
@@ -268,7 +270,7 @@ fn a_weight_file_truncated_anywhere_is_refused_or_incomplete() {
     }
 }
 
-/// A tensor of a header.
+/// The header entry of a tensor.
 fn entry(dtype: &str, shape: Value, offsets: Value) -> Value {
     json!({"dtype": dtype, "shape": shape, "data_offsets": offsets})
 }

@@ -11,12 +11,12 @@ use crate::common::gguf::f32_bytes;
 use crate::common::safetensors::{Folder, f32_file, file};
 use crate::common::{cache, files};
 use crate::real_files::values;
-use crate::{open_all, refused};
+use crate::{content, open_all, refused};
 
 const BAD: Code = Code::Malformed;
 const INDEX: &str = "model.safetensors.index.json";
 
-/// Two shards that both contain `a`, with different values.
+/// Two shards that both contain `a`, with different values, and an index with this weight map.
 pub(crate) fn overlaid(index: Option<Value>) -> Folder {
     let folder = Folder::new(vec![])
         .without("model.safetensors")
@@ -46,9 +46,9 @@ fn the_index_decides_between_shards() {
             assert_eq!(checkpoint.tensors.len(), 3);
         }
     }
-    let unsaid = overlaid(Some(json!({"b": "one.safetensors", "c": "two.safetensors"})));
+    let unnamed = overlaid(Some(json!({"b": "one.safetensors", "c": "two.safetensors"})));
     refused(
-        open(&unsaid),
+        open(&unnamed),
         BAD,
         &["two.safetensors: tensor a: found the tensor in one.safetensors too"],
     );
@@ -61,9 +61,10 @@ fn the_index_decides_between_shards() {
     assert_eq!((values(&checkpoint, "a", 0, 1), checkpoint.tensors.len()), (vec![1.0; 2], 3));
     let absent = overlaid(Some(json!({"a": "one.safetensors", "b": "three.safetensors"})));
     refused(open(&absent), BAD, &["three.safetensors", "found only"]);
-    // An index left over from before the model was saved again in a single file.
-    let again = overlaid(Some(json!({"a": "gone.safetensors"}))).with("model.safetensors", &third);
-    assert_eq!(open(&again).unwrap().tensors.len(), 2);
+    // The index is outdated: the model was saved again in a single file.
+    let resaved =
+        overlaid(Some(json!({"a": "gone.safetensors"}))).with("model.safetensors", &third);
+    assert_eq!(open(&resaved).unwrap().tensors.len(), 2);
 }
 
 #[test]
@@ -83,8 +84,8 @@ fn an_index_must_name_files_inside_its_folder() {
     refused(open(&folder), BAD, &["\"one.safetensors\" in two folders"]);
 }
 
-/// Names of the tensors that are not dropped as unused.
-fn left(names: &[&str], dtype: &'static str, config: &Value) -> Vec<String> {
+/// Names of the tensors that remain after unused ones are omitted.
+fn remaining(names: &[&str], dtype: &'static str, config: &Value) -> Vec<String> {
     let bytes = if dtype.ends_with("32") { 4 } else { 1 };
     let tensors: Vec<_> =
         names.iter().map(|name| (*name, dtype, vec![1], vec![0; bytes])).collect();
@@ -94,8 +95,8 @@ fn left(names: &[&str], dtype: &'static str, config: &Value) -> Vec<String> {
 
 #[test]
 fn unused_tensors_are_omitted() {
-    let spare = [
-        // compressed-tensors, in attention and in its projections; Quark; names used by vLLM.
+    let unused = [
+        // Scales of activations and caches by compressed-tensors, Quark and vLLM.
         "model.layers.0.self_attn.k_scale",
         "model.layers.0.self_attn.v_scale",
         "model.layers.0.self_attn.q_scale",
@@ -117,7 +118,7 @@ fn unused_tensors_are_omitted() {
         "model.layers.0.mlp.down_proj.input_scale",
         "model.layers.0.mlp.down_proj.input_zero_point",
         "model.layers.0.mlp.down_proj.input_global_scale",
-        // Tables and masks of old exports, other parts of larger models.
+        // Tables and masks of old exports, and other parts of larger models.
         "model.layers.0.self_attn.rotary_emb.inv_freq",
         "model.rotary_emb.original_inv_freq",
         "model.layers.0.self_attn.rotary_emb.cos_cached",
@@ -130,7 +131,7 @@ fn unused_tensors_are_omitted() {
         "mtp.layers.0.eh_proj.weight",
     ];
     for dtype in ["F32", "I8", "F8_E4M3", "U8", "I32"] {
-        assert_eq!(left(&spare, dtype, &json!({})), [""; 0], "{dtype}");
+        assert_eq!(remaining(&unused, dtype, &json!({})), [""; 0], "{dtype}");
     }
     let needed = [
         "a.weight",
@@ -142,7 +143,7 @@ fn unused_tensors_are_omitted() {
     ];
     let mut sorted = needed.map(str::to_owned);
     sorted.sort();
-    assert_eq!(left(&needed, "F32", &json!({})), sorted);
+    assert_eq!(remaining(&needed, "F32", &json!({})), sorted);
 }
 
 #[test]
@@ -196,16 +197,15 @@ fn logits(folder: &Folder) -> tablm::Result<Vec<f32>> {
 }
 
 /// A model of `make_tiny.py`.
-fn tiny(name: &str) -> Folder {
+pub(crate) fn tiny(name: &str) -> Folder {
     let read = |file: &str| files::read(cache::tiny(name).join(file));
     let files = ["config.json", "tokenizer.json", "model.safetensors"];
     Folder(files.iter().map(|file| ((*file).to_owned(), read(file))).collect())
 }
 
 fn config(folder: &Folder) -> Value {
-    let bytes = &folder.0.iter().find(|(name, _)| name == "config.json").unwrap().1;
-    // The only non-finite number in these configurations.
-    let text = String::from_utf8(bytes.clone()).unwrap();
+    // `Infinity` is the only non-finite number in these configurations.
+    let text = str::from_utf8(content(folder, "config.json")).unwrap();
     serde_json::from_str(&text.replace(" Infinity", "{\"__float__\": \"Infinity\"}")).unwrap()
 }
 
@@ -257,12 +257,11 @@ fn model_type_decides_without_architectures() {
     unknown(json!({"model_type": 7, "architectures": 7}));
 }
 
-/// Python's bare words, in fields that are not read.
+/// Python writes `NaN` and `Infinity`; here in fields that are not read.
 #[test]
 fn a_tokenizer_json_may_contain_non_finite_numbers() {
     let folder = tiny("llama-tied");
-    let tokenizer = &folder.0.iter().find(|(name, _)| name == "tokenizer.json").unwrap().1;
-    let text = String::from_utf8(tokenizer.clone()).unwrap();
+    let text = str::from_utf8(content(&folder, "tokenizer.json")).unwrap();
     let text = text.replacen(
         '{',
         "{\"trainer\": {\"loss\": NaN, \"limits\": [-Infinity, Infinity], \"of\": \"NaN\"}, ",

@@ -8,13 +8,14 @@ use tablm::formats::Format;
 use tablm::weights::source::{ByteSource, LocalFuture, MemorySource};
 use tablm::weights::{Checkpoint, Container, Metadata};
 
-use crate::common::gguf::{Gguf, Random, array, formats, kind, random_rows, tiny_llama};
+use crate::common::gguf::{Gguf, array, formats, kind, random_rows, tiny_llama};
+use crate::common::random::Random;
 use crate::{open, open_all, refused};
 
 fn metadata(file: &Gguf) -> Metadata {
     match open("m.gguf", file.bytes()).unwrap().container {
         Container::Gguf(metadata) => metadata,
-        Container::Safetensors(_) => panic!("a GGUF file"),
+        Container::Safetensors(_) => panic!("a .gguf file opened as a folder"),
     }
 }
 
@@ -109,10 +110,10 @@ fn values_of_another_type_are_refused() {
 }
 
 #[test]
-fn tensors_of_every_format_have_the_right_offsets() {
+fn tensors_of_every_format_are_read_at_their_offsets() {
     for version in [2, 3] {
         for alignment in [8_u32, 32, 4096] {
-            let mut random = Random(u64::from(alignment));
+            let mut random = Random::new(u64::from(alignment));
             let mut file = Gguf::new().u32("general.alignment", alignment);
             file.version = version;
             file.alignment = u64::from(alignment);
@@ -150,12 +151,12 @@ fn a_vector_is_one_row() {
 }
 
 /// A source that records its reads.
-struct Noting {
+struct RecordingSource {
     inner: MemorySource,
     reads: RefCell<Vec<(u64, usize)>>,
 }
 
-impl ByteSource for Noting {
+impl ByteSource for RecordingSource {
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -177,12 +178,14 @@ fn long_headers_are_read_in_doubling_pieces_without_weights() {
     let file =
         Gguf::new().strings("tokens", &tokens).tensor("w", Format::F32, &[2048, 1024], weights);
     let (bytes, header) = file.bytes_and_header();
-    let source = Rc::new(Noting {
+    let source = Rc::new(RecordingSource {
         inner: MemorySource::new("m.gguf", bytes),
         reads: RefCell::new(Vec::new()),
     });
     let checkpoint = open_all(vec![source.clone()]).unwrap();
-    let Container::Gguf(metadata) = &checkpoint.container else { panic!("a GGUF file") };
+    let Container::Gguf(metadata) = &checkpoint.container else {
+        panic!("a .gguf file opened as a folder")
+    };
     let read = metadata.strings("tokens").unwrap().unwrap();
     assert!(read.iter().zip(&tokens).all(|(a, b)| a == b) && read.len() == tokens.len());
     let reads = source.reads.borrow();
@@ -221,9 +224,8 @@ fn a_file_truncated_after_its_header_opens_and_names_missing_tensors() {
     refused(cut.check_complete(), Code::Malformed, &["token_embd.weight", "19 more tensors"]);
 }
 
-/// A fused query, key and value tensor is listed as three tensors.
 #[test]
-fn fused_tensors_are_listed_separately() {
+fn fused_query_key_value_tensors_are_listed_as_three() {
     let bytes =
         |count: usize| (0..count as u32).flat_map(|i| (i as f32).to_le_bytes()).collect::<Vec<_>>();
     let with = |heads: u32| {
@@ -252,7 +254,7 @@ fn fused_tensors_are_listed_separately() {
             bytes(10)[4 * first..4 * (first + count)]
         );
     }
-    // A length that does not match the heads: the tensor stays whole, for the model to refuse.
+    // If its length does not match the heads, the tensor stays fused, and the model refuses it.
     for heads in [0, 2, u32::MAX] {
         let checkpoint = open("m.gguf", with(heads).bytes()).unwrap();
         assert_eq!(

@@ -11,7 +11,7 @@ use crate::{open, open_all, refused};
 
 const BAD: Code = Code::Malformed;
 
-/// A file with every kind of structure that a header can have.
+/// A valid file with a key of each kind of value (number, string, array) and two tensors.
 fn small() -> Gguf {
     Gguf::new()
         .str("general.architecture", "llama")
@@ -23,6 +23,7 @@ fn small() -> Gguf {
         .tensor("b", Format::Q4_0, &[1, 32], vec![0; 18])
 }
 
+/// Checks that the file is refused as malformed, with these words.
 #[track_caller]
 fn says(file: &Gguf, words: &[&str]) {
     refused(open("m.gguf", file.bytes()), BAD, words);
@@ -98,13 +99,13 @@ fn unsupported_versions_and_byte_orders_are_named() {
     }
 }
 
-/// A file that pretends to be larger than it is, padded with zeros.
-struct Claiming {
+/// A source that claims a larger size than its data has, and fills up with zeros.
+struct OversizedSource {
     inner: MemorySource,
     size_bytes: u64,
 }
 
-impl ByteSource for Claiming {
+impl ByteSource for OversizedSource {
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -117,9 +118,10 @@ impl ByteSource for Claiming {
         assert!(length <= 256 << 20, "a piece of {length} bytes");
         Box::pin(async move {
             let mut bytes = vec![0; length];
-            let there = self.inner.size_bytes().saturating_sub(offset).min(length as u64) as usize;
-            if there > 0 {
-                bytes[..there].copy_from_slice(&self.inner.read(offset, there).await?);
+            let available =
+                self.inner.size_bytes().saturating_sub(offset).min(length as u64) as usize;
+            if available > 0 {
+                bytes[..available].copy_from_slice(&self.inner.read(offset, available).await?);
             }
             Ok(bytes)
         })
@@ -144,11 +146,11 @@ fn huge_counts_and_lengths_are_refused_before_allocation() {
         for (number, file) in files.iter().enumerate() {
             let error = open("m.gguf", file.bytes()).expect_err("a huge count");
             assert_eq!(error.code(), BAD, "{number}, {count}: {error}");
-            // The same in a file that pretends to be large enough.
+            // Nor is it accepted if the source claims to be large enough.
             let size_bytes = 1 << 50;
             let inner = MemorySource::new("m.gguf", file.bytes());
-            let error =
-                open_all(vec![Rc::new(Claiming { inner, size_bytes })]).expect_err("a huge count");
+            let error = open_all(vec![Rc::new(OversizedSource { inner, size_bytes })])
+                .expect_err("a huge count");
             assert_eq!(error.code(), BAD, "{number}, {count}: {error}");
         }
     }
@@ -249,7 +251,7 @@ fn unsupported_formats_are_named() {
 }
 
 #[test]
-fn the_wrong_files_are_refused() {
+fn wrong_sets_of_files_are_refused() {
     let source =
         |name: &str| -> Rc<dyn ByteSource> { Rc::new(MemorySource::new(name, small().bytes())) };
     refused(open_all(vec![]), Code::InvalidRequest, &["model: found 0 files"]);

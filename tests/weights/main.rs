@@ -2,7 +2,7 @@
 #![cfg_attr(
     target_arch = "wasm32",
     feature(custom_test_frameworks, test),
-    test_runner(common::wasm::keep)
+    test_runner(common::wasm::register)
 )]
 #![allow(
     clippy::unwrap_used,
@@ -19,6 +19,7 @@ mod common {
     pub mod cache;
     pub mod files;
     pub mod gguf;
+    pub mod random;
     pub mod safetensors;
     #[cfg(target_arch = "wasm32")]
     pub mod wasm;
@@ -39,6 +40,8 @@ use tablm::weights::Checkpoint;
 use tablm::weights::source::{ByteSource, MemorySource};
 use tablm::{Code, Error};
 
+use crate::common::safetensors::Folder;
+
 /// Opens a single file in memory.
 fn open(name: &str, bytes: Vec<u8>) -> Result<Checkpoint, Error> {
     open_all(vec![Rc::new(MemorySource::new(name, bytes))])
@@ -46,6 +49,16 @@ fn open(name: &str, bytes: Vec<u8>) -> Result<Checkpoint, Error> {
 
 fn open_all(files: Vec<Rc<dyn ByteSource>>) -> Result<Checkpoint, Error> {
     pollster::block_on(Checkpoint::open(files))
+}
+
+/// Bytes of a file of a folder.
+fn content<'a>(folder: &'a Folder, name: &str) -> &'a [u8] {
+    &folder.0.iter().find(|(other, _)| other == name).unwrap().1
+}
+
+/// Length of a safetensors file up to the data: the header and its length field.
+fn data_start(file: &[u8]) -> usize {
+    8 + u64::from_le_bytes(file[..8].try_into().unwrap()) as usize
 }
 
 /// Checks that `result` is an error with the given code and words.

@@ -1,5 +1,5 @@
 //! Weights with separate scales: values equal to those of other packages, logits on both executors
-//! equal to those of the same values in F32, and errors if the parts do not fit.
+//! equal to those of the same values in F32, and errors if the tensors do not fit together.
 
 use serde_json::{Value, json};
 use tablm::Code;
@@ -10,15 +10,15 @@ use tablm::kernels::CacheFormat;
 use tablm::weights::Checkpoint;
 
 use crate::common::adapter::gpu;
-use crate::common::cache::tiny as tiny_of_transformers;
 use crate::common::files;
 use crate::common::gguf::f32_bytes;
 use crate::common::safetensors::{Folder, file, raw_file};
+use crate::folder_variants;
 use crate::real_files::{checksum, values};
-use crate::{open_all, refused};
+use crate::{content, data_start, open_all, refused};
 
-/// A tiny Llama of tests/data/make_quantized.py, and checksums of its values.
-fn tiny(name: &str) -> (Folder, Value) {
+/// A tiny Llama of tests/data/make_quantized.py, and the checksums of its values.
+fn quantized(name: &str) -> (Folder, Value) {
     let path = format!("{}/tests/data/folders/{name}", env!("CARGO_MANIFEST_DIR"));
     let weights = files::read(format!("{path}.safetensors"));
     let known = files::read(format!("{path}.json"));
@@ -40,7 +40,7 @@ fn in_f32(folder: &Folder, checkpoint: &Checkpoint) -> Folder {
 }
 
 async fn logits(folder: &Folder, device: DeviceChoice) -> Vec<f32> {
-    // As the KV cache of a model with only F32 weights.
+    // The KV format of the same model in F32.
     let (kv_format, cpu_variant) = (Some(CacheFormat::F32), Some(CpuVariant::Exact));
     let options = LoadOptions { device, kv_format, cpu_variant, ..LoadOptions::default() };
     let mut engine = Engine::load(folder.sources(), &options, &mut |_| {}).await.unwrap();
@@ -48,7 +48,7 @@ async fn logits(folder: &Folder, device: DeviceChoice) -> Vec<f32> {
 }
 
 fn values_and_logits_are_equal(name: &str, formats: &[&str]) {
-    let (folder, known) = tiny(name);
+    let (folder, known) = quantized(name);
     let checkpoint = open_all(folder.sources()).unwrap();
     checkpoint.check_complete().unwrap();
     let names: Vec<&String> = checkpoint.tensors.keys().collect();
@@ -141,19 +141,19 @@ fn fp8_scales_that_do_not_fit_are_named() {
 
 #[test]
 fn non_finite_fp8_weights_and_scales_are_refused() {
-    let load = |weight: u8, scale: f32, file_bytes_less: usize| {
-        let (folder, _) = tiny("fp8");
+    let load = |weight: u8, scale: f32, missing_bytes: usize| {
+        let (folder, _) = quantized("fp8");
         let name = "model.layers.0.self_attn.v_proj.weight";
         let checkpoint = open_all(folder.sources()).unwrap();
-        let mut bytes =
-            folder.0.iter().find(|(name, _)| name == "model.safetensors").unwrap().1.clone();
+        let mut bytes = content(&folder, "model.safetensors").to_vec();
         bytes[checkpoint.tensors[name].offset as usize + 130] = weight;
-        let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-        let entries: Value = serde_json::from_slice(&bytes[8..header]).unwrap();
-        let at =
-            header + entries[format!("{name}_scale")]["data_offsets"][0].as_u64().unwrap() as usize;
-        bytes[at + 4..at + 6].copy_from_slice(&scale.to_le_bytes()[2..]);
-        bytes.truncate(bytes.len() - file_bytes_less);
+        let start = data_start(&bytes);
+        let header: Value = serde_json::from_slice(&bytes[8..start]).unwrap();
+        let scales = &header[format!("{name}_scale")]["data_offsets"][0];
+        // The BF16 scale of row 2.
+        let at = start + scales.as_u64().unwrap() as usize + 4;
+        bytes[at..at + 2].copy_from_slice(&scale.to_le_bytes()[2..]);
+        bytes.truncate(bytes.len() - missing_bytes);
         let options = LoadOptions { device: DeviceChoice::Cpu, ..LoadOptions::default() };
         let folder = folder.with("model.safetensors", &bytes);
         pollster::block_on(Engine::load(folder.sources(), &options, &mut |_| {})).map(|_| ())
@@ -310,21 +310,16 @@ fn missing_mlx_tensors_are_named() {
 /// MLX stores the channels of a convolution last; with one channel the bytes are the same.
 #[test]
 fn convolution_weights_may_be_channels_last() {
-    let path = tiny_of_transformers("nemotron_h-attention_first");
-    let read = |name: &str| files::read(path.join(name));
-    let weights = read("model.safetensors");
-    let folder = Folder::new(weights.clone())
-        .with("config.json", &read("config.json"))
-        .with("tokenizer.json", &read("tokenizer.json"));
-    let length = 8 + u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize;
-    let header = std::str::from_utf8(&weights[8..length]).unwrap();
+    let folder = folder_variants::tiny("nemotron_h-attention_first");
+    let weights = content(&folder, "model.safetensors");
+    let (start, data) = weights.split_at(data_start(weights));
+    let header = str::from_utf8(&start[8..]).unwrap();
     assert!(header.contains("[176,1,4]"), "{header}");
     let header = header.replace("[176,1,4]", "[176,4,1]");
-    let turned = [&weights[..8], header.as_bytes(), &weights[length..]];
-    let turned = folder.clone().with("model.safetensors", &turned.concat());
+    let channels_last = folder.clone().with("model.safetensors", &raw_file(&header, data));
     pollster::block_on(async {
         assert_eq!(
-            logits(&turned, DeviceChoice::Cpu).await,
+            logits(&channels_last, DeviceChoice::Cpu).await,
             logits(&folder, DeviceChoice::Cpu).await
         );
     });

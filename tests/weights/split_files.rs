@@ -58,6 +58,7 @@ impl Files {
         self
     }
 
+    /// Renames a part.
     fn named(mut self, part: usize, name: &str) -> Files {
         name.clone_into(&mut self.0[part].0);
         self
@@ -68,6 +69,7 @@ impl Files {
         self
     }
 
+    /// Checks that the files are refused as malformed, with these words.
     #[track_caller]
     fn says(self, words: &[&str]) {
         refused(self.open(), BAD, words);
@@ -93,18 +95,18 @@ fn parts_in_any_order_are_one_model() {
         assert_eq!(mixed.open().unwrap().name, "tiny-00001-of-00003.gguf");
         assert_eq!(logits(mixed.sources()), expected, "{order:?}");
     }
-    // Names do not matter, nor do other files.
+    // Names and other files do not matter.
     for (part, name) in ["c.gguf", "a.gguf", "b.gguf"].iter().enumerate() {
         files.0[part].0 = (*name).to_owned();
     }
     files.0.push(("README.md".to_owned(), Gguf::new()));
     assert_eq!(logits(files.sources()), expected);
     let options = LoadOptions::default();
-    let told = [whole, parts().sources()].map(|files| {
-        let told = pollster::block_on(estimate(files, &options, None)).unwrap();
-        (told.parameters, told.tensors.len(), told.memory.weights_bytes)
+    let [of_whole, of_parts] = [whole, parts().sources()].map(|files| {
+        let found = pollster::block_on(estimate(files, &options, None)).unwrap();
+        (found.parameters, found.tensors.len(), found.memory.weights_bytes)
     });
-    assert_eq!(told[0], told[1]);
+    assert_eq!(of_whole, of_parts);
 }
 
 #[test]
@@ -162,7 +164,7 @@ fn invalid_parts_are_named() {
 }
 
 #[test]
-fn a_wrong_count_of_parts_costs_no_time() {
+fn huge_part_counts_are_refused() {
     for count in [1001_u32, 60_000, u32::MAX] {
         let file = tiny_llama(64, Format::Q4_0).u32("split.no", 0).u32("split.count", count);
         let files = Files(vec![("m-00001-of-99999.gguf".to_owned(), file)]);
@@ -170,7 +172,7 @@ fn a_wrong_count_of_parts_costs_no_time() {
     }
     let file = tiny_llama(64, Format::Q4_0).u32("split.no", 0).u32("split.count", 1000);
     Files(vec![("m.gguf".to_owned(), file)]).says(&["part 2 of m.gguf", "found 1 of 1000 parts"]);
-    // A name may look like a part's, and a model in one file may state its number.
+    // A single file may be named like a part, or have the metadata of the only part.
     let file = || tiny_llama(64, Format::Q4_0);
     Files(vec![("m-00007-of-00009.gguf".to_owned(), file())]).open().unwrap();
     Files(vec![("m.gguf".to_owned(), numbered(file(), 0, 1, 20))]).open().unwrap();

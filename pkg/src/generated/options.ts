@@ -29,7 +29,7 @@ export type DeviceChoice = "auto" | "webgpu" | "cpu" | "hybrid";
 /** A format that matrices can be converted to. */
 export type QuantizeFormat = "T4" | "Q8_0";
 
-/** Storage format of the numbers of a cache. */
+/** Storage format of the KV cache. */
 export type KvFormat = "f32" | "f16" | "q8";
 
 /** A way to compute a matrix-vector product. */

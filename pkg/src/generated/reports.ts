@@ -38,7 +38,7 @@ export interface AdapterReport {
   maxBindingBytes: number;
 }
 
-/** Report of the GPU that there is. */
+/** Report of the available GPU. */
 export interface GpuCapabilities {
   /** True if there is a usable adapter. */
   webgpu: boolean;
@@ -75,7 +75,7 @@ export interface PromptPrediction {
   /** Milliseconds of a prompt token on the CPU. */
   cpuTokenMs: number;
   /**
-   * Milliseconds that the state takes from the GPU to the CPU and back, for a prompt of 256 tokens
+   * Milliseconds of copying the state from the GPU to the CPU and back, for a prompt of 256 tokens
    * and an answer of 64.
    */
   handOverMs: number;
@@ -89,7 +89,7 @@ export interface Prediction {
   cpuTokenMs?: number;
   /** Times of a prompt; present if the CPU generates tokens faster, so that prompts decide. */
   prompt?: PromptPrediction;
-  /** Times by every strategy that was measured, in that order. */
+  /** Times by each strategy, in the order of measurement. */
   strategies: StrategyTime[];
   /** True if the measurements are those of an earlier load. */
   cached: boolean;
@@ -164,7 +164,7 @@ export interface EngineInfo {
   tools: boolean;
   /** Device in use. */
   device: DeviceInfo;
-  /** Reason why the model runs on the CPU although a GPU was asked for first; absent otherwise. */
+  /** Reason why the model runs on the CPU although the options allow a GPU; absent otherwise. */
   fallbackReason?: string;
   /** Contradictions and gaps in the model's files, and the assumption made for each. */
   warnings: string[];
@@ -198,7 +198,10 @@ export interface TensorInfo {
 
 /** Cost of one decoding step, from its plan. */
 export interface PlannedStep {
-  /** Kernels dispatched on a GPU at the end of the context, where they are most. */
+  /**
+   * Kernels that a GPU dispatches at the last position of the context, where their number is
+   * greatest.
+   */
   dispatches: number;
   /** Bytes of weights read. */
   weightBytes: number;

@@ -43,7 +43,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Backend {
+pub(crate) enum BackendArgument {
     /// The GPU.
     #[value(name = "webgpu", alias = "gpu")]
     WebGpu,
@@ -62,13 +62,13 @@ pub(crate) enum Switch {
 }
 
 #[derive(Args)]
-pub(crate) struct Model {
+pub(crate) struct ModelArguments {
     /// A .gguf file, one of several parts or their folder, or a safetensors folder.
     #[arg(long)]
     pub(crate) model: PathBuf,
     /// Device to run on.
     #[arg(long, value_enum, default_value = "auto")]
-    pub(crate) backend: Backend,
+    pub(crate) backend: BackendArgument,
     /// Context length in positions.
     #[arg(long)]
     pub(crate) context: Option<u32>,
@@ -101,10 +101,10 @@ fn target(name: &str) -> Result<Target, String> {
     })
 }
 
-// Not a doc comment: clap would take that for the about text of the command.
-// The help is the documentation of the fields of requests.
+// Not a doc comment: clap would show it as the description of the command. The help of each option
+// is the documentation of the request field.
 #[derive(Args)]
-pub(crate) struct Sampling {
+pub(crate) struct SamplingArguments {
     #[arg(long, help = TEMPERATURE.to_string(), allow_negative_numbers = true)]
     pub(crate) temperature: Option<f32>,
     #[arg(long, help = TOP_K.to_string(), allow_negative_numbers = true)]
@@ -127,7 +127,7 @@ pub(crate) struct Sampling {
 #[derive(Args)]
 pub(crate) struct Generate {
     #[command(flatten)]
-    pub(crate) model: Model,
+    pub(crate) model: ModelArguments,
     /// One user message.
     #[arg(long, allow_hyphen_values = true, conflicts_with_all = ["raw_prompt", "messages"])]
     pub(crate) prompt: Option<String>,
@@ -137,8 +137,7 @@ pub(crate) struct Generate {
     /// JSON file with messages in OpenAI's form; - reads standard input.
     #[arg(long)]
     pub(crate) messages: Option<PathBuf>,
-    /// A JSON file with the tools that the model may call, in OpenAI's form; - reads standard
-    /// input.
+    /// JSON file with the tools that the model may call, in OpenAI's form; - reads standard input.
     #[arg(long, conflicts_with = "raw_prompt")]
     pub(crate) tools: Option<PathBuf>,
     /// Turn reasoning before the answer on or off, if the model supports both.
@@ -151,13 +150,13 @@ pub(crate) struct Generate {
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) stop: Vec<String>,
     #[command(flatten)]
-    pub(crate) sampling: Sampling,
+    pub(crate) sampling: SamplingArguments,
 }
 
 #[derive(Args)]
 pub(crate) struct Logits {
     #[command(flatten)]
-    pub(crate) model: Model,
+    pub(crate) model: ModelArguments,
     /// Token ids, separated by commas.
     #[arg(long, value_delimiter = ',', required = true)]
     pub(crate) tokens: Vec<u32>,
@@ -169,7 +168,7 @@ pub(crate) struct Logits {
 #[derive(Args)]
 pub(crate) struct Perplexity {
     #[command(flatten)]
-    pub(crate) model: Model,
+    pub(crate) model: ModelArguments,
     /// A text file; - reads standard input.
     #[arg(long)]
     pub(crate) text: PathBuf,
@@ -213,7 +212,7 @@ pub(crate) struct Inspect {
 #[derive(Args)]
 pub(crate) struct Bench {
     #[command(flatten)]
-    pub(crate) model: Model,
+    pub(crate) model: ModelArguments,
     /// Number of prompt tokens.
     #[arg(long, default_value_t = 512)]
     pub(crate) prompt_tokens: usize,
@@ -223,8 +222,8 @@ pub(crate) struct Bench {
     /// Number of runs.
     #[arg(long, default_value_t = 3)]
     pub(crate) repeat: usize,
-    /// Show where the time of a step goes, kernel by kernel, instead of how fast prompts are read
-    /// and answered: of steps of the prompt, and of one token after it.
+    /// Profile a prefill step and the decode step after the prompt, kernel by kernel, instead of
+    /// measuring throughput.
     #[arg(long)]
     pub(crate) profile: bool,
     /// Profile steps of one token at these positions only.
@@ -254,5 +253,5 @@ pub(crate) struct Quantize {
     pub(crate) context: Option<u32>,
     /// Device to run on, with --text.
     #[arg(long, value_enum, default_value = "auto")]
-    pub(crate) backend: Backend,
+    pub(crate) backend: BackendArgument,
 }

@@ -11,7 +11,7 @@ use tablm::engine::{
 };
 use tablm::error::Result;
 
-/// Figures of a run, by name.
+/// Name of a timing, and its value in a run.
 type Figure = (&'static str, fn(&Timings) -> f64);
 const FIGURES: &[Figure] = &[
     ("prefill_ms", |timings| timings.prefill_ms),
@@ -27,8 +27,8 @@ pub(super) async fn bench(arguments: &Bench, json: bool) -> Result<()> {
         return profile(&mut engine, arguments, json).await;
     }
     let vocabulary = engine.info().vocabulary_size;
-    // Any tokens serve, the same ones in every run. One more than the context has room for is
-    // enough to be refused.
+    // The tokens do not matter, but are the same in every run. A prompt that does not fit the
+    // context is shortened to one token too many, which the engine still refuses.
     let count = arguments.prompt_tokens.min(engine.info().context_length as usize + 1);
     let ids = (0..count as u32).map(|i| i.wrapping_mul(7919) % vocabulary);
     let request = GenerateRequest {

@@ -7,19 +7,19 @@ use tablm::engine::{
 use tablm::error::{Code, Error, Result, visible};
 use tablm::weights::disk::open_path;
 
-use super::arguments::{Backend, Model};
+use super::arguments::{BackendArgument, ModelArguments};
 use super::tuning_cache;
 
 /// Loads a model; `all_logits` for logits of every row of a step.
-pub(super) async fn load(model: &Model, all_logits: bool) -> Result<Engine> {
+pub(super) async fn load(model: &ModelArguments, all_logits: bool) -> Result<Engine> {
     let (strategy, cpu_variant) = strategy_from_environment()?;
     let count = model.threads.map_or_else(num_cpus::get_physical, usize::from);
     let options = LoadOptions {
         device: match model.backend {
-            Backend::WebGpu => DeviceChoice::WebGpu,
-            Backend::Cpu => DeviceChoice::Cpu,
-            Backend::Hybrid => DeviceChoice::Hybrid,
-            Backend::Auto => DeviceChoice::Auto,
+            BackendArgument::WebGpu => DeviceChoice::WebGpu,
+            BackendArgument::Cpu => DeviceChoice::Cpu,
+            BackendArgument::Hybrid => DeviceChoice::Hybrid,
+            BackendArgument::Auto => DeviceChoice::Auto,
         },
         context_length: model.context,
         chunk: model.chunk,

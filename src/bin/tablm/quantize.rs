@@ -10,17 +10,16 @@ use serde_json::{Value, json};
 use signal_hook::consts::TERM_SIGNALS;
 use signal_hook::flag;
 
-use super::arguments::{Model, Quantize};
+use super::arguments::{ModelArguments, Quantize};
 use super::load::load;
 use super::terminal::{read_text, say, say_json};
 use tablm::engine::Engine;
 use tablm::error::{Code, Error, Result, visible};
 use tablm::weights::disk::{open_file, open_path};
 
-/// Lock file that the writer of an unfinished folder holds; a folder whose lock is free was left
-/// behind.
+/// Lock file that the writer of an incomplete folder holds; if it is not locked, the writer died.
 const LOCK: &str = ".lock";
-/// Part of an unfinished folder's name, between the final name and the writer's process id.
+/// Part of an incomplete folder's name, between the final name and the writer's process id.
 const PARTIAL: &str = ".partial-";
 
 pub(super) async fn quantize(arguments: &Quantize, json: bool) -> Result<()> {
@@ -37,7 +36,7 @@ pub(super) async fn quantize(arguments: &Quantize, json: bool) -> Result<()> {
     })
     .await?;
     folder.finish()?;
-    // Nothing is left to clean up: from here on a signal ends the program at once.
+    // Nothing is left to clean up: with the flag set, a signal ends the program at once.
     is_stopped.store(true, Ordering::Relaxed);
     let mut output = json!(report);
     if let Some(text) = text {
@@ -70,9 +69,8 @@ fn stop_by_signal() -> Result<Arc<AtomicBool>> {
     Ok(is_stopped)
 }
 
-/// Refuses small files, which would be copied, that are links out of the folder: their targets may
-/// be secret. Links of the hub's cache, from `snapshots/REVISION` to `blobs`, stay within one
-/// model.
+/// Refuses files to be copied that are links out of the folder: their targets may be secret. Allows
+/// the links of Hugging Face's cache from `snapshots/REVISION` to `blobs` of the same model.
 fn check_links<'a>(input: &Path, names: impl Iterator<Item = &'a str>) -> Result<()> {
     let failed =
         |error| Error::new(Code::InvalidRequest, format!("input: {}: {error}", input.display()));
@@ -97,8 +95,8 @@ fn check_links<'a>(input: &Path, names: impl Iterator<Item = &'a str>) -> Result
 
 /// Perplexity of a text before and after, and the increase of its logarithm.
 async fn perplexities(arguments: &Quantize, text: &str) -> Result<Value> {
-    let of = async |path: &Path| -> Result<(f64, usize)> {
-        let model = Model {
+    let mean_nll = async |path: &Path| -> Result<(f64, usize)> {
+        let model = ModelArguments {
             model: path.to_owned(),
             backend: arguments.backend,
             context: arguments.context,
@@ -111,8 +109,8 @@ async fn perplexities(arguments: &Quantize, text: &str) -> Result<Value> {
         let ids = engine.text().raw_ids(text)?;
         engine.mean_nll(&ids).await
     };
-    let (before, tokens) = of(&arguments.input).await?;
-    let (after, _) = of(&arguments.output).await?;
+    let (before, tokens) = mean_nll(&arguments.input).await?;
+    let (after, _) = mean_nll(&arguments.output).await?;
     Ok(json!({
         "tokens": tokens,
         "before": before.exp(),
@@ -123,7 +121,7 @@ async fn perplexities(arguments: &Quantize, text: &str) -> Result<Value> {
 
 /// A folder that is renamed to its final name when it is complete.
 struct NewFolder {
-    /// Path while it is incomplete, beside the final path.
+    /// Temporary path in the same parent folder, while the folder is incomplete.
     partial: PathBuf,
     /// Final path.
     wanted: PathBuf,
@@ -217,8 +215,7 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
     File::open(path).map_or(Ok(()), |folder| folder.sync_all())
 }
 
-/// Removes the incomplete folders of earlier runs that were killed; those of running ones are
-/// locked.
+/// Removes the incomplete folders of killed runs, which are not locked.
 fn remove_left_behind(place: &Path, prefix: &str) {
     for entry in fs::read_dir(place).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();

@@ -1,4 +1,5 @@
-//! Input and output of the command line: regular files, and text that cannot steer a terminal.
+//! Input and output of the command line: reads regular files only, and escapes control characters
+//! in text for a terminal.
 
 use std::borrow::Cow;
 use std::fmt::{Arguments, Write as _};
@@ -6,10 +7,10 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 
 use serde_json::Value;
-use tablm::error::{Code, Error, Result, is_steering};
+use tablm::error::{Code, Error, Result, escaped, is_control_or_bidi, mismatch};
 use tablm::weights::disk::open_file;
 
-/// Bytes of a file of messages, tools or text, at most.
+/// Maximum bytes of a file of messages, tools or text.
 const MAX_INPUT_BYTES: u64 = 64 << 20;
 
 /// Writes a line to stdout. Exits quietly if the reader has closed it, as `head` does.
@@ -19,14 +20,14 @@ pub(crate) fn say(line: Arguments<'_>) {
     }
 }
 
-/// Writes a line of JSON to stdout; characters that steer a terminal are escaped.
+/// Writes a line of JSON to stdout, in which control characters are escaped.
 pub(crate) fn say_json(value: &Value) {
     let mut json = String::new();
-    for letter in value.to_string().chars() {
-        // They occur in strings only, and all have at most four digits.
-        let written = match is_steering(letter) {
-            true => write!(json, "\\u{:04x}", u32::from(letter)),
-            false => write!(json, "{letter}"),
+    for character in value.to_string().chars() {
+        // In JSON such characters occur only in strings; all have at most four hexadecimal digits.
+        let written = match is_control_or_bidi(character) {
+            true => write!(json, "\\u{:04x}", u32::from(character)),
+            false => write!(json, "{character}"),
         };
         debug_assert!(written.is_ok(), "a string takes everything");
     }
@@ -36,7 +37,7 @@ pub(crate) fn say_json(value: &Value) {
 /// Writes a piece of an answer to stdout and flushes it.
 pub(crate) fn show(piece: &str) {
     let mut stdout = std::io::stdout();
-    let piece = shown(piece, stdout.is_terminal());
+    let piece = for_output(piece, stdout.is_terminal());
     if write!(stdout, "{piece}").and_then(|()| stdout.flush()).is_err() {
         std::process::exit(1);
     }
@@ -44,24 +45,18 @@ pub(crate) fn show(piece: &str) {
 
 /// Writes a piece of a log to stderr.
 pub(crate) fn log(piece: &str) {
-    eprint!("{}", shown(piece, std::io::stderr().is_terminal()));
+    eprint!("{}", for_output(piece, std::io::stderr().is_terminal()));
 }
 
-/// Text for a terminal: characters that steer it are escaped, except for line ends and tabs. A file
-/// or another program gets the text unchanged.
-pub(crate) fn shown(text: &str, on_terminal: bool) -> Cow<'_, str> {
-    let steers = |letter: char| is_steering(letter) && !matches!(letter, '\n' | '\t');
-    if !on_terminal || !text.contains(steers) {
-        return Cow::Borrowed(text);
+/// Text for stdout or stderr. For a terminal, control characters except line ends and tabs are
+/// escaped; a file or another program gets the text unchanged.
+pub(crate) fn for_output(text: &str, on_terminal: bool) -> Cow<'_, str> {
+    match on_terminal {
+        true => escaped(text, |character| {
+            is_control_or_bidi(character) && !matches!(character, '\n' | '\t')
+        }),
+        false => Cow::Borrowed(text),
     }
-    let mut shown = String::new();
-    for letter in text.chars() {
-        match steers(letter) {
-            true => shown.extend(letter.escape_default()),
-            false => shown.push(letter),
-        }
-    }
-    Cow::Owned(shown)
 }
 
 /// Text of a file, or of standard input for `-`.
@@ -80,9 +75,8 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
     let read = file.take(MAX_INPUT_BYTES + 1).read_to_string(&mut text);
     read.map_err(|error| wrong(error.to_string()))?;
     if text.len() as u64 > MAX_INPUT_BYTES {
-        return Err(wrong(format!(
-            "found more than {MAX_INPUT_BYTES} bytes, expected at most as many"
-        )));
+        let found = format!("more than {MAX_INPUT_BYTES} bytes");
+        return Err(wrong(mismatch(found, "at most as many")));
     }
     Ok(text)
 }
@@ -98,13 +92,13 @@ pub(crate) fn read_json(path: &Path) -> Result<Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::for_output;
 
     #[test]
-    fn a_terminal_gets_no_controls_but_line_ends_and_tabs() {
+    fn terminal_output_escapes_control_characters_except_line_ends_and_tabs() {
         let text = "a\tb\n\u{1b}]0;title\u{7} \r\u{9b}31m \u{202e}\u{2066} é 東";
-        assert_eq!(shown(text, false), text);
-        let escaped = "a\tb\n\\u{1b}]0;title\\u{7} \\r\\u{9b}31m \\u{202e}\\u{2066} é 東";
-        assert_eq!(shown(text, true), escaped);
+        assert_eq!(for_output(text, false), text);
+        let expected = "a\tb\n\\u{1b}]0;title\\u{7} \\r\\u{9b}31m \\u{202e}\\u{2066} é 東";
+        assert_eq!(for_output(text, true), expected);
     }
 }

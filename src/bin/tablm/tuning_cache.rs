@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tablm::weights::disk::open_file;
 
-/// Bytes of a file that the engine can have written: a longer one is ignored.
+/// Maximum bytes of the file; the engine does not write longer ones, so they are ignored.
 const MAX_BYTES: u64 = 1 << 16;
 
 fn path() -> Option<PathBuf> {

@@ -15,32 +15,37 @@ use crate::error::Result;
 use crate::gpu::{Gpu, GpuExecutor};
 use crate::plan::{Resources, TensorShapes, assign_slots};
 
-/// Words of state that one read-back brings from the GPU.
+/// Words of state that one read-back from the GPU transfers.
 pub(in crate::engine) const HANDOVER_WORDS: u64 = 1 << 20;
 
-/// Measurements of a read-back, of which the fastest counts.
+/// Number of read-backs that are timed; the fastest counts.
 const MEASURED_READBACKS: usize = 3;
 
-/// The executors of the GPU and of the CPU with one sequence.
+/// A GPU executor and a CPU executor that share one sequence.
 pub(in crate::engine) struct HybridExecutor {
     pub(super) gpu: GpuExecutor,
     pub(super) cpu: CpuExecutor,
     layout: StateLayout,
-    /// True if the GPU ran the last step, and so has the whole state.
+    /// True if the GPU ran the last step, so that its state is complete.
     is_on_gpu: bool,
-    /// Positions whose state both executors have.
+    /// Leading positions whose state both executors have.
     common_positions: u32,
 }
 
 impl HybridExecutor {
-    /// Joins two executors that were made for the same resources, with this layout of the state.
+    /// Joins two executors of the same resources, whose state has the given layout.
     pub(in crate::engine) fn new(gpu: GpuExecutor, cpu: CpuExecutor, layout: StateLayout) -> Self {
         Self { gpu, cpu, layout, is_on_gpu: false, common_positions: 0 }
     }
 
+    /// True if plans for a purpose run on the GPU.
+    pub(in crate::engine) fn runs_on_gpu(purpose: PlanPurpose) -> bool {
+        purpose == PlanPurpose::Prefill
+    }
+
     /// The executor of plans for a purpose.
     pub(super) fn runner(&mut self, purpose: PlanPurpose) -> Runner<'_> {
-        match runs_on_gpu(purpose) {
+        match Self::runs_on_gpu(purpose) {
             true => Runner::Gpu(&mut self.gpu),
             false => Runner::Cpu(&mut self.cpu),
         }
@@ -48,7 +53,7 @@ impl HybridExecutor {
 
     /// Copies the state before `position` that the executor of the next step lacks.
     pub(super) async fn hand_over(&mut self, purpose: PlanPurpose, position: u32) -> Result<()> {
-        let to_gpu = runs_on_gpu(purpose);
+        let to_gpu = Self::runs_on_gpu(purpose);
         self.common_positions = self.common_positions.min(position);
         if to_gpu == self.is_on_gpu {
             return Ok(());
@@ -84,14 +89,14 @@ impl HybridExecutor {
         Ok(())
     }
 
-    /// Zeroes the state of the sequence on both.
+    /// Zeroes the state of the sequence on both executors.
     pub(super) fn clear_state(&mut self) {
         self.gpu.clear_state();
         self.cpu.clear_state();
         self.common_positions = 0;
     }
 
-    /// Words of shared buffers, one part after another, from the executor that has the whole state.
+    /// Words of shared buffers, one part after another, from the executor whose state is complete.
     pub(super) async fn read_parts(&self, parts: &[StatePart]) -> Result<Vec<f32>> {
         match self.is_on_gpu {
             true => self.gpu.read_parts(parts).await,
@@ -100,17 +105,13 @@ impl HybridExecutor {
     }
 }
 
-fn runs_on_gpu(purpose: PlanPurpose) -> bool {
-    purpose == PlanPurpose::Prefill
-}
-
-/// Measures the milliseconds that 10⁹ bytes of state take from the GPU to the CPU.
+/// Measures the milliseconds of copying 10⁹ bytes of state from the GPU to the CPU.
 pub(in crate::engine) async fn handover_ms_per_gb(
     gpu: &Rc<Gpu>,
     shapes: &dyn TensorShapes,
 ) -> Result<f64> {
     let mut resources = Resources::new(shapes, u64::MAX);
-    resources.recurrent_state("sample", HANDOVER_WORDS);
+    resources.recurrent_state("tuning", HANDOVER_WORDS);
     let allocated = gpu.allocated_bytes();
     let executor =
         GpuExecutor::new(gpu.clone(), &resources, assign_slots(&[]), HANDOVER_WORDS).await?;

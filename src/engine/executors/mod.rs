@@ -1,4 +1,4 @@
-//! Executors of plans behind one enum: the GPU, the CPU, and both with one sequence.
+//! Executors of plans behind one enum: the GPU, the CPU, and the hybrid of both.
 
 mod hybrid;
 

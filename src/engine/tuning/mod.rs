@@ -19,7 +19,7 @@ use super::planning::PlannedModel;
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::kernels::MatvecStrategy;
-use measurement::SampleMatrix;
+use measurement::TuningMatrix;
 use query::TuningQuery;
 
 /// Device and strategy of a load.
@@ -30,7 +30,7 @@ pub(super) struct Selection {
     pub(super) strategy: MatvecStrategy,
     /// Predicted times, if there was a choice.
     pub(super) prediction: Option<Prediction>,
-    /// Reason why the CPU was selected.
+    /// Reason why the CPU alone was selected.
     pub(super) reason: Option<String>,
     /// The tuning cache with a new record, if something was measured.
     pub(super) tuning_cache: Option<String>,
@@ -53,25 +53,25 @@ pub(super) async fn select(
     planned: &PlannedModel<'_>,
 ) -> Result<Selection> {
     let (strategy, backend) = (planned.options.strategy, planned.options.backend);
-    // The CPU chooses by itself whether to round inputs.
+    // The CPU executor decides itself whether to round inputs.
     let cpu_strategy = strategy.without_rounding();
     if backend == Backend::Hybrid {
         return Ok(Selection::without_choice(backend, cpu_strategy));
     }
-    let sample = SampleMatrix::new(planned, &options.host.threads);
-    let (Some(gpu), Some(sample)) = (gpu, sample) else {
+    let matrix = TuningMatrix::new(planned, &options.host.threads);
+    let (Some(gpu), Some(matrix)) = (gpu, matrix) else {
         return Ok(Selection::without_choice(backend, strategy));
     };
-    let Some(query) = query(options, gpu, planned, &sample) else {
+    let Some(query) = query(options, gpu, planned, &matrix) else {
         return Ok(Selection::without_choice(backend, strategy));
     };
     let cache = options.tuning_cache.as_deref().unwrap_or_default();
-    let key = sample.key(gpu, &query)?;
+    let key = matrix.key(gpu, &query)?;
     let found = record::find(cache, &key, &query);
     let is_cached = found.is_some();
     let record = match found {
         Some(record) => record,
-        None => sample.measure(gpu, &query).await?,
+        None => matrix.measure(gpu, &query).await?,
     };
     let Some(mut prediction) = Prediction::new(&record, planned, is_cached) else {
         return Ok(Selection::without_choice(backend, strategy));
@@ -86,24 +86,24 @@ pub(super) async fn select(
     Ok(Selection { backend, strategy, prediction: Some(prediction), reason, tuning_cache })
 }
 
-/// The query of a load; `None` if there is nothing to choose. Strategies are compared only where
-/// records are kept: otherwise every load would take the time.
+/// The query of a load; `None` if there is nothing to choose. Strategies are compared only if there
+/// is a tuning cache: otherwise every load would repeat the comparison.
 fn query(
     options: &LoadOptions,
     gpu: &Gpu,
     planned: &PlannedModel<'_>,
-    sample: &SampleMatrix,
+    matrix: &TuningMatrix,
 ) -> Option<TuningQuery> {
     let strategy = planned.options.strategy;
     let mut strategies = vec![strategy];
     if options.strategy.is_none() && options.tuning_cache.is_some() {
         let others = PlannedModel::strategies(&gpu.report).filter(|other| *other != strategy);
-        strategies.extend(others.filter(|other| sample.supports(*other)));
+        strategies.extend(others.filter(|other| matrix.supports(*other)));
     }
     let includes_cpu = options.device == DeviceChoice::Auto
         && planned.fits_cpu(available_cpu_bytes(&options.host));
-    // A software adapter is the same processor, and compiling for it takes a second.
-    let includes_prefill = includes_cpu && gpu.report.kind != "cpu" && sample.chunk_rows() > 1;
+    // A software adapter runs on the CPU itself, and compiling for it takes a second.
+    let includes_prefill = includes_cpu && gpu.report.kind != "cpu" && matrix.chunk_rows() > 1;
     let is_choice = strategies.len() > 1 || includes_cpu;
     is_choice.then_some(TuningQuery { strategies, includes_cpu, includes_prefill })
 }

@@ -40,7 +40,7 @@ pub struct Prediction {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "typescript", ts(optional))]
     pub prompt: Option<PromptPrediction>,
-    /// Times by every strategy that was measured, in that order.
+    /// Times by each strategy, in the order of measurement.
     pub strategies: Vec<StrategyTime>,
     /// True if the measurements are those of an earlier load.
     pub cached: bool,
@@ -54,7 +54,7 @@ pub struct PromptPrediction {
     pub gpu_token_ms: f64,
     /// Milliseconds of a prompt token on the CPU.
     pub cpu_token_ms: f64,
-    /// Milliseconds that the state takes from the GPU to the CPU and back, for a prompt of 256
+    /// Milliseconds of copying the state from the GPU to the CPU and back, for a prompt of 256
     /// tokens and an answer of 64.
     pub hand_over_ms: f64,
 }
@@ -88,8 +88,8 @@ impl Prediction {
         })
     }
 
-    /// Milliseconds to the end of an answer on the GPU, on the CPU and on both, if prompts were
-    /// measured.
+    /// Milliseconds of a prompt and its answer on the GPU, on the CPU and in hybrid execution;
+    /// `None` if prefill was not measured.
     fn answer_ms(&self) -> Option<[f64; 3]> {
         let (prompt, cpu_token_ms) = (self.prompt?, self.cpu_token_ms?);
         let answer_ms = |prompt_token_ms: f64, token_ms: f64| {
@@ -103,7 +103,7 @@ impl Prediction {
     /// The fastest device, and the reason if that is the CPU alone.
     pub(super) fn fastest(&self, adapter: &str) -> (Backend, Option<String>) {
         let reason = |what: String, cpu_ms: f64, gpu_ms: f64| {
-            let times = format!("{cpu_ms:.0} ms on it, {gpu_ms:.0} ms on {adapter}");
+            let times = format!("{cpu_ms:.0} ms on the CPU, {gpu_ms:.0} ms on {adapter}");
             (Backend::Cpu, Some(format!("{what} is predicted to take {times}")))
         };
         if let Some([gpu_ms, cpu_ms, hybrid_ms]) = self.answer_ms() {

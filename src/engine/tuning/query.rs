@@ -1,4 +1,4 @@
-//! Questions that a measurement answers.
+//! Queries, which list the measurements that a load needs.
 
 use crate::kernels::MatvecStrategy;
 
@@ -8,6 +8,6 @@ pub(super) struct TuningQuery {
     pub(super) strategies: Vec<MatvecStrategy>,
     /// True if the same products are measured on the CPU.
     pub(super) includes_cpu: bool,
-    /// True if prefill is measured on both, in case decode is faster on the CPU.
+    /// True if prefill is measured on both devices, in case decode is faster on the CPU.
     pub(super) includes_prefill: bool,
 }

@@ -1,13 +1,13 @@
-//! Records of measurements, kept from one load to the next as text in a tuning cache. The text may
-//! have any content by then: a record that is damaged, old or of another query is measured anew.
+//! Records of measurements, kept from one load to the next as text in a tuning cache. The text is
+//! not trusted: a record that is damaged, too old or does not answer the query is measured anew.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use web_time::{SystemTime, UNIX_EPOCH};
 
 use super::query::TuningQuery;
+use crate::engine::clock::unix_seconds;
 use crate::kernels::MatvecStrategy;
 
 /// Records in a cache: machines may have several adapters, and models several formats.
@@ -34,11 +34,11 @@ pub(super) struct PrefillMeasurement {
     pub(super) gpu_ms_per_gb: f64,
     /// Milliseconds of a row on the CPU for each 10⁹ bytes of weights.
     pub(super) cpu_ms_per_gb: f64,
-    /// Milliseconds from the GPU to the CPU for each 10⁹ bytes of state.
+    /// Milliseconds of the copy from the GPU to the CPU for each 10⁹ bytes of state.
     pub(super) handover_ms_per_gb: f64,
 }
 
-/// Answer to a [`TuningQuery`].
+/// Measurements that answer a [`TuningQuery`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct TuningRecord {
     /// Day of the measurement, counted from 1970-01-01.
@@ -76,7 +76,7 @@ impl TuningRecord {
     /// True if the record is recent and answers the whole query.
     fn answers(&self, query: &TuningQuery) -> bool {
         let is_recent = self.day <= today() && today() - self.day <= MAX_AGE_DAYS;
-        let are_known = self.measurements.iter().all(|it| query.strategies.contains(&it.strategy));
+        let is_asked = self.measurements.iter().all(|it| query.strategies.contains(&it.strategy));
         let needs_prefill = query.includes_prefill && self.is_cpu_faster();
         let is_complete = !self.measurements.is_empty()
             && (self.cpu_ms_per_gb.is_some() || !query.includes_cpu)
@@ -87,7 +87,7 @@ impl TuningRecord {
             .flat_map(|it| [it.gpu_ms_per_gb, it.cpu_ms_per_gb, it.handover_ms_per_gb]);
         let times = self.measurements.iter().map(|measurement| measurement.ms_per_gb);
         let mut times = times.chain(self.cpu_ms_per_gb).chain(prefill);
-        is_recent && are_known && is_complete && times.all(|ms| ms >= 0.0)
+        is_recent && is_asked && is_complete && times.all(|ms| ms >= 0.0)
     }
 }
 
@@ -98,7 +98,7 @@ pub(super) fn find(cache: &str, key: &str, query: &TuningQuery) -> Option<Tuning
     record.answers(query).then_some(record)
 }
 
-/// The cache with one more record, or with that one alone if it was full.
+/// The cache with one more record. A full cache is emptied first.
 pub(super) fn add(cache: &str, key: String, record: &TuningRecord) -> Option<String> {
     let mut records = records(cache);
     if records.len() >= MAX_RECORDS {
@@ -113,5 +113,5 @@ fn records(cache: &str) -> BTreeMap<String, Value> {
 }
 
 fn today() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() / 86_400)
+    unix_seconds() / 86_400
 }

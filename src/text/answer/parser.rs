@@ -1,9 +1,9 @@
-//! Parsing of an answer while it arrives: reasoning, text and tool calls.
+//! Incremental parsing of an answer: reasoning, text and tool calls.
 //!
 //! Models mark the parts of an answer in the text. The result does not depend on how the text is
-//! cut into pieces, and no text is lost: what starts like a call but is none becomes text.
-//! Therefore a call is returned only when it is complete. White space around the parts is removed
-//! with the marks.
+//! cut into pieces, and no text is lost: text that starts like a call but turns out not to be one
+//! is returned as text. Therefore a call is returned only when it is complete. White space around
+//! the parts is removed with the marks.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -67,7 +67,7 @@ enum State {
     CallInReasoning {
         scanner: Scanner,
         /// True once the scanner has found a complete call.
-        whole: bool,
+        is_complete: bool,
         /// End of the part that has been searched for the end of the reasoning.
         searched: usize,
     },
@@ -155,7 +155,7 @@ impl AnswerParser {
         let reasoning =
             matches!(state, State::Reasoning) || matches!(state, State::Begin if self.opened);
         let part = if reasoning { &mut delta.reasoning } else { &mut delta.text };
-        // After a call only the start of its closing mark is held.
+        // After a call, only the start of the closing mark can be held.
         if !matches!(state, State::AfterCall) {
             self.emit(&rest, part);
         }
@@ -167,7 +167,7 @@ impl AnswerParser {
     /// Ends an answer whose reasoning was never closed: calls inside it are calls.
     fn finish_in_reasoning(&mut self) -> Delta {
         self.state = State::Text { first: false };
-        // White space around a call is treated as within text.
+        // Keeps the white space around a call as within text.
         self.has_text |= self.gap == Gap::Keep;
         let mut delta = self.push("");
         delta.extend(self.finish());
@@ -225,18 +225,13 @@ impl AnswerParser {
         let calls = self.style.calls.filter(|_| self.tools.is_some());
         let openings = calls.map_or(&[][..], ToolCallFormat::opening_marks);
         let marks: Vec<&'static str> = [THINK_END].iter().chain(openings).copied().collect();
-        let (end, mark) = match find_mark(&self.held[self.at..], &marks) {
-            Found::At(end, mark) => (end, Some(mark)),
-            Found::Maybe(end) => (end, None),
-            Found::Nowhere => (self.held.len() - self.at, None),
-        };
-        let text = self.take(end);
+        let (text, mark) = self.take_until_mark(&marks);
         self.emit(&text, &mut delta.reasoning);
         match (mark, calls) {
             (Some(THINK_END), _) => self.end_reasoning(),
             (Some(mark), Some(calls)) => {
                 let scanner = calls.scanner(mark);
-                self.state = State::CallInReasoning { scanner, whole: false, searched: 0 };
+                self.state = State::CallInReasoning { scanner, is_complete: false, searched: 0 };
             }
             _ => return false,
         }
@@ -251,22 +246,19 @@ impl AnswerParser {
 
     /// Holds back a possible call until the reasoning or the answer ends.
     fn step_call_in_reasoning(&mut self, delta: &mut Delta) -> bool {
-        let State::CallInReasoning { scanner, whole, searched } = &mut self.state else {
+        let State::CallInReasoning { scanner, is_complete, searched } = &mut self.state else {
             return false;
         };
         let Some(tools) = &self.tools else { return false };
         let held = &self.held[self.at..];
-        let broken = match scanner {
-            scanner if !*whole => match scanner.advance(held, tools) {
-                Scan::More => None,
-                Scan::Calls(..) => {
-                    *whole = true;
-                    None
-                }
-                Scan::Broken(end) => Some(end),
-            },
-            _ => None,
-        };
+        let mut broken = None;
+        if !*is_complete {
+            match scanner.advance(held, tools) {
+                Scan::More => {}
+                Scan::Calls(..) => *is_complete = true,
+                Scan::Broken(end) => broken = Some(end),
+            }
+        }
         let read = held.get(*searched..broken.unwrap_or(held.len())).unwrap_or("");
         let (end, ends) = match (find_mark(read, &[THINK_END]), broken) {
             (Found::At(end, _), _) => (*searched + end, true),
@@ -312,12 +304,7 @@ impl AnswerParser {
                 }
             }
         }
-        let (end, mark) = match find_mark(&self.held[self.at..], calls.opening_marks()) {
-            Found::At(end, mark) => (end, Some(mark)),
-            Found::Maybe(end) => (end, None),
-            Found::Nowhere => (self.held.len() - self.at, None),
-        };
-        let text = self.take(end);
+        let (text, mark) = self.take_until_mark(calls.opening_marks());
         self.emit(&text, &mut delta.text);
         if let Some(mark) = mark {
             self.state = State::Call(calls.scanner(mark));
@@ -367,6 +354,17 @@ impl AnswerParser {
         let start = self.at;
         self.at += length;
         self.held[start..self.at].to_owned()
+    }
+
+    /// Takes the held text up to the first of `marks`, or up to a possible start of one; returns
+    /// the text and the mark.
+    fn take_until_mark(&mut self, marks: &[&'static str]) -> (String, Option<&'static str>) {
+        let (length, mark) = match find_mark(&self.held[self.at..], marks) {
+            Found::At(at, mark) => (at, Some(mark)),
+            Found::Maybe(at) => (at, None),
+            Found::Nowhere => (self.held.len() - self.at, None),
+        };
+        (self.take(length), mark)
     }
 
     fn take_space(&mut self, is_space: impl Fn(char) -> bool) {

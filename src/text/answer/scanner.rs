@@ -1,5 +1,5 @@
 //! Incremental scanners for tool calls: where a call ends, what it contains, and where text that
-//! started like a call turns out to be none. A scanner reads every byte once.
+//! started like a call turns out not to be one. A scanner reads every byte once.
 
 use serde_json::{Map, Value};
 
@@ -13,13 +13,13 @@ const PARAMETER_END: &str = "</parameter>";
 /// A function name and its arguments.
 pub(super) type ToolCallText = (String, Map<String, Value>);
 
-/// State of a scan.
+/// Result of [`Scanner::advance`].
 pub(super) enum Scan {
     /// The text may still become a call.
     More,
     /// The call or calls end at this byte.
     Calls(usize, Vec<ToolCallText>),
-    /// The text is no call; at least one byte, up to this one, is ordinary text.
+    /// The text is not a call. Its bytes up to this one, at least one, are ordinary text.
     Broken(usize),
 }
 
@@ -49,7 +49,8 @@ impl ToolCallFormat {
 }
 
 impl Scanner {
-    /// Continues in `text`, which starts at the call and only grows between calls.
+    /// Continues the scan in `text`, which starts at the tool call and may only have grown since
+    /// the previous invocation.
     pub(super) fn advance(&mut self, text: &str, tools: &Tools) -> Scan {
         match self {
             Scanner::Json(scanner) => scanner.advance(text, tools),
@@ -66,7 +67,7 @@ pub(super) struct JsonScanner {
     depth: usize,
     in_string: bool,
     escaped: bool,
-    /// JSON that calls an unknown tool is ordinary text.
+    /// True if JSON that calls an unknown tool is ordinary text.
     only_known: bool,
 }
 
@@ -104,7 +105,8 @@ impl JsonScanner {
     }
 }
 
-/// Calls in `{name, arguments}` or a list of those; models also write `parameters`.
+/// Calls in `{name, arguments}` or a list of such objects; some models write `parameters` instead
+/// of `arguments`.
 fn calls_of(json: &str) -> Option<Vec<ToolCallText>> {
     let calls = match serde_json::from_str(json).ok()? {
         Value::Array(calls) if !calls.is_empty() => calls,
@@ -138,7 +140,8 @@ enum Part {
     Value,
     /// Text that shows whether a `</parameter>` ended the value or is part of it.
     AfterValue,
-    /// State of `AfterValue` for `</function>`: models omit the last `</parameter>`.
+    /// Text that shows whether a `</function>` ended the call or is part of the value: models omit
+    /// the last `</parameter>`.
     AfterFunction,
 }
 
@@ -264,7 +267,7 @@ impl ElementScanner {
         }
     }
 
-    /// Continues the value if what looked like its end was part of it.
+    /// Continues the value if the text that looked like its end is part of it.
     fn or_more_value(&mut self, expected: Result<(), Scan>) -> Result<(), Scan> {
         match expected {
             Err(Scan::Broken(_)) => {

@@ -7,7 +7,7 @@ pub const MAX_STOP_STRINGS: usize = 16;
 /// Maximum characters of one stop string.
 pub const MAX_STOP_STRING_CHARS: usize = 1024;
 
-/// Searches a text for stop strings while it arrives.
+/// Incremental search for stop strings in generated text.
 #[derive(Debug, Clone, Default)]
 pub struct StopStrings {
     strings: Vec<String>,
@@ -53,7 +53,8 @@ impl StopStrings {
         }
         self.held.push_str(text);
         // The stop string that ends first wins, so that the result does not depend on how the text
-        // is cut into pieces; of those that end together the longest, then the first listed.
+        // is cut into pieces. If several end at the same byte, the longest wins, then the first in
+        // the list.
         let found = self.strings.iter().enumerate().filter_map(|(index, string)| {
             self.held.find(string).map(|at| (at + string.len(), at, index))
         });

@@ -47,7 +47,7 @@ pub(super) enum Found {
     Nowhere,
 }
 
-/// Finds the first of `marks` in `text`. All marks start with `<` and contain no other.
+/// Finds the first of `marks` in `text`. All marks start with `<` and contain no further `<`.
 pub(super) fn find_mark(text: &str, marks: &[&'static str]) -> Found {
     for (at, _) in text.match_indices('<') {
         let tail = text.get(at..).unwrap_or("");

@@ -31,7 +31,7 @@ pub(super) fn arguments<'a, const N: usize>(
     Ok(found)
 }
 
-/// Arguments converted to keyword arguments, for filters of the engine that accept no others.
+/// Arguments converted to keyword arguments, for filters of minijinja that accept no others.
 pub(super) fn keywords(args: Rest<ValueOrKwargs>, names: &[&'static str]) -> Result<Kwargs, Error> {
     let mut given = Vec::new();
     for (place, value) in args.into_values().into_iter().enumerate() {

@@ -239,8 +239,8 @@ impl RenderBudget {
         Ok(length)
     }
 
-    /// Runs `work`, which implements a filter, test, function or method, after `charge` has spent
-    /// its cost. Bounds the nesting of such calls.
+    /// Runs `work`, the implementation of a filter, test, function or method, after `charge` has
+    /// spent its cost. Bounds the nesting of such calls.
     pub(super) fn metered_call(
         state: &mut State<'_, '_>,
         charge: impl FnOnce(&mut Self) -> Result<(), Error>,
@@ -260,7 +260,7 @@ impl RenderBudget {
     }
 }
 
-/// True if an object is mutable.
+/// True for namespaces and `loop`, the only objects that a template can change.
 fn is_mutable(object: &DynObject) -> bool {
     matches!(object.type_name().rsplit("::").next(), Some("Namespace" | "Loop"))
 }

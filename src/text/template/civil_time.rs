@@ -11,7 +11,9 @@ pub struct CivilTime {
     year: i64,
     month: u32,
     day: u32,
+    /// Seconds since midnight.
     seconds: u32,
+    /// Days since 1970-01-01.
     days: i64,
 }
 

@@ -1,8 +1,8 @@
 //! Compilation of a chat template, with accounting for its operators.
 //!
-//! The engine has no hook for operators. The compiled instructions are therefore rewritten so that
-//! filters of [`super::operators`] see or replace the operands of each operator that may be
-//! expensive.
+//! minijinja has no hook for operators. The compiled instructions are therefore rewritten: before,
+//! after or instead of each operator that may be expensive, they apply a filter of
+//! [`super::operators`].
 
 use minijinja::machinery::{CodeGenerator, Instruction, Instructions, parse};
 use minijinja::syntax::SyntaxConfig;
@@ -12,7 +12,7 @@ use super::nesting::{Refusal, check_nesting};
 use super::operators::operator;
 use super::python_operators::mapping_method;
 
-/// Maximum filters whose lookup the engine caches during a rendering.
+/// Maximum filters whose lookup minijinja caches during a rendering.
 const MAX_CACHED_FILTERS: usize = 50;
 
 /// Reason why a template does not compile.
@@ -51,7 +51,7 @@ enum Accounting {
 }
 
 /// Accounting for each instruction. Instructions that neither this function nor [`is_bounded`]
-/// lists, such as those of a newer engine, are refused.
+/// lists, such as those of a newer minijinja, are refused.
 fn accounting(instruction: &Instruction<'_>) -> Result<Accounting, &'static str> {
     let arguments =
         |count: usize| u16::try_from(count).map_err(|_| "a literal with more than 65535 values");
@@ -81,7 +81,9 @@ fn accounting(instruction: &Instruction<'_>) -> Result<Accounting, &'static str>
         Instruction::MergeKwargs(count) => {
             Accounting::Replace(operator::KEYWORDS, arguments(*count)?)
         }
-        Instruction::BuildList(_) | Instruction::BuildTuple(_) => Accounting::After(operator::NEST),
+        Instruction::BuildList(_) | Instruction::BuildTuple(_) => {
+            Accounting::After(operator::MATERIALIZE)
+        }
         Instruction::UnpackList(_)
         | Instruction::PushLoop(_)
         | Instruction::FastRecurse
@@ -93,7 +95,7 @@ fn accounting(instruction: &Instruction<'_>) -> Result<Accounting, &'static str>
         Instruction::CallMethod("changed" | "cycle", None) => {
             return Err("`*` in a method of `loop`");
         }
-        // There is a single template, which extends no other.
+        // Only one template exists, which extends no other.
         Instruction::CallBlock(_)
         | Instruction::FastSuper
         | Instruction::LoadBlocks
@@ -154,7 +156,7 @@ fn is_bounded(instruction: &Instruction<'_>) -> bool {
 /// Builds the rewritten instructions.
 struct Rewriter<'a> {
     out: Instructions<'a>,
-    /// Filter names in the order of the engine's lookup cache.
+    /// Filter names in the order of minijinja's lookup cache.
     filters: Vec<&'a str>,
     line: u16,
 }

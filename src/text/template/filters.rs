@@ -1,4 +1,4 @@
-//! Filters and tests with Jinja's semantics, where the engine's own lack one, an argument or a
+//! Filters and tests with Jinja's semantics, where minijinja lacks the filter, an argument or a
 //! special case: undefined values are empty and callable, strings are sequences.
 
 use minijinja::filters as jinja;

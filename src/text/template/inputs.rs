@@ -71,7 +71,7 @@ impl<'a> Iterator for Names<'a> {
             let begins = |character: char| character.is_alphabetic() || character == '_';
             let first = self.rest.chars().next()?;
             let length = match first {
-                '"' | '\'' => end_of_text(self.rest, first),
+                '"' | '\'' => end_of_literal(self.rest, first),
                 '%' | '}' if self.rest.get(1..).is_some_and(|rest| rest.starts_with('}')) => {
                     self.in_tag = false;
                     2
@@ -93,7 +93,8 @@ impl<'a> Iterator for Names<'a> {
 }
 
 /// End of the string literal that `text` starts with.
-fn end_of_text(text: &str, quote: char) -> usize {
+fn end_of_literal(text: &str, quote: char) -> usize {
+    // Skips the opening quote like an escaped character.
     let mut escaped = true;
     for (at, character) in text.char_indices() {
         match character {

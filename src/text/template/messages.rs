@@ -1,5 +1,5 @@
-//! Normalization of chat messages for templates: no null values, reasoning under both of its
-//! names, arguments of tool calls as objects or as JSON text.
+//! Normalization of chat messages for templates: no null values, reasoning under the two names that
+//! templates read, arguments of tool calls as objects or as JSON text.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Map, Value};
 
 use crate::error::Result;
-use crate::text::tools::parse_call_arguments;
+use crate::text::tools::{call_arguments, parse_call_arguments};
 
 /// Names that templates use for a message's reasoning, the most common first.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
@@ -59,20 +59,13 @@ fn name_reasoning(message: &mut Map<String, Value>) {
     message.insert("reasoning_content".to_owned(), reasoning);
 }
 
-/// Replaces the arguments of calls by text: that of the request, else JSON in Python's format.
+/// Replaces the arguments of tool calls by text: the text in `given`, the messages of the request,
+/// or else JSON in Python's format.
 fn write_call_arguments(messages: &mut Value, given: &Value) {
-    for (index, message) in messages.as_array_mut().into_iter().flatten().enumerate() {
-        let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
-        for (call_index, call) in calls.into_iter().flatten().enumerate() {
-            let Some(arguments) =
-                call.get_mut("function").and_then(|call| call.get_mut("arguments"))
-            else {
-                continue;
-            };
-            let given = given[index]["tool_calls"][call_index]["function"]["arguments"].as_str();
-            let text = given.filter(|text| !text.trim().is_empty()).map(str::to_owned);
-            *arguments = Value::String(text.unwrap_or_else(|| spaced_json(arguments)));
-        }
+    for (index, call_index, arguments) in call_arguments(messages) {
+        let given = given[index]["tool_calls"][call_index]["function"]["arguments"].as_str();
+        let text = given.filter(|text| !text.trim().is_empty()).map(str::to_owned);
+        *arguments = Value::String(text.unwrap_or_else(|| spaced_json(arguments)));
     }
 }
 

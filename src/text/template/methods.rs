@@ -1,5 +1,5 @@
-//! Methods of strings, lists and mappings with Python's semantics, where the engine's own lack one,
-//! an argument or a special case. Templates are usually tested only against Python.
+//! Methods of strings, lists and mappings with Python's semantics, where minijinja lacks the
+//! method, an argument or a special case. Templates are usually tested only against Python.
 //!
 //! Every method takes time and memory proportional to its arguments; widths are bounded.
 
@@ -17,7 +17,7 @@ const MAX_TAB_SIZE: usize = 32;
 /// Maximum bytes of a string that `replace` creates.
 const MAX_REPLACED_BYTES: usize = 1 << 24;
 
-/// Calls a method of a value that does not implement it.
+/// Calls Python's method `name` of a value for which minijinja has no such method.
 pub(super) fn method(
     state: &mut State<'_, '_>,
     value: &Value,
@@ -30,7 +30,7 @@ pub(super) fn method(
         (ValueKind::Map, _) if name == "copy" => {
             from_args::<()>(args).map(|()| Some(value.clone()))
         }
-        (ValueKind::Plain, _) if name == "fromkeys" => keys_with_a_value(args).map(Some),
+        (ValueKind::Plain, _) if name == "fromkeys" => from_keys(args).map(Some),
         (ValueKind::Number, _) if name == "is_integer" => from_args::<()>(args)
             .map(|()| f64::try_from(value.clone()).ok().map(|n| Value::from(n.fract() == 0.0))),
         _ => Ok(None),
@@ -174,14 +174,10 @@ fn split(
                 (Some(sep), true) => piece.rsplit_once(sep),
                 (None, false) => piece.find(is_space).map(|at| piece.split_at(at)),
                 // The white space before the last word is stripped with the rest.
-                (None, true) => piece.rfind(is_space).map(|at| {
-                    let at = at
-                        + piece
-                            .get(at..)
-                            .and_then(|rest| rest.chars().next())
-                            .map_or(0, char::len_utf8);
-                    piece.split_at(at)
-                }),
+                (None, true) => piece
+                    .char_indices()
+                    .rfind(|(_, character)| is_space(*character))
+                    .map(|(at, space)| piece.split_at(at + space.len_utf8())),
             }
         };
         let Some((before, after)) = cut else {
@@ -380,7 +376,7 @@ fn list_method(list: &Value, name: &str, args: &[Value]) -> Result<Option<Value>
 }
 
 /// `dict.fromkeys`.
-fn keys_with_a_value(args: &[Value]) -> Result<Value, Error> {
+fn from_keys(args: &[Value]) -> Result<Value, Error> {
     let (keys, value): (&Value, Option<Value>) = from_args(args)?;
     let value = value.unwrap_or_else(|| Value::from(()));
     Ok(Value::from_pairs(keys.try_iter()?.map(|key| (key, value.clone()))))

@@ -2,11 +2,11 @@
 //! Face `transformers`.
 //!
 //! Templates come with checkpoints and are untrusted. `nesting` bounds their nesting before they
-//! are compiled, `budget` the steps, memory and recursion of a rendering, and the engine's fuel its
+//! are compiled, `budget` the steps, memory and recursion of a rendering, and minijinja's fuel its
 //! instructions. `compile` inserts the accounting of `operators` into the compiled instructions;
 //! `builtins` registers filters, tests, functions and methods with their `costs`.
 //!
-//! Beyond Jinja the environment offers what Hugging Face's does: block trimming, loop controls,
+//! Beyond Jinja, the environment has Hugging Face's extensions: block trimming, loop controls,
 //! Python's string and mapping methods, `raise_exception`, `strftime_now`, a `tojson` with
 //! Python's formatting, and the `generation` block, which only marks text for training.
 
@@ -198,11 +198,10 @@ fn check_list(field: &str, value: &Value) -> Result<()> {
     let Some(list) = value.as_array() else {
         return Err(Error::invalid_value(field, kind_of(value), "a list"));
     };
-    match list.iter().position(|item| !item.is_object()) {
-        Some(index) => {
-            let found = list.get(index).map_or("nothing", kind_of);
+    match list.iter().enumerate().find(|(_, item)| !item.is_object()) {
+        Some((index, item)) => {
             let field = format!("{field}[{index}]");
-            Err(Error::invalid_value(&field, found, "an object"))
+            Err(Error::invalid_value(&field, kind_of(item), "an object"))
         }
         None => Ok(()),
     }
@@ -261,9 +260,9 @@ fn shortened(text: String) -> String {
         return text;
     }
     let (head, tail) = (MAX_DETAIL_BYTES * 3 / 4, text.len() - MAX_DETAIL_BYTES / 4);
-    let is_cut = |at: &usize| text.is_char_boundary(*at);
-    let head = (0..=head).rev().find(is_cut).unwrap_or(0);
-    let tail = (tail..text.len()).find(is_cut).unwrap_or(text.len());
+    let is_boundary = |at: &usize| text.is_char_boundary(*at);
+    let head = (0..=head).rev().find(is_boundary).unwrap_or(0);
+    let tail = (tail..text.len()).find(is_boundary).unwrap_or(text.len());
     let part = |range| text.get(range).unwrap_or_default();
     format!("{} … {}", part(0..head), part(tail..text.len()))
 }
@@ -277,7 +276,7 @@ fn with_line_feeds(source: &str) -> Cow<'_, str> {
 }
 
 /// Replaces `{% generation %}`, which only marks the assistant's text for training, by a `with`
-/// block, which has a scope of its own as well.
+/// block, which also has a scope of its own.
 fn without_generation_blocks(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;

@@ -17,7 +17,8 @@ const MAX_BRACKETS: usize = 32;
 const MAX_BLOCKS: usize = 32;
 /// Maximum nested blocks including preceding `elif` branches, each of which nests in the previous.
 const MAX_BRANCHES: usize = 128;
-/// A limit that a template exceeds, and the line.
+
+/// The line at which a template exceeds a limit, and the message about it.
 pub(super) struct Refusal {
     pub(super) line: u16,
     pub(super) message: String,

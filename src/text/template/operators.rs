@@ -9,7 +9,7 @@ use super::python_operators::{MAPPING_METHODS, method_or_item, remainder, sum};
 use super::render_error::refused_value;
 
 /// Names of the filters that account for operators. No template can write them, because they are
-/// no identifiers. They contain no white space, which the engine strips.
+/// not identifiers. They contain no white space, which minijinja strips.
 pub(super) mod operator {
     pub(in crate::text::template) const ADD: &str = "+";
     pub(in crate::text::template) const ARGUMENTS: &str = "(*)";
@@ -22,7 +22,6 @@ pub(super) mod operator {
     pub(in crate::text::template) const LOOP: &str = "loop.";
     pub(in crate::text::template) const MAP: &str = "{}";
     pub(in crate::text::template) const MULTIPLY: &str = "*";
-    pub(in crate::text::template) const NEST: &str = "[,]";
     pub(in crate::text::template) const REMAINDER: &str = "%";
     pub(in crate::text::template) const SET: &str = ".=";
     pub(in crate::text::template) const MATERIALIZE: &str = "=";
@@ -35,12 +34,12 @@ type Operator = fn(&mut RenderBudget, Vec<Value>) -> Result<Value, Error>;
 /// Adds the operators and the output formatter.
 pub(super) fn add_operators(environment: &mut Environment<'_>) {
     environment.set_formatter(write);
-    // Accounts for itself, by calling the `format` filter.
+    // Not metered here: formatting calls the `format` filter, which is.
     environment.add_filter(operator::REMAINDER, remainder);
     for (operator, name) in MAPPING_METHODS {
         environment.add_filter(operator, move |value: &Value| method_or_item(value, name));
     }
-    let operators: [(&'static str, Operator); 15] = [
+    let operators: [(&'static str, Operator); 14] = [
         (operator::ADD, add),
         (operator::ARGUMENTS, arguments),
         (operator::COMPARE, |budget, values| {
@@ -58,7 +57,6 @@ pub(super) fn add_operators(environment: &mut Environment<'_>) {
         (operator::LOOP, loop_method),
         (operator::MAP, map),
         (operator::MULTIPLY, multiply),
-        (operator::NEST, |budget, values| budget.materialize(first(values)?)),
         (operator::SET, set),
         (operator::MATERIALIZE, |budget, values| budget.materialize(first(values)?)),
         (operator::SLICE, slice),
@@ -73,7 +71,7 @@ pub(super) fn add_operators(environment: &mut Environment<'_>) {
     }
 }
 
-/// Returns operands to the engine's stack, topmost first.
+/// Returns operands to minijinja's stack, topmost first.
 fn return_operands(mut values: Vec<Value>) -> Result<Value, Error> {
     values.reverse();
     Ok(Value::from(values))

@@ -1,6 +1,6 @@
-//! Operators with Python's semantics, where those of the engine only support numbers: `%` formats
-//! strings, `+` escapes a string that is added to a safe string, and an attribute that names a
-//! mapping's method is that method.
+//! Operators with Python's semantics, where minijinja's differ: `%` also formats strings, `+`
+//! escapes a string that is added to a safe string, and `mapping.items` is the method even if the
+//! mapping has a key `items`.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use minijinja::{Error, State, Value};
 use super::filters::escaped;
 use super::render_error::refused_value;
 
-/// Methods of mappings whose names may also be keys of a schema or an argument, with the names of
-/// the filters that resolve the attribute.
+/// Names of the filters that resolve a mapping's method, and names of the methods. The names may
+/// also be keys of a mapping, such as a JSON schema or the arguments of a call.
 pub(super) const MAPPING_METHODS: [(&str, &str); 11] = [
     (".clear", "clear"),
     (".copy", "copy"),
@@ -26,7 +26,7 @@ pub(super) const MAPPING_METHODS: [(&str, &str); 11] = [
     (".values", "values"),
 ];
 
-/// Filter that resolves an attribute that is a method of mappings.
+/// Filter that resolves the attribute `name`, if it is one of [`MAPPING_METHODS`].
 pub(super) fn mapping_method(name: &str) -> Option<&'static str> {
     MAPPING_METHODS.iter().find(|(_, method)| *method == name).map(|(operator, _)| *operator)
 }
@@ -55,24 +55,18 @@ pub(super) fn remainder(
     let failed = || operands_error('%', left, right);
     if let (Some(left), Some(right)) = (integer(left), integer(right)) {
         let rest = left.checked_rem(right).ok_or_else(failed)?;
-        return Ok(Value::from(if rest != 0 && (rest < 0) != (right < 0) {
-            rest + right
-        } else {
-            rest
-        }));
+        let has_other_sign = rest != 0 && (rest < 0) != (right < 0);
+        return Ok(Value::from(if has_other_sign { rest + right } else { rest }));
     }
     let (Ok(left), Ok(right)) = (f64::try_from(left.clone()), f64::try_from(right.clone())) else {
         return Err(failed());
     };
-    let rest = left % right;
-    match right == 0.0 {
-        true => Err(failed()),
-        false => Ok(Value::from(if rest != 0.0 && (rest < 0.0) != (right < 0.0) {
-            rest + right
-        } else {
-            rest
-        })),
+    if right == 0.0 {
+        return Err(failed());
     }
+    let rest = left % right;
+    let has_other_sign = rest != 0.0 && (rest < 0.0) != (right < 0.0);
+    Ok(Value::from(if has_other_sign { rest + right } else { rest }))
 }
 
 fn operands_error(operator: char, left: &Value, right: &Value) -> Error {

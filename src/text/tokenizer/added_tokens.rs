@@ -1,11 +1,11 @@
 //! Added tokens, which are matched in the text before it is merged: control tokens such as
 //! `<|im_start|>`, and tokens that a file adds to its vocabulary.
 //!
-//! The match is the leftmost one, and of those the longest. An Aho–Corasick automaton over the
-//! reversed tokens reads the text from its end to its start, so that at each byte it knows the
-//! longest token that starts there. The `aho-corasick` crate gives the same matches, but may
-//! rescan as many bytes as the longest token has at every position and copies match lists between
-//! states: a small hostile file could make both expensive.
+//! The leftmost match wins, and of matches that start at the same byte the longest. An
+//! Aho–Corasick automaton over the reversed tokens reads the text from its end to its start, so
+//! that at each byte it knows the longest token that starts there. The `aho-corasick` crate gives
+//! the same matches, but may rescan as many bytes as the longest token has at every position and
+//! copies match lists between states: a small hostile file could make both expensive.
 
 use std::ops::Range;
 
@@ -156,7 +156,7 @@ struct Trie {
     lengths: Vec<u32>,
     longest: usize,
     /// The root's child for each byte; zero for none.
-    roots: Vec<u32>,
+    root_children: Vec<u32>,
     /// Index of the first child of each node; the children end where those of the next node start.
     children: Vec<u32>,
     /// The byte on the edge to each node.
@@ -180,14 +180,15 @@ impl Trie {
             found: vec![NONE],
             ..Self::default()
         };
+        // For each node of the current level, the indices of the texts in its subtree.
         let mut level: Vec<&[u32]> = vec![&order];
         let (mut depth, mut node) = (0, 0);
         while !level.is_empty() {
             let mut next = Vec::new();
-            for spelled in level {
-                let (whole, longer) =
-                    spelled.split_at(spelled.partition_point(|&i| text(i).len() <= depth));
-                if let (Some(&last), Some(found)) = (whole.last(), trie.found.get_mut(node)) {
+            for group in level {
+                let (ending, longer) =
+                    group.split_at(group.partition_point(|&i| text(i).len() <= depth));
+                if let (Some(&last), Some(found)) = (ending.last(), trie.found.get_mut(node)) {
                     *found = last;
                 }
                 trie.children.push(trie.bytes.len() as u32);
@@ -208,11 +209,11 @@ impl Trie {
 
     /// Computes the failure links in breadth-first order.
     fn link(&mut self) {
-        self.roots = vec![0; 256];
+        self.root_children = vec![0; 256];
         self.failures = vec![0; self.bytes.len()];
         for child in self.children_of(0) {
             if let Some(slot) =
-                self.bytes.get(child).and_then(|&byte| self.roots.get_mut(byte as usize))
+                self.bytes.get(child).and_then(|&byte| self.root_children.get_mut(byte as usize))
             {
                 *slot = child as u32;
             }
@@ -248,7 +249,7 @@ impl Trie {
             }
             node = self.failures.get(node as usize).copied().unwrap_or(0);
         }
-        self.roots.get(byte as usize).copied().unwrap_or(0)
+        self.root_children.get(byte as usize).copied().unwrap_or(0)
     }
 }
 

@@ -43,9 +43,8 @@ pub(super) struct Bpe {
     pub(super) ignore_merges: bool,
     /// Byte tokens for characters that the vocabulary lacks.
     pub(super) byte_fallback: Option<Box<[u32; 256]>>,
-    /// Token for characters that neither the vocabulary nor byte tokens cover; they are dropped if
-    /// it is `None`. `Err` if the file names a token that it lacks, which is reported only for
-    /// texts that need it.
+    /// Token for characters that neither the vocabulary nor byte tokens cover; `None` drops them.
+    /// `Err` if the file names a token that it lacks: an error only for texts that need the token.
     pub(super) unknown: Result<Option<u32>>,
     /// Consecutive unknown characters yield a single unknown token.
     pub(super) fuse_unknown: bool,
@@ -76,13 +75,13 @@ impl Bpe {
     /// Appends the tokens of `word` to `out`; `invalid-request` if the word is too long.
     pub(super) fn encode(
         &self,
-        table: &Vocabulary,
+        vocabulary: &Vocabulary,
         word: &str,
         scratch: &mut MergeScratch,
         out: &mut Vec<u32>,
     ) -> Result<()> {
         if self.ignore_merges
-            && let Some(id) = table.find(word.as_bytes())
+            && let Some(id) = vocabulary.find(word.as_bytes())
         {
             out.push(id);
             return Ok(());
@@ -96,10 +95,10 @@ impl Bpe {
         let text = word.as_bytes();
         scratch.queue.clear();
         for left in 0..scratch.symbols.len() as u32 {
-            self.offer(table, text, &scratch.symbols, left, &mut scratch.queue);
+            self.offer(vocabulary, text, &scratch.symbols, left, &mut scratch.queue);
         }
         while let Some(Reverse((_, left, middle, end, merged))) = scratch.queue.pop() {
-            self.merge(table, text, scratch, left, (middle, end), merged);
+            self.merge(vocabulary, text, scratch, left, (middle, end), merged);
         }
         self.emit(text, &scratch.symbols, out)
     }
@@ -125,7 +124,7 @@ impl Bpe {
     /// Queues the pair that starts at symbol `left`, if it merges.
     fn offer(
         &self,
-        table: &Vocabulary,
+        vocabulary: &Vocabulary,
         text: &[u8],
         symbols: &[Symbol],
         left: u32,
@@ -137,7 +136,7 @@ impl Bpe {
             Merges::Ranked(ranks) => ranks.get(&(first.id, second.id)).copied(),
             Merges::Scored(ranks) => text
                 .get(first.start as usize..second.end as usize)
-                .and_then(|merged| table.find(merged))
+                .and_then(|merged| vocabulary.find(merged))
                 .and_then(|id| ranks.get(id as usize).map(|&rank| (rank, id))),
         };
         if let Some((rank, merged)) = found {
@@ -148,7 +147,7 @@ impl Bpe {
     /// Merges a queued pair unless it is stale.
     fn merge(
         &self,
-        table: &Vocabulary,
+        vocabulary: &Vocabulary,
         text: &[u8],
         scratch: &mut MergeScratch,
         left: u32,
@@ -170,8 +169,8 @@ impl Bpe {
         if let Some(symbol) = scratch.symbols.get_mut(second.next as usize) {
             symbol.previous = left;
         }
-        self.offer(table, text, &scratch.symbols, first.previous, &mut scratch.queue);
-        self.offer(table, text, &scratch.symbols, left, &mut scratch.queue);
+        self.offer(vocabulary, text, &scratch.symbols, first.previous, &mut scratch.queue);
+        self.offer(vocabulary, text, &scratch.symbols, left, &mut scratch.queue);
     }
 
     fn emit(&self, text: &[u8], symbols: &[Symbol], out: &mut Vec<u32>) -> Result<()> {
@@ -205,17 +204,19 @@ impl Bpe {
         Ok(unknown.is_some())
     }
 
-    /// True if a text may be split before each run of `mark` and yields the same tokens: no token
-    /// and no run of unknown characters extends over such a place.
-    pub(super) fn splits_before(&self, table: &Vocabulary, mark: char) -> bool {
+    /// True if splitting a text before each run of `mark` does not change its tokens: no merge and
+    /// no run of unknown characters crosses the start of a run of marks.
+    pub(super) fn splits_before(&self, vocabulary: &Vocabulary, mark: char) -> bool {
         let is_symbol =
             matches!(&self.symbols, BaseSymbols::Characters(ids) if ids.contains_key(&mark));
         is_symbol
             && match &self.merges {
                 Merges::Ranked(ranks) => {
-                    table.have_only_leading(mark, ranks.values().map(|&(_, merged)| merged))
+                    vocabulary.have_only_leading(mark, ranks.values().map(|&(_, merged)| merged))
                 }
-                Merges::Scored(_) => table.have_only_leading(mark, table.normal().iter().copied()),
+                Merges::Scored(_) => {
+                    vocabulary.have_only_leading(mark, vocabulary.normal().iter().copied())
+                }
             }
     }
 }

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::components::{component_type, flag, members};
-use crate::error::{Error, Result, excerpt, quoted};
+use super::components::Component;
+use crate::error::{Error, Result, quoted};
 
 const FIELD: &str = "decoder";
 /// Maximum steps that change tokens.
@@ -30,7 +30,7 @@ pub(super) enum DecodeStep {
     /// Removes up to this many occurrences of a character from the start of the token.
     StripStart(char, usize),
     /// Replaces the mark by a space, or in the first token of a text by nothing if `none_in_first`.
-    Mark { mark: String, none_in_first: bool },
+    Mark { mark: char, none_in_first: bool },
 }
 
 impl DecodeRule {
@@ -42,7 +42,7 @@ impl DecodeRule {
                 DecodeStep::Replace(from, to) => text.replace(from, to),
                 DecodeStep::StripStart(mark, most) => strip_start(&text, *mark, *most).to_owned(),
                 DecodeStep::Mark { mark, none_in_first } => {
-                    text.replace(mark, if is_first && *none_in_first { "" } else { " " })
+                    text.replace(*mark, if is_first && *none_in_first { "" } else { " " })
                 }
             };
         }
@@ -72,105 +72,84 @@ pub(super) fn from_json(
     decoder: Option<&Value>,
     byte_level: bool,
 ) -> Result<DecodeRule> {
-    let mut reader = Reader { file, byte_level, is_fused: byte_level, rule: DecodeRule::default() };
+    let mut reader = Reader { byte_level, is_fused: byte_level, rule: DecodeRule::default() };
     match decoder {
-        Some(value) => reader.read(value, 0)?,
+        Some(value) => reader.read(Component::new(file, FIELD, value), 0)?,
         None if byte_level => {}
         None => {
             let expected = "a decoder for a vocabulary that is not byte-level";
-            return Err(reader.unsupported("nothing", expected));
+            return Err(Error::unsupported_value(file, FIELD, "nothing", expected));
         }
     }
     Ok(reader.rule)
 }
 
-struct Reader<'a> {
-    file: &'a str,
+/// Collects the steps of decoder components.
+struct Reader {
     byte_level: bool,
     /// True if the following components apply to the whole text instead of each token.
     is_fused: bool,
     rule: DecodeRule,
 }
 
-impl Reader<'_> {
-    fn read(&mut self, value: &Value, depth: usize) -> Result<()> {
-        match component_type(value) {
+impl Reader {
+    fn read(&mut self, component: Component<'_>, depth: usize) -> Result<()> {
+        match component.kind() {
             "Sequence" if depth < MAX_DEPTH => {
-                for member in members(value, "decoders") {
-                    self.read(member, depth + 1)?;
-                }
+                component.members("decoders").try_for_each(|member| self.read(member, depth + 1))
             }
-            "ByteLevel" if self.byte_level => {}
+            "ByteLevel" if self.byte_level => Ok(()),
             // Bytes are always combined into characters.
-            "ByteFallback" => {}
-            "Fuse" => self.is_fused = true,
-            "Replace" if !self.byte_level => self.replace(value)?,
-            "Strip" => self.strip(value)?,
+            "ByteFallback" => Ok(()),
+            "Fuse" => {
+                self.is_fused = true;
+                Ok(())
+            }
+            "Replace" if !self.byte_level => self.replace(component),
+            "Strip" => self.strip(component),
             "Metaspace" if !self.byte_level => {
-                let mark = value.get("replacement").and_then(Value::as_str).unwrap_or("▁");
-                let never = value.get("prepend_scheme").and_then(Value::as_str) == Some("never")
-                    || flag(value, "add_prefix_space") == Some(false);
-                if mark.chars().count() != 1 {
-                    let found = format!("Metaspace replacement {}", quoted(mark));
-                    return Err(Error::malformed_value(self.file, FIELD, found, "one character"));
-                }
-                self.push(DecodeStep::Mark { mark: mark.to_owned(), none_in_first: !never })?;
+                let keeps_first = component.str("prepend_scheme") == Some("never")
+                    || component.flag("add_prefix_space") == Some(false);
+                let mark = component.metaspace_mark()?;
+                self.push(component, DecodeStep::Mark { mark, none_in_first: !keeps_first })
             }
-            other => {
-                let known = "Sequence, ByteLevel, ByteFallback, Fuse, Replace, Strip, Metaspace";
-                return Err(self.unsupported(quoted(other), format!("one of {known}")));
-            }
+            _ => Err(component.unknown_type(
+                "Sequence, ByteLevel, ByteFallback, Fuse, Replace, Strip, Metaspace",
+            )),
         }
-        Ok(())
     }
 
-    fn replace(&mut self, value: &Value) -> Result<()> {
-        let pattern = value.get("pattern").and_then(|pattern| pattern.get("String"));
-        let from = self.text(value, "pattern.String", pattern)?;
-        let to = self.text(value, "content", value.get("content"))?;
+    fn replace(&mut self, component: Component<'_>) -> Result<()> {
+        let from = component.text("pattern.String")?;
+        let to = component.text("content")?;
         if from.is_empty() || to.len() > MAX_STEP_LENGTH {
-            let found = format!("Replace of {} by {} bytes", quoted(&from), to.len());
+            let found = format!("Replace of {} by {} bytes", quoted(from), to.len());
             let expected = format!("a pattern, and a replacement of at most {MAX_STEP_LENGTH}");
-            return Err(self.unsupported(found, expected));
+            return Err(component.unsupported(found, expected));
         }
-        self.push(DecodeStep::Replace(from, to))
+        self.push(component, DecodeStep::Replace(from.to_owned(), to.to_owned()))
     }
 
-    fn strip(&mut self, value: &Value) -> Result<()> {
-        if value.get("stop").and_then(Value::as_u64).unwrap_or(0) != 0 {
-            return Err(self.unsupported("Strip at the end", "Strip only at the start"));
+    fn strip(&mut self, component: Component<'_>) -> Result<()> {
+        let count = |key: &str| component.get(key).and_then(Value::as_u64).unwrap_or(0);
+        if count("stop") != 0 {
+            return Err(component.unsupported("Strip at the end", "Strip only at the start"));
         }
-        let most = value.get("start").and_then(Value::as_u64).unwrap_or(0);
-        let most = most.min(MAX_STEP_LENGTH as u64) as usize;
-        match self.text(value, "content", value.get("content"))?.chars().next() {
+        let most = count("start").min(MAX_STEP_LENGTH as u64) as usize;
+        match component.text("content")?.chars().next() {
             Some(mark) if self.is_fused => self.rule.strip_start = Some((mark, most)),
-            Some(mark) => self.push(DecodeStep::StripStart(mark, most))?,
+            Some(mark) => self.push(component, DecodeStep::StripStart(mark, most))?,
             None => {}
         }
         Ok(())
     }
 
-    fn push(&mut self, step: DecodeStep) -> Result<()> {
+    fn push(&mut self, component: Component<'_>, step: DecodeStep) -> Result<()> {
         if self.rule.steps.len() == MAX_STEPS {
-            return Err(self.unsupported(format!("more than {MAX_STEPS} steps"), "at most as many"));
+            let found = format!("more than {MAX_STEPS} steps");
+            return Err(component.unsupported(found, "at most as many"));
         }
         self.rule.steps.push(step);
         Ok(())
-    }
-
-    fn text(&self, component: &Value, key: &str, value: Option<&Value>) -> Result<String> {
-        value.and_then(Value::as_str).map(str::to_owned).ok_or_else(|| {
-            let field = format!("{FIELD}: {}.{key}", component_type(component));
-            let found = value.map_or("nothing".to_owned(), excerpt);
-            Error::malformed_value(self.file, &field, found, "text")
-        })
-    }
-
-    fn unsupported(
-        &self,
-        found: impl std::fmt::Display,
-        expected: impl std::fmt::Display,
-    ) -> Error {
-        Error::unsupported_value(self.file, FIELD, found, expected)
     }
 }

@@ -29,6 +29,13 @@ const TYPES: &str = "tokenizer.ggml.token_type";
 const SCORES: &str = "tokenizer.ggml.scores";
 const MERGES: &str = "tokenizer.ggml.merges";
 const PRE: &str = "tokenizer.ggml.pre";
+/// Values of `tokenizer.ggml.token_type`.
+const TYPE_NORMAL: i64 = 1;
+const TYPE_UNKNOWN: i64 = 2;
+const TYPE_CONTROL: i64 = 3;
+const TYPE_USER_DEFINED: i64 = 4;
+const TYPE_UNUSED: i64 = 5;
+const TYPE_BYTE: i64 = 6;
 /// Maximum bytes of a token in a scored vocabulary: merging looks up whole candidate tokens.
 const MAX_SCORED_BYTES: usize = 1 << 10;
 
@@ -171,12 +178,12 @@ fn read_byte_level(parts: &GgufVocabulary<'_>) -> Result<Tokenizer> {
     let pre_tokenizer = PreTokenizer::named(parts.file, PRE, kind)?;
     let alphabet = ByteAlphabet::new();
     let ends = TurnEndTokens::find(parts.tokens.iter().map(|text| text.as_bytes()));
-    let table = token_table(parts, &ends, |text, kind| match kind {
+    let vocabulary = read_vocabulary(parts, &ends, |text, kind| match kind {
         TokenKind::Normal => alphabet.decode(text),
         _ => Cow::Borrowed(text.as_bytes()),
     })?;
     let merges = ranked_merges(parts)?;
-    let bytes = (0..=255u8).filter_map(|byte| table.find(&[byte]).map(|id| (byte, id)));
+    let bytes = (0..=255u8).filter_map(|byte| vocabulary.find(&[byte]).map(|id| (byte, id)));
     let bpe = Bpe {
         symbols: BaseSymbols::Bytes(byte_table(bytes)),
         merges: Merges::Ranked(merges),
@@ -187,7 +194,7 @@ fn read_byte_level(parts: &GgufVocabulary<'_>) -> Result<Tokenizer> {
     };
     let special = special_ids(parts, &ends, add_bos, &mut warnings)?;
     let (normalization, added) = (Normalization::none(), added_tokens(parts, &ends)?);
-    Ok(Tokenizer::assemble(table, bpe, normalization, pre_tokenizer, added, special, warnings))
+    Ok(Tokenizer::assemble(vocabulary, bpe, normalization, pre_tokenizer, added, special, warnings))
 }
 
 /// Pre-tokenizer named by `pre`, or the default of the architecture or of llama.cpp.
@@ -243,10 +250,10 @@ fn read_sentencepiece(parts: &GgufVocabulary<'_>) -> Result<Tokenizer> {
         return Err(Error::malformed_value(parts.file, SCORES, found, "a number"));
     }
     let ends = TurnEndTokens::find(parts.tokens.iter().map(|text| text.as_bytes()));
-    let table = token_table(parts, &ends, |text, _| Cow::Borrowed(text.as_bytes()))?;
-    if let Some(&id) = table.normal().iter().find(|&&id| table.text(id).len() > MAX_SCORED_BYTES) {
-        let found = table.text(id).len();
-        let found = format!("token {id} of {found} bytes");
+    let vocabulary = read_vocabulary(parts, &ends, |text, _| Cow::Borrowed(text.as_bytes()))?;
+    let is_too_long = |id: &&u32| vocabulary.text(**id).len() > MAX_SCORED_BYTES;
+    if let Some(&id) = vocabulary.normal().iter().find(is_too_long) {
+        let found = format!("token {id} of {} bytes", vocabulary.text(id).len());
         let expected = format!("at most {MAX_SCORED_BYTES}");
         return Err(Error::malformed_value(parts.file, TOKENS, found, expected));
     }
@@ -255,14 +262,15 @@ fn read_sentencepiece(parts: &GgufVocabulary<'_>) -> Result<Tokenizer> {
         steps: vec![DecodeStep::Replace("▁".to_owned(), " ".to_owned())],
         strip_start: prefix.then_some((' ', 1)),
     };
-    let table = table.with_decode_rule(parts.file, TOKENS, rule)?;
+    let vocabulary = vocabulary.with_decode_rule(parts.file, TOKENS, rule)?;
     let tokens = || parts.tokens.iter().zip(0u32..);
     let characters = tokens().filter_map(|(text, id)| {
         let mut characters = text.chars();
         let first = characters.next()?;
-        (characters.next().is_none() && table.kind(id) == TokenKind::Normal).then_some((first, id))
+        let is_symbol = characters.next().is_none() && vocabulary.kind(id) == TokenKind::Normal;
+        is_symbol.then_some((first, id))
     });
-    let bytes = byte_table(tokens().filter_map(|(_, id)| match table.kind(id) {
+    let bytes = byte_table(tokens().filter_map(|(_, id)| match vocabulary.kind(id) {
         TokenKind::Byte(byte) => Some((byte, id)),
         _ => None,
     }));
@@ -278,7 +286,7 @@ fn read_sentencepiece(parts: &GgufVocabulary<'_>) -> Result<Tokenizer> {
     };
     let normalization = Normalization::sentencepiece(parts.file, prefix)?;
     let (pre_tokenizer, added) = (PreTokenizer::none(), added_tokens(parts, &ends)?);
-    Ok(Tokenizer::assemble(table, bpe, normalization, pre_tokenizer, added, special, warnings))
+    Ok(Tokenizer::assemble(vocabulary, bpe, normalization, pre_tokenizer, added, special, warnings))
 }
 
 /// Ranks by descending score; equal scores share a rank.
@@ -300,7 +308,7 @@ fn score_ranks(scores: &[f32]) -> Vec<u32> {
     ranks
 }
 
-fn token_table<'a>(
+fn read_vocabulary<'a>(
     parts: &GgufVocabulary<'a>,
     ends: &TurnEndTokens,
     bytes: impl Fn(&'a str, TokenKind) -> Cow<'a, [u8]>,
@@ -312,15 +320,16 @@ fn token_table<'a>(
     Vocabulary::new(parts.file, TOKENS, entries.collect::<Result<Vec<_>>>()?)
 }
 
-/// Type of a token as in the file, except that turn ends are control tokens (3) and that the
-/// exceptions in [`TurnEndTokens`] are not.
+/// Type of a token as in the file, except that turn ends are control tokens and that the exceptions
+/// in [`TurnEndTokens`] are not.
 fn token_type(parts: &GgufVocabulary<'_>, ends: &TurnEndTokens, id: u32) -> i64 {
     if ends.ids.contains(&id) {
-        return 3;
+        return TYPE_CONTROL;
     }
-    match parts.token_types.and_then(|types| types.get(id as usize)).copied().unwrap_or(1) {
-        2 | 3 if ends.message_end == Some(id) => 4,
-        2 | 3 if ends.plain_text == Some(id) => 1,
+    let stated = parts.token_types.and_then(|types| types.get(id as usize));
+    match stated.copied().unwrap_or(TYPE_NORMAL) {
+        TYPE_UNKNOWN | TYPE_CONTROL if ends.message_end == Some(id) => TYPE_USER_DEFINED,
+        TYPE_UNKNOWN | TYPE_CONTROL if ends.plain_text == Some(id) => TYPE_NORMAL,
         found => found,
     }
 }
@@ -332,14 +341,14 @@ fn token_kind(
     id: u32,
 ) -> Result<TokenKind> {
     Ok(match token_type(parts, ends, id) {
-        1 if parts.token_types.is_none() && parts.model == "llama" => {
+        TYPE_NORMAL if parts.token_types.is_none() && parts.model == "llama" => {
             parse_byte_token(text).map_or(TokenKind::Normal, TokenKind::Byte)
         }
-        0 | 1 => TokenKind::Normal,
-        2 | 3 => TokenKind::Control,
-        4 => TokenKind::Added,
-        5 => TokenKind::Absent,
-        6 => match parse_byte_token(text) {
+        0 | TYPE_NORMAL => TokenKind::Normal,
+        TYPE_UNKNOWN | TYPE_CONTROL => TokenKind::Control,
+        TYPE_USER_DEFINED => TokenKind::Added,
+        TYPE_UNUSED => TokenKind::Absent,
+        TYPE_BYTE => match parse_byte_token(text) {
             Some(byte) => TokenKind::Byte(byte),
             None => {
                 let found = format!("byte token {id} {}", quoted(text));
@@ -358,8 +367,8 @@ fn added_tokens(parts: &GgufVocabulary<'_>, ends: &TurnEndTokens) -> Result<Vec<
     let tokens = parts.tokens.iter().zip(0u32..);
     let added = tokens.filter_map(|(text, id)| {
         let special = match token_type(parts, ends, id) {
-            2 | 3 => true,
-            4 => false,
+            TYPE_UNKNOWN | TYPE_CONTROL => true,
+            TYPE_USER_DEFINED => false,
             _ => return None,
         };
         Some(AddedToken { id, text: (*text).to_owned(), special, ..AddedToken::default() })
@@ -369,8 +378,8 @@ fn added_tokens(parts: &GgufVocabulary<'_>, ends: &TurnEndTokens) -> Result<Vec<
     Ok(added)
 }
 
-/// Ids with special roles. An id outside the vocabulary counts as absent, unless the file asks to
-/// add it. Absent ids of a `llama` vocabulary have llama.cpp's defaults.
+/// Ids with special roles. An id outside the vocabulary counts as absent; it is `malformed` if the
+/// file asks to add the token. Absent ids of a `llama` vocabulary have llama.cpp's defaults.
 fn special_ids(
     parts: &GgufVocabulary<'_>,
     ends: &TurnEndTokens,
@@ -381,32 +390,32 @@ fn special_ids(
     let default = |id: u32| known(Some(id)).filter(|_| parts.model == "llama");
     let bos = known(parts.bos).or(default(1));
     let eos = known(parts.eos).or(default(2));
-    let mut surrounding =
+    let mut added_ids =
         |flag: Option<bool>, default: bool, name: &str, stated: Option<u32>, id: Option<u32>| {
-            match (flag.unwrap_or(default), id, stated) {
-            (true, None, Some(stated)) if flag.is_some() => {
-                let expected = format!(
-                    "less than {} because add_{name}_token is true",
-                    parts.tokens.len()
-                );
-                let field = format!("tokenizer.ggml.{name}_token_id");
-                return Err(Error::malformed_value(parts.file, &field, stated, expected));
+            if let (true, Some(id)) = (flag.unwrap_or(default), id) {
+                return Ok(vec![id]);
             }
-            (true, None, None) if flag.is_some() => warnings.push(format!(
-                "{}: tokenizer.ggml.add_{name}_token is true, but the file names no such token: \
-                 none is added",
-                parts.file
-            )),
-            (true, Some(id), _) => return Ok(vec![id]),
-            _ => {}
-        }
-            Ok(Vec::new())
+            if flag != Some(true) {
+                return Ok(Vec::new());
+            }
+            let key = format!("tokenizer.ggml.add_{name}_token");
+            let Some(stated) = stated else {
+                let warning = "is true, but the file names no such token: none is added";
+                warnings.push(format!("{}: {key} {warning}", parts.file));
+                return Ok(Vec::new());
+            };
+            let field = format!("tokenizer.ggml.{name}_token_id");
+            let expected =
+                format!("less than {} because add_{name}_token is true", parts.tokens.len());
+            Err(Error::malformed_value(parts.file, &field, stated, expected))
         };
-    let prefix = surrounding(parts.add_bos, default_bos, "bos", parts.bos, bos)?;
-    let suffix = surrounding(parts.add_eos, false, "eos", parts.eos, eos)?;
+    let prefix = added_ids(parts.add_bos, default_bos, "bos", parts.bos, bos)?;
+    let suffix = added_ids(parts.add_eos, false, "eos", parts.eos, eos)?;
     let stop = ends.with_named([eos, known(parts.eot), known(parts.eom)].into_iter().flatten());
-    let unknown_type = (0..parts.tokens.len() as u32)
-        .find(|&id| parts.token_types.and_then(|types| types.get(id as usize)) == Some(&2));
+    let is_unknown = |id: &u32| {
+        parts.token_types.and_then(|types| types.get(*id as usize)) == Some(&TYPE_UNKNOWN)
+    };
+    let unknown_type = (0..parts.tokens.len() as u32).find(is_unknown);
     let unknown = known(parts.unk).or(unknown_type).or(default(0));
     Ok(SpecialIds { bos, eos, unknown, pad: known(parts.pad), stop, prefix, suffix })
 }

@@ -47,14 +47,15 @@ fn read(file: &str, json: &[u8], config: Option<&Value>) -> Result<Tokenizer> {
     let added = merge_added_tokens(added, &parsed.model.vocab.tokens, config);
     let added = added_tokens(file, added, &normalization)?;
     let ids = Ids::read(file, &parsed.model.vocab.tokens, &added)?;
-    let bpe = merging(file, &parsed.model, &ids, pre_tokenizer.byte_level)?;
+    let bpe = read_bpe(file, &parsed.model, &ids, pre_tokenizer.byte_level)?;
     let special = special_ids(file, &parsed.model, &ids, post_processor.as_ref(), config)?;
     drop(ids);
-    let table = token_table(file, parsed.model.vocab.tokens, &added, &pre_tokenizer, &bpe)?;
+    let vocabulary =
+        read_vocabulary(file, parsed.model.vocab.tokens, &added, &pre_tokenizer, &bpe)?;
     let rule = decode_rule::from_json(file, decoder.as_ref(), pre_tokenizer.byte_level)?;
-    let table = table.with_decode_rule(file, "decoder", rule)?;
+    let vocabulary = vocabulary.with_decode_rule(file, "decoder", rule)?;
     let warnings = Vec::new();
-    Ok(Tokenizer::assemble(table, bpe, normalization, pre_tokenizer, added, special, warnings))
+    Ok(Tokenizer::assemble(vocabulary, bpe, normalization, pre_tokenizer, added, special, warnings))
 }
 
 fn added_tokens(
@@ -66,9 +67,8 @@ fn added_tokens(
     let mut tokens = Vec::with_capacity(added.len());
     let mut size_bytes = 0;
     for AddedTokenJson { id, content, single_word, lstrip, rstrip, normalized, special } in added {
-        let found = content.len();
-        if found > MAX_TOKEN_BYTES {
-            let found = format!("token {id} of {found} bytes");
+        if content.len() > MAX_TOKEN_BYTES {
+            let found = format!("token {id} of {} bytes", content.len());
             let expected = format!("at most {MAX_TOKEN_BYTES}");
             return Err(Error::malformed_value(file, field, found, expected));
         }
@@ -169,7 +169,7 @@ impl<'a> Ids<'a> {
     }
 }
 
-fn merging(file: &str, model: &Model, ids: &Ids<'_>, byte_level: bool) -> Result<Bpe> {
+fn read_bpe(file: &str, model: &Model, ids: &Ids<'_>, byte_level: bool) -> Result<Bpe> {
     let mut ranks = HashMap::with_capacity(model.merges.as_ref().map_or(0, MergeList::len));
     let mut joined = String::new();
     for (rank, pair) in model.merges.iter().flat_map(MergeList::pairs).enumerate() {
@@ -191,35 +191,31 @@ fn merging(file: &str, model: &Model, ids: &Ids<'_>, byte_level: bool) -> Result
     let symbols = if byte_level {
         let bytes = (0..=255u8).zip(byte_characters());
         let id = |character: char| ids.of_model(character.encode_utf8(&mut [0; 4]));
-        BaseSymbols::Bytes(byte_table(
-            bytes.filter_map(|(byte, character)| Some((byte, id(character)?))),
-        ))
+        let pairs = bytes.filter_map(|(byte, character)| Some((byte, id(character)?)));
+        BaseSymbols::Bytes(byte_table(pairs))
     } else {
         let single = model.vocab.tokens.iter().filter_map(|(text, id)| {
             let mut characters = text.chars();
-            characters
-                .next()
-                .filter(|_| characters.next().is_none())
-                .map(|character| (character, *id))
+            let first = characters.next()?;
+            characters.next().is_none().then_some((first, *id))
         });
         BaseSymbols::Characters(single.collect())
     };
-    let fallback = (!byte_level && model.byte_fallback.unwrap_or(false)).then(|| {
-        let bytes =
-            model.vocab.tokens.iter().filter_map(|(text, id)| Some((parse_byte_token(text)?, *id)));
-        byte_table(bytes)
+    let byte_fallback = (!byte_level && model.byte_fallback.unwrap_or(false)).then(|| {
+        let tokens = model.vocab.tokens.iter();
+        byte_table(tokens.filter_map(|(text, id)| Some((parse_byte_token(text)?, *id))))
     });
     Ok(Bpe {
         symbols,
         merges: Merges::Ranked(ranks),
         ignore_merges: model.ignore_merges.unwrap_or(false),
-        byte_fallback: fallback,
+        byte_fallback,
         unknown,
         fuse_unknown: model.fuse_unk.unwrap_or(false),
     })
 }
 
-fn token_table(
+fn read_vocabulary(
     file: &str,
     tokens: Vec<(String, u32)>,
     added: &[AddedToken],

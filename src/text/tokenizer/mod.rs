@@ -3,7 +3,7 @@
 //! Encoding has the same four steps for every file format: added tokens are matched, the text
 //! between them is normalized, split into words (pre-tokenization), and each word is merged (byte
 //! pair encoding). Normalization and pre-tokenization use the `tokenizers` crate. Merging and the
-//! vocabulary are implemented here: the crate's versions allocate memory by numbers found in the
+//! vocabulary are implemented here: the crate's versions allocate memory by counts found in the
 //! file, panic on invalid vocabularies, and identify a cached word by a 32-bit hash.
 //!
 //! [`Tokenizer`] is built by `gguf` (from GGUF metadata) or `json` (from a Hugging Face
@@ -160,6 +160,7 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// Splits a text into words, and appends the tokens of each word to `ids`.
     fn merge(&self, text: &str, scratch: &mut EncodeScratch, ids: &mut Vec<u32>) -> Result<()> {
         let EncodeScratch { pre_tokenizer, merge, .. } = scratch;
         if !self.splits_before_mark {
@@ -257,15 +258,15 @@ impl Tokenizer {
 
     /// Text of the begin-of-sequence token, for chat templates; empty if there is none.
     pub fn bos_token(&self) -> Cow<'_, str> {
-        self.written(self.special.bos)
+        self.token_text(self.special.bos)
     }
 
     /// Text of the end-of-sequence token, for chat templates; empty if there is none.
     pub fn eos_token(&self) -> Cow<'_, str> {
-        self.written(self.special.eos)
+        self.token_text(self.special.eos)
     }
 
-    fn written(&self, id: Option<u32>) -> Cow<'_, str> {
+    fn token_text(&self, id: Option<u32>) -> Cow<'_, str> {
         let Some(id) = id else { return Cow::Borrowed("") };
         let added = self.raw_added.with_id(id).or_else(|| self.normalized_added.with_id(id));
         added.map_or_else(

@@ -10,12 +10,10 @@ use tokenizers::normalizers::unicode::{NFC, NFD, NFKC, NFKD};
 use tokenizers::normalizers::utils::Lowercase;
 use tokenizers::pipeline::{Normalizer, PipelineNormalizer};
 
-use super::components::{MAX_GROWTH, component_type, flag, members};
-use crate::error::{Error, Result, excerpt, quoted};
+use super::components::{Component, MAX_GROWTH};
+use crate::error::{Error, Result};
 
 const FIELD: &str = "normalizer";
-/// Maximum normalizers, and maximum nesting of sequences.
-const MAX_STEPS: usize = 16;
 /// Maximum bytes of a normalized text.
 const MAX_NORMALIZED_BYTES: usize = 3 << 23;
 
@@ -43,11 +41,11 @@ impl Normalization {
 
     /// The `normalizer` of a `tokenizer.json`; `unsupported-format` for an unknown type.
     pub(super) fn from_json(file: &str, normalizer: Option<&Value>) -> Result<Self> {
-        let mut reader = Reader { file, steps: Vec::new() };
+        let mut steps = Vec::new();
         if let Some(value) = normalizer {
-            reader.read(value, 0)?;
+            read(Component::new(file, FIELD, value), 0, &mut steps)?;
         }
-        Ok(Self { steps: reader.steps })
+        Ok(Self { steps })
     }
 
     /// Normalizes a text; `invalid-request` if it would become too long.
@@ -93,99 +91,73 @@ pub(super) fn check_length(found: usize) -> Result<()> {
     Err(Error::invalid_value("text", "a text that is too long once normalized", expected))
 }
 
-struct Reader<'a> {
-    file: &'a str,
-    steps: Vec<PipelineNormalizer>,
+/// Appends the normalizers of a component, which may be a sequence.
+fn read(component: Component<'_>, depth: usize, steps: &mut Vec<PipelineNormalizer>) -> Result<()> {
+    if component.is_null() {
+        return Ok(());
+    }
+    component.check_bounds(steps.len(), depth)?;
+    let step = match component.kind() {
+        "Sequence" => {
+            let mut members = component.members("normalizers");
+            return members.try_for_each(|member| read(member, depth + 1, steps));
+        }
+        "Prepend" => {
+            PipelineNormalizer::Prepend(Prepend::new(inserted_text(component, "prepend")?))
+        }
+        "Replace" => {
+            let Some(from) = component.str("pattern.String") else {
+                let found = format!("Replace with the pattern {}", component.excerpt("pattern"));
+                return Err(component.unsupported(found, "plain text"));
+            };
+            replace(component.file, FIELD, from, &inserted_text(component, "content")?)?
+        }
+        "NFC" => PipelineNormalizer::NFC(NFC),
+        "NFD" => PipelineNormalizer::NFD(NFD),
+        "NFKC" => PipelineNormalizer::NFKC(NFKC),
+        "NFKD" => PipelineNormalizer::NFKD(NFKD),
+        "Lowercase" => PipelineNormalizer::Lowercase(Lowercase),
+        "Strip" => PipelineNormalizer::Strip(Strip::new(
+            component.flag("strip_left").unwrap_or(true),
+            component.flag("strip_right").unwrap_or(true),
+        )),
+        _ => {
+            return Err(component.unknown_type(
+                "Sequence, Prepend, Replace, NFC, NFD, NFKC, NFKD, Lowercase, Strip",
+            ));
+        }
+    };
+    steps.push(step);
+    check_growth(component, steps)
 }
 
-impl Reader<'_> {
-    fn read(&mut self, value: &Value, depth: usize) -> Result<()> {
-        if value.is_null() {
-            return Ok(());
-        }
-        if depth.max(self.steps.len()) >= MAX_STEPS {
-            let found = format!("more than {MAX_STEPS} steps or levels");
-            return Err(self.unsupported(found, "at most as many"));
-        }
-        let step = match component_type(value) {
-            "Sequence" => {
-                for member in members(value, "normalizers") {
-                    self.read(member, depth + 1)?;
-                }
-                return Ok(());
-            }
-            "Prepend" => {
-                PipelineNormalizer::Prepend(Prepend::new(self.short_text(value, "prepend")?))
-            }
-            "Replace" => self.replace(value)?,
-            "NFC" => PipelineNormalizer::NFC(NFC),
-            "NFD" => PipelineNormalizer::NFD(NFD),
-            "NFKC" => PipelineNormalizer::NFKC(NFKC),
-            "NFKD" => PipelineNormalizer::NFKD(NFKD),
-            "Lowercase" => PipelineNormalizer::Lowercase(Lowercase),
-            "Strip" => PipelineNormalizer::Strip(Strip::new(
-                flag(value, "strip_left").unwrap_or(true),
-                flag(value, "strip_right").unwrap_or(true),
-            )),
-            other => {
-                let known = "Sequence, Prepend, Replace, NFC, NFD, NFKC, NFKD, Lowercase, Strip";
-                return Err(self.unsupported(quoted(other), format!("one of {known}")));
-            }
-        };
-        self.steps.push(step);
-        self.check_growth()
+/// Refuses a chain of normalizers that could multiply the length of a text.
+fn check_growth(component: Component<'_>, steps: &[PipelineNormalizer]) -> Result<()> {
+    let replacements = steps.iter().filter(|step| matches!(step, PipelineNormalizer::Replace(_)));
+    let times = replacements.fold(1usize, |times, step| times.saturating_mul(growth(step)));
+    let prepended = steps.iter().map(|step| match step {
+        PipelineNormalizer::Prepend(step) => step.prepend.len(),
+        _ => 0,
+    });
+    let prepended: usize = prepended.sum();
+    if times.max(prepended) > MAX_GROWTH {
+        let found = format!(
+            "steps that make a text up to {times} times as long and prepend {prepended} bytes"
+        );
+        return Err(component.unsupported(found, format!("at most {MAX_GROWTH} of each")));
     }
+    Ok(())
+}
 
-    fn replace(&self, value: &Value) -> Result<PipelineNormalizer> {
-        let pattern = value.get("pattern");
-        let Some(from) = pattern.and_then(|pattern| pattern.get("String")).and_then(Value::as_str)
-        else {
-            let found = format!("Replace with the pattern {}", excerpt(&value["pattern"]));
-            return Err(self.unsupported(found, "plain text"));
-        };
-        replace(self.file, FIELD, from, &self.short_text(value, "content")?)
+/// A string that the component inserts into texts, and that therefore must be short.
+fn inserted_text(component: Component<'_>, key: &str) -> Result<String> {
+    let text = component.text(key)?;
+    if text.len() > MAX_GROWTH {
+        let (field, found) = (component.field_name(key), format!("a text of {} bytes", text.len()));
+        let expected = format!("at most {MAX_GROWTH}");
+        return Err(Error::unsupported_value(component.file, &field, found, expected));
     }
-
-    /// Refuses a chain of normalizers that could multiply the length of a text.
-    fn check_growth(&self) -> Result<()> {
-        let replacements =
-            self.steps.iter().filter(|step| matches!(step, PipelineNormalizer::Replace(_)));
-        let times = replacements.fold(1usize, |times, step| times.saturating_mul(growth(step)));
-        let prepended = self.steps.iter().map(|step| match step {
-            PipelineNormalizer::Prepend(step) => step.prepend.len(),
-            _ => 0,
-        });
-        let prepended: usize = prepended.sum();
-        if times.max(prepended) > MAX_GROWTH {
-            let found = format!(
-                "steps that make a text up to {times} times as long and prepend {prepended} bytes"
-            );
-            return Err(self.unsupported(found, format!("at most {MAX_GROWTH} of each")));
-        }
-        Ok(())
-    }
-
-    /// A string of the component that is inserted into texts, and therefore must be short.
-    fn short_text(&self, value: &Value, key: &str) -> Result<String> {
-        let field = format!("{FIELD}: {}.{key}", component_type(value));
-        let Some(text) = value.get(key).and_then(Value::as_str) else {
-            return Err(Error::malformed_value(self.file, &field, excerpt(&value[key]), "text"));
-        };
-        if text.len() > MAX_GROWTH {
-            let found = format!("a text of {} bytes", text.len());
-            let expected = format!("at most {MAX_GROWTH}");
-            return Err(Error::unsupported_value(self.file, &field, found, expected));
-        }
-        Ok(text.to_owned())
-    }
-
-    fn unsupported(
-        &self,
-        found: impl std::fmt::Display,
-        expected: impl std::fmt::Display,
-    ) -> Error {
-        Error::unsupported_value(self.file, FIELD, found, expected)
-    }
+    Ok(text.to_owned())
 }
 
 fn replace(file: &str, field: &str, from: &str, to: &str) -> Result<PipelineNormalizer> {

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::components::{component_type, members};
-use crate::error::{Error, Result, quoted};
+use super::components::Component;
+use crate::error::{Result, quoted};
 
 const FIELD: &str = "post_processor";
 /// Maximum ids before a text, and after one.
@@ -17,59 +17,62 @@ const MAX_DEPTH: usize = 8;
 /// unknown post-processor.
 pub(super) fn surrounding_ids(file: &str, value: &Value) -> Result<(Vec<u32>, Vec<u32>)> {
     let (mut prefix, mut suffix) = (Vec::new(), Vec::new());
-    read(file, value, 0, &mut prefix, &mut suffix)?;
+    read(Component::new(file, FIELD, value), 0, &mut prefix, &mut suffix)?;
     Ok((prefix, suffix))
 }
 
 fn read(
-    file: &str,
-    value: &Value,
+    component: Component<'_>,
     depth: usize,
     prefix: &mut Vec<u32>,
     suffix: &mut Vec<u32>,
 ) -> Result<()> {
-    match component_type(value) {
+    match component.kind() {
         "Sequence" if depth < MAX_DEPTH => {
-            for member in members(value, "processors") {
-                read(file, member, depth + 1, prefix, suffix)?;
-            }
-            Ok(())
+            let mut members = component.members("processors");
+            members.try_for_each(|member| read(member, depth + 1, prefix, suffix))
         }
-        "TemplateProcessing" => {
-            let mut after = false;
-            for piece in members(value, "single") {
-                let Some(name) = piece.get("SpecialToken").and_then(|token| token.get("id")) else {
-                    after = true;
-                    continue;
-                };
-                let entry =
-                    value.get("special_tokens").and_then(|tokens| tokens.get(name.as_str()?));
-                let ids = entry.map_or(&[][..], |entry| members(entry, "ids"));
-                if ids.is_empty() || ids.len() > MAX_TOKEN_IDS {
-                    let found = format!("{} ids for {name}", ids.len());
-                    let expected = format!("1 to {MAX_TOKEN_IDS}");
-                    return Err(Error::malformed_value(file, FIELD, found, expected));
-                }
-                for id in ids {
-                    let number = id.as_u64().and_then(|id| u32::try_from(id).ok());
-                    let id = number.ok_or_else(|| {
-                        let found = format!("id {id} for {name}");
-                        Error::malformed_value(file, FIELD, found, "a 32-bit unsigned integer")
-                    })?;
-                    if after { suffix.push(id) } else { prefix.push(id) }
-                }
-                if prefix.len().max(suffix.len()) > MAX_IDS {
-                    let found = format!("more than {MAX_IDS} ids before or after a text");
-                    return Err(Error::unsupported_value(file, FIELD, found, "at most as many"));
-                }
-            }
-            Ok(())
-        }
+        "TemplateProcessing" => read_template(component, prefix, suffix),
         // Only changes offsets.
         "ByteLevel" | "" => Ok(()),
         other => {
             let expected = "Sequence, TemplateProcessing or ByteLevel";
-            Err(Error::unsupported_value(file, FIELD, quoted(other), expected))
+            Err(component.unsupported(quoted(other), expected))
         }
     }
+}
+
+/// Reads the template for a single text: special tokens before and after the text.
+fn read_template(
+    component: Component<'_>,
+    prefix: &mut Vec<u32>,
+    suffix: &mut Vec<u32>,
+) -> Result<()> {
+    let mut is_after_text = false;
+    for piece in component.members("single") {
+        let Some(name) = piece.get("SpecialToken.id") else {
+            is_after_text = true;
+            continue;
+        };
+        let tokens = component.get("special_tokens");
+        let token = tokens.and_then(|tokens| tokens.get(name.as_str()?));
+        let ids = token.and_then(|token| token.get("ids")).and_then(Value::as_array);
+        let ids = ids.map_or(&[][..], Vec::as_slice);
+        if ids.is_empty() || ids.len() > MAX_TOKEN_IDS {
+            let found = format!("{} ids for {name}", ids.len());
+            return Err(component.malformed(found, format!("1 to {MAX_TOKEN_IDS}")));
+        }
+        for id in ids {
+            let number = id.as_u64().and_then(|id| u32::try_from(id).ok());
+            let id = number.ok_or_else(|| {
+                component.malformed(format!("id {id} for {name}"), "a 32-bit unsigned integer")
+            })?;
+            if is_after_text { suffix.push(id) } else { prefix.push(id) }
+        }
+        if prefix.len().max(suffix.len()) > MAX_IDS {
+            let found = format!("more than {MAX_IDS} ids before or after a text");
+            return Err(component.unsupported(found, "at most as many"));
+        }
+    }
+    Ok(())
 }

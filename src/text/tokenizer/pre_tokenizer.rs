@@ -20,13 +20,11 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::pre_tokenizers::whitespace::{Whitespace, WhitespaceSplit};
 use tokenizers::utils::byte_level::GPT2_REGEX_STR;
 
-use super::components::{component_type, flag, members};
+use super::components::Component;
 use super::pre_tokenizer_patterns::{PreTokenizerKind, pattern, sequence};
-use crate::error::{Error, Result, excerpt, quoted};
+use crate::error::{Error, Result, quoted};
 
 const FIELD: &str = "pre_tokenizer";
-/// Maximum splitters, and maximum nesting of sequences.
-const MAX_STEPS: usize = 16;
 
 /// The pre-tokenizer of a tokenizer.
 #[derive(Debug)]
@@ -50,7 +48,7 @@ pub(super) struct PreTokenizerScratch {
 }
 
 impl PreTokenizer {
-    /// Keeps text whole.
+    /// No splitting.
     pub(super) fn none() -> Self {
         Self {
             escape: None,
@@ -70,17 +68,11 @@ impl PreTokenizer {
     /// The `pre_tokenizer` of a `tokenizer.json`; `unsupported-format` for an unknown type or
     /// pattern.
     pub(super) fn from_json(file: &str, pre_tokenizer: Option<&Value>) -> Result<Self> {
-        let mut reader = Reader {
-            file,
-            steps: Vec::new(),
-            escape: None,
-            byte_level: false,
-            prefix_space: false,
-        };
+        let mut parts = Parts::default();
         if let Some(value) = pre_tokenizer {
-            reader.read(value, 0)?;
+            parts.read(Component::new(file, FIELD, value), 0)?;
         }
-        let Reader { steps, escape, byte_level, prefix_space, .. } = reader;
+        let Parts { steps, escape, byte_level, prefix_space } = parts;
         if prefix_space && steps.len() > 1 {
             let found = "ByteLevel with add_prefix_space after another step";
             return Err(Error::unsupported_value(file, FIELD, found, "it as the only step"));
@@ -155,150 +147,135 @@ impl PreTokenizer {
     }
 }
 
-struct Reader<'a> {
-    file: &'a str,
+/// Parts of a [`PreTokenizer`], collected from its components.
+#[derive(Default)]
+struct Parts {
     steps: Vec<PipelinePreTokenizer>,
     escape: Option<MetaspaceNormalizer>,
     byte_level: bool,
     prefix_space: bool,
 }
 
-impl Reader<'_> {
-    fn read(&mut self, value: &Value, depth: usize) -> Result<()> {
-        if value.is_null() {
+impl Parts {
+    fn read(&mut self, component: Component<'_>, depth: usize) -> Result<()> {
+        if component.is_null() {
             return Ok(());
         }
-        if depth.max(self.steps.len()) >= MAX_STEPS {
-            let found = format!("more than {MAX_STEPS} steps or levels");
-            return Err(self.unsupported(found, "at most as many"));
-        }
+        component.check_bounds(self.steps.len(), depth)?;
         if self.byte_level {
-            return Err(self.unsupported("a step after ByteLevel", "ByteLevel as the last step"));
+            let expected = "ByteLevel as the last step";
+            return Err(component.unsupported("a step after ByteLevel", expected));
         }
-        let step = match component_type(value) {
+        let step = match component.kind() {
             "Sequence" => {
-                for member in members(value, "pretokenizers") {
-                    self.read(member, depth + 1)?;
-                }
-                return Ok(());
+                let mut members = component.members("pretokenizers");
+                return members.try_for_each(|member| self.read(member, depth + 1));
             }
             "ByteLevel" => {
                 self.byte_level = true;
-                self.prefix_space = flag(value, "add_prefix_space").unwrap_or(false);
-                if !flag(value, "use_regex").unwrap_or(true) {
+                self.prefix_space = component.flag("add_prefix_space").unwrap_or(false);
+                if !component.flag("use_regex").unwrap_or(true) {
                     return Ok(());
                 }
-                pattern(self.file, FIELD, GPT2_REGEX_STR)?
+                pattern(component.file, FIELD, GPT2_REGEX_STR)?
             }
-            "Split" => self.split(value)?,
-            "Metaspace" => return self.metaspace(value),
+            "Split" => split(component)?,
+            "Metaspace" => return self.metaspace(component),
             "Digits" => {
-                let individual = flag(value, "individual_digits").unwrap_or(false);
+                let individual = component.flag("individual_digits").unwrap_or(false);
                 PipelinePreTokenizer::Digits(Digits::new(individual))
             }
             "Punctuation" => {
-                PipelinePreTokenizer::Punctuation(Punctuation::new(self.behavior(value)?))
+                PipelinePreTokenizer::Punctuation(Punctuation::new(behavior(component)?))
             }
             "Whitespace" => PipelinePreTokenizer::Whitespace(Whitespace),
             "WhitespaceSplit" => PipelinePreTokenizer::WhitespaceSplit(WhitespaceSplit),
-            other => {
-                let known = "Sequence, ByteLevel, Split, Metaspace, Digits, Punctuation, \
-                             Whitespace, WhitespaceSplit";
-                return Err(self.unsupported(quoted(other), format!("one of {known}")));
+            _ => {
+                return Err(component.unknown_type(
+                    "Sequence, ByteLevel, Split, Metaspace, Digits, Punctuation, Whitespace, \
+                     WhitespaceSplit",
+                ));
             }
         };
         self.steps.push(step);
         Ok(())
     }
 
-    fn split(&self, value: &Value) -> Result<PipelinePreTokenizer> {
-        let behavior = self.behavior(value)?;
-        let invert = flag(value, "invert").unwrap_or(false);
-        let source = value.get("pattern");
-        if let Some(regex) = source.and_then(|source| source.get("Regex")).and_then(Value::as_str) {
-            // The known patterns cover every text, so that removing the text between matches is
-            // the same as isolating the matches.
-            let covers = (behavior == SplitDelimiterBehavior::Isolated && !invert)
-                || (behavior == SplitDelimiterBehavior::Removed && invert);
-            if !covers {
-                let found = format!("Split by a pattern with the behavior {behavior:?}");
-                return Err(self.unsupported(found, "Isolated"));
-            }
-            return pattern(self.file, FIELD, regex);
-        }
-        let text = source.and_then(|source| source.get("String")).and_then(Value::as_str);
-        match text {
-            Some(text) if !text.is_empty() => {
-                Split::native(SplitPattern::String(text.to_owned()), behavior, invert)
-                    .map(PipelinePreTokenizer::Split)
-                    .map_err(|error| {
-                        Error::unsupported(self.file, FIELD, format!("Split: {error}"))
-                    })
-            }
-            _ => {
-                let found = format!("Split pattern {}", excerpt(&value["pattern"]));
-                Err(self.malformed(found, "a text or a known pattern"))
-            }
-        }
-    }
-
     /// Metaspace replaces spaces by a mark and splits before each mark.
-    fn metaspace(&mut self, value: &Value) -> Result<()> {
-        let replacement = value.get("replacement").and_then(Value::as_str).unwrap_or("▁");
-        let mut characters = replacement.chars();
-        let (Some(mark), None) = (characters.next(), characters.next()) else {
-            let found = format!("Metaspace replacement {}", quoted(replacement));
-            return Err(self.malformed(found, "one character"));
-        };
+    fn metaspace(&mut self, component: Component<'_>) -> Result<()> {
+        let mark = component.metaspace_mark()?;
         if !self.steps.is_empty() {
-            return Err(self.unsupported("Metaspace after another step", "it as the only step"));
+            let expected = "it as the only step";
+            return Err(component.unsupported("Metaspace after another step", expected));
         }
-        let declared = value.get("prepend_scheme").and_then(Value::as_str);
-        let prepend = match (declared, flag(value, "add_prefix_space")) {
+        let scheme = component.str("prepend_scheme");
+        let prepend = match (scheme, component.flag("add_prefix_space")) {
             (Some("never"), _) | (None, Some(false)) => PrependBehavior::Never,
             (Some("first"), _) => PrependBehavior::First,
             (Some("always") | None, _) => PrependBehavior::Always,
             (Some(other), _) => {
                 let found = format!("prepend_scheme {}", quoted(other));
-                return Err(self.malformed(found, "always, first or never"));
+                return Err(component.malformed(found, "always, first or never"));
             }
         };
         self.escape = Some(MetaspaceNormalizer::new(mark, prepend, false));
-        if flag(value, "split").unwrap_or(true) {
-            let before = SplitDelimiterBehavior::MergedWithNext;
-            let split = Split::native(SplitPattern::String(replacement.to_owned()), before, false)
-                .map_err(|error| {
-                    Error::unsupported(self.file, FIELD, format!("Metaspace: {error}"))
-                })?;
-            self.steps.push(PipelinePreTokenizer::Split(split));
+        if component.flag("split").unwrap_or(true) {
+            let behavior = SplitDelimiterBehavior::MergedWithNext;
+            self.steps.push(split_at_text(component, &mark.to_string(), behavior, false)?);
         }
         Ok(())
     }
+}
 
-    fn behavior(&self, value: &Value) -> Result<SplitDelimiterBehavior> {
-        match value.get("behavior").and_then(Value::as_str).unwrap_or("Isolated") {
-            "Removed" => Ok(SplitDelimiterBehavior::Removed),
-            "Isolated" => Ok(SplitDelimiterBehavior::Isolated),
-            "MergedWithPrevious" => Ok(SplitDelimiterBehavior::MergedWithPrevious),
-            "MergedWithNext" => Ok(SplitDelimiterBehavior::MergedWithNext),
-            "Contiguous" => Ok(SplitDelimiterBehavior::Contiguous),
-            other => {
-                let known = "Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous";
-                let found = format!("behavior {}", quoted(other));
-                Err(self.unsupported(found, format!("one of {known}")))
-            }
+/// Reads a Split component: by a known regular expression, or at each occurrence of a text.
+fn split(component: Component<'_>) -> Result<PipelinePreTokenizer> {
+    let behavior = behavior(component)?;
+    let invert = component.flag("invert").unwrap_or(false);
+    if let Some(regex) = component.str("pattern.Regex") {
+        // The known patterns cover every text, so that removing the text between matches is the
+        // same as isolating the matches.
+        let covers = (behavior == SplitDelimiterBehavior::Isolated && !invert)
+            || (behavior == SplitDelimiterBehavior::Removed && invert);
+        if !covers {
+            let found = format!("Split by a pattern with the behavior {behavior:?}");
+            return Err(component.unsupported(found, "Isolated"));
+        }
+        return pattern(component.file, FIELD, regex);
+    }
+    match component.str("pattern.String") {
+        Some(text) if !text.is_empty() => split_at_text(component, text, behavior, invert),
+        _ => {
+            let found = format!("Split pattern {}", component.excerpt("pattern"));
+            Err(component.malformed(found, "a text or a known pattern"))
         }
     }
+}
 
-    fn malformed(&self, found: impl std::fmt::Display, expected: impl std::fmt::Display) -> Error {
-        Error::malformed_value(self.file, FIELD, found, expected)
-    }
+fn split_at_text(
+    component: Component<'_>,
+    text: &str,
+    behavior: SplitDelimiterBehavior,
+    invert: bool,
+) -> Result<PipelinePreTokenizer> {
+    Split::native(SplitPattern::String(text.to_owned()), behavior, invert)
+        .map(PipelinePreTokenizer::Split)
+        .map_err(|error| {
+            let message = format!("{}: {error}", component.kind());
+            Error::unsupported(component.file, FIELD, message)
+        })
+}
 
-    fn unsupported(
-        &self,
-        found: impl std::fmt::Display,
-        expected: impl std::fmt::Display,
-    ) -> Error {
-        Error::unsupported_value(self.file, FIELD, found, expected)
+fn behavior(component: Component<'_>) -> Result<SplitDelimiterBehavior> {
+    match component.str("behavior").unwrap_or("Isolated") {
+        "Removed" => Ok(SplitDelimiterBehavior::Removed),
+        "Isolated" => Ok(SplitDelimiterBehavior::Isolated),
+        "MergedWithPrevious" => Ok(SplitDelimiterBehavior::MergedWithPrevious),
+        "MergedWithNext" => Ok(SplitDelimiterBehavior::MergedWithNext),
+        "Contiguous" => Ok(SplitDelimiterBehavior::Contiguous),
+        other => {
+            let known = "Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous";
+            let found = format!("behavior {}", quoted(other));
+            Err(component.unsupported(found, format!("one of {known}")))
+        }
     }
 }

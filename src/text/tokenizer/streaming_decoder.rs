@@ -28,7 +28,7 @@ impl Tokenizer {
     }
 }
 
-/// StreamingDecoder of one text that arrives token by token.
+/// Incremental decoder of one text, token by token.
 #[derive(Debug, Clone)]
 pub struct StreamingDecoder {
     /// Bytes of an incomplete character, at most three.

@@ -13,7 +13,6 @@ use super::tokenizer_config::AddedTokenJson;
 use super::vocabulary::{MAX_MERGES, MAX_TOKENS};
 
 /// A `tokenizer.json`.
-
 #[derive(Deserialize)]
 pub(super) struct TokenizerJson {
     #[serde(default)]
@@ -54,7 +53,8 @@ pub(super) struct Model {
     pub(super) ignore_merges: Option<bool>,
 }
 
-/// The `vocab` object: token texts and ids. Models other than BPE have a list, which is skipped.
+/// The `vocab` object: token texts and ids. Some models other than BPE have a list, which is
+/// skipped.
 #[derive(Default)]
 pub(super) struct Vocab {
     pub(super) tokens: Vec<(String, u32)>,
@@ -63,8 +63,8 @@ pub(super) struct Vocab {
 
 impl<'de> Deserialize<'de> for Vocab {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
+        struct VocabVisitor;
+        impl<'de> Visitor<'de> for VocabVisitor {
             type Value = Vocab;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object of tokens and ids")
@@ -90,11 +90,11 @@ impl<'de> Deserialize<'de> for Vocab {
                 Ok(Vocab { tokens: Vec::new(), is_list: true })
             }
         }
-        deserializer.deserialize_any(Reader)
+        deserializer.deserialize_any(VocabVisitor)
     }
 }
 
-/// MergeList, each `["a", "b"]`, or `"a b"` in older files.
+/// The merges, each `["a", "b"]`, or `"a b"` in older files.
 #[derive(Default)]
 pub(super) struct MergeList {
     /// The texts of all pairs, concatenated.
@@ -124,8 +124,8 @@ impl MergeList {
 
 impl<'de> Deserialize<'de> for MergeList {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
+        struct MergeListVisitor;
+        impl<'de> Visitor<'de> for MergeListVisitor {
             type Value = MergeList;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "a list of at most {MAX_MERGES} merges")
@@ -143,7 +143,7 @@ impl<'de> Deserialize<'de> for MergeList {
                 Ok(merges)
             }
         }
-        deserializer.deserialize_seq(Reader)
+        deserializer.deserialize_seq(MergeListVisitor)
     }
 }
 

@@ -31,14 +31,14 @@ const RETURN: &str = "<|return|>";
 const CLOSING_S: &str = "</s>";
 const TOOL_RESPONSE: &str = "<|tool_response>";
 
-/// The turn-end tokens of a vocabulary, and exceptions.
+/// The turn-end tokens of a vocabulary, and the exceptions.
 #[derive(Debug, Default)]
 pub(super) struct TurnEndTokens {
     pub(super) ids: Vec<u32>,
-    /// A token of the list that here only ends one of several messages of a turn. It is shown, so
-    /// that the caller can separate the messages.
+    /// Token of [`TURN_ENDS`] that in this vocabulary ends a message, not the turn. It is shown, so
+    /// that the caller can separate the messages of a turn.
     pub(super) message_end: Option<u32>,
-    /// A token of the list that here is ordinary text.
+    /// Token of [`TURN_ENDS`] that in this vocabulary is ordinary text.
     pub(super) plain_text: Option<u32>,
 }
 
@@ -68,7 +68,7 @@ impl TurnEndTokens {
         ends
     }
 
-    /// Ids of these tokens and of others that the file names, without the exceptions; ascending.
+    /// Turn-end tokens and the tokens that the file names, without the exceptions; ascending.
     pub(super) fn with_named(&self, named: impl Iterator<Item = u32>) -> Vec<u32> {
         let mut ids: Vec<u32> = self.ids.iter().copied().chain(named).collect();
         ids.retain(|id| Some(*id) != self.message_end && Some(*id) != self.plain_text);

@@ -17,9 +17,9 @@ pub(super) const MAX_MERGES: usize = 4 * MAX_TOKENS;
 /// Maximum bytes of one token.
 pub(super) const MAX_TOKEN_BYTES: usize = 1 << 16;
 /// Maximum bytes of all tokens together: offsets are 32 bits wide.
-const MAX_TEXT_BYTES: usize = 1 << 28;
+const MAX_TOTAL_BYTES: usize = 1 << 28;
 
-/// TokenKind of a token.
+/// Kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TokenKind {
     /// No token has this id.
@@ -31,6 +31,7 @@ pub(super) enum TokenKind {
     /// Matched in the text before merging, and shown like ordinary text.
     Added,
     /// Marks structure, such as `<|im_end|>`: not shown, and not matched in untrusted text.
+    /// `tokenizer.json` calls such tokens special.
     Control,
 }
 
@@ -41,7 +42,7 @@ pub(super) struct Entry<'a> {
     pub(super) kind: TokenKind,
 }
 
-/// The token table of a model.
+/// The tokens of a model.
 #[derive(Debug)]
 pub(super) struct Vocabulary {
     texts: Vec<u8>,
@@ -54,8 +55,8 @@ pub(super) struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// Builds the table. Errors: `malformed` for a duplicate id, an id beyond the limit, or a token
-    /// that is too long.
+    /// Builds the vocabulary. Errors: `malformed` for a duplicate id, an id beyond the limit, or a
+    /// token that is too long.
     pub(super) fn new(file: &str, field: &str, mut entries: Vec<Entry<'_>>) -> Result<Self> {
         entries.sort_by_key(|entry| entry.id);
         let size = entries.last().map_or(0, |entry| entry.id as usize + 1);
@@ -65,12 +66,12 @@ impl Vocabulary {
             return Err(Error::malformed_value(file, field, found, expected));
         }
         let total: usize = entries.iter().map(|entry| entry.text.len()).sum();
-        if total > MAX_TEXT_BYTES {
+        if total > MAX_TOTAL_BYTES {
             let found = format!("{total} bytes of token text");
-            let expected = format!("at most {MAX_TEXT_BYTES}");
+            let expected = format!("at most {MAX_TOTAL_BYTES}");
             return Err(Error::malformed_value(file, field, found, expected));
         }
-        let mut table = Self {
+        let mut vocabulary = Self {
             texts: Vec::with_capacity(total),
             ends: Vec::with_capacity(size),
             kinds: Vec::with_capacity(size),
@@ -78,12 +79,12 @@ impl Vocabulary {
             decode: DecodeRule::default(),
         };
         for entry in entries {
-            table.push(file, field, &entry)?;
+            vocabulary.push(file, field, &entry)?;
         }
-        let mut sorted = std::mem::take(&mut table.sorted);
-        sorted.sort_by(|a, b| table.text(*a).cmp(table.text(*b)).then(a.cmp(b)));
-        table.sorted = sorted;
-        Ok(table)
+        let mut sorted = std::mem::take(&mut vocabulary.sorted);
+        sorted.sort_by(|a, b| vocabulary.text(*a).cmp(vocabulary.text(*b)).then(a.cmp(b)));
+        vocabulary.sorted = sorted;
+        Ok(vocabulary)
     }
 
     fn push(&mut self, file: &str, field: &str, entry: &Entry<'_>) -> Result<()> {
@@ -93,8 +94,7 @@ impl Vocabulary {
             return Err(Error::malformed_value(file, field, found, "one token for each id"));
         }
         if entry.text.len() > MAX_TOKEN_BYTES {
-            let found = entry.text.len();
-            let found = format!("token {id} of {found} bytes");
+            let found = format!("token {id} of {} bytes", entry.text.len());
             let expected = format!("at most {MAX_TOKEN_BYTES}");
             return Err(Error::malformed_value(file, field, found, expected));
         }
@@ -110,8 +110,7 @@ impl Vocabulary {
         Ok(())
     }
 
-    /// Sets the decode rule; `unsupported-format` if the rule may lengthen a token
-    /// beyond the limit.
+    /// Sets the decode rule; `unsupported-format` if it may lengthen a token beyond the limit.
     pub(super) fn with_decode_rule(
         mut self,
         file: &str,
@@ -134,8 +133,8 @@ impl Vocabulary {
         self.decode.strip_start
     }
 
-    /// True if none of these tokens contains `mark` after another character: then text that is
-    /// merged into them may be split before each run of marks.
+    /// True if no token of `ids` contains `mark` after another character, so that no merge crosses
+    /// the start of a run of marks.
     pub(super) fn have_only_leading(&self, mark: char, mut ids: impl Iterator<Item = u32>) -> bool {
         let is_inside = |text: &str| text.trim_start_matches(mark).contains(mark);
         ids.all(|id| str::from_utf8(self.text(id)).is_ok_and(|text| !is_inside(text)))
@@ -151,7 +150,7 @@ impl Vocabulary {
         self.kinds.len()
     }
 
-    /// TokenKind of `id`; [`TokenKind::Absent`] beyond the end.
+    /// Kind of `id`; [`TokenKind::Absent`] beyond the end.
     pub(super) fn kind(&self, id: u32) -> TokenKind {
         self.kinds.get(id as usize).copied().unwrap_or(TokenKind::Absent)
     }
@@ -215,7 +214,7 @@ pub(super) struct ByteAlphabet {
 }
 
 impl ByteAlphabet {
-    /// Creates the table.
+    /// Creates the inverse table.
     pub(super) fn new() -> Self {
         let mut bytes = [None; 512];
         for (byte, character) in (0..=255u8).zip(byte_characters()) {

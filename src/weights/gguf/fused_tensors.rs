@@ -6,25 +6,26 @@ use super::metadata::Metadata;
 use crate::error::{Error, Result};
 use crate::weights::tensor::Tensor;
 
-/// Replaces `blk.N.attn_qkv.…` by the three tensors that it contains, as most files store them. A
-/// tensor whose length does not match the heads is left alone, to be refused as unknown.
+/// Replaces `blk.N.attn_qkv.…` by the three tensors that it contains, named as in files that store
+/// them apart. If the row count does not match the heads, the tensor stays and is later refused as
+/// unknown.
 pub(super) fn split(metadata: &Metadata, tensors: &mut BTreeMap<String, Tensor>) -> Result<()> {
     let is_fused = |name: &&String| name.contains(".attn_qkv.");
-    let fused: Vec<String> = tensors.keys().filter(is_fused).cloned().collect();
-    if fused.is_empty() {
+    let fused_names: Vec<String> = tensors.keys().filter(is_fused).cloned().collect();
+    if fused_names.is_empty() {
         return Ok(());
     }
     let widths = widths(metadata)?;
     let length = widths.iter().fold(0u64, |sum, width| sum.saturating_add(*width));
-    for name in fused {
-        let is_whole =
+    for name in fused_names {
+        let is_complete =
             |tensor: &&Tensor| tensor.shape.first().is_some_and(|axis| *axis as u64 == length);
-        let Some(whole) = tensors.get(&name).filter(is_whole).cloned() else { continue };
+        let Some(fused) = tensors.get(&name).filter(is_complete).cloned() else { continue };
         tensors.remove(&name);
-        let mut offset = whole.offset;
+        let mut offset = fused.offset;
         for (part, width) in ["attn_q", "attn_k", "attn_v"].into_iter().zip(widths) {
             let mut tensor =
-                Tensor { name: name.replace("attn_qkv", part), offset, ..whole.clone() };
+                Tensor { name: name.replace("attn_qkv", part), offset, ..fused.clone() };
             tensor.shape[0] = width as usize;
             tensor.size_bytes =
                 tensor.rows() as u64 * tensor.format.row_bytes(tensor.columns())? as u64;
@@ -34,8 +35,8 @@ pub(super) fn split(metadata: &Metadata, tensors: &mut BTreeMap<String, Tensor>)
                 return Err(Error::malformed_value(
                     metadata.file(),
                     &place,
-                    format!("the tensor beside {name}"),
-                    "either of them",
+                    format!("both this tensor and {name}"),
+                    "one of them",
                 ));
             }
         }

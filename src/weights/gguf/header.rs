@@ -1,8 +1,9 @@
 //! The header of a GGUF file, versions 2 and 3: metadata and tensor list.
 //! Specification: `docs/gguf.md` of ggml.
 //!
-//! The parser works on the first bytes of the file and reports how many more it needs. The first
-//! read is 1 MiB, and reads double, so that a header is parsed for at most twice its own cost.
+//! The parser works on the first bytes of the file and reports how many more it needs; then parsing
+//! starts again. The bytes read, 1 MiB at first, at least double each time, so that all attempts
+//! together parse at most twice the bytes read in the end.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -158,7 +159,7 @@ fn place(file: &str, index: usize, data_start: u64, entry: Entry) -> Result<Tens
     })
 }
 
-/// Reader of the first bytes of a file.
+/// Parser of the first bytes of a file.
 struct Reader<'a> {
     file: &'a str,
     /// Size of the whole file.
@@ -222,13 +223,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the count of objects that each take at least `bytes_min` in the file.
-    fn count(&mut self, field: &str, max: u64, bytes_min: u64) -> Parse<u64> {
+    /// Reads the count of objects that each take at least `min_bytes` in the file.
+    fn count(&mut self, field: &str, max: u64, min_bytes: u64) -> Parse<u64> {
         let count = self.u64(field)?;
         if count > max {
             return Err(self.bad(field, count, format_args!("at most {max}")));
         }
-        let room = (self.size - self.at) / bytes_min;
+        let room = (self.size - self.at) / min_bytes;
         if count > room {
             let expected = format!(
                 "at most {room} in the rest of the file: it is cut off, or the count is wrong"

@@ -64,7 +64,7 @@ pub(in crate::weights) async fn open(
     for index in indices.iter().copied() {
         let header = read_header(&files[index], index).await?;
         if parts.headers.is_empty() {
-            parts.count = count(&header.metadata)?;
+            parts.count = part_count(&header.metadata)?;
             if parts.count == 1 && indices.len() > 1 {
                 let names: Vec<&str> =
                     indices.iter().take(8).map(|&index| files[index].name()).collect();
@@ -80,7 +80,7 @@ pub(in crate::weights) async fn open(
 }
 
 /// Number of files of the model.
-fn count(metadata: &Metadata) -> Result<u64> {
+fn part_count(metadata: &Metadata) -> Result<u64> {
     let count = metadata.u64(COUNT)?.unwrap_or(1).max(1);
     if count > MAX_PARTS {
         let expected = format!("at most {MAX_PARTS}");
@@ -108,7 +108,7 @@ impl Parts<'_> {
         };
         let first = self.headers.values().next().map(|(index, _)| self.files[*index].name());
         let names = [Some(metadata.file()), first].map(|name| name.and_then(PartName::parse));
-        let found = count(metadata)?;
+        let found = part_count(metadata)?;
         if found != self.count {
             let expected = format!("{} as in {}", self.count, first.unwrap_or_default());
             return bad(COUNT, found.to_string(), expected);
@@ -149,7 +149,7 @@ impl Parts<'_> {
 
     /// Index and metadata of the first part's file, and the tensors of all parts.
     fn join(self) -> Result<(usize, Metadata, BTreeMap<String, Tensor>)> {
-        self.check_all_there()?;
+        self.check_complete()?;
         let files = self.files;
         let mut parts = self.headers.into_values();
         let Some((index, Header { metadata, mut tensors, mut tensor_count })) = parts.next() else {
@@ -184,7 +184,7 @@ impl Parts<'_> {
     }
 
     /// `malformed`, naming the first missing part.
-    fn check_all_there(&self) -> Result<()> {
+    fn check_complete(&self) -> Result<()> {
         let found = self.headers.len() as u64;
         let Some(missing) = (0..self.count).find(|number| !self.headers.contains_key(number))
         else {

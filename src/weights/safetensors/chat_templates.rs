@@ -22,26 +22,25 @@ pub(super) async fn chat_templates(
     if plain.is_some() {
         return Ok((plain, for_tools));
     }
-    let of = |file: &str, config: Option<&Value>| {
-        let stated = config.and_then(|config| config.get("chat_template"));
-        stated
-            .map(|stated| named_templates(file, stated))
-            .transpose()
-            .map(Option::unwrap_or_default)
-    };
-    let mut named = of(TOKENIZER_CONFIG, tokenizer_config)?;
+    let mut named = named_templates(TOKENIZER_CONFIG, tokenizer_config)?;
     if named.is_empty() {
-        named = of(CHAT_TEMPLATE_JSON, optional_object(find(CHAT_TEMPLATE_JSON)).await?.as_ref())?;
+        let config = optional_object(find(CHAT_TEMPLATE_JSON)).await?;
+        named = named_templates(CHAT_TEMPLATE_JSON, config.as_ref())?;
     }
-    let take = |wanted: &dyn Fn(&str) -> bool| {
-        named.iter().find(|(name, _)| wanted(name)).map(|(_, template)| template.clone())
+    let template_where = |is_wanted: &dyn Fn(&str) -> bool| {
+        named.iter().find(|(name, _)| is_wanted(name)).map(|(_, template)| template.clone())
     };
-    let plain = take(&|name| name == "default").or_else(|| take(&|name| name != "tool_use"));
-    Ok((plain, for_tools.or_else(|| take(&|name| name == "tool_use"))))
+    let plain = template_where(&|name| name == "default")
+        .or_else(|| template_where(&|name| name != "tool_use"));
+    Ok((plain, for_tools.or_else(|| template_where(&|name| name == "tool_use"))))
 }
 
-/// Named templates in a configuration: a string, a list of `{name, template}`, or a mapping.
-fn named_templates(file: &str, stated: &Value) -> Result<Vec<(String, String)>> {
+/// Names and templates in a configuration, which has a string, a list of `{name, template}` or a
+/// mapping; empty without a configuration.
+fn named_templates(file: &str, config: Option<&Value>) -> Result<Vec<(String, String)>> {
+    let Some(stated) = config.and_then(|config| config.get("chat_template")) else {
+        return Ok(Vec::new());
+    };
     let bad = |found: &str| {
         let expected = "text or a list of named templates";
         Err(Error::malformed_value(file, "chat_template", found, expected))

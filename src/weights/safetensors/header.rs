@@ -68,7 +68,7 @@ pub(super) async fn read_header(
     parse_header(file, index, &json)
 }
 
-/// Parses the JSON of a header, which tensor data follows.
+/// Parses the JSON of a header. The tensor data starts right after it.
 fn parse_header(file: &str, index: usize, json: &[u8]) -> Result<Vec<StoredTensor>> {
     let text = std::str::from_utf8(json).map_err(|error| {
         let found = format!("invalid UTF-8 at byte {}", error.valid_up_to());
@@ -125,7 +125,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// Shape in `usize`. The error message lacks the tensor.
+    /// Shape in `usize`. The error message does not name the tensor.
     fn axes(&self) -> Result<Vec<usize>, String> {
         if self.shape.len() > MAX_AXES {
             let found = format!("{} axes", self.shape.len());
@@ -136,7 +136,7 @@ impl Entry {
         axes.ok_or_else(|| mismatch(format!("shape {:?}", self.shape), "axes of at least 1"))
     }
 
-    /// Checks that size, shape and type agree. The error message lacks the tensor.
+    /// Checks that size, shape and type agree. The error message does not name the tensor.
     fn check_size(&self, dtype: Dtype) -> Result<(), String> {
         let elements =
             self.shape.iter().try_fold(1_u64, |product, &axis| product.checked_mul(axis));
@@ -152,7 +152,7 @@ impl Entry {
     }
 }
 
-/// Tensors of a header in the order of the text, with distinct names.
+/// A parsed header: its tensors in the order of the text, with distinct names.
 struct Header {
     metadata: BTreeMap<String, String>,
     entries: Vec<(String, Entry)>,

@@ -50,27 +50,23 @@ pub(super) fn join(
 }
 
 /// Format and shape of a matrix stored as U8 `[rows, bytes per row]`, in blocks of the format that
-/// the metadata names. The error message lacks the tensor.
-fn blocks(name: &str, shape: &[usize]) -> Result<(Format, Vec<usize>), String> {
+/// the metadata names. The error message does not name the tensor.
+fn block_format_and_shape(name: &str, shape: &[usize]) -> Result<(Format, Vec<usize>), String> {
     let format = Format::from_name(name);
     let format = format.ok_or_else(|| mismatch(quoted(name), "a weight format in __metadata__"))?;
     let rules = format.rules();
-    let columns = |bytes: usize| {
-        let blocks = bytes.checked_sub(rules.row_header_bytes())? / rules.block_bytes();
-        blocks.checked_mul(rules.block_weights())
+    let columns = |row_bytes: usize| {
+        let blocks = row_bytes.checked_sub(rules.row_header_bytes())? / rules.block_bytes();
+        let columns = blocks.checked_mul(rules.block_weights())?;
+        format.row_bytes(columns).is_ok_and(|bytes| bytes == row_bytes).then_some(columns)
     };
-    let whole = |columns: &usize, bytes| format.row_bytes(*columns).is_ok_and(|row| row == bytes);
-    match shape {
-        &[rows, bytes] => columns(bytes)
-            .filter(|columns| whole(columns, bytes))
-            .map(|columns| vec![rows, columns]),
-        _ => None,
+    if let &[rows, row_bytes] = shape
+        && let Some(columns) = columns(row_bytes)
+    {
+        return Ok((format, vec![rows, columns]));
     }
-    .map(|shape| (format, shape))
-    .ok_or_else(|| {
-        let expected = format!("[rows, bytes per row] in whole blocks of {name}");
-        mismatch(format!("shape {shape:?}"), expected)
-    })
+    let expected = format!("[rows, bytes per row] in whole blocks of {name}");
+    Err(mismatch(format!("shape {shape:?}"), expected))
 }
 
 /// Tensors that remain to be joined.
@@ -91,7 +87,7 @@ impl Joiner<'_> {
     fn single(&self, stored: StoredTensor) -> Result<Tensor> {
         let Some(format) = &stored.format_name else { return self.floats(stored) };
         let bad = |message| self.error(Code::Malformed, stored.file, &stored.name, message);
-        let (format, shape) = blocks(format, &stored.shape).map_err(bad)?;
+        let (format, shape) = block_format_and_shape(format, &stored.shape).map_err(bad)?;
         self.tensor(stored, format, shape)
     }
 
@@ -151,7 +147,7 @@ impl Joiner<'_> {
                 &stored.dtype.to_string(),
             ));
         };
-        let (bits, group) = mlx_numbers(config, module)?;
+        let (bits, group) = mlx_parameters(config, module)?;
         let (scales, biases) = (format!("{module}.scales"), format!("{module}.biases"));
         let (scales, biases) = (self.scales(&stored, &scales)?, self.scales(&stored, &biases)?);
         let words = stored.shape.last().copied().unwrap_or(1);
@@ -163,12 +159,12 @@ impl Joiner<'_> {
             shape
         };
         let (shape, expected) = (with_last(columns), with_last(columns / group));
-        let fit = |pair: &Tensor| pair.shape == expected && pair.format == scales.format;
-        if !columns.is_multiple_of(group) || !fit(&scales) || !fit(&biases) {
-            let pair = [&scales, &biases]
-                .map(|pair| format!("{:?} in {}", pair.shape, pair.format.name()));
-            let found =
-                format!("shape {:?}, scales {} and biases {}", stored.shape, pair[0], pair[1]);
+        let fits = |found: &Tensor| found.shape == expected && found.format == scales.format;
+        if !columns.is_multiple_of(group) || !fits(&scales) || !fits(&biases) {
+            let [scales, biases] = [&scales, &biases]
+                .map(|found| format!("{:?} in {}", found.shape, found.format.name()));
+            let shape = &stored.shape;
+            let found = format!("shape {shape:?}, scales {scales} and biases {biases}");
             let message = mismatch(found, format!("{bits} bits in groups of {group}"));
             return Err(self.error(Code::Malformed, stored.file, &stored.name, message));
         }
@@ -194,7 +190,7 @@ fn is_symmetric(config: &Value) -> bool {
 }
 
 /// Bits and group size of a module, which may differ from those of the model.
-fn mlx_numbers(config: &Value, module: &str) -> Result<(usize, usize)> {
+fn mlx_parameters(config: &Value, module: &str) -> Result<(usize, usize)> {
     let own = config.get(module).filter(|own| own.is_object());
     let field = own.map_or("quantization".to_owned(), |_| format!("quantization: {module}"));
     let config = own.unwrap_or(config);

@@ -98,10 +98,8 @@ async fn shards(source: &Rc<dyn ByteSource>) -> Result<BTreeMap<String, String>>
             segments(path).ok_or_else(|| bad(quoted(path), "a file below the folder"))?;
         let name = segments.last().copied().unwrap_or_default();
         if names.get(name).is_some_and(|other| *other != segments) {
-            return Err(bad(
-                format!("{} in two folders", quoted(name)),
-                "files of different names",
-            ));
+            let found = format!("{} in two folders", quoted(name));
+            return Err(bad(found, "files of different names"));
         }
         names.insert(name.to_owned(), segments);
     }

@@ -1,4 +1,4 @@
-// Serves a peer's page: an empty page at /blank, and folders of the disk under given paths.
+// Serves what a peer loads: an empty page at /blank, and folders of the disk under given paths.
 
 import { createReadStream, statSync } from "node:fs";
 import { extname, join, normalize } from "node:path";
@@ -10,7 +10,7 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
-/** Returns a `before` for the demo's server; `folders` maps path prefixes to folders. */
+/** Returns a route for the `before` of `openServer`; `folders` maps path prefixes to folders. */
 export function serveFolders(folders) {
   return (request, response) => {
     const path = normalize(new URL(request.url, "http://localhost").pathname);

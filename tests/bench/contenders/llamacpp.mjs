@@ -8,7 +8,7 @@ import { installPeers } from "../peers.mjs";
 
 const ICD_FOLDERS = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
 
-/** Returns the environment that makes llama.cpp use Mesa's software adapter if there is no GPU. */
+/** Returns environment variables that select Mesa's software adapter, if there is no GPU. */
 function softwareAdapterEnv() {
   if (["/dev/dri/renderD128", "/dev/nvidia0"].some((path) => existsSync(path))) return {};
   for (const folder of ICD_FOLDERS.filter((path) => existsSync(path))) {
@@ -28,11 +28,8 @@ function messagesOf(child) {
     else waiting?.resolve(message);
   });
   child.on("exit", (status, signal) => {
-    waiting?.reject(
-      new Error(
-        `llama.cpp's process ended (${signal ?? status}): ${errors.trim().split("\n").at(-1)}`,
-      ),
-    );
+    const last = errors.trim().split("\n").at(-1);
+    waiting?.reject(new Error(`llama.cpp's process ended (${signal ?? status}): ${last}`));
   });
   return () => new Promise((resolve, reject) => (waiting = { resolve, reject }));
 }
@@ -41,14 +38,11 @@ function messagesOf(child) {
 export async function llamacpp({ gpu, threads }) {
   await installPeers();
   const { ids } = readPrompt();
-  const child = fork(
-    join(import.meta.dirname, "llamacpp_process.mjs"),
-    [JSON.stringify({ gpu, threads })],
-    {
-      env: { ...process.env, ...(gpu ? softwareAdapterEnv() : {}) },
-      stdio: ["ignore", "ignore", "pipe", "ipc"],
-    },
-  );
+  const program = join(import.meta.dirname, "llamacpp_process.mjs");
+  const child = fork(program, [JSON.stringify({ gpu, threads })], {
+    env: { ...process.env, ...(gpu ? softwareAdapterEnv() : {}) },
+    stdio: ["ignore", "ignore", "pipe", "ipc"],
+  });
   const next = messagesOf(child);
   const ended = new Promise((resolve) => child.once("exit", resolve));
   const close = async () => {

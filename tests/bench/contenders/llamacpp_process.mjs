@@ -1,4 +1,4 @@
-// The process that runs llama.cpp: loads the model, reports that, then answers each message
+// The process that runs llama.cpp: loads the model, reports the device, then answers each message
 // `{ ids, generateTokens }` with the times of a run.
 
 import { getLlama } from "node-llama-cpp";
@@ -56,7 +56,8 @@ async function run(context, { ids, generateTokens }) {
   };
 }
 
-async function answer(job) {
+/** Sends the result of a job, or its error, to the parent process. */
+async function send(job) {
   try {
     process.send(await job());
   } catch (error) {
@@ -65,11 +66,11 @@ async function answer(job) {
 }
 
 let context;
-await answer(async () => {
+await send(async () => {
   const ready = await open(JSON.parse(process.argv[2]));
   context = ready.context;
   return ready.opened;
 });
 // Ends with the parent process.
 process.on("disconnect", () => process.exit());
-process.on("message", (request) => answer(() => run(context, request)));
+process.on("message", (request) => send(() => run(context, request)));

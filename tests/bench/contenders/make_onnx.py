@@ -3,7 +3,8 @@
 The graph follows onnxruntime-genai's model builder for WebGPU: 4-bit matrices in blocks of 32
 with one scale (MatMulNBits), queries, keys and values in one product, attention with rotary
 positions and KV cache in one operator (GroupQueryAttention), logits for every row. Activations
-are f32 because SwiftShader does not support f16.
+are f32 because SwiftShader does not support f16. A `tensor` is a function from a tensor's GGUF
+name, without `.weight`, to its f32 values.
 """
 
 import json
@@ -20,7 +21,7 @@ DOMAIN = "com.microsoft"
 
 
 class Graph:
-    """Nodes and constants in order; each method returns the name of its output."""
+    """Nodes and constants in order; methods return the names of their outputs."""
 
     def __init__(self):
         self.nodes, self.constants = [], []
@@ -30,6 +31,7 @@ class Graph:
         return name
 
     def add(self, kind, inputs, name, outputs=1, domain="", **attributes):
+        """Adds a node; of several outputs it names and returns the first and the last."""
         names = [name] if outputs == 1 else [name, *("" for _ in range(outputs - 2)), f"{name}.sum"]
         self.nodes.append(
             helper.make_node(kind, inputs, names, name=name, domain=domain, **attributes)
@@ -37,6 +39,7 @@ class Graph:
         return names[0] if outputs == 1 else (names[0], names[-1])
 
     def matmul(self, x, weights, name):
+        """Adds the product of `x` and a matrix of rows × columns, quantized to 4 bits."""
         packed, scales = quantize(weights)
         rows, columns = weights.shape
         inputs = [
@@ -49,7 +52,7 @@ class Graph:
 
 
 def quantize(weights):
-    """Quantizes to `(q - 8) * scale`, scales by the largest magnitude: nibbles, scales."""
+    """Returns nibbles `q` and scales of `(q - 8) * scale`; the largest magnitude has `q = 0`."""
     blocks = weights.reshape(weights.shape[0], -1, BLOCK)
     furthest = np.take_along_axis(blocks, np.abs(blocks).argmax(-1)[..., None], -1)
     scales = furthest / -8
@@ -67,6 +70,7 @@ def split_rotary_pairs(weights, heads):
 
 
 def rotary(graph, positions, head_dim, base):
+    """Returns the tables of cosines and sines, positions × half a head."""
     angles = np.outer(np.arange(positions), base ** (-np.arange(0, head_dim, 2) / head_dim))
     return [
         graph.constant(name, f(angles).astype(np.float32))
@@ -75,36 +79,31 @@ def rotary(graph, positions, head_dim, base):
 
 
 def lengths(graph):
-    """Inputs of GroupQueryAttention from the mask: last positions, and the longest length."""
-    one, axis = graph.constant("one", np.array([1], np.int64)), graph.constant(
-        "axis", np.array(1, np.int64)
-    )
+    """Returns GroupQueryAttention's inputs from the mask: last positions, longest length."""
+    one = graph.constant("one", np.array([1], np.int64))
+    axis = graph.constant("axis", np.array(1, np.int64))
     total = graph.add("ReduceSum", ["attention_mask", one], "mask.sum", keepdims=0)
-    last = graph.add(
-        "Cast", [graph.add("Sub", [total, one], "mask.last")], "seqlens_k", to=TensorProto.INT32
-    )
-    longest = graph.add(
-        "Gather", [graph.add("Shape", ["attention_mask"], "mask.shape"), axis], "mask.longest"
-    )
-    return [last, graph.add("Cast", [longest], "total_length", to=TensorProto.INT32)]
+    last = graph.add("Sub", [total, one], "mask.last")
+    shape = graph.add("Shape", ["attention_mask"], "mask.shape")
+    longest = graph.add("Gather", [shape, axis], "mask.longest")
+    return [
+        graph.add("Cast", [last], "seqlens_k", to=TensorProto.INT32),
+        graph.add("Cast", [longest], "total_length", to=TensorProto.INT32),
+    ]
 
 
 def layers(graph, tensor, config):
-    heads, kv_heads, epsilon = (
-        config["num_attention_heads"],
-        config["num_key_value_heads"],
-        config["rms_norm_eps"],
-    )
-    tables = rotary(
-        graph, config["max_position_embeddings"], config["head_dim"], config["rope_theta"]
-    )
+    """Adds all nodes, from `input_ids` to `logits`; output layer and embedding share weights."""
+    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+    head_dim, epsilon = config["head_dim"], config["rms_norm_eps"]
+    tables = rotary(graph, config["max_position_embeddings"], head_dim, config["rope_theta"])
     attention = {
         "num_heads": heads,
         "kv_num_heads": kv_heads,
         "do_rotary": 1,
         "rotary_interleaved": 0,
+        "scale": head_dim**-0.5,
     }
-    attention["scale"] = config["head_dim"] ** -0.5
     mask = lengths(graph)
     embedding = graph.constant("embedding", tensor("token_embd"))
     x = graph.add("Gather", [embedding, "input_ids"], "embedded")
@@ -116,10 +115,19 @@ def layers(graph, tensor, config):
         axis=-1,
         epsilon=epsilon,
     )
+    # Returns the norm of x + y, and x + y.
+    add_and_norm = lambda x, y, weight: graph.add(
+        "SkipSimplifiedLayerNormalization",
+        [x, y, norm(weight)],
+        f"{weight}.out",
+        4,
+        DOMAIN,
+        epsilon=epsilon,
+    )
     count = config["num_hidden_layers"]
     for i in range(count):
-        place = f"blk.{i}"
-        get = lambda name: tensor(f"{place}.{name}")
+        layer = f"blk.{i}"
+        get = lambda name: tensor(f"{layer}.{name}")
         qkv = np.concatenate(
             [
                 split_rotary_pairs(get("attn_q"), heads),
@@ -127,7 +135,7 @@ def layers(graph, tensor, config):
                 get("attn_v"),
             ]
         )
-        qkv = graph.matmul(normed, qkv, f"{place}.qkv")
+        qkv = graph.matmul(normed, qkv, f"{layer}.qkv")
         inputs = [
             qkv,
             "",
@@ -137,36 +145,27 @@ def layers(graph, tensor, config):
             *mask,
             *tables,
         ]
-        outputs = [f"{place}.attention", f"present.{i}.key", f"present.{i}.value"]
+        outputs = [f"{layer}.attention", f"present.{i}.key", f"present.{i}.value"]
         graph.nodes.append(
             helper.make_node(
                 "GroupQueryAttention", inputs, outputs, name=outputs[0], domain=DOMAIN, **attention
             )
         )
-        o = graph.matmul(outputs[0], get("attn_output"), f"{place}.attn_output")
-        skip = lambda x, y, weight: graph.add(
-            "SkipSimplifiedLayerNormalization",
-            [x, y, norm(weight)],
-            f"{weight}.out",
-            4,
-            DOMAIN,
-            epsilon=epsilon,
-        )
-        normed, x = skip(x, o, f"{place}.ffn_norm")
-        gate, up = (
-            graph.matmul(normed, get(name), f"{place}.{name}") for name in ("ffn_gate", "ffn_up")
-        )
-        gate = graph.add(
-            "Mul", [gate, graph.add("Sigmoid", [gate], f"{place}.sigmoid")], f"{place}.silu"
-        )
-        down = graph.matmul(
-            graph.add("Mul", [gate, up], f"{place}.gated"), get("ffn_down"), f"{place}.ffn_down"
-        )
-        normed, x = skip(x, down, f"blk.{i + 1}.attn_norm" if i + 1 < count else "output_norm")
+        o = graph.matmul(outputs[0], get("attn_output"), f"{layer}.attn_output")
+        normed, x = add_and_norm(x, o, f"{layer}.ffn_norm")
+        gate = graph.matmul(normed, get("ffn_gate"), f"{layer}.ffn_gate")
+        up = graph.matmul(normed, get("ffn_up"), f"{layer}.ffn_up")
+        sigmoid = graph.add("Sigmoid", [gate], f"{layer}.sigmoid")
+        silu = graph.add("Mul", [gate, sigmoid], f"{layer}.silu")
+        gated = graph.add("Mul", [silu, up], f"{layer}.gated")
+        down = graph.matmul(gated, get("ffn_down"), f"{layer}.ffn_down")
+        next_norm = f"blk.{i + 1}.attn_norm" if i + 1 < count else "output_norm"
+        normed, x = add_and_norm(x, down, next_norm)
     graph.matmul(normed, tensor("token_embd"), "logits")
 
 
 def model(tensor, config):
+    """Returns the ONNX model."""
     graph = Graph()
     layers(graph, tensor, config)
     # transformers.js derives the shape of the first step's empty cache from the axes' names.
@@ -175,11 +174,11 @@ def model(tensor, config):
         "all": "total_sequence_length",
         "new": "sequence_length",
     }
-    of = lambda name, kind, *shape: helper.make_tensor_value_info(
+    value = lambda name, kind, *shape: helper.make_tensor_value_info(
         name, kind, ["batch_size", *(sizes.get(axis, axis) for axis in shape)]
     )
     cache = lambda name, length: [
-        of(
+        value(
             f"{name}.{i}.{part}",
             TensorProto.FLOAT,
             config["num_key_value_heads"],
@@ -190,23 +189,24 @@ def model(tensor, config):
         for part in ("key", "value")
     ]
     ids = [
-        of("input_ids", TensorProto.INT64, "new"),
-        of("attention_mask", TensorProto.INT64, "all"),
+        value("input_ids", TensorProto.INT64, "new"),
+        value("attention_mask", TensorProto.INT64, "all"),
     ]
     inputs = [*ids, *cache("past_key_values", "past")]
     outputs = [
-        of("logits", TensorProto.FLOAT, "new", config["vocab_size"]),
+        value("logits", TensorProto.FLOAT, "new", config["vocab_size"]),
         *cache("present", "all"),
     ]
-    whole = helper.make_graph(graph.nodes, "llama", inputs, outputs, graph.constants)
+    llama = helper.make_graph(graph.nodes, "llama", inputs, outputs, graph.constants)
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid(DOMAIN, 1)]
-    return helper.make_model(whole, opset_imports=opsets, ir_version=10)
+    return helper.make_model(llama, opset_imports=opsets, ir_version=10)
 
 
 def read(path):
+    """Returns a GGUF file's tensors, as a function of their names, and its Hugging Face config."""
     reader = GGUFReader(path)
-    of = lambda key: reader.fields[key].contents()
-    llama = lambda key: of(f"llama.{key}")
+    field = lambda key: reader.fields[key].contents()
+    llama = lambda key: field(f"llama.{key}")
     tensors = {tensor.name.removesuffix(".weight"): tensor for tensor in reader.tensors}
     tensor = lambda name: dequantize(tensors[name].data, tensors[name].tensor_type).astype(
         np.float32
@@ -225,8 +225,8 @@ def read(path):
         "rms_norm_eps": float(llama("attention.layer_norm_rms_epsilon")),
         "rope_theta": float(llama("rope.freq_base")),
         "vocab_size": int(tensors["token_embd"].shape[1]),
-        "bos_token_id": of("tokenizer.ggml.bos_token_id"),
-        "eos_token_id": of("tokenizer.ggml.eos_token_id"),
+        "bos_token_id": field("tokenizer.ggml.bos_token_id"),
+        "eos_token_id": field("tokenizer.ggml.eos_token_id"),
         "transformers.js_config": {"dtype": "q4"},
     }
     return tensor, config

@@ -2,38 +2,26 @@
 
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
+import { flags } from "../commands.mjs";
 import { CONTEXT_LENGTH, modelPath, nativeBinary } from "../model.mjs";
 
-async function bench(backend, threads, { promptTokens, generateTokens }, signal) {
-  const counts = [
-    "--prompt-tokens",
-    promptTokens,
-    "--generate-tokens",
-    generateTokens,
-    "--repeat",
-    1,
-  ];
-  const parameters = [
-    "bench",
-    "--model",
-    modelPath,
-    "--backend",
+async function bench(backend, threads, tokens, signal) {
+  const options = {
+    model: modelPath,
     backend,
-    "--threads",
     threads,
-    "--context",
-    CONTEXT_LENGTH,
-    ...counts,
-    "--json",
-  ];
+    context: CONTEXT_LENGTH,
+    ...tokens,
+    repeat: 1,
+    json: true,
+  };
   let output;
   try {
-    output = (await promisify(execFile)(nativeBinary, parameters.map(String), { signal })).stdout;
+    const parameters = ["bench", ...flags(options)];
+    output = (await promisify(execFile)(nativeBinary, parameters, { signal })).stdout;
   } catch (error) {
-    const last = error.stderr
-      ?.trim()
-      .split("\n")
-      .findLast((line) => line.startsWith("error: "));
+    const lines = (error.stderr ?? "").trim().split("\n");
+    const last = lines.findLast((line) => line.startsWith("error: "));
     throw new Error(last ?? `${nativeBinary}: ${error.message}`);
   }
   const report = JSON.parse(output);
@@ -57,12 +45,8 @@ export async function native(backend, threads = 1) {
       step,
     };
   };
-  // Also fills the driver's shader cache.
-  const { device } = await bench(
-    backend,
-    threads,
-    { promptTokens: 65, generateTokens: 2 },
-    closing.signal,
-  );
+  // Names the device, and fills the driver's shader cache.
+  const tokens = { promptTokens: 65, generateTokens: 2 };
+  const { device } = await bench(backend, threads, tokens, closing.signal);
   return { device: device.adapter, run, close: async () => closing.abort() };
 }

@@ -1,5 +1,5 @@
 // transformers.js in Chromium, on onnxruntime-web's WebGPU or single-threaded wasm backend. The
-// weights are the same, converted to its 4-bit format.
+// model is the same, with its matrices converted to onnxruntime's 4-bit format.
 
 import { openBrowser, openPage, openServer } from "../../web/support.mjs";
 import { readPrompt } from "../model.mjs";
@@ -25,7 +25,7 @@ async function load({ name, device }) {
 }
 
 /** Runs in the page: generates an answer. The streamer gets the prompt first, then each token. */
-async function answer({ ids, generateTokens }) {
+async function generate({ ids, generateTokens }) {
   const { model, Tensor } = window.peer;
   const times = [];
   const streamer = { put: () => times.push(performance.now()), end: () => undefined };
@@ -67,7 +67,7 @@ export async function ortWeb(device) {
     const { version, loadMs } = await page.evaluate(load, { name: NAME, device });
     const { ids } = readPrompt();
     const run = async ({ promptTokens, generateTokens }) => {
-      const { first, rest, count } = await page.evaluate(answer, {
+      const { first, rest, count } = await page.evaluate(generate, {
         ids: ids.slice(0, promptTokens),
         generateTokens,
       });

@@ -3,7 +3,7 @@
 import { openHarness } from "../../web/support.mjs";
 import { CONTEXT_LENGTH, modelName } from "../model.mjs";
 
-/** Stop tokens, which the benchmark suppresses. */
+/** Stop tokens, suppressed so that every answer has the requested length. */
 const STOP_TOKENS = [0, 2];
 
 /** Runs in the page: loads the model into a global variable. */
@@ -14,7 +14,7 @@ async function load({ TabLM }, { url, ...options }) {
 }
 
 /** Runs in the page: generates an answer. A word is one token; the digit prevents prefix reuse. */
-async function answer(_, { words, digit, generateTokens, stopTokens }) {
+async function generate(_, { words, digit, generateTokens, stopTokens }) {
   const { usage, timings } = await window.model.chat.completions.create({
     messages: [
       { role: "system", content: `${digit}${" word".repeat(words)}` },
@@ -24,7 +24,7 @@ async function answer(_, { words, digit, generateTokens, stopTokens }) {
     max_completion_tokens: generateTokens,
     logit_bias: Object.fromEntries(stopTokens.map((token) => [token, -100])),
   });
-  return { usage, timings, memory: window.model.info.memory };
+  return { usage, timings };
 }
 
 /** Opens a session on a device, `webgpu` or `cpu`; `threads` is for the CPU. */
@@ -51,7 +51,7 @@ async function session(harness, device, threads) {
     throw new Error(`threads: found ${info.device.threads}, expected ${threads}`);
   let count = 0;
   const ask = (words, generateTokens) =>
-    harness.run(answer, {
+    harness.run(generate, {
       words,
       digit: (count += 1) % 10,
       generateTokens,
@@ -64,7 +64,7 @@ async function session(harness, device, threads) {
     if (usage.prompt_tokens !== promptTokens)
       throw new Error(`prompt: found ${usage.prompt_tokens} tokens, expected ${promptTokens}`);
     return {
-      // Without the first few tokens, which are reused from the previous run.
+      // Fewer than the prompt's: its first tokens are reused from the previous run.
       prefillTokens: Math.round((timings.prefill_tokens_per_s * timings.prefill_ms) / 1000),
       prefillMs: timings.first_token_ms,
       decodeTokens: usage.completion_tokens - 1,

@@ -2,7 +2,7 @@
 
 import { dirname } from "node:path";
 import { openBrowser, openPage, openServer } from "../../web/support.mjs";
-import { CONTEXT_LENGTH, modelName, modelPath, readPrompt } from "../model.mjs";
+import { CONTEXT_LENGTH, modelName, modelPath, promptText, readPrompt } from "../model.mjs";
 import { installPeers, peerFolder } from "../peers.mjs";
 import { serveFolders } from "./folders.mjs";
 
@@ -60,17 +60,15 @@ export async function wllama() {
       url: `/models/${modelName}`,
       contextLength: CONTEXT_LENGTH,
     });
-    const { text, ids } = readPrompt();
+    const promptLength = readPrompt().ids.length;
     const run = async ({ promptTokens, generateTokens }) => {
-      // Only the warm-up asks for a part of the prompt, where about as many tokens suffice.
-      const prompt =
-        promptTokens === ids.length
-          ? text
-          : text.slice(0, Math.round((text.length * promptTokens) / ids.length));
+      const prompt = promptText(promptTokens);
       const timings = await page.evaluate(complete, { prompt, generateTokens });
-      if (promptTokens === ids.length && timings.prompt_n !== ids.length) {
-        throw new Error(`wllama: prompt: found ${timings.prompt_n} tokens, expected ${ids.length}`);
-      }
+      // A part of the prompt, as the warm-up has it, is cut at about the right token.
+      if (promptTokens === promptLength && timings.prompt_n !== promptLength)
+        throw new Error(
+          `wllama: prompt: found ${timings.prompt_n} tokens, expected ${promptLength}`,
+        );
       return {
         prefillTokens: timings.prompt_n,
         prefillMs: timings.prompt_ms,

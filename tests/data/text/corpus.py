@@ -1,6 +1,6 @@
-"""The texts that full-size vocabularies are tried on: languages, code, emoji, white space, anything.
+"""Texts for comparing full-size vocabularies: languages, code, emoji, white space, random characters.
 
-All sentences are this repository's own. The order and every text are the same each time.
+The sentences were written for this repository. The texts and their order are always the same.
 """
 
 SENTENCES = [
@@ -100,12 +100,12 @@ EMOJI = [
     "①②③ Ⅳ ⅷ ㈱ ㎏ ½ ¾ ٣ ௩ 〇 𝟗",
 ]
 
-# Turned around every way to end a line and to leave room.
+# Line ends, spaces and combinations of them.
 SPACES = [" ", "  ", "   ", "\t", "\t\t", " \t ", "\n", "\n\n", "\r\n", "\r\n\r\n", "\r", " \n", "\n ", "\n\n\n ", "  \n  \n", "\u00a0", "\u2003", "\u3000", "\u200b", "\u0085", "\u2028", "\x0b", "\x0c", " \u00a0 "]
 WORDS = ["word", "Word", "WORD", "wOrD", "x", "42", "1234567", "é", "字", ".", "...", "'s", "'S", "don't", "/path", "🙂"]
 CONTRACTIONS = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'S", "'T", "'RE", "'Ve", "'lL", "\u2019s", "'ſ", "'x", "''", "'"]
 
-# Chats as templates render them, whole and damaged; each vocabulary finds its own control tokens.
+# Chats as templates render them, complete and damaged; each vocabulary knows other control tokens.
 CHATS = [
     "<s><|im_start|>system\n<|im_end|>\n<|im_start|>user\nHi there!  <|im_end|>\n<|im_start|>assistant\n<think>\n",
     "<|im_start|>assistant\n<think></think>It's 5 o'clock.<|im_end|>\n",
@@ -122,7 +122,7 @@ CHATS = [
 
 
 class Random:
-    """xorshift64*, as tests/text/main.rs has it."""
+    """xorshift64*, as in tests/text/main.rs."""
 
     def __init__(self, seed):
         self.state = seed

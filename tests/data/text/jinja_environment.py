@@ -40,7 +40,7 @@ environment.globals["strftime_now"] = NOW.strftime
 
 
 def outcome(template, messages, options):
-    """Renders a chat; returns its text, the error that the template raised, or another failure."""
+    """Renders a chat; returns the text, or the message raised by the template or by Jinja2."""
     variables = {
         "bos_token": "<s>",
         "eos_token": "</s>",
@@ -48,16 +48,12 @@ def outcome(template, messages, options):
         **options.get("extra", {}),
     }
     variables |= {"messages": messages, "tools": options.get("tools")}
+    variables["add_generation_prompt"] = options["add_generation_prompt"]
     try:
-        return {
-            "text": template.render(
-                add_generation_prompt=options["add_generation_prompt"], **variables
-            )
-        }
+        return {"text": template.render(**variables)}
     except jinja2.exceptions.TemplateError as error:
-        # Subclasses are Jinja's own errors, such as undefined names and unknown filters.
-        return {
-            "raised" if type(error) is jinja2.exceptions.TemplateError else "failed": str(error)
-        }
+        # Subclasses are errors of Jinja2 itself, such as undefined names and unknown filters.
+        is_raised = type(error) is jinja2.exceptions.TemplateError
+        return {"raised" if is_raised else "failed": str(error)}
     except (TypeError, ValueError, RecursionError) as error:
         return {"failed": str(error)}

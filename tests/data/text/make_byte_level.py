@@ -2,7 +2,7 @@
 
 Usage: `make_byte_level.py SmolLM2-135M-Instruct.Q4_1.gguf`, with the packages gguf and tokenizers.
 
-The vocabulary is SmolLM2's, cut to its first 1000 merges. small_tokenizer.json is its
+The vocabulary is that of SmolLM2, cut to its first 1000 merges. small_tokenizer.json is its
 tokenizer.json; byte_level.json has the ids of the texts with every pre-tokenizer.
 """
 
@@ -14,14 +14,11 @@ import gguf
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from texts import TEXTS
 
-LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from vocabularies import LLAMA3_PATTERN, LOWER, TEKKEN_PATTERN, UPPER  # noqa: E402
+
 HEAD, TAIL = r"[^\r\n\p{L}\p{N}]?", r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 CONTRACTION = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
-TEKKEN = rf"{HEAD}{UPPER}*{LOWER}+|{HEAD}{UPPER}+{LOWER}*|\p{{N}}|{TAIL}"
 GPT4O = (
     rf"{HEAD}{UPPER}*{LOWER}+{CONTRACTION}|{HEAD}{UPPER}+{LOWER}*{CONTRACTION}"
     rf"|\p{{N}}{{1,3}}|{TAIL}"
@@ -45,17 +42,18 @@ DEEPSEEK3 = [
     r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
     r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 ]
-MINICPM5 = [r"\p{N}{1,3}", LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}+")]
+MINICPM5 = [r"\p{N}{1,3}", LLAMA3_PATTERN.replace(r"\p{N}{1,3}", r"\p{N}+")]
 
 GPT2 = pre_tokenizers.ByteLevel(add_prefix_space=False)
+# By name in GGUF files: steps of the pre-tokenizer, and `ignore_merges`.
 SPLITS = {
     "gpt-2": ([GPT2], False),
     "smollm": ([pre_tokenizers.Digits(individual_digits=True), GPT2], False),
-    "llama-bpe": (by_regex(LLAMA3), True),
-    "qwen2": (by_regex(LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")), False),
-    "tekken": (by_regex(TEKKEN), True),
+    "llama-bpe": (by_regex(LLAMA3_PATTERN), True),
+    "qwen2": (by_regex(LLAMA3_PATTERN.replace(r"\p{N}{1,3}", r"\p{N}")), False),
+    "tekken": (by_regex(TEKKEN_PATTERN), True),
     "gpt-4o": (by_regex(GPT4O), False),
-    "glm4": (by_regex(LLAMA3), True),
+    "glm4": (by_regex(LLAMA3_PATTERN), True),
     "minicpm5": (by_regex(*MINICPM5), True),
     "deepseek-v3": (by_regex(*DEEPSEEK3), False),
     "falcon": (by_regex(*FALCON), False),
@@ -63,10 +61,8 @@ SPLITS = {
 }
 
 fields = gguf.GGUFReader(sys.argv[1]).fields
-tokens, types = (
-    fields["tokenizer.ggml.tokens"].contents(),
-    fields["tokenizer.ggml.token_type"].contents(),
-)
+tokens = fields["tokenizer.ggml.tokens"].contents()
+types = fields["tokenizer.ggml.token_type"].contents()
 merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"].contents()[:1000]]
 special = [token for token, kind in zip(tokens, types) if kind == 3]
 made = {left + right for left, right in merges}
@@ -107,18 +103,12 @@ extra = [
     "<tool",
     "<|im_sta<|im_end|>",
 ]
-plain = []
 smollm.encode_special_tokens = False
-cases = [
-    {
-        "text": text,
-        "ids": smollm.encode(text, add_special_tokens=False).ids,
-        "decoded": smollm.decode(
-            smollm.encode(text, add_special_tokens=False).ids, skip_special_tokens=True
-        ),
-    }
-    for text in TEXTS + extra
-]
+cases = []
+for text in TEXTS + extra:
+    ids = smollm.encode(text, add_special_tokens=False).ids
+    decoded = smollm.decode(ids, skip_special_tokens=True)
+    cases.append({"text": text, "ids": ids, "decoded": decoded})
 smollm.encode_special_tokens = True
 for case in cases:
     case["plain_ids"] = smollm.encode(case["text"], add_special_tokens=False).ids

@@ -32,9 +32,8 @@ def fnv(ids):
 
 
 def main():
-    tekken, tekken_json = Tekkenizer.from_file(file(TEKKEN)), Tokenizer.from_file(
-        str(cache() / "derived/vocabularies/tekken.json")
-    )
+    tekken = Tekkenizer.from_file(file(TEKKEN))
+    tekken_json = Tokenizer.from_file(str(cache() / "derived/vocabularies/tekken.json"))
     vocabulary = llama3()
     control = {
         token: id

@@ -61,7 +61,6 @@ def processor(prefix):
     return spm.SentencePieceProcessor(model_proto=copy.SerializeToString())
 
 
-KINDS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6}
 texts = TEXTS + [
     "the lighthouse of the harbour",
     "ababababab aaaaaaaaa",
@@ -70,10 +69,11 @@ texts = TEXTS + [
     "a<tool>b <tool>",
 ]
 texts = [text for text in texts if "\0" not in text]
+# GGUF numbers the types of tokens as SentencePiece does.
 out = {
     "tokens": [piece.piece for piece in proto.pieces],
     "scores": [piece.score for piece in proto.pieces],
-    "token_types": [KINDS[piece.type] for piece in proto.pieces],
+    "token_types": [int(piece.type) for piece in proto.pieces],
     "cases": [],
 }
 with_prefix, without = processor(True), processor(False)
@@ -90,6 +90,7 @@ for text in texts:
 
 vocab = {piece.piece: index for index, piece in enumerate(proto.pieces)}
 scores = {piece.piece: piece.score for piece in proto.pieces if piece.type == 1}
+# Merges of the tokenizer.json: all splits of a token into two, by descending score of the token.
 merges = []
 for token, score in scores.items():
     local = [

@@ -136,8 +136,8 @@ out = {
     "options": OPTIONS,
     "cases": cases,
 }
-dates = []
-for seconds in [
+# Leap days, ends of a day and of a year, and distant dates.
+SECONDS = [
     0,
     951782400,
     951868799,
@@ -148,19 +148,12 @@ for seconds in [
     -1,
     -2208988800,
     253402300799,
-]:
-    when = datetime.datetime.fromtimestamp(0, datetime.timezone.utc) + datetime.timedelta(
-        seconds=seconds
-    )
-    dates.append(
-        [
-            seconds,
-            when.strftime(
-                "%Y-%m-%d %H:%M:%S %A %a %B %b %j %y %e %I %p %F %T %D %h %-d %-m %-H %%"
-            ),
-        ]
-    )
-out["dates"] = dates
+]
+FORMAT = "%Y-%m-%d %H:%M:%S %A %a %B %b %j %y %e %I %p %F %T %D %h %-d %-m %-H %%"
+EPOCH = datetime.datetime.fromtimestamp(0, datetime.timezone.utc)
+out["dates"] = [
+    [seconds, (EPOCH + datetime.timedelta(seconds=seconds)).strftime(FORMAT)] for seconds in SECONDS
+]
 (here / "templates.json").write_text(
     json.dumps(out, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8"
 )

@@ -1,4 +1,4 @@
-"""Texts that tokenizers are compared on: spaces, scripts, emoji, digits, code, odd characters."""
+"""Texts for comparing tokenizers: spaces, scripts, emoji, digits, code, odd characters."""
 
 TEXTS = [
     "", " ", "  ", "   ", "\n", "\n\n\n", "\t", "\r\n", " \n \n", "a", " a", "a ", "  a  b   c    ",

@@ -3,7 +3,7 @@
 // tests/bench`.
 //
 // llama.cpp is the build of node-llama-cpp, on the CPU, with keys and values in F32. Each model
-// runs in a separate process, which shapes that llama.cpp does not support terminate.
+// runs in a separate process, because llama.cpp ends the process on a shape it does not support.
 
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -52,7 +52,7 @@ async function greedy(name, vocabSize) {
 /**
  * Runs a model in another process of this script and returns its ids, or the reason for failing.
  */
-function ask(name, vocabSize) {
+function greedyInProcess(name, vocabSize) {
   const child = spawnSync(
     process.execPath,
     [import.meta.filename, "--model", name, String(vocabSize)],
@@ -74,14 +74,13 @@ if (process.argv[2] === "--model") {
   console.log(`answer: ${JSON.stringify(await greedy(process.argv[3], Number(process.argv[4])))}`);
   process.exit(0);
 }
-const wanted = process.argv.slice(2);
-for (const file of readdirSync(REFERENCE).filter(
-  (file) => file.endsWith(".json") && (wanted.length === 0 || wanted.includes(file.slice(0, -5))),
-)) {
+const present = readdirSync(REFERENCE).filter((file) => file.endsWith(".json"));
+const wanted = process.argv.slice(2).map((family) => `${family}.json`);
+for (const file of present.filter((file) => wanted.length === 0 || wanted.includes(file))) {
   const path = join(REFERENCE, file);
   const entries = JSON.parse(readFileSync(path, "utf8"));
   for (const entry of entries.filter((entry) => entry.twin === null)) {
-    entry.llamacpp = ask(entry.name, entry.vocab_size);
+    entry.llamacpp = greedyInProcess(entry.name, entry.vocab_size);
     const same = JSON.stringify(entry.llamacpp.ids) === JSON.stringify(entry.greedy);
     console.log(
       entry.name.padEnd(28),

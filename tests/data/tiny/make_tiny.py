@@ -1,22 +1,22 @@
 """Makes tiny random models of every architecture: `make_tiny.py [FOLDER]`.
 
-Each is a safetensors folder as transformers writes it and a GGUF file of the same weights as
-llama.cpp's converter writes it, both in F32. The files are put into FOLDER/tiny (default:
-`derived/tiny` in the cache). specs.py lists the models, weights.py draws their weights, twins.py
-converts them to GGUF; make_reference.py runs the reference implementation on them.
+Each is a safetensors folder as transformers writes it and a GGUF file (the folder's twin) of the
+same weights as llama.cpp's converter writes it, both in F32. The files are put into FOLDER/tiny
+(default: `derived/tiny` in the cache). specs.py lists the models, weights.py draws their weights,
+twins.py converts them to GGUF; make_reference.py runs the reference implementation on them.
 """
 
-import json
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+import safetensors_file  # noqa: E402
 from derived import cache, inputs, once, write_json  # noqa: E402
 from make_models import CONTROL, Type, save_tokenizer, tiny_tokenizer, write_gguf  # noqa: E402
 from specs import FAMILIES  # noqa: E402
-from twins import ARCHITECTURES, FILLERS, fuse, gguf, tensors  # noqa: E402
+from twins import ARCHITECTURES, FILLERS, fuse, gguf, twin_tensors  # noqa: E402
 from weights import draw, nemotron_h_pattern, to_bf16  # noqa: E402
 
 SCRIPTS = [
@@ -27,25 +27,15 @@ SCRIPTS = [
     "weights.py",
     "../derived.py",
     "../make_models.py",
+    "../safetensors_file.py",
 ]
 
 
-def save_safetensors(path, weights, stored_in_bf16):
-    """Writes the file directly, because numpy has no bfloat16."""
-    header, pieces, offset = {"__metadata__": {"format": "pt"}}, [], 0
-    for name, values in weights.items():
-        is_bf16 = name.endswith(stored_in_bf16)
-        data = (to_bf16(values) if is_bf16 else values).tobytes()
-        header[name] = {
-            "dtype": "BF16" if is_bf16 else "F32",
-            "shape": list(values.shape),
-            "data_offsets": [offset, offset + len(data)],
-        }
-        pieces.append(data)
-        offset += len(data)
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(b"".join([len(text).to_bytes(8, "little"), text, *pieces]))
+def stored(name, values, bf16_suffixes):
+    """Returns name, type and array of a tensor as the folder stores it."""
+    if name.endswith(bf16_suffixes):
+        return name, "BF16", to_bf16(values)
+    return name, "F32", values
 
 
 class Vocabulary:
@@ -73,8 +63,12 @@ def write_folder(folder, spec, weights, vocabulary):
     )
     save_tokenizer(folder, *vocabulary)
     prefix = spec.get("prefix", "model.")
-    named = {name.replace("model.", prefix, 1): values for name, values in weights.items()}
-    save_safetensors(folder / "model.safetensors", named, spec.get("stored", ()))
+    suffixes = spec.get("bf16_suffixes", ())
+    tensors = [
+        stored(name.replace("model.", prefix, 1), values, suffixes)
+        for name, values in weights.items()
+    ]
+    safetensors_file.save(folder / "model.safetensors", tensors)
 
 
 def write_twin(path, family, spec, weights, vocabulary):
@@ -96,14 +90,13 @@ def write_twin(path, family, spec, weights, vocabulary):
     layer_count = (
         len(nemotron_h_pattern(config)) if family == "nemotron_h" else config["num_hidden_layers"]
     )
-    found = tensors(family, config, weights, layer_count)
+    tensors = twin_tensors(family, config, weights, layer_count)
     if spec.get("fused"):
-        found = fuse(found)
-    stored = [(name, values, Type.F32) for name, values in found]
+        tensors = fuse(tensors)
+    tensors = [(name, values, Type.F32) for name, values in tensors]
+    architecture = gguf.MODEL_ARCH_NAMES[ARCHITECTURES[family]]
     for tensors_per_part in {0, spec.get("tensors_per_part", 0)}:
-        write_gguf(
-            path, gguf.MODEL_ARCH_NAMES[ARCHITECTURES[family]], fill, stored, tensors_per_part
-        )
+        write_gguf(path, architecture, fill, tensors, tensors_per_part)
 
 
 def make(folder):
@@ -113,7 +106,7 @@ def make(folder):
             weights = draw(family, spec)
             vocabulary = vocabularies.of_size(spec["config"]["vocab_size"])
             write_folder(folder / spec["name"], spec, weights, vocabulary)
-            if "twin" not in spec:
+            if "no_twin" not in spec:
                 write_twin(folder / f"{spec['name']}.gguf", family, spec, weights, vocabulary)
 
 

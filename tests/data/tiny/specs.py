@@ -5,10 +5,10 @@ other than the hidden size. A spec has a name and a configuration, as in a `conf
 architecture, and optionally:
 
 - `prefix`: prefix of the tensor names of a nemotron_h checkpoint,
-- `stored`: suffixes of the names of tensors that the folder stores in BF16,
+- `bf16_suffixes`: suffixes of the names of tensors that the folder stores in BF16,
 - `fused`: queries, keys and values are one tensor in the GGUF file, as early converters wrote it,
 - `tensors_per_part`: the GGUF file also exists in parts with this number of tensors each,
-- `twin`: the reason for having no GGUF file, where GGUF cannot represent the configuration.
+- `no_twin`: the reason why there is no GGUF file: GGUF cannot represent the configuration.
 """
 
 from specs_nemotron_h import NEMOTRON_H
@@ -34,7 +34,9 @@ LLAMA3_ROPE = {
 }
 
 
-def llama(name, hidden, heads, kv_heads, layers, intermediate, tied=False, vocab=300, **config):
+def llama(name, sizes, tied=False, vocab=300, **config):
+    """`sizes`: hidden size, query heads, KV heads, layers, intermediate size."""
+    hidden, heads, kv_heads, layers, intermediate = sizes
     config = {
         "architectures": ["LlamaForCausalLM"],
         "attention_bias": False,
@@ -65,11 +67,7 @@ LLAMA = [
     # Like Llama-3.1-Minitron-4B-Width: heads wider than hidden / heads.
     llama(
         "llama-minitron_width",
-        96,
-        8,
-        2,
-        3,
-        144,
+        (96, 8, 2, 3, 144),
         head_dim=32,
         rope_scaling=LLAMA3_ROPE,
         rope_theta=500000.0,
@@ -78,11 +76,7 @@ LLAMA = [
     # Like Llama-3.1-Minitron-4B-Depth: few layers, no explicit head size.
     llama(
         "llama-minitron_depth",
-        128,
-        4,
-        1,
-        2,
-        200,
+        (128, 4, 1, 2, 200),
         rope_scaling=LLAMA3_ROPE,
         rope_theta=500000.0,
         torch_dtype="float32",
@@ -90,11 +84,7 @@ LLAMA = [
     # Like Llama 3.2, with keys of transformers 5.
     llama(
         "llama-tied",
-        128,
-        2,
-        1,
-        2,
-        96,
+        (128, 2, 1, 2, 96),
         tied=True,
         head_dim=64,
         rope_parameters={**LLAMA3_ROPE, "factor": 32.0, "rope_theta": 500000.0},
@@ -103,11 +93,7 @@ LLAMA = [
     # Biases everywhere, which is rare.
     llama(
         "llama-biases",
-        72,
-        4,
-        2,
-        2,
-        88,
+        (72, 4, 2, 2, 88),
         head_dim=24,
         attention_bias=True,
         mlp_bias=True,
@@ -117,11 +103,7 @@ LLAMA = [
     # A key/value head per query head, scaled positions, rows that are not a multiple of 32.
     llama(
         "llama-linear",
-        60,
-        3,
-        3,
-        2,
-        100,
+        (60, 3, 3, 2, 100),
         vocab=261,
         rope_scaling={"factor": 4.0, "type": "linear"},
         rope_theta=10000.0,
@@ -132,7 +114,9 @@ LLAMA = [
 # ---------------------------------------------------------------- qwen2
 
 
-def qwen2(name, hidden, heads, kv_heads, layers, intermediate, tied, **config):
+def qwen2(name, sizes, tied, **config):
+    """`sizes`: hidden size, query heads, KV heads, layers, intermediate size."""
+    hidden, heads, kv_heads, layers, intermediate = sizes
     config = {
         "architectures": ["Qwen2ForCausalLM"],
         "attention_dropout": 0.0,
@@ -161,24 +145,16 @@ def qwen2(name, hidden, heads, kv_heads, layers, intermediate, tied, **config):
 QWEN2 = [
     qwen2(
         "qwen2-tied",
-        112,
-        7,
-        1,
-        3,
-        152,
-        True,
+        (112, 7, 1, 3, 152),
+        tied=True,
         rope_theta=1000000.0,
         sliding_window=32768,
         torch_dtype="float32",
     ),
     qwen2(
         "qwen2-untied",
-        96,
-        4,
-        4,
-        2,
-        100,
-        False,
+        (96, 4, 4, 2, 100),
+        tied=False,
         rope_parameters={"rope_theta": 1000000.0, "rope_type": "default"},
         layer_types=["full_attention"] * 2,
         sliding_window=None,
@@ -228,11 +204,11 @@ def gemma2(name, heads, kv_heads, head_dim, query_scale, **spec):
 
 GEMMA2 = [
     gemma2("gemma2-window", 4, 2, 32, 32),
-    gemma2("gemma2-query_scale", 4, 4, 20, 24, twin=NO_QUERY_SCALE),
+    gemma2("gemma2-query_scale", 4, 4, 20, 24, no_twin=NO_QUERY_SCALE),
 ]
 
 
-def gemma3(name, query_scale=32, twin=None, **config):
+def gemma3(name, query_scale=32, no_twin=None, **config):
     config = {
         "architectures": ["Gemma3ForCausalLM"],
         "attention_bias": False,
@@ -259,11 +235,11 @@ def gemma3(name, query_scale=32, twin=None, **config):
         "vocab_size": 300,
         **config,
     }
-    return {"name": name, "config": config, **({"twin": twin} if twin else {})}
+    return {"name": name, "config": config, **({"no_twin": no_twin} if no_twin else {})}
 
 
-# Five layers with a window, one without, and one more with a window.
-GEMMA3_TYPES = (["sliding_attention"] * 5 + ["full_attention"] + ["sliding_attention"] * 5)[:7]
+# Types of the seven layers.
+GEMMA3_TYPES = ["sliding_attention"] * 5 + ["full_attention", "sliding_attention"]
 GEMMA3 = [
     # Keys as in files on the hub.
     gemma3(
@@ -287,8 +263,8 @@ GEMMA3 = [
     ),
     gemma3(
         "gemma3-query_scale",
-        24,
-        NO_QUERY_SCALE,
+        query_scale=24,
+        no_twin=NO_QUERY_SCALE,
         layer_types=GEMMA3_TYPES,
         rope_local_base_freq=10000.0,
         rope_scaling={"factor": 8.0, "rope_type": "linear"},
@@ -300,7 +276,9 @@ GEMMA3 = [
 # ---------------------------------------------------------------- phi
 
 
-def phi(name, hidden, heads, layers, fused=False, tensors_per_part=0, **config):
+def phi(name, sizes, fused=False, tensors_per_part=0, **config):
+    """`sizes`: hidden size, heads, layers."""
+    hidden, heads, layers = sizes
     config = {
         "architectures": ["PhiForCausalLM"],
         "attention_dropout": 0.0,
@@ -330,9 +308,7 @@ PHI = [
     # Like microsoft/phi-2, which rotates 32 of 80 dimensions; here 8 of 20.
     phi(
         "phi-partial",
-        80,
-        4,
-        3,
+        (80, 4, 3),
         num_key_value_heads=4,
         partial_rotary_factor=0.4,
         rope_scaling=None,
@@ -341,9 +317,7 @@ PHI = [
     ),
     phi(
         "phi-parameters",
-        64,
-        2,
-        2,
+        (64, 2, 2),
         fused=True,
         tensors_per_part=9,
         num_key_value_heads=None,

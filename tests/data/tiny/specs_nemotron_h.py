@@ -1,5 +1,6 @@
-"""Specifications of the tiny nemotron_h models; see specs.py."""
+"""Specifications of the tiny nemotron_h models, in the form that specs.py describes."""
 
+# Words for the kinds of layers, in older and in current configurations.
 LEGACY_TYPES = {"M": "mamba", "*": "attention", "-": "mlp"}
 TYPES = {"M": "linear_attention", "*": "full_attention", "-": "mlp"}
 
@@ -7,20 +8,22 @@ TYPES = {"M": "linear_attention", "*": "full_attention", "-": "mlp"}
 def nemotron_h(
     name,
     pattern,
-    hidden,
-    heads,
-    groups,
-    head_dim,
-    state,
+    sizes,
     conv=4,
     spelling="pattern",
     prefix="backbone.",
     vocab=296,
     attention=(4, 2, 16),
-    stored=(),
+    bf16_suffixes=(),
     **config
 ):
-    """`heads`, `head_dim`: of the mixer; `attention`: query heads, KV heads, head size."""
+    """Returns the specification of a model.
+
+    `sizes`: hidden size, and of the mixers heads, groups, head size and state size; `spelling`: key
+    of the configuration that has the pattern, or `legacy` for `layers_block_type` with older words;
+    `attention`: query heads, KV heads, head size.
+    """
+    hidden, heads, groups, head_dim, state = sizes
     if spelling == "pattern":
         layers = {"hybrid_override_pattern": pattern, "num_hidden_layers": len(pattern)}
     elif spelling == "legacy":
@@ -75,7 +78,7 @@ def nemotron_h(
         "vocab_size": vocab,
         **config,
     }
-    return {"name": name, "prefix": prefix, "stored": stored, "config": config}
+    return {"name": name, "prefix": prefix, "bf16_suffixes": bf16_suffixes, "config": config}
 
 
 # Additional keys that transformers 5 writes when it saves a dense model again.
@@ -99,123 +102,46 @@ SAVED_AGAIN = {
     "transformers_version": "5.23.0",
 }
 
-NEMOTRON_H = [
-    nemotron_h("nemotron_h-g8x1", "M-M*-M", hidden=72, heads=8, groups=8, head_dim=16, state=16),
-    nemotron_h("nemotron_h-g8x3", "*M-M", hidden=88, heads=24, groups=8, head_dim=16, state=64),
-    nemotron_h(
-        "nemotron_h-g8x12",
-        "M*-",
-        hidden=56,
-        heads=96,
-        groups=8,
-        head_dim=16,
-        state=16,
-        spelling="legacy",
-    ),
-    nemotron_h(
-        "nemotron_h-g1x12",
-        "M*-",
-        hidden=100,
-        heads=12,
-        groups=1,
-        head_dim=64,
-        state=128,
-        prefix="model.",
-    ),
-    nemotron_h(
-        "nemotron_h-g2x3",
-        "M-*",
-        hidden=104,
-        heads=6,
-        groups=2,
-        head_dim=80,
-        state=128,
-        spelling="layers_block_type",
-    ),
+# Name, pattern of layers, sizes, and arguments that are not the default. Names such as g8x3 are
+# groups of the mixer × heads per group.
+MODELS = [
+    ("g8x1", "M-M*-M", (72, 8, 8, 16, 16), {}),
+    ("g8x3", "*M-M", (88, 24, 8, 16, 64), {}),
+    ("g8x12", "M*-", (56, 96, 8, 16, 16), {"spelling": "legacy"}),
+    ("g1x12", "M*-", (100, 12, 1, 64, 128), {"prefix": "model."}),
+    ("g2x3", "M-*", (104, 6, 2, 80, 128), {"spelling": "layers_block_type"}),
     # Mixers only, with one head and the shortest convolution.
-    nemotron_h(
-        "nemotron_h-g1x1", "MMM", hidden=60, heads=1, groups=1, head_dim=64, state=16, conv=2
-    ),
-    nemotron_h(
-        "nemotron_h-g2x12", "-M*", hidden=40, heads=24, groups=2, head_dim=80, state=64, conv=2
-    ),
-    nemotron_h(
-        "nemotron_h-no_mlp",
-        "M*M*",
-        hidden=68,
-        heads=2,
-        groups=2,
-        head_dim=80,
-        state=128,
-        spelling="layer_types",
-    ),
-    nemotron_h(
-        "nemotron_h-attention_first",
-        "*-M-M",
-        hidden=76,
-        heads=3,
-        groups=1,
-        head_dim=16,
-        state=64,
-        vocab=264,
-    ),
-    nemotron_h(
-        "nemotron_h-mlp_first", "-M*-", hidden=72, heads=8, groups=8, head_dim=64, state=128
-    ),
+    ("g1x1", "MMM", (60, 1, 1, 64, 16), {"conv": 2}),
+    ("g2x12", "-M*", (40, 24, 2, 80, 64), {"conv": 2}),
+    ("no_mlp", "M*M*", (68, 2, 2, 80, 128), {"spelling": "layer_types"}),
+    ("attention_first", "*-M-M", (76, 3, 1, 16, 64), {"vocab": 264}),
+    ("mlp_first", "-M*-", (72, 8, 8, 64, 128), {}),
     # Another epsilon; the query heads together are wider than the hidden size.
-    nemotron_h(
-        "nemotron_h-epsilon",
+    (
+        "epsilon",
         "M*-",
-        hidden=200,
-        heads=6,
-        groups=2,
-        head_dim=64,
-        state=16,
-        attention=(5, 1, 48),
-        layer_norm_epsilon=0.003,
+        (200, 6, 2, 64, 16),
+        {"attention": (5, 1, 48), "layer_norm_epsilon": 0.003},
     ),
-    nemotron_h(
-        "nemotron_h-bf16",
+    (
+        "bf16",
         "M*-",
-        hidden=40,
-        heads=24,
-        groups=8,
-        head_dim=80,
-        state=16,
-        stored=("A_log", ".D", "dt_bias", "conv1d.weight"),
+        (40, 24, 8, 80, 16),
+        {"bf16_suffixes": ("A_log", ".D", "dt_bias", "conv1d.weight")},
     ),
-    nemotron_h(
-        "nemotron_h-saved_again",
+    (
+        "saved_again",
         "M-*M",
-        hidden=52,
-        heads=3,
-        groups=3,
-        head_dim=16,
-        state=16,
-        spelling="layers_block_type",
-        **SAVED_AGAIN
+        (52, 3, 3, 16, 16),
+        {"spelling": "layers_block_type", **SAVED_AGAIN},
     ),
-    # The beginning of the 4B model's pattern.
-    nemotron_h(
-        "nemotron_h-long",
-        "M-M-M-MM-M-M*-M-M*-",
-        hidden=48,
-        heads=6,
-        groups=2,
-        head_dim=16,
-        state=16,
-    ),
-    # Sizes that need a general kernel.
-    nemotron_h(
-        "nemotron_h-odd",
-        "M*M-",
-        hidden=36,
-        heads=9,
-        groups=3,
-        head_dim=12,
-        state=20,
-        conv=3,
-        prefix="model.",
-        attention=(3, 3, 20),
-    ),
+    # The first layers of the 4B model.
+    ("long", "M-M-M-MM-M-M*-M-M*-", (48, 6, 2, 16, 16), {}),
+    # Sizes for which only the general kernels work.
+    ("odd", "M*M-", (36, 9, 3, 12, 20), {"conv": 3, "prefix": "model.", "attention": (3, 3, 20)}),
+]
+
+NEMOTRON_H = [
+    nemotron_h(f"nemotron_h-{name}", pattern, sizes, **arguments)
+    for name, pattern, sizes, arguments in MODELS
 ]

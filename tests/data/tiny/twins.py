@@ -103,7 +103,7 @@ CONVERTERS = {
 }
 
 
-def tensors(family, config, weights, layer_count):
+def twin_tensors(family, config, weights, layer_count):
     """Returns (name, values) of the twin's tensors."""
     names = gguf.get_tensor_name_map(ARCHITECTURES[family], layer_count)
     convert = CONVERTERS.get(family, lambda _, values, __: values)

@@ -196,6 +196,6 @@ def draw(family, spec):
     tensors = Tensors(spec["name"])
     WRITERS[family](tensors, spec["config"])
     for name, values in tensors.items():
-        if name.endswith(spec.get("stored", ())):
+        if name.endswith(spec.get("bf16_suffixes", ())):
             tensors[name] = (to_bf16(values).astype(np.uint32) << 16).view(np.float32)
     return dict(tensors)

@@ -27,7 +27,9 @@ fn run(bytes: &[u8]) {
         Err(error) => return check(&error),
     };
     assert_eq!(checkpoint.tensors.len(), 1);
-    let Container::Safetensors(read) = &checkpoint.container else { panic!("a folder") };
+    let Container::Safetensors(read) = &checkpoint.container else {
+        panic!("a folder opened as a .gguf file")
+    };
     for value in read.config.as_object().expect("an object").values() {
         let _ = folder::number(value);
     }

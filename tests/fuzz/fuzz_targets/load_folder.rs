@@ -1,5 +1,5 @@
-//! A valid safetensors folder with a few changes: estimated, planned, loaded on the CPU, two
-//! tokens.
+//! A valid safetensors folder with a few changes: estimated, planned, loaded on the CPU, used to
+//! generate two tokens.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -9,11 +9,11 @@ fn run(bytes: &[u8]) {
     // libFuzzer starts with an empty input.
     if bytes.is_empty() {
         for kind in tiny_folder::KINDS {
-            load::go(tiny_folder::sound_folder(kind).sources())
+            load::load_and_generate(tiny_folder::valid_folder(kind).sources())
                 .unwrap_or_else(|error| panic!("{kind:?}: {error}"));
         }
-    } else if let Ok(folder) = tiny_folder::folder(&mut Unstructured::new(bytes)) {
-        let _ = load::go(folder.sources());
+    } else if let Ok(folder) = tiny_folder::changed_folder(&mut Unstructured::new(bytes)) {
+        let _ = load::load_and_generate(folder.sources());
     }
 }
 

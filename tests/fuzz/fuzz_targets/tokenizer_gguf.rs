@@ -1,18 +1,19 @@
-//! A GGUF vocabulary assembled from components, or, after a first byte `#`, arbitrary: lines of
-//! names, then tokens preceded by type and score, an empty line, merges.
+//! A GGUF vocabulary assembled from components, or, after a first byte `#`, read from lines: names
+//! of model and pre-tokenizer, tokens preceded by type and score, an empty line, merges.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use tablm::text::{GgufVocabulary, Tokenizer};
 use tablm_fuzz::{Unstructured, bounds, check, tokenizer_parts};
 
-fn run(parts: GgufVocabulary, own: &str) {
+/// Reads the vocabulary and uses it to encode and decode texts, among them `own_text`.
+fn run(parts: GgufVocabulary, own_text: &str) {
     let size = parts.tokens.len();
     let tokenizer = match Tokenizer::from_gguf(parts) {
         Ok(tokenizer) => tokenizer,
         Err(error) => return check(&error),
     };
-    for text in [own, " it's 12345 naïve 東京 🗼\n\n  x"] {
+    for text in [own_text, " it's 12345 naïve 東京 🗼\n\n  x"] {
         for ids in [tokenizer.encode(text), tokenizer.encode_plain(text)] {
             let ids = match ids {
                 Ok(ids) => ids,
@@ -24,7 +25,7 @@ fn run(parts: GgufVocabulary, own: &str) {
     }
 }
 
-fn lines(source: &str) {
+fn run_lines(source: &str) {
     let mut lines = source.split('\n');
     let (model, pre) = lines.next().unwrap_or("").split_once(' ').unwrap_or(("gpt2", "gpt-2"));
     let (mut tokens, mut types, mut scores) = (Vec::new(), Vec::new(), Vec::new());
@@ -49,7 +50,7 @@ fn lines(source: &str) {
     run(parts, source);
 }
 
-fn whole(input: &mut Unstructured) -> Option<()> {
+fn run_assembled(input: &mut Unstructured) -> Option<()> {
     let known = tokenizer_parts::gguf(input).ok()?;
     let tokens: Vec<&str> = known.tokens.iter().map(String::as_str).collect();
     let merges: Vec<&str> = known.merges.iter().map(String::as_str).collect();
@@ -70,9 +71,9 @@ fn whole(input: &mut Unstructured) -> Option<()> {
 
 fuzz_target!(|bytes: &[u8]| {
     bounds::within(bytes.len(), 16 << 20, 256, || match bytes.split_first() {
-        Some((b'#', rest)) => lines(&String::from_utf8_lossy(rest)),
+        Some((b'#', rest)) => run_lines(&String::from_utf8_lossy(rest)),
         _ => {
-            whole(&mut Unstructured::new(bytes));
+            run_assembled(&mut Unstructured::new(bytes));
         }
     });
 });

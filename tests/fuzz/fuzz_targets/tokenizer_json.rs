@@ -12,9 +12,9 @@ const TEXTS: [&str; 4] =
 
 fn run(bytes: &[u8]) -> Result<()> {
     let tokenizer = Tokenizer::from_json("tokenizer.json", bytes, None).inspect_err(check)?;
-    let own: String = String::from_utf8_lossy(bytes).chars().rev().take(200).collect();
+    let own_text: String = String::from_utf8_lossy(bytes).chars().rev().take(200).collect();
     let long = "ab é東".repeat(200);
-    for text in TEXTS.into_iter().chain([own.as_str(), &long]) {
+    for text in TEXTS.into_iter().chain([own_text.as_str(), &long]) {
         for ids in [tokenizer.encode(text), tokenizer.encode_plain(text)] {
             let ids = ids.inspect_err(check)?;
             assert!(ids.iter().all(|&id| (id as usize) < tokenizer.vocabulary_size()));
@@ -30,7 +30,7 @@ fn run(bytes: &[u8]) -> Result<()> {
 fuzz_target!(|bytes: &[u8]| {
     bounds::within(bytes.len(), 16 << 20, 256, || match bytes.first() {
         // libFuzzer starts with an empty input.
-        None => run(tiny_folder::tokenizer().to_string().as_bytes()).expect("a sound tokenizer"),
+        None => run(tiny_folder::tokenizer().to_string().as_bytes()).expect("a valid tokenizer"),
         Some(b'{') => drop(run(bytes)),
         Some(_) => {
             let Ok(json) = tokenizer_parts::json(&mut Unstructured::new(bytes)) else { return };

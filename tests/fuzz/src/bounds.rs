@@ -41,18 +41,18 @@ unsafe impl GlobalAlloc for Counted {
 #[global_allocator]
 static ALLOCATOR: Counted = Counted;
 
-/// Time limit of a run, with coverage counters and checked arithmetic.
-const TIME: Duration = Duration::from_secs(4);
+/// Time limit of a run. Coverage counters and checked arithmetic slow it down.
+const MAX_TIME: Duration = Duration::from_secs(4);
 
-/// Runs `work` on an input of `bytes`; panics if it exceeds the time limit, or at any time uses
-/// more memory than `base` bytes and `per_byte` for each byte of the input.
+/// Runs `work` on an input of `bytes` bytes; panics if it exceeds the time limit, or at any time
+/// has allocated more than `base` bytes and `per_byte` for each byte of the input.
 pub fn within<T>(bytes: usize, base: usize, per_byte: usize, work: impl FnOnce() -> T) -> T {
     let before = LIVE.load(Relaxed);
     PEAK.store(before, Relaxed);
     let start = Instant::now();
     let result = work();
     let (time, peak) = (start.elapsed(), PEAK.load(Relaxed).saturating_sub(before));
-    assert!(time < TIME, "{bytes} bytes took {time:?}, expected less than {TIME:?}");
+    assert!(time < MAX_TIME, "{bytes} bytes took {time:?}, expected less than {MAX_TIME:?}");
     let allowed = base + per_byte * bytes;
     assert!(
         peak <= allowed,

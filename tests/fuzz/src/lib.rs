@@ -1,10 +1,11 @@
 //! Code shared by the fuzz targets.
 
-/// Writers of whole models, shared with the tests.
+/// Writers of model files, shared with the tests.
 #[path = "../../common"]
-pub mod written {
+pub mod writers {
     pub mod gguf;
     pub mod nemotron_h;
+    pub mod random;
     pub mod safetensors;
 }
 
@@ -23,6 +24,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use tablm::weights::source::{ByteSource, MemorySource};
+use tablm::weights::{Checkpoint, Tensor};
 use tablm::{Code, Error};
 
 /// A file in memory.
@@ -30,19 +32,30 @@ pub fn file(name: &str, bytes: &[u8]) -> Rc<dyn ByteSource> {
     Rc::new(MemorySource::new(name, bytes))
 }
 
-/// Result of a future that never waits, as when all reads are from memory.
+/// Result of a future that never waits, such as one that reads only from memory.
 pub fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
-        Poll::Pending => panic!("reading from memory waits for nothing"),
+        Poll::Pending => panic!("a read from memory waits"),
     }
+}
+
+/// Reads a tensor and dequantizes it; reading may fail only if the file is not complete.
+pub fn dequantize(checkpoint: &Checkpoint, tensor: &Tensor, is_complete: bool) {
+    let read = ready(checkpoint.read_rows(tensor, 0, tensor.rows()));
+    assert!(!is_complete || read.is_ok(), "a complete file contains every tensor");
+    let Ok(stored) = read else { return };
+    assert_eq!(stored.len() as u64, tensor.size_bytes);
+    tensor.format.first_non_finite_row(tensor.columns(), &stored).expect("whole rows");
+    let mut values = vec![0.0; tensor.weights() as usize];
+    tensor.format.dequantize(tensor.columns(), &stored, &mut values).expect("whole rows");
 }
 
 /// Chat template of valid models.
 pub const TEMPLATE: &str =
     "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}";
 
-/// Checks an error: the code is not `internal`, and there is a message.
+/// Checks that an error has a message and a code other than `internal`.
 pub fn check(error: &Error) {
     assert!(!error.message().is_empty());
     assert_ne!(error.code(), Code::Internal, "{error}");
@@ -60,7 +73,7 @@ pub fn odd_number(input: &mut Unstructured) -> libfuzzer_sys::arbitrary::Result<
     })
 }
 
-/// A short text: from the input, or typical of files.
+/// A short text: from the input, or from a list of texts that model files contain.
 pub fn odd_text(input: &mut Unstructured) -> libfuzzer_sys::arbitrary::Result<String> {
     const TEXTS: [&str; 16] = [
         "",

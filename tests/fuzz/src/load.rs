@@ -1,5 +1,5 @@
-//! All steps of a model, whatever its files contain: estimate from headers, planning, loading on
-//! the CPU, two tokens.
+//! All steps from files to tokens: estimate from headers, planning, loading on the CPU, generation
+//! of two tokens.
 
 use std::rc::Rc;
 
@@ -26,8 +26,8 @@ fn request(prompt: Prompt) -> GenerateRequest {
     }
 }
 
-/// Goes as far as the files allow; errors must not be `internal`.
-pub fn go(files: Vec<Rc<dyn ByteSource>>) -> Result<()> {
+/// Runs all steps that the files allow; no error may be `internal`.
+pub fn load_and_generate(files: Vec<Rc<dyn ByteSource>>) -> Result<()> {
     let options = LoadOptions {
         device: DeviceChoice::Cpu,
         context_length: Some(64),
@@ -52,7 +52,7 @@ pub fn go(files: Vec<Rc<dyn ByteSource>>) -> Result<()> {
         match ready(engine.generate(&request(prompt), |_| {})) {
             Ok(done) => assert!(done.token_ids.len() <= 2, "{:?}", done.token_ids),
             Err(error) => {
-                // Finite weights may still yield logits that are not numbers.
+                // Finite weights may yield logits that are not finite.
                 if !error.message().contains("expected a number") {
                     check(&error);
                 }

@@ -3,13 +3,15 @@
 use libfuzzer_sys::arbitrary::Result;
 use serde_json::{Map, Value, json};
 
-use crate::written::gguf::{Random, byte_letters, f32_bytes};
-use crate::written::safetensors::{Folder, file};
+use crate::writers::gguf::{byte_letters, f32_bytes};
+use crate::writers::random::Random;
+use crate::writers::safetensors::{Folder, file};
 use crate::{TEMPLATE, Unstructured, odd_number, odd_text};
 
 const HIDDEN: usize = 64;
-/// Sizes of keys and values, and of the feed-forward layer.
+/// Size of the keys, and of the values, of a token.
 const KV: usize = 32;
+/// Inner size of the feed-forward layer.
 const FFN: usize = 128;
 const TOKENS: usize = 258;
 
@@ -17,6 +19,7 @@ const TOKENS: usize = 258;
 pub const KINDS: [[&str; 2]; 3] =
     [["llama", "LlamaForCausalLM"], ["qwen2", "Qwen2ForCausalLM"], ["gemma2", "Gemma2ForCausalLM"]];
 
+/// Name, type, shape and bytes of each tensor.
 type Tensors = Vec<(String, String, Vec<usize>, Vec<u8>)>;
 
 /// An arbitrary JSON value, rarely deep.
@@ -56,7 +59,8 @@ pub fn tokenizer() -> Value {
     })
 }
 
-fn sound([kind, architecture]: [&str; 2]) -> (Map<String, Value>, Tensors) {
+/// Configuration and tensors of a valid model.
+fn valid([kind, architecture]: [&str; 2]) -> (Map<String, Value>, Tensors) {
     let config = json!({
         "model_type": kind, "architectures": [architecture], "hidden_size": HIDDEN,
             "num_hidden_layers": 1, "num_attention_heads": 4,
@@ -67,10 +71,10 @@ fn sound([kind, architecture]: [&str; 2]) -> (Map<String, Value>, Tensors) {
             "query_pre_attn_scalar": 16, "sliding_window": 64,
     });
     let Value::Object(config) = config else { unreachable!() };
-    let mut random = Random(5);
+    let mut random = Random::new(5);
     let mut tensors = Tensors::new();
     let mut add = |name: &str, shape: &[usize]| {
-        let bytes = f32_bytes((0..shape.iter().product()).map(|_| random.number() / 8.0));
+        let bytes = f32_bytes((0..shape.iter().product()).map(|_| random.uniform() / 8.0));
         tensors.push((format!("model.{name}"), "F32".into(), shape.to_vec(), bytes));
     };
     add("embed_tokens.weight", &[TOKENS, HIDDEN]);
@@ -88,7 +92,7 @@ fn sound([kind, architecture]: [&str; 2]) -> (Map<String, Value>, Tensors) {
     ] {
         add(&format!("layers.0.{name}"), shape);
     }
-    let further: &[(&str, usize)] = match kind {
+    let vectors: &[(&str, usize)] = match kind {
         "qwen2" => &[
             ("self_attn.q_proj.bias", HIDDEN),
             ("self_attn.k_proj.bias", KV),
@@ -100,7 +104,7 @@ fn sound([kind, architecture]: [&str; 2]) -> (Map<String, Value>, Tensors) {
         ],
         _ => &[],
     };
-    for (name, length) in further {
+    for (name, length) in vectors {
         add(&format!("layers.0.{name}"), &[*length]);
     }
     (config, tensors)
@@ -159,10 +163,10 @@ fn change_tensors(tensors: &mut Tensors, input: &mut Unstructured) -> Result<()>
 }
 
 /// A valid folder with the changes that the input selects.
-pub fn folder(input: &mut Unstructured) -> Result<Folder> {
-    let (mut config, mut tensors) = sound(*input.choose(&KINDS)?);
+pub fn changed_folder(input: &mut Unstructured) -> Result<Folder> {
+    let (mut config, mut tensors) = valid(*input.choose(&KINDS)?);
     let mut tokenizer_json = tokenizer().to_string();
-    let mut further = Vec::new();
+    let mut other_files = Vec::new();
     for _ in 0..input.int_in_range(0..=5)? {
         match input.int_in_range(0..=7)? {
             0..=3 => change_config(&mut config, input)?,
@@ -180,10 +184,8 @@ pub fn folder(input: &mut Unstructured) -> Result<Folder> {
                     "added_tokens_decoder",
                     "add_bos_token",
                 ])?;
-                further.push((
-                    name,
-                    json!({ key: odd_json(input)?, "bos_token": odd_json(input)? }).to_string(),
-                ));
+                let content = json!({ key: odd_json(input)?, "bos_token": odd_json(input)? });
+                other_files.push((name, content.to_string()));
             }
             _ => {
                 let parts = crate::tokenizer_parts::json(input)?;
@@ -191,14 +193,14 @@ pub fn folder(input: &mut Unstructured) -> Result<Folder> {
             }
         }
     }
-    let mut folder = written(config, &tensors, &tokenizer_json);
-    for (name, text) in further {
+    let mut folder = write(config, &tensors, &tokenizer_json);
+    for (name, text) in other_files {
         folder = folder.with(name, text.as_bytes());
     }
     Ok(folder)
 }
 
-fn written(config: Map<String, Value>, tensors: &Tensors, tokenizer_json: &str) -> Folder {
+fn write(config: Map<String, Value>, tensors: &Tensors, tokenizer_json: &str) -> Folder {
     let views: Vec<_> = tensors
         .iter()
         .map(|(name, dtype, shape, bytes)| (&**name, &**dtype, shape.clone(), bytes.clone()))
@@ -211,7 +213,7 @@ fn written(config: Map<String, Value>, tensors: &Tensors, tokenizer_json: &str) 
 }
 
 /// A valid folder of the given kind.
-pub fn sound_folder(kind: [&str; 2]) -> Folder {
-    let (config, tensors) = sound(kind);
-    written(config, &tensors, &tokenizer().to_string())
+pub fn valid_folder(kind: [&str; 2]) -> Folder {
+    let (config, tensors) = valid(kind);
+    write(config, &tensors, &tokenizer().to_string())
 }

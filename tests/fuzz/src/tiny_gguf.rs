@@ -4,8 +4,8 @@ use std::cell::OnceCell;
 
 use libfuzzer_sys::arbitrary::Result;
 
-use crate::written::gguf::{Gguf, array, f32_bytes, kind, string, tiny_llama};
-use crate::written::nemotron_h::tiny_nemotron_h;
+use crate::writers::gguf::{Gguf, array, f32_bytes, kind, string, tiny_llama};
+use crate::writers::nemotron_h::tiny_nemotron_h;
 use crate::{TEMPLATE, Unstructured, odd_number, odd_text};
 use tablm::formats::Format;
 
@@ -16,9 +16,9 @@ thread_local! {
     static MODELS: OnceCell<Vec<Gguf>> = const { OnceCell::new() };
 }
 
-/// A Llama under another architecture name, with additional vectors of these lengths in every
-/// layer, or, for names that start with `.`, once.
-fn relative(architecture: &str, vectors: &[(&str, usize)]) -> Gguf {
+/// A Llama under another architecture name, with additional vectors of these lengths: one in every
+/// layer, or a single one if the name starts with `.`.
+fn extended_llama(architecture: &str, vectors: &[(&str, usize)]) -> Gguf {
     let mut file = tiny_llama(HIDDEN, Format::Q8_0);
     for (key, value) in &mut file.keys {
         if let Some(rest) = key.strip_prefix(b"llama.") {
@@ -39,11 +39,11 @@ fn relative(architecture: &str, vectors: &[(&str, usize)]) -> Gguf {
     file
 }
 
-/// Valid models.
+/// Valid models of several architectures.
 pub fn models() -> Vec<Gguf> {
     let (kv, head) = (HIDDEN / 2, HIDDEN / 4);
-    let ends = [("post_attention_norm.weight", HIDDEN), ("post_ffw_norm.weight", HIDDEN)];
-    let heads = [("attn_q_norm.weight", head), ("attn_k_norm.weight", head)];
+    let post_norms = [("post_attention_norm.weight", HIDDEN), ("post_ffw_norm.weight", HIDDEN)];
+    let head_norms = [("attn_q_norm.weight", head), ("attn_k_norm.weight", head)];
     let biases = [("attn_q.bias", HIDDEN), ("attn_k.bias", kv), ("attn_v.bias", kv)];
     let phi = [
         ("attn_norm.bias", HIDDEN),
@@ -54,7 +54,7 @@ pub fn models() -> Vec<Gguf> {
         (".output.bias", 260),
     ];
     let output = f32_bytes((0..260 * HIDDEN).map(|i| (i % 13) as f32 / 13.0));
-    let mut phi2 = relative("phi2", &[&biases[..], &phi].concat())
+    let mut phi2 = extended_llama("phi2", &[&biases[..], &phi].concat())
         .f32("phi2.attention.layer_norm_epsilon", 1e-5)
         .tensor("output.weight", Format::F32, &[260, HIDDEN], output);
     for layer in 0..LAYERS {
@@ -65,9 +65,9 @@ pub fn models() -> Vec<Gguf> {
     let all = [
         tiny_llama(HIDDEN, Format::Q4_0),
         tiny_llama(HIDDEN, Format::F16),
-        relative("qwen2", &biases),
-        relative("gemma2", &ends),
-        relative("gemma3", &[&ends[..], &heads].concat()),
+        extended_llama("qwen2", &biases),
+        extended_llama("gemma2", &post_norms),
+        extended_llama("gemma3", &[&post_norms[..], &head_norms].concat()),
         phi2,
         tiny_nemotron_h("M*-"),
     ];
@@ -130,7 +130,7 @@ fn change_key(file: &mut Gguf, input: &mut Unstructured) -> Result<()> {
             file.keys.push((key, value(input)?));
         }
         3 => {
-            // A different number of the same type: a wrong count.
+            // Another number of the same type, such as a wrong count.
             let number = odd_number(input)?.to_le_bytes();
             let bytes = &mut file.keys[index].1;
             let length = bytes.len().saturating_sub(4).min(8);
@@ -170,7 +170,7 @@ fn change_tensor(file: &mut Gguf, input: &mut Unstructured) -> Result<()> {
 }
 
 /// A valid file with the changes that the input selects.
-pub fn bytes(input: &mut Unstructured) -> Result<Vec<u8>> {
+pub fn changed_file(input: &mut Unstructured) -> Result<Vec<u8>> {
     let mut file = MODELS.with(|known| {
         let known = known.get_or_init(models);
         input.choose(known).cloned()

@@ -4,7 +4,7 @@ use libfuzzer_sys::arbitrary::Result;
 use serde_json::{Map, Value, json};
 
 use crate::tiny_folder::odd_json;
-use crate::written::gguf::byte_letters;
+use crate::writers::gguf::byte_letters;
 use crate::{Unstructured, odd_number, odd_text};
 
 /// Split patterns of published tokenizers, and similar ones.
@@ -23,7 +23,7 @@ const PATTERNS: [&str; 6] = [
     r"\s+",
 ];
 
-/// Up to `most` components; nesting is bounded by the input's length as well.
+/// Up to `most` components. The length of the input bounds how deep they nest.
 fn several(
     input: &mut Unstructured,
     most: usize,

@@ -20,7 +20,7 @@ export interface Host {
   compileAhead(json: string): Promise<void>;
   /** Number of threads on the CPU, with the engine's own: 1 except in the build `threads`. */
   threads: number;
-  /** Starts the other threads, which instantiate the module in the memory and call `lendThread`. */
+  /** Starts the other threads, which instantiate the module in the memory and call `runThread`. */
   startThreads(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<void>;
 }
 
@@ -71,8 +71,8 @@ export function capabilities(options: string): Promise<string>;
 /** JSON ({@link EngineEstimate}), from headers alone. */
 export function estimate(files: SourceFile[], options: string): Promise<string>;
 
-/** Makes this thread one of the engine whose memory it shares, until that engine ends. */
-export function lendThread(): void;
+/** Runs this thread as a worker of the engine in the same memory, until that engine is dropped. */
+export function runThread(): void;
 
 /** Instantiates the wasm from a URL or a module; only the build `threads` takes a memory. */
 export default function init(options: {

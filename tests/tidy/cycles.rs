@@ -1,11 +1,11 @@
-//! Imports between the files of a part: none in a circle. A file may use the module that
-//! it belongs to.
+//! Import cycles between the files of a part: none are allowed. A file may import the module that
+//! contains it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::assert_no_violations;
 use super::dependencies::part;
-use super::none;
-use super::source::{NamedPath, Token, expand, is_word, paths_in, sources};
+use super::source::{NamedPath, Token, expand, is_colons, is_word, sources};
 
 /// Path of a module below the crate, such as `["engine", "load"]`.
 type Module = Vec<String>;
@@ -13,7 +13,7 @@ type Module = Vec<String>;
 struct Crate {
     /// Tokens by module.
     files: BTreeMap<Module, Vec<Token>>,
-    /// Modules that a name imported by a module stands for.
+    /// Names that each module imports, with the paths that they stand for.
     imports: BTreeMap<Module, BTreeMap<String, Module>>,
 }
 
@@ -37,7 +37,8 @@ impl Crate {
         all
     }
 
-    /// Absolute paths that a file names, with the names under which it knows them.
+    /// Absolute paths in a file, each with its name in that file; with `only_uses`, only those of
+    /// `use` declarations.
     fn named_by(
         &self,
         module: &Module,
@@ -53,27 +54,29 @@ impl Crate {
         let mut named = Vec::new();
         for (i, token) in tokens.iter().enumerate() {
             let is_use = i > 0 && tokens[i - 1].text == "use";
-            let is_path_start = i == 0 || tokens[i - 1].text != ":";
+            let is_path_start = i < 2 || !is_colons(&tokens[i - 2..]);
             if !is_word(&token.text) || !is_path_start || (only_uses && !is_use) {
                 continue;
             }
-            if let Some((start, base)) = bases.iter().find(|(start, _)| *start == token.text) {
-                let found = paths_in(&tokens[i..(i + 400).min(tokens.len())], start);
-                let here = found.into_iter().take_while(|it| it.line <= token.line + 40);
-                named.extend(here.map(|it| absolute(base, it)));
-            } else if self
-                .files
-                .contains_key(&[module.as_slice(), std::slice::from_ref(&token.text)].concat())
-            {
-                let mut found = Vec::new();
-                expand(&tokens[i..], &mut Vec::new(), &mut found);
-                named.extend(found.into_iter().map(|it| absolute(module, it)));
+            let base = bases.iter().find(|(start, _)| *start == token.text);
+            let child = [module.as_slice(), std::slice::from_ref(&token.text)].concat();
+            let mut found = Vec::new();
+            match base {
+                Some((_, base)) if is_colons(&tokens[i + 1..]) => {
+                    expand(&tokens[i + 3..], &mut Vec::new(), &mut found);
+                    named.extend(found.into_iter().map(|it| absolute(base, it)));
+                }
+                None if self.files.contains_key(&child) => {
+                    expand(&tokens[i..], &mut Vec::new(), &mut found);
+                    named.extend(found.into_iter().map(|it| absolute(module, it)));
+                }
+                _ => {}
             }
         }
         named
     }
 
-    /// The module whose file holds what `path` names, imports followed.
+    /// The module that declares the item at `path`; follows up to `depth` re-exports.
     fn owner(&self, path: &[String], depth: usize) -> Option<Module> {
         let mut module = Module::new();
         for segment in path {
@@ -91,7 +94,7 @@ impl Crate {
         Some(module).filter(|module| !module.is_empty())
     }
 
-    /// Modules that a module uses: of its own part, and none that it belongs to.
+    /// Modules of the same part that a module uses, except those that contain it.
     fn used_by(&self, module: &Module) -> BTreeSet<Module> {
         let named = self.named_by(module, &self.files[module], false);
         let owners = named.iter().filter_map(|(_, path)| self.owner(path, 8));
@@ -100,7 +103,7 @@ impl Crate {
 }
 
 #[test]
-fn files_of_a_part_do_not_import_each_other_in_a_circle() {
+fn files_of_a_part_have_no_import_cycle() {
     let all = Crate::read(sources());
     let uses: BTreeMap<&Module, BTreeSet<Module>> =
         all.files.keys().map(|module| (module, all.used_by(module))).collect();
@@ -111,15 +114,15 @@ fn files_of_a_part_do_not_import_each_other_in_a_circle() {
         }
         seen
     };
-    let circles: BTreeSet<Vec<String>> = all
+    let cycles: BTreeSet<Vec<String>> = all
         .files
         .keys()
         .map(|module| (module, reached(module)))
         .filter(|(module, from)| from.contains(*module))
         .map(|(module, from)| {
-            let in_circle = from.iter().filter(|other| reached(other).contains(module));
-            in_circle.map(|other| other.join("::")).collect()
+            let in_cycle = from.iter().filter(|other| reached(other).contains(module));
+            in_cycle.map(|other| other.join("::")).collect()
         })
         .collect();
-    none("no imports in a circle", circles.iter().map(|circle| circle.join(", ")).collect());
+    assert_no_violations("no import cycles", cycles.iter().map(|cycle| cycle.join(", ")).collect());
 }
