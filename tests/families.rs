@@ -215,7 +215,8 @@ fn cpu_variants_are_close_to_the_cpu_reference() {
         let variants = CpuVariant::ALL.into_iter().filter(|variant| variant.is_available());
         let variants: Vec<CpuVariant> = variants.collect();
         assert_eq!(variants[0], CpuVariant::Exact);
-        for family in ["gemma2", "gemma3", "llama", "nemotron_h", "phi", "qwen2"] {
+        let families = ["gemma2", "gemma3", "granite", "llama", "nemotron_h", "phi", "qwen2", "qwen3"];
+        for family in families {
             let model = &references(family)[0];
             for (quantize, bound) in
                 [(None, 1e-10), (Some(Target::Q8_0), 1e-6), (Some(Target::T4), 1e-4)]
@@ -275,4 +276,19 @@ fn gemma3() {
 #[test]
 fn phi() {
     check("phi");
+}
+
+#[test]
+fn qwen3() {
+    check("qwen3");
+}
+
+#[test]
+fn smollm3() {
+    check("smollm3");
+}
+
+#[test]
+fn granite() {
+    check("granite");
 }

@@ -31,13 +31,16 @@ use tablm::weights::source::{ByteSource, MemorySource};
 use web_time::Instant;
 
 /// A tiny model of tests/data/tiny for each architecture.
-const MODELS: [&str; 6] = [
+const MODELS: [&str; 9] = [
     "gemma2-window",
     "gemma3-pattern",
+    "granite-tied",
     "llama-tied",
     "nemotron_h-g8x1",
     "phi-partial",
     "qwen2-tied",
+    "qwen3-tied",
+    "smollm3-default",
 ];
 /// Limit of the time to estimate, load and run a file.
 const MAX_TIME: Duration = Duration::from_secs(10);

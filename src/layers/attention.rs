@@ -14,26 +14,46 @@ pub struct AttentionWeights {
     pub v: Linear,
     /// `[hidden, head_count * head_dim]`.
     pub output: Linear,
-    /// Norms of query and key heads, if any.
-    pub norms: Option<HeadNorms>,
+    /// Norms of queries and keys, if any.
+    pub norms: Option<QueryKeyNorms>,
 }
 
-/// Root-mean-square norms of query and key heads, before the rotation.
+/// Root-mean-square norms of queries and keys, before the rotation.
 #[derive(Debug, Clone, Copy)]
-pub struct HeadNorms {
-    /// `[head_dim]`.
+pub struct QueryKeyNorms {
+    /// `[head_dim]` if each head has a norm, else `[head_count * head_dim]`.
     pub q: Buffer,
-    /// `[head_dim]`.
+    /// `[head_dim]` if each head has a norm, else `[kv_head_count * head_dim]`.
     pub k: Buffer,
+    /// True if each head has a norm, false if all heads of a row have one in common.
+    pub per_head: bool,
     /// Epsilon of the norms.
     pub epsilon: f32,
+}
+
+impl QueryKeyNorms {
+    fn append(
+        self,
+        plan: &mut PlanBuilder<'_, '_>,
+        x: Activation,
+        weight: Buffer,
+        head_dim: u32,
+    ) -> Activation {
+        if self.per_head {
+            plan.rms_norm_heads(x, weight, head_dim, self.epsilon)
+        } else {
+            plan.rms_norm(x, weight, self.epsilon)
+        }
+    }
 }
 
 /// Rotary positions of queries and keys.
 #[derive(Debug, Clone, Copy)]
 pub struct RotaryPositions {
-    /// Table of cosines and sines, see [`crate::kernels::Rope`].
-    pub table: Buffer,
+    /// Table of cosines and sines for queries, see [`crate::kernels::Rope`].
+    pub query_table: Buffer,
+    /// Table for keys; usually the same.
+    pub key_table: Buffer,
     /// Rotated elements of a head.
     pub rotary_dim: u32,
     /// Pairing of the elements that are rotated together.
@@ -55,12 +75,12 @@ pub fn attention(
     let mut k = plan.linear(weights.k, x);
     let v = plan.linear(weights.v, x);
     if let Some(norms) = weights.norms {
-        q = plan.rms_norm_heads(q, norms.q, shape.head_dim, norms.epsilon);
-        k = plan.rms_norm_heads(k, norms.k, shape.head_dim, norms.epsilon);
+        q = norms.append(plan, q, norms.q, shape.head_dim);
+        k = norms.append(plan, k, norms.k, shape.head_dim);
     }
     if let Some(positions) = positions {
-        for x in [q, k] {
-            plan.rope(x, positions.table, shape.head_dim, positions.rotary_dim, positions.pairing);
+        for (x, table) in [(q, positions.query_table), (k, positions.key_table)] {
+            plan.rope(x, table, shape.head_dim, positions.rotary_dim, positions.pairing);
         }
     }
     let keys = plan.resources.cache(&format!("layer {layer_index} keys"), k.width, context_length);

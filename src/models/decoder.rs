@@ -3,8 +3,8 @@
 use super::architecture::Shape;
 use super::config::{ConfigSource, TensorNames, names};
 use crate::error::Result;
-use crate::kernels::{Activation, AttentionShape, Buffer};
-use crate::layers::{AttentionWeights, GatedWeights};
+use crate::kernels::{Activation, ActivationFunction, AttentionShape, Buffer};
+use crate::layers::{AttentionWeights, GatedWeights, QueryKeyNorms};
 use crate::plan::{Linear, Matrix, PlanBuilder, Transform, VectorPart};
 
 names! {
@@ -12,6 +12,8 @@ names! {
     Q: "blk.{}.attn_q.weight", "model.layers.{}.self_attn.q_proj.weight";
     K: "blk.{}.attn_k.weight", "model.layers.{}.self_attn.k_proj.weight";
     V: "blk.{}.attn_v.weight", "model.layers.{}.self_attn.v_proj.weight";
+    Q_NORM: "blk.{}.attn_q_norm.weight", "model.layers.{}.self_attn.q_norm.weight";
+    K_NORM: "blk.{}.attn_k_norm.weight", "model.layers.{}.self_attn.k_norm.weight";
     ATTENTION_OUTPUT: "blk.{}.attn_output.weight", "model.layers.{}.self_attn.o_proj.weight";
     GATE: "blk.{}.ffn_gate.weight", "model.layers.{}.mlp.gate_proj.weight";
     UP: "blk.{}.ffn_up.weight", "model.layers.{}.mlp.up_proj.weight";
@@ -31,6 +33,30 @@ pub(super) struct Biases {
     pub(super) feed_forward: bool,
 }
 
+/// Numbers that some families multiply activations by; 1 leaves them as they are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Multipliers {
+    /// Rows of the embedding matrix.
+    pub(super) embedding: f32,
+    /// Outputs of attention and feed-forward layers, before they are added to the residual.
+    pub(super) residual: f32,
+    /// Logits.
+    pub(super) logits: f32,
+}
+
+impl Multipliers {
+    const NONE: Self = Self { embedding: 1.0, residual: 1.0, logits: 1.0 };
+}
+
+/// Extent of the root-mean-square norms of queries and keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NormExtent {
+    /// A norm of each head, with one weight `[head_dim]` for all.
+    Head,
+    /// A norm of all heads of a row at once.
+    Row,
+}
+
 /// Configuration of a decoder, from which its layers' weights are registered.
 pub(super) struct Decoder {
     pub(super) is_gguf: bool,
@@ -43,6 +69,9 @@ pub(super) struct Decoder {
     pub(super) biases: Biases,
     /// Map from the stored weights of norms to their values.
     pub(super) norm_transform: Transform,
+    /// Norms of queries and keys, if the family has some.
+    pub(super) query_key_norms: Option<NormExtent>,
+    pub(super) multipliers: Multipliers,
     /// True if the embedding matrix is the output matrix too.
     tied: bool,
 }
@@ -69,6 +98,8 @@ impl Decoder {
             epsilon: source.epsilon("attention.layer_norm_rms_epsilon", "rms_norm_eps")?,
             biases: Biases::default(),
             norm_transform: Transform::None,
+            query_key_norms: None,
+            multipliers: Multipliers::NONE,
             tied: !source.has_tensor(&OUTPUT.of(is_gguf, 0)) && may_be_tied,
         })
     }
@@ -77,7 +108,19 @@ impl Decoder {
     pub(super) fn embed(&self, plan: &mut PlanBuilder<'_, '_>) -> Activation {
         plan.at("embedding");
         let embedding = self.embedding(plan);
-        plan.embed(embedding)
+        let x = plan.embed(embedding);
+        multiplied(plan, x, self.multipliers.embedding)
+    }
+
+    /// Appends the addition of a layer's output `y` to its residual `x`.
+    pub(super) fn add(
+        &self,
+        plan: &mut PlanBuilder<'_, '_>,
+        x: Activation,
+        y: Activation,
+    ) -> Activation {
+        let y = multiplied(plan, y, self.multipliers.residual);
+        plan.add(x, y)
     }
 
     /// Appends the final norm and the product with the output matrix.
@@ -85,7 +128,8 @@ impl Decoder {
         plan.at("head");
         let h = self.norm(plan, OUTPUT_NORM, 0, x);
         let output = self.output(plan);
-        plan.matmul(output, h)
+        let logits = plan.matmul(output, h);
+        multiplied(plan, logits, self.multipliers.logits)
     }
 
     /// Appends a root-mean-square norm of whole rows.
@@ -136,8 +180,20 @@ impl Decoder {
             k: self.linear(plan, K, layer, [kv, self.hidden], qkv),
             v: self.linear(plan, V, layer, [kv, self.hidden], qkv),
             output: self.linear(plan, output, layer, [self.hidden, q], attention_output),
-            norms: None,
+            norms: self.query_key_norms(plan, layer),
         }
+    }
+
+    fn query_key_norms(&self, plan: &mut PlanBuilder<'_, '_>, layer: u32) -> Option<QueryKeyNorms> {
+        let AttentionShape { head_count, kv_head_count, head_dim, .. } = self.attention;
+        let (heads, kv_heads) = match self.query_key_norms? {
+            NormExtent::Head => (1, 1),
+            NormExtent::Row => (head_count, kv_head_count),
+        };
+        let q = self.norm_weight(plan, Q_NORM, layer, heads * head_dim);
+        let k = self.norm_weight(plan, K_NORM, layer, kv_heads * head_dim);
+        let per_head = self.query_key_norms == Some(NormExtent::Head);
+        Some(QueryKeyNorms { q, k, per_head, epsilon: self.epsilon })
     }
 
     /// Weights of a gated feed-forward layer.
@@ -199,6 +255,13 @@ pub(super) fn optional_biases(source: &ConfigSource<'_>) -> Result<Biases> {
         attention_output: has(ATTENTION_OUTPUT, "attention_bias")?,
         feed_forward: has(GATE, "mlp_bias")?,
     })
+}
+
+fn multiplied(plan: &mut PlanBuilder<'_, '_>, x: Activation, factor: f32) -> Activation {
+    if factor == 1.0 {
+        return x;
+    }
+    plan.elementwise(x, ActivationFunction::Scale(factor))
 }
 
 fn bias_of(weight: &str) -> String {

@@ -10,13 +10,11 @@ use super::decoder::{Decoder, optional_biases};
 use super::rotary::Rotary;
 use crate::error::Result;
 use crate::kernels::{Activation, ActivationFunction, AttentionShape};
-use crate::layers::{HeadNorms, attention, gated_feed_forward};
+use crate::layers::{attention, gated_feed_forward};
 use crate::plan::{PlanBuilder, Transform};
 
 names! {
     ATTENTION_NORM: "blk.{}.attn_norm.weight", "model.layers.{}.input_layernorm.weight";
-    Q_NORM: "blk.{}.attn_q_norm.weight", "model.layers.{}.self_attn.q_norm.weight";
-    K_NORM: "blk.{}.attn_k_norm.weight", "model.layers.{}.self_attn.k_norm.weight";
     POST_ATTENTION_NORM: "blk.{}.post_attention_norm.weight",
         "model.layers.{}.post_attention_layernorm.weight";
     FEED_FORWARD_NORM: "blk.{}.ffn_norm.weight", "model.layers.{}.pre_feedforward_layernorm.weight";
@@ -51,8 +49,6 @@ pub(super) struct Gemma {
     pub(super) local_rotary: Option<Rotary>,
     /// Sliding window of each layer, in tokens; `None` for full attention.
     windows: Vec<Option<u32>>,
-    /// True if query and key heads have norms.
-    pub(super) head_norms: bool,
     /// Soft cap of the logits.
     logit_cap: Option<f32>,
 }
@@ -88,12 +84,12 @@ impl Gemma {
             head_dim
         };
         decoder.attention.scale = f64::from(scalar).sqrt().recip() as f32;
+        decoder.multipliers.embedding = f64::from(decoder.hidden).sqrt() as f32;
         decoder.attention.softcap = cap(source, "attn_logit_softcapping")?;
         Ok(Self {
             rotary: Rotary::read(source, head_dim, rotary, theta)?,
             local_rotary: None,
             windows: vec![None; decoder.shape.layer_count as usize],
-            head_norms: false,
             logit_cap: cap(source, "final_logit_softcapping")?,
             decoder,
         })
@@ -144,13 +140,7 @@ impl Gemma {
         context_length: u32,
     ) -> Activation {
         let decoder = &self.decoder;
-        let mut weights = decoder.attention_weights(plan, layer);
-        if self.head_norms {
-            let mut norm =
-                |names| decoder.norm_weight(plan, names, layer, decoder.attention.head_dim);
-            weights.norms =
-                Some(HeadNorms { q: norm(Q_NORM), k: norm(K_NORM), epsilon: decoder.epsilon });
-        }
+        let weights = decoder.attention_weights(plan, layer);
         let window = self.windows[layer as usize];
         let local = self.local_rotary.as_ref().filter(|_| window.is_some());
         let positions = local.unwrap_or(&self.rotary).positions(plan, context_length);
@@ -166,9 +156,7 @@ impl Architecture for Gemma {
 
     fn layers(&self, plan: &mut PlanBuilder<'_, '_>, context_length: u32) -> Activation {
         let decoder = &self.decoder;
-        let x = decoder.embed(plan);
-        let mut x =
-            plan.elementwise(x, ActivationFunction::Scale(f64::from(decoder.hidden).sqrt() as f32));
+        let mut x = decoder.embed(plan);
         for layer in 0..decoder.shape.layer_count {
             plan.at(format!("layer {layer}"));
             let h = decoder.norm(plan, ATTENTION_NORM, layer, x);

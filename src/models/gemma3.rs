@@ -6,6 +6,7 @@
 
 use super::architecture::Architecture;
 use super::config::ConfigSource;
+use super::decoder::NormExtent;
 use super::gemma2::Gemma;
 use super::rotary::Rotary;
 use crate::error::Result;
@@ -15,7 +16,7 @@ const LAYERS_27B: u32 = 62;
 
 pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     let mut model = Gemma::read(source, LAYERS_27B, "rope_parameters.full_attention", 1_000_000.0)?;
-    model.head_norms = true;
+    model.decoder.query_key_norms = Some(NormExtent::Head);
     let theta_field =
         source.spelling(&["rope_parameters.sliding_attention.rope_theta", "rope_local_base_freq"]);
     let theta = source.number("rope.freq_base_swa", theta_field)?.unwrap_or(10_000.0);

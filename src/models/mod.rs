@@ -8,12 +8,15 @@ mod config;
 mod decoder;
 mod gemma2;
 mod gemma3;
+mod granite;
 mod llama;
 mod mamba;
 mod nemotron_h;
 mod phi2;
 mod qwen2;
+mod qwen3;
 mod rotary;
+mod smollm3;
 
 pub use architecture::{Architecture, Shape};
 pub use config::{ConfigSource, TensorNames};
@@ -50,6 +53,12 @@ pub const ARCHITECTURES: &[Registration] = &[
         read: gemma3::read,
     },
     Registration {
+        gguf: "granite",
+        hugging_face: &["GraniteForCausalLM"],
+        model_type: "granite",
+        read: granite::read,
+    },
+    Registration {
         gguf: "llama",
         hugging_face: &["LlamaForCausalLM"],
         model_type: "llama",
@@ -72,6 +81,18 @@ pub const ARCHITECTURES: &[Registration] = &[
         hugging_face: &["Qwen2ForCausalLM"],
         model_type: "qwen2",
         read: qwen2::read,
+    },
+    Registration {
+        gguf: "qwen3",
+        hugging_face: &["Qwen3ForCausalLM"],
+        model_type: "qwen3",
+        read: qwen3::read,
+    },
+    Registration {
+        gguf: "smollm3",
+        hugging_face: &["SmolLM3ForCausalLM"],
+        model_type: "smollm3",
+        read: smollm3::read,
     },
 ];
 

@@ -10,10 +10,16 @@ use super::llama::Llama;
 use crate::error::Result;
 
 pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
-    if source.flag("use_sliding_window")? == Some(true) {
-        return Err(source.unsupported("use_sliding_window", true, "false"));
-    }
+    check_no_window(source)?;
     let mut model = Llama::read(source)?;
     model.decoder.biases = Biases { qkv: true, ..Biases::default() };
     Ok(Box::new(model))
+}
+
+/// `unsupported-format` for a sliding window, which no published model of the family uses.
+pub(super) fn check_no_window(source: &ConfigSource<'_>) -> Result<()> {
+    match source.flag("use_sliding_window")? {
+        Some(true) => Err(source.unsupported("use_sliding_window", true, "false")),
+        _ => Ok(()),
+    }
 }

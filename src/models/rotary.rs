@@ -81,7 +81,12 @@ impl Rotary {
             divisors: self.has_divisors.then(|| DIVISORS.to_owned()),
             context_length,
         });
-        RotaryPositions { table, rotary_dim: self.rotary_dim, pairing: self.pairing }
+        RotaryPositions {
+            query_table: table,
+            key_table: table,
+            rotary_dim: self.rotary_dim,
+            pairing: self.pairing,
+        }
     }
 
     /// Frequency of a pair, in radians per position. `llama3` scaling divides low frequencies by

@@ -22,6 +22,7 @@ from weights import draw, nemotron_h_pattern, to_bf16  # noqa: E402
 SCRIPTS = [
     "make_tiny.py",
     "specs.py",
+    "specs_dense.py",
     "specs_nemotron_h.py",
     "twins.py",
     "weights.py",

@@ -11,6 +11,7 @@ architecture, and optionally:
 - `no_twin`: the reason why there is no GGUF file: GGUF cannot represent the configuration.
 """
 
+from specs_dense import GRANITE, QWEN3, SMOLLM3
 from specs_nemotron_h import NEMOTRON_H
 
 LENGTHS = [1, 2, 63, 64, 65, 200, 513]
@@ -337,4 +338,7 @@ FAMILIES = {
     "gemma2": GEMMA2,
     "gemma3": GEMMA3,
     "phi": PHI,
+    "qwen3": QWEN3,
+    "smollm3": SMOLLM3,
+    "granite": GRANITE,
 }

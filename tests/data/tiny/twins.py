@@ -18,6 +18,9 @@ ARCHITECTURES = {
     "gemma2": Arch.GEMMA2,
     "gemma3": Arch.GEMMA3,
     "phi": Arch.PHI2,
+    "qwen3": Arch.QWEN3,
+    "smollm3": Arch.SMOLLM3,
+    "granite": Arch.GRANITE,
 }
 
 
@@ -98,6 +101,8 @@ def convert_nemotron_h(name, values, config):
 CONVERTERS = {
     "nemotron_h": convert_nemotron_h,
     "llama": convert_llama,
+    "smollm3": convert_llama,
+    "granite": convert_llama,
     "gemma2": convert_gemma,
     "gemma3": convert_gemma,
 }
@@ -176,6 +181,14 @@ def fill_qwen2(writer, config):
     fill_rope(writer, config)
 
 
+def fill_granite(writer, config):
+    fill_llama(writer, config)
+    writer.add_attention_scale(config["attention_multiplier"])
+    writer.add_embedding_scale(config["embedding_multiplier"])
+    writer.add_residual_scale(config["residual_multiplier"])
+    writer.add_logit_scale(config["logits_scaling"])
+
+
 def fill_gemma2(writer, config):
     fill_common(writer, config)
     writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
@@ -235,4 +248,7 @@ FILLERS = {
     "gemma2": fill_gemma2,
     "gemma3": fill_gemma3,
     "phi": fill_phi,
+    "qwen3": fill_qwen2,
+    "smollm3": fill_llama,
+    "granite": fill_granite,
 }

@@ -76,7 +76,9 @@ def embeddings(tensors, config, name, tied_gain=1.5):
 
 def llama(tensors, config, qkv_bias=False):
     bias = config.get("attention_bias", False)
-    hidden = embeddings(tensors, config, "embed_tokens")
+    # A multiplied embedding is smaller, so that the layers determine the logits.
+    tied_gain = 1.5 / config.get("embedding_multiplier", 1)
+    hidden = embeddings(tensors, config, "embed_tokens", tied_gain)
     tensors.norm("model.norm.weight", hidden)
     for index in range(config["num_hidden_layers"]):
         layer = f"model.layers.{index}"
@@ -94,6 +96,14 @@ def llama(tensors, config, qkv_bias=False):
 
 def qwen2(tensors, config):
     llama(tensors, config, qkv_bias=True)
+
+
+def qwen3(tensors, config):
+    llama(tensors, config)
+    for index in range(config["num_hidden_layers"]):
+        for part in ("q_norm", "k_norm"):
+            name = f"model.layers.{index}.self_attn.{part}.weight"
+            tensors.norm(name, config["head_dim"])
 
 
 def gemma(tensors, config):
@@ -179,6 +189,9 @@ WRITERS = {
     "nemotron_h": nemotron_h,
     "llama": llama,
     "qwen2": qwen2,
+    "qwen3": qwen3,
+    "smollm3": llama,
+    "granite": llama,
     "gemma2": gemma,
     "gemma3": gemma,
     "phi": phi,

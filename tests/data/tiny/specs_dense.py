@@ -1,0 +1,165 @@
+"""Specifications of tiny random models with Llama's layers and additions to them, see specs.py.
+
+Configurations have the keys that transformers 5.24 writes, and one of each family has those of
+transformers 4.
+"""
+
+
+def decoder(architecture, model_type, name, sizes, **config):
+    """`sizes`: hidden size, query heads, KV heads, layers, intermediate size."""
+    hidden, heads, kv_heads, layers, intermediate = sizes
+    config = {
+        "architectures": [architecture],
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "hidden_act": "silu",
+        "hidden_size": hidden,
+        "initializer_range": 0.02,
+        "intermediate_size": intermediate,
+        "max_position_embeddings": 32768,
+        "model_type": model_type,
+        "num_attention_heads": heads,
+        "num_hidden_layers": layers,
+        "num_key_value_heads": kv_heads,
+        "rms_norm_eps": 1e-06,
+        "tie_word_embeddings": False,
+        "use_cache": True,
+        "vocab_size": 300,
+        **config,
+    }
+    return {"name": name, "config": config}
+
+
+def rope(theta):
+    """The rotary positions in the keys of transformers 5."""
+    return {"rope_parameters": {"rope_theta": theta, "rope_type": "default"}, "dtype": "float32"}
+
+
+# ---------------------------------------------------------------- qwen3
+
+
+def qwen3(name, sizes, head_dim, **config):
+    return decoder(
+        "Qwen3ForCausalLM",
+        "qwen3",
+        name,
+        sizes,
+        head_dim=head_dim,
+        layer_types=["full_attention"] * sizes[3],
+        max_window_layers=28,
+        sliding_window=None,
+        use_sliding_window=False,
+        **config,
+    )
+
+
+QWEN3 = [
+    # Like Qwen3 0.6B: tied, heads wider than hidden / heads.
+    qwen3("qwen3-tied", (96, 4, 2, 3, 144), 32, tie_word_embeddings=True, **rope(1000000.0)),
+    # Heads that the fused norm cannot take, and an output matrix.
+    qwen3("qwen3-narrow", (72, 3, 1, 2, 100), 20, vocab_size=261, **rope(1000000.0)),
+    # Biases, and the keys of transformers 4.
+    qwen3(
+        "qwen3-biases",
+        (80, 4, 4, 2, 88),
+        64,
+        attention_bias=True,
+        rope_scaling=None,
+        rope_theta=10000.0,
+        torch_dtype="float32",
+    ),
+]
+
+# ---------------------------------------------------------------- smollm3
+
+
+def smollm3(name, sizes, **config):
+    return decoder(
+        "SmolLM3ForCausalLM",
+        "smollm3",
+        name,
+        sizes,
+        layer_types=["full_attention"] * sizes[3],
+        mlp_bias=False,
+        pad_token_id=0,
+        sliding_window=None,
+        use_sliding_window=False,
+        **config,
+    )
+
+
+NO_ROTATION = "llama.cpp takes every fourth layer, whatever the configuration says"
+
+SMOLLM3 = [
+    # Like the 3B model: every fourth layer is without rotation.
+    smollm3(
+        "smollm3-default",
+        (96, 4, 2, 5, 144),
+        no_rope_layer_interval=4,
+        no_rope_layers=[1, 1, 1, 0, 1],
+        tie_word_embeddings=True,
+        **rope(2000000.0),
+    ),
+    # The keys of transformers 4, without a list.
+    smollm3(
+        "smollm3-interval",
+        (60, 3, 1, 4, 100),
+        no_rope_layer_interval=4,
+        rope_scaling=None,
+        rope_theta=5000000.0,
+        torch_dtype="float32",
+    ),
+    {
+        **smollm3(
+            "smollm3-list",
+            (64, 4, 4, 3, 88),
+            no_rope_layer_interval=4,
+            no_rope_layers=[0, 1, 0],
+            **rope(10000.0),
+        ),
+        "no_twin": NO_ROTATION,
+    },
+]
+
+# ---------------------------------------------------------------- granite
+
+
+def granite(name, sizes, multipliers, **config):
+    """`multipliers`: of embedding, residual and attention scores; divisor of the logits."""
+    embedding, residual, attention, logits = multipliers
+    return decoder(
+        "GraniteForCausalLM",
+        "granite",
+        name,
+        sizes,
+        attention_multiplier=attention,
+        embedding_multiplier=embedding,
+        logits_scaling=logits,
+        mlp_bias=False,
+        residual_multiplier=residual,
+        **config,
+    )
+
+
+GRANITE = [
+    # As Granite 4.1 3B in all but the numbers.
+    granite(
+        "granite-tied",
+        (96, 6, 2, 3, 144),
+        (4.0, 0.5, 0.125, 2.0),
+        tie_word_embeddings=True,
+        **rope(10000000.0),
+    ),
+    # The keys of transformers 4.
+    granite(
+        "granite-untied",
+        (72, 3, 3, 2, 100),
+        (6.0, 0.5, 0.25, 0.5),
+        rope_scaling=None,
+        rope_theta=10000.0,
+        torch_dtype="float32",
+    ),
+    granite("granite-biases", (64, 4, 1, 2, 88), (1.0, 1.0, 0.3, 3.0), attention_bias=True, **rope(1e4)),
+]
