@@ -215,7 +215,19 @@ fn cpu_variants_are_close_to_the_cpu_reference() {
         let variants = CpuVariant::ALL.into_iter().filter(|variant| variant.is_available());
         let variants: Vec<CpuVariant> = variants.collect();
         assert_eq!(variants[0], CpuVariant::Exact);
-        let families = ["gemma2", "gemma3", "granite", "llama", "nemotron_h", "phi", "qwen2", "qwen3"];
+        let families = [
+            "gemma2",
+            "gemma3",
+            "granite",
+            "llama",
+            "mistral3",
+            "nemotron_h",
+            "olmo2",
+            "phi",
+            "phi3",
+            "qwen2",
+            "qwen3",
+        ];
         for family in families {
             let model = &references(family)[0];
             for (quantize, bound) in
@@ -291,4 +303,19 @@ fn smollm3() {
 #[test]
 fn granite() {
     check("granite");
+}
+
+#[test]
+fn phi3() {
+    check("phi3");
+}
+
+#[test]
+fn mistral3() {
+    check("mistral3");
+}
+
+#[test]
+fn olmo2() {
+    check("olmo2");
 }

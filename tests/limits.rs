@@ -31,13 +31,16 @@ use tablm::weights::source::{ByteSource, MemorySource};
 use web_time::Instant;
 
 /// A tiny model of tests/data/tiny for each architecture.
-const MODELS: [&str; 9] = [
+const MODELS: [&str; 12] = [
     "gemma2-window",
     "gemma3-pattern",
     "granite-tied",
     "llama-tied",
+    "mistral3-tied",
     "nemotron_h-g8x1",
+    "olmo3-yarn",
     "phi-partial",
+    "phi3-partial",
     "qwen2-tied",
     "qwen3-tied",
     "smollm3-default",

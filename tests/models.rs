@@ -178,8 +178,8 @@ fn invalid_llama_configurations_are_refused() {
     refused(&with("llama.embedding_length", 128), Code::MissingTensors, &["token_embd.weight"]);
     refused(&with("llama.embedding_length", 1 << 30), Code::Malformed, &["embedding_length"]);
     refused(&with("llama.rope.dimension_count", 17), Code::Malformed, &["17", "even"]);
-    let yarn = tiny().str("llama.rope.scaling.type", "yarn");
-    refused(&yarn, Code::UnsupportedFormat, &["yarn", "llama3"]);
+    let dynamic = tiny().str("llama.rope.scaling.type", "dynamic");
+    refused(&dynamic, Code::UnsupportedFormat, &["dynamic", "llama3"]);
     let linear = tiny().str("llama.rope.scaling.type", "linear");
     let scaled = linear.f32("llama.rope.scaling.factor", f32::NAN);
     refused(&scaled, Code::Malformed, &["NaN"]);
@@ -229,6 +229,14 @@ fn estimate_equals_the_memory_of_the_loaded_model() {
             }
         }
     });
+}
+
+/// A GGUF file may name one activation function, of a model that has two.
+#[test]
+fn nemotron_h_files_that_name_an_activation_function_load() {
+    let tiny = tiny_nemotron_h("M*-").str("nemotron_h.activation_function", "relu2");
+    let options = LoadOptions { device: DeviceChoice::Cpu, ..LoadOptions::default() };
+    pollster::block_on(load_gguf(&tiny, &options));
 }
 
 #[test]
@@ -356,8 +364,8 @@ fn unsupported_configurations_of_other_architectures_are_refused() {
     };
     let llama = vec![
         (json!({"hidden_act": "gelu"}), Unsupported, "hidden_act: found gelu"),
-        (json!({"rope_scaling": {"rope_type": "yarn"}}), Unsupported, "yarn"),
-        (json!({"rope_parameters": {"rope_type": "yarn"}}), Unsupported, "yarn"),
+        (json!({"rope_scaling": {"rope_type": "dynamic"}}), Unsupported, "dynamic"),
+        (json!({"rope_parameters": {"rope_type": "dynamic"}}), Unsupported, "dynamic"),
         (
             json!({"rope_scaling": {"type": "linear", "factor": 0}}),
             Malformed,

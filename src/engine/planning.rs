@@ -230,7 +230,8 @@ fn check_all_used(
 ) -> Result<()> {
     let used: HashSet<&str> = resources.tensors().collect();
     let unused = checkpoint.tensors.keys().map(String::as_str);
-    let unused: Vec<_> = unused.filter(|name| !used.contains(name)).collect();
+    let is_unknown = |name: &&str| !used.contains(name) && !resources.is_left_out(name);
+    let unused: Vec<_> = unused.filter(is_unknown).collect();
     if unused.is_empty() {
         return Ok(());
     }

@@ -63,7 +63,7 @@ pub use pieces::{SHADER_PIECES, shader_feature, shader_piece};
 pub use projection::Projection;
 pub use prologue::Prologue;
 pub use rms_norm::RmsNorm;
-pub use rope::{Pairing, Rope, RotaryTable, Rotation};
+pub use rope::{Pairing, PositionScale, Rope, RotaryTable, Rotation};
 pub use sample::Sample;
 pub use sampling::{SampledToken, SamplingBuffers};
 pub use ssm::{ScanBuffers, ScanShape};

@@ -23,8 +23,33 @@ pub struct RotaryTable {
     pub frequencies: Vec<f32>,
     /// Name of the checkpoint's tensor whose elements divide the frequencies.
     pub divisors: Option<String>,
+    /// Factor of all cosines and sines.
+    pub magnitude: f32,
+    /// Further factor, by position.
+    pub position_scale: Option<PositionScale>,
     /// Number of positions.
     pub context_length: u32,
+}
+
+/// Factor that grows with the logarithm of the position, `1 + beta · ln(1 + ⌊position / period⌋)`:
+/// the temperature of queries in Llama 4 and Ministral 3.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PositionScale {
+    /// Growth of the factor.
+    pub beta: f32,
+    /// Positions with the same factor, at least 1; the first ones have the factor 1.
+    pub period: u32,
+}
+
+impl PositionScale {
+    /// True if a position before `context_length` has a factor other than 1.
+    pub fn begins_before(self, context_length: u32) -> bool {
+        context_length > self.period
+    }
+
+    fn of(self, position: u32) -> f64 {
+        1.0 + f64::from(self.beta) * f64::from(1 + position / self.period).ln()
+    }
 }
 
 impl RotaryTable {
@@ -48,9 +73,11 @@ impl RotaryTable {
         let frequencies: Vec<f32> = self.frequencies.iter().enumerate().map(frequency).collect();
         let mut values = Vec::new();
         for position in positions {
+            let scale = self.position_scale.map_or(1.0, |scale| scale.of(position));
+            let scale = f64::from(self.magnitude) * scale;
             let angles = frequencies.iter().map(|frequency| f64::from(position as f32 * frequency));
-            values.extend(angles.clone().map(|angle| angle.cos() as f32));
-            values.extend(angles.map(|angle| angle.sin() as f32));
+            values.extend(angles.clone().map(|angle| (scale * angle.cos()) as f32));
+            values.extend(angles.map(|angle| (scale * angle.sin()) as f32));
         }
         values
     }

@@ -192,6 +192,19 @@ impl<'a> ConfigSource<'a> {
         counts.into_iter().map(|count| self.check_count(field, count)).collect()
     }
 
+    /// Reads a flag per layer from an array in GGUF.
+    pub fn layer_flags(&self, gguf: &str, layer_count: u32) -> Result<Option<Vec<bool>>> {
+        let Container::Gguf(metadata) = &self.checkpoint.container else { return Ok(None) };
+        let key = self.key(gguf);
+        if let Some(metadata::Value::Array(list)) = metadata.get(&key)
+            && list.len() != layer_count as usize
+        {
+            let expected = format!("one flag for each of {layer_count} layers");
+            return Err(self.malformed(&key, format!("{} flags", list.len()), &expected));
+        }
+        metadata.flags(&key)
+    }
+
     /// Reads a list of any values from `config.json`.
     pub fn list(&self, hugging_face: &str) -> Result<Option<&'a [Value]>> {
         match &self.checkpoint.container {

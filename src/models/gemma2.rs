@@ -8,6 +8,7 @@ use super::architecture::{Architecture, Shape};
 use super::config::{ConfigSource, names};
 use super::decoder::{Decoder, optional_biases};
 use super::rotary::Rotary;
+use super::windows;
 use crate::error::Result;
 use crate::kernels::{Activation, ActivationFunction, AttentionShape};
 use crate::layers::{attention, gated_feed_forward};
@@ -36,7 +37,7 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     let (scores, logits) = if source.is_gguf() { (Some(50.0), Some(30.0)) } else { (None, None) };
     model.decoder.attention.softcap = model.decoder.attention.softcap.or(scores);
     model.logit_cap = model.logit_cap.or(logits);
-    model.read_windows(source, 2, Some(4096))?;
+    model.windows = windows::read(source, model.decoder.shape.layer_count, 2, Some(4096))?;
     Ok(Box::new(model))
 }
 
@@ -48,7 +49,7 @@ pub(super) struct Gemma {
     /// Positions in layers with a sliding window, if different.
     pub(super) local_rotary: Option<Rotary>,
     /// Sliding window of each layer, in tokens; `None` for full attention.
-    windows: Vec<Option<u32>>,
+    pub(super) windows: Vec<Option<u32>>,
     /// Soft cap of the logits.
     logit_cap: Option<f32>,
 }
@@ -93,43 +94,6 @@ impl Gemma {
             logit_cap: cap(source, "final_logit_softcapping")?,
             decoder,
         })
-    }
-
-    /// Sets the sliding window of each layer. Every `period`-th layer has full attention, unless
-    /// the configuration lists the kinds of layers. `period` and `window` are defaults.
-    pub(super) fn read_windows(
-        &mut self,
-        source: &ConfigSource<'_>,
-        period: u32,
-        window: Option<u32>,
-    ) -> Result<()> {
-        let window = source.count("attention.sliding_window", "sliding_window")?.or(window);
-        let Some(window) = window.filter(|window| *window > 0) else { return Ok(()) };
-        let key = "sliding_window_pattern";
-        let period = source.count(&format!("attention.{key}"), key)?.unwrap_or(period);
-        if period == 0 {
-            return Err(source.malformed(key, 0, "at least 1"));
-        }
-        let kinds = source.texts("layer_types")?;
-        if let Some(kinds) = &kinds
-            && kinds.len() != self.windows.len()
-        {
-            let expected = format!("one for each of {} layers", self.windows.len());
-            return Err(source.malformed("layer_types", kinds.len(), &expected));
-        }
-        for (layer, slot) in self.windows.iter_mut().enumerate() {
-            let is_local = match kinds.as_ref().map(|kinds| kinds[layer]) {
-                None => !(layer as u32 + 1).is_multiple_of(period),
-                Some("sliding_attention") => true,
-                Some("full_attention") => false,
-                Some(other) => {
-                    let known = "sliding_attention or full_attention";
-                    return Err(source.unsupported("layer_types", other, known));
-                }
-            };
-            *slot = is_local.then_some(window);
-        }
-        Ok(())
     }
 
     fn attention(

@@ -9,6 +9,7 @@ use super::config::ConfigSource;
 use super::decoder::NormExtent;
 use super::gemma2::Gemma;
 use super::rotary::Rotary;
+use super::windows;
 use crate::error::Result;
 
 /// Layer count of the 27B model, see [`Gemma::read`].
@@ -25,6 +26,6 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     }
     let head_dim = model.decoder.attention.head_dim;
     model.local_rotary = Some(Rotary::plain(source, head_dim, theta)?);
-    model.read_windows(source, 6, None)?;
+    model.windows = windows::read(source, model.decoder.shape.layer_count, 6, None)?;
     Ok(Box::new(model))
 }

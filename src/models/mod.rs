@@ -11,12 +11,17 @@ mod gemma3;
 mod granite;
 mod llama;
 mod mamba;
+mod mistral3;
 mod nemotron_h;
+mod olmo2;
 mod phi2;
+mod phi3;
 mod qwen2;
 mod qwen3;
 mod rotary;
+mod rotary_scaling;
 mod smollm3;
+mod windows;
 
 pub use architecture::{Architecture, Shape};
 pub use config::{ConfigSource, TensorNames};
@@ -65,16 +70,34 @@ pub const ARCHITECTURES: &[Registration] = &[
         read: llama::read,
     },
     Registration {
+        gguf: "mistral3",
+        hugging_face: &["Ministral3ForCausalLM"],
+        model_type: "ministral3",
+        read: mistral3::read,
+    },
+    Registration {
         gguf: "nemotron_h",
         hugging_face: &["NemotronHForCausalLM"],
         model_type: "nemotron_h",
         read: nemotron_h::read,
     },
     Registration {
+        gguf: "olmo2",
+        hugging_face: &["Olmo2ForCausalLM", "Olmo3ForCausalLM"],
+        model_type: "olmo2",
+        read: olmo2::read,
+    },
+    Registration {
         gguf: "phi2",
         hugging_face: &["PhiForCausalLM"],
         model_type: "phi",
         read: phi2::read,
+    },
+    Registration {
+        gguf: "phi3",
+        hugging_face: &["Phi3ForCausalLM"],
+        model_type: "phi3",
+        read: phi3::read,
     },
     Registration {
         gguf: "qwen2",

@@ -91,8 +91,9 @@ fn check_supported(source: &ConfigSource<'_>) -> Result<()> {
     if source.flag(conv_bias)? == Some(false) {
         return Err(source.unsupported(conv_bias, false, "true"));
     }
-    source.check_choice("activation_function", "mlp_hidden_act", &["relu2"])?;
-    source.check_choice("activation_function", "mamba_hidden_act", &["silu"])?;
+    // GGUF has one key, which cannot name both functions.
+    source.check_choice("", "mlp_hidden_act", &["relu2"])?;
+    source.check_choice("", "mamba_hidden_act", &["silu"])?;
     if source.has("sliding_window") {
         return Err(source.unsupported("sliding_window", "a window", "null"));
     }

@@ -1,34 +1,15 @@
 //! Rotary position embeddings (Su et al. 2021) as configurations describe them: rotated elements,
-//! base frequency, scaling.
+//! base frequency.
 
 use super::config::ConfigSource;
+use super::rotary_scaling::Scaling;
 use crate::error::Result;
-use crate::kernels::{Pairing, RotaryTable};
+use crate::kernels::{Pairing, PositionScale, RotaryTable};
 use crate::layers::RotaryPositions;
 use crate::plan::PlanBuilder;
 
-/// Minimum of the scaling parameters, which keeps angles finite; real models have at least 1.
-const MIN_SCALING: f64 = 1e-3;
 /// GGUF tensor of divisors of the rotary frequencies, for models that scale them.
 const DIVISORS: &str = "rope_freqs.weight";
-
-/// The `llama3` scaling of rotary frequencies (Hugging Face `modeling_rope_utils`).
-#[derive(Debug, Clone, Copy)]
-struct Llama3Scaling {
-    factor: f64,
-    low: f64,
-    high: f64,
-    original_context: f64,
-}
-
-/// Scaling of the rotary frequencies `theta^(-2i / rotary_dim)`.
-#[derive(Debug, Clone, Copy)]
-enum Scaling {
-    None,
-    /// All frequencies divided by a factor (Chen et al. 2023).
-    Linear(f64),
-    Llama3(Llama3Scaling),
-}
 
 /// Rotary positions of some or all layers of a model.
 pub(super) struct Rotary {
@@ -37,6 +18,8 @@ pub(super) struct Rotary {
     scaling: Scaling,
     /// True if GGUF states the scaling as a tensor of divisors.
     has_divisors: bool,
+    /// Factor of queries that grows with their position.
+    pub(super) query_scale: Option<PositionScale>,
     /// Pairing of the elements that are rotated together.
     pub(super) pairing: Pairing,
 }
@@ -56,7 +39,7 @@ impl Rotary {
         let theta = grouped(source, "rope.freq_base", group, "rope_theta")?;
         let has_divisors = has_divisors(source, rotary_dim)?;
         let group = if source.has("rope_scaling") { "rope_scaling" } else { group };
-        let scaling = read_scaling(source, group)?;
+        let scaling = Scaling::read(source, group, rotary_dim)?;
         let plain = Self::plain(source, rotary_dim, theta.unwrap_or(default_theta))?;
         Ok(Self { scaling, has_divisors, ..plain })
     }
@@ -67,42 +50,44 @@ impl Rotary {
             return Err(source.malformed("rope_theta", theta, "more than 1"));
         }
         let (scaling, pairing) = (Scaling::None, Pairing::Halves);
-        Ok(Self { rotary_dim, theta, scaling, has_divisors: false, pairing })
+        let (has_divisors, query_scale) = (false, None);
+        Ok(Self { rotary_dim, theta, scaling, has_divisors, query_scale, pairing })
     }
 
-    /// Registers the table of cosines and sines in a plan.
+    /// Rotation of the same elements without scaling, with another base frequency if one is given.
+    pub(super) fn unscaled(&self, source: &ConfigSource<'_>, theta: Option<f64>) -> Result<Self> {
+        let plain = Self::plain(source, self.rotary_dim, theta.unwrap_or(self.theta))?;
+        Ok(Self { pairing: self.pairing, ..plain })
+    }
+
+    /// Registers the tables of cosines and sines in a plan.
     pub(super) fn positions(
         &self,
         plan: &mut PlanBuilder<'_, '_>,
         context_length: u32,
     ) -> RotaryPositions {
-        let table = plan.resources.rotary_table(RotaryTable {
-            frequencies: (0..self.rotary_dim / 2).map(|pair| self.frequency(pair)).collect(),
-            divisors: self.has_divisors.then(|| DIVISORS.to_owned()),
-            context_length,
-        });
-        RotaryPositions {
-            query_table: table,
-            key_table: table,
-            rotary_dim: self.rotary_dim,
-            pairing: self.pairing,
+        let Self { rotary_dim, theta, scaling, pairing, .. } = self;
+        let frequency = |pair| scaling.frequency(pair, *rotary_dim, *theta, context_length);
+        if let Some(tensor) = scaling.other_divisors(context_length) {
+            plan.resources.leave_out(tensor);
         }
-    }
-
-    /// Frequency of a pair, in radians per position. `llama3` scaling divides low frequencies by
-    /// the factor, keeps high ones and interpolates in between.
-    fn frequency(&self, pair: u32) -> f32 {
-        let plain = self.theta.powf(-2.0 * f64::from(pair) / f64::from(self.rotary_dim));
-        let scaled = match self.scaling {
-            Scaling::None => plain,
-            Scaling::Linear(factor) => plain / factor,
-            Scaling::Llama3(Llama3Scaling { factor, low, high, original_context }) => {
-                let rotations = original_context * plain / std::f64::consts::TAU;
-                let smooth = ((rotations - low) / (high - low)).clamp(0.0, 1.0);
-                (1.0 - smooth) * plain / factor + smooth * plain
-            }
+        let divisors = self.has_divisors.then_some(DIVISORS);
+        let keys = RotaryTable {
+            frequencies: (0..rotary_dim / 2).map(frequency).collect(),
+            divisors: divisors.or(scaling.divisors(context_length)).map(str::to_owned),
+            magnitude: scaling.magnitude(),
+            position_scale: None,
+            context_length,
         };
-        scaled as f32
+        // Positions before the first step of the scale need no second table.
+        let query_scale = self.query_scale.filter(|scale| scale.begins_before(context_length));
+        let queries = RotaryTable { position_scale: query_scale, ..keys.clone() };
+        RotaryPositions {
+            query_table: plan.resources.rotary_table(queries),
+            key_table: plan.resources.rotary_table(keys),
+            rotary_dim: *rotary_dim,
+            pairing: *pairing,
+        }
     }
 }
 
@@ -130,49 +115,6 @@ fn rotary_dim(source: &ConfigSource<'_>, head_dim: u32, group: &str) -> Result<u
     Ok(rotary_dim)
 }
 
-fn read_scaling(source: &ConfigSource<'_>, group: &str) -> Result<Scaling> {
-    let field = |name: &str| format!("{group}.{name}");
-    let kind = match source.text("rope.scaling.type", &field("rope_type"))? {
-        Some(kind) => kind,
-        None => source.text("rope.scaling.type", &field("type"))?.unwrap_or("none"),
-    };
-    let number = |gguf: &str, name: &str| {
-        let found = source.number(gguf, &field(name))?;
-        match found {
-            Some(number) if number >= MIN_SCALING => Ok(number),
-            _ => {
-                let found = found.map_or("nothing".to_owned(), |number| number.to_string());
-                let expected = format!("a number of at least {MIN_SCALING}");
-                Err(source.malformed(&source.field(gguf, &field(name)), found, &expected))
-            }
-        }
-    };
-    match kind {
-        "none" | "default" => Ok(Scaling::None),
-        "linear" => Ok(Scaling::Linear(number("rope.scaling.factor", "factor")?)),
-        "llama3" => {
-            let scaling = Llama3Scaling {
-                factor: number("rope.scaling.factor", "factor")?,
-                low: number("rope.scaling.low_freq_factor", "low_freq_factor")?,
-                high: number("rope.scaling.high_freq_factor", "high_freq_factor")?,
-                original_context: number(
-                    "rope.scaling.original_context_length",
-                    "original_max_position_embeddings",
-                )?,
-            };
-            if scaling.high <= scaling.low {
-                let expected = format!("more than low_freq_factor, {}", scaling.low);
-                return Err(source.malformed(&field("high_freq_factor"), scaling.high, &expected));
-            }
-            Ok(Scaling::Llama3(scaling))
-        }
-        other => {
-            let field = source.field("rope.scaling.type", &field("rope_type"));
-            Err(source.unsupported(&field, other, "none, linear or llama3"))
-        }
-    }
-}
-
 /// True if the file has divisors. Early converters wrote too few if `head_dim` is not
 /// `hidden / head_count`: `malformed`.
 fn has_divisors(source: &ConfigSource<'_>, rotary_dim: u32) -> Result<bool> {
@@ -186,33 +128,6 @@ fn has_divisors(source: &ConfigSource<'_>, rotary_dim: u32) -> Result<bool> {
                 rotary_dim / 2
             );
             Err(source.malformed(DIVISORS, length, &expected))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Llama 3.1's configuration: pairs up to 28 keep their frequency, from 35 on it is an eighth.
-    #[test]
-    fn llama3_scaling_blends_between_its_wavelengths() {
-        let rotary = |scaling| Rotary {
-            rotary_dim: 128,
-            theta: 500_000.0,
-            scaling,
-            has_divisors: false,
-            pairing: Pairing::Halves,
-        };
-        let scaling = Llama3Scaling { factor: 8.0, low: 1.0, high: 4.0, original_context: 8192.0 };
-        let (scaled, plain) = (rotary(Scaling::Llama3(scaling)), rotary(Scaling::None));
-        for pair in 0..64 {
-            let ratio = f64::from(scaled.frequency(pair)) / f64::from(plain.frequency(pair));
-            match pair {
-                0..=28 => assert!((ratio - 1.0).abs() < 1e-6, "{pair}: {ratio}"),
-                29..=34 => assert!((0.126..0.999).contains(&ratio), "{pair}: {ratio}"),
-                _ => assert!((ratio - 0.125).abs() < 1e-6, "{pair}: {ratio}"),
-            }
         }
     }
 }

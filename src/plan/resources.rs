@@ -170,6 +170,8 @@ pub struct Resources<'a> {
     shared: Vec<SharedBuffer>,
     /// Indices of shared buffers by name; a few buffers can have one name.
     shared_of: BTreeMap<String, Vec<u16>>,
+    /// Tensors of the model that its plans do not need.
+    unneeded: Vec<String>,
     problems: Vec<String>,
     /// True if there were more buffers or matrices than indices.
     is_full: bool,
@@ -188,6 +190,7 @@ impl<'a> Resources<'a> {
             matrix_of: BTreeMap::new(),
             shared: Vec::new(),
             shared_of: BTreeMap::new(),
+            unneeded: Vec::new(),
             problems: Vec::new(),
             is_full: false,
         }
@@ -334,6 +337,17 @@ impl<'a> Resources<'a> {
         let name = "rotary positions";
         let found = self.find(name, |buffer| buffer.role == role);
         found.unwrap_or_else(|| self.add(SharedBuffer { name: name.to_owned(), words, role }))
+    }
+
+    /// Notes a tensor of the model that its plans do not need, so that it is not taken for one that
+    /// the architecture does not know.
+    pub fn leave_out(&mut self, tensor: &str) {
+        self.unneeded.push(tensor.to_owned());
+    }
+
+    /// True for a tensor that [`Resources::leave_out`] noted.
+    pub fn is_left_out(&self, tensor: &str) -> bool {
+        self.unneeded.iter().any(|name| name == tensor)
     }
 
     /// Requests the keys or values of a layer, a row of `width` elements for each position.

@@ -2,7 +2,7 @@
 //!
 //! - [`source`]: reading files from disk, browser storage or memory.
 //! - [`Checkpoint`]: an opened model, as the rest of the crate sees it.
-//! - `gguf`: header, [`metadata`], split files, fused tensors.
+//! - `gguf`: header, [`metadata`], split files.
 //! - `safetensors`: header, [`folder`] with configuration, shard index and chat templates, weights
 //!   with separate scales (FP8, MLX).
 //! - [`quantize`]: conversion to another weight format while reading.
@@ -14,6 +14,7 @@ mod checkpoint;
 mod detect;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod disk;
+mod fused_tensors;
 mod gguf;
 pub(crate) mod json;
 mod open;

@@ -46,6 +46,25 @@ impl Tensor {
         scales.map_or(self.size_bytes, |scales| scales.own_bytes(self.rows()))
     }
 
+    /// Rows `first .. first + rows` of a matrix, or elements of a vector, as a tensor of its own;
+    /// an error if the format stores vectors in blocks.
+    pub(super) fn row_range(&self, name: String, first: usize, rows: usize) -> Result<Tensor> {
+        let mut shape = self.shape.clone();
+        shape[0] = rows;
+        let row_bytes = match &self.separate_scales {
+            Some(scales) => scales.own_bytes(1),
+            None => self.format.row_bytes(self.shape[1..].iter().product())? as u64,
+        };
+        Ok(Tensor {
+            name,
+            offset: self.offset + row_bytes * first as u64,
+            size_bytes: size_bytes(self.format, &shape)?,
+            shape,
+            separate_scales: self.separate_scales.as_ref().map(|it| it.row_range(first, rows)),
+            ..self.clone()
+        })
+    }
+
     /// Total number of weights.
     pub fn weights(&self) -> u64 {
         self.rows() as u64 * self.columns() as u64
@@ -67,6 +86,19 @@ pub struct SeparateScales {
 }
 
 impl SeparateScales {
+    /// Scales of the rows `first .. first + rows`.
+    fn row_range(&self, first: usize, rows: usize) -> Self {
+        let mut part = self.clone();
+        // A single value is that of all rows.
+        for scales in part.tensors.iter_mut().filter(|scales| scales.weights() > 1) {
+            let value_bytes = scales.size_bytes / scales.weights();
+            scales.offset += value_bytes * (first * self.spans) as u64;
+            scales.shape = vec![rows * self.spans];
+            scales.size_bytes = value_bytes * (rows * self.spans) as u64;
+        }
+        part
+    }
+
     /// Bytes of the weights of `rows` rows, without scales.
     pub(super) fn own_bytes(&self, rows: usize) -> u64 {
         rows as u64 * self.spans as u64 * self.span_bytes as u64

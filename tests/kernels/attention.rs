@@ -23,6 +23,8 @@ fn rotary_positions() {
                                 .map(|i| 0.9f32.powi(i as i32))
                                 .collect(),
                             divisors: None,
+                            magnitude: 1.0,
+                            position_scale: None,
                             context_length: 1100,
                         });
                         plan.rope(x, table, head_dim, rotary_dim, pairing);

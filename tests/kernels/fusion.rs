@@ -253,7 +253,13 @@ fn embedding_and_norm() {
 /// A rotary table for [`attention`].
 fn rotary_table(plan: &mut PlanBuilder<'_, '_>, rotary_dim: u32) -> Buffer {
     let frequencies = (0..rotary_dim / 2).map(|i| 0.5 / (i + 1) as f32).collect();
-    plan.resources.rotary_table(RotaryTable { frequencies, divisors: None, context_length: 16 })
+    plan.resources.rotary_table(RotaryTable {
+        frequencies,
+        divisors: None,
+        magnitude: 1.0,
+        position_scale: None,
+        context_length: 16,
+    })
 }
 
 /// Attention of 6 query heads and 2 key/value heads, with biases if `head_dim` is 80.

@@ -95,6 +95,8 @@ fn rotary_table(plan: &mut PlanBuilder<'_, '_>) -> Buffer {
     plan.resources.rotary_table(RotaryTable {
         frequencies: vec![1.0; 32],
         divisors: None,
+        magnitude: 1.0,
+        position_scale: None,
         context_length: CONTEXT,
     })
 }

@@ -8,7 +8,7 @@ use tablm::engine::{DeviceChoice, Engine, LoadOptions};
 use tablm::weights::Checkpoint;
 
 use crate::common::gguf::f32_bytes;
-use crate::common::safetensors::{Folder, f32_file, file};
+use crate::common::safetensors::{Folder, f32_file, file, raw_file};
 use crate::common::{cache, files};
 use crate::real_files::values;
 use crate::{content, open_all, refused};
@@ -221,6 +221,42 @@ fn models_saved_again_by_transformers_have_the_same_logits() {
     }
 }
 
+/// Multimodal checkpoints keep the text model's configuration in `text_config`, and its tensors
+/// under a prefix.
+#[test]
+fn text_models_of_multimodal_checkpoints_have_the_same_logits() {
+    for name in ["mistral3-untied", "gemma3-scaled", "phi3-window"] {
+        let folder = tiny(name);
+        let expected = logits(&folder).unwrap();
+        let mut text = config(&folder);
+        text["architectures"] = Value::Null;
+        let nested = json!({
+            "architectures": ["SomethingForConditionalGeneration"],
+            "model_type": "something",
+            "text_config": text,
+            "vision_config": {"hidden_size": 8},
+        });
+        let prefixes = [
+            ("model.language_model.", "lm_head."),
+            ("language_model.model.", "language_model.lm_head."),
+        ];
+        for (model, head) in prefixes {
+            let weights = content(&folder, "model.safetensors");
+            let length = u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize;
+            let header = str::from_utf8(&weights[8..8 + length]).unwrap();
+            let header = header.replace("\"model.", &format!("\"{model}"));
+            let header = header.replace("\"lm_head.", &format!("\"{head}"));
+            let vision = ",\"model.vision_tower.x\":{\"dtype\":\"F32\",\"shape\":[0],\
+                          \"data_offsets\":[0,0]}}";
+            let header = format!("{}{vision}", header.trim_end().strip_suffix('}').unwrap());
+            let file = raw_file(&header, &weights[8 + length..]);
+            let found = folder.clone().with("model.safetensors", &file);
+            let found = found.with("config.json", nested.to_string().as_bytes());
+            assert_eq!(logits(&found).unwrap(), expected, "{name}, {model}");
+        }
+    }
+}
+
 #[test]
 fn model_type_decides_without_architectures() {
     for name in [
@@ -249,7 +285,7 @@ fn model_type_decides_without_architectures() {
         refused(
             logits(&folder),
             Code::UnknownArchitecture,
-            &["config.json: model_type: found", "nemotron_h, phi"],
+            &["config.json: model_type: found", "nemotron_h, olmo2, phi"],
         );
     };
     unknown(json!({"model_type": "mamba"}));

@@ -291,6 +291,17 @@ impl Metadata {
         }
     }
 
+    /// An array of bools, or of integers that are not zero for true; `None` without the key or for
+    /// a value that is no array.
+    pub fn flags(&self, key: &str) -> Result<Option<Vec<bool>>> {
+        let Some(Value::Array(array)) = self.get(key) else { return Ok(None) };
+        let flag = |scalar| match scalar {
+            Scalar::Bool(flag) => Some(flag),
+            other => unsigned(other).map(|number| number != 0),
+        };
+        self.numbers(key, array, "array of bools", flag).map(Some)
+    }
+
     fn scalar<T>(
         &self,
         key: &str,

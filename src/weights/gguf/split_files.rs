@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::fused_tensors;
 use super::header::{Header, read_header};
 use super::metadata::Metadata;
 use crate::error::{Error, Result, quoted};
 use crate::weights::checkpoint::{Checkpoint, Container};
+use crate::weights::fused_tensors;
 use crate::weights::source::ByteSource;
 use crate::weights::tensor::{MAX_TENSORS, Tensor};
 
@@ -179,7 +179,7 @@ impl Parts<'_> {
             let found = format!("{tensor_count} in all parts");
             return Err(Error::malformed_value(metadata.file(), TENSOR_COUNT, found, expected));
         }
-        fused_tensors::split(&metadata, &mut tensors)?;
+        fused_tensors::split_gguf(&metadata, &mut tensors)?;
         Ok((index, metadata, tensors))
     }
 

@@ -7,3 +7,4 @@ mod header;
 pub(super) mod open_folder;
 mod separate_scales;
 pub(super) mod shard_index;
+mod text_model;

@@ -12,8 +12,10 @@ use super::files::{
 use super::folder::Folder;
 use super::separate_scales;
 use super::shard_index::stored_tensors;
+use super::text_model;
 use crate::error::Result;
 use crate::weights::checkpoint::{Checkpoint, Container};
+use crate::weights::fused_tensors;
 use crate::weights::source::{ByteSource, read_whole};
 
 /// Opens a folder, given its files. Errors: as for [`Checkpoint::open`].
@@ -21,6 +23,8 @@ pub(in crate::weights) async fn open_folder(files: Vec<Rc<dyn ByteSource>>) -> R
     let find = |name: &str| files.iter().find(|file| file.name() == name);
     let need = |name: &str| find(name).ok_or_else(|| missing(&files, name));
     let config = object(need(CONFIG)?).await?;
+    let is_nested = text_model::is_nested(&config);
+    let config = text_model::flatten_config(config);
     let generation_config = optional_object(find(GENERATION_CONFIG)).await?;
     let tokenizer_json = read_whole(&**need(TOKENIZER)?, MAX_TOKENIZER_BYTES).await?;
     let mut tokenizer_config = optional_object(find(TOKENIZER_CONFIG)).await?;
@@ -31,7 +35,12 @@ pub(in crate::weights) async fn open_folder(files: Vec<Rc<dyn ByteSource>>) -> R
         );
     }
     let (chat_template, tool_template) = chat_templates(&files, tokenizer_config.as_ref()).await?;
-    let tensors = separate_scales::join(stored_tensors(&files).await?, &files, &config)?;
+    let mut stored = stored_tensors(&files).await?;
+    if is_nested {
+        stored = text_model::rename_tensors(CONFIG, stored)?;
+    }
+    let mut tensors = separate_scales::join(stored, &files, &config)?;
+    fused_tensors::split_safetensors(CONFIG, &config, &mut tensors)?;
     let name = config.get("_name_or_path").and_then(Value::as_str).unwrap_or("");
     let name = name.trim_end_matches('/').rsplit('/').next().filter(|name| !name.is_empty());
     let name = name.unwrap_or("model").to_owned();

@@ -30,6 +30,8 @@ TextModel.get_vocab_base_pre = lambda *_: "smollm"
 def converted(folder, path):
     hparams = ModelBase.load_hparams(folder, False)
     model_class = get_model_class(hparams["architectures"][0])
+    # Some classes look for files that only their family has.
+    model_class.set_vocab = TextModel._set_vocab_gpt2
     model_class(folder, gguf.LlamaFileType.ALL_F32, path).write()
     return gguf.GGUFReader(path)
 

@@ -21,7 +21,7 @@ sys.path.insert(0, str(HERE.parent))
 import torch  # noqa: E402
 from derived import cache, sha256  # noqa: E402
 from specs import FAMILIES, GREEDY_PROMPT, GREEDY_TOKENS, LENGTHS, prompt  # noqa: E402
-from transformers import AutoModelForCausalLM  # noqa: E402
+from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 from transformers.utils import logging  # noqa: E402
 
 logging.set_verbosity_error()
@@ -31,9 +31,17 @@ logging.disable_progress_bar()
 TOLERANCE = 2e-5
 
 
-def load(folder):
+def load(folder, spec):
+    config = AutoConfig.from_pretrained(folder)
+    if spec.get("beyond_original_context"):
+        # transformers chooses by the length of each prompt, TabLM and llama.cpp by the context's.
+        config.rope_parameters["short_factor"] = config.rope_parameters["long_factor"]
     model, report = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+        folder,
+        config=config,
+        dtype=torch.float32,
+        attn_implementation="eager",
+        output_loading_info=True,
     )
     wrong = {name: found for name, found in report.items() if found}
     if wrong:
@@ -73,7 +81,7 @@ def greedy(model, ids):
 
 
 def reference(folder, spec):
-    model = load(folder)
+    model = load(folder, spec)
     vocab_size = spec["config"]["vocab_size"]
     at_once = {length: logits_at_once(model, prompt(length, vocab_size)) for length in LENGTHS}
     worst = math.nan

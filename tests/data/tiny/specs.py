@@ -8,10 +8,11 @@ architecture, and optionally:
 - `bf16_suffixes`: suffixes of the names of tensors that the folder stores in BF16,
 - `fused`: queries, keys and values are one tensor in the GGUF file, as early converters wrote it,
 - `tensors_per_part`: the GGUF file also exists in parts with this number of tensors each,
+- `beyond_original_context`: the reference takes LongRoPE's divisors for long contexts,
 - `no_twin`: the reason why there is no GGUF file: GGUF cannot represent the configuration.
 """
 
-from specs_dense import GRANITE, QWEN3, SMOLLM3
+from specs_dense import GRANITE, MISTRAL3, OLMO2, PHI3, QWEN3, SMOLLM3
 from specs_nemotron_h import NEMOTRON_H
 
 LENGTHS = [1, 2, 63, 64, 65, 200, 513]
@@ -341,4 +342,7 @@ FAMILIES = {
     "qwen3": QWEN3,
     "smollm3": SMOLLM3,
     "granite": GRANITE,
+    "phi3": PHI3,
+    "mistral3": MISTRAL3,
+    "olmo2": OLMO2,
 }

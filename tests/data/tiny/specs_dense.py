@@ -161,5 +161,174 @@ GRANITE = [
         rope_theta=10000.0,
         torch_dtype="float32",
     ),
-    granite("granite-biases", (64, 4, 1, 2, 88), (1.0, 1.0, 0.3, 3.0), attention_bias=True, **rope(1e4)),
+    granite(
+        "granite-biases",
+        (64, 4, 1, 2, 88),
+        (1.0, 1.0, 0.3, 3.0),
+        attention_bias=True,
+        **rope(10000.0),
+    ),
+]
+
+# ---------------------------------------------------------------- phi3
+
+
+def phi3(name, sizes, rope_parameters, **config):
+    """`rope_parameters` are completed by the base frequency."""
+    return decoder(
+        "Phi3ForCausalLM",
+        "phi3",
+        name,
+        sizes,
+        embd_pdrop=0.0,
+        pad_token_id=0,
+        resid_pdrop=0.0,
+        rope_parameters={"rope_theta": 10000.0, **rope_parameters},
+        dtype="float32",
+        **config,
+    )
+
+
+def longrope(pairs, original_context, **parameters):
+    """Scaling by divisors that differ for each pair."""
+    return {
+        "long_factor": [1.0 + 0.75 * pair for pair in range(pairs)],
+        "original_max_position_embeddings": original_context,
+        "rope_type": "longrope",
+        "short_factor": [1.0 + 0.125 * pair for pair in range(pairs)],
+        **parameters,
+    }
+
+
+PHI3 = [
+    # Like Phi-4-mini in a short context: heads that rotate in part.
+    phi3(
+        "phi3-partial",
+        (128, 4, 2, 3, 144),
+        longrope(12, 1024, partial_rotary_factor=0.75),
+        max_position_embeddings=4096,
+        original_max_position_embeddings=1024,
+        sliding_window=None,
+        tie_word_embeddings=True,
+    ),
+    # Like Phi-3.5-mini in a long context: tests take more positions than the original ones.
+    {
+        **phi3(
+            "phi3-long",
+            (96, 3, 3, 2, 100),
+            longrope(16, 400),
+            max_position_embeddings=4096,
+            original_max_position_embeddings=400,
+            sliding_window=2047,
+        ),
+        "beyond_original_context": True,
+    },
+    {
+        **phi3(
+            "phi3-window",
+            (64, 4, 1, 3, 88),
+            {"rope_type": "default"},
+            max_position_embeddings=4096,
+            original_max_position_embeddings=4096,
+            sliding_window=40,
+        ),
+        "no_twin": "llama.cpp ignores the window",
+    },
+]
+
+# ---------------------------------------------------------------- mistral3
+
+
+def mistral3(name, sizes, head_dim, yarn, **config):
+    return decoder(
+        "Ministral3ForCausalLM",
+        "ministral3",
+        name,
+        sizes,
+        head_dim=head_dim,
+        rope_parameters={"rope_type": "yarn", "type": "yarn", **yarn},
+        sliding_window=None,
+        dtype="float32",
+        **config,
+    )
+
+
+def yarn(factor, original_context, **parameters):
+    """YaRN scaling, with a growth of queries over positions that the prompts reach."""
+    return {
+        "beta_fast": 32.0,
+        "beta_slow": 1.0,
+        "factor": factor,
+        "llama_4_scaling_beta": 0.1,
+        "max_position_embeddings": 32768,
+        "mscale": 1.0,
+        "mscale_all_dim": 1.0,
+        "original_max_position_embeddings": original_context,
+        "rope_theta": 1000000.0,
+        **parameters,
+    }
+
+
+MISTRAL3 = [
+    # Like Ministral 3 3B, with a short original context.
+    mistral3("mistral3-tied", (96, 4, 2, 3, 144), 32, yarn(16.0, 64), tie_word_embeddings=True),
+    mistral3("mistral3-untied", (72, 3, 1, 2, 100), 24, yarn(4.0, 100, mscale_all_dim=0.5)),
+    # A context that ends before queries grow.
+    mistral3("mistral3-short", (64, 4, 4, 2, 88), 16, yarn(8.0, 4096, beta_fast=4.0)),
+]
+
+# ---------------------------------------------------------------- olmo
+
+
+def olmo2(name, sizes, **config):
+    return decoder("Olmo2ForCausalLM", "olmo2", name, sizes, pad_token_id=0, **config)
+
+
+def olmo3(name, sizes, full_attention, **config):
+    """`full_attention`: scaling of the positions in layers without a window."""
+    theta = {"rope_theta": 500000.0}
+    kinds = ["sliding_attention"] * 3 + ["full_attention"]
+    return decoder(
+        "Olmo3ForCausalLM",
+        "olmo3",
+        name,
+        sizes,
+        layer_types=(2 * kinds)[: sizes[3]],
+        pad_token_id=0,
+        rope_parameters={
+            "full_attention": {**theta, **full_attention},
+            "sliding_attention": {**theta, "rope_type": "default"},
+        },
+        sliding_window=40,
+        dtype="float32",
+        **config,
+    )
+
+
+OLMO2 = [
+    olmo2("olmo2-plain", (96, 3, 3, 2, 144), **rope(500000.0)),
+    # The keys of transformers 4, biases, fewer key heads.
+    olmo2(
+        "olmo2-biases",
+        (72, 6, 2, 2, 100),
+        attention_bias=True,
+        rope_scaling=None,
+        rope_theta=10000.0,
+        torch_dtype="float32",
+    ),
+    olmo3("olmo3-window", (80, 5, 1, 5, 88), {"rope_type": "default"}),
+    # Like OLMo 3 7B.
+    olmo3(
+        "olmo3-yarn",
+        (64, 4, 4, 4, 88),
+        {
+            "attention_factor": 1.2079441541679836,
+            "beta_fast": 32.0,
+            "beta_slow": 1.0,
+            "factor": 8.0,
+            "original_max_position_embeddings": 100,
+            "rope_type": "yarn",
+        },
+        max_position_embeddings=800,
+    ),
 ]

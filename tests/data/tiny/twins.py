@@ -21,6 +21,9 @@ ARCHITECTURES = {
     "qwen3": Arch.QWEN3,
     "smollm3": Arch.SMOLLM3,
     "granite": Arch.GRANITE,
+    "phi3": Arch.PHI3,
+    "mistral3": Arch.MISTRAL3,
+    "olmo2": Arch.OLMO2,
 }
 
 
@@ -103,6 +106,7 @@ CONVERTERS = {
     "llama": convert_llama,
     "smollm3": convert_llama,
     "granite": convert_llama,
+    "mistral3": convert_llama,
     "gemma2": convert_gemma,
     "gemma3": convert_gemma,
 }
@@ -124,6 +128,10 @@ def twin_tensors(family, config, weights, layer_count):
     divisors = llama_divisors(config) if family == "llama" else None
     if divisors is not None:
         out.append(("rope_freqs.weight", divisors))
+    if family == "phi3":
+        for kind in ("long", "short"):
+            divisors = np.array(rope(config)[f"{kind}_factor"], np.float32)
+            out.append((f"rope_factors_{kind}.weight", divisors))
     return out
 
 
@@ -215,6 +223,48 @@ def fill_phi(writer, config):
     writer.add_add_bos_token(False)
 
 
+def fill_phi3(writer, config):
+    fill_common(writer, config)
+    parameters, (_, _, head_dim) = rope(config), heads(config)
+    writer.add_rope_freq_base(parameters["rope_theta"])
+    writer.add_rope_scaling_orig_ctx_len(parameters["original_max_position_embeddings"])
+    writer.add_rope_dimension_count(int(parameters["partial_rotary_factor"] * head_dim))
+    writer.add_sliding_window(config["sliding_window"] or 0)
+    scale = config["max_position_embeddings"] / parameters["original_max_position_embeddings"]
+    logarithms = math.log(scale) / math.log(parameters["original_max_position_embeddings"])
+    writer.add_rope_scaling_attn_factors(math.sqrt(1 + logarithms))
+
+
+def fill_mistral3(writer, config):
+    fill_llama(writer, config)
+    parameters = rope(config)
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(parameters["factor"])
+    writer.add_rope_scaling_orig_ctx_len(parameters["original_max_position_embeddings"])
+    writer.add_rope_scaling_yarn_beta_fast(parameters["beta_fast"])
+    writer.add_rope_scaling_yarn_beta_slow(parameters["beta_slow"])
+    writer.add_rope_scaling_yarn_log_mul(parameters["mscale_all_dim"])
+    writer.add_attn_temperature_scale(parameters["llama_4_scaling_beta"])
+
+
+def fill_olmo2(writer, config):
+    fill_common(writer, config)
+    fill_rope(writer, config)
+    parameters = rope(config)
+    if parameters["rope_type"] == "yarn":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(parameters["factor"])
+        writer.add_rope_scaling_orig_ctx_len(parameters["original_max_position_embeddings"])
+        writer.add_rope_scaling_yarn_attn_factor(parameters["attention_factor"])
+        writer.add_rope_scaling_yarn_beta_fast(parameters["beta_fast"])
+        writer.add_rope_scaling_yarn_beta_slow(parameters["beta_slow"])
+    if "sliding_window" in config:
+        writer.add_rope_freq_base_swa(config["rope_parameters"]["sliding_attention"]["rope_theta"])
+        writer.add_sliding_window(config["sliding_window"])
+        kinds = config["layer_types"]
+        writer.add_sliding_window_pattern([kind == "sliding_attention" for kind in kinds])
+
+
 def fill_nemotron_h(writer, config):
     pattern = nemotron_h_pattern(config)
     per_layer = lambda kind, value: [value if found == kind else 0 for found in pattern]
@@ -251,4 +301,7 @@ FILLERS = {
     "qwen3": fill_qwen2,
     "smollm3": fill_llama,
     "granite": fill_granite,
+    "phi3": fill_phi3,
+    "mistral3": fill_mistral3,
+    "olmo2": fill_olmo2,
 }

@@ -106,6 +106,39 @@ def qwen3(tensors, config):
             tensors.norm(name, config["head_dim"])
 
 
+def olmo2(tensors, config):
+    bias = config["attention_bias"]
+    hidden = embeddings(tensors, config, "embed_tokens")
+    tensors.norm("model.norm.weight", hidden)
+    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+    head_dim = hidden // heads
+    for index in range(config["num_hidden_layers"]):
+        layer = f"model.layers.{index}"
+        for part in ("post_attention", "post_feedforward"):
+            tensors.norm(f"{layer}.{part}_layernorm.weight", hidden)
+        attention(tensors, f"{layer}.self_attn", config, hidden, bias, output_bias=bias)
+        tensors.norm(f"{layer}.self_attn.q_norm.weight", heads * head_dim)
+        tensors.norm(f"{layer}.self_attn.k_norm.weight", kv_heads * head_dim)
+        gated(tensors, f"{layer}.mlp", hidden, config["intermediate_size"])
+
+
+def phi3(tensors, config):
+    """Llama's tensors, some of which are joined."""
+    apart = Tensors(tensors.model)
+    llama(apart, config)
+    joined = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
+    first = {parts[0]: (name, parts) for name, parts in joined.items()}
+    others = [part for parts in joined.values() for part in parts[1:]]
+    for name, values in apart.items():
+        module = name.split(".")[-2]
+        if module in first:
+            new, parts = first[module]
+            rows = [apart[name.replace(module, part)] for part in parts]
+            tensors[name.replace(module, new)] = np.concatenate(rows)
+        elif module not in others:
+            tensors[name] = values
+
+
 def gemma(tensors, config):
     hidden = embeddings(tensors, config, "embed_tokens", 0.5)
     # Gemma's norms multiply by 1 + weight; the last one compensates for the small embedding.
@@ -192,6 +225,9 @@ WRITERS = {
     "qwen3": qwen3,
     "smollm3": llama,
     "granite": llama,
+    "phi3": phi3,
+    "mistral3": llama,
+    "olmo2": olmo2,
     "gemma2": gemma,
     "gemma3": gemma,
     "phi": phi,
