@@ -207,6 +207,12 @@ fn names_and_type_numbers_convert_back_to_formats() {
             assert_eq!(Format::gguf_type_name(number), Some(format.name()));
         }
     }
+    for (bits, group) in [(4, 32), (4, 64), (4, 128), (8, 32), (8, 64), (8, 128)] {
+        for scales in [MlxScales::F16, MlxScales::BF16, MlxScales::F32] {
+            let format = Format::MLX(Mlx::new(bits, group, scales).unwrap());
+            assert_eq!(Format::from_name(format.name()), Some(format), "{format:?}");
+        }
+    }
     assert_eq!((Mlx::new(3, 64, MlxScales::F16), Mlx::new(4, 16, MlxScales::F16)), (None, None));
     assert_eq!(Format::from_gguf_type(10), None);
     assert_eq!(Format::gguf_type_name(10), Some("Q2_K"));

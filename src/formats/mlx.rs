@@ -59,21 +59,37 @@ impl Mlx {
         known.then_some(Mlx { bits: bits as u8, group: group as u8, scales })
     }
 
+    /// Name with bits, group size and encoding of scales: `tablm quantize` writes it.
     pub(super) const fn name(self) -> &'static str {
         match (self.bits, self.group, self.scales) {
+            (4, 32, MlxScales::F16) => "MLX4_32_F16",
+            (4, 32, MlxScales::BF16) => "MLX4_32_BF16",
             (4, 32, MlxScales::F32) => "MLX4_32_F32",
+            (4, 64, MlxScales::F16) => "MLX4_64_F16",
+            (4, 64, MlxScales::BF16) => "MLX4_64_BF16",
             (4, 64, MlxScales::F32) => "MLX4_64_F32",
+            (4, _, MlxScales::F16) => "MLX4_128_F16",
+            (4, _, MlxScales::BF16) => "MLX4_128_BF16",
             (4, _, MlxScales::F32) => "MLX4_128_F32",
+            (_, 32, MlxScales::F16) => "MLX8_32_F16",
+            (_, 32, MlxScales::BF16) => "MLX8_32_BF16",
             (_, 32, MlxScales::F32) => "MLX8_32_F32",
+            (_, 64, MlxScales::F16) => "MLX8_64_F16",
+            (_, 64, MlxScales::BF16) => "MLX8_64_BF16",
             (_, 64, MlxScales::F32) => "MLX8_64_F32",
+            (_, _, MlxScales::F16) => "MLX8_128_F16",
+            (_, _, MlxScales::BF16) => "MLX8_128_BF16",
             (_, _, MlxScales::F32) => "MLX8_128_F32",
-            (4, 32, _) => "MLX4_32",
-            (4, 64, _) => "MLX4_64",
-            (4, ..) => "MLX4_128",
-            (_, 32, _) => "MLX8_32",
-            (_, 64, _) => "MLX8_64",
-            _ => "MLX8_128",
         }
+    }
+
+    /// The format with that [`Mlx::name`].
+    pub(super) fn from_name(name: &str) -> Option<Mlx> {
+        let sizes = [(4, 32), (4, 64), (4, 128), (8, 32), (8, 64), (8, 128)];
+        let scales = [MlxScales::F16, MlxScales::BF16, MlxScales::F32];
+        let all = sizes.into_iter().flat_map(|size| scales.map(|scales| (size, scales)));
+        let mut all = all.map(|((bits, group), scales)| Mlx { bits, group, scales });
+        all.find(|mlx| mlx.name() == name)
     }
 
     /// Bytes of a scale and a bias.

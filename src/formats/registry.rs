@@ -137,9 +137,10 @@ impl Format {
         self.row().stem
     }
 
-    /// The first format of [`Format::ALL`] with that [`Format::name`].
+    /// The format with that [`Format::name`].
     pub fn from_name(name: &str) -> Option<Format> {
-        Format::ALL.into_iter().find(|format| format.name() == name)
+        let single = SINGLE.iter().copied().find(|format| format.name() == name);
+        single.or_else(|| Mlx::from_name(name).map(Format::MLX))
     }
 
     /// The format's implementation.

@@ -36,7 +36,7 @@ F8_MAX = 448.0
 
 
 def affine_name(bits, group, scales):
-    return f"mlx{bits}_{group}" + ("_f32" if scales == "F32" else "")
+    return f"mlx{bits}_{group}_{scales.lower()}"
 
 
 def f8(codes):

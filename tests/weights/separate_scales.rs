@@ -84,7 +84,15 @@ fn fp8_values_equal_those_of_ml_dtypes() {
 fn mlx_values_equal_those_of_mlx() {
     values_and_logits_are_equal(
         "mlx",
-        &["MLX4_32", "MLX4_64", "MLX4_128", "MLX8_32", "MLX8_64", "MLX8_128", "MLX4_64_F32"],
+        &[
+            "MLX4_32_F16",
+            "MLX4_64_BF16",
+            "MLX4_128_BF16",
+            "MLX8_32_BF16",
+            "MLX8_64_F16",
+            "MLX8_128_BF16",
+            "MLX4_64_F32",
+        ],
     );
 }
 
@@ -213,7 +221,7 @@ fn mlx_modules_may_differ() {
     for quantization in [json!({"group_size": 64, "bits": 4, "mode": "affine", "m.a": true}), own] {
         let checkpoint = mlx(halves, quantization).unwrap();
         let weight = &checkpoint.tensors["m.a.weight"];
-        assert_eq!((weight.format.name(), &weight.shape[..]), ("MLX4_64", &[6, 192][..]));
+        assert_eq!((weight.format.name(), &weight.shape[..]), ("MLX4_64_F16", &[6, 192][..]));
         assert_eq!((checkpoint.tensors.len(), weight.size_bytes), (1, 6 * 3 * 36));
     }
     let eight = json!({"group_size": 32, "bits": 8});
