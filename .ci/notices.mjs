@@ -65,6 +65,18 @@ function standardLibrary() {
   };
 }
 
+/** Returns the entry of ggml, whose code books src/formats/iq_grids.rs contains. */
+function ggml() {
+  const entry = {
+    name: "ggml (code books of weight formats)",
+    version: "0.25",
+    license: "MIT",
+    source: "https://github.com/ggml-org/ggml",
+    authors: ["2023-2026 The ggml authors"],
+  };
+  return { ...entry, texts: [standardText(entry)] };
+}
+
 /** Returns the crates linked into the wasm, without procedural macros and build dependencies. */
 export function crates() {
   const edges = ["--edges", "normal,no-proc-macro"];
@@ -87,7 +99,7 @@ export function crates() {
     };
     return withTexts(entry, dirname(it.manifest_path));
   });
-  return [...entries, standardLibrary()];
+  return [...entries, standardLibrary(), ggml()];
 }
 
 /** Returns the npm packages that a bundle contains, from esbuild's metafile. */

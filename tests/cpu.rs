@@ -1,13 +1,26 @@
 //! Every CPU variant that this processor supports against the CPU reference: products and
 //! embeddings in every weight format, of sizes around those of panels and units.
+#![cfg_attr(
+    target_arch = "wasm32",
+    feature(custom_test_frameworks, test),
+    test_runner(wasm::register)
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+#[path = "common/files.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with other test programs")]
+mod files;
 #[path = "common/random.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with other test programs")]
 mod random;
+#[cfg(target_arch = "wasm32")]
+#[path = "common/wasm.rs"]
+mod wasm;
 
 use random::Random;
-use tablm::cpu::{CpuExecutor, CpuVariant, Threads, run_worker};
+#[cfg(not(target_arch = "wasm32"))]
+use tablm::cpu::run_worker;
+use tablm::cpu::{CpuExecutor, CpuVariant, Threads};
 use tablm::engine::normalized_error;
 use tablm::formats::{Format, UNIT};
 use tablm::kernels::{Activation, Rows, Step};
@@ -42,7 +55,9 @@ fn columns(format: Format) -> [usize; 3] {
 fn packing_bound(format: Format) -> f64 {
     match format {
         // Scales that are products or f32 numbers are rounded to f16.
-        Format::Q4_K | Format::Q5_K | Format::Q6_K | Format::MLX(_) => 1e-6,
+        Format::Q2_K | Format::Q3_K | Format::Q4_K | Format::Q5_K | Format::Q6_K => 1e-6,
+        Format::IQ2_XXS | Format::IQ2_XS | Format::IQ2_S | Format::IQ3_XXS | Format::IQ3_S => 1e-6,
+        Format::IQ4_XS | Format::MLX(_) => 1e-6,
         // Levels are rounded to int8.
         Format::T4 => 1e-4,
         Format::F8_E4M3 => 1e-3,
@@ -150,6 +165,7 @@ fn products_are_close_to_the_reference() {
 }
 
 /// Threads as in browsers, where the page's workers call `run_worker`.
+#[cfg(not(target_arch = "wasm32"))]
 #[test]
 fn late_workers_share_products_and_end_when_the_threads_are_dropped() {
     let mut random = Random::new(6);
@@ -180,7 +196,7 @@ fn products_of_golden_blocks_are_close_to_the_reference() {
             env!("CARGO_MANIFEST_DIR"),
             format.name().to_lowercase()
         );
-        let bytes = std::fs::read(&path).expect(&path);
+        let bytes = files::read(&path);
         let blocks = u32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize;
         let rules = format.rules();
         let columns = blocks * rules.block_weights();

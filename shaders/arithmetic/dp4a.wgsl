@@ -56,17 +56,33 @@ fn dot_bytes(a: vec4<u32>, b: vec4<u32>, v: Inputs32) -> vec2<f32> {
     return products.xz + products.yw;
 }
 
-fn dot_signed(a: vec4<u32>, b: vec4<u32>, v: Inputs32) -> f32 {
-    let products = dot_bytes(a, b, v);
+fn dot_signed(a: vec4<u32>, b: vec4<u32>, v: Inputs32) -> vec2<f32> {
+    return dot_bytes(a, b, v);
+}
+
+fn dot_all(bytes: Bytes32, v: Inputs32) -> f32 {
+    let products = dot_bytes(bytes.a, bytes.b, v);
     return products.x + products.y;
 }
 
+fn dot_ones(h: u32, v: Inputs32) -> f32 {
+    return dot_all(bytes32_ones(h), v);
+}
+
+fn dot_twos(q: vec2<u32>, v: Inputs32) -> vec2<f32> {
+    let bytes = bytes32_twos(q);
+    return dot_bytes(bytes.a, bytes.b, v);
+}
+
+fn dot_threes(q: vec2<u32>, h: u32, v: Inputs32) -> vec2<f32> {
+    let bytes = bytes32_threes(q, h);
+    return dot_bytes(bytes.a, bytes.b, v);
+}
+
 fn dot_nibbles(q: vec4<u32>, v: Inputs32) -> f32 {
-    let bytes = bytes32_nibbles(q);
-    return dot_signed(bytes.a, bytes.b, v);
+    return dot_all(bytes32_nibbles(q), v);
 }
 
 fn dot_fives(q: vec4<u32>, h: u32, v: Inputs32) -> f32 {
-    let bytes = bytes32_fives(q, h);
-    return dot_signed(bytes.a, bytes.b, v);
+    return dot_all(bytes32_fives(q, h), v);
 }

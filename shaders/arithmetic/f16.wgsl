@@ -70,7 +70,23 @@ fn dot_bytes(a: vec4<u32>, b: vec4<u32>, v: Inputs32) -> vec2<f32> {
     return halves_dot(a, b, 32.0h, v);
 }
 
-fn dot_signed(a: vec4<u32>, b: vec4<u32>, v: Inputs32) -> f32 {
+fn dot_signed(a: vec4<u32>, b: vec4<u32>, v: Inputs32) -> vec2<f32> {
     let products = halves_dot(a ^ vec4<u32>(0x80808080u), b ^ vec4<u32>(0x80808080u), 128.0h, v);
-    return products.x + products.y - 128.0 * (v.sums.x + v.sums.y);
+    return products - 128.0 * v.sums;
+}
+
+fn dot_ones(h: u32, v: Inputs32) -> f32 {
+    let bytes = bytes32_ones(h);
+    let products = halves_dot(bytes.a, bytes.b, 0.5h, v);
+    return products.x + products.y;
+}
+
+fn dot_twos(q: vec2<u32>, v: Inputs32) -> vec2<f32> {
+    let bytes = bytes32_twos(q);
+    return halves_dot(bytes.a, bytes.b, 1.5h, v);
+}
+
+fn dot_threes(q: vec2<u32>, h: u32, v: Inputs32) -> vec2<f32> {
+    let bytes = bytes32_threes(q, h);
+    return halves_dot(bytes.a, bytes.b, 4.0h, v);
 }

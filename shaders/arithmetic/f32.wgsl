@@ -3,12 +3,17 @@
 //   Inputs32: a unit of inputs, divided by .scale; .sums: sums of the first and of the last
 //   sixteen;
 //   inputs32(x0, … x7): the unit of these inputs;
+//   dot_ones(h, v): sum of products with 32 quants of one bit, bit 8i + k of h for weight 4k + i;
+//   dot_twos(q, v): with 32 quants of two bits, bits 8i + 2k of each word for its weight 4k + i;
+//   the sums of the first and of the last sixteen;
+//   dot_threes(q, h, v): with quants of two bits that have a third bit, as in dot_ones; two sums;
 //   dot_nibbles(q, v): sum of products with 32 nibbles;
 //   dot_fives(q, h, v): with 32 nibbles that have a fifth bit, bit 8i + k of h for weight 4k + i;
 //   dot_bytes(a, b, v): with 32 bytes below 64; the sums of the first and of the last sixteen;
-//   dot_signed(a, b, v): with 32 signed bytes.
+//   dot_signed(a, b, v): with 32 signed bytes; two sums.
 // The other files omit the functions that their weight formats do not call. Only this one has
 // dot_weights, for weights that are not quants.
+#import lib/bytes32
 struct Inputs32 {
     x0: vec4<f32>,
     x1: vec4<f32>,
@@ -60,7 +65,23 @@ fn dot_bytes(a: vec4<u32>, b: vec4<u32>, v: Inputs32) -> vec2<f32> {
     return vec2<f32>(low, high);
 }
 
-fn dot_signed(a: vec4<u32>, b: vec4<u32>, v: Inputs32) -> f32 {
+fn dot_signed(a: vec4<u32>, b: vec4<u32>, v: Inputs32) -> vec2<f32> {
     let products = dot_bytes(a ^ vec4<u32>(0x80808080u), b ^ vec4<u32>(0x80808080u), v);
-    return products.x + products.y - 128.0 * (v.sums.x + v.sums.y);
+    return products - 128.0 * v.sums;
+}
+
+fn dot_ones(h: u32, v: Inputs32) -> f32 {
+    let bytes = bytes32_ones(h);
+    let products = dot_bytes(bytes.a, bytes.b, v);
+    return products.x + products.y;
+}
+
+fn dot_twos(q: vec2<u32>, v: Inputs32) -> vec2<f32> {
+    let bytes = bytes32_twos(q);
+    return dot_bytes(bytes.a, bytes.b, v);
+}
+
+fn dot_threes(q: vec2<u32>, h: u32, v: Inputs32) -> vec2<f32> {
+    let bytes = bytes32_threes(q, h);
+    return dot_bytes(bytes.a, bytes.b, v);
 }

@@ -27,5 +27,6 @@ fn dot32(row: u32, unit: u32, v: Inputs32) -> f32 {
     let a = plane_quants[at];
     let b = plane_quants[at + 1u];
     let scale = weights_half(plane_scales[row * ((units + 1u) / 2u) + unit / 2u], unit & 1u);
-    return scale * dot_signed(a, b, v);
+    let products = dot_signed(a, b, v);
+    return scale * (products.x + products.y);
 }

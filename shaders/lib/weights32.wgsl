@@ -1,6 +1,7 @@
 // A unit of a weight row, 32 consecutive weights, four to a vector; and unpacking functions common
 // to the formats.
 #import arithmetic/f32
+#import lib/bytes32
 struct Weights32 {
     w0: vec4<f32>,
     w1: vec4<f32>,
@@ -48,5 +49,35 @@ fn weights_nibbles(q: vec4<u32>, scale: vec2<f32>) -> Weights32 {
         scale.x * weights_low(q.y) + scale.y, scale.x * weights_high(q.y) + scale.y,
         scale.x * weights_low(q.z) + scale.y, scale.x * weights_high(q.z) + scale.y,
         scale.x * weights_low(q.w) + scale.y, scale.x * weights_high(q.w) + scale.y,
+    );
+}
+
+// 32 bytes times the scale of their sixteen, plus the offset of their sixteen.
+fn weights_halves(bytes: Bytes32, scale: vec2<f32>, offset: vec2<f32>) -> Weights32 {
+    return Weights32(
+        scale.x * weights_bytes(bytes.a.x) + offset.x,
+        scale.x * weights_bytes(bytes.a.y) + offset.x,
+        scale.x * weights_bytes(bytes.a.z) + offset.x,
+        scale.x * weights_bytes(bytes.a.w) + offset.x,
+        scale.y * weights_bytes(bytes.b.x) + offset.y,
+        scale.y * weights_bytes(bytes.b.y) + offset.y,
+        scale.y * weights_bytes(bytes.b.z) + offset.y,
+        scale.y * weights_bytes(bytes.b.w) + offset.y,
+    );
+}
+
+// 32 signed bytes, times the scale of their sixteen.
+fn weights_signed(bytes: Bytes32, scale: vec2<f32>) -> Weights32 {
+    let high = vec4<u32>(0x80808080u);
+    return weights_centered(Bytes32(bytes.a ^ high, bytes.b ^ high), 128.0, scale);
+}
+
+// 32 bytes minus zero, times the scale of their sixteen.
+fn weights_centered(bytes: Bytes32, zero: f32, scale: vec2<f32>) -> Weights32 {
+    return Weights32(
+        scale.x * (weights_bytes(bytes.a.x) - zero), scale.x * (weights_bytes(bytes.a.y) - zero),
+        scale.x * (weights_bytes(bytes.a.z) - zero), scale.x * (weights_bytes(bytes.a.w) - zero),
+        scale.y * (weights_bytes(bytes.b.x) - zero), scale.y * (weights_bytes(bytes.b.y) - zero),
+        scale.y * (weights_bytes(bytes.b.z) - zero), scale.y * (weights_bytes(bytes.b.w) - zero),
     );
 }

@@ -18,7 +18,7 @@ use super::float_panels::{FloatPanels, bf16_to_f32, float_products};
 use super::inputs::{InputBlock, Inputs};
 use super::integer_panels::{Halves, IntegerPanels, Line, PANEL};
 use super::loops::vectorized_loops;
-use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_terms, products};
+use super::microkernel::{CUBES, CUBIC, LINEAR, SIGNS, TABLE, biased_table, curve_terms, products};
 use crate::formats::{FloatKind, UNIT};
 
 pub(super) type Quads = [__m256i; 2];
@@ -51,6 +51,16 @@ pub(super) fn low([first, last]: Quads) -> Quads {
 #[inline]
 pub(super) fn high([first, last]: Quads) -> Quads {
     low([_mm256_srli_epi16::<4>(first), _mm256_srli_epi16::<4>(last)])
+}
+
+#[target_feature(enable = "avx2,f16c,fma")]
+#[inline]
+pub(super) fn field<const SHIFT: i32>([first, last]: Quads, mask: i8) -> Quads {
+    let mask = _mm256_set1_epi8(mask);
+    [
+        _mm256_and_si256(_mm256_srli_epi16::<SHIFT>(first), mask),
+        _mm256_and_si256(_mm256_srli_epi16::<SHIFT>(last), mask),
+    ]
 }
 
 #[target_feature(enable = "avx2,f16c,fma")]

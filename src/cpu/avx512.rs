@@ -13,7 +13,7 @@ use super::float_panels::{FloatPanels, bf16_to_f32, float_products};
 use super::inputs::{InputBlock, Inputs};
 use super::integer_panels::{Halves, IntegerPanels, Line, PANEL};
 use super::loops::vectorized_loops;
-use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_terms, products};
+use super::microkernel::{CUBES, CUBIC, LINEAR, SIGNS, TABLE, biased_table, curve_terms, products};
 use crate::formats::{FloatKind, UNIT};
 
 type Quads = __m512i;
@@ -45,6 +45,12 @@ fn low(quads: Quads) -> Quads {
 #[inline]
 fn high(quads: Quads) -> Quads {
     low(_mm512_srli_epi16::<4>(quads))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn field<const SHIFT: u32>(quads: Quads, mask: i8) -> Quads {
+    _mm512_and_si512(_mm512_srli_epi16::<SHIFT>(quads), _mm512_set1_epi8(mask))
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]

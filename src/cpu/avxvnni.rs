@@ -3,15 +3,15 @@
 use std::arch::x86_64::{_mm256_dpbusd_avx_epi32, _mm256_set1_epi32};
 
 use super::avx2::{
-    Floats, Ints, Quads, f16_to_f32, high, int_to_f32, load, load_floats, lookup, low, mul,
+    Floats, Ints, Quads, f16_to_f32, field, high, int_to_f32, load, load_floats, lookup, low, mul,
     mul_add, splat, store,
 };
 pub(super) use super::avx2::{
     apply, attend, attend_batch, convolve, float_products, quantize, scan_row, unpack,
 };
 use super::inputs::{InputBlock, Inputs};
-use super::integer_panels::{Halves, IntegerPanels, PANEL};
-use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_terms, products};
+use super::integer_panels::{Halves, IntegerPanels, Line, PANEL};
+use super::microkernel::{CUBES, CUBIC, LINEAR, SIGNS, TABLE, biased_table, curve_terms, products};
 
 products! { #[target_feature(enable = "avx2,f16c,fma,avxvnni")] }
 

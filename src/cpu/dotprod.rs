@@ -5,10 +5,10 @@ use std::arch::aarch64::{int8x16_t, int32x4_t, vdupq_n_s32, vreinterpretq_s8_s32
 use std::arch::asm;
 
 use super::inputs::{InputBlock, Inputs};
-use super::integer_panels::{Halves, IntegerPanels, PANEL};
-use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_terms, products};
+use super::integer_panels::{Halves, IntegerPanels, Line, PANEL};
+use super::microkernel::{CUBES, CUBIC, LINEAR, SIGNS, TABLE, biased_table, curve_terms, products};
 use super::neon::{
-    Floats, Ints, Quads, f16_to_f32, high, int_to_f32, load, load_floats, lookup, low, mul,
+    Floats, Ints, Quads, f16_to_f32, field, high, int_to_f32, load, load_floats, lookup, low, mul,
     mul_add, signed, splat, start, store,
 };
 

@@ -2,12 +2,11 @@
 //! load brings four columns of each row.
 //!
 //! A panel is a sequence of blocks, one per 32 columns. The quants of a block are 64-byte lines,
-//! four columns of sixteen rows each. Quants of four bits take four lines: columns `4k …` are the
-//! low nibbles of line `k`, columns `16 + 4k …` its high nibbles. Quants of eight bits take eight
-//! lines. The scales of a block are lines of sixteen f16, one per row: one line, or one for each
-//! half of the columns, then one of offsets if the format has them; or one line of curves
-//! ([`Levels::Cubic`]). Scales and offsets are relative to a power of two per row, so that f16
-//! suffices for every format.
+//! four columns of sixteen rows each. Quants of `B` bits take `B` lines: columns `4k …` are in line
+//! `k % B`, at bit `k / B · B` of each byte. The scales of a block are lines of sixteen f16, one
+//! per row: one line, or one for each half of the columns, then as many of offsets if the format
+//! has them; or one line of curves ([`Levels::Cubic`]). Scales and offsets are relative to a power
+//! of two per row, so that f16 suffices for every format.
 
 use bytemuck::{Pod, Zeroable};
 use half::f16;
@@ -102,7 +101,7 @@ impl IntegerPanels {
 
     /// Lines of scales, and of offsets if any, per block.
     pub(crate) fn block_scales(&self) -> usize {
-        UNIT / self.integers.group + usize::from(self.integers.has_offsets())
+        UNIT / self.integers.group * (1 + usize::from(self.integers.has_offsets()))
     }
 
     /// Blocks per panel.
@@ -136,7 +135,7 @@ impl IntegerPanels {
     /// Packs and appends one row, given as [`IntegerPanels::blocks`] units.
     pub(crate) fn append_row(&mut self, units: &[IntegerUnit]) {
         let (panel, lane) = (self.filled_rows / PANEL, self.filled_rows % PANEL);
-        let greatest = units.iter().flat_map(|unit| [unit.scales[0], unit.scales[1], unit.offset]);
+        let greatest = units.iter().flat_map(|unit| unit.scales.into_iter().chain(unit.offsets));
         let greatest = greatest.fold(0.0f32, |greatest, scale| greatest.max(scale.abs()));
         let exponent =
             if greatest > 0.0 { (greatest.to_bits() >> 23) as i32 - 127 } else { EXPONENT };
@@ -150,20 +149,23 @@ impl IntegerPanels {
         let blocks = lines.chunks_exact_mut(block_lines).zip(scales.chunks_exact_mut(block_scales));
         let groups = UNIT / self.integers.group;
         for (unit, (lines, scales)) in units.iter().zip(blocks) {
-            let values = unit.scales[..groups].iter().chain([&unit.offset]);
+            let values = unit.scales[..groups].iter().chain(&unit.offsets);
             for (halves, value) in scales.iter_mut().zip(values) {
                 halves.0[lane] = f16::from_f32(value * inverse).to_bits();
             }
             if self.integers.levels == Levels::Cubic {
                 scales[0].0[lane] = unit.curve.0;
             }
-            let (low, high) = unit.quants.split_at(if block_lines == 4 { UNIT / 2 } else { UNIT });
-            for (line, quad) in lines.iter_mut().zip(low.chunks_exact(QUAD)) {
+            // The first field of each line is written, the others are added.
+            let (first, others) = unit.quants.split_at(QUAD * block_lines);
+            for (line, quad) in lines.iter_mut().zip(first.chunks_exact(QUAD)) {
                 line.0[QUAD * lane..][..QUAD].copy_from_slice(quad);
             }
-            for (line, quad) in lines.iter_mut().zip(high.chunks_exact(QUAD)) {
-                for (byte, quant) in line.0[QUAD * lane..].iter_mut().zip(quad) {
-                    *byte |= quant << 4;
+            for (field, quants) in (1..).zip(others.chunks_exact(QUAD * block_lines)) {
+                for (line, quad) in lines.iter_mut().zip(quants.chunks_exact(QUAD)) {
+                    for (byte, quant) in line.0[QUAD * lane..].iter_mut().zip(quad) {
+                        *byte |= quant << (field * block_lines);
+                    }
                 }
             }
         }
@@ -174,27 +176,29 @@ impl IntegerPanels {
     pub(crate) fn row(&self, row: usize, weights: &mut [f32]) {
         let (panel, lane) = (row / PANEL, row % PANEL);
         let factor = self.factors[panel][lane];
-        let (block_lines, block_scales) = (self.block_lines(), self.block_scales());
+        let (block_lines, groups) = (self.block_lines(), UNIT / self.integers.group);
         let blocks = self.panel_blocks(panel, block_lines);
         let zero_point = f32::from(self.integers.zero_point.unwrap_or(0));
         for (weights, (lines, scales)) in weights.chunks_mut(UNIT).zip(blocks) {
             let [scale, bend, shift] = Curve(scales[0].0[lane]).scale_bend_shift();
             let value = |line: usize| f16::from_bits(scales[line].0[lane]).to_f32() * factor;
-            let offset = if self.integers.has_offsets() { value(block_scales - 1) } else { 0.0 };
             for (column, weight) in weights.iter_mut().enumerate() {
-                let byte = lines[column / QUAD % block_lines].0[QUAD * lane + column % QUAD];
-                let quant = match block_lines {
-                    4 => (byte >> (column / (UNIT / 2) * 4)) & 15,
-                    _ => byte,
-                };
-                let group_scale = || value(column / self.integers.group);
+                let (line, field) = (column / QUAD % block_lines, column / QUAD / block_lines);
+                let byte = lines[line].0[QUAD * lane + column % QUAD];
+                let quant = (byte >> (field * block_lines)) & (0xff >> (8 - block_lines));
+                let group = column / self.integers.group;
+                let group_scale = || value(group);
                 *weight = match self.integers.levels {
-                    Levels::Linear => group_scale() * (f32::from(quant) - zero_point) + offset,
+                    Levels::Linear if self.integers.has_offsets() => {
+                        group_scale() * f32::from(quant) + value(groups + group)
+                    }
+                    Levels::Linear => group_scale() * (f32::from(quant) - zero_point),
                     Levels::Cubic => {
                         let u = f32::from(quant) - 7.5;
                         scale * (u + bend * u * u * u + shift)
                     }
                     Levels::Table(table) => group_scale() * f32::from(table[usize::from(quant)]),
+                    Levels::Signs => group_scale() * (2.0 * f32::from(quant) - 1.0),
                 };
             }
         }

@@ -5,8 +5,9 @@
 //! `Quads` (four bytes), `Ints` (i32) and `Floats` (f32), and these functions:
 //!
 //! - `load(&Line) -> Quads`, and the `low` and `high` nibbles of each byte;
+//! - `field::<SHIFT>(Quads, mask) -> Quads`: bits `SHIFT …` of each byte;
 //! - `dots::<BITS>(zero_point, sum, &[Quads], &[i32]) -> Ints`: `Σ (quant − zero_point) · input`,
-//!   where `sum` is `Σ input`;
+//!   where `sum` is `Σ input`, and `BITS` is 4 or 8;
 //! - `lookup(&[u8; 16], Quads) -> Quads`: table lookup of nibbles;
 //! - `f16_to_f32(&Halves) -> Floats`, `int_to_f32(Ints) -> Floats`, `splat(f32)`, `mul`,
 //!   `mul_add(a, b, c)` = `a · b + c`;
@@ -19,9 +20,11 @@ use crate::formats::{Curve, Levels};
 pub(super) const LINEAR: u8 = 0;
 pub(super) const CUBIC: u8 = 1;
 pub(super) const TABLE: u8 = 2;
+pub(super) const SIGNS: u8 = 3;
 
 /// Calls `all_panels` of the surrounding file, specialized for the matrix's integer form:
-/// `BITS`, `OFFSETS`, `HALVES` (two scales per block) and `LEVELS`.
+/// `BITS`, `OFFSETS`, `HALVES` (two scales per block) and `LEVELS`. Formats of one row here have
+/// equal integer forms.
 macro_rules! specialize {
     ($matrix:ident, $panels:ident, $inputs:ident, $y:ident) => {{
         use crate::formats::Levels;
@@ -31,8 +34,21 @@ macro_rules! specialize {
             (Levels::Cubic, ..) => {
                 all_panels::<4, false, false, CUBIC>($matrix, $panels, $inputs, $y)
             }
+            (Levels::Table(_), _, _, 16) => {
+                all_panels::<4, false, true, TABLE>($matrix, $panels, $inputs, $y)
+            }
             (Levels::Table(_), ..) => {
                 all_panels::<4, false, false, TABLE>($matrix, $panels, $inputs, $y)
+            }
+            (Levels::Signs, ..) => {
+                all_panels::<1, false, false, SIGNS>($matrix, $panels, $inputs, $y)
+            }
+            (_, 2, true, _) => all_panels::<2, true, true, LINEAR>($matrix, $panels, $inputs, $y),
+            (_, 2, false, _) => {
+                all_panels::<2, false, false, LINEAR>($matrix, $panels, $inputs, $y)
+            }
+            (_, 4, false, 16) => {
+                all_panels::<4, false, true, LINEAR>($matrix, $panels, $inputs, $y)
             }
             (_, 4, false, _) => {
                 all_panels::<4, false, false, LINEAR>($matrix, $panels, $inputs, $y)
@@ -84,6 +100,33 @@ macro_rules! products {
             }
         }
 
+        /// Unpacks the quants of a block, four columns each.
+        $(#[$instructions])*
+        #[inline]
+        fn unpacked<const BITS: usize>(lines: &[Line]) -> [Quads; 8] {
+            let mut quads = [load(&lines[0]); 8];
+            for (index, line) in lines.iter().enumerate() {
+                let line = load(line);
+                match BITS {
+                    1 => {
+                        (quads[0], quads[1]) = (field::<0>(line, 1), field::<1>(line, 1));
+                        (quads[2], quads[3]) = (field::<2>(line, 1), field::<3>(line, 1));
+                        (quads[4], quads[5]) = (field::<4>(line, 1), field::<5>(line, 1));
+                        (quads[6], quads[7]) = (field::<6>(line, 1), field::<7>(line, 1));
+                    }
+                    2 => {
+                        quads[index] = field::<0>(line, 3);
+                        quads[index + 2] = field::<2>(line, 3);
+                        quads[index + 4] = field::<4>(line, 3);
+                        quads[index + 6] = field::<6>(line, 3);
+                    }
+                    4 => (quads[index], quads[index + 4]) = (low(line), high(line)),
+                    _ => quads[index] = line,
+                }
+            }
+            quads
+        }
+
         /// Multiplies one panel by `N / 2` input rows and their residuals, from `first` on, and
         /// writes the outputs from `column` on. Returns the number of input rows.
         $(#[$instructions])*
@@ -100,28 +143,24 @@ macro_rules! products {
             (panel, first, column): (usize, usize, usize),
             y: &mut [&mut [f32]],
         ) -> usize {
-            let block_scales = matrix.block_scales();
             let zero_point = i32::from(matrix.integers.zero_point.unwrap_or(0));
-            let table = biased_table(matrix.integers.levels);
+            let (table, table_zero) = biased_table(matrix.integers.levels);
             let mut rows = [inputs.row(2 * first); N];
             for (index, row) in rows.iter_mut().enumerate() {
                 *row = inputs.row(2 * first + index);
             }
             let mut sums = [splat(0.0); N];
             for (block, (lines, scales)) in matrix.panel_blocks(panel, BITS).enumerate() {
-                let mut quads = [load(&lines[0]); 8];
-                for (index, line) in lines.iter().enumerate() {
-                    let line = load(line);
-                    if BITS == 4 {
-                        (quads[index], quads[index + 4]) = (low(line), high(line));
-                    } else {
-                        quads[index] = line;
-                    }
-                }
-                let (scale, last) = (f16_to_f32(&scales[0]), f16_to_f32(&scales[block_scales - 1]));
+                let mut quads = unpacked::<BITS>(lines);
                 if LEVELS == CUBIC {
                     add_cubic_block(&scales[0], &quads, block, &rows, &mut sums);
                     continue;
+                }
+                let last = usize::from(HALVES);
+                let scale = [f16_to_f32(&scales[0]), f16_to_f32(&scales[last])];
+                let mut offset = scale;
+                if OFFSETS {
+                    offset = [f16_to_f32(&scales[last + 1]), f16_to_f32(&scales[2 * last + 1])];
                 }
                 if LEVELS == TABLE {
                     for quad in &mut quads {
@@ -130,21 +169,25 @@ macro_rules! products {
                 }
                 for (sum, row) in sums.iter_mut().zip(&rows) {
                     let (x, x_scale) = (&row[block], splat(row[block].scale));
-                    if HALVES {
-                        let a = dots::<BITS>(zero_point, x.sums[0], &quads[..4], &x.quads[..4]);
-                        let b = dots::<BITS>(zero_point, x.sums[1], &quads[4..], &x.quads[4..]);
-                        *sum = mul_add(int_to_f32(a), mul(scale, x_scale), *sum);
-                        *sum = mul_add(int_to_f32(b), mul(last, x_scale), *sum);
-                    } else {
-                        let total = x.sums[0] + x.sums[1];
-                        let products = if LEVELS == TABLE {
-                            dots::<8>(128, total, &quads, &x.quads)
+                    for half in 0..1 + usize::from(HALVES) {
+                        let range = if HALVES { 4 * half..4 * half + 4 } else { 0..8 };
+                        let total = if HALVES { x.sums[half] } else { x.sums[0] + x.sums[1] };
+                        let (quads, inputs) = (&quads[range.clone()], &x.quads[range]);
+                        let products = int_to_f32(if LEVELS == TABLE {
+                            dots::<8>(table_zero, total, quads, inputs)
+                        } else if BITS == 8 {
+                            dots::<8>(zero_point, total, quads, inputs)
                         } else {
-                            dots::<BITS>(zero_point, total, &quads, &x.quads)
+                            dots::<4>(zero_point, total, quads, inputs)
+                        });
+                        let products = if LEVELS == SIGNS {
+                            mul_add(products, splat(2.0), splat(-total as f32))
+                        } else {
+                            products
                         };
-                        *sum = mul_add(int_to_f32(products), mul(scale, x_scale), *sum);
+                        *sum = mul_add(products, mul(scale[half], x_scale), *sum);
                         if OFFSETS {
-                            *sum = mul_add(last, splat(x.scale * total as f32), *sum);
+                            *sum = mul_add(offset[half], splat(x.scale * total as f32), *sum);
                         }
                     }
                 }
@@ -214,12 +257,15 @@ pub(super) fn curve_terms(curves: &Halves) -> [[f32; PANEL]; 3] {
     terms
 }
 
-/// The table of [`Levels::Table`] plus 128: unsigned bytes with zero point 128.
+/// The table of [`Levels::Table`] minus its least level: unsigned bytes, and the one of level 0.
 #[inline(always)]
-pub(super) fn biased_table(levels: Levels) -> [u8; 16] {
+pub(super) fn biased_table(levels: Levels) -> ([u8; 16], i32) {
     match levels {
-        Levels::Table(table) => table.map(|level| level.cast_unsigned() ^ 0x80),
-        Levels::Linear | Levels::Cubic => [0; 16],
+        Levels::Table(table) => {
+            let least = table.iter().fold(0, |least: i8, level| least.min(*level));
+            (table.map(|level| level.wrapping_sub(least).cast_unsigned()), -i32::from(least))
+        }
+        Levels::Linear | Levels::Cubic | Levels::Signs => ([0; 16], 0),
     }
 }
 

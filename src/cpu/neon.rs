@@ -7,17 +7,17 @@
 
 use std::arch::aarch64::{
     float32x4_t, int8x16_t, int16x8_t, int32x4_t, uint8x16_t, vaddq_s32, vandq_s32, vandq_u8,
-    vcvtq_f32_s32, vdupq_n_f32, vdupq_n_s16, vdupq_n_s32, vdupq_n_u8, veorq_u8, vfmaq_f32,
-    vget_high_s16, vget_low_s8, vget_low_s16, vmlal_high_s8, vmlal_s8, vmulq_f32, vpadalq_s16,
-    vpaddq_s32, vqtbl1q_u8, vreinterpretq_f32_s32, vreinterpretq_s8_s32, vreinterpretq_s8_u8,
-    vshll_n_s16, vshrq_n_u8,
+    vcvtq_f32_s32, vdupq_n_f32, vdupq_n_s8, vdupq_n_s16, vdupq_n_s32, vdupq_n_u8, veorq_u8,
+    vfmaq_f32, vget_high_s16, vget_low_s8, vget_low_s16, vmlal_high_s8, vmlal_s8, vmulq_f32,
+    vpadalq_s16, vpaddq_s32, vqtbl1q_u8, vreinterpretq_f32_s32, vreinterpretq_s8_s32,
+    vreinterpretq_s8_u8, vshll_n_s16, vshlq_u8, vshrq_n_u8,
 };
 
 use bytemuck::must_cast;
 
 use super::inputs::{InputBlock, Inputs};
 use super::integer_panels::{Halves, IntegerPanels, Line, PANEL};
-use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_terms, products};
+use super::microkernel::{CUBES, CUBIC, LINEAR, SIGNS, TABLE, biased_table, curve_terms, products};
 
 /// Registers that hold four columns of a panel.
 const PARTS: usize = 4;
@@ -44,6 +44,14 @@ pub(super) fn low(quads: Quads) -> Quads {
 #[inline]
 pub(super) fn high(quads: Quads) -> Quads {
     quads.map(|part| vshrq_n_u8::<4>(part))
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+pub(super) fn field<const SHIFT: i32>(quads: Quads, mask: i8) -> Quads {
+    // A shift by a negative count is to the right.
+    let (count, mask) = (vdupq_n_s8(-(SHIFT as i8)), vdupq_n_u8(mask.cast_unsigned()));
+    quads.map(|part| vandq_u8(vshlq_u8(part, count), mask))
 }
 
 /// Converts unsigned bytes to signed ones by subtracting 128; nibbles stay as they are.

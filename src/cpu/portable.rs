@@ -6,7 +6,7 @@ use super::float_panels::{FloatPanels, bf16_to_f32, float_products};
 use super::inputs::{InputBlock, Inputs};
 use super::integer_panels::{Halves, IntegerPanels, Line, PANEL, QUAD};
 use super::loops::vectorized_loops;
-use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_terms, products};
+use super::microkernel::{CUBES, CUBIC, LINEAR, SIGNS, TABLE, biased_table, curve_terms, products};
 use crate::formats::{FloatKind, UNIT};
 
 type Quads = [u8; PANEL * QUAD];
@@ -35,6 +35,11 @@ fn low(quads: Quads) -> Quads {
 #[inline(always)]
 fn high(quads: Quads) -> Quads {
     quads.map(|byte| byte >> 4)
+}
+
+#[inline(always)]
+fn field<const SHIFT: i32>(quads: Quads, mask: i8) -> Quads {
+    quads.map(|byte| (byte >> SHIFT) & mask.cast_unsigned())
 }
 
 #[inline(always)]

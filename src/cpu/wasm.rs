@@ -15,7 +15,9 @@ use bytemuck::must_cast;
 
 use super::inputs::{InputBlock, Inputs};
 use super::integer_panels::{Halves, IntegerPanels, Line, PANEL};
-use super::microkernel::{CUBES, CUBIC, LINEAR, TABLE, biased_table, curve_terms, specialize};
+use super::microkernel::{
+    CUBES, CUBIC, LINEAR, SIGNS, TABLE, biased_table, curve_terms, specialize,
+};
 
 /// Rows of weights per vector, and vectors per panel.
 const LANES: usize = 4;
@@ -61,36 +63,42 @@ fn tile<
     inputs: Inputs<'_>,
     first: usize,
 ) -> [[f32; PANEL]; N] {
-    let block_scales = matrix.block_scales();
-    let zero_point =
-        if LEVELS == TABLE { 128 } else { i32::from(matrix.integers.zero_point.unwrap_or(0)) };
-    let table = biased_table(matrix.integers.levels);
+    let (table, table_zero) = biased_table(matrix.integers.levels);
+    let zero_point = match LEVELS {
+        TABLE => table_zero,
+        _ => i32::from(matrix.integers.zero_point.unwrap_or(0)),
+    };
+    let table = Table::new(&table);
+    let cubes = Table::new(&CUBES);
     let rows: [_; N] = std::array::from_fn(|row| inputs.row(first + row));
     let mut sums = [[f32x4_splat(0.0); N]; VECTORS];
     for (block, (lines, scales)) in matrix.panel_blocks(panel, BITS).enumerate() {
         let x = rows.map(|row| &row[block]);
         if LEVELS == CUBIC {
-            add_cubic_block(&scales[0], lines, &x, &mut sums);
+            add_cubic_block(&scales[0], &cubes, lines, &x, &mut sums);
             continue;
         }
+        let halves: [Dots<N>; 2] = if LEVELS == TABLE && table.is_narrow {
+            table_dots::<N, HALVES, true>(&table, lines, &x)
+        } else if LEVELS == TABLE {
+            table_dots::<N, HALVES, false>(&table, lines, &x)
+        } else if BITS == 8 {
+            byte_dots::<N, HALVES>(lines, &x)
+        } else {
+            field_dots::<N, BITS, HALVES>(lines, &x)
+        };
         // A block of two scales in two halves.
-        for half in 0..1 + usize::from(HALVES) {
-            let ints = if LEVELS == TABLE {
-                table_dots(&table, lines, &x)
-            } else if BITS == 4 {
-                nibble_dots(lines, &x)
-            } else {
-                byte_dots(lines, &x, if HALVES { 4 * half..4 * half + 4 } else { 0..8 })
-            };
+        for (half, ints) in halves.into_iter().take(1 + usize::from(HALVES)).enumerate() {
             for (vector, (sums, ints)) in sums.iter_mut().zip(ints).enumerate() {
                 let scale = f16_to_f32(&scales[half], vector);
-                let offset = f16_to_f32(&scales[block_scales - 1], vector);
+                let offset = &scales[if OFFSETS { 1 + usize::from(HALVES) + half } else { half }];
+                let offset = f16_to_f32(offset, vector);
                 for ((sum, ints), x) in sums.iter_mut().zip(ints).zip(&x) {
                     let total = if HALVES { x.sums[half] } else { x.sums[0] + x.sums[1] };
-                    let ints = if OFFSETS {
-                        ints
-                    } else {
-                        i32x4_add(ints, i32x4_splat(-zero_point * total))
+                    let ints = match LEVELS {
+                        SIGNS => i32x4_add(i32x4_shl(ints, 1), i32x4_splat(-total)),
+                        _ if OFFSETS => ints,
+                        _ => i32x4_add(ints, i32x4_splat(-zero_point * total)),
                     };
                     let scale = f32x4_mul(scale, f32x4_splat(x.scale));
                     *sum = mul_add(f32x4_convert_i32x4(ints), scale, *sum);
@@ -114,12 +122,13 @@ fn tile<
 #[inline(always)]
 fn add_cubic_block<const N: usize>(
     curves: &Halves,
+    cubes: &Table,
     lines: &[Line],
     x: &[&InputBlock; N],
     sums: &mut [[v128; N]; VECTORS],
 ) {
-    let products = nibble_dots(lines, x);
-    let cubes = table_dots(&CUBES, lines, x);
+    let [products, _] = field_dots::<N, 4, false>(lines, x);
+    let [cubes, _] = table_dots::<N, false, false>(cubes, lines, x);
     let [scale, bend, shift]: [[v128; VECTORS]; 3] = must_cast(curve_terms(curves));
     for (vector, sums) in sums.iter_mut().enumerate() {
         for (row, sum) in sums.iter_mut().enumerate() {
@@ -133,63 +142,73 @@ fn add_cubic_block<const N: usize>(
     }
 }
 
-/// Dot products of a block of nibbles, decoded by a table of bytes.
+/// Dot products of a block with `N` inputs, four rows of the panel per vector.
+type Dots<const N: usize> = [[v128; N]; VECTORS];
+
+/// Dot products of a block of nibbles, decoded by a table: of the two halves if `HALVES`, else of
+/// all columns and nothing. `NARROW` is [`Table::is_narrow`], or false.
 #[inline(always)]
-fn table_dots<const N: usize>(
-    table: &[u8; 16],
+fn table_dots<const N: usize, const HALVES: bool, const NARROW: bool>(
+    table: &Table,
     lines: &[Line],
     x: &[&InputBlock; N],
-) -> [[v128; N]; VECTORS] {
-    let table: v128 = must_cast(*table);
-    let mut sums = [[i32x4_splat(0); N]; VECTORS];
+) -> [Dots<N>; 2] {
+    let mut dots = [[[i32x4_splat(0); N]; VECTORS]; 2];
     for (quad, line) in lines.iter().enumerate() {
-        for (sums, line) in sums.iter_mut().zip(vectors(line)) {
-            let low = bytes(u8x16_swizzle(table, v128_and(line, u8x16_splat(15))));
-            let high = v128_and(u16x8_shr(line, 4), u8x16_splat(15));
-            let high = bytes(u8x16_swizzle(table, high));
-            for (sum, x) in sums.iter_mut().zip(x) {
-                *sum = byte_dot(low, x.quads[quad], *sum);
-                *sum = byte_dot(high, x.quads[quad + 4], *sum);
+        for (vector, line) in vectors(line).into_iter().enumerate() {
+            let low = table.decoded(v128_and(line, u8x16_splat(15)));
+            let high = table.decoded(v128_and(u16x8_shr(line, 4), u8x16_splat(15)));
+            for (row, x) in x.iter().enumerate() {
+                let sum = &mut dots[0][vector][row];
+                *sum = decoded_dot::<NARROW>(low, x.quads[quad], *sum);
+                let sum = &mut dots[usize::from(HALVES)][vector][row];
+                *sum = decoded_dot::<NARROW>(high, x.quads[quad + 4], *sum);
             }
         }
     }
-    sums
+    dots
 }
 
-/// Dot products of a block of nibbles.
+/// Dot products of a block of quants of at most four bits, as [`table_dots`].
 #[inline(always)]
-fn nibble_dots<const N: usize>(lines: &[Line], x: &[&InputBlock; N]) -> [[v128; N]; VECTORS] {
-    let mut sums = [[i32x4_splat(0); N]; VECTORS];
-    for (quad, line) in lines.iter().enumerate() {
-        for (sums, line) in sums.iter_mut().zip(vectors(line)) {
-            let low = nibbles(v128_and(line, u8x16_splat(15)));
-            let high = nibbles(v128_and(u16x8_shr(line, 4), u8x16_splat(15)));
-            for (sum, x) in sums.iter_mut().zip(x) {
-                *sum = nibble_dot(low, x.quads[quad], *sum);
-                *sum = nibble_dot(high, x.quads[quad + 4], *sum);
+fn field_dots<const N: usize, const BITS: usize, const HALVES: bool>(
+    lines: &[Line],
+    x: &[&InputBlock; N],
+) -> [Dots<N>; 2] {
+    let mut dots = [[[i32x4_splat(0); N]; VECTORS]; 2];
+    let mask = u8x16_splat((1 << BITS) - 1);
+    for (index, line) in lines.iter().enumerate() {
+        for (vector, line) in vectors(line).into_iter().enumerate() {
+            for field in 0..8 / BITS {
+                let quad = index + field * BITS;
+                let quants = nibbles(v128_and(u16x8_shr(line, (field * BITS) as u32), mask));
+                let sums = &mut dots[if HALVES { quad / 4 } else { 0 }][vector];
+                for (sum, x) in sums.iter_mut().zip(x) {
+                    *sum = nibble_dot(quants, x.quads[quad], *sum);
+                }
             }
         }
     }
-    sums
+    dots
 }
 
-/// Dot products of the quads `range` of a block of bytes.
+/// Dot products of a block of bytes, as [`table_dots`].
 #[inline(always)]
-fn byte_dots<const N: usize>(
+fn byte_dots<const N: usize, const HALVES: bool>(
     lines: &[Line],
     x: &[&InputBlock; N],
-    range: std::ops::Range<usize>,
-) -> [[v128; N]; VECTORS] {
-    let mut sums = [[i32x4_splat(0); N]; VECTORS];
-    for quad in range {
-        for (sums, line) in sums.iter_mut().zip(vectors(&lines[quad])) {
+) -> [Dots<N>; 2] {
+    let mut dots = [[[i32x4_splat(0); N]; VECTORS]; 2];
+    for (quad, line) in lines.iter().enumerate() {
+        for (vector, line) in vectors(line).into_iter().enumerate() {
             let bytes = bytes(line);
+            let sums = &mut dots[if HALVES { quad / 4 } else { 0 }][vector];
             for (sum, x) in sums.iter_mut().zip(x) {
                 *sum = byte_dot(bytes, x.quads[quad], *sum);
             }
         }
     }
-    sums
+    dots
 }
 
 #[inline(always)]
@@ -227,6 +246,60 @@ fn byte_dot(Bytes(even, odd): Bytes, x: i32, sums: v128) -> v128 {
     i32x4_add(sums, i32x4_add(even, odd))
 }
 
+/// Table of sixteen unsigned bytes that decodes nibbles. The relaxed dot product takes seven bits:
+/// for it, bytes are also stored halved, with their lowest bits apart.
+struct Table {
+    bytes: v128,
+    halved: v128,
+    lowest: v128,
+    /// True if all bytes are below 128.
+    is_narrow: bool,
+}
+
+impl Table {
+    #[inline(always)]
+    fn new(table: &[u8; 16]) -> Self {
+        Self {
+            bytes: must_cast(*table),
+            halved: must_cast(table.map(|byte| byte >> 1)),
+            lowest: must_cast(table.map(|byte| byte & 1)),
+            is_narrow: table.iter().all(|byte| *byte < 128),
+        }
+    }
+
+    /// The bytes of nibbles, for [`decoded_dot`].
+    #[inline(always)]
+    fn decoded(&self, nibbles: v128) -> Decoded {
+        Decoded {
+            bytes: u8x16_swizzle(self.bytes, nibbles),
+            halved: u8x16_swizzle(self.halved, nibbles),
+            lowest: u8x16_swizzle(self.lowest, nibbles),
+        }
+    }
+}
+
+/// Bytes that a [`Table`] decoded, whole and in parts.
+#[derive(Clone, Copy)]
+struct Decoded {
+    bytes: v128,
+    halved: v128,
+    lowest: v128,
+}
+
+/// Adds the dot product of four decoded bytes with four inputs to each lane.
+#[inline(always)]
+fn decoded_dot<const NARROW: bool>(decoded: Decoded, x: i32, sums: v128) -> v128 {
+    if cfg!(not(target_feature = "relaxed-simd")) {
+        byte_dot(bytes(decoded.bytes), x, sums)
+    } else if NARROW {
+        nibble_dot(nibbles(decoded.bytes), x, sums)
+    } else {
+        let halved = nibble_dot(nibbles(decoded.halved), x, i32x4_splat(0));
+        let sums = i32x4_add(sums, i32x4_shl(halved, 1));
+        nibble_dot(nibbles(decoded.lowest), x, sums)
+    }
+}
+
 #[cfg(not(target_feature = "relaxed-simd"))]
 use {byte_dot as nibble_dot, bytes as nibbles};
 
@@ -242,8 +315,8 @@ fn nibbles(nibbles: v128) -> v128 {
     nibbles
 }
 
-/// Adds the dot product of four nibbles with four inputs to each lane. The relaxed instruction is
-/// deterministic as long as one factor is below 128.
+/// Adds the dot product of four bytes below 128 with four inputs to each lane. The relaxed
+/// instruction is deterministic as long as one factor is below 128.
 #[cfg(target_feature = "relaxed-simd")]
 #[inline(always)]
 fn nibble_dot(nibbles: v128, x: i32, sums: v128) -> v128 {

@@ -63,6 +63,25 @@ pub(super) fn put_high_nibbles(unit: &mut [u8], eights: [u64; 4]) {
     put_nibbles(unit, eights.map(|eight| eight >> 4));
 }
 
+/// Bytes of a unit's bit pairs.
+pub(super) const PAIRS: usize = UNIT / 4;
+/// Mask of the lowest two bits of eight bytes.
+const TWO_BITS: u64 = 0x0303_0303_0303_0303;
+
+/// Writes the two words of a unit's bit pairs from the lowest two bits of 32 bytes, one word per
+/// sixteen bytes: bits `8i + 2k` of a word for its weight `4k + i`.
+pub(super) fn put_pairs(words: &mut [u8], eights: [u64; 4]) {
+    for (w, half) in eights.chunks_exact(2).enumerate() {
+        let pairs = (half[0] & TWO_BITS) | ((half[1] & TWO_BITS) << 4);
+        put_word(words, w, (pairs | (pairs >> 30)) as u32);
+    }
+}
+
+/// The word of bit `bit` of 32 bytes: bit `8i + k` for byte `4k + i`.
+pub(super) fn spread_bytes(bytes: &[u8], bit: usize) -> u32 {
+    (0..8).fold(0, |spread, k| spread | (((word(bytes, k) >> bit) & BIT) << k))
+}
+
 /// Unpacks 16 bytes that hold quant `i` in the low and quant `16 + i` in the high nibble of byte
 /// `i`.
 pub(super) fn nibbles(bytes: &[u8]) -> [u8; 32] {

@@ -6,13 +6,13 @@ use super::bits::UNIT;
 /// Integer form of a format's weights, the same for all of its units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IntegerQuants {
-    /// Bits of a stored quant: 4, or 8 for formats of five bits and more.
+    /// Bits of a packed quant: 1, 2, 4 (formats of three and four bits) or 8 (of five and more).
     pub bits: u32,
     /// Weight of a quant, before its scale.
     pub levels: Levels,
     /// Quant that stands for zero in every unit; `None` if each scale has an offset.
     pub zero_point: Option<u8>,
-    /// Weights that share a scale: 32, or 16 in a format without offsets.
+    /// Weights that share a scale, and an offset if there is one: 32 or 16.
     pub group: usize,
 }
 
@@ -25,6 +25,8 @@ pub enum Levels {
     Cubic,
     /// `scale · table[quant]`, of four-bit quants: a codebook, one for the whole format.
     Table(&'static [i8; 16]),
+    /// `scale · (2 · quant − 1)`, of one-bit quants.
+    Signs,
 }
 
 impl IntegerQuants {
@@ -38,7 +40,12 @@ impl IntegerQuants {
         Some(Self { bits: 8, levels: Levels::Linear, zero_point, group: UNIT })
     }
 
-    /// True if each unit has an offset besides its scale.
+    /// Quants of four bits that a table decodes, one scale per `group` weights.
+    pub(super) const fn table(table: &'static [i8; 16], group: usize) -> Option<Self> {
+        Some(Self { bits: 4, levels: Levels::Table(table), zero_point: None, group })
+    }
+
+    /// True if each scale has an offset.
     pub fn has_offsets(&self) -> bool {
         self.levels == Levels::Linear && self.zero_point.is_none()
     }
@@ -51,8 +58,8 @@ pub struct IntegerUnit {
     pub quants: [u8; UNIT],
     /// Scales of the two halves, equal unless groups have 16 weights.
     pub scales: [f32; 2],
-    /// Offset, zero in formats with a zero point.
-    pub offset: f32,
+    /// Offsets of the two halves, zero in formats without offsets.
+    pub offsets: [f32; 2],
     /// Curve of [`Levels::Cubic`], which replaces scale and offset.
     pub curve: Curve,
 }
@@ -75,13 +82,18 @@ impl Curve {
 impl IntegerUnit {
     /// A unit of zero weights.
     pub const ZERO: Self =
-        Self { quants: [0; UNIT], scales: [0.0; 2], offset: 0.0, curve: Curve(0) };
+        Self { quants: [0; UNIT], scales: [0.0; 2], offsets: [0.0; 2], curve: Curve(0) };
     /// Zero point of [`IntegerUnit::rounded`].
     pub(super) const MIDDLE: u8 = 128;
 
     /// A unit with one scale.
     pub(super) fn new(quants: [u8; UNIT], scale: f32, offset: f32) -> Self {
-        Self { quants, scales: [scale; 2], offset, curve: Curve(0) }
+        Self { quants, scales: [scale; 2], offsets: [offset; 2], curve: Curve(0) }
+    }
+
+    /// A unit without offsets, with a scale for each half.
+    pub(super) fn halves(quants: [u8; UNIT], scales: [f32; 2]) -> Self {
+        Self { quants, scales, ..Self::ZERO }
     }
 
     /// Rounds at most 32 weights to 255 evenly spaced levels, symmetric around zero: an

@@ -72,11 +72,8 @@ impl WeightFormat for Q5K {
             nibbles.chunks_exact_mut(BLOCK_NIBBLES).zip(others.chunks_exact_mut(4 * BLOCK_WORDS));
         for ((nibbles, others), block) in blocks.zip(stored.chunks_exact(BYTES)) {
             Scales::read(block).put(others);
-            let high: [u32; 8] = std::array::from_fn(|k| bits::word(&block[16..], k));
             for group in 0..8 {
-                let spread =
-                    (0..8).fold(0, |word, k| word | (((high[k] >> group) & bits::BIT) << k));
-                bits::put_word(others, 4 + group, spread);
+                bits::put_word(others, 4 + group, bits::spread_bytes(&block[16..], group));
             }
             put_block_nibbles(nibbles, &block[48..]);
         }

@@ -20,8 +20,6 @@ const BYTES: usize = 210;
 const BLOCK_WORDS: usize = 20;
 /// Index of the first of these words that holds scales.
 const SCALES_WORD: usize = 16;
-/// Mask of the lowest two bits of eight bytes.
-const TWO_BITS: u64 = 0x0303_0303_0303_0303;
 /// Byte offsets of the parts of a stored block.
 const PAIRS_AT: usize = 128;
 const SCALES_AT: usize = 192;
@@ -37,15 +35,6 @@ fn unit_parts(block: &[u8], unit: usize) -> (&[u8], u32, &[u8], u32) {
     let pairs = PAIRS_AT + 32 * half;
     let (nibble_shift, pair_shift) = if g < 2 { (0, 2 * g as u32) } else { (4, 2 * g as u32) };
     (&block[nibbles..nibbles + 32], nibble_shift, &block[pairs..pairs + 32], pair_shift)
-}
-
-/// Writes the two words of a unit's bit pairs from the lowest two bits of 32 bytes, one word per
-/// sixteen bytes.
-fn put_pairs(words: &mut [u8], eights: [u64; 4]) {
-    for (w, half) in eights.chunks_exact(2).enumerate() {
-        let pairs = (half[0] & TWO_BITS) | ((half[1] & TWO_BITS) << 4);
-        bits::put_word(words, w, (pairs | (pairs >> 30)) as u32);
-    }
 }
 
 impl WeightFormat for Q6K {
@@ -88,7 +77,7 @@ impl WeightFormat for Q6K {
                 }
                 let scale =
                     |half: usize| d * f32::from(block[SCALES_AT + 2 * index + half].cast_signed());
-                (unit.scales, unit.offset) = ([scale(0), scale(1)], 0.0);
+                unit.scales = [scale(0), scale(1)];
             }
         }
     }
@@ -113,7 +102,7 @@ impl WeightFormat for Q6K {
             for (unit, (nibbles, high)) in units.enumerate() {
                 let (stored, nibble_shift, pairs, pair_shift) = unit_parts(block, unit);
                 bits::put_nibbles(nibbles, bits::eights(stored).map(|eight| eight >> nibble_shift));
-                put_pairs(high, bits::eights(pairs).map(|eight| eight >> pair_shift));
+                bits::put_pairs(high, bits::eights(pairs).map(|eight| eight >> pair_shift));
             }
         }
     }

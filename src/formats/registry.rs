@@ -2,7 +2,8 @@
 
 use super::mlx::Mlx;
 use super::rules::WeightFormat;
-use super::{bf16, f8_e4m3, f16, f32, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0, t4};
+use super::{bf16, f8_e4m3, f16, f32, iq2, iq3, iq4_nl, iq4_xs, mxfp4, nvfp4, t4};
+use super::{q1_0, q2_0, q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0};
 use crate::error::{Code, Error, Result};
 
 /// Properties of a format that the registry states.
@@ -65,13 +66,26 @@ registry! {
     BF16:     bf16::BF16,        Some(30),  Some("BF16");
     F8_E4M3:  f8_e4m3::F8E4M3,   None,      None;
     Q8_0:     q8_0::Q8_0,        Some(8),   None;
+    Q1_0:     q1_0::Q1_0,        Some(41),  None;
+    Q2_0:     q2_0::Q2_0,        Some(42),  None;
     Q4_0:     q4_0::Q4_0,        Some(2),   None;
     Q4_1:     q4_1::Q4_1,        Some(3),   None;
     Q5_0:     q5_0::Q5_0,        Some(6),   None;
     Q5_1:     q5_1::Q5_1,        Some(7),   None;
+    Q2_K:     q2_k::Q2K,         Some(10),  None;
+    Q3_K:     q3_k::Q3K,         Some(11),  None;
     Q4_K:     q4_k::Q4K,         Some(12),  None;
     Q5_K:     q5_k::Q5K,         Some(13),  None;
     Q6_K:     q6_k::Q6K,         Some(14),  None;
+    IQ2_XXS:  iq2::XXS,          Some(16),  None;
+    IQ2_XS:   iq2::XS,           Some(17),  None;
+    IQ2_S:    iq2::S,            Some(22),  None;
+    IQ3_XXS:  iq3::XXS,          Some(18),  None;
+    IQ3_S:    iq3::S,            Some(21),  None;
+    IQ4_NL:   iq4_nl::Iq4Nl,     Some(20),  None;
+    IQ4_XS:   iq4_xs::Iq4Xs,     Some(23),  None;
+    MXFP4:    mxfp4::Mxfp4,      Some(39),  None;
+    NVFP4:    nvfp4::Nvfp4,      Some(40),  None;
     T4:       t4::T4,            None,      None;
 }
 
@@ -80,17 +94,8 @@ const OTHER_GGUF_TYPES: &[(u32, &str)] = &[
     (4, "Q4_2"),
     (5, "Q4_3"),
     (9, "Q8_1"),
-    (10, "Q2_K"),
-    (11, "Q3_K"),
     (15, "Q8_K"),
-    (16, "IQ2_XXS"),
-    (17, "IQ2_XS"),
-    (18, "IQ3_XXS"),
     (19, "IQ1_S"),
-    (20, "IQ4_NL"),
-    (21, "IQ3_S"),
-    (22, "IQ2_S"),
-    (23, "IQ4_XS"),
     (24, "I8"),
     (25, "I16"),
     (26, "I32"),
@@ -105,9 +110,6 @@ const OTHER_GGUF_TYPES: &[(u32, &str)] = &[
     (36, "IQ4_NL_4_4"),
     (37, "IQ4_NL_4_8"),
     (38, "IQ4_NL_8_8"),
-    (39, "MXFP4"),
-    (40, "NVFP4"),
-    (41, "Q1_0"),
 ];
 
 impl Format {

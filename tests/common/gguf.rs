@@ -226,6 +226,28 @@ pub fn random_rows(
             Format::Q4_K => (15.0 * 63.0, &[0, 2]),
             Format::Q5_K => (31.0 * 63.0, &[0, 2]),
             Format::Q6_K => (32.0 * 127.0, &[208]),
+            Format::Q2_K => (3.0 * 15.0, &[80, 82]),
+            Format::Q3_K => (4.0 * 32.0, &[108]),
+            Format::Q1_0 => (1.0, &[0]),
+            Format::Q2_0 => (2.0, &[0]),
+            Format::IQ2_XXS | Format::IQ2_XS | Format::IQ2_S => (43.0 * 31.0 / 8.0, &[0]),
+            Format::IQ3_XXS => (62.0 * 31.0 / 4.0, &[0]),
+            Format::IQ3_S => (15.0 * 31.0, &[0]),
+            Format::IQ4_NL => (127.0, &[0]),
+            Format::IQ4_XS => (127.0 * 32.0, &[0]),
+            Format::MXFP4 => {
+                let exponent = (value.abs() / 6.0).to_bits() >> 23;
+                data.push(exponent as u8);
+                data.extend((0..16).map(|_| random.bits() as u8));
+                continue;
+            }
+            Format::NVFP4 => {
+                // E4M3: exponent and mantissa of an f32, with another bias.
+                let scale = ((value.abs() / 6.0).max(0.02).to_bits() >> 20) - (120 << 3);
+                data.extend([scale as u8; 4]);
+                data.extend((0..32).map(|_| random.bits() as u8));
+                continue;
+            }
             Format::F8_E4M3 | Format::T4 | Format::MLX(_) => panic!("GGUF has no {format:?}"),
         };
         let mut block: Vec<u8> = (0..rules.block_bytes()).map(|_| random.bits() as u8).collect();

@@ -84,14 +84,22 @@ impl Random {
         let scale_offsets: &[usize] = match format {
             Format::Q4_1 | Format::Q5_1 | Format::Q4_K | Format::Q5_K => &[0, 2],
             Format::Q6_K => &[208],
+            Format::Q2_K => &[80, 82],
+            Format::Q3_K => &[108],
             _ => &[0],
         };
         let mut stored: Vec<u8> = (0..count / rules.block_weights() * rules.block_bytes())
             .map(|_| self.bits() as u8)
             .collect();
         for block in stored.chunks_exact_mut(rules.block_bytes()) {
-            if format == Format::T4 {
-                block[1] = 0x90 | (block[1] & 0x0f); // 2^-6 to 2^-4
+            match format {
+                Format::T4 => block[1] = 0x90 | (block[1] & 0x0f), // 2^-6 to 2^-4
+                Format::MXFP4 => block[0] = 120 | (block[0] & 3),  // 2^-7 to 2^-4
+                // 2^-5 to 2^-2
+                Format::NVFP4 => block[..4].iter_mut().for_each(|b| *b = 0x10 | (*b & 0x1f)),
+                _ => {}
+            }
+            if matches!(format, Format::T4 | Format::MXFP4 | Format::NVFP4) {
                 continue;
             }
             for offset in scale_offsets {

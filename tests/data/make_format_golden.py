@@ -1,5 +1,6 @@
 """Makes tests/data/formats/*.bin: stored blocks and their values as dequantized by the package
-gguf. Values of T4, a format of this project, follow its definition.
+gguf. Values of T4, a format of this project, and of Q1_0 and Q2_0, which gguf 0.19.0 does not
+dequantize, follow their definitions.
 
 Usage: `make_format_golden.py`, with the packages of tests/requirements.txt. Rewrites the files
 in place, with the same bytes each time. Layout of a file, little-endian: number of blocks (u32),
@@ -39,6 +40,17 @@ HALVES_AT = {
     Type.Q4_K: [0, 2],
     Type.Q5_K: [0, 2],
     Type.Q6_K: [208],
+    Type.Q2_K: [80, 82],
+    Type.Q3_K: [108],
+    Type.IQ4_NL: [0],
+    Type.IQ4_XS: [0],
+    Type.IQ2_XXS: [0],
+    Type.IQ2_XS: [0],
+    Type.IQ2_S: [0],
+    Type.IQ3_XXS: [0],
+    Type.IQ3_S: [0],
+    Type.MXFP4: [],
+    Type.NVFP4: [],
 }
 RANDOM_BLOCKS = 12
 
@@ -70,6 +82,14 @@ def quantized(kind, rng):
         blocks[len(HALVES) + len(fills) + row, quants_only] = (
             np.arange(start, start + len(quants_only)) % 256
         )
+    if kind == Type.MXFP4:
+        # Exponents from the subnormal ones to those whose products are finite, too.
+        blocks = np.resize(blocks, (221, size))
+        blocks[:, 0] = np.arange(221)
+    if kind == Type.NVFP4:
+        # Every scale.
+        blocks = np.resize(blocks, (64, size))
+        blocks[:, :4] = np.arange(256).reshape(64, 4)
     return blocks
 
 
@@ -91,6 +111,18 @@ def floats(kind, rng):
     # NaN and infinity are refused when a model is read.
     values[is_not_finite[:, 0]] = 0
     return values
+
+
+def low_bits(bits, rng):
+    """Returns blocks of Q1_0 or Q2_0 and their values, as dequantize_row_q1_0 and
+    dequantize_row_q2_0 of ggml define them."""
+    scales = np.array(HALVES + [0x2E66] * 20, np.uint16)
+    blocks = rng.integers(0, 256, (len(scales), 18), dtype=np.uint8)
+    blocks[:, :2] = scales.view(np.uint8).reshape(-1, 2)
+    shifts = np.arange(0, 8, bits)
+    quants = (blocks[:, 2:, None] >> shifts & (1 << bits) - 1).reshape(len(scales), -1)
+    levels = np.array([-1, 1] if bits == 1 else [-1, 0, 1, 2], np.float32)
+    return blocks, levels[quants] * scales.view(np.float16).astype(np.float32)[:, None]
 
 
 def t4(rng):
@@ -128,6 +160,8 @@ def main():
         rng = np.random.default_rng(int(kind) + 1)
         blocks = quantized(kind, rng) if kind in HALVES_AT else floats(kind, rng)
         put(folder, kind.name.lower(), blocks, quants.dequantize(blocks.reshape(-1), kind))
+    put(folder, "q1_0", *low_bits(1, np.random.default_rng(101)))
+    put(folder, "q2_0", *low_bits(2, np.random.default_rng(102)))
     put(folder, "t4", *t4(np.random.default_rng(100)))
 
 

@@ -46,6 +46,20 @@ fn fifth(word: u32, k: usize) -> u32 {
     ((word >> k) & 0x0101_0101) << 4
 }
 
+/// Unpacks the bit pairs of unit `at`, combined with the bits `high(k)` of quad `k`.
+fn pairs(plane: &Plane, at: usize, high: impl Fn(usize) -> u32) -> [[f32; 4]; 8] {
+    std::array::from_fn(|k| {
+        let word = plane.0[2 * at + k / 4] >> (2 * (k % 4));
+        bytes((word & 0x0303_0303) | high(k))
+    })
+}
+
+/// Levels of the IQ4 formats, as ggml lists them.
+const IQ4: [f32; 16] = [
+    -127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0,
+    89.0, 113.0,
+];
+
 /// Scale and negated minimum of a group of a K-quant, from the four words of its super-block.
 fn k_scale(words: &[u32], group: usize) -> (f32, f32) {
     let low = words[1 + group / 4] >> (8 * (group % 4));
@@ -94,6 +108,13 @@ pub(crate) fn weights32(planes: &Planes<'_>, row: usize, unit: usize) -> Vec<f32
             float_weights32(planes, row, unit)
         }
         Format::Q4_K | Format::Q5_K | Format::Q6_K => k_weights32(planes, row, unit),
+        Format::Q2_K | Format::Q3_K | Format::IQ4_XS => small_weights32(planes, row, unit),
+        Format::IQ2_XXS | Format::IQ2_XS | Format::IQ2_S | Format::IQ3_XXS | Format::IQ3_S => {
+            rewritten_weights32(planes, row, unit)
+        }
+        Format::Q1_0 | Format::Q2_0 | Format::MXFP4 | Format::NVFP4 => {
+            tiny_weights32(planes, row, unit)
+        }
         Format::MLX(_) => mlx_weights32(planes, row, unit),
         _ => block_weights32(planes, row, unit),
     }
@@ -131,6 +152,7 @@ fn block_weights32(planes: &Planes<'_>, row: usize, unit: usize) -> Vec<f32> {
             words.iter().flat_map(|w| w.to_le_bytes().map(|b| scale * f32::from(b as i8))).collect()
         }
         Format::Q4_0 => scaled(nibbles(), |_, q| scale_of_unit() * (q - 8.0)),
+        Format::IQ4_NL => scaled(nibbles(), |_, q| scale_of_unit() * IQ4[q as usize]),
         Format::T4 => {
             let head = scales.0[row * units.div_ceil(2) + unit / 2] >> (16 * (unit % 2)) & 0xffff;
             let scale = 2f32.powi((head >> 11) as i32 - 24) * (1.0 + (head >> 8 & 7) as f32 / 8.0);
@@ -185,6 +207,113 @@ fn k_weights32(planes: &Planes<'_>, row: usize, unit: usize) -> Vec<f32> {
             scaled(quads(quants, at, pair), |k, q| scale(k) * (q - 32.0))
         }
     }
+}
+
+/// Formats of super-blocks of 256 weights, of at most 4.25 bits.
+fn small_weights32(planes: &Planes<'_>, row: usize, unit: usize) -> Vec<f32> {
+    let units = planes.columns.div_ceil(UNIT);
+    let at = row * units + unit;
+    let [quants, scales] = planes.planes else { panic!("two planes") };
+    let (blocks, block, group) = (units / 8, unit / 8, unit % 8);
+    let index = row * blocks + block;
+    match planes.format {
+        Format::Q2_K => {
+            let words = &scales.0[5 * index..][..5];
+            let byte = |k: usize| words[group / 2].to_le_bytes()[2 * (group % 2) + k / 4];
+            let (d, dmin) = (half(words[4], 0), half(words[4], 1));
+            scaled(pairs(quants, at, |_| 0), |k, q| {
+                d * f32::from(byte(k) & 15) * q - dmin * f32::from(byte(k) >> 4)
+            })
+        }
+        Format::Q3_K => {
+            let base = row * (11 * blocks + blocks.div_ceil(2));
+            let words = &scales.0[base + 11 * block..][..11];
+            let d = half(scales.0[base + 11 * blocks + block / 2], block % 2);
+            let scale = |k: usize| {
+                let low = words[8 + group / 4] >> (8 * (group % 4) + k / 4 * 4) & 15;
+                let high = words[10] >> (4 * group + k / 4 * 2) & 3;
+                d * ((low | (high << 4)) as f32 - 32.0)
+            };
+            let third = |k: usize| ((words[group] >> k) & 0x0101_0101) << 2;
+            scaled(pairs(quants, at, third), |k, q| scale(k) * (q - 4.0))
+        }
+        _ => {
+            let words = &scales.0[2 * index..][..2];
+            let high = words[0] >> (16 + 2 * group) & 3;
+            let six = (words[1] >> (4 * group) & 15) | (high << 4);
+            let scale = half(words[0], 0) * (six as f32 - 32.0);
+            scaled(quads(quants, at, |_| 0), |_, q| scale * IQ4[q as usize])
+        }
+    }
+}
+
+/// Numbers of E2M1 doubled, by their codes.
+const FP4: [f32; 16] =
+    [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 0.0, -1.0, -2.0, -3.0, -4.0, -6.0, -8.0, -12.0];
+
+/// Formats of blocks of 32 to 128 weights without offsets, of at most 4.5 bits.
+fn tiny_weights32(planes: &Planes<'_>, row: usize, unit: usize) -> Vec<f32> {
+    let units = planes.columns.div_ceil(UNIT);
+    let at = row * units + unit;
+    let [quants, scales] = planes.planes else { panic!("two planes") };
+    match planes.format {
+        Format::Q1_0 => {
+            let scale = half(scales.0[row * (units / 4).div_ceil(2) + unit / 8], unit / 4 % 2);
+            let word = quants.0[at];
+            let quads = std::array::from_fn(|k| bytes((word >> k) & 0x0101_0101));
+            scaled(quads, |_, q| scale * (2.0 * q - 1.0))
+        }
+        Format::Q2_0 => {
+            let scale = half(scales.0[row * (units / 2).div_ceil(2) + unit / 4], unit / 2 % 2);
+            scaled(pairs(quants, at, |_| 0), |_, q| (q - 1.0) * scale)
+        }
+        Format::MXFP4 => {
+            let exponent = scales.0[row * units.div_ceil(4) + unit / 4].to_le_bytes()[unit % 4];
+            let scale = 2f64.powi(i32::from(exponent) - 128);
+            let weight = |q: f32| (scale * f64::from(FP4[q as usize])) as f32;
+            scaled(quads(quants, at, |_| 0), |_, q| weight(q))
+        }
+        _ => {
+            let scales = scales.0[row * (units / 2) + unit / 2].to_le_bytes();
+            let scale = |k: usize| match scales[unit % 2 * 2 + k / 4] {
+                // The shader has numbers of E4M3 without NaN.
+                0x7f => 480.0,
+                byte => f8(byte),
+            };
+            scaled(quads(quants, at, |_| 0), |k, q| 0.5 * scale(k) * FP4[q as usize])
+        }
+    }
+}
+
+/// Formats with code books, as they are rewritten.
+fn rewritten_weights32(planes: &Planes<'_>, row: usize, unit: usize) -> Vec<f32> {
+    let units = planes.columns.div_ceil(UNIT);
+    let at = row * units + unit;
+    let [quants, scales] = planes.planes else { panic!("two planes") };
+    let (blocks, block, group) = (units / 8, unit / 8, unit % 8);
+    let words = if planes.format.stem() == "iq2" { 10 } else { 1 };
+    let base = row * (words * blocks + blocks.div_ceil(2));
+    let d = half(scales.0[base + words * blocks + block / 2], block % 2);
+    let words = &scales.0[base + words * block..][..words];
+    if let [nibbles] = words {
+        let scale = d * (2 * (nibbles >> (4 * group) & 15) + 1) as f32;
+        let level = |q: f32| match planes.format {
+            Format::IQ3_S => 2.0 * q - 15.0,
+            _ => {
+                let beyond = if q == 0.0 || q == 15.0 { 2.0 } else { 0.0 };
+                let level = 8.0 * q - 60.0;
+                (level + beyond * level.signum()) / 4.0
+            }
+        };
+        return scaled(quads(quants, at, |_| 0), |_, q| scale * level(q));
+    }
+    let byte = words[8 + group / 4].to_le_bytes()[group % 4];
+    let third = |k: usize| ((words[group] >> k) & 0x0101_0101) << 2;
+    const LEVELS: [f32; 6] = [-43.0, -25.0, -8.0, 8.0, 25.0, 43.0];
+    scaled(pairs(quants, at, third), |k, q| {
+        let scale = d * f32::from(2 * (byte >> (k / 4 * 4) & 15) + 1);
+        scale / 8.0 * LEVELS[q as usize]
+    })
 }
 
 /// MLX's affine formats.

@@ -15,7 +15,7 @@ import {
 import { homedir } from "node:os";
 import { basename, join } from "node:path";
 
-const PROGRAMS = ["text", "weights", "models", "limits"];
+const PROGRAMS = ["cpu", "text", "weights", "models", "limits"];
 const TARGET = "wasm32-unknown-unknown";
 const root = join(import.meta.dirname, "..", "..");
 const targetFolder = join(process.env.CARGO_TARGET_DIR || join(root, "target"), "wasm-tests");

@@ -124,7 +124,7 @@ fn tensors_of_every_format_are_read_at_their_offsets() {
             let checkpoint = open("m.gguf", file.bytes()).unwrap();
             checkpoint.check_complete().unwrap();
             assert_eq!(checkpoint.tensors.len(), formats().count());
-            assert_eq!(checkpoint.parameters(), 11 * 6 * 512);
+            assert_eq!(checkpoint.parameters(), formats().count() as u64 * 6 * 512);
             for written in &file.tensors {
                 let name = std::str::from_utf8(&written.name).unwrap();
                 let tensor = &checkpoint.tensors[name];

@@ -238,7 +238,7 @@ fn tensors_are_checked() {
 #[test]
 fn unsupported_formats_are_named() {
     for (number, name) in
-        [(10, "Q2_K"), (11, "Q3_K"), (20, "IQ4_NL"), (28, "F64"), (39, "MXFP4"), (77, "unknown")]
+        [(9, "Q8_1"), (19, "IQ1_S"), (28, "F64"), (29, "IQ1_M"), (34, "TQ1_0"), (77, "unknown")]
     {
         let file = small().change("b", |b| b.type_number = number);
         let words = [&format!("tensor b: found format {name} (type {number})"), "Q4_K, Q5_K, Q6_K"];
