@@ -1,8 +1,8 @@
 //! Micro-kernels with AVX2: two registers hold four columns of all sixteen rows.
 //!
 //! `vpmaddubsw` multiplies unsigned by signed bytes and adds pairs to sixteen bits. Eight such sums
-//! of 4-bit quants fit into sixteen bits, but only one of 8-bit quants, and that only if the
-//! quants' signs are moved to the inputs.
+//! of 4-bit quants fit into sixteen bits, but only one of 7-bit quants, and one of 8-bit quants
+//! only if the quants' signs are moved to the inputs.
 
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32,
@@ -18,7 +18,9 @@ use super::float_panels::{FloatPanels, bf16_to_f32, float_products};
 use super::inputs::{InputBlock, Inputs};
 use super::integer_panels::{Halves, IntegerPanels, Line, PANEL};
 use super::loops::vectorized_loops;
-use super::microkernel::{CUBES, CUBIC, LINEAR, SIGNS, TABLE, biased_table, curve_terms, products};
+use super::microkernel::{
+    CUBES, CUBIC, LINEAR, NARROW_TABLE, SIGNS, TABLE, biased_table, curve_terms, products,
+};
 use crate::formats::{FloatKind, UNIT};
 
 pub(super) type Quads = [__m256i; 2];
@@ -80,6 +82,17 @@ fn dots<const BITS: usize>(zero_point: i32, sum: i32, quads: &[Quads], inputs: &
             _mm256_add_epi32(start, _mm256_madd_epi16(sums[0], ones)),
             _mm256_add_epi32(start, _mm256_madd_epi16(sums[1], ones)),
         ];
+    }
+    if BITS == 7 {
+        let mut sums = [_mm256_set1_epi32(-zero_point * sum); 2];
+        for (quads, inputs) in quads.iter().zip(inputs) {
+            let inputs = _mm256_set1_epi32(*inputs);
+            for (sum, quads) in sums.iter_mut().zip(quads) {
+                let pairs = _mm256_maddubs_epi16(*quads, inputs);
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+            }
+        }
+        return sums;
     }
     let mut sums = [_mm256_set1_epi32((128 - zero_point) * sum); 2];
     for (quads, inputs) in quads.iter().zip(inputs) {

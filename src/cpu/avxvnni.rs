@@ -11,7 +11,9 @@ pub(super) use super::avx2::{
 };
 use super::inputs::{InputBlock, Inputs};
 use super::integer_panels::{Halves, IntegerPanels, Line, PANEL};
-use super::microkernel::{CUBES, CUBIC, LINEAR, SIGNS, TABLE, biased_table, curve_terms, products};
+use super::microkernel::{
+    CUBES, CUBIC, LINEAR, NARROW_TABLE, SIGNS, TABLE, biased_table, curve_terms, products,
+};
 
 products! { #[target_feature(enable = "avx2,f16c,fma,avxvnni")] }
 

@@ -6,7 +6,9 @@ use std::arch::asm;
 
 use super::inputs::{InputBlock, Inputs};
 use super::integer_panels::{Halves, IntegerPanels, Line, PANEL};
-use super::microkernel::{CUBES, CUBIC, LINEAR, SIGNS, TABLE, biased_table, curve_terms, products};
+use super::microkernel::{
+    CUBES, CUBIC, LINEAR, NARROW_TABLE, SIGNS, TABLE, biased_table, curve_terms, products,
+};
 use super::neon::{
     Floats, Ints, Quads, f16_to_f32, field, high, int_to_f32, load, load_floats, lookup, low, mul,
     mul_add, signed, splat, start, store,

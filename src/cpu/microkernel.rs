@@ -7,7 +7,7 @@
 //! - `load(&Line) -> Quads`, and the `low` and `high` nibbles of each byte;
 //! - `field::<SHIFT>(Quads, mask) -> Quads`: bits `SHIFT …` of each byte;
 //! - `dots::<BITS>(zero_point, sum, &[Quads], &[i32]) -> Ints`: `Σ (quant − zero_point) · input`,
-//!   where `sum` is `Σ input`, and `BITS` is 4 or 8;
+//!   where `sum` is `Σ input`, and quants have at most `BITS` = 4, 7 or 8 bits;
 //! - `lookup(&[u8; 16], Quads) -> Quads`: table lookup of nibbles;
 //! - `f16_to_f32(&Halves) -> Floats`, `int_to_f32(Ints) -> Floats`, `splat(f32)`, `mul`,
 //!   `mul_add(a, b, c)` = `a · b + c`;
@@ -21,18 +21,27 @@ pub(super) const LINEAR: u8 = 0;
 pub(super) const CUBIC: u8 = 1;
 pub(super) const TABLE: u8 = 2;
 pub(super) const SIGNS: u8 = 3;
+/// [`TABLE`] whose levels differ by less than 128.
+pub(super) const NARROW_TABLE: u8 = 4;
 
 /// Calls `all_panels` of the surrounding file, specialized for the matrix's integer form:
 /// `BITS`, `OFFSETS`, `HALVES` (two scales per block) and `LEVELS`. Formats of one row here have
 /// equal integer forms.
 macro_rules! specialize {
     ($matrix:ident, $panels:ident, $inputs:ident, $y:ident) => {{
+        use crate::cpu::microkernel::is_narrow;
         use crate::formats::Levels;
         let integers = $matrix.integers;
         let has_offsets = integers.has_offsets();
         match (integers.levels, integers.bits, has_offsets, integers.group) {
             (Levels::Cubic, ..) => {
                 all_panels::<4, false, false, CUBIC>($matrix, $panels, $inputs, $y)
+            }
+            (Levels::Table(table), _, _, 16) if is_narrow(table) => {
+                all_panels::<4, false, true, NARROW_TABLE>($matrix, $panels, $inputs, $y)
+            }
+            (Levels::Table(table), ..) if is_narrow(table) => {
+                all_panels::<4, false, false, NARROW_TABLE>($matrix, $panels, $inputs, $y)
             }
             (Levels::Table(_), _, _, 16) => {
                 all_panels::<4, false, true, TABLE>($matrix, $panels, $inputs, $y)
@@ -162,7 +171,7 @@ macro_rules! products {
                 if OFFSETS {
                     offset = [f16_to_f32(&scales[last + 1]), f16_to_f32(&scales[2 * last + 1])];
                 }
-                if LEVELS == TABLE {
+                if LEVELS == TABLE || LEVELS == NARROW_TABLE {
                     for quad in &mut quads {
                         *quad = lookup(&table, *quad);
                     }
@@ -175,6 +184,8 @@ macro_rules! products {
                         let (quads, inputs) = (&quads[range.clone()], &x.quads[range]);
                         let products = int_to_f32(if LEVELS == TABLE {
                             dots::<8>(table_zero, total, quads, inputs)
+                        } else if LEVELS == NARROW_TABLE {
+                            dots::<7>(table_zero, total, quads, inputs)
                         } else if BITS == 8 {
                             dots::<8>(zero_point, total, quads, inputs)
                         } else {
@@ -255,6 +266,12 @@ pub(super) fn curve_terms(curves: &Halves) -> [[f32; PANEL]; 3] {
         (terms[0][row], terms[1][row], terms[2][row]) = (scale, bend * CUBE, shift - 7.5);
     }
     terms
+}
+
+/// True if the levels of a table differ by less than 128.
+pub(super) fn is_narrow(table: &'static [i8; 16]) -> bool {
+    let (table, _) = biased_table(Levels::Table(table));
+    table.iter().all(|byte| *byte < 128)
 }
 
 /// The table of [`Levels::Table`] minus its least level: unsigned bytes, and the one of level 0.

@@ -17,7 +17,9 @@ use bytemuck::must_cast;
 
 use super::inputs::{InputBlock, Inputs};
 use super::integer_panels::{Halves, IntegerPanels, Line, PANEL};
-use super::microkernel::{CUBES, CUBIC, LINEAR, SIGNS, TABLE, biased_table, curve_terms, products};
+use super::microkernel::{
+    CUBES, CUBIC, LINEAR, NARROW_TABLE, SIGNS, TABLE, biased_table, curve_terms, products,
+};
 
 /// Registers that hold four columns of a panel.
 const PARTS: usize = 4;
@@ -54,18 +56,18 @@ pub(super) fn field<const SHIFT: i32>(quads: Quads, mask: i8) -> Quads {
     quads.map(|part| vandq_u8(vshlq_u8(part, count), mask))
 }
 
-/// Converts unsigned bytes to signed ones by subtracting 128; nibbles stay as they are.
+/// Converts unsigned bytes to signed ones by subtracting 128; those below 128 stay as they are.
 #[target_feature(enable = "neon")]
 #[inline]
 pub(super) fn signed<const BITS: usize>(part: uint8x16_t) -> int8x16_t {
-    vreinterpretq_s8_u8(if BITS == 4 { part } else { veorq_u8(part, vdupq_n_u8(128)) })
+    vreinterpretq_s8_u8(if BITS < 8 { part } else { veorq_u8(part, vdupq_n_u8(128)) })
 }
 
 /// Initial value of the sums: the zero point's contribution, corrected for [`signed`].
 #[target_feature(enable = "neon")]
 #[inline]
 pub(super) fn start<const BITS: usize>(zero_point: i32, sum: i32) -> int32x4_t {
-    vdupq_n_s32((if BITS == 4 { -zero_point } else { 128 - zero_point }) * sum)
+    vdupq_n_s32((if BITS < 8 { -zero_point } else { 128 - zero_point }) * sum)
 }
 
 #[target_feature(enable = "neon")]

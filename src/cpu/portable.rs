@@ -6,7 +6,9 @@ use super::float_panels::{FloatPanels, bf16_to_f32, float_products};
 use super::inputs::{InputBlock, Inputs};
 use super::integer_panels::{Halves, IntegerPanels, Line, PANEL, QUAD};
 use super::loops::vectorized_loops;
-use super::microkernel::{CUBES, CUBIC, LINEAR, SIGNS, TABLE, biased_table, curve_terms, products};
+use super::microkernel::{
+    CUBES, CUBIC, LINEAR, NARROW_TABLE, SIGNS, TABLE, biased_table, curve_terms, products,
+};
 use crate::formats::{FloatKind, UNIT};
 
 type Quads = [u8; PANEL * QUAD];

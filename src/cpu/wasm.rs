@@ -16,7 +16,7 @@ use bytemuck::must_cast;
 use super::inputs::{InputBlock, Inputs};
 use super::integer_panels::{Halves, IntegerPanels, Line, PANEL};
 use super::microkernel::{
-    CUBES, CUBIC, LINEAR, SIGNS, TABLE, biased_table, curve_terms, specialize,
+    CUBES, CUBIC, LINEAR, NARROW_TABLE, SIGNS, TABLE, biased_table, curve_terms, specialize,
 };
 
 /// Rows of weights per vector, and vectors per panel.
@@ -65,7 +65,7 @@ fn tile<
 ) -> [[f32; PANEL]; N] {
     let (table, table_zero) = biased_table(matrix.integers.levels);
     let zero_point = match LEVELS {
-        TABLE => table_zero,
+        TABLE | NARROW_TABLE => table_zero,
         _ => i32::from(matrix.integers.zero_point.unwrap_or(0)),
     };
     let table = Table::new(&table);
@@ -78,7 +78,7 @@ fn tile<
             add_cubic_block(&scales[0], &cubes, lines, &x, &mut sums);
             continue;
         }
-        let halves: [Dots<N>; 2] = if LEVELS == TABLE && table.is_narrow {
+        let halves: [Dots<N>; 2] = if LEVELS == NARROW_TABLE {
             table_dots::<N, HALVES, true>(&table, lines, &x)
         } else if LEVELS == TABLE {
             table_dots::<N, HALVES, false>(&table, lines, &x)
@@ -146,7 +146,7 @@ fn add_cubic_block<const N: usize>(
 type Dots<const N: usize> = [[v128; N]; VECTORS];
 
 /// Dot products of a block of nibbles, decoded by a table: of the two halves if `HALVES`, else of
-/// all columns and nothing. `NARROW` is [`Table::is_narrow`], or false.
+/// all columns and nothing. `NARROW` says that all bytes of the table are below 128.
 #[inline(always)]
 fn table_dots<const N: usize, const HALVES: bool, const NARROW: bool>(
     table: &Table,
@@ -252,8 +252,6 @@ struct Table {
     bytes: v128,
     halved: v128,
     lowest: v128,
-    /// True if all bytes are below 128.
-    is_narrow: bool,
 }
 
 impl Table {
@@ -263,7 +261,6 @@ impl Table {
             bytes: must_cast(*table),
             halved: must_cast(table.map(|byte| byte >> 1)),
             lowest: must_cast(table.map(|byte| byte & 1)),
-            is_narrow: table.iter().all(|byte| *byte < 128),
         }
     }
 
