@@ -182,7 +182,7 @@ setup_text() {
         testdata/alice29.txt "$path"
 }
 
-# llama.cpp's chat templates and vocabularies with reference ids, for the proofs.
+# llama.cpp's chat templates, for the proofs, and vocabularies with reference ids.
 setup_llama_cpp() {
     local path="$CACHE/llama.cpp/0.3.36"
     [ -e "$path" ] && return

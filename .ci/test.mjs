@@ -36,16 +36,13 @@ const SETUP_PARTS = [
   "model",
   "gemma",
   "vocabularies",
+  "llama-cpp",
   "python",
   "chromium",
   "vulkan",
 ];
 // Steps; later steps do not run if a `needed` step fails.
-const setup = (...more) => ({
-  name: "setup",
-  run: [".ci/setup.sh", ...SETUP_PARTS, ...more],
-  needed: true,
-});
+const setup = () => ({ name: "setup", run: [".ci/setup.sh", ...SETUP_PARTS], needed: true });
 const models = () => [
   { name: "derived-models", run: [PYTHON, "tests/data/make_models.py"] },
   { name: "tiny-models", run: [PYTHON, "tests/data/tiny/make_tiny.py"] },
@@ -99,7 +96,7 @@ const tests = () => [
 
 /** Slow tests. FUZZ_SECONDS is the time for each fuzz target. */
 const proofs = () => [
-  setup("llama-cpp"),
+  setup(),
   ...models(),
   build(),
   {

@@ -38,6 +38,11 @@ pub fn vocabulary(name: &str) -> PathBuf {
     present(folder().join("derived/vocabularies").join(name))
 }
 
+/// A file of llama.cpp's collection of vocabularies, e.g. `ggml-vocab-qwen35.gguf.out`.
+pub fn llama_cpp(name: &str) -> PathBuf {
+    present(folder().join("llama.cpp/0.3.36").join(name))
+}
+
 /// A file that tests/data/make_full_size.py makes, e.g. `nemotron4b.header.gguf`.
 pub fn full_size(name: &str) -> PathBuf {
     present(folder().join("full-size").join(name))

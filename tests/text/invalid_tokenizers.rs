@@ -34,9 +34,9 @@ type Case = (fn(&mut Value), &'static str, &'static str);
 
 const CASES: &[Case] = &[
     (
-        |file| file["model"]["type"] = json!("Unigram"),
+        |file| file["model"]["type"] = json!("WordLevel"),
         "unsupported-format",
-        "model.type: found \"Unigram\"",
+        "model.type: found \"WordLevel\"",
     ),
     (|file| file["model"]["vocab"] = json!([["a", 0.5]]), "unsupported-format", "model.vocab"),
     (
@@ -105,9 +105,9 @@ const CASES: &[Case] = &[
         "normalizer",
     ),
     (
-        |file| file["decoder"] = json!({"type": "WordPiece"}),
+        |file| file["decoder"] = json!({"type": "CTC"}),
         "unsupported-format",
-        "decoder: found \"WordPiece\"",
+        "decoder: found \"CTC\"",
     ),
     (
         |file| {

@@ -16,11 +16,13 @@ mod answer_parser;
 #[allow(dead_code, unreachable_pub, reason = "shared with test files that use other parts")]
 mod cache;
 mod chat_templates;
+mod encoders;
 #[path = "../common/files.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with test files that use other parts")]
 mod files;
 mod invalid_tokenizers;
 mod sampling;
+mod split_patterns;
 mod streaming;
 mod template_cases;
 mod template_limits;

@@ -185,7 +185,7 @@ impl SmallVocabulary {
 }
 
 /// Checks the ids of texts that byte_level.json has for the pre-tokenizer `name`.
-fn gives_the_ids_of_split(tokenizer: &Tokenizer, name: &str, cases: &Value) {
+pub(crate) fn gives_the_ids_of_split(tokenizer: &Tokenizer, name: &str, cases: &Value) {
     for case in cases.as_array().expect("cases") {
         let source = text(&case["text"]);
         let found = tokenizer.encode(source).expect(source);
@@ -198,7 +198,8 @@ fn every_named_pre_tokenizer_gives_the_ids_of_its_pattern() {
     let vocabulary = SmallVocabulary::read();
     let mut golden = json("byte_level.json");
     golden["splits"]["pixtral"] = golden["splits"]["tekken"].clone();
-    for (name, cases) in golden["splits"].as_object().expect("splits") {
+    let splits = golden["splits"].as_object().expect("splits");
+    for (name, cases) in splits.iter().filter(|(name, _)| !name.ends_with("(tokenizer.json)")) {
         let tokenizer = vocabulary.tokenizer(None, Some(name)).expect(name);
         gives_the_ids_of_split(&tokenizer, name, cases);
     }

@@ -14,7 +14,7 @@ use crate::error::{Error, Result, quoted};
 /// Maximum bytes of one word; each takes 56 bytes of memory during merging.
 const MAX_WORD_BYTES: usize = 1 << 22;
 /// Id of a symbol that is no token, and index that ends the linked list of symbols.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 /// Initial symbols of a word, before merging.
 #[derive(Debug)]

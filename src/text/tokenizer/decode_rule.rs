@@ -13,6 +13,9 @@ const MAX_DEPTH: usize = 8;
 /// Maximum bytes of a replacement, and maximum characters that Strip removes.
 const MAX_STEP_LENGTH: usize = 64;
 
+/// Starts of tokens that WordPiece's decoder joins to the text before them.
+const JOINED: &[&str] = &[".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re"];
+
 /// Rules for turning the token texts of a vocabulary that is not byte-level into bytes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct DecodeRule {
@@ -29,6 +32,9 @@ pub(super) enum DecodeStep {
     Replace(String, String),
     /// Removes up to this many occurrences of a character from the start of the token.
     StripStart(char, usize),
+    /// WordPiece: removes the prefix of a token that continues a word, and puts a space before
+    /// every other token but the first, unless `cleans_up` and it starts with one of [`JOINED`].
+    Continue { prefix: String, cleans_up: bool },
     /// Replaces the mark by a space, or in the first token of a text by nothing if `none_in_first`.
     Mark { mark: char, none_in_first: bool },
 }
@@ -41,6 +47,17 @@ impl DecodeRule {
             text = match step {
                 DecodeStep::Replace(from, to) => text.replace(from, to),
                 DecodeStep::StripStart(mark, most) => strip_start(&text, *mark, *most).to_owned(),
+                DecodeStep::Continue { prefix, cleans_up } => {
+                    match text.strip_prefix(prefix.as_str()) {
+                        Some(rest) if !is_first => rest.to_owned(),
+                        _ if is_first
+                            || (*cleans_up && JOINED.iter().any(|mark| text.starts_with(mark))) =>
+                        {
+                            text
+                        }
+                        _ => format!(" {text}"),
+                    }
+                }
                 DecodeStep::Mark { mark, none_in_first } => {
                     text.replace(*mark, if is_first && *none_in_first { "" } else { " " })
                 }
@@ -55,6 +72,7 @@ impl DecodeRule {
             DecodeStep::Replace(from, to) => {
                 times.saturating_mul(to.len().div_ceil(from.len().max(1)).max(1))
             }
+            DecodeStep::Continue { .. } => times.saturating_mul(2),
             DecodeStep::StripStart(..) | DecodeStep::Mark { .. } => times,
         })
     }
@@ -113,8 +131,13 @@ impl Reader {
                 let mark = component.metaspace_mark()?;
                 self.push(component, DecodeStep::Mark { mark, none_in_first: !keeps_first })
             }
+            "WordPiece" if !self.byte_level => {
+                let prefix = component.str("prefix").unwrap_or("##").to_owned();
+                let cleans_up = component.flag("cleanup").unwrap_or(true);
+                self.push(component, DecodeStep::Continue { prefix, cleans_up })
+            }
             _ => Err(component.unknown_type(
-                "Sequence, ByteLevel, ByteFallback, Fuse, Replace, Strip, Metaspace",
+                "Sequence, ByteLevel, ByteFallback, Fuse, Replace, Strip, Metaspace, WordPiece",
             )),
         }
     }

@@ -1,4 +1,5 @@
-//! Builds a [`Tokenizer`] from a Hugging Face `tokenizer.json`. Only BPE models are supported.
+//! Builds a [`Tokenizer`] from a Hugging Face `tokenizer.json` with a BPE, WordPiece or Unigram
+//! model.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -7,17 +8,24 @@ use serde_json::Value;
 
 use super::added_tokens::{AddedToken, check_size};
 use super::bpe::{BaseSymbols, Bpe, Merges, byte_table, merge_entry};
+use super::components::MAX_GROWTH;
 use super::normalization::Normalization;
 use super::pre_tokenizer::PreTokenizer;
+use super::subwords::SubwordModel;
 use super::tokenizer_config::{AddedTokenJson, merge_added_tokens};
 use super::tokenizer_json::{MergeList, Model, TokenizerJson};
 use super::turn_end_tokens::TurnEndTokens;
+use super::unigram::Unigram;
 use super::vocabulary::{
     ByteAlphabet, Entry, MAX_TOKEN_BYTES, MAX_TOKENS, TokenKind, Vocabulary, byte_characters,
     parse_byte_token,
 };
+use super::wordpiece::WordPiece;
 use super::{SpecialIds, Tokenizer, decode_rule, post_processor};
 use crate::error::{Error, Result, quoted};
+
+/// Maximum characters of a word that WordPiece segments: ten times the usual number.
+const MAX_WORDPIECE_CHARS: u64 = 1000;
 
 impl Tokenizer {
     /// Builds a tokenizer from the bytes of a `tokenizer.json` and, if there is one, the parsed
@@ -47,15 +55,23 @@ fn read(file: &str, json: &[u8], config: Option<&Value>) -> Result<Tokenizer> {
     let added = merge_added_tokens(added, &parsed.model.vocab.tokens, config);
     let added = added_tokens(file, added, &normalization)?;
     let ids = Ids::read(file, &parsed.model.vocab.tokens, &added)?;
-    let bpe = read_bpe(file, &parsed.model, &ids, pre_tokenizer.byte_level)?;
+    let model = read_model(file, &parsed.model, &ids, pre_tokenizer.byte_level)?;
     let special = special_ids(file, &parsed.model, &ids, post_processor.as_ref(), config)?;
     drop(ids);
     let vocabulary =
-        read_vocabulary(file, parsed.model.vocab.tokens, &added, &pre_tokenizer, &bpe)?;
+        read_vocabulary(file, parsed.model.vocab.tokens, &added, &pre_tokenizer, &model)?;
     let rule = decode_rule::from_json(file, decoder.as_ref(), pre_tokenizer.byte_level)?;
     let vocabulary = vocabulary.with_decode_rule(file, "decoder", rule)?;
     let warnings = Vec::new();
-    Ok(Tokenizer::assemble(vocabulary, bpe, normalization, pre_tokenizer, added, special, warnings))
+    Ok(Tokenizer::assemble(
+        vocabulary,
+        model,
+        normalization,
+        pre_tokenizer,
+        added,
+        special,
+        warnings,
+    ))
 }
 
 fn added_tokens(
@@ -84,14 +100,25 @@ fn added_tokens(
 }
 
 fn check_model(file: &str, model: &Model) -> Result<()> {
-    let found =
-        model.kind.as_deref().unwrap_or(if model.merges.is_some() { "BPE" } else { "unnamed" });
-    if found != "BPE" {
-        return Err(Error::unsupported_value(file, "model.type", quoted(found), "BPE"));
+    let kind = model.kind();
+    if !matches!(kind, "BPE" | "WordPiece" | "Unigram") {
+        let expected = "BPE, WordPiece or Unigram";
+        return Err(Error::unsupported_value(file, "model.type", quoted(kind), expected));
     }
-    if model.vocab.is_list {
-        let expected = "an object of texts and ids, as in BPE models";
-        return Err(Error::unsupported_value(file, "model.vocab", "a list", expected));
+    match (&model.vocab.scores, kind) {
+        (Some(_), "Unigram") => {}
+        (None, "BPE" | "WordPiece") => {}
+        (Some(_), _) => {
+            let expected = "an object of texts and ids, as in BPE models";
+            return Err(Error::unsupported_value(file, "model.vocab", "a list", expected));
+        }
+        (None, _) => {
+            let expected = "a list of texts and scores";
+            return Err(Error::malformed_value(file, "model.vocab", "an object", expected));
+        }
+    }
+    if kind == "WordPiece" {
+        return Ok(());
     }
     if model.dropout.is_some_and(|dropout| dropout != 0.0) {
         return Err(Error::unsupported_value(file, "model.dropout", "random merges", "none"));
@@ -169,6 +196,82 @@ impl<'a> Ids<'a> {
     }
 }
 
+impl Model {
+    /// Kind of the model; old files do not state it.
+    fn kind(&self) -> &str {
+        let implied = match (&self.vocab.scores, &self.merges) {
+            (Some(_), _) => "Unigram",
+            (None, Some(_)) => "BPE",
+            (None, None) => "unnamed",
+        };
+        self.kind.as_deref().unwrap_or(implied)
+    }
+
+    /// Id of `unk_token`, if the model has one. The error is for texts that need the token.
+    fn unknown(&self, file: &str, ids: &Ids<'_>) -> Result<Option<u32>> {
+        let Some(text) = &self.unk_token else { return Ok(None) };
+        let expected = "a token of it because the text needs the unknown token";
+        ids.of_model(text).map(Some).ok_or_else(|| {
+            let found = format!("{}, which is not in the vocabulary", quoted(text));
+            Error::malformed_value(file, "model.unk_token", found, expected)
+        })
+    }
+}
+
+/// The segmentation of a checked model.
+fn read_model(file: &str, model: &Model, ids: &Ids<'_>, byte_level: bool) -> Result<SubwordModel> {
+    if let Some(scores) = &model.vocab.scores {
+        return read_unigram(file, model, scores).map(SubwordModel::Unigram);
+    }
+    if model.kind() == "BPE" {
+        return read_bpe(file, model, ids, byte_level).map(SubwordModel::Bpe);
+    }
+    let max_chars = model.max_input_chars_per_word.unwrap_or(100);
+    if max_chars > MAX_WORDPIECE_CHARS {
+        let field = "model.max_input_chars_per_word";
+        let expected = format!("at most {MAX_WORDPIECE_CHARS}");
+        return Err(Error::unsupported_value(file, field, max_chars, expected));
+    }
+    let next = model.continuing_subword_prefix.as_deref().unwrap_or("##");
+    if next.len() > MAX_GROWTH {
+        let found = format!("{} bytes", next.len());
+        let expected = format!("at most {MAX_GROWTH}");
+        let field = "model.continuing_subword_prefix";
+        return Err(Error::unsupported_value(file, field, found, expected));
+    }
+    Ok(SubwordModel::WordPiece(WordPiece {
+        first: "",
+        next: next.to_owned(),
+        max_chars: max_chars as usize,
+        unknown: model.unknown(file, ids),
+    }))
+}
+
+fn read_unigram(file: &str, model: &Model, scores: &[f64]) -> Result<Unigram> {
+    if let Some(id) = scores.iter().position(|score| !score.is_finite()) {
+        let found = format!("{} for token {id}", scores.get(id).copied().unwrap_or(f64::NAN));
+        return Err(Error::malformed_value(file, "model.vocab", found, "a finite score"));
+    }
+    if let Some(id) = model.unk_id.filter(|&id| id >= scores.len() as u64) {
+        let expected = format!("less than the {} tokens", scores.len());
+        return Err(Error::malformed_value(file, "model.unk_id", id, expected));
+    }
+    Ok(Unigram {
+        scores: scores.to_vec(),
+        lowest: scores.iter().copied().fold(f64::INFINITY, f64::min),
+        unknown: model.unk_id.map(|id| id as u32),
+        byte_fallback: byte_fallback(model),
+    })
+}
+
+/// Byte tokens, if the model falls back to them.
+fn byte_fallback(model: &Model) -> Option<Box<[u32; 256]>> {
+    model.byte_fallback.unwrap_or(false).then(|| {
+        let tokens = model.vocab.tokens.iter();
+        byte_table(tokens.filter_map(|(text, id)| Some((parse_byte_token(text)?, *id))))
+    })
+}
+
 fn read_bpe(file: &str, model: &Model, ids: &Ids<'_>, byte_level: bool) -> Result<Bpe> {
     let mut ranks = HashMap::with_capacity(model.merges.as_ref().map_or(0, MergeList::len));
     let mut joined = String::new();
@@ -177,17 +280,6 @@ fn read_bpe(file: &str, model: &Model, ids: &Ids<'_>, byte_level: bool) -> Resul
             merge_entry(file, "model.merges", rank, pair, &mut joined, |text| ids.of_model(text))?;
         ranks.insert(pair, (rank as u32, merged));
     }
-    let unknown = match &model.unk_token {
-        Some(text) => ids.of_model(text).map(Some).ok_or_else(|| {
-            Error::malformed_value(
-                file,
-                "model.unk_token",
-                format!("{}, which is not in the vocabulary", quoted(text)),
-                "a token of it because the text needs the unknown token",
-            )
-        }),
-        None => Ok(None),
-    };
     let symbols = if byte_level {
         let bytes = (0..=255u8).zip(byte_characters());
         let id = |character: char| ids.of_model(character.encode_utf8(&mut [0; 4]));
@@ -201,16 +293,12 @@ fn read_bpe(file: &str, model: &Model, ids: &Ids<'_>, byte_level: bool) -> Resul
         });
         BaseSymbols::Characters(single.collect())
     };
-    let byte_fallback = (!byte_level && model.byte_fallback.unwrap_or(false)).then(|| {
-        let tokens = model.vocab.tokens.iter();
-        byte_table(tokens.filter_map(|(text, id)| Some((parse_byte_token(text)?, *id))))
-    });
     Ok(Bpe {
         symbols,
         merges: Merges::Ranked(ranks),
         ignore_merges: model.ignore_merges.unwrap_or(false),
-        byte_fallback,
-        unknown,
+        byte_fallback: byte_fallback(model).filter(|_| !byte_level),
+        unknown: model.unknown(file, ids),
         fuse_unknown: model.fuse_unk.unwrap_or(false),
     })
 }
@@ -220,7 +308,7 @@ fn read_vocabulary(
     tokens: Vec<(String, u32)>,
     added: &[AddedToken],
     pre_tokenizer: &PreTokenizer,
-    bpe: &Bpe,
+    model: &SubwordModel,
 ) -> Result<Vocabulary> {
     let alphabet = ByteAlphabet::new();
     // Added tokens are also decoded as bytes where possible, as Hugging Face's decoders do.
@@ -238,7 +326,7 @@ fn read_vocabulary(
         entries.push(Entry { id: token.id, text: bytes(token.form()), kind });
     }
     for (text, id) in tokens.iter().filter(|(_, id)| !added_ids.contains(id)) {
-        let byte = bpe.byte_fallback.as_ref().and_then(|_| parse_byte_token(text));
+        let byte = model.byte_fallback().and_then(|_| parse_byte_token(text));
         let kind = byte.map_or(TokenKind::Normal, TokenKind::Byte);
         entries.push(Entry { id: *id, text: bytes(text), kind });
     }
@@ -273,7 +361,8 @@ fn special_ids(
         bos: role("bos_token"),
         eos,
         unknown: role("unk_token")
-            .or_else(|| model.unk_token.as_deref().and_then(|text| ids.of(text))),
+            .or_else(|| model.unk_token.as_deref().and_then(|text| ids.of(text)))
+            .or(model.unk_id.and_then(|id| u32::try_from(id).ok()).filter(|&id| ids.has(id))),
         pad: role("pad_token"),
         stop: TurnEndTokens::find(texts).with_named(eos.into_iter()),
         prefix,

@@ -1,42 +1,53 @@
 //! Tokenizers: text to token ids and back.
 //!
 //! Encoding has the same four steps for every file format: added tokens are matched, the text
-//! between them is normalized, split into words (pre-tokenization), and each word is merged (byte
-//! pair encoding). Normalization and pre-tokenization use the `tokenizers` crate. Merging and the
-//! vocabulary are implemented here: the crate's versions allocate memory by counts found in the
-//! file, panic on invalid vocabularies, and identify a cached word by a 32-bit hash.
+//! between them is normalized, split into words (pre-tokenization), and each word is segmented into
+//! tokens: by byte pair encoding, WordPiece or Unigram. Normalization and most of pre-tokenization
+//! use the `tokenizers` crate. Segmentation and the vocabulary are implemented here: the versions
+//! of the crate allocate memory by counts found in the file, panic on invalid vocabularies, and
+//! identify a cached word by a 32-bit hash.
 //!
 //! [`Tokenizer`] is built by `gguf` (from GGUF metadata) or `json` (from a Hugging Face
-//! `tokenizer.json`). Its parts are `added_tokens`, `normalization`, `pre_tokenizer`, `bpe` and
-//! `vocabulary`; [`StreamingDecoder`] turns ids into text while they are generated.
+//! `tokenizer.json`). Its parts are `added_tokens`, `normalization`, `pre_tokenizer`,
+//! `subwords` and `vocabulary`; [`StreamingDecoder`] turns ids into text while they are generated.
 
 mod added_tokens;
 mod bounded_json;
 mod bpe;
+mod char_set;
+mod charsmap;
 mod components;
 mod decode_rule;
 mod gguf;
+mod gguf_encoders;
+mod gguf_metadata;
+mod gguf_tokens;
 mod json;
 mod normalization;
 mod post_processor;
 mod pre_tokenizer;
 mod pre_tokenizer_patterns;
+mod split_pattern;
+mod splitter;
 mod streaming_decoder;
+mod subwords;
 mod tokenizer_config;
 mod tokenizer_json;
 mod turn_end_tokens;
+mod unigram;
 mod vocabulary;
+mod wordpiece;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use added_tokens::{AddedToken, AddedTokens, Segment};
-use bpe::{Bpe, MergeScratch};
 use normalization::{Normalization, check_length};
 use pre_tokenizer::{PreTokenizer, PreTokenizerScratch};
+use subwords::{SubwordModel, SubwordScratch};
 use vocabulary::{TokenKind, Vocabulary};
 
-pub use gguf::GgufVocabulary;
+pub use gguf_metadata::GgufVocabulary;
 pub use streaming_decoder::StreamingDecoder;
 
 use crate::error::{Error, Result};
@@ -50,7 +61,7 @@ const SPACE_MARK: char = '▁';
 #[derive(Debug)]
 pub struct Tokenizer {
     vocabulary: Vocabulary,
-    bpe: Bpe,
+    model: SubwordModel,
     normalization: Normalization,
     pre_tokenizer: PreTokenizer,
     /// Added tokens that are matched in the text as given.
@@ -82,7 +93,7 @@ struct SpecialIds {
 impl Tokenizer {
     fn assemble(
         vocabulary: Vocabulary,
-        bpe: Bpe,
+        model: SubwordModel,
         normalization: Normalization,
         pre_tokenizer: PreTokenizer,
         added: Vec<AddedToken>,
@@ -92,10 +103,10 @@ impl Tokenizer {
         let (normalized, raw) = added.into_iter().partition(|token| token.normalized.is_some());
         let (raw_added, normalized_added) = (AddedTokens::new(raw), AddedTokens::new(normalized));
         let splits_before_mark =
-            pre_tokenizer.is_none() && bpe.splits_before(&vocabulary, SPACE_MARK);
+            pre_tokenizer.is_none() && model.splits_before(&vocabulary, SPACE_MARK);
         Self {
             vocabulary,
-            bpe,
+            model,
             normalization,
             pre_tokenizer,
             raw_added,
@@ -162,10 +173,10 @@ impl Tokenizer {
 
     /// Splits a text into words, and appends the tokens of each word to `ids`.
     fn merge(&self, text: &str, scratch: &mut EncodeScratch, ids: &mut Vec<u32>) -> Result<()> {
-        let EncodeScratch { pre_tokenizer, merge, .. } = scratch;
+        let EncodeScratch { pre_tokenizer, subwords, .. } = scratch;
         if !self.splits_before_mark {
             let mut encode =
-                |word| self.bpe.encode(&self.vocabulary, part(text, word)?, merge, ids);
+                |word| self.model.encode(&self.vocabulary, part(text, word)?, subwords, ids);
             return self.pre_tokenizer.words(text, pre_tokenizer, &mut encode);
         }
         let mut rest = text;
@@ -173,7 +184,7 @@ impl Tokenizer {
             let marks = rest.len() - rest.trim_start_matches(SPACE_MARK).len();
             let (_, after) = rest.split_at(marks);
             let (word, next) = rest.split_at(marks + after.find(SPACE_MARK).unwrap_or(after.len()));
-            self.bpe.encode(&self.vocabulary, word, merge, ids)?;
+            self.model.encode(&self.vocabulary, word, subwords, ids)?;
             rest = next;
         }
         Ok(())
@@ -280,7 +291,7 @@ impl Tokenizer {
 #[derive(Default)]
 struct EncodeScratch {
     pre_tokenizer: PreTokenizerScratch,
-    merge: MergeScratch,
+    subwords: SubwordScratch,
     /// Bytes passed to the merging step so far.
     spelled_bytes: usize,
 }

@@ -33,10 +33,22 @@ fn read(
             members.try_for_each(|member| read(member, depth + 1, prefix, suffix))
         }
         "TemplateProcessing" => read_template(component, prefix, suffix),
+        "BertProcessing" | "RobertaProcessing" => {
+            for (key, ids) in [("cls", prefix), ("sep", suffix)] {
+                let id = component.get(key).and_then(|pair| pair.get(1)).and_then(Value::as_u64);
+                let id = id.and_then(|id| u32::try_from(id).ok()).ok_or_else(|| {
+                    let found = format!("{key} {}", component.excerpt(key));
+                    component.malformed(found, "a text and a 32-bit id")
+                })?;
+                ids.push(id);
+            }
+            Ok(())
+        }
         // Only changes offsets.
         "ByteLevel" | "" => Ok(()),
         other => {
-            let expected = "Sequence, TemplateProcessing or ByteLevel";
+            let expected = "Sequence, TemplateProcessing, BertProcessing, RobertaProcessing or \
+                            ByteLevel";
             Err(component.unsupported(quoted(other), expected))
         }
     }

@@ -1,18 +1,26 @@
-//! Pre-tokenizer patterns: how text is split into words, and which pattern the name of a GGUF
+//! Pre-tokenizer patterns: how text is split into words, and which patterns the name of a GGUF
 //! file's pre-tokenizer stands for. Names and patterns are those of llama.cpp (`llama-vocab.cpp`).
-
-use std::ops::Range;
 
 use bitcannon::classify::{classify, in_mask, mask};
 use tokenizers::SplitDelimiterBehavior;
 use tokenizers::pipeline::PipelinePreTokenizer;
 use tokenizers::pre_tokenizers::digits::Digits;
-use tokenizers::pre_tokenizers::sequence::PipelineSequence;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern as NativePattern};
 use tokenizers::utils::{DEEPSEEK_PATTERNS, Grammar, byte_level::GPT2_REGEX_STR};
 
+use super::char_set::CharSet;
+use super::split_pattern::SplitPattern;
+use super::splitter::Splitter;
 use crate::error::{Error, Result, quoted};
 
+/// Single digits, and runs of digits.
+const DIGIT: &str = r"\p{N}";
+const DIGITS: &str = r"\p{N}+";
+/// Digits in groups of three from the right: what Tekken's later pattern has in place of `\p{N}`.
+const DIGIT_GROUPS: &str = r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))|\p{N}{1,2}";
+/// Cuts before each group of three digits, counted from the right.
+const GROUP_STARTS: &str = r"(?=(\d{3})+(?!\d))";
+const ASCII_DIGIT_TRIPLES: &str = "[0-9][0-9][0-9]";
 /// GPT-4 (`cl100k_base`) and Llama 3: up to three digits together.
 const LLAMA3: &str = concat!(
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|",
@@ -38,29 +46,74 @@ const TEKKEN: &str = concat!(
     r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 );
 
-/// A pre-tokenizer of a GGUF file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PreTokenizerKind {
-    /// llama.cpp's default for files without a name; no model was trained with it.
-    Default,
-    /// Runs of punctuation first, then GPT-2's pattern, then groups of three digits from the left.
-    Falcon,
-    Gpt2,
-    /// Single digits first, then GPT-2's pattern.
-    Digits,
-    Llama3,
-    /// Runs of digits first, then Llama 3's pattern.
-    MiniCpm5,
-    Qwen2,
-    Gpt4o,
-    Tekken,
-    DeepSeek3,
-}
+/// Later Tekken: digits in groups of three from the right.
+const TEKKEN_GROUPS: &str = concat!(
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|",
+    r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))|\p{N}{1,2}|",
+    r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+/// Qwen 3.5: as Qwen 2, but letters include marks.
+const QWEN35: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}|",
+    r" ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+/// Seed-Coder: as Qwen 2, but line breaks are not part of a run of punctuation.
+const SEED_CODER: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}|",
+    r" ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+/// Youtu: runs of East Asian characters, then GPT-4o's pattern with single digits.
+const YOUTU: [&str; 2] = [
+    "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+",
+    concat!(
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+        r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    ),
+];
+/// Kimi K2: as GPT-4o, with runs of Han characters.
+const KIMI_K2: &str = concat!(
+    r"[\p{Han}]+|",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*",
+    r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+",
+    r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+    r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+/// Ling: as Qwen 2, with possessive repetitions and single line breaks.
+const LING: &str = concat!(
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}|",
+    r" ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
+);
+/// Punctuation and ASCII symbols, which Falcon and llama.cpp's default split off first.
+const FALCON_PUNCTUATION: &str = r"[\p{P}\$\+<=>\^~\|`]+";
+const DEFAULT_PUNCTUATION: &str = r"[\p{P}\$\+<=>\^~\|]+";
+const LINE_BREAK: &str = r"[\r\n]";
+const CJK: &str = "[一-龥ࠀ-一가-퟿]+";
+const DEEPSEEK_CODER: &[&str] = &[LINE_BREAK, r"\s?\p{L}+", r"\s?\p{P}+", CJK, DIGIT];
+const DEEPSEEK_TEXT: &[&str] = &[
+    LINE_BREAK,
+    concat!(
+        r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚ",
+        "Ḁ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-\u{1f7d}ᾀ-ᾴᾶ-ᾼ\u{1fbe}ῂ-ῄῆ-ῌῐ-\u{1fd3}ῖ-\u{1fdb}ῠ-Ῥῲ-ῴῶ-ῼ",
+        "ℂℇℊ-ℓℕℙ-ℝℤ\u{2126}ℨ\u{212a}-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄ",
+        "Ⰰ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ",
+        "𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+"
+    ),
+    r"\s?[!-/:-~！-／：-～‘-‟　-。]+",
+    r"\s+$",
+    CJK,
+    DIGITS,
+];
 
 /// A pre-tokenizer and the tokenizer settings that its name implies.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NamedPreTokenizer {
-    pub(super) kind: PreTokenizerKind,
+    /// Regular expressions, each of which splits the words of those before.
+    pub(super) patterns: &'static [&'static str],
     /// A word that is a token is not merged from smaller symbols.
     pub(super) ignore_merges: bool,
     /// Default of `add_bos_token`.
@@ -68,23 +121,26 @@ pub(super) struct NamedPreTokenizer {
     names: &'static [&'static str],
 }
 
-const fn named(kind: PreTokenizerKind, names: &'static [&'static str]) -> NamedPreTokenizer {
-    NamedPreTokenizer { kind, ignore_merges: false, add_bos: false, names }
+const fn named(
+    patterns: &'static [&'static str],
+    names: &'static [&'static str],
+) -> NamedPreTokenizer {
+    NamedPreTokenizer { patterns, ignore_merges: false, add_bos: false, names }
 }
 
 const fn whole_words(
-    kind: PreTokenizerKind,
+    patterns: &'static [&'static str],
     add_bos: bool,
     names: &'static [&'static str],
 ) -> NamedPreTokenizer {
-    NamedPreTokenizer { kind, ignore_merges: true, add_bos, names }
+    NamedPreTokenizer { patterns, ignore_merges: true, add_bos, names }
 }
 
 const NAMED: &[NamedPreTokenizer] = &[
-    named(PreTokenizerKind::Default, &["default"]),
-    named(PreTokenizerKind::Falcon, &["falcon"]),
+    named(&[DEFAULT_PUNCTUATION, GPT2_REGEX_STR, DIGITS, ASCII_DIGIT_TRIPLES], &["default"]),
+    named(&[FALCON_PUNCTUATION, GPT2_REGEX_STR, ASCII_DIGIT_TRIPLES], &["falcon"]),
     named(
-        PreTokenizerKind::Gpt2,
+        &[GPT2_REGEX_STR],
         &[
             "gpt-2",
             "gpt2",
@@ -109,7 +165,7 @@ const NAMED: &[NamedPreTokenizer] = &[
         ],
     ),
     named(
-        PreTokenizerKind::Digits,
+        &[DIGIT, GPT2_REGEX_STR],
         &[
             "smollm",
             "starcoder",
@@ -122,7 +178,7 @@ const NAMED: &[NamedPreTokenizer] = &[
         ],
     ),
     whole_words(
-        PreTokenizerKind::Llama3,
+        &[LLAMA3],
         true,
         &[
             "llama3",
@@ -135,11 +191,11 @@ const NAMED: &[NamedPreTokenizer] = &[
             "jina-v5-nano",
         ],
     ),
-    named(PreTokenizerKind::Llama3, &["dbrx", "smaug-bpe", "chatglm-bpe"]),
-    whole_words(PreTokenizerKind::Llama3, false, &["glm4", "glm5"]),
-    whole_words(PreTokenizerKind::MiniCpm5, false, &["minicpm5"]),
+    named(&[LLAMA3], &["dbrx", "smaug-bpe", "chatglm-bpe"]),
+    whole_words(&[LLAMA3], false, &["glm4", "glm5"]),
+    whole_words(&[DIGITS, LLAMA3], false, &["minicpm5"]),
     named(
-        PreTokenizerKind::Qwen2,
+        &[QWEN2],
         &[
             "qwen2",
             "stablelm2",
@@ -152,12 +208,21 @@ const NAMED: &[NamedPreTokenizer] = &[
             "grok-2",
         ],
     ),
-    named(PreTokenizerKind::Gpt4o, &["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"]),
+    named(&[GPT4O], &["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"]),
     // Converters write `pixtral` for Tekken's vocabulary without a begin-of-sequence token, as in
     // Nemotron 3. llama.cpp splits it differently from the model's own tokenizer, which is
     // followed.
-    whole_words(PreTokenizerKind::Tekken, true, &["tekken", "pixtral"]),
-    named(PreTokenizerKind::DeepSeek3, &["deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"]),
+    whole_words(&[TEKKEN], true, &["tekken", "pixtral"]),
+    whole_words(&[TEKKEN_GROUPS], true, &["tekken-num3"]),
+    named(&[QWEN35], &["qwen35"]),
+    named(&[LING], &["bailingmoe", "bailingmoe2", "llada-moe"]),
+    named(&[SEED_CODER], &["seed-coder"]),
+    named(&[KIMI_K2], &["kimi-k2"]),
+    named(&[DIGITS, GROUP_STARTS], &["superbpe"]),
+    named(DEEPSEEK_TEXT, &["deepseek-llm"]),
+    named(DEEPSEEK_CODER, &["deepseek-coder"]),
+    whole_words(&YOUTU, false, &["youtu"]),
+    named(&DEEPSEEK_PATTERNS, &["deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"]),
 ];
 
 /// Pre-tokenizer names by architecture, where all models of an architecture share one, for files
@@ -184,108 +249,66 @@ pub(super) fn from_name(file: &str, field: &str, name: &str) -> Result<NamedPreT
     })
 }
 
-impl PreTokenizerKind {
-    /// Splitters of the `tokenizers` crate for this kind. The caller applies
-    /// [`PreTokenizerKind::isolated_punctuation`] before and
-    /// [`PreTokenizerKind::group_digits`] after them.
-    pub(super) fn splitter(self, file: &str, field: &str) -> Result<PipelinePreTokenizer> {
-        let digits = |single| PipelinePreTokenizer::Digits(Digits::new(single));
-        let steps = match self {
-            PreTokenizerKind::Default => vec![pattern(file, field, GPT2_REGEX_STR)?, digits(false)],
-            PreTokenizerKind::Falcon | PreTokenizerKind::Gpt2 => {
-                vec![pattern(file, field, GPT2_REGEX_STR)?]
-            }
-            PreTokenizerKind::Digits => vec![digits(true), pattern(file, field, GPT2_REGEX_STR)?],
-            PreTokenizerKind::Llama3 => vec![pattern(file, field, LLAMA3)?],
-            PreTokenizerKind::MiniCpm5 => vec![digits(false), pattern(file, field, LLAMA3)?],
-            PreTokenizerKind::Qwen2 => vec![pattern(file, field, QWEN2)?],
-            PreTokenizerKind::Gpt4o => vec![pattern(file, field, GPT4O)?],
-            PreTokenizerKind::Tekken => vec![pattern(file, field, TEKKEN)?],
-            PreTokenizerKind::DeepSeek3 => {
-                let patterns =
-                    DEEPSEEK_PATTERNS.into_iter().map(|regex| native(file, field, regex));
-                patterns
-                    .map(|split| split.map(PipelinePreTokenizer::Split))
-                    .collect::<Result<_>>()?
-            }
-        };
-        Ok(sequence(steps))
-    }
-
-    /// Class of characters whose runs are words by themselves, split off first.
-    pub(super) fn isolated_punctuation(self) -> Option<fn(char) -> bool> {
-        match self {
-            PreTokenizerKind::Default => {
-                Some(|character| character != '`' && is_of(character, mask::PUNCT))
-            }
-            PreTokenizerKind::Falcon => Some(|character| is_of(character, mask::PUNCT)),
-            _ => None,
-        }
-    }
-
-    /// Splits a word around groups of three ASCII digits, counted from the left of each run, and
-    /// appends the parts to `words`.
-    pub(super) fn group_digits(
-        self,
-        text: &str,
-        word: Range<usize>,
-        words: &mut Vec<Range<usize>>,
-    ) {
-        let (mut done, mut digits) = (word.start, 0);
-        let bytes = text.as_bytes().get(word.clone()).unwrap_or(&[]);
-        for (at, byte) in (word.start..).zip(bytes) {
-            digits = if byte.is_ascii_digit() { digits + 1 } else { 0 };
-            if digits == 3 {
-                let start = at + 1 - digits;
-                if start > done {
-                    words.push(done..start);
-                }
-                words.push(start..at + 1);
-                (done, digits) = (at + 1, 0);
-            }
-        }
-        if done < word.end {
-            words.push(done..word.end);
-        }
-    }
-}
-
 /// True for word characters, in the sense of `\w`.
 pub(super) fn is_in_word(character: char) -> bool {
-    is_of(character, mask::WORD)
-}
-
-fn is_of(character: char, classes: u16) -> bool {
     let mut tags = [0; 4];
     classify(character.encode_utf8(&mut [0; 4]).as_bytes(), &mut tags);
-    in_mask(tags[0], classes)
+    in_mask(tags[0], mask::WORD)
 }
 
-fn native(file: &str, field: &str, regex: &str) -> Result<Split> {
-    Split::native(SplitPattern::Regex(regex.to_owned()), SplitDelimiterBehavior::Isolated, false)
-        .map_err(|error| Error::unsupported(file, field, format!("split pattern: {error}")))
+/// Splitters for regular expressions that are applied in order; `unsupported-format` as for
+/// [`splitters`].
+pub(super) fn splitters_in_order(
+    file: &str,
+    field: &str,
+    patterns: &[&str],
+) -> Result<Vec<Splitter>> {
+    if patterns == DEEPSEEK_PATTERNS {
+        // The crate splits by these three at once.
+        let native = patterns.iter().map(|regex| native(file, field, regex));
+        let splits = native.map(|split| split.map(PipelinePreTokenizer::Split));
+        return Ok(vec![Splitter::sequence(splits.collect::<Result<_>>()?)]);
+    }
+    let mut steps = Vec::new();
+    for regex in patterns {
+        steps.extend(splitters(file, field, regex)?);
+    }
+    Ok(steps)
 }
 
-/// Splitter for a known pattern; `unsupported-format` for others, because the browser build has no
-/// regular expression engine.
-pub(super) fn pattern(file: &str, field: &str, regex: &str) -> Result<PipelinePreTokenizer> {
+/// Splitters for a regular expression: a native one of the crate if it has one;
+/// `unsupported-format` for syntax that no known pre-tokenizer uses, because the browser build has
+/// no regular expression engine.
+pub(super) fn splitters(file: &str, field: &str, regex: &str) -> Result<Vec<Splitter>> {
+    let digits = |single| Splitter::Native(PipelinePreTokenizer::Digits(Digits::new(single)));
+    match regex {
+        DIGIT => return Ok(vec![digits(true)]),
+        DIGITS => return Ok(vec![digits(false)]),
+        GROUP_STARTS => {
+            let digits = CharSet::category("Nd").map(Splitter::DigitGroups);
+            return Ok(digits.into_iter().collect());
+        }
+        _ => {}
+    }
     let split = native(file, field, regex)?;
     match split.grammar() {
         // The crate's splitter for this family ignores digit counts other than one and three.
         Some(Grammar::Cl100k { digit_cap }) if digit_cap != 1 && digit_cap != 3 => {}
-        Some(_) => return Ok(PipelinePreTokenizer::Split(split)),
+        Some(_) => return Ok(vec![Splitter::Native(PipelinePreTokenizer::Split(split))]),
         None => {}
     }
-    let found = format!("split pattern {}", quoted(regex));
-    let expected = "that of GPT-2, Llama 3, Qwen 2, GPT-4o, Tekken or Kimi";
-    Err(Error::unsupported_value(file, field, found, expected))
+    let groups = regex.contains(DIGIT_GROUPS).then(|| CharSet::category("N")).flatten();
+    let known = SplitPattern::new(&regex.replace(DIGIT_GROUPS, DIGITS));
+    let Some(known) = known else {
+        let found = format!("split pattern {}", quoted(regex));
+        let expected = "alternatives of characters, classes and their repetitions";
+        return Err(Error::unsupported_value(file, field, found, expected));
+    };
+    let splitters = [Some(Splitter::Pattern(known)), groups.map(Splitter::DigitGroups)];
+    Ok(splitters.into_iter().flatten().collect())
 }
 
-/// Combines splitters that are applied in order.
-pub(super) fn sequence(mut steps: Vec<PipelinePreTokenizer>) -> PipelinePreTokenizer {
-    match steps.len() {
-        0 => PipelinePreTokenizer::None,
-        1 => steps.remove(0),
-        _ => PipelinePreTokenizer::Sequence(PipelineSequence::new(steps)),
-    }
+fn native(file: &str, field: &str, regex: &str) -> Result<Split> {
+    Split::native(NativePattern::Regex(regex.to_owned()), SplitDelimiterBehavior::Isolated, false)
+        .map_err(|error| Error::unsupported(file, field, format!("split pattern: {error}")))
 }

@@ -28,7 +28,7 @@ pub(super) struct TokenizerJson {
     pub(super) model: Model,
 }
 
-/// The `model` object: a BPE model, or one that is refused.
+/// The `model` object: a BPE, WordPiece or Unigram model, or one that is refused.
 #[derive(Deserialize)]
 pub(super) struct Model {
     #[serde(default, rename = "type")]
@@ -51,14 +51,19 @@ pub(super) struct Model {
     pub(super) byte_fallback: Option<bool>,
     #[serde(default)]
     pub(super) ignore_merges: Option<bool>,
+    #[serde(default)]
+    pub(super) max_input_chars_per_word: Option<u64>,
+    #[serde(default)]
+    pub(super) unk_id: Option<u64>,
 }
 
-/// The `vocab` object: token texts and ids. Some models other than BPE have a list, which is
-/// skipped.
+/// The `vocab` object: token texts and ids. Unigram models have a list of texts and scores, whose
+/// ids are their places.
 #[derive(Default)]
 pub(super) struct Vocab {
     pub(super) tokens: Vec<(String, u32)>,
-    pub(super) is_list: bool,
+    /// Score of each token, if it is a list.
+    pub(super) scores: Option<Vec<f64>>,
 }
 
 impl<'de> Deserialize<'de> for Vocab {
@@ -67,7 +72,7 @@ impl<'de> Deserialize<'de> for Vocab {
         impl<'de> Visitor<'de> for VocabVisitor {
             type Value = Vocab;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of tokens and ids")
+                f.write_str("an object of tokens and ids, or a list of tokens and scores")
             }
             fn visit_map<A: MapAccess<'de>>(
                 self,
@@ -80,14 +85,21 @@ impl<'de> Deserialize<'de> for Vocab {
                     }
                     tokens.push(entry);
                 }
-                Ok(Vocab { tokens, is_list: false })
+                Ok(Vocab { tokens, scores: None })
             }
             fn visit_seq<A: SeqAccess<'de>>(
                 self,
                 mut list: A,
             ) -> std::result::Result<Vocab, A::Error> {
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Vocab { tokens: Vec::new(), is_list: true })
+                let (mut tokens, mut scores) = (Vec::new(), Vec::new());
+                while let Some((text, score)) = list.next_element::<(String, f64)>()? {
+                    if tokens.len() == MAX_TOKENS {
+                        return Err(A::Error::custom(format!("more than {MAX_TOKENS} tokens")));
+                    }
+                    tokens.push((text, tokens.len() as u32));
+                    scores.push(score);
+                }
+                Ok(Vocab { tokens, scores: Some(scores) })
             }
         }
         deserializer.deserialize_any(VocabVisitor)

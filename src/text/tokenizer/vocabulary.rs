@@ -170,6 +170,28 @@ impl Vocabulary {
         self.sorted.get(at).copied().filter(|&id| self.text(id) == text)
     }
 
+    /// Passes the length in bytes and the id of each normal token that `text` starts with to
+    /// `give`, the shortest first.
+    pub(super) fn prefixes(
+        &self,
+        text: impl Iterator<Item = u8>,
+        mut give: impl FnMut(usize, u32),
+    ) {
+        // Normal tokens that start with the bytes so far, in the order of their texts.
+        let mut rest = &self.sorted[..];
+        for (at, byte) in text.enumerate() {
+            let byte_of = |id: u32| self.text(id).get(at).copied();
+            let first = rest.partition_point(|&id| byte_of(id).is_none_or(|found| found < byte));
+            rest = rest.get(first..).unwrap_or(&[]);
+            rest = &rest[..rest.partition_point(|&id| byte_of(id) == Some(byte))];
+            match rest.first() {
+                Some(&id) if self.text(id).len() == at + 1 => give(at + 1, id),
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
+
     /// Decoded bytes of `id`; `is_first` for the first token of a text.
     pub(super) fn bytes(&self, id: u32, is_first: bool) -> Cow<'_, [u8]> {
         match self.kind(id) {
