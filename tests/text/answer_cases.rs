@@ -2,24 +2,43 @@
 
 use tablm::text::ToolCallFormat;
 
-use ToolCallFormat::{BareJson, Elements, TaggedJson, TaggedList};
+use ToolCallFormat::{
+    BareJson, Elements, Gemma4, MarkedList, Mistral, NamedElements, Python, TaggedJson, TaggedList,
+};
 
-/// Every format of tool calls, and none.
-pub(super) const FORMATS: [Option<ToolCallFormat>; 5] =
-    [Some(Elements), Some(TaggedJson), Some(TaggedList), Some(BareJson), None];
+use super::dialects::{gemma4, mistral, named_elements, python};
+
+/// Every format of tool calls but gpt-oss's, and none.
+pub(super) const FORMATS: [Option<ToolCallFormat>; 10] = [
+    Some(Elements),
+    Some(NamedElements),
+    Some(TaggedJson),
+    Some(TaggedList),
+    Some(MarkedList),
+    Some(BareJson),
+    Some(Python),
+    Some(Gemma4),
+    Some(Mistral),
+    None,
+];
 
 /// Format of tool calls, answer, expected text, and expected calls as names and JSON arguments.
 pub(super) type Case =
     (Option<ToolCallFormat>, &'static str, &'static str, &'static [(&'static str, &'static str)]);
 /// A case of one format: answer, expected text, expected calls.
-type Answer = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+pub(super) type Answer = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 pub(super) fn cases() -> Vec<Case> {
     let tables = [
         (Some(Elements), ELEMENTS),
         (Some(TaggedJson), TAGGED_JSON),
         (Some(TaggedList), TAGGED_LIST),
+        (Some(MarkedList), MARKED_LIST),
         (Some(BareJson), BARE_JSON),
+        (Some(NamedElements), named_elements::CASES),
+        (Some(Python), python::CASES),
+        (Some(Gemma4), gemma4::CASES),
+        (Some(Mistral), mistral::CASES),
         (None, PLAIN),
     ];
     let cases = tables.into_iter().flat_map(|(format, answers)| {
@@ -304,6 +323,32 @@ const TAGGED_LIST: &[Answer] = &[
         "<tool_call>{\"name\": \"now\"}</tool_call>",
         &[],
     ),
+];
+
+const MARKED_LIST: &[Answer] = &[
+    ("", "", &[]),
+    ("Hello.\n", "Hello.\n", &[]),
+    ("<|tool_call|>[{\"name\": \"now\", \"arguments\": {}}]", "", NOW),
+    ("<|tool_call|> [{\"name\": \"now\", \"arguments\": {}}]\n", "", NOW),
+    ("<|tool_call|>{\"name\": \"now\", \"arguments\": {}}", "", NOW),
+    (
+        "Well.\n<|tool_call|>[{\"name\": \"now\", \"arguments\": {}}, {\"name\": \"add\", \
+            \"arguments\": {\"a\": 1}}]",
+        "Well.",
+        &[("now", "{}"), ("add", r#"{"a":1}"#)],
+    ),
+    (
+        "<|tool_call|>[{\"name\": \"note\", \"arguments\": {\"text\": \"<|tool_call|>]\"}}]",
+        "",
+        &[("note", r#"{"text":"<|tool_call|>]"}"#)],
+    ),
+    ("<|tool_call|>[{\"name\": \"now\"}] Done.", "Done.", NOW),
+    ("<|tool_call|>[]", "<|tool_call|>[]", &[]),
+    ("<|tool_call|>[now()]", "<|tool_call|>[now()]", &[]),
+    ("<|tool_call|>now", "<|tool_call|>now", &[]),
+    ("<|tool_call|>[{\"name\": \"now\"", "<|tool_call|>[{\"name\": \"now\"", &[]),
+    ("<|tool_call|>[<|tool_call|>[{\"name\": \"now\"}]", "<|tool_call|>[", NOW),
+    ("<|tool_ca", "<|tool_ca", &[]),
 ];
 
 const BARE_JSON: &[Answer] = &[

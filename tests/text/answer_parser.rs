@@ -2,11 +2,9 @@
 //! into pieces, and no loss of text that turns out to be no call.
 
 use serde_json::{Value, json};
-use tablm::text::{
-    AnswerParser, AnswerStyle, Delta, ThinkingSwitch, ToolCallFormat, Tools, parse_call_arguments,
-};
+use tablm::text::{AnswerParser, AnswerStyle, Delta, ReasoningFormat, ToolCallFormat, Tools};
 
-use super::{Random, answer_cases, template_source};
+use super::{Random, answer_cases, dialects};
 
 fn tools() -> Tools {
     let function = |name: &str, properties: Value| {
@@ -38,7 +36,22 @@ fn tools() -> Tools {
 
 /// Style of a model that reasons and writes tool calls in `format`.
 fn style(format: Option<ToolCallFormat>) -> AnswerStyle {
-    AnswerStyle { reasons: true, switch: None, calls: format }
+    let reasoning = match format {
+        Some(ToolCallFormat::Gemma4) => ReasoningFormat::Channel,
+        Some(ToolCallFormat::Mistral) => ReasoningFormat::BracketThink,
+        Some(ToolCallFormat::Harmony) => ReasoningFormat::Harmony,
+        _ => ReasoningFormat::Think,
+    };
+    AnswerStyle { reasons: true, reasoning, switch: None, calls: format }
+}
+
+/// Marks that open and close reasoning in the style of [`style`].
+fn reasoning_marks(format: Option<ToolCallFormat>) -> (&'static str, &'static str) {
+    match format {
+        Some(ToolCallFormat::Gemma4) => ("<|channel>thought", "<channel|>"),
+        Some(ToolCallFormat::Mistral) => ("[THINK]", "[/THINK]"),
+        _ => ("<think>", "</think>"),
+    }
 }
 
 /// Parses an answer piece by piece.
@@ -100,24 +113,21 @@ fn answers_are_parsed_the_same_in_any_pieces() {
     for (format, input, text, expected) in answer_cases::cases() {
         // Prompt, answer, expected reasoning and text: without reasoning, with reasoning that the
         // prompt closes, that the prompt opens, and that the answer opens.
+        let (open, close) = reasoning_marks(format);
+        let after = text.trim_start();
         let ways = [
-            ("<|im_start|>assistant\n", input.to_owned(), "", text),
-            ("assistant\n<think></think>", input.to_owned(), "", text.trim_start()),
+            ("<|im_start|>assistant\n".to_owned(), input.to_owned(), "", text),
+            (format!("assistant\n{open}{close}"), input.to_owned(), "", after),
             (
-                "assistant\n<think>\n",
-                format!("{THOUGHT}\n</think>\n\n{input}"),
+                format!("assistant\n{open}\n"),
+                format!("{THOUGHT}\n{close}\n\n{input}"),
                 THOUGHT,
-                text.trim_start(),
+                after,
             ),
-            (
-                "assistant\n",
-                format!("\n<think> {THOUGHT}</think>{input}"),
-                THOUGHT,
-                text.trim_start(),
-            ),
+            ("assistant\n".to_owned(), format!("\n{open} {THOUGHT}{close}{input}"), THOUGHT, after),
         ];
         for (prompt, input, reasoning, text) in ways {
-            let found = parse_in_every_way(format, prompt, &input, &mut random);
+            let found = parse_in_every_way(format, &prompt, &input, &mut random);
             let about = format!("{format:?}, after {prompt:?}: {input:?}");
             assert_eq!(
                 (found.text.as_str(), found.reasoning.as_str()),
@@ -128,7 +138,57 @@ fn answers_are_parsed_the_same_in_any_pieces() {
             count += 1;
         }
     }
-    assert!(count >= 200, "{count} cases");
+    assert!(count >= 900, "{count} cases");
+}
+
+#[test]
+fn channels_of_gemma4_are_reasoning() {
+    let mut random = Random(8);
+    let format = Some(ToolCallFormat::Gemma4);
+    for (answer, reasoning, text, count) in dialects::gemma4::CHANNELS {
+        for prompt in ["<|turn>model\n", "<|channel>thought\n<channel|>"] {
+            let found = parse_in_every_way(format, prompt, answer, &mut random);
+            assert_eq!((&*found.reasoning, &*found.text), (*reasoning, *text), "{answer:?}");
+            assert_eq!(calls_of(&found), vec![("now", "{}"); *count], "{answer:?}");
+        }
+        // Channels are reasoning without tools, too.
+        if *count == 0 {
+            let mut parser = AnswerParser::new(style(format), "", None, 0);
+            let mut found = parser.push(answer);
+            found.extend(parser.finish());
+            assert_eq!((&*found.reasoning, &*found.text), (*reasoning, *text), "{answer:?}");
+        }
+    }
+}
+
+#[test]
+fn messages_of_gpt_oss_are_parsed_the_same_in_any_pieces() {
+    let mut random = Random(9);
+    let format = Some(ToolCallFormat::Harmony);
+    assert!(dialects::harmony::CASES.len() >= 40);
+    for (answer, reasoning, text, calls) in dialects::harmony::CASES {
+        let found = parse_in_every_way(format, "<|start|>assistant", answer, &mut random);
+        assert_eq!((&*found.reasoning, &*found.text), (*reasoning, *text), "{answer:?}");
+        assert_eq!(calls_of(&found), *calls, "{answer:?}");
+        for (end, _) in answer.char_indices() {
+            parse_in_every_way(format, "", &answer[..end], &mut random);
+        }
+    }
+    // Calls without tools in the request are not shown.
+    let mut parser = AnswerParser::new(style(format), "", None, 0);
+    let mut found = parser.push("<|channel|>commentary to=functions.now<|message|>{}<|end|>");
+    found.extend(parser.finish());
+    assert_eq!(found, Delta::default());
+    let marks = ["<|channel|>", "<|start|>", "<|end|>", "<|message|>", " to=functions.", "{}", "a"];
+    for _ in 0..500 {
+        let count = random.below(14);
+        let text: String = (0..count).map(|_| marks[random.below(marks.len())]).collect();
+        parse_in_every_way(format, "", &text, &mut random);
+    }
+    for opening in [marks[0], marks[4], " ", "<", "<|channel|>final<|message|>", "{\"a\":"] {
+        let text = opening.repeat(20_000);
+        assert_eq!(parse(format, "", characters(&text)), parse(format, "", [text.as_str()]));
+    }
 }
 
 #[test]
@@ -176,14 +236,26 @@ fn calls_in_unclosed_reasoning_are_recognized() {
 }
 
 /// Checks that the parts lack nothing of `text` but white space, tags and complete calls.
-fn check_nothing_lost(text: &str, found: &Delta, about: &str) {
-    let without_spaces = |text: &str| text.split_whitespace().collect::<String>();
+fn check_nothing_lost(format: Option<ToolCallFormat>, text: &str, found: &Delta, about: &str) {
+    let (open, close) = reasoning_marks(format);
+    let without_spaces = |text: &str| {
+        let text = text.split_whitespace().collect::<String>();
+        if format != Some(ToolCallFormat::Gemma4) {
+            return text;
+        }
+        // Channels may start anywhere, so that reasoning may follow text.
+        let marks = [open, "<|channel>", close].into_iter();
+        let mut left: Vec<char> =
+            marks.fold(text, |text, mark| text.replace(mark, "")).chars().collect();
+        left.sort_unstable();
+        left.into_iter().collect()
+    };
     let (mut expected, kept) =
         (without_spaces(text), without_spaces(&format!("{}{}", found.reasoning, found.text)));
     if found.tool_calls.is_empty() {
-        if !found.reasoning.is_empty() || expected.starts_with("<think>") {
-            expected = expected.strip_prefix("<think>").unwrap_or(&expected).to_owned();
-            expected = expected.replacen("</think>", "", 1);
+        if !found.reasoning.is_empty() || expected.starts_with(open) {
+            expected = expected.strip_prefix(open).unwrap_or(&expected).to_owned();
+            expected = expected.replacen(close, "", 1);
         }
         assert_eq!(kept, expected, "{about}");
     } else {
@@ -205,51 +277,75 @@ fn truncated_answers_lose_no_text() {
             // After a call, an incomplete closing tag is dropped: the text is compared with the
             // answer that completes it.
             let complete = if found.tool_calls.is_empty() { text } else { input };
-            check_nothing_lost(complete, &found, &format!("{format:?}: {text:?}"));
+            check_nothing_lost(format, complete, &found, &format!("{format:?}: {text:?}"));
         }
     }
 }
 
+/// Pieces of answers in all formats.
+const FRAGMENTS: &[&str] = &[
+    "<think>",
+    "</think>",
+    "<tool_call>",
+    "</tool_call>",
+    "<TOOLCALL>",
+    "</TOOLCALL>",
+    "<|python_tag|>",
+    "<|tool_call_start|>",
+    "<|tool_call_end|>",
+    "[now()]",
+    "<|tool_call>",
+    "<tool_call|>",
+    "call:now{",
+    "<|\"|>",
+    "<|channel>thought",
+    "<|channel>",
+    "<channel|>",
+    "[TOOL_CALLS]",
+    "[ARGS]",
+    "[THINK]",
+    "[/THINK]",
+    "<function name=\"now\">",
+    "<param name=\"x\">",
+    "<![CDATA[",
+    "]]></param>",
+    "(",
+    ")",
+    "=",
+    "'",
+    "<function=",
+    "<function=now>",
+    "</function>",
+    "<parameter=",
+    "<parameter=x>",
+    "</parameter>",
+    "now",
+    ">",
+    "<",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    "\\",
+    ";",
+    ",",
+    ":",
+    " ",
+    "\n",
+    "\u{a0}",
+    "é",
+    "東京",
+    "🗼",
+    "null",
+    "-1",
+    "{\"name\": \"now\"}",
+    "{\"name\": \"now\", \"parameters\": {\"x\": \"}</tool_call>\"}}",
+    "\"name\"",
+];
+
 #[test]
 fn random_answers_lose_no_text() {
-    const FRAGMENTS: &[&str] = &[
-        "<think>",
-        "</think>",
-        "<tool_call>",
-        "</tool_call>",
-        "<TOOLCALL>",
-        "</TOOLCALL>",
-        "<|python_tag|>",
-        "<function=",
-        "<function=now>",
-        "</function>",
-        "<parameter=",
-        "<parameter=x>",
-        "</parameter>",
-        "now",
-        ">",
-        "<",
-        "{",
-        "}",
-        "[",
-        "]",
-        "\"",
-        "\\",
-        ";",
-        ",",
-        ":",
-        " ",
-        "\n",
-        "\u{a0}",
-        "é",
-        "東京",
-        "🗼",
-        "null",
-        "-1",
-        "{\"name\": \"now\"}",
-        "{\"name\": \"now\", \"parameters\": {\"x\": \"}</tool_call>\"}}",
-        "\"name\"",
-    ];
     let mut random = Random(3);
     for _ in 0..1000 {
         let count = random.below(14);
@@ -260,7 +356,7 @@ fn random_answers_lose_no_text() {
             }
             let found = parse(format, "", [text.as_str()]);
             if found.tool_calls.is_empty() {
-                check_nothing_lost(&text, &found, &format!("{format:?}: {text:?}"));
+                check_nothing_lost(format, &text, &found, &format!("{format:?}: {text:?}"));
             }
         }
     }
@@ -281,6 +377,12 @@ fn huge_answers_take_linear_time() {
         " ",
         "<",
         "{\"name\":",
+        "<|tool_call_start|>[",
+        "<|tool_call_start|>[now(a=\"",
+        "<|tool_call>call:now{a:",
+        "<|channel>thought",
+        "[TOOL_CALLS]now[ARGS]{",
+        "<function name=\"now\"><param name=\"a\">",
     ];
     for format in answer_cases::FORMATS {
         for opening in openings {
@@ -326,85 +428,4 @@ fn call_ids_are_distinct_and_reproducible() {
     let expected =
         json!({"id": call.id, "type": "function", "function": {"name": "now", "arguments": "{}"}});
     assert_eq!(json!(call), expected);
-}
-
-#[test]
-fn the_answer_style_is_detected_from_the_template() {
-    let of = |source: &str, name: &str| AnswerStyle::of(source, name, false);
-    let nemotron = of(&template_source("nemotron"), "m");
-    assert_eq!(nemotron.calls, Some(ToolCallFormat::Elements));
-    assert_eq!((nemotron.reasons, nemotron.switch), (true, Some(ThinkingSwitch::Variable)));
-    let llama = of(&template_source("llama31"), "Llama 3.1 8B");
-    assert_eq!(
-        (llama.reasons, llama.switch, llama.calls),
-        (false, None, Some(ToolCallFormat::BareJson))
-    );
-    let nano = of(&template_source("llama31"), "Llama 3.1 Nemotron Nano 4B v1.1");
-    let lines = ThinkingSwitch::System("detailed thinking on", "detailed thinking off");
-    assert_eq!((nano.reasons, nano.switch), (true, Some(lines)));
-    assert_eq!(of("<|start_header_id|> <TOOLCALL>", "m").switch, Some(lines));
-    assert_eq!(of(&template_source("qwen2"), "m").calls, Some(ToolCallFormat::TaggedJson));
-    assert_eq!(of(&template_source("gemma"), "m"), AnswerStyle::default());
-    assert_eq!(
-        of("<TOOLCALL> /no_think", "m").switch,
-        Some(ThinkingSwitch::System("/think", "/no_think"))
-    );
-    assert_eq!(of("<TOOLCALL> <tool_call>", "m").calls, Some(ToolCallFormat::TaggedList));
-    assert!(AnswerStyle::of("", "m", true).reasons);
-}
-
-#[test]
-fn tools_are_checked() {
-    let cases = [
-        (json!({}), "tools: found {}, expected a list"),
-        (json!([1]), "tools[0].type: found null, expected \"function\""),
-        (json!([{"type": "web"}]), "tools[0].type: found \"web\", expected \"function\""),
-        (json!([{"type": "function"}]), "tools[0].function.name: found null, expected a name"),
-        (
-            json!([{"type": "function", "function": {"name": ""}}]),
-            "tools[0].function.name: found \"\", expected a name",
-        ),
-        (
-            json!([{"type": "function", "function": {"name": "f"}}, {"type": "function",
-                "function": {"name": "f"}}]),
-            "tools[1].function.name: found \"f\", expected a name that no other tool has",
-        ),
-        (
-            json!([{"type": "function", "function": {"name": "f", "description": 5}}]),
-            "tools[0].function.description: found 5, expected text",
-        ),
-        (
-            json!([{"type": "function", "function": {"name": "f", "parameters": [1]}}]),
-            "tools[0].function.parameters: found [1], expected a JSON schema",
-        ),
-    ];
-    for (tools, message) in cases {
-        let error = Tools::new(tools).expect_err(message);
-        assert_eq!((error.code().as_str(), error.message()), ("invalid-request", message));
-    }
-}
-
-#[test]
-fn arguments_of_earlier_calls_become_objects() {
-    let call = |arguments: Value| {
-        let mut messages = json!([{"role": "user", "content": "x"}, {"role": "assistant",
-            "tool_calls": [
-            {"function": {"name": "f", "arguments": arguments}}, {"function": {"name": "g"}}, 5]}]);
-        parse_call_arguments(&mut messages)
-            .map(|()| messages[1]["tool_calls"][0]["function"]["arguments"].clone())
-    };
-    assert_eq!(
-        call(json!("{\"b\": [1], \"a\": \"é\"}")).expect("an object").to_string(),
-        r#"{"b":[1],"a":"é"}"#
-    );
-    assert_eq!(call(json!({"a": 1})).expect("an object"), json!({"a": 1}));
-    assert_eq!(call(json!(" ")).expect("nothing"), json!({}));
-    for wrong in [json!("{"), json!("[1]"), json!(5), json!(null)] {
-        let error = call(wrong).expect_err("no object");
-        let message = error.message();
-        assert!(
-            message.starts_with("messages[1].tool_calls[0].function.arguments: found "),
-            "{message}"
-        );
-    }
 }

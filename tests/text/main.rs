@@ -12,10 +12,12 @@ mod added_tokens;
 mod allocations;
 mod answer_cases;
 mod answer_parser;
+mod answer_style;
 #[path = "../common/cache.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with test files that use other parts")]
 mod cache;
 mod chat_templates;
+mod dialects;
 mod encoders;
 #[path = "../common/files.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with test files that use other parts")]

@@ -67,6 +67,7 @@ const LONG_DATA: &[&str] = &[
     "tests/data/text/corpus.py",
     "tests/data/text/texts.py",
     "tests/text/answer_cases.rs",
+    "tests/text/dialects/python.rs",
     "tests/text/template_cases.rs",
 ];
 

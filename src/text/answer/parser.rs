@@ -5,59 +5,15 @@
 //! is returned as text. Therefore a call is returned only when it is complete. White space around
 //! the parts is removed with the marks.
 
-use serde::Serialize;
 use serde_json::Value;
 
-use super::scanner::{Scan, Scanner, ToolCallText};
-use super::style::{AnswerStyle, THINK, THINK_END};
+use super::delta::{Delta, FunctionCall, ToolCall};
+use super::harmony::HarmonyParser;
+use super::scan::{Scan, ToolCallText};
+use super::scanner::Scanner;
+use super::style::{AnswerStyle, CHANNEL, ReasoningFormat};
 use super::tool_call_format::{Found, ToolCallFormat, find_mark};
 use crate::text::tools::Tools;
-
-/// A complete tool call in OpenAI's format.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-pub struct ToolCall {
-    /// Nine letters and digits, as the strictest templates require. Equal calls at the same
-    /// position of equal conversations have equal ids.
-    pub id: String,
-    /// Always `function`.
-    #[serde(rename = "type")]
-    #[cfg_attr(feature = "typescript", ts(type = "\"function\""))]
-    pub kind: &'static str,
-    /// The function and its arguments.
-    pub function: FunctionCall,
-}
-
-/// A function name and its arguments.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-pub struct FunctionCall {
-    /// Function name.
-    pub name: String,
-    /// A JSON object, as text.
-    pub arguments: String,
-}
-
-/// The parts of an answer that have become certain since the previous call.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "AnswerDelta"))]
-pub struct Delta {
-    /// Text of the answer.
-    pub text: String,
-    /// Text of the reasoning.
-    pub reasoning: String,
-    /// Complete tool calls.
-    pub tool_calls: Vec<ToolCall>,
-}
-
-impl Delta {
-    /// Appends a later delta.
-    pub fn extend(&mut self, later: Delta) {
-        self.text.push_str(&later.text);
-        self.reasoning.push_str(&later.reasoning);
-        self.tool_calls.extend(later.tool_calls);
-    }
-}
 
 enum State {
     /// Start of the answer, only white space so far: reasoning may start.
@@ -105,7 +61,10 @@ pub struct AnswerParser {
     space: String,
     gap: Gap,
     has_text: bool,
+    has_reasoning: bool,
     call_count: u64,
+    /// Parser of the answers of gpt-oss, which replaces the states above.
+    harmony: Option<HarmonyParser>,
 }
 
 impl AnswerParser {
@@ -114,13 +73,18 @@ impl AnswerParser {
     /// call ids of different answers distinct.
     pub fn new(style: AnswerStyle, prompt: &str, tools: Option<Tools>, salt: u64) -> Self {
         let prompt = if style.reasons { prompt.trim_end() } else { "" };
-        let (opened, closed) = (prompt.ends_with(THINK), prompt.ends_with(THINK_END));
+        let format = style.reasoning;
+        let (opened, closed) = (prompt.ends_with(format.open()), prompt.ends_with(format.close()));
+        // Reasoning in channels may start anywhere.
+        let is_channel = format == ReasoningFormat::Channel;
+        let harmony = (style.reasons && format == ReasoningFormat::Harmony)
+            .then(|| HarmonyParser::new(tools.is_some()));
         Self {
             style,
             tools,
             opened,
             salt,
-            state: if closed || !style.reasons {
+            state: if closed || !style.reasons || (is_channel && !opened) {
                 State::Text { first: true }
             } else {
                 State::Begin
@@ -130,12 +94,19 @@ impl AnswerParser {
             space: String::new(),
             gap: if opened || closed { Gap::Drop } else { Gap::Keep },
             has_text: false,
+            has_reasoning: false,
             call_count: 0,
+            harmony,
         }
     }
 
     /// Adds text; returns the parts that have become certain.
     pub fn push(&mut self, text: &str) -> Delta {
+        if let Some(harmony) = &mut self.harmony {
+            let (mut delta, calls) = harmony.push(text);
+            self.add_calls(calls, &mut delta);
+            return delta;
+        }
         self.held.push_str(text);
         let mut delta = Delta::default();
         while self.step(&mut delta) {}
@@ -146,6 +117,11 @@ impl AnswerParser {
 
     /// Ends the answer; returns what was held back.
     pub fn finish(&mut self) -> Delta {
+        if let Some(harmony) = &mut self.harmony {
+            let (mut delta, calls) = harmony.finish();
+            self.add_calls(calls, &mut delta);
+            return delta;
+        }
         if matches!(self.state, State::CallInReasoning { .. }) {
             return self.finish_in_reasoning();
         }
@@ -205,12 +181,13 @@ impl AnswerParser {
     fn step_begin(&mut self) -> bool {
         self.take_space(char::is_whitespace);
         let rest = &self.held[self.at..];
-        let begins = rest.starts_with(THINK);
-        if !begins && THINK.starts_with(rest) {
+        let open = self.style.reasoning.open();
+        let begins = rest.starts_with(open);
+        if !begins && open.starts_with(rest) {
             return false;
         }
         if begins {
-            self.at += THINK.len();
+            self.at += open.len();
         }
         if begins || self.opened {
             self.drop_space(Gap::Drop);
@@ -224,11 +201,12 @@ impl AnswerParser {
     fn step_reasoning(&mut self, delta: &mut Delta) -> bool {
         let calls = self.style.calls.filter(|_| self.tools.is_some());
         let openings = calls.map_or(&[][..], ToolCallFormat::opening_marks);
-        let marks: Vec<&'static str> = [THINK_END].iter().chain(openings).copied().collect();
+        let close = self.style.reasoning.close();
+        let marks: Vec<&'static str> = [close].iter().chain(openings).copied().collect();
         let (text, mark) = self.take_until_mark(&marks);
         self.emit(&text, &mut delta.reasoning);
         match (mark, calls) {
-            (Some(THINK_END), _) => self.end_reasoning(),
+            (Some(mark), _) if mark == close => self.end_reasoning(),
             (Some(mark), Some(calls)) => {
                 let scanner = calls.scanner(mark);
                 self.state = State::CallInReasoning { scanner, is_complete: false, searched: 0 };
@@ -239,9 +217,9 @@ impl AnswerParser {
     }
 
     fn end_reasoning(&mut self) {
-        self.at += THINK_END.len();
-        self.drop_space(Gap::Drop);
-        self.state = State::Text { first: true };
+        self.at += self.style.reasoning.close().len();
+        self.drop_space(if self.has_text { Gap::KeepBeforeText } else { Gap::Drop });
+        self.state = State::Text { first: !self.has_text };
     }
 
     /// Holds back a possible call until the reasoning or the answer ends.
@@ -260,7 +238,8 @@ impl AnswerParser {
             }
         }
         let read = held.get(*searched..broken.unwrap_or(held.len())).unwrap_or("");
-        let (end, ends) = match (find_mark(read, &[THINK_END]), broken) {
+        let close = self.style.reasoning.close();
+        let (end, ends) = match (find_mark(read, &[close]), broken) {
             (Found::At(end, _), _) => (*searched + end, true),
             (_, Some(end)) => (end, false),
             (Found::Maybe(end), None) => {
@@ -282,15 +261,20 @@ impl AnswerParser {
     }
 
     fn step_text(&mut self, first: bool, delta: &mut Delta) -> bool {
-        let Some(calls) = self.style.calls.filter(|_| self.tools.is_some()) else {
+        let calls = self.style.calls.filter(|_| self.tools.is_some());
+        let has_channels = self.style.reasons && self.style.reasoning == ReasoningFormat::Channel;
+        if calls.is_none() && !has_channels {
             let text = self.take(self.held.len() - self.at);
             self.emit(&text, &mut delta.text);
             if self.gap == Gap::Keep {
                 delta.text.push_str(&std::mem::take(&mut self.space));
             }
             return false;
-        };
-        if first && calls == ToolCallFormat::BareJson {
+        }
+        if let Some(calls) = calls
+            && first
+            && calls == ToolCallFormat::BareJson
+        {
             self.take_space(char::is_whitespace);
             match self.held[self.at..].chars().next() {
                 Some('{') => {
@@ -304,16 +288,45 @@ impl AnswerParser {
                 }
             }
         }
-        let (text, mark) = self.take_until_mark(calls.opening_marks());
-        self.emit(&text, &mut delta.text);
-        if let Some(mark) = mark {
-            self.state = State::Call(calls.scanner(mark));
+        let mut marks = calls.map_or(&[][..], ToolCallFormat::opening_marks).to_vec();
+        let (open, close) = (self.style.reasoning.open(), self.style.reasoning.close());
+        if has_channels {
+            marks.extend([open, CHANNEL, close]);
         }
-        mark.is_some()
+        let (text, mark) = self.take_until_mark(&marks);
+        self.emit(&text, &mut delta.text);
+        match (mark, calls) {
+            (None, _) => return false,
+            (Some(mark), _) if has_channels && mark == open => self.begin_channel(),
+            // A channel without a name, or an end without a channel.
+            (Some(mark), _) if has_channels && (mark == CHANNEL || mark == close) => {
+                self.at += mark.len();
+            }
+            (Some(mark), Some(calls)) => self.state = State::Call(calls.scanner(mark)),
+            (Some(_), None) => return false,
+        }
+        true
+    }
+
+    /// Enters reasoning in a channel, which may follow text and other reasoning.
+    fn begin_channel(&mut self) {
+        self.at += self.style.reasoning.open().len();
+        self.drop_space(Gap::Drop);
+        if self.has_reasoning {
+            self.space.push('\n');
+            self.gap = Gap::Keep;
+        }
+        self.state = State::Reasoning;
     }
 
     fn take_calls(&mut self, end: usize, calls: Vec<ToolCallText>, delta: &mut Delta) {
         self.at += end;
+        self.add_calls(calls, delta);
+        self.drop_space(if self.has_text { Gap::KeepBeforeText } else { Gap::Drop });
+        self.state = State::AfterCall;
+    }
+
+    fn add_calls(&mut self, calls: Vec<ToolCallText>, delta: &mut Delta) {
         for (name, arguments) in calls {
             let arguments = Value::Object(arguments).to_string();
             let id = call_id(self.salt, self.call_count, &name, &arguments);
@@ -321,8 +334,6 @@ impl AnswerParser {
             let function = FunctionCall { name, arguments };
             delta.tool_calls.push(ToolCall { id, kind: "function", function });
         }
-        self.drop_space(if self.has_text { Gap::KeepBeforeText } else { Gap::Drop });
-        self.state = State::AfterCall;
     }
 
     /// Expects a closing mark, or another bare call.
@@ -343,7 +354,7 @@ impl AnswerParser {
                 self.state = State::AfterCall;
                 return false;
             }
-        } else if rest.starts_with('{') {
+        } else if is_bare && rest.starts_with('{') {
             self.state = State::Call(calls.scanner(""));
         }
         true
@@ -391,7 +402,10 @@ impl AnswerParser {
                 part.drain(start..start + dropped);
             }
             self.drop_space(Gap::Keep);
-            self.has_text |= !matches!(self.state, State::Reasoning);
+            match self.state {
+                State::Reasoning => self.has_reasoning = true,
+                _ => self.has_text = true,
+            }
         }
         self.space.push_str(&text[trimmed.len()..]);
     }

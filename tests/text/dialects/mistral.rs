@@ -1,0 +1,73 @@
+//! Ministral 3 (`[TOOL_CALLS]NAME[ARGS]{…}`), Mistral Small 3.2 with ids, and Nemo with lists.
+
+use super::{Answer, NOW};
+
+pub(crate) const CASES: &[Answer] = &[
+    ("", "", &[]),
+    ("Hello, world!\nWhat's up?", "Hello, world!\nWhat's up?", &[]),
+    (" a\n\nb \n", " a\n\nb \n", &[]),
+    ("An array: [1, 2] and [THIN", "An array: [1, 2] and [THIN", &[]),
+    ("[TOOL_CALLS]now[ARGS]{}", "", NOW),
+    ("[TOOL_CALLS]now[ARGS]{}\n", "", NOW),
+    ("Well.[TOOL_CALLS]now[ARGS]{}", "Well.", NOW),
+    ("A\n[TOOL_CALLS]now[ARGS]{}\nB", "A\nB", NOW),
+    ("[TOOL_CALLS]add[ARGS]{\"a\":1}", "", &[("add", r#"{"a":1}"#)]),
+    (
+        "[TOOL_CALLS]add[ARGS]{\"a\": 1}[TOOL_CALLS]add[ARGS]{\"a\": 1, \"b\": 2}",
+        "",
+        &[("add", r#"{"a":1}"#), ("add", r#"{"a":1,"b":2}"#)],
+    ),
+    (
+        "[TOOL_CALLS]weather[ARGS]{\"place\": \"Zürich\", \"days\": null}",
+        "",
+        &[("weather", r#"{"place":"Zürich","days":null}"#)],
+    ),
+    (
+        "[TOOL_CALLS]note[ARGS]{\"text\": \"[TOOL_CALLS]x[ARGS]{}\"}",
+        "",
+        &[("note", r#"{"text":"[TOOL_CALLS]x[ARGS]{}"}"#)],
+    ),
+    (
+        "[TOOL_CALLS]note[ARGS]{\"text\": \"a}\\\"b\", \"tags\": [\"]\"], \"meta\": {\"k\": {}}}",
+        "",
+        &[("note", r#"{"text":"a}\"b","tags":["]"],"meta":{"k":{}}}"#)],
+    ),
+    ("[TOOL_CALLS]note[ARGS]{\"text\": \"<b>\"}", "", &[("note", r#"{"text":"<b>"}"#)]),
+    ("[TOOL_CALLS] now [ARGS] {}", "[TOOL_CALLS] now [ARGS] {}", &[]),
+    ("[TOOL_CALLS] now[ARGS] {}", "", NOW),
+    ("[TOOL_CALLS]now[ARGS]\n{\n}\n", "", NOW),
+    ("[TOOL_CALLS]now[CALL_ID]a1B2c3D4e[ARGS]{}", "", NOW),
+    (
+        "[TOOL_CALLS]now[CALL_ID]1[ARGS]{}[TOOL_CALLS]add[CALL_ID]2[ARGS]{\"b\": 0}",
+        "",
+        &[("now", "{}"), ("add", r#"{"b":0}"#)],
+    ),
+    ("[TOOL_CALLS]now[CALL_ID][ARGS]{}", "", NOW),
+    ("[TOOL_CALLS][{\"name\": \"now\", \"arguments\": {}}]", "", NOW),
+    ("[TOOL_CALLS] [{\"name\": \"now\", \"arguments\": {}, \"id\": \"123456789\"}]", "", NOW),
+    (
+        "[TOOL_CALLS][{\"name\": \"now\", \"arguments\": {}}, {\"name\": \"add\", \"arguments\": \
+            {\"a\": 2}}]",
+        "",
+        &[("now", "{}"), ("add", r#"{"a":2}"#)],
+    ),
+    ("[TOOL_CALLS]a.b-c_d[ARGS]{}", "", &[("a.b-c_d", "{}")]),
+    ("[TOOL_CALLS]now[ARGS]{} Done.", "Done.", NOW),
+    ("[TOOL_CALLS][ARGS]{}", "[TOOL_CALLS][ARGS]{}", &[]),
+    ("[TOOL_CALLS]now{}", "[TOOL_CALLS]now{}", &[]),
+    ("[TOOL_CALLS]now[ARG]{}", "[TOOL_CALLS]now[ARG]{}", &[]),
+    ("[TOOL_CALLS]now[ARGS][]", "[TOOL_CALLS]now[ARGS][]", &[]),
+    ("[TOOL_CALLS]now[ARGS]5", "[TOOL_CALLS]now[ARGS]5", &[]),
+    ("[TOOL_CALLS]now[ARGS]{a}", "[TOOL_CALLS]now[ARGS]{a}", &[]),
+    ("[TOOL_CALLS]now[ARGS]{\"a\": 1", "[TOOL_CALLS]now[ARGS]{\"a\": 1", &[]),
+    ("[TOOL_CALLS]now[ARGS", "[TOOL_CALLS]now[ARGS", &[]),
+    ("[TOOL_CALLS]now", "[TOOL_CALLS]now", &[]),
+    ("[TOOL_CALLS]two words[ARGS]{}", "[TOOL_CALLS]two words[ARGS]{}", &[]),
+    ("[TOOL_CALLS][1]", "[TOOL_CALLS][1]", &[]),
+    ("[TOOL_CALLS][]", "[TOOL_CALLS][]", &[]),
+    ("[TOOL_CALLS]", "[TOOL_CALLS]", &[]),
+    ("[TOOL_CAL", "[TOOL_CAL", &[]),
+    ("[TOOL_CALLS]now[TOOL_CALLS]now[ARGS]{}", "[TOOL_CALLS]now", NOW),
+    ("[TOOL_CALLS]<b>now[ARGS]{}", "[TOOL_CALLS]<b>now[ARGS]{}", &[]),
+    ("[/TOOL_CALLS] x", "[/TOOL_CALLS] x", &[]),
+];
