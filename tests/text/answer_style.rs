@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use tablm::text::{
-    AnswerStyle, ReasoningFormat, ThinkingSwitch, ToolCallFormat, Tools, parse_call_arguments,
+    AnswerStyle, ChatTemplate, CivilTime, ReasoningFormat, RenderOptions, ThinkingSwitch,
+    ToolCallFormat, Tools, message_forms, parse_call_arguments,
 };
 
 use super::{cache, files, template_source};
@@ -92,6 +93,28 @@ fn published_templates_have_the_style_of_their_family() {
         let expected = (reasons, reasoning, Some(calls));
         assert_eq!((found.reasons, found.reasoning, found.calls), expected, "{name}");
     }
+}
+
+/// A call may follow both reasoning and text, which gpt-oss's template refuses together.
+#[test]
+fn reasoning_and_text_before_a_call_are_rendered() {
+    let path = cache::llama_cpp("templates/openai-gpt-oss-120b.jinja");
+    let source = String::from_utf8(files::read(path)).expect("a template");
+    let template = ChatTemplate::new("m", &source, "", "").expect("a template");
+    let call = json!({"type": "function", "function": {"name": "now", "arguments": "{}"}});
+    let messages = json!([
+        {"role": "user", "content": "When?"},
+        {"role": "assistant", "content": "I look.", "reasoning_content": "Hm.",
+            "tool_calls": [call]},
+        {"role": "tool", "content": "12:00"},
+    ]);
+    let now = Some(CivilTime::from_unix(0));
+    let options = RenderOptions { add_generation_prompt: true, now, ..RenderOptions::default() };
+    let forms = message_forms(&messages, false).expect("messages");
+    let prompts: Vec<_> = forms.iter().map(|form| template.render(form, &options)).collect();
+    assert!(prompts[0].is_err());
+    let prompt = prompts.into_iter().next_back().expect("a form").expect("a prompt");
+    assert!(prompt.contains("analysis<|message|>Hm.") && !prompt.contains("I look."), "{prompt}");
 }
 
 #[test]

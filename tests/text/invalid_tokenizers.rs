@@ -39,6 +39,31 @@ const CASES: &[Case] = &[
         "model.type: found \"WordLevel\"",
     ),
     (|file| file["model"]["vocab"] = json!([["a", 0.5]]), "unsupported-format", "model.vocab"),
+    (|file| file["model"]["type"] = json!("Unigram"), "malformed", "model.vocab: found an object"),
+    (
+        |file| file["model"] = json!({"type": "Unigram", "vocab": [["a", 0.5]], "unk_id": 7}),
+        "malformed",
+        "model.unk_id: found 7",
+    ),
+    (
+        |file| file["model"] = json!({"type": "WordPiece", "vocab": [["a", 0.5]]}),
+        "unsupported-format",
+        "model.vocab: found a list",
+    ),
+    (
+        |file| {
+            file["normalizer"] = json!({"type": "Precompiled", "precompiled_charsmap": "!!!!"});
+        },
+        "malformed",
+        "precompiled_charsmap: found \"!!!!\"",
+    ),
+    (
+        |file| {
+            file["normalizer"] = json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"});
+        },
+        "malformed",
+        "an inconsistent map",
+    ),
     (
         |file| file["model"]["vocab"] = json!({}),
         "malformed",

@@ -216,3 +216,32 @@ fn texts_and_words_are_bounded() {
         tokenizer_of(&long).expect("a tokenizer").decode(&[3; 2500], true).expect_err("too long");
     assert!(error.message().starts_with("tokens: "), "{error}");
 }
+
+#[test]
+fn long_tokens_of_unigram_vocabularies_are_refused() {
+    let unigram = |length: usize| {
+        changed(|file| {
+            let tokens = json!([["<unk>", 0.0], ["a", -1.0], ["a".repeat(length), -2.0]]);
+            file["model"] = json!({"type": "Unigram", "unk_id": 0, "vocab": tokens});
+        })
+    };
+    let error = tokenizer_of(&unigram(257)).expect_err("a long token");
+    assert_eq!(error.code().as_str(), "unsupported-format");
+    let tokenizer = tokenizer_of(&unigram(256)).expect("a tokenizer");
+    let started = Instant::now();
+    let ids = tokenizer.encode(&"a".repeat(256 * 2000)).expect("ids");
+    assert_eq!(ids, [2; 2000]);
+    assert!(started.elapsed() < MAX_TIME, "{:?}", started.elapsed());
+    // Words of WordPiece have a maximum length, which the file may not raise much.
+    let wordpiece = |most: u64| {
+        changed(|file| {
+            let tokens = json!({"[UNK]": 0, "a": 1, "##a": 2});
+            file["model"] = json!({"type": "WordPiece", "unk_token": "[UNK]", "vocab": tokens,
+                "max_input_chars_per_word": most});
+        })
+    };
+    assert!(tokenizer_of(&wordpiece(1001)).is_err());
+    let tokenizer = tokenizer_of(&wordpiece(1000)).expect("a tokenizer");
+    assert_eq!(tokenizer.encode(&"a".repeat(1000)).expect("ids").len(), 1000);
+    assert_eq!(tokenizer.encode(&"a".repeat(1_000_000)).expect("ids"), [0]);
+}

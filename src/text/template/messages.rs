@@ -39,7 +39,14 @@ pub fn message_forms(messages: &Value, keeps_null: bool) -> Result<Vec<Value>> {
     });
     let mut texts = filled.clone();
     write_call_arguments(&mut texts, messages);
-    let mut forms = vec![objects, filled, texts];
+    // Beside calls, gpt-oss's template takes either reasoning or content.
+    let mut bare = objects.clone();
+    each(&mut bare, |message| {
+        if message.contains_key("tool_calls") && message.contains_key("thinking") {
+            message.remove("content");
+        }
+    });
+    let mut forms = vec![objects, filled, texts, bare];
     forms.dedup();
     Ok(forms)
 }

@@ -31,12 +31,13 @@ impl Charsmap {
                 (format!("{} bytes", bytes.len()), format!("at most {MAX_CHARSMAP_BYTES}"));
             return Err(Error::unsupported_value(file, field, found, expected));
         }
-        let growth = growth(bytes);
-        let (Some(growth), Ok(normalizer)) = (growth, PrecompiledNormalizer::from_charsmap(bytes))
-        else {
+        let inconsistent = || {
             let expected = "a trie and the texts it refers to";
-            return Err(Error::malformed_value(file, field, "an inconsistent map", expected));
+            Error::malformed_value(file, field, "an inconsistent map", expected)
         };
+        // The crate allocates what the map states, so that it reads only a map that is checked.
+        let growth = growth(bytes).ok_or_else(inconsistent)?;
+        let normalizer = PrecompiledNormalizer::from_charsmap(bytes).map_err(|_| inconsistent())?;
         if growth > MAX_GROWTH {
             let found = format!("a map that makes a text up to {growth} times as long");
             let expected = format!("at most {MAX_GROWTH} times");
@@ -57,7 +58,7 @@ impl Charsmap {
 fn growth(bytes: &[u8]) -> Option<usize> {
     let (size, rest) = bytes.split_at_checked(4)?;
     let size = u32::from_le_bytes(size.try_into().ok()?) as usize;
-    let (trie, texts) = rest.split_at_checked(size.checked_next_multiple_of(4)?)?;
+    let (trie, texts) = rest.split_at_checked(size).filter(|_| size.is_multiple_of(4))?;
     let texts = str::from_utf8(texts).ok()?;
     let units: Vec<usize> = trie
         .chunks_exact(4)

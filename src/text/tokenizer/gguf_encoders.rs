@@ -13,7 +13,7 @@ use super::normalization::Normalization;
 use super::pre_tokenizer::PreTokenizer;
 use super::subwords::SubwordModel;
 use super::turn_end_tokens::TurnEndTokens;
-use super::unigram::Unigram;
+use super::unigram::{Unigram, check_token};
 use super::vocabulary::{TokenKind, Vocabulary};
 use super::wordpiece::WordPiece;
 use super::{SPACE_MARK, SpecialIds, Tokenizer};
@@ -70,6 +70,9 @@ pub(super) fn read_unigram(parts: &GgufVocabulary<'_>) -> Result<Tokenizer> {
     let ends = TurnEndTokens::default();
     let vocabulary = read_vocabulary(parts, &ends, |text, _| Cow::Borrowed(text.as_bytes()))?;
     let vocabulary = vocabulary.with_decode_rule(parts.file, TOKENS, unescape())?;
+    for &id in vocabulary.normal() {
+        check_token(parts.file, TOKENS, id as usize, vocabulary.text(id).len())?;
+    }
     let mut warnings = Vec::new();
     let special = special_ids(parts, &ends, false, &mut warnings)?;
     let normal = (0..scores.len() as u32).filter(|&id| vocabulary.kind(id) == TokenKind::Normal);

@@ -15,7 +15,7 @@ use super::subwords::SubwordModel;
 use super::tokenizer_config::{AddedTokenJson, merge_added_tokens};
 use super::tokenizer_json::{MergeList, Model, TokenizerJson};
 use super::turn_end_tokens::TurnEndTokens;
-use super::unigram::Unigram;
+use super::unigram::{Unigram, check_token};
 use super::vocabulary::{
     ByteAlphabet, Entry, MAX_TOKEN_BYTES, MAX_TOKENS, TokenKind, Vocabulary, byte_characters,
     parse_byte_token,
@@ -251,6 +251,9 @@ fn read_unigram(file: &str, model: &Model, scores: &[f64]) -> Result<Unigram> {
     if let Some(id) = scores.iter().position(|score| !score.is_finite()) {
         let found = format!("{} for token {id}", scores.get(id).copied().unwrap_or(f64::NAN));
         return Err(Error::malformed_value(file, "model.vocab", found, "a finite score"));
+    }
+    for (text, id) in &model.vocab.tokens {
+        check_token(file, "model.vocab", *id as usize, text.len())?;
     }
     if let Some(id) = model.unk_id.filter(|&id| id >= scores.len() as u64) {
         let expected = format!("less than the {} tokens", scores.len());

@@ -7,7 +7,6 @@ use tokenizers::normalizers::bert::BertNormalizer;
 use tokenizers::normalizers::prepend::Prepend;
 use tokenizers::normalizers::replace::{Replace, ReplacePattern};
 use tokenizers::normalizers::strip::Strip;
-use tokenizers::normalizers::strip_accents::StripAccents;
 use tokenizers::normalizers::unicode::{NFC, NFD, NFKC, NFKD};
 use tokenizers::normalizers::utils::Lowercase;
 use tokenizers::pipeline::{Normalizer, PipelineNormalizer};
@@ -142,7 +141,6 @@ impl Normalization {
                 self.charsmap_growth = self.charsmap_growth.max(map.growth);
                 PipelineNormalizer::Precompiled(map.normalizer)
             }
-            "StripAccents" => PipelineNormalizer::StripAccents(StripAccents::default()),
             "NFC" => PipelineNormalizer::NFC(NFC),
             "NFD" => PipelineNormalizer::NFD(NFD),
             "NFKC" => PipelineNormalizer::NFKC(NFKC),
@@ -155,7 +153,7 @@ impl Normalization {
             _ => {
                 return Err(component.unknown_type(
                     "Sequence, Prepend, Replace, NFC, NFD, NFKC, NFKD, Lowercase, Strip, \
-                 StripAccents, BertNormalizer, Precompiled",
+                 BertNormalizer, Precompiled",
                 ));
             }
         };

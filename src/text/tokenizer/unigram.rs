@@ -8,6 +8,9 @@ use crate::error::{Error, Result};
 
 /// Maximum bytes of one word; each takes 16 bytes of memory.
 const MAX_WORD_BYTES: usize = 1 << 22;
+/// Maximum bytes of a token: every character of a text may start one. Those of the known
+/// vocabularies have at most 64.
+const MAX_UNIGRAM_TOKEN_BYTES: usize = 256;
 /// Score of an unknown character, relative to the lowest score of a token.
 const UNKNOWN_PENALTY: f64 = 10.0;
 
@@ -42,6 +45,16 @@ struct Node {
 }
 
 const UNREACHED: Node = Node { score: 0.0, id: NONE, start: NONE };
+
+/// Refuses a token that would make encoding slow.
+pub(super) fn check_token(file: &str, field: &str, id: usize, bytes: usize) -> Result<()> {
+    if bytes <= MAX_UNIGRAM_TOKEN_BYTES {
+        return Ok(());
+    }
+    let found = format!("token {id} of {bytes} bytes");
+    let expected = format!("at most {MAX_UNIGRAM_TOKEN_BYTES} in a Unigram vocabulary");
+    Err(Error::unsupported_value(file, field, found, expected))
+}
 
 impl Unigram {
     /// Appends the tokens of `word` to `out`. Errors: `invalid-request` if the word is too long;
