@@ -18,7 +18,7 @@ const LETTER_NUMBERS: &[(char, char)] = &[
     ('\u{12400}', '\u{1246e}'),
 ];
 /// A set of characters.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct CharSet {
     /// Bits of the ASCII characters in the set.
     ascii: u128,

@@ -18,13 +18,13 @@ const MAX_STEPS_PER_BYTE: u64 = 128;
 const MIN_STEPS: u64 = 1 << 20;
 
 /// A compiled pattern.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) struct SplitPattern {
     alternatives: Vec<Vec<Part>>,
 }
 
 /// A part of an alternative.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 enum Part {
     /// Between `min` and `max` characters of a set, as many as possible. `is_possessive` if fewer
     /// are not tried.

@@ -8,7 +8,7 @@ use crate::writers::gguf::byte_letters;
 use crate::{Unstructured, odd_number, odd_text};
 
 /// Split patterns of published tokenizers, and similar ones.
-const PATTERNS: [&str; 6] = [
+const PATTERNS: [&str; 10] = [
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
     concat!(
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|",
@@ -19,6 +19,13 @@ const PATTERNS: [&str; 6] = [
         r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
     ),
     r"\p{N}{1,3}",
+    concat!(
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}|",
+        r" ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    ),
+    r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))|\p{N}{1,2}|[^\p{N}]++",
+    r"(?=(\d{3})+(?!\d))",
+    r"\S*\S*\S*x|a+$",
     r"(a+)+$",
     r"\s+",
 ];
@@ -33,7 +40,7 @@ fn several(
 }
 
 fn normalizer(input: &mut Unstructured) -> Result<Value> {
-    Ok(match input.int_in_range(0..=10)? {
+    Ok(match input.int_in_range(0..=11)? {
         0 => json!({"type": "NFC"}),
         1 => json!({"type": "NFKD"}),
         2 => json!({"type": "NFKC"}),
@@ -49,6 +56,10 @@ fn normalizer(input: &mut Unstructured) -> Result<Value> {
         }
         8 => {
             json!({"type": "Strip", "strip_left": input.arbitrary::<bool>()?, "strip_right": true})
+        }
+        10 => {
+            json!({"type": "BertNormalizer", "clean_text": input.arbitrary::<bool>()?,
+                "handle_chinese_chars": true, "lowercase": input.arbitrary::<bool>()?})
         }
         9 => json!({"type": "Sequence", "normalizers": several(input, 6, normalizer)?}),
         _ => odd_json(input)?,
@@ -170,16 +181,27 @@ fn tokens(input: &mut Unstructured) -> Result<(Vec<String>, Vec<[String; 2]>)> {
 /// A `tokenizer.json`.
 pub fn json(input: &mut Unstructured) -> Result<Value> {
     let (texts, merges) = tokens(input)?;
+    let scored: Vec<Value> =
+        texts.iter().enumerate().map(|(id, text)| json!([text, -(id as f64)])).collect();
     let mut vocab = Map::new();
     for (id, text) in texts.into_iter().enumerate() {
         vocab.entry(text).or_insert(json!(id));
     }
-    let model = json!({
+    let mut model = json!({
         "type": "BPE", "vocab": vocab, "merges": merges,
             "byte_fallback": input.arbitrary::<bool>()?,
         "unk_token": if input.ratio(1, 3)? { json!(odd_text(input)?) } else { Value::Null },
         "ignore_merges": input.arbitrary::<bool>()?, "fuse_unk": input.arbitrary::<bool>()?,
     });
+    match input.int_in_range(0..=5)? {
+        0 => model["type"] = json!("WordPiece"),
+        1 => {
+            model["type"] = json!("Unigram");
+            model["vocab"] = json!(scored);
+            model["unk_id"] = json!(odd_number(input)? % 400);
+        }
+        _ => {}
+    }
     let mut whole =
         json!({"version": "1.0", "model": model, "added_tokens": several(input, 6, added_token)?});
     let parts: [(&str, fn(&mut Unstructured) -> Result<Value>); 4] = [
@@ -208,7 +230,7 @@ pub struct Vocabulary {
 
 /// Assembles a GGUF vocabulary.
 pub fn gguf(input: &mut Unstructured) -> Result<Vocabulary> {
-    const PRE: [&str; 12] = [
+    const PRE: [&str; 15] = [
         "gpt-2",
         "llama-bpe",
         "smollm",
@@ -221,6 +243,9 @@ pub fn gguf(input: &mut Unstructured) -> Result<Vocabulary> {
         "falcon",
         "x",
         "phi-2",
+        "qwen35",
+        "superbpe",
+        "youtu",
     ];
     let (tokens, merges) = tokens(input)?;
     let number = |input: &mut Unstructured, most: u64| Ok(odd_number(input)? % most);
@@ -233,7 +258,7 @@ pub fn gguf(input: &mut Unstructured) -> Result<Vocabulary> {
         .map(|id| Ok(if input.ratio(1, 9)? { *input.choose(&odd)? } else { -(id as f32) }))
         .collect::<Result<_>>()?;
     Ok(Vocabulary {
-        model: input.choose(&["gpt2", "llama", "gpt2", "llama", "bert"])?,
+        model: input.choose(&["gpt2", "llama", "gpt2", "llama", "bert", "t5", "gemma4"])?,
         pre: input.choose(&PRE)?,
         tokens,
         types,
