@@ -18,6 +18,7 @@
 #import lib/step
 #import lib/splits
 #import lib/tanh
+#import lib/logistic
 #import cache
 #import loads
 override Q_STRIDE: u32;
@@ -27,6 +28,7 @@ override PARTS: u32; // parts of four queries: 1 or 2; PARTS · QUADS is at most
 override LONE: u32; // 1 if the second part has only one query
 override SCALE: f32;
 override SOFTCAP: f32;
+override FIRST_GATE: u32; // column in rows of q of the first head's gate, 0 without gates
 
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [rows, Q_STRIDE / 4]
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // [rows, Y_STRIDE / 4]
@@ -135,10 +137,20 @@ fn sum_of(v: mat4x4<f32>) -> vec4<f32> {
     return v[0] + v[1] + v[2] + v[3];
 }
 
-fn store_query(kv: u32, n: u32, split: u32, lane: u32, sum: vec4<f32>, largest: f32, total: f32) {
+// Factor of the output of a query.
+fn gate(kv: u32, n: u32) -> f32 {
+    if (FIRST_GATE == 0u) {
+        return 1.0;
+    }
+    let column = FIRST_GATE + kv * GROUP + n % GROUP;
+    return logistic(q[row_of(n) * (Q_STRIDE / 4u) + column / 4u][column % 4u]);
+}
+
+fn store_query(kv: u32, n: u32, split: u32, lane: u32, sums: vec4<f32>, largest: f32, total: f32) {
     if (n >= step.rows * GROUP) {
         return;
     }
+    let sum = gate(kv, n) * sums;
     if (splits() == 1u) {
         y[row_of(n) * (Y_STRIDE / 4u) + head_of(kv, n) + lane] = sum / total;
         return;

@@ -109,6 +109,25 @@ fn gemma2_and_gemma3() {
     }
 }
 
+/// An LFM2 layer with a short convolution.
+const CONVOLUTION: &[&str] = &["matvec", "short_conv", "matvec", "matvec", "matvec"];
+
+#[test]
+fn lfm2() {
+    check("lfm2-types", &[CONVOLUTION, LLAMA, CONVOLUTION, LLAMA], &["matvec"]);
+}
+
+/// The product of queries, keys and values computes the gates of the heads, and attention applies
+/// them.
+#[test]
+fn lfm3() {
+    const SANDWICHED: &[&str] =
+        &["matvec", "short_conv", "matvec", "rms_norm", "matvec", "matvec", "rms_norm"];
+    let layers = [SANDWICHED, SANDWICHED, GEMMA, SANDWICHED, GEMMA, SANDWICHED, GEMMA];
+    check("lfm3-pattern", &layers, &["matvec"]);
+    check("lfm3-heads", &[LLAMA, CONVOLUTION, LLAMA], &["matvec"]);
+}
+
 #[test]
 fn nemotron_h() {
     let mixer = &["matvec", "ssm_step", "matvec"][..];

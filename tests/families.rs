@@ -43,13 +43,19 @@ fn ids(value: &Value) -> Vec<u32> {
     value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
 }
 
-/// Checks that the reference results belong to the cached model.
+/// Checks that the reference results belong to the cached model, and that its GGUF file is the one
+/// that was compared with the converter's, if it was.
 fn check_weights(manifest: &Value, entry: &Value) {
     let name = entry["name"].as_str().unwrap();
     let found = &manifest["files"][format!("{name}/model.safetensors")]["sha256"];
     assert_eq!(
         found, &entry["weights_sha256"],
         "{name}: model and reference results differ: make both again"
+    );
+    let twin = &manifest["files"][format!("{name}.gguf")]["sha256"];
+    assert!(
+        entry["twin_sha256"].is_null() || twin == &entry["twin_sha256"],
+        "{name}.gguf: changed since check_converter.py compared it: compare it again"
     );
 }
 
@@ -219,6 +225,8 @@ fn cpu_variants_are_close_to_the_cpu_reference() {
             "gemma2",
             "gemma3",
             "granite",
+            "lfm2",
+            "lfm3",
             "llama",
             "mistral3",
             "nemotron_h",
@@ -268,6 +276,16 @@ fn nemotron_h() {
 #[test]
 fn llama() {
     check("llama");
+}
+
+#[test]
+fn lfm2() {
+    check("lfm2");
+}
+
+#[test]
+fn lfm3() {
+    check("lfm3");
 }
 
 #[test]

@@ -31,10 +31,12 @@ use tablm::weights::source::{ByteSource, MemorySource};
 use web_time::Instant;
 
 /// A tiny model of tests/data/tiny for each architecture.
-const MODELS: [&str; 12] = [
+const MODELS: [&str; 14] = [
     "gemma2-window",
     "gemma3-pattern",
     "granite-tied",
+    "lfm2-indices",
+    "lfm3-pattern",
     "llama-tied",
     "mistral3-tied",
     "nemotron_h-g8x1",

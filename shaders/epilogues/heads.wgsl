@@ -1,4 +1,5 @@
-// Epilogue for attention heads: Q_ROWS outputs are queries, the next K_ROWS keys, the rest values.
+// Epilogue for attention heads: Q_ROWS outputs are queries, the next K_ROWS keys, the next V_ROWS
+// values, the rest gates of the heads, which follow the padded queries in each row of q.
 // Queries and keys are normed head by head, if there is a norm, and rotated by the row's position
 // (Su et al. 2021, as in rope.wgsl); queries are stored in q, keys and values in the caches.
 // A quad is two pairs of neighbors. Where RoPE pairs the halves of a head (HALVES), it is two
@@ -12,6 +13,7 @@
 #import store
 override Q_ROWS: u32;
 override K_ROWS: u32;
+override V_ROWS: u32;
 override Y_STRIDE: u32;
 override HEAD_DIM: u32;
 override HALF: u32; // rotated pairs of a head
@@ -24,7 +26,7 @@ var<storage, read> table: array<f32>; // [context, 2·HALF], cosines then sines
 fn quad_rows(quad: u32) -> vec4<u32> {
     let first = 4u * quad;
     let i = first % HEAD_DIM;
-    if (HALVES == 1u && i < 2u * HALF) {
+    if (HALVES == 1u && i < 2u * HALF && first < Q_ROWS + K_ROWS + V_ROWS) {
         return first - i / 2u + vec4<u32>(0u, 1u, HALF, HALF + 1u);
     }
     return first + vec4<u32>(0u, 1u, 2u, 3u);
@@ -62,9 +64,13 @@ fn put(position: u32, row: u32, weight_row: u32, pair: vec2<f32>) {
         q[(row * Y_STRIDE + weight_row) / 2u] = pair;
     } else if (weight_row < Q_ROWS + K_ROWS) {
         store_key((position * K_ROWS + weight_row - Q_ROWS) / 2u, pair);
-    } else {
-        let width = ROWS - Q_ROWS - K_ROWS;
-        store_value((position * width + weight_row - Q_ROWS - K_ROWS) / 2u, pair);
+    } else if (weight_row < Q_ROWS + K_ROWS + V_ROWS) {
+        store_value((position * V_ROWS + weight_row - Q_ROWS - K_ROWS) / 2u, pair);
+    } else if (weight_row < ROWS) {
+        let first_gate = (Q_ROWS + 31u) / 32u * 32u;
+        let column = first_gate + weight_row - Q_ROWS - K_ROWS - V_ROWS;
+        let is_gate = vec2<u32>(weight_row, weight_row + 1u) < vec2<u32>(ROWS);
+        q[(row * Y_STRIDE + column) / 2u] = select(vec2<f32>(), pair, is_gate);
     }
 }
 

@@ -58,7 +58,23 @@ impl AttentionScratch {
             threads.for_each_with(&mut self.0, tasks.into_iter(), |head, (kv, first, y)| {
                 head.attend(variant, memory, attention, step, (first, kv), y);
             });
+            gate(memory, attention, step, y);
         });
+    }
+}
+
+/// Multiplies the heads of all rows by their gates, if there are gates.
+fn gate(memory: &CpuMemory, attention: &Attention, step: Step, y: &mut [f32]) {
+    if attention.first_gate() == 0 {
+        return;
+    }
+    let AttentionShape { head_count, head_dim, .. } = attention.shape;
+    for row in 0..step.rows {
+        let heads = y[attention.y.start(row)..].chunks_exact_mut(head_dim as usize);
+        for (head, y) in (0..head_count).zip(heads) {
+            let gate = attention.gate(memory, row, head) as f32;
+            y.iter_mut().for_each(|y| *y *= gate);
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use super::avx2::{
     mul_add, splat, store,
 };
 pub(super) use super::avx2::{
-    apply, attend, attend_batch, convolve, float_products, quantize, scan_row, unpack,
+    apply, attend, attend_batch, convolve, convolve_gated, float_products, quantize, scan_row,
+    unpack,
 };
 use super::inputs::{InputBlock, Inputs};
 use super::integer_panels::{Halves, IntegerPanels, Line, PANEL};

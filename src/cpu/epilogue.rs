@@ -123,9 +123,10 @@ fn finish_heads(
     outputs: &mut [f32],
     [q, key, value]: [&mut [f32]; 3],
 ) {
-    let [q_rows, k_rows, _] = heads.rows.map(|rows| rows as usize);
+    let [q_rows, k_rows, v_rows] = heads.rows.map(|rows| rows as usize);
     let (queries, rest) = outputs.split_at_mut(q_rows);
-    let (keys, values) = rest.split_at_mut(k_rows);
+    let (keys, rest) = rest.split_at_mut(k_rows);
+    let (values, gates) = rest.split_at_mut(v_rows);
     let head_dim = heads.rotation.head_dim as usize;
     if let Some(HeadNorm { weight, epsilon }) = heads.norm {
         let weights = memory.read(weight).chunks_exact(head_dim);
@@ -141,6 +142,9 @@ fn finish_heads(
         rotate(&heads.rotation, table, position, head);
     }
     q[..q_rows].copy_from_slice(queries);
+    if !gates.is_empty() {
+        q[Heads::first_gate(q_rows)..][..gates.len()].copy_from_slice(gates);
+    }
     for (cache, words, row) in [(heads.keys, key, keys), (heads.values, value, values)] {
         if !row.is_empty() {
             cache.rows.write_row(words, row);

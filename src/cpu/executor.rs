@@ -8,7 +8,7 @@ use super::packed_matrix::PackedMatrix;
 use super::product::ProductScratch;
 use super::threads::Threads;
 use super::variant::CpuVariant;
-use super::{bandwidth, mixer, rows};
+use super::{bandwidth, mixer, rows, short_conv};
 use crate::error::Result;
 use crate::kernels::{Buffer, CacheRows, CpuMatrix, CpuMemory, Kernel, Step};
 use crate::plan::{MatrixInfo, Plan, Resources, SharedRole, Slots, StateKind};
@@ -210,10 +210,12 @@ impl CpuExecutor {
             }
             (Kernel::Attention(kernel), _) => self.attention.run(context, memory, kernel, step),
             (Kernel::Elementwise(kernel), _) => rows::elementwise(context, memory, kernel, step),
+            (Kernel::GateHeads(kernel), _) => rows::gate_heads(threads, memory, kernel, step),
             (Kernel::Glu(kernel), _) => rows::glu(context, memory, kernel, step),
             (Kernel::RmsNorm(norm), _) => rows::rms_norm(threads, memory, norm, step),
             (Kernel::LayerNorm(norm), _) => rows::layer_norm(threads, memory, norm, step),
             (Kernel::Add(kernel), _) => rows::add(threads, memory, kernel, step),
+            (Kernel::ShortConv(kernel), _) => short_conv::run(context, memory, kernel, step),
             (Kernel::SsmConv(kernel), _) => mixer::conv(context, memory, kernel, step),
             (Kernel::SsmScan(kernel), _) => mixer::run_scan(context, memory, kernel, step),
             (Kernel::SsmStep(kernel), _) => mixer::run_step(context, memory, kernel, step),

@@ -60,6 +60,17 @@ macro_rules! vectorized_loops {
             super::recurrence::convolve(conv, inputs, y);
         }
 
+        /// See [`super::recurrence::convolve_gated`].
+        $(#[$instructions])*
+        pub(super) fn convolve_gated(
+            weights: &[f32],
+            rows: &[[&[f32]; 3]],
+            past: &[&[f32]],
+            y: &mut [f32],
+        ) {
+            super::recurrence::convolve_gated(weights, rows, past, y);
+        }
+
         /// See [`super::recurrence::scan_row`].
         $(#[$instructions])*
         pub(super) fn scan_row(

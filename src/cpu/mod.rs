@@ -27,6 +27,7 @@ mod product;
 mod recurrence;
 mod rows;
 mod scan;
+mod short_conv;
 mod threads;
 mod variant;
 

@@ -1,5 +1,5 @@
-//! Loops of a Mamba-2 mixer in f32: the causal convolution of one row, and one step of a head's
-//! recurrence.
+//! Loops of recurrent layers in f32: causal convolutions of one row, and one step of a Mamba-2
+//! head's recurrence.
 
 use super::functions::{exp, silu};
 use crate::kernels::ScanShape;
@@ -33,6 +33,32 @@ pub(super) fn convolve(conv: &[f32], inputs: &[&[f32]], y: &mut [f32]) {
         }
     }
     y.iter_mut().for_each(|y| *y = silu(*y));
+}
+
+/// Gated short convolution of one row: `rows` are B, C and u of the row and of the step's rows
+/// before it, `past` the products of still earlier rows, newest first; `weights` is
+/// `[kernel, width]` in that order.
+#[inline(always)]
+pub(super) fn convolve_gated(
+    weights: &[f32],
+    rows: &[[&[f32]; 3]],
+    past: &[&[f32]],
+    y: &mut [f32],
+) {
+    y.fill(0.0);
+    let mut weights = weights.chunks_exact(y.len());
+    for ([b, _, u], weights) in rows.iter().zip(&mut weights) {
+        for (((y, weight), b), u) in y.iter_mut().zip(weights).zip(*b).zip(*u) {
+            *y += weight * (b * u);
+        }
+    }
+    for (products, weights) in past.iter().zip(weights) {
+        for ((y, weight), product) in y.iter_mut().zip(weights).zip(*products) {
+            *y += weight * product;
+        }
+    }
+    let [_, c, _] = rows[0];
+    y.iter_mut().zip(c).for_each(|(y, c)| *y *= c);
 }
 
 /// Advances one head's state by one row and computes its outputs `y`, `[head_dim]` (Dao & Gu 2024):

@@ -6,7 +6,8 @@ use super::epilogue::{partial_norm, rms_scale, sum_of_squares};
 use super::packed_matrix::PackedMatrix;
 use super::threads::Threads;
 use crate::kernels::{
-    Activation, Add, CpuMemory, Elementwise, Embed, Glu, LayerNorm, RmsNorm, Step,
+    Activation, Add, CpuMemory, Elementwise, Embed, GateHeads, Glu, LayerNorm, RmsNorm, Step,
+    logistic,
 };
 
 /// Rough nanoseconds to write an element of a row.
@@ -58,6 +59,19 @@ pub(super) fn glu(
         y.copy_from_slice(memory.row(gate, row));
         variant.apply(*function, y);
         y.iter_mut().zip(memory.row(up, row)).for_each(|(y, up)| *y *= up);
+    });
+}
+
+/// Runs [`GateHeads`].
+pub(super) fn gate_heads(threads: &Threads, memory: &mut CpuMemory, gate: &GateHeads, step: Step) {
+    let head_dim = gate.head_dim() as usize;
+    for_each_row(threads, memory, &gate.y, step, |memory, row, y| {
+        let heads = memory.row(&gate.x, row).chunks_exact(head_dim);
+        let heads = heads.zip(memory.row(&gate.gates, row));
+        for (y, (x, gate)) in y.chunks_exact_mut(head_dim).zip(heads) {
+            let gate = logistic(*gate) as f32;
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = gate * x);
+        }
     });
 }
 

@@ -233,6 +233,17 @@ impl CpuVariant {
         with_instructions!(self, convolve(conv, inputs, y));
     }
 
+    /// See [`super::recurrence::convolve_gated`].
+    pub(super) fn convolve_gated(
+        self,
+        weights: &[f32],
+        rows: &[[&[f32]; 3]],
+        past: &[&[f32]],
+        y: &mut [f32],
+    ) {
+        with_instructions!(self, convolve_gated(weights, rows, past, y));
+    }
+
     /// See [`super::recurrence::scan_row`].
     pub(super) fn scan_row(
         self,

@@ -6,6 +6,7 @@ use super::cache::{Cache, CacheFormat};
 use super::projection::dot;
 use super::{
     Activation, ActivationFunction, Binding, CpuMemory, Import, KernelRules, MatmulTiling, Step,
+    logistic,
 };
 
 /// Heads of an attention, and the positions that they see.
@@ -49,7 +50,8 @@ impl AttentionShape {
 /// [`super::AttentionMerge`] combines these.
 #[derive(Debug, Clone)]
 pub struct Attention {
-    /// Queries, `[rows, head_count * head_dim]`.
+    /// Queries, `[rows, head_count * head_dim]`. If its rows have room for sums, these are the
+    /// gates of the heads: see [`super::GateHeads`].
     pub q: Activation,
     /// Key cache of the layer.
     pub keys: Cache,
@@ -76,6 +78,21 @@ impl Attention {
     /// Words of the partial results of `splits` splits.
     pub fn partial_words(shape: &AttentionShape, splits: u32) -> u32 {
         splits * shape.head_count * (shape.head_dim + 4)
+    }
+
+    /// Column in rows of `q` of the first head's gate; 0 if there are no gates.
+    pub(crate) fn first_gate(&self) -> u32 {
+        if self.q.sums() == 0 { 0 } else { Activation::stride_of(self.q.width) }
+    }
+
+    /// Factor of a head's output in a row.
+    pub(crate) fn gate(&self, memory: &CpuMemory, row: u32, head: u32) -> f64 {
+        match self.first_gate() {
+            0 => 1.0,
+            first => {
+                logistic(memory.read(self.q.buffer)[self.q.start(row) + (first + head) as usize])
+            }
+        }
     }
 
     /// Index of the first word of the partial result of a split and a head.
@@ -173,11 +190,14 @@ impl Attention {
             let size = if splits == 1 { seen_count } else { self.split_positions(seen_count) };
             for head in kv * self.group()..(kv + 1) * self.group() {
                 let q = &memory.row(&self.q, row)[head as usize * head_dim..][..head_dim];
+                let gate = self.gate(memory, row, head);
                 for split in 0..splits {
                     let first = seen.start + split * size;
                     let part = first - all.start..seen.end.min(first + size) - all.start;
                     let part = part.start as usize * head_dim..part.end as usize * head_dim;
-                    let (sums, largest, total) = self.attend(q, &keys[part.clone()], &values[part]);
+                    let (mut sums, largest, total) =
+                        self.attend(q, &keys[part.clone()], &values[part]);
+                    sums.iter_mut().for_each(|sum| *sum *= gate);
                     if splits == 1 {
                         let y = &mut y[self.y.start(row) + head as usize * head_dim..];
                         y.iter_mut().zip(&sums).for_each(|(y, sum)| *y = (sum / total) as f32);
@@ -235,6 +255,7 @@ impl KernelRules for Attention {
             ("SCALE", self.shape.scale.into()),
             ("SOFTCAP", self.shape.softcap.unwrap_or(0.0).into()),
             ("KV_WIDTH", self.keys.rows.width.into()),
+            ("FIRST_GATE", self.first_gate().into()),
         ]);
         constants
     }

@@ -2,11 +2,14 @@
 //! `shaders/epilogues/heads.wgsl`.
 
 use super::norms::{rms_scale, sum_of_squares};
-use super::{Binding, Buffer, Cache, CacheFormat, CpuMemory, Import, Pairing, Rotation};
+use super::{
+    Activation, Binding, Buffer, Cache, CacheFormat, CpuMemory, Import, Pairing, Rotation,
+};
 
 /// Product outputs that are query heads, then key heads, then value heads; a product can lack some
 /// of the three. Queries and keys are normed head by head, if there is a norm, and rotated by the
-/// row's position; keys and values go to the caches.
+/// row's position; keys and values go to the caches. Outputs after the values are gates of the
+/// heads ([`super::GateHeads`]); they follow the padded queries of the row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Heads {
     /// Matrix rows that compute queries, keys and values; 0 where the product lacks them.
@@ -31,6 +34,11 @@ pub struct HeadNorm {
 }
 
 impl Heads {
+    /// Column of the first gate in a row of `q_rows` queries.
+    pub(crate) fn first_gate(q_rows: usize) -> usize {
+        Activation::stride_of(q_rows as u32) as usize
+    }
+
     /// Bindings that follow the queries.
     pub(super) fn bindings(&self) -> Vec<Binding> {
         let mut bindings = vec![
@@ -59,10 +67,11 @@ impl Heads {
     }
 
     pub(super) fn constants(&self) -> Vec<(&'static str, f64)> {
-        let [q, k, _] = self.rows;
+        let [q, k, v] = self.rows;
         let mut constants = vec![
             ("Q_ROWS", q.into()),
             ("K_ROWS", k.into()),
+            ("V_ROWS", v.into()),
             ("HEAD_DIM", self.rotation.head_dim.into()),
             ("HALF", (self.rotation.rotary_dim / 2).into()),
             ("HALVES", u32::from(self.rotation.pairing == Pairing::Halves).into()),
@@ -80,8 +89,9 @@ impl Heads {
         outputs: &mut [f32],
         [q, key, value]: [&mut [f32]; 3],
     ) {
-        let [q_rows, k_rows, _] = self.rows.map(|rows| rows as usize);
-        let (rotated, values) = outputs.split_at_mut(q_rows + k_rows);
+        let [q_rows, k_rows, v_rows] = self.rows.map(|rows| rows as usize);
+        let (rotated, rest) = outputs.split_at_mut(q_rows + k_rows);
+        let (values, gates) = rest.split_at_mut(v_rows);
         let (queries, keys) = rotated.split_at_mut(q_rows);
         if let Some(HeadNorm { weight, epsilon }) = self.norm {
             let head_dim = self.rotation.head_dim as usize;
@@ -93,6 +103,9 @@ impl Heads {
         self.rotation.rotate_heads(queries, table, position);
         self.rotation.rotate_heads(keys, table, position);
         q[..q_rows].copy_from_slice(queries);
+        if !gates.is_empty() {
+            q[Self::first_gate(q_rows)..][..gates.len()].copy_from_slice(gates);
+        }
         for (cache, words, row) in [(self.keys, key, &*keys), (self.values, value, &*values)] {
             if !row.is_empty() {
                 cache.rows.write_row(words, row);

@@ -25,6 +25,7 @@ mod attention_merge;
 mod cache_store;
 mod elementwise;
 mod embed;
+mod gate_heads;
 mod glu;
 mod last_row;
 mod layer_norm;
@@ -33,6 +34,7 @@ mod matvec;
 mod rms_norm;
 mod rope;
 mod sample;
+mod short_conv;
 mod ssm_conv;
 mod ssm_scan;
 mod ssm_scores;
@@ -49,6 +51,8 @@ pub use elementwise::{ActivationFunction, Elementwise};
 pub use embed::Embed;
 pub(crate) use epilogue::Written;
 pub use epilogue::{Epilogue, Output};
+pub use gate_heads::GateHeads;
+pub(crate) use gate_heads::logistic;
 pub use glu::Glu;
 pub use heads::{HeadNorm, Heads};
 pub use last_row::LastRow;
@@ -66,6 +70,7 @@ pub use rms_norm::RmsNorm;
 pub use rope::{Pairing, PositionScale, Rope, RotaryTable, Rotation};
 pub use sample::Sample;
 pub use sampling::{SampledToken, SamplingBuffers};
+pub use short_conv::ShortConv;
 pub use ssm::{ScanBuffers, ScanShape};
 pub use ssm_conv::SsmConv;
 pub use ssm_scan::SsmScan;
@@ -307,8 +312,9 @@ macro_rules! kernels {
 }
 
 kernels! {
-    Add, AdjustLogits, Attention, AttentionMerge, CacheStore, Elementwise, Embed, Glu, LastRow,
-    LayerNorm, Matmul, Matvec, RmsNorm, Rope, Sample, SsmConv, SsmScan, SsmScores, SsmStep,
+    Add, AdjustLogits, Attention, AttentionMerge, CacheStore, Elementwise, Embed, GateHeads, Glu,
+    LastRow, LayerNorm, Matmul, Matvec, RmsNorm, Rope, Sample, ShortConv, SsmConv, SsmScan,
+    SsmScores, SsmStep,
 }
 
 impl Kernel {

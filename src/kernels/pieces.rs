@@ -64,6 +64,7 @@ pieces! {
     "lib/function",
     "lib/halves",
     "lib/iq4",
+    "lib/logistic",
     "lib/noise",
     "lib/quads",
     "lib/reduce",

@@ -60,9 +60,23 @@ pub struct RotaryPositions {
     pub pairing: Pairing,
 }
 
-/// Appends the attention of layer `layer_index`: projections, norms and rotation of heads, cache
-/// update, attention over the cached positions, output projection. Its state is the KV cache.
+/// Appends the attention of layer `layer_index`: [`attention_heads`] and their output projection.
 pub fn attention(
+    plan: &mut PlanBuilder<'_, '_>,
+    x: Activation,
+    weights: &AttentionWeights,
+    shape: AttentionShape,
+    positions: Option<RotaryPositions>,
+    layer_index: u32,
+    context_length: u32,
+) -> Activation {
+    let y = attention_heads(plan, x, weights, shape, positions, layer_index, context_length);
+    plan.linear(weights.output, y)
+}
+
+/// Appends the attention of layer `layer_index` without output projection: projections, norms and
+/// rotation of heads, cache update, attention over the cached positions. Its state is the KV cache.
+pub fn attention_heads(
     plan: &mut PlanBuilder<'_, '_>,
     x: Activation,
     weights: &AttentionWeights,
@@ -88,6 +102,5 @@ pub fn attention(
         plan.resources.cache(&format!("layer {layer_index} values"), v.width, context_length);
     plan.cache_store(k, keys);
     plan.cache_store(v, values);
-    let y = plan.attention(q, keys, values, shape);
-    plan.linear(weights.output, y)
+    plan.attention(q, keys, values, shape)
 }

@@ -309,6 +309,32 @@ impl<'a> ConfigSource<'a> {
         }
     }
 
+    /// Reads a count from GGUF; `None` in `config.json`.
+    pub fn gguf_count(&self, gguf: &str) -> Result<Option<u32>> {
+        if self.is_gguf() { self.count(gguf, "") } else { Ok(None) }
+    }
+
+    /// Reads a boolean from GGUF; `None` in `config.json`.
+    pub fn gguf_flag(&self, gguf: &str) -> Result<Option<bool>> {
+        match &self.checkpoint.container {
+            Container::Gguf(metadata) => metadata.bool(&self.key(gguf)),
+            Container::Safetensors(_) => Ok(None),
+        }
+    }
+
+    /// Reads `layer_types` of `config.json`, one for each layer.
+    pub fn layer_kinds(&self, layer_count: u32) -> Result<Option<Vec<&'a str>>> {
+        const FIELD: &str = "layer_types";
+        let kinds = self.texts(FIELD)?;
+        match &kinds {
+            Some(kinds) if kinds.len() != layer_count as usize => {
+                let expected = format!("one for each of {layer_count} layers");
+                Err(self.malformed(FIELD, format!("{} types", kinds.len()), &expected))
+            }
+            _ => Ok(kinds),
+        }
+    }
+
     /// Length of a list of strings in GGUF, by its full key.
     fn list_length(&self, key: &str) -> Result<Option<usize>> {
         match &self.checkpoint.container {

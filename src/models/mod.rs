@@ -9,13 +9,17 @@ mod decoder;
 mod gemma2;
 mod gemma3;
 mod granite;
+mod lfm2;
+mod lfm3;
 mod llama;
 mod mamba;
 mod mistral3;
+mod named_weights;
 mod nemotron_h;
 mod olmo2;
 mod phi2;
 mod phi3;
+mod proportional_rotary;
 mod qwen2;
 mod qwen3;
 mod rotary;
@@ -62,6 +66,18 @@ pub const ARCHITECTURES: &[Registration] = &[
         hugging_face: &["GraniteForCausalLM"],
         model_type: "granite",
         read: granite::read,
+    },
+    Registration {
+        gguf: "lfm2",
+        hugging_face: &["Lfm2ForCausalLM"],
+        model_type: "lfm2",
+        read: lfm2::read,
+    },
+    Registration {
+        gguf: "lfm3",
+        hugging_face: &["Lfm3ForCausalLM"],
+        model_type: "lfm3",
+        read: lfm3::read,
     },
     Registration {
         gguf: "llama",

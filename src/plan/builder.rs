@@ -6,9 +6,9 @@
 use super::{Matrix, Plan, PlannedKernel, Resources};
 use crate::kernels::{
     Activation, ActivationFunction, Add, AdjustLogits, Attention, AttentionMerge, AttentionShape,
-    Buffer, Cache, CacheStore, Elementwise, Embed, Glu, Kernel, LastRow, LayerNorm, Matmul,
-    MatmulTiling, Matvec, Pairing, Projection, RmsNorm, Rope, Rotation, Rows, Sample,
-    SamplingBuffers, ScanBuffers, ScanShape, SsmConv, SsmScan, SsmScores, SsmStep,
+    Buffer, Cache, CacheStore, Elementwise, Embed, GateHeads, Glu, Kernel, LastRow, LayerNorm,
+    Matmul, MatmulTiling, Matvec, Pairing, Projection, RmsNorm, Rope, Rotation, Rows, Sample,
+    SamplingBuffers, ScanBuffers, ScanShape, ShortConv, SsmConv, SsmScan, SsmScores, SsmStep,
 };
 
 /// Largest number of rows of a step whose products are matrix-vector products.
@@ -168,6 +168,14 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         y
     }
 
+    /// `σ(gate) · head` for each head of `x`; `gates` has a column for each.
+    pub fn gate_heads(&mut self, x: Activation, gates: Activation) -> Activation {
+        assert!(x.width.is_multiple_of(gates.width), "{} columns, {} gates", x.width, gates.width);
+        let y = self.scratch(x.rows, x.width);
+        self.push(GateHeads { x, gates, y });
+        y
+    }
+
     /// A Mamba-2 mixer between its two projections: convolution, scan and gate, `[rows, inner]`.
     pub fn scan(
         &mut self,
@@ -194,6 +202,21 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
             shape,
             tiling: MatmulTiling::default(),
         });
+        y
+    }
+
+    /// A gated short convolution of `projected`, `[rows, B | C | u]`; weights and ring as
+    /// [`ShortConv`] describes them.
+    pub fn short_conv(
+        &mut self,
+        projected: Activation,
+        weights: Buffer,
+        ring: Buffer,
+        kernel: u32,
+    ) -> Activation {
+        assert!(projected.width.is_multiple_of(3), "{} columns in 3 parts", projected.width);
+        let y = self.scratch(projected.rows, projected.width / 3);
+        self.push(ShortConv { projected, weights, ring, y, kernel });
         y
     }
 

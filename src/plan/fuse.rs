@@ -4,6 +4,8 @@
 //! [`Epilogue`](crate::kernels::Epilogue), and a norm of its inputs, if rows are few, becomes its
 //! [`Prologue`]. Each rule is a pass over the kernels; kernels that no rule matches stay.
 
+mod gates;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Plan, Resources};
@@ -27,6 +29,7 @@ pub fn fuse(plan: Plan, resources: &mut Resources<'_>) -> Plan {
         Fusion::function,
         Fusion::gate,
         Fusion::heads,
+        Fusion::gates,
         Fusion::residual,
         Fusion::normed_residual,
         Fusion::norm,

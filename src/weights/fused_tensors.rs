@@ -18,8 +18,11 @@ pub(super) fn split_gguf(
     tensors: &mut BTreeMap<String, Tensor>,
 ) -> Result<()> {
     let architecture = metadata.str("general.architecture")?.unwrap_or_default();
-    // Counts for each layer, which some architectures have, are of files without fused tensors.
-    let count = |key: &str| metadata.u64(&format!("{architecture}.{key}")).unwrap_or_default();
+    // The largest of the counts for each layer: layers without attention have 0.
+    let count = |key: &str| {
+        let counts = metadata.u64s_or_scalar(&format!("{architecture}.{key}")).ok()??;
+        counts.into_iter().max()
+    };
     let names = [".attn_q.", ".attn_k.", ".attn_v."];
     let head_counts = [count("attention.head_count"), count("attention.head_count_kv")];
     let qkv = qkv_rows(head_counts, count("attention.key_length"), count("embedding_length"));

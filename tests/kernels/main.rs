@@ -7,9 +7,11 @@ mod attention;
 mod common;
 mod elementwise;
 mod fusion;
+mod gates;
 mod matrices;
 mod sampling;
 mod scan;
+mod short_conv;
 
 use std::collections::HashMap;
 use std::rc::Rc;

@@ -3,7 +3,7 @@
 use tablm::formats::Format;
 use tablm::kernels::{
     Activation, ActivationFunction, AttentionShape, Buffer, CacheFormat, Pairing, RotaryTable,
-    Rows, ScanBuffers, ScanShape,
+    Rows, ScanBuffers, ScanShape, ShortConv,
 };
 use tablm::plan::{Linear, Plan, PlanBuilder, Resources, SamplingPlan, TensorShapes, fuse, stack};
 
@@ -72,6 +72,7 @@ pub(crate) fn plan(format: Format, capacity: u32, max_binding_bytes: u64, fused:
     let gated = plan.elementwise(gated, ActivationFunction::Softcap(30.0));
     let sum = plan.add(x, gated);
     scan(&mut plan);
+    short_convs(&mut plan);
     plan.matmul(matrix, sum);
     feed_forward(&mut plan, sum, vector);
     let last = plan.last_row(sum);
@@ -124,7 +125,9 @@ fn feed_forward(plan: &mut PlanBuilder<'_, '_>, x: Activation, vector: Buffer) {
         ["wide keys", "wide values"].map(|name| plan.resources.cache(name, 512, CONTEXT));
     plan.cache_store(k, keys);
     plan.cache_store(v, values);
-    plan.attention(q, keys, values, AttentionShape::new(8, 8, 64));
+    let y = plan.attention(q, keys, values, AttentionShape::new(8, 8, 64));
+    let gates = plan.input(Rows::Step, 8);
+    plan.gate_heads(y, gates);
     normed_heads(plan, residual, vector);
     let y = product(plan, "sandwiched", residual);
     let y = plan.rms_norm(y, vector, 1e-5);
@@ -149,7 +152,21 @@ fn normed_heads(plan: &mut PlanBuilder<'_, '_>, x: Activation, vector: Buffer) {
         ["normed keys", "normed values"].map(|name| plan.resources.cache(name, 512, CONTEXT));
     plan.cache_store(k, keys);
     plan.cache_store(v, values);
-    plan.attention(q, keys, values, AttentionShape::new(8, 8, 64));
+    let y = plan.attention(q, keys, values, AttentionShape::new(8, 8, 64));
+    let weight = plan.resources.weight_matrix("square gates", COLUMNS, COLUMNS);
+    let gates = plan.matmul(weight, x);
+    plan.gate_heads(y, gates);
+}
+
+/// The short convolutions of LFM2 1.2B and LFM3 1.7B.
+fn short_convs(plan: &mut PlanBuilder<'_, '_>) {
+    for kernel in [3, 7] {
+        let projected = plan.input(Rows::Step, 3 * 2048);
+        let weights = plan.resources.recurrent_state("short weights", 2048 * 8);
+        let words = ShortConv::ring_words(2048, kernel);
+        let ring = plan.resources.recurrent_state(&format!("products {kernel}"), words);
+        plan.short_conv(projected, weights, ring, kernel);
+    }
 }
 
 /// The Mamba-2 scan of Nemotron 3 Nano 4B.

@@ -23,9 +23,12 @@ SCRIPTS = [
     "make_tiny.py",
     "specs.py",
     "specs_dense.py",
+    "specs_lfm.py",
     "specs_nemotron_h.py",
     "twins.py",
+    "twins_lfm.py",
     "weights.py",
+    "weights_lfm.py",
     "../derived.py",
     "../make_models.py",
     "../safetensors_file.py",
@@ -95,7 +98,8 @@ def write_twin(path, family, spec, weights, vocabulary):
     if spec.get("fused"):
         tensors = fuse(tensors)
     tensors = [(name, values, Type.F32) for name, values in tensors]
-    architecture = gguf.MODEL_ARCH_NAMES[ARCHITECTURES[family]]
+    known = ARCHITECTURES.get(family)
+    architecture = gguf.MODEL_ARCH_NAMES[known] if known else family
     for tensors_per_part in {0, spec.get("tensors_per_part", 0)}:
         write_gguf(path, architecture, fill, tensors, tensors_per_part)
 

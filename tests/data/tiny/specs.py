@@ -13,6 +13,7 @@ architecture, and optionally:
 """
 
 from specs_dense import GRANITE, MISTRAL3, OLMO2, PHI3, QWEN3, SMOLLM3
+from specs_lfm import LFM2, LFM3
 from specs_nemotron_h import NEMOTRON_H
 
 LENGTHS = [1, 2, 63, 64, 65, 200, 513]
@@ -345,4 +346,6 @@ FAMILIES = {
     "phi3": PHI3,
     "mistral3": MISTRAL3,
     "olmo2": OLMO2,
+    "lfm2": LFM2,
+    "lfm3": LFM3,
 }

@@ -8,6 +8,7 @@ import math
 
 import gguf
 import numpy as np
+import twins_lfm
 from gguf import MODEL_ARCH as Arch
 from weights import nemotron_h_pattern
 
@@ -24,6 +25,7 @@ ARCHITECTURES = {
     "phi3": Arch.PHI3,
     "mistral3": Arch.MISTRAL3,
     "olmo2": Arch.OLMO2,
+    "lfm2": Arch.LFM2,
 }
 
 
@@ -109,11 +111,14 @@ CONVERTERS = {
     "mistral3": convert_llama,
     "gemma2": convert_gemma,
     "gemma3": convert_gemma,
+    **twins_lfm.CONVERTERS,
 }
 
 
 def twin_tensors(family, config, weights, layer_count):
     """Returns (name, values) of the twin's tensors."""
+    if family == "lfm3":
+        return twins_lfm.lfm3_tensors(config, weights)
     names = gguf.get_tensor_name_map(ARCHITECTURES[family], layer_count)
     convert = CONVERTERS.get(family, lambda _, values, __: values)
     out = []
@@ -304,4 +309,5 @@ FILLERS = {
     "phi3": fill_phi3,
     "mistral3": fill_mistral3,
     "olmo2": fill_olmo2,
+    **twins_lfm.FILLERS,
 }

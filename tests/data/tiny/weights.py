@@ -6,6 +6,7 @@ Only the 64-bit words of numpy's PCG64 are used, so that the tensors are the sam
 import zlib
 
 import numpy as np
+import weights_lfm
 
 
 class Draw:
@@ -231,6 +232,7 @@ WRITERS = {
     "gemma2": gemma,
     "gemma3": gemma,
     "phi": phi,
+    **weights_lfm.WRITERS,
 }
 
 
