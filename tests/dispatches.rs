@@ -129,6 +129,12 @@ fn lfm3() {
 }
 
 #[test]
+fn granitehybrid() {
+    const MIXER: &[&str] = &["matvec", "ssm_step", "matvec", "matvec", "matvec"];
+    check("granitehybrid-hub", &[MIXER, MIXER, LLAMA, MIXER], &["matvec"]);
+}
+
+#[test]
 fn nemotron_h() {
     let mixer = &["matvec", "ssm_step", "matvec"][..];
     let (feed_forward, attention) = (&["matvec"; 2][..], &LLAMA[..4]);

@@ -225,6 +225,7 @@ fn cpu_variants_are_close_to_the_cpu_reference() {
             "gemma2",
             "gemma3",
             "granite",
+            "granitehybrid",
             "lfm2",
             "lfm3",
             "llama",
@@ -276,6 +277,11 @@ fn nemotron_h() {
 #[test]
 fn llama() {
     check("llama");
+}
+
+#[test]
+fn granitehybrid() {
+    check("granitehybrid");
 }
 
 #[test]

@@ -31,10 +31,11 @@ use tablm::weights::source::{ByteSource, MemorySource};
 use web_time::Instant;
 
 /// A tiny model of tests/data/tiny for each architecture.
-const MODELS: [&str; 14] = [
+const MODELS: [&str; 15] = [
     "gemma2-window",
     "gemma3-pattern",
     "granite-tied",
+    "granitehybrid-hub",
     "lfm2-indices",
     "lfm3-pattern",
     "llama-tied",

@@ -322,14 +322,13 @@ impl<'a> ConfigSource<'a> {
         }
     }
 
-    /// Reads `layer_types` of `config.json`, one for each layer.
-    pub fn layer_kinds(&self, layer_count: u32) -> Result<Option<Vec<&'a str>>> {
-        const FIELD: &str = "layer_types";
-        let kinds = self.texts(FIELD)?;
+    /// Reads a list of words from `config.json`, one for each layer.
+    pub fn layer_kinds(&self, field: &str, layer_count: u32) -> Result<Option<Vec<&'a str>>> {
+        let kinds = self.texts(field)?;
         match &kinds {
             Some(kinds) if kinds.len() != layer_count as usize => {
                 let expected = format!("one for each of {layer_count} layers");
-                Err(self.malformed(FIELD, format!("{} types", kinds.len()), &expected))
+                Err(self.malformed(field, format!("{} types", kinds.len()), &expected))
             }
             _ => Ok(kinds),
         }

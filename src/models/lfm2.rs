@@ -167,7 +167,7 @@ fn operators(source: &ConfigSource<'_>) -> Result<Vec<Operator>> {
         true => Operator::Attention(shape),
         false => Operator::Convolution,
     };
-    if let Some(kinds) = source.layer_kinds(layer_count)? {
+    if let Some(kinds) = source.layer_kinds("layer_types", layer_count)? {
         let operators = kinds.into_iter().map(|kind| match kind {
             "conv" => Ok(operator(false)),
             "full_attention" => Ok(operator(true)),

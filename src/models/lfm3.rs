@@ -102,7 +102,7 @@ fn operators(source: &ConfigSource<'_>) -> Result<Vec<Operator>> {
         0 if layer > 0 => "sliding_attention",
         _ => "conv",
     };
-    let kinds = source.layer_kinds(layer_count)?;
+    let kinds = source.layer_kinds("layer_types", layer_count)?;
     let kinds = kinds.unwrap_or_else(|| (0..layer_count).map(default).collect());
     let operators = kinds.into_iter().map(|kind| match kind {
         "conv" => Ok(Operator::Convolution),

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::kernels::ScanShape;
 use crate::layers::{InvalidSize, MambaConfig, MambaSize, MambaTensors};
 use crate::plan::Transform;
+use crate::weights::folder;
 
 /// Fields of a family's `config.json` that state a mixer's sizes; GGUF has the same keys for all
 /// families.
@@ -58,6 +59,20 @@ pub(super) fn read(
     source.check_width("width of the Mamba input projection", scan.projected().into())?;
     source.check_width("width of the Mamba convolution", scan.convolved_width().into())?;
     Ok(config)
+}
+
+/// Rejects a limit of the step size other than 0 to infinity, which has no effect: implementations
+/// treat others differently. (`time_step_min` and `time_step_max` only initialize training.)
+pub(super) fn check_step_limit(source: &ConfigSource<'_>, field: &str) -> Result<()> {
+    let Some(list) = source.list(field)? else { return Ok(()) };
+    let bounds: Vec<_> = list.iter().map(folder::number).collect();
+    match bounds[..] {
+        [Some(low), Some(f64::INFINITY)] if low <= 0.0 => Ok(()),
+        _ => {
+            let found = serde_json::Value::from(list);
+            Err(source.unsupported(field, found, "from 0 to Infinity"))
+        }
+    }
 }
 
 /// Names of the tensors of layer `layer_index`. `hugging_face_prefix` is the prefix of a family's

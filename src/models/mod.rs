@@ -9,6 +9,7 @@ mod decoder;
 mod gemma2;
 mod gemma3;
 mod granite;
+mod granitehybrid;
 mod lfm2;
 mod lfm3;
 mod llama;
@@ -66,6 +67,12 @@ pub const ARCHITECTURES: &[Registration] = &[
         hugging_face: &["GraniteForCausalLM"],
         model_type: "granite",
         read: granite::read,
+    },
+    Registration {
+        gguf: "granitehybrid",
+        hugging_face: &["GraniteMoeHybridForCausalLM"],
+        model_type: "granitemoehybrid",
+        read: granitehybrid::read,
     },
     Registration {
         gguf: "lfm2",

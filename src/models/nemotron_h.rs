@@ -15,7 +15,6 @@ use crate::layers::{
     AttentionWeights, MambaConfig, MambaWeights, attention, feed_forward, mamba_mixer,
 };
 use crate::plan::{Linear, Matrix, PlanBuilder};
-use crate::weights::folder;
 
 names! {
     EMBEDDING: "token_embd.weight", "backbone.embeddings.weight";
@@ -97,17 +96,7 @@ fn check_supported(source: &ConfigSource<'_>) -> Result<()> {
     if source.has("sliding_window") {
         return Err(source.unsupported("sliding_window", "a window", "null"));
     }
-    // The family's limit, 0 to infinity, has no effect; implementations treat others differently.
-    // (`time_step_min` and `time_step_max` only initialize training.)
-    let limit = source.spelling(&["time_step_limit", "mamba_dt_limit"]);
-    if let Some(list) = source.list(limit)? {
-        let bounds: Vec<_> = list.iter().map(folder::number).collect();
-        if !matches!(bounds[..], [Some(low), Some(f64::INFINITY)] if low <= 0.0) {
-            let found = serde_json::Value::from(list);
-            return Err(source.unsupported(limit, found, "from 0 to Infinity"));
-        }
-    }
-    Ok(())
+    mamba::check_step_limit(source, source.spelling(&["time_step_limit", "mamba_dt_limit"]))
 }
 
 /// Reads the kind of each layer from GGUF: a layer with feed-forward columns is feed-forward, one

@@ -30,7 +30,7 @@ fn listed(source: &ConfigSource<'_>, layer_count: u32) -> Result<Option<Vec<bool
     if source.is_gguf() {
         return source.layer_flags("attention.sliding_window_pattern", layer_count);
     }
-    let Some(kinds) = source.layer_kinds(layer_count)? else { return Ok(None) };
+    let Some(kinds) = source.layer_kinds("layer_types", layer_count)? else { return Ok(None) };
     let is_local = |kind| match kind {
         "sliding_attention" => Ok(true),
         "full_attention" => Ok(false),

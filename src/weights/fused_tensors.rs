@@ -32,7 +32,8 @@ pub(super) fn split_gguf(
     split(metadata.file(), tensors, ".ffn_up.", &gated)
 }
 
-/// Splits fused tensors of a safetensors folder: `qkv_proj` and `gate_up_proj`.
+/// Splits fused tensors of a safetensors folder: `qkv_proj`, `gate_up_proj`, and
+/// `input_linear` of Granite 4 H.
 pub(super) fn split_safetensors(
     file: &str,
     config: &Value,
@@ -45,7 +46,10 @@ pub(super) fn split_safetensors(
     split(file, tensors, ".qkv_proj.", &zip(names, qkv))?;
     let intermediate = count("intermediate_size").unwrap_or(0);
     let gated = zip([".gate_proj.", ".up_proj."], [intermediate; 2]);
-    split(file, tensors, ".gate_up_proj.", &gated)
+    split(file, tensors, ".gate_up_proj.", &gated)?;
+    let intermediate = count("shared_intermediate_size").unwrap_or(0);
+    let halves = [".shared_mlp.gate_proj.", ".shared_mlp.up_proj."];
+    split(file, tensors, ".shared_mlp.input_linear.", &zip(halves, [intermediate; 2]))
 }
 
 /// Rows of the projections of queries, keys and values. Zeros, which split nothing, if the

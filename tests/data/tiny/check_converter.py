@@ -3,9 +3,10 @@
 Usage: `check_converter.py LLAMA_CPP FAMILY…` after make_reference.py, with the packages of
 requirements.txt in this folder. LLAMA_CPP is a source tree of llama.cpp.
 
-All tensors and all keys but those of the tokenizer and of names must be equal, in values and types.
-Then the hash of the twin goes to reference/FAMILY.json, where tests/families.rs compares it, so
-that a twin that changes must be checked again.
+All tensors and all keys but those of the tokenizer and of names must be equal, in values and types,
+except for the rounding of exponentials, which differs between numpy and torch. Then the hash of the
+twin goes to reference/FAMILY.json, where tests/families.rs compares it, so that a twin that changes
+must be checked again.
 """
 
 import json
@@ -18,6 +19,7 @@ LLAMA_CPP = Path(sys.argv[1]).resolve()
 sys.path[:0] = [str(LLAMA_CPP), str(LLAMA_CPP / "gguf-py"), str(HERE.parent)]
 
 import gguf  # noqa: E402
+import numpy as np  # noqa: E402
 from conversion import get_model_class  # noqa: E402
 from conversion.base import ModelBase, TextModel  # noqa: E402
 from derived import cache, sha256  # noqa: E402
@@ -33,7 +35,10 @@ COMPARED_KEYS = ("general.architecture", "general.file_type")
 
 def convert(folder, path):
     """Converts a folder in F32, without its tokenizer."""
-    hparams = ModelBase.load_hparams(folder, False)
+    # Not through transformers, whose newer words for layers the converter does not know.
+    hparams = json.loads((folder / "config.json").read_text())
+    if hparams["model_type"] == "lfm2":
+        hparams = ModelBase.load_hparams(folder, False)
     model_class = get_model_class(hparams["architectures"][0])
     model_class.set_vocab = lambda _: None
     model = model_class(folder, gguf.LlamaFileType.ALL_F32, path, hparams=hparams)
@@ -50,8 +55,16 @@ def contents(path):
     }
     for tensor in reader.tensors:
         shape = [int(axis) for axis in tensor.shape]
-        found[f"tensor {tensor.name}"] = (tensor.tensor_type, shape, tensor.data.tobytes())
+        found[f"tensor {tensor.name}"] = (tensor.tensor_type, shape, tensor.data)
     return found
+
+
+def are_equal(key, found, expected):
+    if found is None or expected is None or not key.startswith("tensor "):
+        return found == expected
+    is_rounded = key.endswith("ssm_a")
+    same = np.allclose(found[2], expected[2], rtol=3e-7 if is_rounded else 0, atol=0)
+    return found[:2] == expected[:2] and same
 
 
 def check(name, models):
@@ -61,7 +74,8 @@ def check(name, models):
         convert(models / name, path)
         expected = contents(path)
     found = contents(models / f"{name}.gguf")
-    differences = [key for key in {*found, *expected} if found.get(key) != expected.get(key)]
+    keys = {*found, *expected}
+    differences = [key for key in keys if not are_equal(key, found.get(key), expected.get(key))]
     for key in sorted(differences):
         shown = [str(side.get(key))[:120] for side in (found, expected)]
         print(f"{name}: {key}: found {shown[0]}, expected {shown[1]}")

@@ -20,6 +20,7 @@ from twins import ARCHITECTURES, FILLERS, fuse, gguf, twin_tensors  # noqa: E402
 from weights import draw, nemotron_h_pattern, to_bf16  # noqa: E402
 
 SCRIPTS = [
+    "granite_hybrid.py",
     "make_tiny.py",
     "specs.py",
     "specs_dense.py",

@@ -13,6 +13,7 @@ architecture, and optionally:
 """
 
 from specs_dense import GRANITE, MISTRAL3, OLMO2, PHI3, QWEN3, SMOLLM3
+from granite_hybrid import GRANITE_HYBRID
 from specs_lfm import LFM2, LFM3
 from specs_nemotron_h import NEMOTRON_H
 
@@ -346,6 +347,7 @@ FAMILIES = {
     "phi3": PHI3,
     "mistral3": MISTRAL3,
     "olmo2": OLMO2,
+    "granitehybrid": GRANITE_HYBRID,
     "lfm2": LFM2,
     "lfm3": LFM3,
 }

@@ -10,6 +10,8 @@ import gguf
 import numpy as np
 import twins_lfm
 from gguf import MODEL_ARCH as Arch
+from granite_hybrid import fill_granite as fill_granite_hybrid
+from granite_hybrid import granite_tensors
 from weights import nemotron_h_pattern
 
 ARCHITECTURES = {
@@ -117,6 +119,8 @@ CONVERTERS = {
 
 def twin_tensors(family, config, weights, layer_count):
     """Returns (name, values) of the twin's tensors."""
+    if family == "granitehybrid":
+        return granite_tensors(config, weights, adjacent_pairs)
     if family == "lfm3":
         return twins_lfm.lfm3_tensors(config, weights)
     names = gguf.get_tensor_name_map(ARCHITECTURES[family], layer_count)
@@ -309,5 +313,6 @@ FILLERS = {
     "phi3": fill_phi3,
     "mistral3": fill_mistral3,
     "olmo2": fill_olmo2,
+    "granitehybrid": fill_granite_hybrid,
     **twins_lfm.FILLERS,
 }

@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import weights_lfm
+from granite_hybrid import draw_granite
 
 
 class Draw:
@@ -232,6 +233,7 @@ WRITERS = {
     "gemma2": gemma,
     "gemma3": gemma,
     "phi": phi,
+    "granitehybrid": draw_granite,
     **weights_lfm.WRITERS,
 }
 
