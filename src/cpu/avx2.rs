@@ -32,6 +32,9 @@ const FLOAT_ROWS: usize = 4;
 /// Attention queries computed together, see [`super::loops`].
 const QUERIES: usize = 4;
 
+/// See [`super::microkernel`].
+const WIDE_TILES: bool = true;
+
 products! { #[target_feature(enable = "avx2,f16c,fma")] }
 float_products! { #[target_feature(enable = "avx2,f16c,fma")] }
 vectorized_loops! { #[target_feature(enable = "avx2,f16c,fma")] }

@@ -27,6 +27,9 @@ const FLOAT_ROWS: usize = 8;
 /// Attention queries computed together, see [`super::loops`].
 const QUERIES: usize = 8;
 
+/// See [`super::microkernel`].
+const WIDE_TILES: bool = true;
+
 products! { #[target_feature(enable = "avx512f,avx512bw,avx512vnni")] }
 float_products! { #[target_feature(enable = "avx512f,avx512bw,avx512vnni")] }
 vectorized_loops! { #[target_feature(enable = "avx512f,avx512bw,avx512vnni")] }

@@ -16,6 +16,9 @@ use super::microkernel::{
     CUBES, CUBIC, LINEAR, NARROW_TABLE, SIGNS, TABLE, biased_table, curve_terms, products,
 };
 
+/// See [`super::microkernel`].
+const WIDE_TILES: bool = true;
+
 products! { #[target_feature(enable = "avx2,f16c,fma,avxvnni")] }
 
 #[target_feature(enable = "avx2,f16c,fma,avxvnni")]

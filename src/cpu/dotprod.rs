@@ -14,6 +14,9 @@ use super::neon::{
     mul_add, signed, splat, start, store,
 };
 
+/// See [`super::microkernel`].
+const WIDE_TILES: bool = true;
+
 products! { #[target_feature(enable = "dotprod")] }
 
 #[target_feature(enable = "dotprod")]

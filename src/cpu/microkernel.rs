@@ -11,6 +11,8 @@
 //! - `lookup(&[u8; 16], Quads) -> Quads`: table lookup of nibbles;
 //! - `f16_to_f32(&Halves) -> Floats`, `int_to_f32(Ints) -> Floats`, `splat(f32)`, `mul`,
 //!   `mul_add(a, b, c)` = `a · b + c`;
+//! - the constant `WIDE_TILES`: true for tiles of up to four input rows, false for one row at a
+//!   time, which takes a third of the code;
 //! - `load_floats([f32; PANEL]) -> Floats` and its inverse `store`.
 
 use super::integer_panels::{Halves, PANEL};
@@ -98,9 +100,9 @@ macro_rules! products {
                 while row < y.len() {
                     let at = (panel, row, index * PANEL);
                     let y = &mut y[row..];
-                    row += if y.len() >= 4 {
+                    row += if WIDE_TILES && y.len() >= 4 {
                         tile::<8, BITS, OFFSETS, HALVES, LEVELS>(matrix, inputs, at, y)
-                    } else if y.len() >= 2 {
+                    } else if WIDE_TILES && y.len() >= 2 {
                         tile::<4, BITS, OFFSETS, HALVES, LEVELS>(matrix, inputs, at, y)
                     } else {
                         tile::<2, BITS, OFFSETS, HALVES, LEVELS>(matrix, inputs, at, y)

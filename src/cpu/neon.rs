@@ -28,6 +28,9 @@ pub(super) type Quads = [uint8x16_t; PARTS];
 pub(super) type Ints = [int32x4_t; PARTS];
 pub(super) type Floats = [float32x4_t; PARTS];
 
+/// See [`super::microkernel`].
+const WIDE_TILES: bool = true;
+
 products! { #[target_feature(enable = "neon")] }
 
 #[target_feature(enable = "neon")]

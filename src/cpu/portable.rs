@@ -1,4 +1,5 @@
-//! Micro-kernels without specific instructions: loops that the compiler vectorizes.
+//! Micro-kernels without specific instructions: loops that the compiler vectorizes. In wasm only
+//! tests run them, so there they are made small instead of fast.
 
 use bytemuck::must_cast;
 
@@ -19,6 +20,9 @@ type Floats = [f32; PANEL];
 const FLOAT_ROWS: usize = 4;
 /// Attention queries computed together, see [`super::loops`].
 const QUERIES: usize = 2;
+
+/// See [`super::microkernel`].
+const WIDE_TILES: bool = !cfg!(target_arch = "wasm32");
 
 products! {}
 float_products! {}
@@ -44,7 +48,8 @@ fn field<const SHIFT: i32>(quads: Quads, mask: i8) -> Quads {
     quads.map(|byte| (byte >> SHIFT) & mask.cast_unsigned())
 }
 
-#[inline(always)]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+#[cfg_attr(target_arch = "wasm32", inline(never))]
 fn dots<const BITS: usize>(zero_point: i32, sum: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
     let mut sums = [-zero_point * sum; PANEL];
     for (quads, inputs) in quads.iter().zip(inputs) {
@@ -57,7 +62,8 @@ fn dots<const BITS: usize>(zero_point: i32, sum: i32, quads: &[Quads], inputs: &
     sums
 }
 
-#[inline(always)]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+#[cfg_attr(target_arch = "wasm32", inline(never))]
 fn f16_to_f32(halves: &Halves) -> Floats {
     halves.0.map(|bits| crate::kernels::f16_to_f32(bits.into()))
 }
@@ -89,7 +95,8 @@ fn store(floats: Floats) -> [f32; PANEL] {
     floats
 }
 
-#[inline(always)]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+#[cfg_attr(target_arch = "wasm32", inline(never))]
 fn lookup(table: &[u8; 16], quads: Quads) -> Quads {
     quads.map(|nibble| table[usize::from(nibble & 15)])
 }
