@@ -323,7 +323,7 @@ fn plan_of_1024_layers_takes_seconds_and_more_are_refused() {
     let took = started.elapsed();
     println!("{} tensors in {took:?}", found.tensors.len());
     assert_eq!(found.tensors.len(), 2 + 9 * 1024);
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < MAX_TIME, "{took:?}");
     let error = headers_of(&file(&llama_header(1025, 32, [1, 1, 4], 32, 260))).unwrap_err();
     assert_contains(error.message(), &["block_count: found 1025, expected 1 to 1024"]);
 }
@@ -347,7 +347,7 @@ fn wide_matrix_is_split_into_few_parts() {
         let rows = parts.iter().map(|part| u64::from(part.matrix().unwrap().rows)).sum::<u64>();
         assert_eq!(rows, 1 << 18);
     }
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(started.elapsed() < MAX_TIME, "{:?}", started.elapsed());
     // The estimate reports a buffer that no binding holds.
     assert!(found.largest_buffer_bytes > 128 << 20, "{}", found.largest_buffer_bytes);
 }
