@@ -53,6 +53,7 @@
 )]
 
 pub mod error;
+#[macro_use]
 pub mod formats;
 pub mod kernels;
 pub mod layers;

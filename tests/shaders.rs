@@ -282,6 +282,11 @@ fn shaders(folder: &str) -> BTreeMap<String, String> {
     shaders.map(|path| (stem(&path), std::fs::read_to_string(&path).unwrap())).collect()
 }
 
+/// The files of a folder, without comments.
+fn embedded(folder: &str) -> impl Iterator<Item = (String, String)> {
+    shaders(folder).into_iter().map(|(name, text)| (name, code(&text)))
+}
+
 fn stem(path: &Path) -> String {
     path.file_stem().unwrap().to_string_lossy().into_owned()
 }
@@ -294,19 +299,21 @@ fn imports(text: &str) -> impl Iterator<Item = &str> {
 fn every_shader_file_is_used() {
     let kernels: BTreeMap<_, _> =
         Kernel::ALL.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
-    assert_eq!(shaders("."), kernels, "files of shaders/, and the kernels' texts");
+    assert_eq!(
+        BTreeMap::from_iter(embedded(".")),
+        kernels,
+        "files of shaders/, and the kernels' texts"
+    );
     let formats =
         Format::ALL.map(|format| (format.stem().to_owned(), format.rules().shader().to_owned()));
     assert_eq!(
-        shaders("formats"),
+        BTreeMap::from_iter(embedded("formats")),
         BTreeMap::from(formats),
         "files of shaders/formats/, and the formats' texts"
     );
     let mut pieces = BTreeMap::new();
     for folder in PIECES {
-        pieces.extend(
-            shaders(folder).into_iter().map(|(name, text)| (format!("{folder}/{name}"), text)),
-        );
+        pieces.extend(embedded(folder).map(|(name, text)| (format!("{folder}/{name}"), text)));
     }
     assert!(pieces.keys().eq(SHADER_PIECES), "expected SHADER_PIECES: {:?}", pieces.keys());
     for (name, text) in &pieces {
@@ -355,6 +362,18 @@ fn shader_headers_have_their_required_parts() {
             assert!(!text.contains("@compute"), "{folder}/{name}.wgsl has an entry point");
         }
     }
+}
+
+/// The text of a file without comments, as the binary has it.
+fn code(text: &str) -> String {
+    let lines = text.split_inclusive('\n');
+    let without = |line: &str| match line.split_once("//") {
+        Some((code, comment)) => {
+            format!("{code}{}", if comment.ends_with('\n') { "\n" } else { "" })
+        }
+        None => line.to_owned(),
+    };
+    lines.map(without).collect()
 }
 
 /// The header of a file: its first lines of comment, joined.

@@ -43,6 +43,6 @@ impl WeightFormat for BF16 {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/bf16.wgsl")
+        include_wgsl!("../../shaders/formats/bf16.wgsl")
     }
 }

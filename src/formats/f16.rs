@@ -40,6 +40,6 @@ impl WeightFormat for F16 {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/f16.wgsl")
+        include_wgsl!("../../shaders/formats/f16.wgsl")
     }
 }

@@ -41,6 +41,6 @@ impl WeightFormat for F32 {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/f32.wgsl")
+        include_wgsl!("../../shaders/formats/f32.wgsl")
     }
 }

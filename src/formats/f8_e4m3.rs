@@ -78,6 +78,6 @@ impl WeightFormat for F8E4M3 {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/f8_e4m3.wgsl")
+        include_wgsl!("../../shaders/formats/f8_e4m3.wgsl")
     }
 }

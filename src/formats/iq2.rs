@@ -163,6 +163,6 @@ impl WeightFormat for Iq2 {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/iq2.wgsl")
+        include_wgsl!("../../shaders/formats/iq2.wgsl")
     }
 }

@@ -164,7 +164,7 @@ impl WeightFormat for Iq3 {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/iq3.wgsl")
+        include_wgsl!("../../shaders/formats/iq3.wgsl")
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {

@@ -64,6 +64,6 @@ impl WeightFormat for Iq4Nl {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/iq4_nl.wgsl")
+        include_wgsl!("../../shaders/formats/iq4_nl.wgsl")
     }
 }

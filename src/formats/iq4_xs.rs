@@ -89,6 +89,6 @@ impl WeightFormat for Iq4Xs {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/iq4_xs.wgsl")
+        include_wgsl!("../../shaders/formats/iq4_xs.wgsl")
     }
 }

@@ -195,7 +195,7 @@ impl WeightFormat for Mlx {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/mlx.wgsl")
+        include_wgsl!("../../shaders/formats/mlx.wgsl")
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {

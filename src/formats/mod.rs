@@ -4,6 +4,9 @@
 //! its file, its row in [`registry`], a shader of the same name in `shaders/formats/`, and golden
 //! blocks in `tests/data/formats/`.
 
+#[macro_use]
+pub(crate) mod wgsl;
+
 mod bits;
 mod integers;
 mod registry;

@@ -79,6 +79,6 @@ impl WeightFormat for Mxfp4 {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/mxfp4.wgsl")
+        include_wgsl!("../../shaders/formats/mxfp4.wgsl")
     }
 }

@@ -106,6 +106,6 @@ impl WeightFormat for Nvfp4 {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/nvfp4.wgsl")
+        include_wgsl!("../../shaders/formats/nvfp4.wgsl")
     }
 }

@@ -73,6 +73,6 @@ impl WeightFormat for Q1_0 {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/q1_0.wgsl")
+        include_wgsl!("../../shaders/formats/q1_0.wgsl")
     }
 }

@@ -75,6 +75,6 @@ impl WeightFormat for Q2_0 {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/q2_0.wgsl")
+        include_wgsl!("../../shaders/formats/q2_0.wgsl")
     }
 }

@@ -103,6 +103,6 @@ impl WeightFormat for Q2K {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/q2_k.wgsl")
+        include_wgsl!("../../shaders/formats/q2_k.wgsl")
     }
 }

@@ -123,6 +123,6 @@ impl WeightFormat for Q3K {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/q3_k.wgsl")
+        include_wgsl!("../../shaders/formats/q3_k.wgsl")
     }
 }

@@ -64,6 +64,6 @@ impl WeightFormat for Q4_0 {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/q4_0.wgsl")
+        include_wgsl!("../../shaders/formats/q4_0.wgsl")
     }
 }

@@ -67,6 +67,6 @@ impl WeightFormat for Q4_1 {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/q4_1.wgsl")
+        include_wgsl!("../../shaders/formats/q4_1.wgsl")
     }
 }

@@ -144,6 +144,6 @@ impl WeightFormat for Q4K {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/q4_k.wgsl")
+        include_wgsl!("../../shaders/formats/q4_k.wgsl")
     }
 }

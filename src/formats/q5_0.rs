@@ -71,6 +71,6 @@ impl WeightFormat for Q5_0 {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/q5_0.wgsl")
+        include_wgsl!("../../shaders/formats/q5_0.wgsl")
     }
 }

@@ -69,6 +69,6 @@ impl WeightFormat for Q5_1 {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/q5_1.wgsl")
+        include_wgsl!("../../shaders/formats/q5_1.wgsl")
     }
 }

@@ -88,6 +88,6 @@ impl WeightFormat for Q5K {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/q5_k.wgsl")
+        include_wgsl!("../../shaders/formats/q5_k.wgsl")
     }
 }

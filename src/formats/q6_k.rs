@@ -116,6 +116,6 @@ impl WeightFormat for Q6K {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/q6_k.wgsl")
+        include_wgsl!("../../shaders/formats/q6_k.wgsl")
     }
 }

@@ -96,6 +96,6 @@ impl WeightFormat for Q8_0 {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/q8_0.wgsl")
+        include_wgsl!("../../shaders/formats/q8_0.wgsl")
     }
 }

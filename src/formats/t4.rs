@@ -252,6 +252,6 @@ impl WeightFormat for T4 {
     }
 
     fn shader(&self) -> &'static str {
-        include_str!("../../shaders/formats/t4.wgsl")
+        include_wgsl!("../../shaders/formats/t4.wgsl")
     }
 }

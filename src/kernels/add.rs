@@ -17,7 +17,7 @@ pub struct Add {
 
 impl KernelRules for Add {
     const NAME: &'static str = "add";
-    const SHADER: &'static str = include_str!("../../shaders/add.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/add.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         vec![Binding::read(self.a.buffer), Binding::read(self.b), Binding::write(self.y.buffer)]

@@ -10,7 +10,7 @@ pub struct AdjustLogits(pub SamplingBuffers);
 
 impl KernelRules for AdjustLogits {
     const NAME: &'static str = "adjust_logits";
-    const SHADER: &'static str = include_str!("../../shaders/adjust_logits.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/adjust_logits.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         vec![

@@ -215,7 +215,7 @@ impl Attention {
 
 impl KernelRules for Attention {
     const NAME: &'static str = "attention";
-    const SHADER: &'static str = include_str!("../../shaders/attention.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/attention.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         vec![

@@ -10,7 +10,7 @@ pub struct AttentionMerge(pub Attention);
 
 impl KernelRules for AttentionMerge {
     const NAME: &'static str = "attention_merge";
-    const SHADER: &'static str = include_str!("../../shaders/attention_merge.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/attention_merge.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         vec![Binding::read(self.0.partials.buffer), Binding::write(self.0.y.buffer)]

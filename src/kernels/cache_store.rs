@@ -24,7 +24,7 @@ impl CacheStore {
 
 impl KernelRules for CacheStore {
     const NAME: &'static str = "cache_store";
-    const SHADER: &'static str = include_str!("../../shaders/cache_store.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/cache_store.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         vec![Binding::read(self.x.buffer), Binding::write(self.cache.buffer)]

@@ -58,7 +58,7 @@ pub struct Elementwise {
 
 impl KernelRules for Elementwise {
     const NAME: &'static str = "elementwise";
-    const SHADER: &'static str = include_str!("../../shaders/elementwise.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/elementwise.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         vec![Binding::read(self.x.buffer), Binding::write(self.y.buffer)]

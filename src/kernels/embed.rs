@@ -32,7 +32,7 @@ impl Embed {
 
 impl KernelRules for Embed {
     const NAME: &'static str = "embed";
-    const SHADER: &'static str = include_str!("../../shaders/embed.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/embed.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         let mut bindings = vec![Binding::read(self.tokens), Binding::write(self.y.buffer)];

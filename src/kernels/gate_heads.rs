@@ -27,7 +27,7 @@ pub(crate) fn logistic(x: f32) -> f64 {
 
 impl KernelRules for GateHeads {
     const NAME: &'static str = "gate_heads";
-    const SHADER: &'static str = include_str!("../../shaders/gate_heads.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/gate_heads.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         vec![

@@ -17,7 +17,7 @@ pub struct Glu {
 
 impl KernelRules for Glu {
     const NAME: &'static str = "glu";
-    const SHADER: &'static str = include_str!("../../shaders/glu.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/glu.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         vec![

@@ -13,7 +13,7 @@ pub struct LastRow {
 
 impl KernelRules for LastRow {
     const NAME: &'static str = "last_row";
-    const SHADER: &'static str = include_str!("../../shaders/last_row.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/last_row.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         vec![Binding::read(self.x.buffer), Binding::write(self.y.buffer)]

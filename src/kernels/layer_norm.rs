@@ -20,7 +20,7 @@ pub struct LayerNorm {
 
 impl KernelRules for LayerNorm {
     const NAME: &'static str = "layer_norm";
-    const SHADER: &'static str = include_str!("../../shaders/layer_norm.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/layer_norm.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         let inputs = [self.x.buffer, self.weight, self.bias].map(Binding::read);

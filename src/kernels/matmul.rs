@@ -23,7 +23,7 @@ impl Matmul {
 
 impl KernelRules for Matmul {
     const NAME: &'static str = "matmul";
-    const SHADER: &'static str = include_str!("../../shaders/matmul.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/matmul.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         self.product.bindings()

@@ -61,7 +61,7 @@ impl Matvec {
 
 impl KernelRules for Matvec {
     const NAME: &'static str = "matvec";
-    const SHADER: &'static str = include_str!("../../shaders/matvec.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/matvec.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         self.product.bindings()

@@ -22,7 +22,7 @@ macro_rules! pieces {
         /// The text of an importable file by its name.
         pub fn shader_piece(name: &str) -> Option<&'static str> {
             Some(match name {
-                $($name => include_str!(concat!("../../shaders/", $name, ".wgsl")),)+
+                $($name => include_wgsl!(concat!("../../shaders/", $name, ".wgsl")),)+
                 _ => return None,
             })
         }

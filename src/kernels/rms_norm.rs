@@ -34,7 +34,7 @@ impl RmsNorm {
 
 impl KernelRules for RmsNorm {
     const NAME: &'static str = "rms_norm";
-    const SHADER: &'static str = include_str!("../../shaders/rms_norm.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/rms_norm.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         let mut bindings = vec![

@@ -138,7 +138,7 @@ impl Rope {
 
 impl KernelRules for Rope {
     const NAME: &'static str = "rope";
-    const SHADER: &'static str = include_str!("../../shaders/rope.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/rope.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         vec![Binding::write(self.x.buffer), Binding::read(self.rotation.table)]

@@ -13,7 +13,7 @@ pub struct Sample(pub SamplingBuffers);
 
 impl KernelRules for Sample {
     const NAME: &'static str = "sample";
-    const SHADER: &'static str = include_str!("../../shaders/sample.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/sample.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         vec![

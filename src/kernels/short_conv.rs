@@ -61,7 +61,7 @@ impl ShortConv {
 
 impl KernelRules for ShortConv {
     const NAME: &'static str = "short_conv";
-    const SHADER: &'static str = include_str!("../../shaders/short_conv.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/short_conv.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         vec![

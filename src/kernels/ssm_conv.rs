@@ -24,7 +24,7 @@ impl SsmConv {
 
 impl KernelRules for SsmConv {
     const NAME: &'static str = "ssm_conv";
-    const SHADER: &'static str = include_str!("../../shaders/ssm_conv.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/ssm_conv.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         vec![

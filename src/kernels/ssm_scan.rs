@@ -25,7 +25,7 @@ pub struct SsmScan {
 
 impl KernelRules for SsmScan {
     const NAME: &'static str = "ssm_scan";
-    const SHADER: &'static str = include_str!("../../shaders/ssm_scan.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/ssm_scan.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         vec![

@@ -24,7 +24,7 @@ impl SsmScores {
 
 impl KernelRules for SsmScores {
     const NAME: &'static str = "ssm_scores";
-    const SHADER: &'static str = include_str!("../../shaders/ssm_scores.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/ssm_scores.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         vec![Binding::read(self.x.buffer), Binding::write(self.y.buffer)]

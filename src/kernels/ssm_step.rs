@@ -22,7 +22,7 @@ pub struct SsmStep {
 
 impl KernelRules for SsmStep {
     const NAME: &'static str = "ssm_step";
-    const SHADER: &'static str = include_str!("../../shaders/ssm_step.wgsl");
+    const SHADER: &'static str = include_wgsl!("../../shaders/ssm_step.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
         let mut bindings = vec![
