@@ -13,12 +13,15 @@ build_compiler() { cargo build --release --locked --example compiler; }
 
 # build_wasm NAME [RUSTC OPTION…]: builds the engine as wasm, and its JS glue. The options that all
 # browser builds share are in .cargo/config.toml. Each build has its own target folder, because the
-# wasm files have the same name and would replace each other.
+# wasm files have the same name and would replace each other. The standard library is built too, for
+# size, and because the published one has no threads; on stable cargo that needs RUSTC_BOOTSTRAP.
 build_wasm() {
     local name=$1 flags folder="$TARGET_DIR/wasm-$1"
     local wasm="$folder/$WASM_TARGET/web/tablm.wasm"
     flags=$(printf '"%s",' "${@:2}")
-    cargo build --profile web --target $WASM_TARGET --target-dir "$folder" --lib --locked \
+    RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_abort \
+        CARGO_UNSTABLE_BUILD_STD_FEATURES=optimize_for_size \
+        cargo build --profile web --target $WASM_TARGET --target-dir "$folder" --lib --locked \
         ${2:+--config "target.$WASM_TARGET.rustflags=[${flags%,}]"}
     if [ ! "pkg/dist/wasm/$name/tablm_bg.wasm" -nt "$wasm" ]; then
         rm -rf "pkg/dist/wasm/$name"
@@ -26,9 +29,7 @@ build_wasm() {
     fi
 }
 
-# build_wasm_threads NAME [RUSTC OPTION…]: builds the engine with shared memory of up to 4 GiB. This
-# also builds the standard library, because the published one has no threads; on stable cargo that
-# needs RUSTC_BOOTSTRAP.
+# build_wasm_threads NAME [RUSTC OPTION…]: builds the engine with shared memory of up to 4 GiB.
 build_wasm_threads() {
     local name=$1 link
     shift
@@ -36,8 +37,7 @@ build_wasm_threads() {
         export=__wasm_init_tls export=__tls_{size,align,base}; do
         set -- "$@" "-Clink-arg=--$link"
     done
-    RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_abort \
-        build_wasm "$name" "$@" -Ctarget-feature=+atomics
+    build_wasm "$name" "$@" -Ctarget-feature=+atomics
 }
 
 # The engine's wasm builds (pkg/src/builds.ts selects one for a browser) and the TypeScript package.
