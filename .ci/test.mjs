@@ -1,6 +1,8 @@
 // Runs all checks and tests in steps and prints a summary. A step that runs a test runner counts
-// its tests, any other step counts as one. `node .ci/test.mjs PREFIX…` runs only the steps whose
-// names have one of the prefixes; `--proof` runs the slow tests instead.
+// its tests, any other step counts as one. A step marked `beside`, which leaves processors idle,
+// runs at the same time as the steps after it; its output follows theirs. `node .ci/test.mjs
+// PREFIX…` runs only the steps whose names have one of the prefixes; `--proof` runs the slow tests
+// instead.
 
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -77,13 +79,14 @@ const tests = () => [
   },
   ...models(),
   { name: "rust", run: CARGO_TEST, count: countCargo },
+  build(),
+  { name: "web", run: nodeTest("tests/web"), count: countNode, beside: true },
   {
     name: "typescript-generated",
     run: [...CARGO_TEST, "--features", "typescript", "--test", "typescript"],
     count: countCargo,
   },
   { name: "wasm", run: ["node", "tests/wasm/run.mjs"], count: countCargo },
-  build(),
   { name: "typescript-package", run: [TSC, "--noEmit", "--project", "pkg"] },
   { name: "typescript-page", run: [TSC, "--noEmit", "--project", "www"] },
   { name: "download-size", check: checkDownloadSize },
@@ -91,7 +94,6 @@ const tests = () => [
   { name: "fuzz", run: ["bash", "tests/fuzz/run.sh"], count: countFuzz },
   { name: "bench", run: nodeTest("tests/bench"), count: countNode },
   { name: "package", run: nodeTest("tests/package"), count: countNode },
-  { name: "web", run: nodeTest("tests/web"), count: countNode },
 ];
 
 /** Slow tests. FUZZ_SECONDS is the time for each fuzz target. */
@@ -175,8 +177,8 @@ function checkDownloadSize() {
   return total <= MAX_DOWNLOAD_BYTES;
 }
 
-/** Runs a command, prints its output, and resolves to the output and whether it succeeded. */
-function runCommand([command, ...parameters], env) {
+/** Runs a command and resolves to its output, also printed if `live`, and whether it succeeded. */
+function runCommand([command, ...parameters], env, live) {
   return new Promise((resolve) => {
     const child = spawn(command, parameters, {
       env: { ...process.env, CARGO_TERM_COLOR: "never", ...env },
@@ -190,7 +192,7 @@ function runCommand([command, ...parameters], env) {
       stream.setEncoding("utf8");
       stream.on("data", (text) => {
         output += text;
-        target.write(text);
+        if (live) target.write(text);
       });
     }
     child.on("error", (error) => resolve({ ok: false, output: String(error) }));
@@ -199,45 +201,55 @@ function runCommand([command, ...parameters], env) {
 }
 
 async function runStep(step) {
-  if (step.check) return step.check() ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
-  const { ok, output } = await runCommand(step.run, step.env);
-  const counts = step.count?.(output) ?? { passed: ok ? 1 : 0, failed: ok ? 0 : 1 };
+  const name = step.name.padEnd(20);
+  const start = performance.now();
+  if (!step.beside) console.log(`\n== ${step.name}`);
+  let [ok, output, counts] = [false, "", undefined];
+  try {
+    if (step.check) ok = step.check();
+    else ({ ok, output } = await runCommand(step.run, step.env, !step.beside));
+    counts = step.count?.(output);
+  } catch (error) {
+    console.log(String(error));
+  }
+  counts ??= { passed: ok ? 1 : 0, failed: ok ? 0 : 1 };
   // A runner that crashed before its summary, or ran no tests, counts as a failure.
   if ((!ok || counts.passed === 0) && counts.failed === 0) counts.failed = 1;
-  return counts;
+  const seconds = ((performance.now() - start) / 1000).toFixed(1).padStart(7);
+  const line = `${name} ${seconds} s  ${counts.passed} passed, ${counts.failed} failed`;
+  return { ...counts, line, output };
 }
 
 async function main() {
   const parameters = process.argv.slice(2);
   const prefixes = parameters.filter((name) => name !== "--proof");
-  const steps = parameters.includes("--proof") ? proofs() : tests();
-  const total = { passed: 0, failed: 0 };
-  const summary = [];
-  for (const step of steps) {
-    if (prefixes.length > 0 && !prefixes.some((prefix) => step.name.startsWith(prefix))) continue;
-    console.log(`\n== ${step.name}`);
-    const start = performance.now();
-    let counts;
-    try {
-      counts = await runStep(step);
-    } catch (error) {
-      console.log(String(error));
-      counts = { passed: 0, failed: 1 };
+  const all = parameters.includes("--proof") ? proofs() : tests();
+  const wanted = ({ name }) =>
+    prefixes.length === 0 || prefixes.some((prefix) => name.startsWith(prefix));
+  const results = [];
+  const running = [];
+  for (const step of all.filter(wanted)) {
+    if (step.beside) {
+      running.push(runStep(step));
+      continue;
     }
-    const seconds = ((performance.now() - start) / 1000).toFixed(1);
-    const result = `${counts.passed} passed, ${counts.failed} failed`;
-    summary.push(`${step.name.padEnd(20)} ${seconds.padStart(7)} s  ${result}`);
-    console.log(`-- ${summary.at(-1)}`);
-    total.passed += counts.passed;
-    total.failed += counts.failed;
-    if (step.needed && counts.failed > 0) {
+    const result = await runStep(step);
+    console.log(`-- ${result.line}`);
+    results.push(result);
+    if (step.needed && result.failed > 0) {
       console.log(`stopping: later steps need ${step.name}`);
       break;
     }
   }
-  console.log(`\n== summary\n${summary.join("\n")}\n`);
-  console.log(`${total.passed} passed, ${total.failed} failed`);
-  process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
+  for (const result of await Promise.all(running)) {
+    console.log(`\n${result.output}-- ${result.line}`);
+    results.push(result);
+  }
+  const sum = (key) => results.reduce((total, result) => total + result[key], 0);
+  const [passed, failed] = [sum("passed"), sum("failed")];
+  console.log(`\n== summary\n${results.map(({ line }) => line).join("\n")}\n`);
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
 }
 
 await main();
