@@ -8,7 +8,7 @@
 // row for each of four queries. If there are several splits, each writes a partial result
 // (attention_merge.wgsl).
 // The cache, a file of caches/, defines
-//   key(position, quad), value(position, quad): four elements.
+//   key(row, quad), value(row, quad): four elements.
 // The loads, a file of loads/, read vectors that all lanes need from workgroup memory, each lane by
 // itself or four lanes for each other:
 //   load_index(lane): the part that this lane loads, among the lanes that share loads;
@@ -17,6 +17,7 @@
 //   largest_at(first, index): the elementwise maximum of QUADS vectors from staged[first] on.
 #import lib/step
 #import lib/splits
+#import lib/ring
 #import lib/tanh
 #import lib/logistic
 #import cache
@@ -183,9 +184,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
     let kv = group.x * QUADS;
     let range = split_range(row_of(first_query), row_of(first_query + 4u * PARTS - 1u), group.z);
+    let start = range.x - cache_row(range.x);
     for (var first = range.x; first < range.y; first += 4u * QUADS) {
         let positions = first + lane + QUADS * vec4<u32>(0u, 1u, 2u, 3u);
-        let p = min(positions, vec4<u32>(range.y - 1u));
+        let p = cache_rows(min(positions, vec4<u32>(range.y - 1u)), start);
         var scores_a = mat4x4<f32>();
         var scores_b = mat4x4<f32>();
         for (var i = 0u; i < QUADS; i++) {
@@ -219,7 +221,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var i = 0u; i < count; i += 4u) {
             // Four positions; those past the last have weight 0.
             let next = vec4<u32>(first + i) + vec4<u32>(0u, 1u, 2u, 3u);
-            let four = min(next, vec4<u32>(range.y - 1u));
+            let four = cache_rows(min(next, vec4<u32>(range.y - 1u)), start);
             let v = transpose(mat4x4<f32>(
                 value(four.x, kv + lane),
                 value(four.y, kv + lane),

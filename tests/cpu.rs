@@ -1,5 +1,6 @@
 //! Every CPU variant that this processor supports against the CPU reference: products and
-//! embeddings in every weight format, of sizes around those of panels and units.
+//! embeddings in every weight format, of sizes around those of panels and units. Attention against
+//! its formula.
 #![cfg_attr(
     target_arch = "wasm32",
     feature(custom_test_frameworks, test),
@@ -23,7 +24,7 @@ use tablm::cpu::run_worker;
 use tablm::cpu::{CpuExecutor, CpuVariant, Threads};
 use tablm::engine::normalized_error;
 use tablm::formats::{Format, UNIT};
-use tablm::kernels::{Activation, Rows, Step};
+use tablm::kernels::{Activation, AttentionShape, Buffer, Rows, Step};
 use tablm::plan::{Plan, PlanBuilder, Resources, TensorShapes, assign_slots};
 
 /// A checkpoint of one tensor, under any name.
@@ -240,6 +241,86 @@ fn embedded_rows_are_close_to_the_reference() {
         for variant in variants() {
             let error = normalized_error(&expected, &rows(variant));
             assert!(error < packing_bound(format), "{} {format:?}: {error:e}", variant.name());
+        }
+    }
+}
+
+/// `softmax(scale · q · keysᵀ) · values` of a query head over the positions that it sees.
+fn attended(scale: f32, q: &[f32], keys: &[&[f32]], values: &[&[f32]]) -> Vec<f32> {
+    let score = |key: &&[f32]| {
+        let products = q.iter().zip(*key).map(|(q, key)| f64::from(*q) * f64::from(*key));
+        f64::from(scale) * products.sum::<f64>()
+    };
+    let weights: Vec<f64> = keys.iter().map(|key| score(key).exp()).collect();
+    let total = weights.iter().sum::<f64>();
+    let column = |column: usize| {
+        let terms = weights.iter().zip(values);
+        terms.map(|(weight, value)| weight * f64::from(value[column])).sum::<f64>() / total
+    };
+    (0..q.len()).map(|index| column(index) as f32).collect()
+}
+
+/// Caches of all positions and rings, in their first turn and in later ones.
+#[test]
+fn attention_is_a_softmax_over_the_window() {
+    const DIM: usize = 20;
+    let mut random = Random::new(10);
+    let no_tensor = Tensor(Format::F32, [0, 0]);
+    let (no_window, long) = (None, Some(400));
+    for (window, position, rows) in [
+        (no_window, 40, 1),
+        (no_window, 0, 21),
+        (long, 30, 9),
+        (Some(40), 203, 1),
+        (Some(40), 203, 21),
+        (Some(1), 17, 9),
+        (Some(7), 100, 40),
+    ] {
+        let shape = AttentionShape { window, ..AttentionShape::new(6, 2, DIM as u32) };
+        let mut resources = Resources::new(&no_tensor, u64::MAX).window_caches(rows);
+        let caches = ["keys", "values"].map(|name| resources.window_cache(name, 40, 300, window));
+        assert_eq!(caches[0].rows.ring.is_some(), window.is_some_and(|window| window < 300));
+        let mut builder = PlanBuilder::new(&mut resources, rows);
+        let q = builder.input(Rows::Step, 120);
+        let y = builder.attention(q, caches[0], caches[1], shape);
+        let plan = builder.finish(y);
+        let queries = inputs(&mut random, q, rows, false);
+        let cached = caches.map(|_| random.normals((position + rows) as usize * 2 * DIM));
+        let mut expected = Vec::new();
+        for row in 0..rows {
+            let end = (position + row + 1) as usize;
+            let seen = window.map_or(0, |window| end.saturating_sub(window as usize))..end;
+            for head in 0..6 {
+                let q = &queries[q.start(row) + head * DIM..][..DIM];
+                let heads = |cached: &'_ [f32]| -> Vec<Vec<f32>> {
+                    let of = |position| &cached[(2 * position + head / 3) * DIM..][..DIM];
+                    seen.clone().map(|position| of(position).to_vec()).collect()
+                };
+                let [keys, values] = [heads(&cached[0]), heads(&cached[1])];
+                let [keys, values] = [&keys, &values]
+                    .map(|heads| heads.iter().map(Vec::as_slice).collect::<Vec<_>>());
+                expected.extend(attended(shape.scale, q, &keys, &values));
+            }
+        }
+        for variant in CpuVariant::ALL.into_iter().filter(|variant| variant.is_available()) {
+            let mut cpu = CpuExecutor::new(&resources, assign_slots(&[&plan]), variant).unwrap();
+            for (cache, elements) in caches.iter().zip(&cached) {
+                let Buffer::Shared(index) = cache.buffer else { panic!("a shared buffer") };
+                for (position, words) in (0..).zip(elements.chunks_exact(2 * DIM)) {
+                    let first = u64::from(cache.rows.row_of(position)) * cache.rows.words();
+                    cpu.write_shared(usize::from(index), first, words);
+                }
+            }
+            let step = Step { position, rows };
+            cpu.run(0, &plan, 0..0, step);
+            cpu.write(q.buffer, &queries);
+            cpu.run(0, &plan, 0..plan.kernels.len(), step);
+            let words = cpu.read(y.buffer);
+            let row = |row| &words[y.start(row)..][..y.width as usize];
+            let found: Vec<f32> = (0..rows).flat_map(row).copied().collect();
+            let error = normalized_error(&expected, &found);
+            let what = format!("{}, window {window:?} at {position}", variant.name());
+            assert!(error < 1e-10, "{what}: {error:e}");
         }
     }
 }

@@ -1,7 +1,7 @@
 // Writes pairs of elements of keys or values to a KV cache in f16, a word each.
 #import lib/halves
-@group(0) @binding(3 + BIASES) var<storage, read_write> keys: array<u32>; // [context, K_ROWS / 2]
-@group(0) @binding(4 + BIASES) var<storage, read_write> values: array<u32>; // [context, width / 2]
+@group(0) @binding(3 + BIASES) var<storage, read_write> keys: array<u32>; // [length, K_ROWS / 2]
+@group(0) @binding(4 + BIASES) var<storage, read_write> values: array<u32>; // [length, width / 2]
 
 fn store_key(pair: u32, elements: vec2<f32>) {
     keys[pair] = halves(elements);

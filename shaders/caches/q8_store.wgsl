@@ -1,7 +1,7 @@
 // Writes keys or values to a KV cache in signed bytes with a scale for each group of 32; a part is
 // two groups, whose scales share a word.
 #import lib/halves
-@group(0) @binding(2) var<storage, read_write> cache: array<u32>; // [context, 8.5 words a group]
+@group(0) @binding(2) var<storage, read_write> cache: array<u32>; // [length, 8.5 words a group]
 
 const ZERO = vec4<f32>();
 
@@ -24,9 +24,9 @@ fn store_group(row_start: u32, row: u32, group: u32) -> f32 {
     return scale;
 }
 
-fn store(position: u32, row: u32, part: u32) {
+fn store(cached: u32, row: u32, part: u32) {
     let groups = (WIDTH + 31u) / 32u;
-    let row_start = position * (groups * 8u + (groups + 1u) / 2u);
+    let row_start = cached * (groups * 8u + (groups + 1u) / 2u);
     let first = store_group(row_start, row, part * 2u);
     let second = store_group(row_start, row, part * 2u + 1u);
     let scales = vec2<f32>(first, second);

@@ -9,6 +9,7 @@
 //   outputs of these weight rows to an invocation that owns a quad;
 //   store_key(pair, values), store_value(pair, values): write two neighbors to a cache.
 #import lib/step
+#import lib/ring
 #import head_norm
 #import store
 override Q_ROWS: u32;
@@ -58,14 +59,15 @@ fn rotate_quad(position: u32, first: u32, values: vec4<f32>) -> vec4<f32> {
     return vec4<f32>(a.x, b.x, a.y, b.y);
 }
 
-// Stores two neighbors, the first of which is the output of weight row `weight_row`.
-fn put(position: u32, row: u32, weight_row: u32, pair: vec2<f32>) {
+// Stores two neighbors, the first of which is the output of weight row `weight_row`; keys and
+// values in row `cached` of the caches.
+fn put(cached: u32, row: u32, weight_row: u32, pair: vec2<f32>) {
     if (weight_row < Q_ROWS) {
         q[(row * Y_STRIDE + weight_row) / 2u] = pair;
     } else if (weight_row < Q_ROWS + K_ROWS) {
-        store_key((position * K_ROWS + weight_row - Q_ROWS) / 2u, pair);
+        store_key((cached * K_ROWS + weight_row - Q_ROWS) / 2u, pair);
     } else if (weight_row < Q_ROWS + K_ROWS + V_ROWS) {
-        store_value((position * V_ROWS + weight_row - Q_ROWS - K_ROWS) / 2u, pair);
+        store_value((cached * V_ROWS + weight_row - Q_ROWS - K_ROWS) / 2u, pair);
     } else if (weight_row < ROWS) {
         let first_gate = (Q_ROWS + 31u) / 32u * 32u;
         let column = first_gate + weight_row - Q_ROWS - K_ROWS - V_ROWS;
@@ -81,9 +83,10 @@ fn finish(lane: u32, owns: bool, row: u32, quad: u32, values: vec4<f32>) {
         return;
     }
     let position = step.position + row;
+    let cached = cache_row(position);
     if (rows.x < Q_ROWS + K_ROWS) {
         results = rotate_quad(position, rows.x, results);
     }
-    put(position, row, rows.x, results.xy);
-    put(position, row, rows.z, results.zw);
+    put(cached, row, rows.x, results.xy);
+    put(cached, row, rows.z, results.zw);
 }

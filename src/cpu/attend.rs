@@ -34,19 +34,19 @@ pub(super) fn transpose_keys(keys: &[f32], transposed: &mut Vec<f32>, dim: usize
     }
 }
 
-/// Unpacks one head's keys or values to f32, `[positions, dim]`, from `position` on; `first` is
-/// the head's first column in the cache.
+/// Unpacks one head's keys or values to f32, `[rows, dim]`, from `row` of the cache on; `first` is
+/// the head's first column there.
 #[inline(always)]
 pub(super) fn unpack(
     rows: CacheRows,
     words: &[f32],
-    position: usize,
+    row: usize,
     first: usize,
     dim: usize,
     elements: &mut [f32],
 ) {
     for (index, head) in elements.chunks_exact_mut(dim).enumerate() {
-        rows.read(words, position + index, first, head);
+        rows.read(words, row + index, first, head);
     }
 }
 

@@ -99,7 +99,13 @@ impl HeadScratch {
             [(&attention.keys, &mut self.keys), (&attention.values, &mut self.values)]
         {
             unpacked.resize((end - start) * dim, 0.0);
-            variant.unpack(cache.rows, memory.read(cache.buffer), start, kv * dim, dim, unpacked);
+            let words = memory.read(cache.buffer);
+            let mut rest = &mut unpacked[..];
+            for rows in cache.rows.rows_of(start as u32..end as u32) {
+                let (unpacked, others) = rest.split_at_mut(rows.len() * dim);
+                variant.unpack(cache.rows, words, rows.start as usize, kv * dim, dim, unpacked);
+                rest = others;
+            }
         }
         let mut queries = Vec::new();
         for (row, y) in (first..).zip(y) {

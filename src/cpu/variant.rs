@@ -196,12 +196,12 @@ impl CpuVariant {
         self,
         rows: CacheRows,
         words: &[f32],
-        position: usize,
+        row: usize,
         first: usize,
         dim: usize,
         elements: &mut [f32],
     ) {
-        with_instructions!(self, unpack(rows, words, position, first, dim, elements));
+        with_instructions!(self, unpack(rows, words, row, first, dim, elements));
     }
 
     /// See [`super::attend::attend`].

@@ -7,7 +7,7 @@ use crate::cpu::{CpuVariant, matrix_bytes};
 use crate::error::Result;
 use crate::gpu::{MAX_SAMPLES_IN_FLIGHT, buffer_bytes};
 use crate::kernels::{SampledToken, Step};
-use crate::plan::{MatrixInfo, Resources, SharedRole, Slots, StateKind};
+use crate::plan::{MatrixInfo, Resources, SharedBuffer, SharedRole, Slots, StateKind};
 
 /// Bytes in use, by purpose.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -99,13 +99,20 @@ impl BufferPlan<'_> {
         }
     }
 
-    /// Bytes of the buffers whose length is proportional to the context length.
-    pub(super) fn bytes_by_position(&self) -> u64 {
-        let is_by_position = |role: &SharedRole| {
-            matches!(role, SharedRole::State(StateKind::Positions(_)) | SharedRole::RotaryTable(_))
+    /// Bytes that the buffers with a row for each position, or each of the last, would have at a
+    /// context length of at most the planned one.
+    pub(super) fn bytes_at(&self, context_length: u32) -> u64 {
+        let words = |buffer: &SharedBuffer| match &buffer.role {
+            SharedRole::State(StateKind::Positions(rows)) => {
+                let length = rows.ring.map_or(context_length, |ring| ring.length);
+                rows.words() * u64::from(length.min(context_length))
+            }
+            SharedRole::RotaryTable(table) => {
+                buffer.words / u64::from(table.context_length) * u64::from(context_length)
+            }
+            _ => 0,
         };
-        let buffers = self.resources.shared().iter().filter(|it| is_by_position(&it.role));
-        buffers.map(|buffer| buffer.words * 4).sum()
+        self.resources.shared().iter().map(|buffer| words(buffer) * 4).sum()
     }
 
     /// Name and bytes of the largest GPU buffer that a shader binds. The read-back buffer, which

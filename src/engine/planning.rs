@@ -10,7 +10,7 @@ use super::memory::{BufferPlan, Memory};
 use super::options::{Backend, LoadOptions, PlanTarget, ResolvedOptions};
 use super::plans::{PlanPurpose, Plans};
 use crate::error::{Code, Error, Result};
-use crate::gpu::AdapterReport;
+use crate::gpu::{AdapterReport, MAX_SAMPLES_IN_FLIGHT};
 use crate::kernels::{MatvecStrategy, Rows, Step};
 use crate::models::{self, Architecture, Shape};
 use crate::plan::{Plan, PlanBuilder, Resources, SamplingPlan, assign_slots, fuse, stack};
@@ -107,7 +107,9 @@ impl<'a> PlannedModel<'a> {
         let shape = model.shape();
         let mut resources = Resources::new(checkpoint, options.max_binding_bytes)
             .quantize(options.quantize.map(Target::format))
-            .cache_in(options.kv_format);
+            .cache_in(options.kv_format)
+            // Samples in flight are cut off where an answer ends.
+            .window_caches(options.chunk_rows.max(MAX_SAMPLES_IN_FLIGHT as u32));
         let decode = model_plan(&**model, &mut resources, 1, options.context_length, false);
         // Every plan uses the same weights, so the first plan already shows the missing ones.
         resources.check_complete(&checkpoint.name)?;
@@ -174,7 +176,8 @@ impl<'a> PlannedModel<'a> {
         let stored = sizes.fold(0, u64::saturating_add);
         let allowed =
             stored.saturating_mul(MAX_BYTES_PER_STORED_BYTE).saturating_add(MAX_FIXED_BYTES);
-        let by_position = self.buffers.bytes_by_position();
+        let length = self.options.context_length;
+        let by_position = self.buffers.bytes_at(length);
         let needed = self.buffers.gpu_memory().sum().max(self.cpu_memory()?.sum()) - by_position;
         if needed > allowed {
             let message = format!(
@@ -184,10 +187,17 @@ impl<'a> PlannedModel<'a> {
             );
             return Err(Error::new(Code::UnsupportedFormat, message));
         }
-        let length = self.options.context_length;
-        let position = by_position.div_ceil(length.into()).max(1);
-        let fitting = u32::try_from((allowed - needed) / position).unwrap_or(u32::MAX).max(1);
-        Ok(if self.options.is_context_length_given { length } else { length.min(fitting) })
+        if self.options.is_context_length_given {
+            return Ok(length);
+        }
+        // The longest that fits: at least `fitting`, less than `excess`.
+        let (mut fitting, mut excess) = (1, length.saturating_add(1));
+        while excess - fitting > 1 {
+            let middle = fitting + (excess - fitting) / 2;
+            let fits = needed + self.buffers.bytes_at(middle) <= allowed;
+            *(if fits { &mut fitting } else { &mut excess }) = middle;
+        }
+        Ok(fitting)
     }
 }
 

@@ -254,8 +254,9 @@ impl Engine {
                 match &shared.role {
                     SharedRole::Vector(_) => shared.words,
                     SharedRole::RotaryTable(_) => shared.words / context_length * rows,
-                    SharedRole::State(StateKind::Positions(_)) => {
-                        shared.words / context_length * if write { rows } else { end }
+                    SharedRole::State(StateKind::Positions(cached)) => {
+                        let read = cached.ring.map_or(end, |ring| end.min(ring.length.into()));
+                        cached.words() * if write { rows } else { read }
                     }
                     SharedRole::State(StateKind::Recurrent) => {
                         shared.words * if write { 2 } else { 1 }

@@ -5,7 +5,7 @@
 //! The host still decides where an answer ends. It never submits a step beyond a limit that it
 //! knows (`max_tokens`, the context length), and after a stop token the submitted steps do nothing.
 //! A stop string or an abort, which only the host sees, leaves the state a few tokens ahead of the
-//! sequence. A KV cache can be cut back to any position. Recurrent state cannot, so models that
+//! sequence. A KV cache can be cut back by so few positions. Recurrent state cannot, so models that
 //! have it do not run ahead in requests with stop strings, and reread the sequence after an abort.
 
 use std::ops::Range;

@@ -11,7 +11,8 @@ use crate::plan::{Resources, StateKind};
 pub struct LayerState {
     /// Name of the state, e.g. of the layer's keys.
     pub name: String,
-    /// KV rows, position by position, or the recurrent state; cache formats are converted to `f32`.
+    /// KV rows, position by position or as a ring holds them, or the recurrent state; cache formats
+    /// are converted to `f32`.
     pub values: Vec<f32>,
 }
 
@@ -20,6 +21,8 @@ pub struct LayerState {
 pub(super) struct Sequence {
     /// Tokens whose state the executor holds.
     tokens: Vec<u32>,
+    /// Most tokens that the state has held since the last reset.
+    reached: usize,
     layout: StateLayout,
     /// True if a step began and did not end, so that the state may be ahead of the tokens.
     is_dirty: bool,
@@ -28,7 +31,8 @@ pub(super) struct Sequence {
 impl Sequence {
     /// An empty sequence of a model.
     pub(super) fn new(resources: &Resources<'_>) -> Self {
-        Self { tokens: Vec::new(), layout: StateLayout::new(resources), is_dirty: false }
+        let layout = StateLayout::new(resources);
+        Self { tokens: Vec::new(), reached: 0, layout, is_dirty: false }
     }
 
     /// Number of tokens, which is the position of the next one.
@@ -51,12 +55,15 @@ impl Sequence {
     pub(super) fn end_step(&mut self, tokens: &[u32]) {
         self.is_dirty = false;
         self.tokens.extend_from_slice(tokens);
+        self.reached = self.reached.max(self.tokens.len());
     }
 
     /// Drops the tokens that the GPU sampled and the host has not read. Their steps have changed
-    /// the state; recurrent state cannot be truncated and becomes dirty.
+    /// the state, which becomes dirty if it cannot be truncated to the tokens that remain.
     pub(super) fn drop_samples(&mut self, executor: &mut Executor) {
-        self.is_dirty |= executor.forget_samples() > 0 && self.is_recurrent();
+        let ahead = self.tokens.len() + executor.forget_samples();
+        self.reached = self.reached.max(ahead);
+        self.is_dirty |= !self.layout.holds(self.tokens.len(), self.reached);
     }
 
     /// Keeps the longest common prefix of the sequence and a prompt, or nothing if the state cannot
@@ -73,7 +80,7 @@ impl Sequence {
     /// Drops all tokens from `length` on; returns false, with nothing dropped, if the state cannot
     /// be truncated.
     pub(super) fn truncate(&mut self, length: usize) -> bool {
-        let can_truncate = length >= self.tokens.len() || !self.is_recurrent();
+        let can_truncate = length >= self.tokens.len() || self.layout.holds(length, self.reached);
         if can_truncate {
             self.tokens.truncate(length);
         }
@@ -83,6 +90,7 @@ impl Sequence {
     /// Empties the sequence and zeroes its state.
     pub(super) fn reset(&mut self, executor: &mut Executor) {
         self.tokens.clear();
+        self.reached = 0;
         self.is_dirty = false;
         executor.forget_samples();
         executor.clear_state();

@@ -46,15 +46,28 @@ impl StateLayout {
         self.0.iter().any(|buffer| buffer.kind == StateKind::Recurrent)
     }
 
-    /// The words that hold `positions`, and all of the recurrent state.
+    /// True if a sequence that has reached position `reached` can continue at `position` instead.
+    pub(super) fn holds(&self, position: usize, reached: usize) -> bool {
+        self.0.iter().all(|buffer| match buffer.kind {
+            StateKind::Positions(rows) => {
+                rows.ring.is_none_or(|ring| ring.holds(position, reached))
+            }
+            StateKind::Recurrent => position == reached,
+        })
+    }
+
+    /// The words that hold `positions`, or the last of them in a ring, and all of the recurrent
+    /// state.
     pub(super) fn parts(&self, positions: Range<u32>) -> Vec<StatePart> {
         let words = |buffer: &StateBuffer| match buffer.kind {
             StateKind::Positions(rows) => {
-                u64::from(positions.start) * rows.words()..u64::from(positions.end) * rows.words()
+                let before = |row: u32| u64::from(row) * rows.words();
+                rows.rows_of(positions.clone()).map(|held| before(held.start)..before(held.end))
             }
-            StateKind::Recurrent => 0..buffer.words,
+            StateKind::Recurrent => [0..buffer.words, 0..0],
         };
-        let parts = self.0.iter().map(|buffer| (buffer.index, words(buffer)));
+        let parts =
+            self.0.iter().flat_map(|buffer| words(buffer).map(|words| (buffer.index, words)));
         parts.filter(|(_, words)| !words.is_empty()).collect()
     }
 

@@ -177,8 +177,8 @@ impl Attention {
         let read = |cache: &Cache| {
             let mut elements = vec![0.0; all.len() * head_dim];
             for (position, head) in all.clone().zip(elements.chunks_exact_mut(head_dim)) {
-                let first = kv as usize * head_dim;
-                cache.rows.read(memory.read(cache.buffer), position as usize, first, head);
+                let (row, first) = (cache.rows.row_of(position), kv as usize * head_dim);
+                cache.rows.read(memory.read(cache.buffer), row as usize, first, head);
             }
             elements
         };
@@ -255,6 +255,7 @@ impl KernelRules for Attention {
             ("SCALE", self.shape.scale.into()),
             ("SOFTCAP", self.shape.softcap.unwrap_or(0.0).into()),
             ("KV_WIDTH", self.keys.rows.width.into()),
+            ("RING", self.keys.rows.ring_length().into()),
             ("FIRST_GATE", self.first_gate().into()),
         ]);
         constants

@@ -45,13 +45,41 @@ impl CacheFormat {
     }
 }
 
-/// Format and width of the rows of a cache.
+/// Format, width and order of the rows of a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CacheRows {
     /// Format of the elements.
     pub format: CacheFormat,
     /// Elements of a row, `kv_head_count * head_dim`; a multiple of 4.
     pub width: u32,
+    /// Ring of rows, if the cache holds the last positions only; `None` if position `p` is in row
+    /// `p`.
+    pub ring: Option<Ring>,
+}
+
+/// Rows of a cache that overwrites old positions: position `p` is in row `p % length`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ring {
+    /// Rows, at least `window` and the rows of a step, less one: a step writes all of its rows
+    /// before the first of them reads its window.
+    pub length: u32,
+    /// Last positions that a row sees, its own included.
+    pub window: u32,
+}
+
+impl Ring {
+    /// A ring for a window and steps of up to `step_rows` rows: of 1.5 windows at least, so that
+    /// half a window can be generated anew.
+    pub fn new(window: u32, step_rows: u32) -> Self {
+        Self { length: window.saturating_add(step_rows.max(window / 2)), window }
+    }
+
+    /// True if a sequence that has reached position `reached` can continue at `position` instead:
+    /// if the window of a row there has not been overwritten.
+    pub fn holds(self, position: usize, reached: usize) -> bool {
+        let oldest_held = reached.saturating_sub(self.length as usize);
+        (position + 1).saturating_sub(self.window as usize) >= oldest_held
+    }
 }
 
 /// The key cache or the value cache of a layer.
@@ -59,7 +87,7 @@ pub struct CacheRows {
 pub struct Cache {
     /// Buffer of the rows.
     pub buffer: Buffer,
-    /// Rows, `[context, kv_head_count * head_dim]`.
+    /// Rows, `[context or ring, kv_head_count * head_dim]`.
     pub rows: CacheRows,
 }
 
@@ -75,17 +103,37 @@ impl CacheRows {
         }
     }
 
-    #[inline(always)]
-    fn row(self, position: usize) -> Range<usize> {
-        let words = self.words() as usize;
-        position * words..(position + 1) * words
+    /// Length of the ring in rows; 0 if there is a row for each position.
+    pub(crate) fn ring_length(self) -> u32 {
+        self.ring.map_or(0, |ring| ring.length)
     }
 
-    /// Reads elements of the row of a position, from column `first` on. `first` and the number of
-    /// elements are multiples of 4.
+    /// Row of a position.
+    pub fn row_of(self, position: u32) -> u32 {
+        self.ring.map_or(position, |ring| position % ring.length)
+    }
+
+    /// Rows of the last of these positions that the cache holds, oldest first, in two ranges: a
+    /// ring's last row is followed by its first.
+    pub fn rows_of(self, positions: Range<u32>) -> [Range<u32>; 2] {
+        let Some(Ring { length, .. }) = self.ring else { return [positions, 0..0] };
+        let count = (positions.end - positions.start).min(length);
+        let first = (positions.end - count) % length;
+        let end = length.min(first + count);
+        [first..end, 0..first + count - end]
+    }
+
     #[inline(always)]
-    pub(crate) fn read(self, words: &[f32], position: usize, first: usize, elements: &mut [f32]) {
-        let words = &words[self.row(position)];
+    fn words_of(self, row: usize) -> Range<usize> {
+        let words = self.words() as usize;
+        row * words..(row + 1) * words
+    }
+
+    /// Reads elements of a row, from column `first` on. `first` and the number of elements are
+    /// multiples of 4.
+    #[inline(always)]
+    pub(crate) fn read(self, words: &[f32], row: usize, first: usize, elements: &mut [f32]) {
+        let words = &words[self.words_of(row)];
         match self.format {
             CacheFormat::F32 => elements.copy_from_slice(&words[first..][..elements.len()]),
             CacheFormat::F16 => {
@@ -110,9 +158,9 @@ impl CacheRows {
         }
     }
 
-    /// Writes the row of a position, rounded to the format.
-    pub fn write(self, words: &mut [f32], position: usize, elements: &[f32]) {
-        self.write_row(&mut words[self.row(position)], elements);
+    /// Writes a row, rounded to the format.
+    pub fn write(self, words: &mut [f32], row: usize, elements: &[f32]) {
+        self.write_row(&mut words[self.words_of(row)], elements);
     }
 
     /// Writes a row to its words, rounded to the format.
@@ -142,8 +190,8 @@ impl CacheRows {
     pub fn decode(self, words: &[f32]) -> Vec<f32> {
         let width = self.width as usize;
         let mut elements = vec![0.0; words.len() / self.words() as usize * width];
-        for (position, row) in elements.chunks_exact_mut(width).enumerate() {
-            self.read(words, position, 0, row);
+        for (row, elements) in elements.chunks_exact_mut(width).enumerate() {
+            self.read(words, row, 0, elements);
         }
         elements
     }
@@ -204,7 +252,7 @@ mod tests {
             for (format, bound) in
                 [(CacheFormat::F32, 0.0), (CacheFormat::F16, 0.0), (CacheFormat::Q8, 0.25)]
             {
-                let rows = CacheRows { format, width };
+                let rows = CacheRows { format, width, ring: None };
                 let mut words = vec![0.0; 3 * rows.words() as usize];
                 rows.write(&mut words, 1, &elements);
                 let found = rows.decode(&words);
@@ -220,9 +268,31 @@ mod tests {
     }
 
     #[test]
+    fn ring_holds_the_windows_of_its_last_positions() {
+        let ring = Ring { length: 12, window: 5 };
+        let rows = CacheRows { format: CacheFormat::F32, width: 4, ring: Some(ring) };
+        assert_eq!(rows.rows_of(3..9), [3..9, 0..0]);
+        assert_eq!(rows.rows_of(9..20), [9..12, 0..8]);
+        assert_eq!(rows.rows_of(0..41), [5..12, 0..5]);
+        assert_eq!(rows.rows_of(24..24), [0..0, 0..0]);
+        for reached in 0..40usize {
+            // The last position written in each row, by a sequence that was never cut back.
+            let mut held = [None; 12];
+            (0..reached).for_each(|position| held[position % 12] = Some(position));
+            for position in 0..=reached {
+                let mut window = position.saturating_sub(4)..position;
+                let is_held = window.all(|seen| held[seen % 12] == Some(seen));
+                // At position 0 a row sees no other, but what follows it might.
+                let expected = is_held && (position > 0 || reached <= 12);
+                assert_eq!(ring.holds(position, reached), expected, "{position} of {reached}");
+            }
+        }
+    }
+
+    #[test]
     fn cache_rows_clamp_elements_beyond_f16() {
         for format in CacheFormat::ALL {
-            let rows = CacheRows { format, width: 4 };
+            let rows = CacheRows { format, width: 4, ring: None };
             let mut words = vec![0.0; rows.words() as usize];
             rows.write(&mut words, 0, &[1e30, -1e30, 0.0, 1e-30]);
             let found = rows.decode(&words);

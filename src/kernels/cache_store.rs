@@ -3,7 +3,7 @@
 use super::cache::{Cache, CacheFormat};
 use super::{Activation, Binding, CpuMemory, Import, KernelRules, Step};
 
-/// `cache[position + row] = x[row]`, rounded to the cache's format.
+/// `cache[row of position + row] = x[row]`, rounded to the cache's format.
 #[derive(Debug, Clone)]
 pub struct CacheStore {
     /// Keys or values of the step, `[rows, kv_head_count * head_dim]`.
@@ -40,8 +40,9 @@ impl KernelRules for CacheStore {
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        let parts = [("PARTS", self.parts().into())];
-        self.x.constants().into_iter().chain(parts).collect()
+        let ring = self.cache.rows.ring_length();
+        let own = [("PARTS", self.parts().into()), ("RING", ring.into())];
+        self.x.constants().into_iter().chain(own).collect()
     }
 
     fn workgroups(&self, step: Step) -> [u32; 3] {
@@ -51,8 +52,9 @@ impl KernelRules for CacheStore {
     fn reference(&self, memory: &mut CpuMemory, step: Step) {
         memory.update(self.cache.buffer, |memory, words| {
             for row in 0..step.rows {
-                let position = (step.position + row) as usize;
-                self.cache.rows.write(words, position, memory.row(&self.x, row));
+                let rows = self.cache.rows;
+                let cached = rows.row_of(step.position + row) as usize;
+                rows.write(words, cached, memory.row(&self.x, row));
             }
         });
     }

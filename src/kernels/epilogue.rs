@@ -142,7 +142,7 @@ impl Epilogue {
         let rows = |of: Activation| Some((of.buffer, of.stride as usize, 0));
         let cached = |Cache { buffer, rows }: Cache, outputs: u32| {
             let words = rows.words() as usize;
-            (outputs > 0).then_some((buffer, words, words * step.position as usize))
+            (outputs > 0).then_some((buffer, words, words * rows.row_of(step.position) as usize))
         };
         match self.output {
             Output::Rows { norm, .. } => [rows(y), norm.and_then(|norm| rows(norm.row)), None],
@@ -173,7 +173,10 @@ impl Epilogue {
             (0..y.rows.count(step.rows)).map(|_| Written::default()).collect();
         for (index, (words, written)) in taken.iter_mut().zip(writes).enumerate() {
             let Some((_, stride, before)) = written else { continue };
-            for (row, words) in rows.iter_mut().zip(words[before..].chunks_exact_mut(stride)) {
+            // The last row of a ring is followed by its first.
+            let (first, last) = words.split_at_mut(before);
+            let all = last.chunks_exact_mut(stride).chain(first.chunks_exact_mut(stride));
+            for (row, words) in rows.iter_mut().zip(all) {
                 row[index] = words;
             }
         }

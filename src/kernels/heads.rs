@@ -75,6 +75,7 @@ impl Heads {
             ("HEAD_DIM", self.rotation.head_dim.into()),
             ("HALF", (self.rotation.rotary_dim / 2).into()),
             ("HALVES", u32::from(self.rotation.pairing == Pairing::Halves).into()),
+            ("RING", self.keys.rows.ring_length().into()),
         ];
         constants.extend(self.norm.map(|norm| ("HEAD_EPSILON", norm.epsilon.into())));
         constants

@@ -45,7 +45,7 @@ pub use adjust_logits::AdjustLogits;
 pub use attention::{Attention, AttentionShape};
 pub use attention_merge::AttentionMerge;
 pub(crate) use cache::f16_to_f32;
-pub use cache::{Cache, CacheFormat, CacheRows};
+pub use cache::{Cache, CacheFormat, CacheRows, Ring};
 pub use cache_store::CacheStore;
 pub use elementwise::{ActivationFunction, Elementwise};
 pub use embed::Embed;

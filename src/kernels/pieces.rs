@@ -68,6 +68,7 @@ pieces! {
     "lib/noise",
     "lib/quads",
     "lib/reduce",
+    "lib/ring",
     "lib/sampling",
     "lib/splits",
     "lib/ssm",

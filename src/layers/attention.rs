@@ -97,9 +97,10 @@ pub fn attention_heads(
             plan.rope(x, table, shape.head_dim, positions.rotary_dim, positions.pairing);
         }
     }
-    let keys = plan.resources.cache(&format!("layer {layer_index} keys"), k.width, context_length);
-    let values =
-        plan.resources.cache(&format!("layer {layer_index} values"), v.width, context_length);
+    let [keys, values] = [(k, "keys"), (v, "values")].map(|(x, kind)| {
+        let name = format!("layer {layer_index} {kind}");
+        plan.resources.window_cache(&name, x.width, context_length, shape.window)
+    });
     plan.cache_store(k, keys);
     plan.cache_store(v, values);
     plan.attention(q, keys, values, shape)

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Code, Error, Result};
 use crate::formats::Format;
-use crate::kernels::{Buffer, Cache, CacheFormat, CacheRows, MatrixPart, RotaryTable};
+use crate::kernels::{Buffer, Cache, CacheFormat, CacheRows, MatrixPart, Ring, RotaryTable};
 
 /// Largest number of tensors that an error names; a file of another model lacks hundreds.
 const MAX_NAMED: usize = 64;
@@ -126,7 +126,8 @@ impl VectorPart {
 /// Kind of state that a sequence carries, which decides where it can be truncated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateKind {
-    /// A row for each position: can be truncated after any.
+    /// A row for each position: can be truncated after any. In a ring, a row for each of the last
+    /// positions: can be truncated where [`Ring::holds`] says so.
     Positions(CacheRows),
     /// A summary of all positions so far: can only be continued or cleared.
     Recurrent,
@@ -163,6 +164,8 @@ pub struct Resources<'a> {
     shapes: &'a dyn TensorShapes,
     quantize: Option<Format>,
     cache_format: CacheFormat,
+    /// Most rows of a step; 0 if caches hold all positions.
+    step_rows: u32,
     max_binding_bytes: u64,
     matrices: Vec<MatrixInfo>,
     /// Indices of matrices by tensor name.
@@ -185,6 +188,7 @@ impl<'a> Resources<'a> {
             shapes,
             quantize: None,
             cache_format: CacheFormat::F32,
+            step_rows: 0,
             max_binding_bytes,
             matrices: Vec::new(),
             matrix_of: BTreeMap::new(),
@@ -204,6 +208,12 @@ impl<'a> Resources<'a> {
     /// Stores the keys and values that will be requested in this format.
     pub fn cache_in(self, cache_format: CacheFormat) -> Self {
         Self { cache_format, ..self }
+    }
+
+    /// Lets caches of layers with a window that will be requested hold only the last positions, for
+    /// steps of up to `step_rows` rows.
+    pub fn window_caches(self, step_rows: u32) -> Self {
+        Self { step_rows, ..self }
     }
 
     /// Format of keys and values.
@@ -352,8 +362,23 @@ impl<'a> Resources<'a> {
 
     /// Requests the keys or values of a layer, a row of `width` elements for each position.
     pub fn cache(&mut self, name: &str, width: u32, context_length: u32) -> Cache {
-        let rows = CacheRows { format: self.cache_format, width };
-        let words = u64::from(context_length) * rows.words();
+        self.window_cache(name, width, context_length, None)
+    }
+
+    /// Requests the keys or values of a layer whose rows see `window` positions, or all; a ring, if
+    /// that is shorter than the context.
+    pub fn window_cache(
+        &mut self,
+        name: &str,
+        width: u32,
+        context_length: u32,
+        window: Option<u32>,
+    ) -> Cache {
+        let ring = window.filter(|_| self.step_rows > 0);
+        let ring = ring.map(|window| Ring::new(window, self.step_rows));
+        let ring = ring.filter(|ring| ring.length < context_length);
+        let rows = CacheRows { format: self.cache_format, width, ring };
+        let words = u64::from(ring.map_or(context_length, |ring| ring.length)) * rows.words();
         let buffer = self.get_or_add(name, words, SharedRole::State(StateKind::Positions(rows)));
         Cache { buffer, rows }
     }
@@ -369,11 +394,6 @@ impl<'a> Resources<'a> {
             SharedRole::State(kind) => Some((index, kind)),
             _ => None,
         })
-    }
-
-    /// True if a part of the state cannot be truncated.
-    pub fn is_recurrent(&self) -> bool {
-        self.shared.iter().any(|buffer| buffer.role == SharedRole::State(StateKind::Recurrent))
     }
 
     /// Requests the buffer of token ids for steps of up to `capacity` rows.

@@ -83,6 +83,34 @@ fn caches_of_every_format() {
     });
 }
 
+/// Rings in their first turn, at its end, and in later ones; chunks shorter and longer than the
+/// window, which begin and end at every place of a ring.
+#[test]
+fn rings_of_every_format() {
+    with_gpu(async |gpu| {
+        for (format, window) in CacheFormat::ALL.into_iter().cycle().zip([1, 2, 40, 64, 65, 300]) {
+            let shape = AttentionShape::new(10, 2, 80);
+            let shape = AttentionShape { window: Some(window), ..shape };
+            for (position, rows) in [
+                (0, 1),
+                (3, 1),
+                (103, 1),
+                (104, 1),
+                (700, 1),
+                (1001, 1),
+                (0, 65),
+                (90, 21),
+                (703, 66),
+            ] {
+                let ring_rows = if format == CacheFormat::F16 { 70 } else { rows };
+                let case =
+                    || Case { cache_format: format, ring_rows, ..attend(shape, position, rows) };
+                check_by_loads(&gpu, case).await;
+            }
+        }
+    });
+}
+
 /// Attention over `position` cached positions and `rows` new ones.
 fn attend(shape: AttentionShape, position: u32, rows: u32) -> Case<'static> {
     let name = format!("attention {shape:?} at {position}, {rows} rows");
@@ -90,8 +118,8 @@ fn attend(shape: AttentionShape, position: u32, rows: u32) -> Case<'static> {
         let kv_width = shape.kv_head_count * shape.head_dim;
         let q = plan.input(Rows::Step, shape.head_count * shape.head_dim);
         let k = plan.input(Rows::Step, kv_width);
-        let keys = plan.resources.cache("keys", kv_width, 1024);
-        let values = plan.resources.cache("values", kv_width, 1024);
+        let [keys, values] = ["keys", "values"]
+            .map(|name| plan.resources.window_cache(name, kv_width, 1024, shape.window));
         plan.cache_store(k, keys);
         plan.attention(q, keys, values, shape)
     };

@@ -267,8 +267,9 @@ fn attention(
     plan: &mut PlanBuilder<'_, '_>,
     head_dim: u32,
     rotation: Option<(u32, Pairing)>,
+    window: Option<u32>,
 ) -> Activation {
-    let shape = AttentionShape::new(6, 2, head_dim);
+    let shape = AttentionShape { window, ..AttentionShape::new(6, 2, head_dim) };
     let (q_width, kv_width) = (6 * head_dim, 2 * head_dim);
     let x = plan.input(Rows::Step, 96);
     let product = if head_dim == 80 { biased } else { product };
@@ -280,7 +281,8 @@ fn attention(
         plan.rope(q, table, head_dim, rotary_dim, pairing);
         plan.rope(k, table, head_dim, rotary_dim, pairing);
     }
-    let [keys, values] = ["keys", "values"].map(|name| plan.resources.cache(name, kv_width, 1024));
+    let [keys, values] =
+        ["keys", "values"].map(|name| plan.resources.window_cache(name, kv_width, 1024, window));
     plan.cache_store(k, keys);
     plan.cache_store(v, values);
     plan.attention(q, keys, values, shape)
@@ -297,10 +299,13 @@ fn queries_keys_and_values() {
             (80, Some((10, Pairing::Adjacent))),
         ];
         for (head_dim, rotation) in rotations {
-            for (cache_format, values) in [
-                (CacheFormat::F32, Format::F16),
-                (CacheFormat::F16, Format::F16),
-                (CacheFormat::F16, Format::Q8_0),
+            for (cache_format, values, window) in [
+                (CacheFormat::F32, Format::F16, None),
+                (CacheFormat::F16, Format::F16, None),
+                (CacheFormat::F16, Format::Q8_0, None),
+                // Rings of six rows.
+                (CacheFormat::F32, Format::F16, Some(4)),
+                (CacheFormat::F16, Format::Q8_0, Some(4)),
             ] {
                 let [q, kv] = [[6 * head_dim, 96], [2 * head_dim, 96]];
                 let matrices = [("q", q), ("k", kv), ("v", kv)];
@@ -310,9 +315,9 @@ fn queries_keys_and_values() {
                 }
                 let name = format!("heads of {head_dim}, {rotation:?}");
                 let mut case = case(&name, &matrices, &kernels, move |plan| {
-                    attention(plan, head_dim, rotation)
+                    attention(plan, head_dim, rotation, window)
                 });
-                case.cache_format = cache_format;
+                (case.cache_format, case.ring_rows) = (cache_format, 1);
                 if cache_format == CacheFormat::F16 {
                     // Keys that differ in the last bit of f32 can round to different f16 numbers.
                     case.bound = 1e-6;
@@ -379,9 +384,11 @@ fn normed_heads() {
 #[test]
 fn layer_of_many_rows() {
     with_gpu(async |gpu| {
-        for tiling in tilings(&gpu) {
-            let write = |plan: &mut PlanBuilder<'_, '_>| {
-                let y = attention(plan, 80, Some((32, Pairing::Halves)));
+        // The ring of the window has twelve rows.
+        for (tiling, window) in tilings(&gpu).flat_map(|tiling| [(tiling, None), (tiling, Some(1))])
+        {
+            let write = move |plan: &mut PlanBuilder<'_, '_>| {
+                let y = attention(plan, 80, Some((32, Pairing::Halves)), window);
                 let residual = plan.input(Rows::Step, 70);
                 let y = biased(plan, "a", [70, 480], y);
                 let residual = plan.add(residual, y);
@@ -400,7 +407,7 @@ fn layer_of_many_rows() {
             for (name, [rows, _]) in heads.iter().chain(&others[..1]) {
                 case = case.vector(&format!("{name} bias"), *rows);
             }
-            (case.tiling, case.step.rows) = (tiling, 11);
+            (case.tiling, case.step.rows, case.ring_rows) = (tiling, 11, 11);
             case.vector("norm", 70).at(4).check(&gpu).await;
         }
     });

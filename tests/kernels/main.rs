@@ -46,6 +46,8 @@ struct Case<'a> {
     step: Step,
     max_binding_bytes: u64,
     cache_format: CacheFormat,
+    /// Most rows of a step, where caches of layers with a window are rings; else 0.
+    ring_rows: u32,
     strategy: MatvecStrategy,
     tiling: MatmulTiling,
     tokens: Vec<u32>,
@@ -70,6 +72,7 @@ impl<'a> Case<'a> {
             step: Step { position: 0, rows },
             max_binding_bytes: 1 << 27,
             cache_format: CacheFormat::F32,
+            ring_rows: 0,
             strategy: MatvecStrategy::default(),
             tiling: MatmulTiling::default(),
             tokens: Vec::new(),
@@ -98,8 +101,8 @@ impl<'a> Case<'a> {
     /// Runs the step on both executors with equal random buffers and compares the outputs of each
     /// kernel; compares the output of a fused plan with the unfused plan, too.
     async fn check(self, gpu: &Rc<Gpu>) {
-        let mut resources =
-            Resources::new(&self.shapes, self.max_binding_bytes).cache_in(self.cache_format);
+        let resources = Resources::new(&self.shapes, self.max_binding_bytes);
+        let mut resources = resources.cache_in(self.cache_format).window_caches(self.ring_rows);
         let mut builder = PlanBuilder::new(&mut resources, self.step.rows);
         let y = (self.write)(&mut builder);
         let mut plans = vec![builder.finish(y)];
@@ -174,8 +177,8 @@ fn fill_shared(
             SharedRole::Sampling => continue,
             SharedRole::State(StateKind::Positions(rows)) => {
                 let mut words = vec![0.0; buffer.words as usize];
-                for position in 0..words.len() / rows.words() as usize {
-                    rows.write(&mut words, position, &random.normals(rows.width as usize));
+                for row in 0..words.len() / rows.words() as usize {
+                    rows.write(&mut words, row, &random.normals(rows.width as usize));
                 }
                 words
             }

@@ -46,6 +46,7 @@ pub(crate) fn plan(format: Format, capacity: u32, max_binding_bytes: u64, fused:
     let index = Format::ALL.iter().position(|other| *other == format).unwrap();
     let cache_format = CacheFormat::ALL[index % CacheFormat::ALL.len()];
     let mut resources = Resources::new(&shapes, max_binding_bytes).cache_in(cache_format);
+    resources = resources.window_caches(CHUNK);
     let mut plan = PlanBuilder::new(&mut resources, capacity);
     let matrix = plan.resources.weight_matrix("matrix", VOCABULARY, COLUMNS);
     let vector = plan.resources.weight_vector("vector", COLUMNS);
@@ -148,11 +149,12 @@ fn normed_heads(plan: &mut PlanBuilder<'_, '_>, x: Activation, vector: Buffer) {
         plan.rope(x, table, 64, 64, Pairing::Halves);
         x
     });
-    let [keys, values] =
-        ["normed keys", "normed values"].map(|name| plan.resources.cache(name, 512, CONTEXT));
+    let shape = AttentionShape { window: Some(64), ..AttentionShape::new(8, 8, 64) };
+    let [keys, values] = ["normed keys", "normed values"]
+        .map(|name| plan.resources.window_cache(name, 512, CONTEXT, shape.window));
     plan.cache_store(k, keys);
     plan.cache_store(v, values);
-    let y = plan.attention(q, keys, values, AttentionShape::new(8, 8, 64));
+    let y = plan.attention(q, keys, values, shape);
     let weight = plan.resources.weight_matrix("square gates", COLUMNS, COLUMNS);
     let gates = plan.matmul(weight, x);
     plan.gate_heads(y, gates);
