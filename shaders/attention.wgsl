@@ -7,6 +7,8 @@
 // one quad of the head. Matrices have a column for each element of a head or each position, and a
 // row for each of four queries. If there are several splits, each writes a partial result
 // (attention_merge.wgsl).
+// The sinks, a file of sinks/, define
+//   with_sink(total, largest, head): the total weight of a query with that of its head's sink.
 // The cache, a file of caches/, defines
 //   key(row, quad), value(row, quad): four elements.
 // The loads, a file of loads/, read vectors that all lanes need from workgroup memory, each lane by
@@ -20,6 +22,8 @@
 #import lib/ring
 #import lib/tanh
 #import lib/logistic
+const SINKS = 6; // binding
+#import sinks
 #import cache
 #import loads
 override Q_STRIDE: u32;
@@ -153,7 +157,8 @@ fn store_query(kv: u32, n: u32, split: u32, lane: u32, sums: vec4<f32>, largest:
     }
     let sum = gate(kv, n) * sums;
     if (splits() == 1u) {
-        y[row_of(n) * (Y_STRIDE / 4u) + head_of(kv, n) + lane] = sum / total;
+        let all = with_sink(total, largest, kv * GROUP + n % GROUP);
+        y[row_of(n) * (Y_STRIDE / 4u) + head_of(kv, n) + lane] = sum / all;
         return;
     }
     let record = (split * HEADS + kv * GROUP + n) * (QUADS + 1u);

@@ -1,8 +1,11 @@
 // y = Σ_s e^(largest_s − largest) · sums_s / Σ_s e^(largest_s − largest) · total_s, over the
-// partial results s of the splits of attention. Not dispatched for one split.
+// partial results s of the splits of attention, with sinks as in attention.wgsl. Not dispatched for
+// one split.
 // A workgroup computes one head, an invocation one quad of it.
 #import lib/step
 #import lib/splits
+const SINKS = 3; // binding
+#import sinks
 
 @group(0) @binding(1) var<storage, read> partials: array<vec4<f32>>; // [splits, HEADS, QUADS + 1]
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>; // [HEADS, QUADS]
@@ -26,5 +29,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         total += weight * partials[record + QUADS].y;
         sum += weight * partials[record + lane];
     }
-    y[group.x * QUADS + lane] = sum / total;
+    y[group.x * QUADS + lane] = sum / with_sink(total, largest, group.x);
 }

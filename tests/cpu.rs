@@ -245,14 +245,15 @@ fn embedded_rows_are_close_to_the_reference() {
     }
 }
 
-/// `softmax(scale · q · keysᵀ) · values` of a query head over the positions that it sees.
-fn attended(scale: f32, q: &[f32], keys: &[&[f32]], values: &[&[f32]]) -> Vec<f32> {
+/// `softmax(scale · q · keysᵀ) · values` of a query head over the positions that it sees, and a
+/// sink.
+fn attended(scale: f32, q: &[f32], keys: &[&[f32]], values: &[&[f32]], sink: f32) -> Vec<f32> {
     let score = |key: &&[f32]| {
         let products = q.iter().zip(*key).map(|(q, key)| f64::from(*q) * f64::from(*key));
         f64::from(scale) * products.sum::<f64>()
     };
     let weights: Vec<f64> = keys.iter().map(|key| score(key).exp()).collect();
-    let total = weights.iter().sum::<f64>();
+    let total = weights.iter().sum::<f64>() + f64::from(sink).exp();
     let column = |column: usize| {
         let terms = weights.iter().zip(values);
         terms.map(|(weight, value)| weight * f64::from(value[column])).sum::<f64>() / total
@@ -265,7 +266,7 @@ fn attended(scale: f32, q: &[f32], keys: &[&[f32]], values: &[&[f32]]) -> Vec<f3
 fn attention_is_a_softmax_over_the_window() {
     const DIM: usize = 20;
     let mut random = Random::new(10);
-    let no_tensor = Tensor(Format::F32, [0, 0]);
+    let tensor = Tensor(Format::F32, [1, 6]);
     let (no_window, long) = (None, Some(400));
     for (window, position, rows) in [
         (no_window, 40, 1),
@@ -277,12 +278,15 @@ fn attention_is_a_softmax_over_the_window() {
         (Some(7), 100, 40),
     ] {
         let shape = AttentionShape { window, ..AttentionShape::new(6, 2, DIM as u32) };
-        let mut resources = Resources::new(&no_tensor, u64::MAX).window_caches(rows);
+        let mut resources = Resources::new(&tensor, u64::MAX).window_caches(rows);
         let caches = ["keys", "values"].map(|name| resources.window_cache(name, 40, 300, window));
         assert_eq!(caches[0].rows.ring.is_some(), window.is_some_and(|window| window < 300));
+        // Sinks in steps of an odd number of rows: far below the scores, among them and far above.
+        let sinks = (rows % 2 == 1).then(|| resources.weight_vector("sinks", 6));
+        let logits = [-1.0, 0.0, 3.0, 90.0, -90.0, 1.0];
         let mut builder = PlanBuilder::new(&mut resources, rows);
         let q = builder.input(Rows::Step, 120);
-        let y = builder.attention(q, caches[0], caches[1], shape);
+        let y = builder.attention_with_sinks(q, caches[0], caches[1], sinks, shape);
         let plan = builder.finish(y);
         let queries = inputs(&mut random, q, rows, false);
         let cached = caches.map(|_| random.normals((position + rows) as usize * 2 * DIM));
@@ -299,7 +303,8 @@ fn attention_is_a_softmax_over_the_window() {
                 let [keys, values] = [heads(&cached[0]), heads(&cached[1])];
                 let [keys, values] = [&keys, &values]
                     .map(|heads| heads.iter().map(Vec::as_slice).collect::<Vec<_>>());
-                expected.extend(attended(shape.scale, q, &keys, &values));
+                let sink = sinks.map_or(f32::NEG_INFINITY, |_| logits[head]);
+                expected.extend(attended(shape.scale, q, &keys, &values, sink));
             }
         }
         for variant in CpuVariant::ALL.into_iter().filter(|variant| variant.is_available()) {
@@ -310,6 +315,9 @@ fn attention_is_a_softmax_over_the_window() {
                     let first = u64::from(cache.rows.row_of(position)) * cache.rows.words();
                     cpu.write_shared(usize::from(index), first, words);
                 }
+            }
+            if let Some(Buffer::Shared(index)) = sinks {
+                cpu.write_shared(usize::from(index), 0, &logits);
             }
             let step = Step { position, rows };
             cpu.run(0, &plan, 0..0, step);

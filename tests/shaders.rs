@@ -41,6 +41,7 @@ const PIECES: &[&str] = &[
     "prologues",
     "reductions",
     "residuals",
+    "sinks",
     "tilings",
 ];
 

@@ -18,6 +18,8 @@ pub(super) struct Query<'a> {
     pub(super) visible: Range<usize>,
     /// Output, `[head_dim]`.
     pub(super) y: &'a mut [f32],
+    /// Logit of the head's sink; −∞ if there is none.
+    pub(super) sink: f32,
 }
 
 /// Transposes keys in groups of 16 positions, from `[positions, dim]` to
@@ -54,7 +56,7 @@ pub(super) fn unpack(
 #[inline(always)]
 pub(super) fn attend(
     shape: &AttentionShape,
-    Query { q, visible, y }: &mut Query<'_>,
+    Query { q, visible, y, sink }: &mut Query<'_>,
     keys: &[f32],
     values: &[f32],
     weights: &mut Vec<f32>,
@@ -65,7 +67,7 @@ pub(super) fn attend(
     for (weight, key) in weights.iter_mut().zip(keys[visible.clone()].chunks_exact(dim)) {
         *weight = dot(q, key);
     }
-    let inverse = exponentiate(shape, weights);
+    let inverse = exponentiate(shape, weights, *sink);
     let mut column = 0;
     while column < dim {
         let values = &values[visible.clone()];
@@ -131,7 +133,7 @@ fn attend_tile<const N: usize>(
         let visible = query.visible.start - start..query.visible.end - start;
         weights[..visible.start].fill(0.0);
         weights[visible.end..].fill(0.0);
-        *inverse = exponentiate(shape, &mut weights[visible]);
+        *inverse = exponentiate(shape, &mut weights[visible], query.sink);
     }
     let mut all = weights.chunks_exact(width);
     let weights = [(); N].map(|()| all.next().map_or(&[][..], |weights| &weights[..end - start]));
@@ -149,7 +151,7 @@ fn attend_tile<const N: usize>(
 
 /// Replaces scores by their softmax numerators; returns the inverse of the denominator.
 #[inline(always)]
-fn exponentiate(shape: &AttentionShape, weights: &mut [f32]) -> f32 {
+fn exponentiate(shape: &AttentionShape, weights: &mut [f32], sink: f32) -> f32 {
     weights.iter_mut().for_each(|weight| *weight *= shape.scale);
     if let Some(cap) = shape.softcap {
         weights.iter_mut().for_each(|weight| *weight = softcap(*weight, cap));
@@ -166,7 +168,8 @@ fn exponentiate(shape: &AttentionShape, weights: &mut [f32]) -> f32 {
     for weights in weights.chunks(LANES) {
         totals.iter_mut().zip(weights).for_each(|(total, weight)| *total += weight);
     }
-    1.0 / totals.iter().sum::<f32>()
+    // Without a sink the second summand is too small to change the first.
+    1.0 / (totals.iter().sum::<f32>() + exp(sink - largest))
 }
 
 /// Writes `COLUMNS` columns of the weighted sums of values for `N` queries; returns `COLUMNS`.

@@ -112,8 +112,12 @@ impl HeadScratch {
             let end = position + row + 1;
             let visible = oldest(end) - start..end - start;
             let q = &memory.row(&attention.q, row as u32)[kv * y.len()..];
-            let heads = q.chunks_exact(dim).zip(y.chunks_exact_mut(dim));
-            queries.extend(heads.map(|(q, y)| Query { q, visible: visible.clone(), y }));
+            let first_head = kv * y.len() / dim;
+            let heads = (first_head..).zip(q.chunks_exact(dim)).zip(y.chunks_exact_mut(dim));
+            queries.extend(heads.map(|((head, q), y)| {
+                let sink = attention.sink(memory, head as u32);
+                Query { q, visible: visible.clone(), y, sink }
+            }));
         }
         let (shape, keys, values) = (&attention.shape, &self.keys, &self.values);
         // Decided by the rows of the step, not of the task: results do not depend on the number of

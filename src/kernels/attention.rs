@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::cache::{Cache, CacheFormat};
 use super::projection::dot;
 use super::{
-    Activation, ActivationFunction, Binding, CpuMemory, Import, KernelRules, MatmulTiling, Step,
-    logistic,
+    Activation, ActivationFunction, Binding, Buffer, CpuMemory, Import, KernelRules, MatmulTiling,
+    Step, logistic,
 };
 
 /// Heads of an attention, and the positions that they see.
@@ -62,6 +62,9 @@ pub struct Attention {
     /// Partial results, `[splits, head_count, head_dim + 4]`: sums of weighted values, the largest
     /// score, the sum of the weights, and two words of padding.
     pub partials: Activation,
+    /// Sinks, `[head_count]`: logits of a position without a value that all rows see (OpenAI 2025,
+    /// gpt-oss model card).
+    pub sinks: Option<Buffer>,
     /// Heads, and the positions that they see.
     pub shape: AttentionShape,
     /// Largest number of splits of a step; more than 1 only in plans for steps of one row.
@@ -93,6 +96,16 @@ impl Attention {
                 logistic(memory.read(self.q.buffer)[self.q.start(row) + (first + head) as usize])
             }
         }
+    }
+
+    /// Logit of a head's sink; −∞ if there are no sinks.
+    pub(crate) fn sink(&self, memory: &CpuMemory, head: u32) -> f32 {
+        self.sinks.map_or(f32::NEG_INFINITY, |sinks| memory.read(sinks)[head as usize])
+    }
+
+    /// Shader file of the sinks.
+    pub(super) fn sinks_file(&self) -> &'static str {
+        if self.sinks.is_some() { "sinks/vector" } else { "sinks/none" }
     }
 
     /// Index of the first word of the partial result of a split and a head.
@@ -199,6 +212,7 @@ impl Attention {
                         self.attend(q, &keys[part.clone()], &values[part]);
                     sums.iter_mut().for_each(|sum| *sum *= gate);
                     if splits == 1 {
+                        let total = total + (f64::from(self.sink(memory, head)) - largest).exp();
                         let y = &mut y[self.y.start(row) + head as usize * head_dim..];
                         y.iter_mut().zip(&sums).for_each(|(y, sum)| *y = (sum / total) as f32);
                     } else {
@@ -218,13 +232,15 @@ impl KernelRules for Attention {
     const SHADER: &'static str = include_wgsl!("../../shaders/attention.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
-        vec![
+        let mut bindings = vec![
             Binding::read(self.q.buffer),
             Binding::read(self.keys.buffer),
             Binding::read(self.values.buffer),
             Binding::write(self.y.buffer),
             Binding::write(self.partials.buffer),
-        ]
+        ];
+        bindings.extend(self.sinks.map(Binding::read));
+        bindings
     }
 
     fn use_tiling(&mut self, tiling: MatmulTiling) {
@@ -240,7 +256,7 @@ impl KernelRules for Attention {
         // Four lanes share loads; a head's lanes, one per quad, must be whole groups of four.
         let broadcasts = self.tiling.broadcasts_loads() && self.shape.head_dim.is_multiple_of(16);
         let loads = if broadcasts { "loads/vectors_broadcast4" } else { "loads/vectors_per_lane" };
-        vec![("cache", cache), ("loads", loads)]
+        vec![("cache", cache), ("loads", loads), ("sinks", self.sinks_file())]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {

@@ -1,10 +1,10 @@
 //! Merge of the partial results of a split attention (Flash-Decoding, Dao et al. 2023).
 
-use super::{Attention, Binding, CpuMemory, KernelRules, Step};
+use super::{Attention, Binding, CpuMemory, Import, KernelRules, Step};
 
 /// `y = Σ_s e^(largest_s − largest) · sums_s / Σ_s e^(largest_s − largest) · total_s`, head by
-/// head, over the splits `s`. Not dispatched for one split, for which [`Attention`] writes `y`
-/// itself.
+/// head, over the splits `s`, with sinks as in [`Attention`]. Not dispatched for one split, for
+/// which [`Attention`] writes `y` itself.
 #[derive(Debug, Clone)]
 pub struct AttentionMerge(pub Attention);
 
@@ -13,7 +13,13 @@ impl KernelRules for AttentionMerge {
     const SHADER: &'static str = include_wgsl!("../../shaders/attention_merge.wgsl");
 
     fn bindings(&self) -> Vec<Binding> {
-        vec![Binding::read(self.0.partials.buffer), Binding::write(self.0.y.buffer)]
+        let sinks = self.0.sinks.map(Binding::read);
+        let own = [Binding::read(self.0.partials.buffer), Binding::write(self.0.y.buffer)];
+        own.into_iter().chain(sinks).collect()
+    }
+
+    fn imports(&self) -> Vec<Import> {
+        vec![("sinks", self.0.sinks_file())]
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
@@ -46,7 +52,8 @@ impl KernelRules for AttentionMerge {
                     let terms = weights.iter().zip(&records);
                     terms.map(|(weight, record)| weight * f64::from(record[word])).sum()
                 };
-                let total = merged(head_dim + 1);
+                let sink = f64::from(self.0.sink(memory, head) - largest).exp();
+                let total = merged(head_dim + 1) + sink;
                 for (column, y) in y.iter_mut().enumerate() {
                     *y = (merged(column) / total) as f32;
                 }

@@ -94,6 +94,8 @@ pieces! {
     "reductions/workgroup_reduce",
     "residuals/add",
     "residuals/none",
+    "sinks/none",
+    "sinks/vector",
     "tilings/registers",
     "tilings/workgroup_memory",
 }

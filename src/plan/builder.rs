@@ -247,6 +247,18 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         values: Cache,
         shape: AttentionShape,
     ) -> Activation {
+        self.attention_with_sinks(q, keys, values, None, shape)
+    }
+
+    /// Attention whose heads have sinks, see [`Attention::sinks`].
+    pub fn attention_with_sinks(
+        &mut self,
+        q: Activation,
+        keys: Cache,
+        values: Cache,
+        sinks: Option<Buffer>,
+        shape: AttentionShape,
+    ) -> Activation {
         let y = self.scratch(q.rows, q.width);
         let max_splits = if self.capacity == 1 { Attention::MAX_SPLITS } else { 1 };
         let partials = self.scratch(Rows::One, Attention::partial_words(&shape, max_splits));
@@ -256,6 +268,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
             values,
             y,
             partials,
+            sinks,
             shape,
             max_splits,
             tiling: MatmulTiling::default(),

@@ -1,6 +1,6 @@
 //! Rotary position embedding, KV cache and attention.
 
-use tablm::kernels::{AttentionShape, CacheFormat, Pairing, RotaryTable, Rows};
+use tablm::kernels::{Activation, AttentionShape, CacheFormat, Pairing, RotaryTable, Rows};
 use tablm::plan::PlanBuilder;
 
 use crate::matrices::check_by_loads;
@@ -111,17 +111,46 @@ fn rings_of_every_format() {
     });
 }
 
+/// Sinks below, among and far above the scores, with one split and several.
+#[test]
+fn sinks_join_the_softmax() {
+    with_gpu(async |gpu| {
+        for (head_count, kv_head_count, head_dim) in [(9, 3, 64), (10, 2, 80), (4, 2, 256)] {
+            for (position, rows) in [(0, 1), (1000, 1), (62, 3), (90, 21)] {
+                let shape = AttentionShape::new(head_count, kv_head_count, head_dim);
+                check_by_loads(&gpu, || {
+                    let write =
+                        move |plan: &mut PlanBuilder<'_, '_>| attend_with(plan, shape, true);
+                    let name = format!("attention {shape:?} with sinks at {position}, {rows} rows");
+                    let mut case = Case::new(name, rows, write).vector("sinks", head_count);
+                    let sinks = (0..head_count).map(|head| 3.0 * head as f32 - 8.0);
+                    case.words.insert("sinks".into(), sinks.collect());
+                    case.at(position)
+                })
+                .await;
+            }
+        }
+    });
+}
+
 /// Attention over `position` cached positions and `rows` new ones.
 fn attend(shape: AttentionShape, position: u32, rows: u32) -> Case<'static> {
     let name = format!("attention {shape:?} at {position}, {rows} rows");
-    let write = move |plan: &mut PlanBuilder<'_, '_>| {
-        let kv_width = shape.kv_head_count * shape.head_dim;
-        let q = plan.input(Rows::Step, shape.head_count * shape.head_dim);
-        let k = plan.input(Rows::Step, kv_width);
-        let [keys, values] = ["keys", "values"]
-            .map(|name| plan.resources.window_cache(name, kv_width, 1024, shape.window));
-        plan.cache_store(k, keys);
-        plan.attention(q, keys, values, shape)
-    };
+    let write = move |plan: &mut PlanBuilder<'_, '_>| attend_with(plan, shape, false);
     Case::new(name, rows, write).at(position)
+}
+
+fn attend_with(
+    plan: &mut PlanBuilder<'_, '_>,
+    shape: AttentionShape,
+    has_sinks: bool,
+) -> Activation {
+    let kv_width = shape.kv_head_count * shape.head_dim;
+    let q = plan.input(Rows::Step, shape.head_count * shape.head_dim);
+    let k = plan.input(Rows::Step, kv_width);
+    let [keys, values] = ["keys", "values"]
+        .map(|name| plan.resources.window_cache(name, kv_width, 1024, shape.window));
+    let sinks = has_sinks.then(|| plan.resources.weight_vector("sinks", shape.head_count));
+    plan.cache_store(k, keys);
+    plan.attention_with_sinks(q, keys, values, sinks, shape)
 }

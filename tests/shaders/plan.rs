@@ -22,6 +22,7 @@ struct Shapes {
     square: [usize; 2],
     output: [usize; 2],
     vector: [usize; 1],
+    sinks: [usize; 1],
 }
 
 impl TensorShapes for Shapes {
@@ -31,6 +32,7 @@ impl TensorShapes for Shapes {
             "output" => Some((self.matrix.0, &self.output)),
             name if name.starts_with("square") => Some((self.matrix.0, &self.square)),
             "vector" => Some((Format::F32, &self.vector)),
+            "sinks" => Some((Format::F32, &self.sinks)),
             _ => None,
         }
     }
@@ -40,8 +42,13 @@ impl TensorShapes for Shapes {
 pub(crate) fn plan(format: Format, capacity: u32, max_binding_bytes: u64, fused: bool) -> Plan {
     let columns = COLUMNS as usize;
     let matrix = (format, [VOCABULARY as usize, columns]);
-    let shapes =
-        Shapes { matrix, square: [columns; 2], output: [columns, 96 * 80], vector: [columns] };
+    let shapes = Shapes {
+        matrix,
+        square: [columns; 2],
+        output: [columns, 96 * 80],
+        vector: [columns],
+        sinks: [8],
+    };
     // Cache formats alternate over the weight formats.
     let index = Format::ALL.iter().position(|other| *other == format).unwrap();
     let cache_format = CacheFormat::ALL[index % CacheFormat::ALL.len()];
@@ -126,7 +133,9 @@ fn feed_forward(plan: &mut PlanBuilder<'_, '_>, x: Activation, vector: Buffer) {
         ["wide keys", "wide values"].map(|name| plan.resources.cache(name, 512, CONTEXT));
     plan.cache_store(k, keys);
     plan.cache_store(v, values);
-    let y = plan.attention(q, keys, values, AttentionShape::new(8, 8, 64));
+    let heads = AttentionShape::new(8, 8, 64);
+    let sinks = Some(plan.resources.weight_vector("sinks", 8));
+    let y = plan.attention_with_sinks(q, keys, values, sinks, heads);
     let gates = plan.input(Rows::Step, 8);
     plan.gate_heads(y, gates);
     normed_heads(plan, residual, vector);
