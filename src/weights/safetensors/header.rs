@@ -25,8 +25,7 @@ const MAX_AXES: usize = 8;
 /// Size of the header length at the start of a file.
 const LENGTH_BYTES: u64 = 8;
 
-/// A tensor as stored in a file; it may be only a part of a weight (see
-/// [`super::separate_scales`]).
+/// A tensor as stored in a file; it may be only a part of a weight (see [`super::schemes`]).
 #[derive(Debug)]
 pub(super) struct StoredTensor {
     pub(super) name: String,

@@ -5,6 +5,6 @@ pub(super) mod files;
 pub mod folder;
 mod header;
 pub(super) mod open_folder;
-mod separate_scales;
+mod schemes;
 pub(super) mod shard_index;
 mod text_model;

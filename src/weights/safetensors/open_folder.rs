@@ -10,7 +10,7 @@ use super::files::{
     missing, object, optional_object,
 };
 use super::folder::Folder;
-use super::separate_scales;
+use super::schemes;
 use super::shard_index::stored_tensors;
 use super::text_model;
 use crate::error::Result;
@@ -39,7 +39,7 @@ pub(in crate::weights) async fn open_folder(files: Vec<Rc<dyn ByteSource>>) -> R
     if is_nested {
         stored = text_model::rename_tensors(CONFIG, stored)?;
     }
-    let mut tensors = separate_scales::join(stored, &files, &config)?;
+    let mut tensors = schemes::join(stored, &files, &config)?;
     fused_tensors::split_safetensors(CONFIG, &config, &mut tensors)?;
     let name = config.get("_name_or_path").and_then(Value::as_str).unwrap_or("");
     let name = name.trim_end_matches('/').rsplit('/').next().filter(|name| !name.is_empty());
