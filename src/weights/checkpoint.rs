@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::gguf::metadata::Metadata;
 use super::safetensors::folder::Folder;
 use super::source::{ByteSource, LocalFuture};
-use super::tensor::{SeparateScales, Tensor};
+use super::tensor::{Numbers, RowNumber, SeparateScales, Tensor};
 use crate::error::{Error, Result};
 use crate::formats::Format;
 
@@ -34,27 +34,27 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Checks that every tensor lies inside its file; `malformed` names the first that does not.
     pub fn check_complete(&self) -> Result<()> {
-        let is_cut = |tensor: &&Tensor| {
-            let end = tensor.offset.checked_add(tensor.own_bytes());
-            let present = self.files.get(tensor.file).map(|file| file.size_bytes());
-            end.is_none() || end > present
-        };
+        let own = self.tensors.values().map(|it| (it.file, it.offset, it.own_bytes(), &it.name));
         let scales = self.tensors.values().filter_map(|tensor| tensor.separate_scales.as_ref());
-        let scales = scales.flat_map(|scales| &scales.tensors);
-        let mut cut: Vec<&Tensor> = self.tensors.values().chain(scales).filter(is_cut).collect();
-        cut.sort_by_key(|tensor| (tensor.file, tensor.offset));
-        let Some(first) = cut.first() else { return Ok(()) };
-        let file = &self.files[first.file];
+        let scales = scales.flat_map(SeparateScales::tensors);
+        let scales = scales.map(|it| (it.file, it.offset, it.size_bytes(), &it.name));
+        let is_cut = |(file, offset, bytes, _): &(usize, u64, u64, &String)| {
+            let end = offset.checked_add(*bytes);
+            end.is_none() || end > self.files.get(*file).map(|file| file.size_bytes())
+        };
+        let mut cut: Vec<_> = own.chain(scales).filter(is_cut).collect();
+        cut.sort_unstable();
+        let Some(&(file, offset, bytes, name)) = cut.first() else { return Ok(()) };
+        let file = &self.files[file];
         let others = match cut.len() - 1 {
             0 => String::new(),
             n => format!(" ({n} more tensors are cut off too)"),
         };
-        let end = first.offset.saturating_add(first.own_bytes());
         Err(Error::malformed_value(
             file.name(),
-            &format!("tensor {}", first.name),
+            &format!("tensor {name}"),
             format!("the end of the file at byte {}{others}", file.size_bytes()),
-            format!("bytes {} to {end}", first.offset),
+            format!("bytes {offset} to {}", offset.saturating_add(bytes)),
         ))
     }
 
@@ -82,30 +82,33 @@ impl Checkpoint {
                 return self.read_scaled_rows(&tensor, scales, first_row, row_count).await;
             }
             let row_bytes = tensor.format.row_bytes(tensor.columns())? as u64;
-            self.read_part(&tensor, row_bytes * first_row as u64, row_bytes * row_count as u64)
-                .await
+            let start = tensor.offset.saturating_add(row_bytes * first_row as u64);
+            self.read_part(&tensor.name, tensor.file, start, row_bytes * row_count as u64).await
         })
     }
 
-    /// Reads bytes of a tensor in its file, `start` being relative to the tensor; `malformed` if
-    /// the file is truncated there.
-    async fn read_part(&self, tensor: &Tensor, start: u64, length: u64) -> Result<Vec<u8>> {
-        let file = &self.files[tensor.file];
-        let offset = tensor.offset.saturating_add(start);
+    /// Reads bytes of a tensor in its file; `malformed` if the file is truncated there.
+    async fn read_part(
+        &self,
+        tensor: &str,
+        file: usize,
+        offset: u64,
+        length: u64,
+    ) -> Result<Vec<u8>> {
+        let file = &self.files[file];
         let end = offset.saturating_add(length);
         match usize::try_from(length) {
             Ok(length) if end <= file.size_bytes() => file.read(offset, length).await,
             _ => Err(Error::malformed_value(
                 file.name(),
-                &format!("tensor {}", tensor.name),
+                &format!("tensor {tensor}"),
                 format!("the end of the file at byte {}", file.size_bytes()),
                 format!("bytes {offset} to {end}"),
             )),
         }
     }
 
-    /// Reads rows with their separate scales. In the result, one value from each tensor of scales
-    /// precedes each span.
+    /// Reads rows with their separate scales.
     async fn read_scaled_rows(
         &self,
         tensor: &Tensor,
@@ -113,43 +116,62 @@ impl Checkpoint {
         first_row: usize,
         row_count: usize,
     ) -> Result<Vec<u8>> {
-        let (first, count) = (first_row * layout.spans, row_count * layout.spans);
-        let (start, length) = (layout.own_bytes(first_row), layout.own_bytes(row_count));
-        let own = self.read_part(tensor, start, length).await?;
-        let mut scales = Vec::new();
-        for scale in &layout.tensors {
-            scales.push(self.read_scales(scale, first, count, layout.widened).await?);
+        let start = tensor.offset.saturating_add(layout.own_bytes(first_row));
+        let length = layout.own_bytes(row_count);
+        let own = self.read_part(&tensor.name, tensor.file, start, length).await?;
+        let mut heads = Vec::new();
+        for number in &layout.row {
+            heads.push(self.read_row_number(number, first_row, row_count).await?);
         }
-        let mut rows = Vec::with_capacity(own.len() + scales.iter().map(Vec::len).sum::<usize>());
+        let mut scales = Vec::new();
+        for numbers in &layout.span {
+            let (first, count) = (first_row * layout.spans, row_count * layout.spans);
+            scales.push((numbers.width, self.read_numbers(numbers, first, count).await?));
+        }
+        let row_bytes = tensor.format.row_bytes(tensor.columns())?;
+        let mut rows = Vec::with_capacity(row_bytes * row_count);
         for (span, own) in own.chunks_exact(layout.span_bytes).enumerate() {
-            for scales in &scales {
-                let width = scales.len() / count;
-                rows.extend_from_slice(&scales[span * width..][..width]);
+            if span % layout.spans == 0 {
+                let row = span / layout.spans;
+                heads.iter().for_each(|head| rows.extend(head[row].to_le_bytes()));
             }
+            for (width, scales) in &scales {
+                rows.extend_from_slice(&scales[span * width..][..*width]);
+            }
+            let at = rows.len();
             rows.extend_from_slice(own);
+            layout.order.arrange(&mut rows[at..]);
         }
         Ok(rows)
     }
 
-    /// Reads one scale for each of `count` spans from `first` on.
-    async fn read_scales(
+    /// Reads a number for each of `count` rows from `first` on.
+    async fn read_row_number(
         &self,
-        scale: &Tensor,
+        number: &RowNumber,
         first: usize,
         count: usize,
-        widened: bool,
-    ) -> Result<Vec<u8>> {
-        let width = scale.format.rules().block_bytes() as u64;
-        let mut stored = match scale.weights() {
-            1 => self.read_part(scale, 0, width).await?.repeat(count),
-            _ => self.read_part(scale, first as u64 * width, count as u64 * width).await?,
-        };
-        if widened {
-            let mut values = vec![0.0; count];
-            scale.format.rules().dequantize_row(&stored, &mut values);
-            stored = values.into_iter().flat_map(f32::to_le_bytes).collect();
+    ) -> Result<Vec<f32>> {
+        let mut values = vec![1.0; count];
+        if let RowNumber::Of(numbers) = number {
+            let stored = self.read_numbers(numbers, first, count).await?;
+            if let Some(format) = numbers.format {
+                format.rules().dequantize_row(&stored, &mut values);
+            }
         }
-        Ok(stored)
+        Ok(values)
+    }
+
+    /// Reads `count` numbers from `first` on, as stored.
+    async fn read_numbers(&self, numbers: &Numbers, first: usize, count: usize) -> Result<Vec<u8>> {
+        let Numbers { name, file, offset, width, .. } = numbers;
+        let (first, length, times) = match numbers.count {
+            1 => (0, 1, count),
+            _ => (first, count, 1),
+        };
+        let start = offset.saturating_add(first as u64 * *width as u64);
+        let length = length as u64 * *width as u64;
+        Ok(self.read_part(name, *file, start, length).await?.repeat(times))
     }
 
     /// Reads rows like [`Checkpoint::read_rows`]; `malformed` if a scale or weight is not finite.

@@ -71,37 +71,102 @@ impl Tensor {
     }
 }
 
-/// Scales of a tensor that are tensors of their own. A row consists of spans, each with a scale:
-/// a row of FP8 weights, or a group of MLX weights.
+/// Scales of a tensor that are tensors of their own. A row consists of numbers for the row, in f32,
+/// and spans: numbers for the span, as stored, then the weights of the span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeparateScales {
-    /// Tensors whose values precede each span, in order: one value for each span, or one for all.
-    pub(super) tensors: Vec<Tensor>,
+    /// Numbers in front of each row.
+    pub(super) row: Vec<RowNumber>,
+    /// Numbers in front of each span.
+    pub(super) span: Vec<Numbers>,
     /// Spans per row.
     pub(super) spans: usize,
     /// Bytes of the weights of a span.
     pub(super) span_bytes: usize,
-    /// True if the scales are converted to f32.
-    pub(super) widened: bool,
+    /// Change of the order of weights that makes blocks of the tensor's format.
+    pub(super) order: Order,
+}
+
+/// A number in front of each row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum RowNumber {
+    /// The number 1, where a scheme has no such number.
+    One,
+    /// Numbers of a tensor.
+    Of(Numbers),
+}
+
+/// A tensor of numbers that belong to the weights of another: one number for each row or span, or
+/// one for all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Numbers {
+    pub(super) name: String,
+    pub(super) file: usize,
+    pub(super) offset: u64,
+    /// Bytes of a number.
+    pub(super) width: usize,
+    /// Numbers in the tensor.
+    pub(super) count: usize,
+    /// Format of the numbers; `None` for bytes that the format of the weights decodes.
+    pub(super) format: Option<Format>,
+}
+
+/// Order of the weights in a file, relative to that in blocks of their format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// The order of the format.
+    AsStored,
+}
+
+impl Order {
+    /// Puts the weights of a span into the order of their format.
+    pub(super) fn arrange(self, _span: &mut [u8]) {
+        match self {
+            Order::AsStored => {}
+        }
+    }
 }
 
 impl SeparateScales {
     /// Scales of the rows `first .. first + rows`.
     fn row_range(&self, first: usize, rows: usize) -> Self {
         let mut part = self.clone();
-        // A single value is that of all rows.
-        for scales in part.tensors.iter_mut().filter(|scales| scales.weights() > 1) {
-            let value_bytes = scales.size_bytes / scales.weights();
-            scales.offset += value_bytes * (first * self.spans) as u64;
-            scales.shape = vec![rows * self.spans];
-            scales.size_bytes = value_bytes * (rows * self.spans) as u64;
+        for number in &mut part.row {
+            if let RowNumber::Of(numbers) = number {
+                numbers.take_range(first, rows);
+            }
         }
+        part.span.iter_mut().for_each(|it| it.take_range(first * self.spans, rows * self.spans));
         part
     }
 
     /// Bytes of the weights of `rows` rows, without scales.
     pub(super) fn own_bytes(&self, rows: usize) -> u64 {
         rows as u64 * self.spans as u64 * self.span_bytes as u64
+    }
+
+    /// The tensors of scales.
+    pub(super) fn tensors(&self) -> impl Iterator<Item = &Numbers> {
+        let of_row = self.row.iter().filter_map(|number| match number {
+            RowNumber::One => None,
+            RowNumber::Of(numbers) => Some(numbers),
+        });
+        of_row.chain(&self.span)
+    }
+}
+
+impl Numbers {
+    /// Keeps the numbers `first .. first + count`. A single number is that of all rows and spans.
+    fn take_range(&mut self, first: usize, count: usize) {
+        if self.count > 1 {
+            self.offset += first as u64 * self.width as u64;
+            self.count = count;
+        }
+    }
+
+    /// Bytes of the tensor.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.width as u64 * self.count as u64
     }
 }
 

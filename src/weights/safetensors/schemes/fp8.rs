@@ -5,21 +5,25 @@ use super::Joiner;
 use crate::error::{Code, Result, mismatch};
 use crate::formats::Format;
 use crate::weights::safetensors::header::StoredTensor;
-use crate::weights::tensor::{SeparateScales, Tensor};
+use crate::weights::tensor::{Order, RowNumber, SeparateScales, Tensor};
 
 /// Joins a matrix with its scale.
 pub(super) fn join(joiner: &mut Joiner<'_>, stored: StoredTensor) -> Result<Tensor> {
-    let scale = joiner.scales(&stored, &format!("{}_scale", stored.name))?;
+    let (scale, found) = joiner.scales(&stored, &format!("{}_scale", stored.name))?;
     let shape = stored.shape.clone();
     let mut weight = joiner.tensor(stored, Format::F8_E4M3, shape)?;
-    let (found, rows) = (scale.weights(), weight.rows());
-    if found != 1 && (found != rows as u64 || scale.shape[0] != rows) {
+    let rows = weight.rows();
+    if scale.count != 1 && (scale.count != rows || found[0] != rows) {
         let expected = format!("one number or one for each of {rows} rows");
-        let message = mismatch(format!("shape {:?}", scale.shape), expected);
+        let message = mismatch(format!("shape {found:?}"), expected);
         return Err(joiner.error(Code::UnsupportedFormat, scale.file, &scale.name, message));
     }
-    let span_bytes = weight.columns();
-    let tensors = vec![scale];
-    weight.separate_scales = Some(SeparateScales { tensors, spans: 1, span_bytes, widened: true });
+    weight.separate_scales = Some(SeparateScales {
+        row: vec![RowNumber::Of(scale)],
+        span: Vec::new(),
+        spans: 1,
+        span_bytes: weight.columns(),
+        order: Order::AsStored,
+    });
     Ok(weight)
 }

@@ -8,7 +8,7 @@ use crate::error::{Code, Error, Result, excerpt, mismatch};
 use crate::formats::{Format, Mlx, MlxScales};
 use crate::weights::safetensors::files::CONFIG;
 use crate::weights::safetensors::header::{StoredTensor, unsupported_dtype};
-use crate::weights::tensor::{SeparateScales, Tensor};
+use crate::weights::tensor::{Order, SeparateScales, Tensor};
 
 /// Joins a matrix with its scales and biases.
 pub(super) fn join(joiner: &mut Joiner<'_>, stored: StoredTensor) -> Result<Tensor> {
@@ -18,8 +18,9 @@ pub(super) fn join(joiner: &mut Joiner<'_>, stored: StoredTensor) -> Result<Tens
         return Err(unsupported_dtype(file, &stored.name, &stored.dtype.to_string()));
     };
     let (bits, group) = parameters(config, module)?;
-    let (scales, biases) = (format!("{module}.scales"), format!("{module}.biases"));
-    let (scales, biases) = (joiner.scales(&stored, &scales)?, joiner.scales(&stored, &biases)?);
+    let names = ["scales", "biases"].map(|part| format!("{module}.{part}"));
+    let (scales, scales_shape) = joiner.scales(&stored, &names[0])?;
+    let (biases, biases_shape) = joiner.scales(&stored, &names[1])?;
     let words = stored.shape.last().copied().unwrap_or(1);
     let columns = words.saturating_mul(32 / bits);
     let with_last = |last: usize| {
@@ -29,26 +30,32 @@ pub(super) fn join(joiner: &mut Joiner<'_>, stored: StoredTensor) -> Result<Tens
         shape
     };
     let (shape, expected) = (with_last(columns), with_last(columns / group));
-    let fits = |found: &Tensor| found.shape == expected && found.format == scales.format;
-    if !columns.is_multiple_of(group) || !fits(&scales) || !fits(&biases) {
+    let is_fit = scales_shape == expected && biases_shape == expected;
+    if !columns.is_multiple_of(group) || !is_fit || scales.format != biases.format {
         let [scales, biases] =
-            [&scales, &biases].map(|found| format!("{:?} in {}", found.shape, found.format.name()));
+            [(&scales, &scales_shape), (&biases, &biases_shape)].map(|(found, shape)| {
+                format!("{shape:?} in {}", found.format.map_or("", Format::name))
+            });
         let shape = &stored.shape;
         let found = format!("shape {shape:?}, scales {scales} and biases {biases}");
         let message = mismatch(found, format!("{bits} bits in groups of {group}"));
         return Err(joiner.error(Code::Malformed, stored.file, &stored.name, message));
     }
     let kind = match scales.format {
-        Format::F16 => MlxScales::F16,
-        Format::BF16 => MlxScales::BF16,
+        Some(Format::F16) => MlxScales::F16,
+        Some(Format::BF16) => MlxScales::BF16,
         _ => MlxScales::F32,
     };
     let format = Mlx::new(bits, group, kind).map(Format::MLX);
     let format =
         format.ok_or_else(|| Error::internal(format!("{bits} bits in groups of {group}")))?;
-    let (spans, span_bytes) = (columns / group, group * bits / 8);
-    let tensors = vec![scales, biases];
-    let scales = SeparateScales { tensors, spans, span_bytes, widened: false };
+    let scales = SeparateScales {
+        row: Vec::new(),
+        span: vec![scales, biases],
+        spans: columns / group,
+        span_bytes: group * bits / 8,
+        order: Order::AsStored,
+    };
     Ok(Tensor { separate_scales: Some(scales), ..joiner.tensor(stored, format, shape)? })
 }
 

@@ -22,7 +22,7 @@ use super::header::{StoredTensor, unsupported_dtype};
 use crate::error::{Code, Error, Result, mismatch, quoted};
 use crate::formats::Format;
 use crate::weights::source::ByteSource;
-use crate::weights::tensor::{Tensor, size_bytes};
+use crate::weights::tensor::{Numbers, Tensor, size_bytes};
 
 /// Scheme of quantized weights.
 struct Scheme {
@@ -172,10 +172,12 @@ impl Joiner<'_> {
         })
     }
 
-    /// Removes and returns floats of the given name, which belong to `weight`.
-    fn scales(&mut self, weight: &StoredTensor, name: &str) -> Result<Tensor> {
-        let scales = self.beside(weight, name)?;
-        self.floats(scales)
+    /// Removes and returns floats of the given name, which belong to `weight`, and their shape.
+    fn scales(&mut self, weight: &StoredTensor, name: &str) -> Result<(Numbers, Vec<usize>)> {
+        let stored = self.beside(weight, name)?;
+        let Tensor { name, format, shape, file, offset, .. } = self.floats(stored)?;
+        let (width, count) = (format.rules().block_bytes(), shape.iter().product());
+        Ok((Numbers { name, file, offset, width, count, format: Some(format) }, shape))
     }
 }
 
