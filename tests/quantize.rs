@@ -147,7 +147,7 @@ fn refused(input: &Path, output: &Path, format: &str, code: &str, words: &[&str]
 
 #[test]
 fn quantized_folder_equals_quantization_at_load() {
-    for kind in ["fp8", "mlx"] {
+    for kind in ["fp8", "mlx", "compressed_floats"] {
         let input = tiny(kind, kind);
         for target in Target::ALL {
             let (name, output) = (target.format().name(), folder(&format!("{kind}-{target:?}")));

@@ -63,6 +63,19 @@ pub(super) fn put_high_nibbles(unit: &mut [u8], eights: [u64; 4]) {
     put_nibbles(unit, eights.map(|eight| eight >> 4));
 }
 
+/// Writes the nibble words of a unit from 16 bytes whose nibbles are in order, the low one first.
+pub(super) fn put_stream(unit: &mut [u8], bytes: &[u8]) {
+    // Moves each of four nibbles to a byte of its own.
+    let spread = |half: u32| {
+        let pairs = (half | (half << 8)) & 0x00ff_00ff;
+        (pairs | (pairs << 4)) & 0x0f0f_0f0f
+    };
+    for index in 0..bytes.len() / 4 {
+        let stored = word(bytes, index);
+        put_word(unit, index, spread(stored & 0xffff) | (spread(stored >> 16) << 4));
+    }
+}
+
 /// Bytes of a unit's bit pairs.
 pub(super) const PAIRS: usize = UNIT / 4;
 /// Mask of the lowest two bits of eight bytes.

@@ -23,6 +23,7 @@ mod iq4_xs;
 mod iq_grids;
 mod mlx;
 mod mxfp4;
+mod mxfp8;
 mod nvfp4;
 mod q1_0;
 mod q2_0;

@@ -21,7 +21,7 @@ const MAX_EXPONENT: u8 = 252;
 pub(super) struct Mxfp4;
 
 /// Half of a block's scale: `2^(exponent − 128)`, exact also where it is subnormal.
-fn half_scale(exponent: u8) -> f32 {
+pub(super) fn half_scale(exponent: u8) -> f32 {
     f32::from_bits(match exponent {
         0 | 1 => 0x0020_0000 << exponent,
         _ => (u32::from(exponent) - 1) << 23,

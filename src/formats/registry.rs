@@ -2,7 +2,7 @@
 
 use super::mlx::Mlx;
 use super::rules::WeightFormat;
-use super::{bf16, f8_e4m3, f16, f32, iq2, iq3, iq4_nl, iq4_xs, mxfp4, nvfp4, t4};
+use super::{bf16, f8_e4m3, f16, f32, iq2, iq3, iq4_nl, iq4_xs, mxfp4, mxfp8, nvfp4, t4};
 use super::{q1_0, q2_0, q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0};
 use crate::error::{Code, Error, Result};
 
@@ -65,6 +65,7 @@ registry! {
     F16:      f16::F16,          Some(1),   Some("F16");
     BF16:     bf16::BF16,        Some(30),  Some("BF16");
     F8_E4M3:  f8_e4m3::F8E4M3,   None,      None;
+    F8_E4M3_128: f8_e4m3::F8E4M3Blocks, None, None;
     Q8_0:     q8_0::Q8_0,        Some(8),   None;
     Q1_0:     q1_0::Q1_0,        Some(41),  None;
     Q2_0:     q2_0::Q2_0,        Some(42),  None;
@@ -85,7 +86,9 @@ registry! {
     IQ4_NL:   iq4_nl::Iq4Nl,     Some(20),  None;
     IQ4_XS:   iq4_xs::Iq4Xs,     Some(23),  None;
     MXFP4:    mxfp4::Mxfp4,      Some(39),  None;
+    MXFP8:    mxfp8::Mxfp8,      None,      None;
     NVFP4:    nvfp4::Nvfp4,      Some(40),  None;
+    NVFP4_F32: nvfp4::Nvfp4F32,  None,      None;
     T4:       t4::T4,            None,      None;
 }
 
@@ -113,8 +116,8 @@ const OTHER_GGUF_TYPES: &[(u32, &str)] = &[
 ];
 
 impl Format {
-    /// All formats, in the order of the registry. MLX's affine formats are listed once for each
-    /// number of bits and group size, with F16 or BF16 scales, and once with F32 scales.
+    /// All formats, in the order of the registry. MLX's affine formats are listed with each number
+    /// of bits, group size and encoding of scales, in some of the combinations.
     pub const ALL: [Format; SINGLE.len() + Mlx::TESTED.len()] = {
         let mut all = [Format::F32; SINGLE.len() + Mlx::TESTED.len()];
         let mut index = 0;

@@ -60,6 +60,7 @@ pieces! {
     "head_norms/none",
     "lib/bytes32",
     "lib/dot32",
+    "lib/e4m3",
     "lib/fp4",
     "lib/function",
     "lib/halves",

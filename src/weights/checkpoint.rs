@@ -1,6 +1,7 @@
 //! An opened model: its metadata, its tensors, and reading their rows.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::gguf::metadata::Metadata;
@@ -119,24 +120,28 @@ impl Checkpoint {
         let start = tensor.offset.saturating_add(layout.own_bytes(first_row));
         let length = layout.own_bytes(row_count);
         let own = self.read_part(&tensor.name, tensor.file, start, length).await?;
+        let rows = first_row..first_row + row_count;
         let mut heads = Vec::new();
         for number in &layout.row {
-            heads.push(self.read_row_number(number, first_row, row_count).await?);
+            heads.push(match number {
+                RowNumber::One => 1f32.to_le_bytes().repeat(row_count),
+                RowNumber::Of(numbers) => self.read_numbers(numbers, 1, rows.clone()).await?,
+            });
         }
         let mut scales = Vec::new();
         for numbers in &layout.span {
-            let (first, count) = (first_row * layout.spans, row_count * layout.spans);
-            scales.push((numbers.width, self.read_numbers(numbers, first, count).await?));
+            scales.push(self.read_numbers(numbers, layout.spans, rows.clone()).await?);
         }
-        let row_bytes = tensor.format.row_bytes(tensor.columns())?;
-        let mut rows = Vec::with_capacity(row_bytes * row_count);
+        let spans = row_count * layout.spans;
+        let mut rows = Vec::with_capacity(tensor.format.row_bytes(tensor.columns())? * row_count);
         for (span, own) in own.chunks_exact(layout.span_bytes).enumerate() {
             if span % layout.spans == 0 {
                 let row = span / layout.spans;
-                heads.iter().for_each(|head| rows.extend(head[row].to_le_bytes()));
+                heads.iter().for_each(|head| rows.extend_from_slice(&head[4 * row..][..4]));
             }
-            for (width, scales) in &scales {
-                rows.extend_from_slice(&scales[span * width..][..*width]);
+            for scales in &scales {
+                let width = scales.len() / spans;
+                rows.extend_from_slice(&scales[span * width..][..width]);
             }
             let at = rows.len();
             rows.extend_from_slice(own);
@@ -145,33 +150,31 @@ impl Checkpoint {
         Ok(rows)
     }
 
-    /// Reads a number for each of `count` rows from `first` on.
-    async fn read_row_number(
+    /// Reads the numbers of some rows of weights, `count` per row, in f32 if they are widened.
+    async fn read_numbers(
         &self,
-        number: &RowNumber,
-        first: usize,
+        numbers: &Numbers,
         count: usize,
-    ) -> Result<Vec<f32>> {
-        let mut values = vec![1.0; count];
-        if let RowNumber::Of(numbers) = number {
-            let stored = self.read_numbers(numbers, first, count).await?;
-            if let Some(format) = numbers.format {
-                format.rules().dequantize_row(&stored, &mut values);
-            }
-        }
-        Ok(values)
-    }
-
-    /// Reads `count` numbers from `first` on, as stored.
-    async fn read_numbers(&self, numbers: &Numbers, first: usize, count: usize) -> Result<Vec<u8>> {
-        let Numbers { name, file, offset, width, .. } = numbers;
-        let (first, length, times) = match numbers.count {
-            1 => (0, 1, count),
-            _ => (first, count, 1),
+        rows: Range<usize>,
+    ) -> Result<Vec<u8>> {
+        let per_row = numbers.width * if numbers.count == 1 { 1 } else { count };
+        let place = |row: usize| match numbers.count {
+            1 => 0,
+            _ => (numbers.first_row + row) / numbers.shared_rows,
         };
-        let start = offset.saturating_add(first as u64 * *width as u64);
-        let length = length as u64 * *width as u64;
-        Ok(self.read_part(name, *file, start, length).await?.repeat(times))
+        let (first, end) = (place(rows.start), place(rows.end.saturating_sub(1)) + 1);
+        let start = numbers.offset.saturating_add(first as u64 * per_row as u64);
+        let length = (end - first) as u64 * per_row as u64;
+        let read = self.read_part(&numbers.name, numbers.file, start, length).await?;
+        let mut stored = Vec::with_capacity(numbers.width * count * rows.len());
+        for row in rows.clone() {
+            let own = &read[(place(row) - first) * per_row..][..per_row];
+            stored.extend_from_slice(&own.repeat(numbers.width * count / per_row));
+        }
+        let Some(format) = numbers.format.filter(|_| numbers.widened) else { return Ok(stored) };
+        let mut values = vec![0.0; count * rows.len()];
+        format.rules().dequantize_row(&stored, &mut values);
+        Ok(values.into_iter().flat_map(f32::to_le_bytes).collect())
     }
 
     /// Reads rows like [`Checkpoint::read_rows`]; `malformed` if a scale or weight is not finite.

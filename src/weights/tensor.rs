@@ -60,7 +60,7 @@ impl Tensor {
             offset: self.offset + row_bytes * first as u64,
             size_bytes: size_bytes(self.format, &shape)?,
             shape,
-            separate_scales: self.separate_scales.as_ref().map(|it| it.row_range(first, rows)),
+            separate_scales: self.separate_scales.as_ref().map(|it| it.from_row(first)),
             ..self.clone()
         })
     }
@@ -96,8 +96,8 @@ pub(super) enum RowNumber {
     Of(Numbers),
 }
 
-/// A tensor of numbers that belong to the weights of another: one number for each row or span, or
-/// one for all.
+/// A tensor of numbers that belong to the weights of another: one number for each row or span, for
+/// each span of several rows, or one for all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Numbers {
     pub(super) name: String,
@@ -109,34 +109,72 @@ pub(super) struct Numbers {
     pub(super) count: usize,
     /// Format of the numbers; `None` for bytes that the format of the weights decodes.
     pub(super) format: Option<Format>,
+    /// True if the numbers are converted to f32.
+    pub(super) widened: bool,
+    /// Rows of weights that share numbers.
+    pub(super) shared_rows: usize,
+    /// Row of weights that is the first, in part of a tensor.
+    pub(super) first_row: usize,
 }
 
-/// Order of the weights in a file, relative to that in blocks of their format.
+/// Order of the weights of a span in a file, relative to that in blocks of their format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     /// The order of the format.
     AsStored,
+    /// Nibbles in order, for formats whose bytes have nibbles `i` and `16 + i`.
+    Nibbles,
+    /// Blocks of NVFP4 in GGUF, for NVFP4_F32.
+    Nvfp4,
 }
 
 impl Order {
     /// Puts the weights of a span into the order of their format.
-    pub(super) fn arrange(self, _span: &mut [u8]) {
+    pub(super) fn arrange(self, span: &mut [u8]) {
+        let nibble = |bytes: &[u8], i: usize| (bytes[i / 2] >> (4 * (i % 2))) & 15;
         match self {
             Order::AsStored => {}
+            Order::Nibbles => {
+                for block in span.as_chunks_mut::<16>().0 {
+                    let stored = *block;
+                    *block = std::array::from_fn(|i| {
+                        nibble(&stored, i) | (nibble(&stored, 16 + i) << 4)
+                    });
+                }
+            }
+            Order::Nvfp4 => {
+                for block in span.as_chunks_mut::<36>().0 {
+                    let (scales, stored) = block.split_at(4);
+                    // As ggml reads scales: without sign, and 0x7f as zero.
+                    let scale = |group: usize| match scales[group] {
+                        0x7f => 0,
+                        scale => scale & 0x7f,
+                    };
+                    let byte = |group: usize, i: usize| {
+                        let low = |weight: usize| {
+                            (stored[8 * group + weight % 8] >> (weight / 8 * 4)) & 15
+                        };
+                        low(2 * i) | (low(2 * i + 1) << 4)
+                    };
+                    *block = std::array::from_fn(|at| match (at / 9, at % 9) {
+                        (group, 0) => scale(group),
+                        (group, at) => byte(group, at - 1),
+                    });
+                }
+            }
         }
     }
 }
 
 impl SeparateScales {
-    /// Scales of the rows `first .. first + rows`.
-    fn row_range(&self, first: usize, rows: usize) -> Self {
+    /// Scales of the rows from `first` on.
+    fn from_row(&self, first: usize) -> Self {
         let mut part = self.clone();
-        for number in &mut part.row {
-            if let RowNumber::Of(numbers) = number {
-                numbers.take_range(first, rows);
-            }
-        }
-        part.span.iter_mut().for_each(|it| it.take_range(first * self.spans, rows * self.spans));
+        let of_row = part.row.iter_mut().filter_map(|number| match number {
+            RowNumber::One => None,
+            RowNumber::Of(numbers) => Some(numbers),
+        });
+        of_row.chain(&mut part.span).for_each(|numbers| numbers.first_row += first);
         part
     }
 
@@ -156,14 +194,6 @@ impl SeparateScales {
 }
 
 impl Numbers {
-    /// Keeps the numbers `first .. first + count`. A single number is that of all rows and spans.
-    fn take_range(&mut self, first: usize, count: usize) {
-        if self.count > 1 {
-            self.offset += first as u64 * self.width as u64;
-            self.count = count;
-        }
-    }
-
     /// Bytes of the tensor.
     pub(super) fn size_bytes(&self) -> u64 {
         self.width as u64 * self.count as u64

@@ -46,6 +46,7 @@ impl Random {
                 self.normals(count).iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect()
             }
             Format::F8_E4M3 => (0..rows).flat_map(|row| self.f8_row(row, columns)).collect(),
+            Format::NVFP4_F32 => (0..rows).flat_map(|_| self.nvfp4_row(columns)).collect(),
             Format::MLX(_) => self.mlx_groups(format, count),
             _ => self.blocks(format, count),
         }
@@ -57,6 +58,17 @@ impl Random {
         let (scale, mask) = (1.0 + self.uniform(), if row.is_multiple_of(2) { 0xbf } else { 0x87 });
         let numbers = (0..columns).map(|_| self.bits() as u8 & mask);
         scale.to_le_bytes().into_iter().chain(numbers).collect()
+    }
+
+    /// A row of NVFP4_F32: factor, divisor and groups with scales of 2^-5 to 2^-2.
+    fn nvfp4_row(&mut self, columns: usize) -> Vec<u8> {
+        let header = [2.0 + self.uniform(), 1.5 + self.uniform()];
+        let mut row: Vec<u8> = header.into_iter().flat_map(f32::to_le_bytes).collect();
+        for _ in 0..columns / 16 {
+            row.push(0x10 | (self.bits() as u8 & 0x1f));
+            row.extend((0..8).map(|_| self.bits() as u8));
+        }
+        row
     }
 
     /// Groups of an MLX format: scale, bias, quants.
@@ -95,11 +107,24 @@ impl Random {
             match format {
                 Format::T4 => block[1] = 0x90 | (block[1] & 0x0f), // 2^-6 to 2^-4
                 Format::MXFP4 => block[0] = 120 | (block[0] & 3),  // 2^-7 to 2^-4
+                // Numbers below 2, of which some are subnormal.
+                Format::F8_E4M3_128 => {
+                    block[..4].copy_from_slice(&(1.0 + self.uniform()).to_le_bytes());
+                    block[4..].iter_mut().for_each(|byte| *byte &= 0xbf);
+                }
+                Format::MXFP8 => {
+                    block[0] = 124 | (block[0] & 3);
+                    block[1..].iter_mut().for_each(|byte| *byte &= 0xbf);
+                }
                 // 2^-5 to 2^-2
                 Format::NVFP4 => block[..4].iter_mut().for_each(|b| *b = 0x10 | (*b & 0x1f)),
                 _ => {}
             }
-            if matches!(format, Format::T4 | Format::MXFP4 | Format::NVFP4) {
+            let has_halves = !matches!(
+                format,
+                Format::T4 | Format::MXFP4 | Format::MXFP8 | Format::NVFP4 | Format::F8_E4M3_128
+            );
+            if !has_halves {
                 continue;
             }
             for offset in scale_offsets {

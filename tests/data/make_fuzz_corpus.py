@@ -23,7 +23,7 @@ def put(target, name, data):
 
 def filled_with_ones(tensors):
     """Returns a safetensors file with tensors of (name, type, shape), in which all bytes are 1."""
-    element_bytes = {"F8_E4M3": 1, "F16": 2, "BF16": 2, "F32": 4, "U32": 4}
+    element_bytes = {"U8": 1, "F8_E4M3": 1, "F16": 2, "BF16": 2, "F32": 4, "U32": 4}
     header, end = {}, 0
     for name, kind, shape in tensors:
         start, end = end, end + int(np.prod(shape)) * element_bytes[kind]
@@ -103,6 +103,27 @@ def main():
             ("m.weight", "U32", (2, 16)),
             ("m.scales", "F32", (2, 1)),
             ("m.biases", "F32", (2, 1)),
+        ],
+        "mlx-3bit": [
+            ("q.weight", "U32", (2, 6)),
+            ("q.scales", "BF16", (2, 1)),
+            ("q.biases", "BF16", (2, 1)),
+        ],
+        "mlx-modes": [
+            ("n.weight", "U32", (2, 8)),
+            ("n.scales", "U8", (2, 1)),
+            ("p.weight", "U32", (2, 4)),
+            ("p.scales", "U8", (2, 2)),
+        ],
+        "packed": [
+            ("a.weight_packed", "U8", (2, 8)),
+            ("a.weight_scale", "F8_E4M3", (2, 1)),
+            ("a.weight_global_scale", "F32", (1,)),
+            ("b.weight_packed", "U8", (2, 16)),
+            ("b.weight_scale", "U8", (2, 1)),
+            ("c.weight", "U8", (2, 8)),
+            ("c.weight_scale", "F8_E4M3", (2, 1)),
+            ("c.weight_scale_2", "F32", ()),
         ],
     }.items():
         put("safetensors", name, filled_with_ones(tensors))

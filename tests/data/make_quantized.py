@@ -1,8 +1,9 @@
-"""Makes test data of FP8 and MLX: golden blocks (formats/) and tiny llama models (folders/).
+"""Makes test data of FP8, FP4 and MLX: golden blocks (formats/) and tiny llama models (folders/).
 
 Usage: `make_quantized.py`, with the packages of tests/requirements.txt, ml_dtypes and mlx (its CPU
-build is enough). Rewrites the files in place, with the same bytes each time. FP8 numbers are from
-ml_dtypes; mlx packs, rounds and dequantizes.
+build is enough). Rewrites the files in place, with the same bytes each time. FP8 and FP4 numbers
+are from ml_dtypes; mlx packs, rounds and dequantizes. `make_compressed.py` makes the folders of
+compressed-tensors and ModelOpt.
 
 Layout of a golden file: number of blocks (u32), the data that the blocks share and a row of stored
 blocks, values (f32). A tiny model is NAME.safetensors and NAME.json, with its config.json and the
@@ -32,6 +33,18 @@ AFFINE = [
     (8, 128, "BF16"),
     (4, 64, "F32"),
 ]
+AFFINE_BITS = [
+    (2, 32, "F16"),
+    (2, 64, "BF16"),
+    (3, 64, "F16"),
+    (3, 128, "BF16"),
+    (5, 32, "F32"),
+    (5, 64, "BF16"),
+    (6, 64, "F16"),
+    (6, 128, "BF16"),
+]
+# Bits and group size of MLX's other modes.
+MODES = {"mxfp4": (4, 32), "mxfp8": (8, 32), "nvfp4": (4, 16)}
 F8_MAX = 448.0
 
 
@@ -58,6 +71,56 @@ def golden_f8(rng):
     codes = np.concatenate([finite, rng.choice(finite, 1024)])
     scale = np.float32(0.0123)
     put_golden("f8_e4m3", len(codes), scale.tobytes() + codes.tobytes(), f8(codes) * scale)
+
+
+def golden_f8_blocks(rng):
+    finite = np.array([code for code in range(256) if code & 0x7F != 0x7F], np.uint8)
+    codes = rng.choice(finite, (12, 128))
+    codes[:2].reshape(-1)[: len(finite)] = finite
+    scales = rng.normal(0, 0.02, len(codes)).astype("<f4")
+    scales[:4] = [0, 1, 1e-30, 1e20]
+    blocks = np.concatenate([scales.view(np.uint8).reshape(-1, 4), codes], axis=1)
+    put_golden("f8_e4m3_128", len(blocks), blocks.tobytes(), f8(codes) * scales[:, None])
+
+
+def f4(nibbles):
+    """Returns the numbers of codes. The sum turns the negative zero, which TabLM does not have, to
+    zero."""
+    return nibbles.astype(np.uint8).view(ml_dtypes.float4_e2m1fn).astype("<f4") + np.float32(0)
+
+
+def f4_pairs(codes):
+    """Returns the numbers of bytes of two codes, the low nibble first."""
+    return f4(np.stack([codes & 15, codes >> 4], -1).reshape(*codes.shape[:-1], -1))
+
+
+def e8m0(exponents):
+    return np.ldexp(np.float64(1), exponents.astype(int) - 127)
+
+
+def golden_nvfp4(rng):
+    """Groups with every scale, then with random ones, and all pairs of numbers."""
+    finite = np.array([code for code in range(256) if code & 0x7F != 0x7F], np.uint8)
+    scales = np.concatenate([finite, rng.choice(finite, 64)])
+    codes = rng.integers(0, 256, (len(scales), 8), dtype=np.uint8)
+    codes[:32] = np.arange(256).reshape(32, 8)
+    factor, divisor = np.float32(0.0123), np.float32(1)
+    values = f4_pairs(codes) * (f8(scales) * factor / divisor)[:, None]
+    groups = np.concatenate([scales[:, None], codes], axis=1)
+    stored = factor.tobytes() + divisor.tobytes() + groups.tobytes()
+    put_golden("nvfp4_f32", len(groups), stored, values)
+
+
+def golden_mxfp8(rng):
+    """Blocks with exponents from the subnormal ones to those whose products are finite, and all
+    numbers."""
+    finite = np.array([code for code in range(256) if code & 0x7F != 0x7F], np.uint8)
+    exponents = np.arange(215, dtype=np.uint8)
+    codes = rng.choice(finite, (len(exponents), 32))
+    codes[120:128].reshape(-1)[: len(finite)] = finite
+    values = (f8(codes) * e8m0(exponents)[:, None]).astype("<f4")
+    blocks = np.concatenate([exponents[:, None], codes], axis=1)
+    put_golden("mxfp8", len(blocks), blocks.tobytes(), values)
 
 
 def dequantize(words, scales, biases, group, bits):
@@ -206,12 +269,34 @@ def fp8_folder(rng):
     )
 
 
-def mlx_folder(rng):
+def fp8_blocks_folder(rng):
+    """A folder in the form of transformers' `fp8`: a scale for each 128 rows and columns."""
+    folder = Folder(rng)
+    for name in SHAPES:
+        weights = folder.weights(name)
+        if name in ("model.embed_tokens", "lm_head"):
+            folder.floats(f"{name}.weight", weights, "BF16")
+            continue
+        rows, columns = weights.shape
+        largest = np.abs(weights).reshape(-1, min(rows, 128), columns // 128, 128).max((1, 3))
+        kind = "BF16" if name.endswith("down_proj") else "F32"
+        scale = (largest / 400).astype(FLOATS[kind])
+        spread = scale.astype("<f4").repeat(128, 0)[:rows].repeat(128, 1)
+        codes = (weights / spread).astype(ml_dtypes.float8_e4m3fn)
+        folder.put(f"{name}.weight", "F8_E4M3", codes)
+        folder.put(f"{name}.weight_scale_inv", kind, scale)
+        folder.checksums[f"{name}.weight"] = checksum(codes.astype("<f4") * spread)
+    settings = {"quant_method": "fp8", "activation_scheme": "dynamic"}
+    folder.save(
+        "fp8_blocks", {"quantization_config": {**settings, "weight_block_size": [128, 128]}}
+    )
+
+
+def mlx_folder(folder_name, rng, forms):
     """A folder in the form of mlx-lm: all matrices quantized but one, some in another format."""
     folder = Folder(rng)
-    parts = dict(zip(SHAPES, [*AFFINE, None, (4, 64, "BF16")]))
     quantization = {"group_size": 64, "bits": 4, "mode": "affine"}
-    for name, form in parts.items():
+    for name, form in zip(SHAPES, forms):
         if form is None:
             quantization[name] = False
             folder.floats(f"{name}.weight", folder.weights(name), "BF16")
@@ -231,15 +316,57 @@ def mlx_folder(rng):
             folder.put(f"{name}.{end}", dtype, array)
         values = dequantize(words, scales, biases, group, bits)
         folder.checksums[f"{name}.weight"] = checksum(values)
-    folder.save("mlx", {"quantization": quantization, "quantization_config": quantization})
+    folder.save(folder_name, {"quantization": quantization, "quantization_config": quantization})
+
+
+def mlx_modes_folder(rng):
+    """A folder in mxfp4, with matrices in the other modes."""
+    folder = Folder(rng)
+    names = [*MODES, *MODES, "nvfp4", "affine", "mxfp8"]
+    quantization = {"group_size": 32, "bits": 4, "mode": "mxfp4"}
+    for name, mode in zip(SHAPES, names):
+        bits, group = MODES.get(mode, (6, 64))
+        if mode != "mxfp4":
+            quantization[name] = {"group_size": group, "bits": bits, "mode": mode}
+        weights = mx.array(folder.weights(name)).astype(mx.bfloat16)
+        words, scales, *biases = mx.quantize(weights, group_size=group, bits=bits, mode=mode)
+        words = np.array(words)
+        folder.put(f"{name}.weight", "U32", words)
+        if biases:
+            scales, biases = (
+                np.array(part.astype(mx.float32)).astype(FLOATS["BF16"])
+                for part in (scales, biases[0])
+            )
+            folder.put(f"{name}.scales", "BF16", scales)
+            folder.put(f"{name}.biases", "BF16", biases)
+            values = dequantize(words, scales, biases, group, bits)
+        else:
+            folder.put(f"{name}.scales", "U8", np.array(scales))
+            # BF16 holds these values exactly.
+            values = mx.dequantize(
+                mx.array(words), scales, group_size=group, bits=bits, mode=mode
+            )
+            values = np.array(values.astype(mx.float32))
+            if bits == 4:
+                values += 0
+        folder.checksums[f"{name}.weight"] = checksum(values)
+    folder.save(
+        "mlx_modes", {"quantization": quantization, "quantization_config": quantization}
+    )
 
 
 def main():
     golden_f8(np.random.default_rng(8))
-    for bits, group, kind in AFFINE:
+    for bits, group, kind in [*AFFINE, *AFFINE_BITS]:
         golden_affine(np.random.default_rng([bits, group]), bits, group, kind)
+    golden_f8_blocks(np.random.default_rng(7))
+    golden_nvfp4(np.random.default_rng(9))
+    golden_mxfp8(np.random.default_rng(10))
     fp8_folder(np.random.default_rng(1))
-    mlx_folder(np.random.default_rng(2))
+    fp8_blocks_folder(np.random.default_rng(11))
+    mlx_folder("mlx", np.random.default_rng(2), [*AFFINE, None, (4, 64, "BF16")])
+    mlx_folder("mlx_bits", np.random.default_rng(3), [*AFFINE_BITS, None])
+    mlx_modes_folder(np.random.default_rng(4))
 
 
 if __name__ == "__main__":

@@ -104,15 +104,18 @@ pub(crate) struct Planes<'a> {
 /// The 32 weights that `weights32` of the format's shader returns.
 pub(crate) fn weights32(planes: &Planes<'_>, row: usize, unit: usize) -> Vec<f32> {
     match planes.format {
-        Format::F32 | Format::F16 | Format::BF16 | Format::F8_E4M3 => {
-            float_weights32(planes, row, unit)
-        }
+        Format::F32
+        | Format::F16
+        | Format::BF16
+        | Format::F8_E4M3
+        | Format::F8_E4M3_128
+        | Format::MXFP8 => float_weights32(planes, row, unit),
         Format::Q4_K | Format::Q5_K | Format::Q6_K => k_weights32(planes, row, unit),
         Format::Q2_K | Format::Q3_K | Format::IQ4_XS => small_weights32(planes, row, unit),
         Format::IQ2_XXS | Format::IQ2_XS | Format::IQ2_S | Format::IQ3_XXS | Format::IQ3_S => {
             rewritten_weights32(planes, row, unit)
         }
-        Format::Q1_0 | Format::Q2_0 | Format::MXFP4 | Format::NVFP4 => {
+        Format::Q1_0 | Format::Q2_0 | Format::MXFP4 | Format::NVFP4 | Format::NVFP4_F32 => {
             tiny_weights32(planes, row, unit)
         }
         Format::MLX(_) => mlx_weights32(planes, row, unit),
@@ -130,10 +133,21 @@ fn float_weights32(planes: &Planes<'_>, row: usize, unit: usize) -> Vec<f32> {
         Format::BF16 => (0..32)
             .map(|i| f32::from_bits(words[16 * at + i / 2] >> (16 * (i % 2)) << 16))
             .collect(),
-        _ => {
-            let scale = f32::from_bits(planes.planes[1].0[row]);
-            let words = &words[8 * at..][..8];
-            words.iter().flat_map(|w| w.to_le_bytes().map(|b| scale * f8(b))).collect()
+        format => {
+            let scales = &planes.planes[1].0;
+            let scale = match format {
+                Format::F8_E4M3 => f64::from(f32::from_bits(scales[row])),
+                Format::F8_E4M3_128 => {
+                    f64::from(f32::from_bits(scales[row * planes.columns / 128 + unit / 4]))
+                }
+                _ => {
+                    let words = planes.columns.div_ceil(UNIT).div_ceil(4);
+                    let exponent = scales[row * words + unit / 4].to_le_bytes()[unit % 4];
+                    2f64.powi(i32::from(exponent) - 127)
+                }
+            };
+            let weight = |byte| (scale * f64::from(f8(byte))) as f32;
+            words[8 * at..][..8].iter().flat_map(|w| w.to_le_bytes().map(weight)).collect()
         }
     }
 }
@@ -273,6 +287,13 @@ fn tiny_weights32(planes: &Planes<'_>, row: usize, unit: usize) -> Vec<f32> {
             let weight = |q: f32| (scale * f64::from(FP4[q as usize])) as f32;
             scaled(quads(quants, at, |_| 0), |_, q| weight(q))
         }
+        Format::NVFP4_F32 => {
+            let row = &scales.0[row * (1 + units.div_ceil(2))..];
+            let factor = f32::from_bits(row[0]);
+            let scales = row[1 + unit / 2].to_le_bytes();
+            let scale = |k: usize| f8(scales[unit % 2 * 2 + k / 4]) * factor;
+            scaled(quads(quants, at, |_| 0), |k, q| scale(k) * (0.5 * FP4[q as usize]))
+        }
         _ => {
             let scales = scales.0[row * (units / 2) + unit / 2].to_le_bytes();
             let scale = |k: usize| match scales[unit % 2 * 2 + k / 4] {
@@ -320,15 +341,30 @@ fn rewritten_weights32(planes: &Planes<'_>, row: usize, unit: usize) -> Vec<f32>
 fn mlx_weights32(planes: &Planes<'_>, row: usize, unit: usize) -> Vec<f32> {
     let Planes { format, columns, planes } = *planes;
     let [mlx_bits, group, scales] = mlx_parameters(format);
-    let (at, group) = (row * columns / UNIT + unit, row * columns / group + UNIT * unit / group);
-    let pairs = &planes[1].0;
-    let (scale, bias) = match scales {
-        0 => (half(pairs[group], 0), half(pairs[group], 1)),
-        1 => (f32::from_bits(pairs[group] << 16), f32::from_bits(pairs[group] >> 16 << 16)),
-        _ => (f32::from_bits(pairs[2 * group]), f32::from_bits(pairs[2 * group + 1])),
+    let (units, group_units) = (columns / UNIT, group / UNIT);
+    let pair_words = if scales == 2 { 2 } else { 1 };
+    let high_words = match mlx_bits {
+        3 | 5 => 1,
+        6 => 2,
+        _ => 0,
     };
+    let block_words = pair_words + high_words * group_units;
+    let block = &planes[1].0[(row * (units / group_units) + unit / group_units) * block_words..];
+    let (scale, bias) = match scales {
+        0 => (half(block[0], 0), half(block[0], 1)),
+        1 => (f32::from_bits(block[0] << 16), f32::from_bits(block[0] >> 16 << 16)),
+        _ => (f32::from_bits(block[0]), f32::from_bits(block[1])),
+    };
+    let high = &block[pair_words + unit % group_units * high_words..];
+    let at = row * units + unit;
+    // Rows of bit pairs are whole vectors of two units.
+    let pair_at = row * units.next_multiple_of(2) + unit;
     let quants = match mlx_bits {
+        2 => pairs(&planes[0], pair_at, |_| 0),
+        3 => pairs(&planes[0], pair_at, |k| ((high[0] >> k) & 0x0101_0101) << 2),
         4 => quads(&planes[0], at, |_| 0),
+        5 => quads(&planes[0], at, |k| fifth(high[0], k)),
+        6 => quads(&planes[0], at, |k| ((high[k / 4] >> (2 * (k % 4))) & 0x0303_0303) << 4),
         _ => std::array::from_fn(|k| bytes(planes[0].0[8 * at + k])),
     };
     scaled(quants, |_, quant| scale * quant + bias)

@@ -16,6 +16,7 @@ fn columns(format: Format) -> Vec<u32> {
     let block = format.rules().block_weights() as u32;
     match block {
         1 => vec![1, 31, 33, 64, 577],
+        16 => vec![16, 48, 576, 1536],
         32 => vec![32, 64, 96, 576, 1536],
         64 | 128 => vec![block, 3 * block, 1536],
         _ => vec![block, 2 * block, 3 * block, 3072],

@@ -24,6 +24,7 @@ mod common {
     #[cfg(target_arch = "wasm32")]
     pub mod wasm;
 }
+mod block_floats;
 #[cfg(not(target_arch = "wasm32"))]
 mod disk;
 mod folder;

@@ -1,6 +1,8 @@
 //! Weights with separate scales: values equal to those of other packages, logits on both executors
 //! equal to those of the same values in F32, and errors if the tensors do not fit together.
 
+use std::rc::Rc;
+
 use serde_json::{Value, json};
 use tablm::Code;
 use tablm::cpu::CpuVariant;
@@ -8,6 +10,7 @@ use tablm::engine::{DeviceChoice, Engine, LoadOptions, normalized_error};
 use tablm::formats::Format;
 use tablm::kernels::CacheFormat;
 use tablm::weights::Checkpoint;
+use tablm::weights::source::ByteSource;
 
 use crate::common::adapter::gpu;
 use crate::common::files;
@@ -39,15 +42,30 @@ fn in_f32(folder: &Folder, checkpoint: &Checkpoint) -> Folder {
     folder.clone().with("model.safetensors", &file(&tensors.collect::<Vec<_>>()))
 }
 
-async fn logits(folder: &Folder, device: DeviceChoice) -> Vec<f32> {
+/// Logits after 40 tokens, with the CPU references of kernels or on the GPU.
+pub(crate) async fn logits(files: Vec<Rc<dyn ByteSource>>, device: DeviceChoice) -> Vec<f32> {
     // The KV format of the same model in F32.
     let (kv_format, cpu_variant) = (Some(CacheFormat::F32), Some(CpuVariant::Exact));
     let options = LoadOptions { device, kv_format, cpu_variant, ..LoadOptions::default() };
-    let mut engine = Engine::load(folder.sources(), &options, &mut |_| {}).await.unwrap();
+    let mut engine = Engine::load(files, &options, &mut |_| {}).await.unwrap();
     engine.logits(&(0..40).map(|i| i * 7 % 96).collect::<Vec<_>>()).await.unwrap()
 }
 
-fn values_and_logits_are_equal(name: &str, formats: &[&str]) {
+/// Checks that a model answers like the same model in F32.
+pub(crate) async fn logits_are_equal(
+    name: &str,
+    files: Vec<Rc<dyn ByteSource>>,
+    in_f32: Vec<Rc<dyn ByteSource>>,
+) {
+    let expected = logits(in_f32, DeviceChoice::Cpu).await;
+    assert_eq!(logits(files.clone(), DeviceChoice::Cpu).await, expected, "{name}");
+    if gpu().await.is_some() {
+        let error = normalized_error(&expected, &logits(files, DeviceChoice::WebGpu).await);
+        assert!(error < 1e-10, "{name}: {error:e}");
+    }
+}
+
+pub(crate) fn values_and_logits_are_equal(name: &str, formats: &[&str]) {
     let (folder, known) = quantized(name);
     let checkpoint = open_all(folder.sources()).unwrap();
     checkpoint.check_complete().unwrap();
@@ -66,18 +84,14 @@ fn values_and_logits_are_equal(name: &str, formats: &[&str]) {
         );
     }
     pollster::block_on(async {
-        let expected = logits(&in_f32(&folder, &checkpoint), DeviceChoice::Cpu).await;
-        assert_eq!(logits(&folder, DeviceChoice::Cpu).await, expected);
-        if gpu().await.is_some() {
-            let error = normalized_error(&expected, &logits(&folder, DeviceChoice::WebGpu).await);
-            assert!(error < 1e-10, "{name}: {error:e}");
-        }
+        logits_are_equal(name, folder.sources(), in_f32(&folder, &checkpoint).sources()).await;
     });
 }
 
 #[test]
 fn fp8_values_equal_those_of_ml_dtypes() {
     values_and_logits_are_equal("fp8", &["F8_E4M3", "BF16", "F16", "F32"]);
+    values_and_logits_are_equal("fp8_blocks", &["F8_E4M3", "F8_E4M3_128", "BF16"]);
 }
 
 #[test]
@@ -94,10 +108,23 @@ fn mlx_values_equal_those_of_mlx() {
             "MLX4_64_F32",
         ],
     );
+    values_and_logits_are_equal(
+        "mlx_bits",
+        &[
+            "MLX2_32_F16",
+            "MLX2_64_BF16",
+            "MLX3_64_F16",
+            "MLX3_128_BF16",
+            "MLX5_32_F32",
+            "MLX5_64_BF16",
+            "MLX6_64_F16",
+            "MLX6_128_BF16",
+        ],
+    );
 }
 
 /// A folder with the given tensors, all bytes 1, and configuration.
-fn folder(tensors: &[(&str, &str, &[usize])], config: &Value) -> Folder {
+pub(crate) fn folder(tensors: &[(&str, &str, &[usize])], config: &Value) -> Folder {
     let bytes = |dtype: &str| match dtype {
         "F32" | "U32" | "I32" => 4,
         "F16" | "BF16" => 2,
@@ -144,6 +171,28 @@ fn fp8_scales_that_do_not_fit_are_named() {
             Code::UnsupportedFormat,
             &["tensor a.weight_scale", dtype],
         );
+    }
+}
+
+#[test]
+fn fp8_scales_may_be_those_of_squares() {
+    let shape = |rows: usize, columns: usize, name: &str, scales: &[usize]| {
+        let weight = [rows, columns];
+        let tensors = [("a.weight", "F8_E4M3", &weight[..]), (name, "F32", scales)];
+        let checkpoint = open_all(folder(&tensors, &json!({})).sources())?;
+        Ok(checkpoint.tensors["a.weight"].format)
+    };
+    for scales in [&[3, 2][..], &[3, 1, 2, 1]] {
+        for name in ["a.weight_scale_inv", "a.weight_scale"] {
+            assert_eq!(shape(300, 256, name, scales).unwrap(), Format::F8_E4M3_128);
+        }
+    }
+    assert_eq!(shape(2, 256, "a.weight_scale", &[2, 1]).unwrap(), Format::F8_E4M3);
+    assert_eq!(shape(2, 256, "a.weight_scale", &[1, 2]).unwrap(), Format::F8_E4M3_128);
+    for (columns, scales) in [(192, [3, 2]), (256, [2, 3]), (256, [2, 2]), (256, [3, 3])] {
+        let found: tablm::Result<Format> = shape(300, columns, "a.weight_scale_inv", &scales);
+        let words = ["a.weight_scale_inv: found shape", "each of 300 rows or 128 × 128"];
+        refused(found, Code::UnsupportedFormat, &words);
     }
 }
 
@@ -228,6 +277,35 @@ fn mlx_modules_may_differ() {
     assert_eq!(mlx(halves, eight).unwrap().tensors["m.a.weight"].shape, [6, 96]);
 }
 
+/// Words of a row and columns.
+#[test]
+fn mlx_quants_may_span_words() {
+    for (bits, words, columns) in
+        [(2, 12, 192), (3, 18, 192), (4, 24, 192), (5, 30, 192), (6, 36, 192), (8, 48, 192)]
+    {
+        for (group, dtype) in [(32, "F16"), (64, "BF16"), (64, "F32")] {
+            let (words, groups) = ([3, words], [3, columns / group]);
+            let tensors = [("U32", &words[..]), (dtype, &groups[..]), (dtype, &groups[..])];
+            let quantization = json!({"group_size": group, "bits": bits});
+            let names = ["m.a.weight", "m.a.scales", "m.a.biases"];
+            let tensors: Vec<_> = names
+                .iter()
+                .zip(tensors)
+                .map(|(name, (dtype, shape))| (*name, dtype, shape))
+                .collect();
+            let config = json!({ "quantization": quantization });
+            let checkpoint = open_all(folder(&tensors, &config).sources()).unwrap();
+            let weight = &checkpoint.tensors["m.a.weight"];
+            assert_eq!(weight.format.name(), format!("MLX{bits}_{group}_{dtype}"));
+            assert_eq!(weight.shape, [3, columns]);
+            // Quants of ones, whatever their number of bits: the first is the lowest of a word.
+            let values = values(&checkpoint, "m.a.weight", 2, 1);
+            let one = values[0];
+            assert!(values.iter().step_by(8).all(|value| *value == one), "{values:?}");
+        }
+    }
+}
+
 #[test]
 fn mlx_scales_that_do_not_fit_are_named() {
     let halves = |words: &'static [usize], scales: &'static [usize], biases: &'static [usize]| {
@@ -263,11 +341,14 @@ fn mlx_scales_that_do_not_fit_are_named() {
 fn mlx_quantization_settings_are_checked() {
     let right = [("U32", &[6, 24][..]), ("F16", &[6, 3]), ("F16", &[6, 3])];
     for (bits, group, mode) in [
-        (2, 64, "affine"),
-        (3, 64, "affine"),
-        (6, 64, "affine"),
+        (1, 64, "affine"),
+        (7, 64, "affine"),
+        (16, 64, "affine"),
         (4, 16, "affine"),
-        (4, 32, "mxfp4"),
+        (4, 16, "mxfp4"),
+        (4, 32, "nvfp4"),
+        (4, 32, "mxfp8"),
+        (4, 64, "mxfp3"),
         (0, 0, "affine"),
     ] {
         let found = format!("{mode} of {bits} bits in groups of {group}");
@@ -327,8 +408,8 @@ fn convolution_weights_may_be_channels_last() {
     let channels_last = folder.clone().with("model.safetensors", &raw_file(&header, data));
     pollster::block_on(async {
         assert_eq!(
-            logits(&channels_last, DeviceChoice::Cpu).await,
-            logits(&folder, DeviceChoice::Cpu).await
+            logits(channels_last.sources(), DeviceChoice::Cpu).await,
+            logits(folder.sources(), DeviceChoice::Cpu).await
         );
     });
 }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use super::header::{Header, read_header};
 use super::metadata::Metadata;
+use super::nvfp4_factors;
 use crate::error::{Error, Result, quoted};
 use crate::weights::checkpoint::{Checkpoint, Container};
 use crate::weights::fused_tensors;
@@ -179,6 +180,7 @@ impl Parts<'_> {
             let found = format!("{tensor_count} in all parts");
             return Err(Error::malformed_value(metadata.file(), TENSOR_COUNT, found, expected));
         }
+        nvfp4_factors::join(files, &mut tensors)?;
         fused_tensors::split_gguf(&metadata, &mut tensors)?;
         Ok((index, metadata, tensors))
     }

@@ -8,6 +8,7 @@
 //!
 //! Scales of activations and of the KV cache are [unused](crate::weights::unused_tensors).
 
+mod block_floats;
 mod fp8;
 mod mlx;
 
@@ -42,8 +43,36 @@ struct Scheme {
 
 /// Schemes; a tensor is in the first that it fits.
 const SCHEMES: &[Scheme] = &[
+    Scheme {
+        method: "",
+        suffix: ".weight_packed",
+        dtype: Dtype::U8,
+        beside: ".weight_global_scale",
+        join: block_floats::divided_nvfp4,
+    },
+    Scheme {
+        method: "",
+        suffix: ".weight_packed",
+        dtype: Dtype::U8,
+        beside: "",
+        join: block_floats::mxfp4,
+    },
+    Scheme {
+        method: "",
+        suffix: ".weight",
+        dtype: Dtype::U8,
+        beside: ".weight_scale_2",
+        join: block_floats::multiplied_nvfp4,
+    },
+    Scheme {
+        method: "",
+        suffix: ".weight",
+        dtype: Dtype::U8,
+        beside: ".weight_scale",
+        join: block_floats::mxfp4,
+    },
     Scheme { method: "", suffix: "", dtype: Dtype::F8_E4M3, beside: "", join: fp8::join },
-    Scheme { method: "", suffix: "", dtype: Dtype::U32, beside: "", join: mlx::join },
+    Scheme { method: "", suffix: ".weight", dtype: Dtype::U32, beside: "", join: mlx::join },
 ];
 
 /// Joins stored tensors into weights.
@@ -173,11 +202,23 @@ impl Joiner<'_> {
     }
 
     /// Removes and returns floats of the given name, which belong to `weight`, and their shape.
+    /// They are converted to f32.
     fn scales(&mut self, weight: &StoredTensor, name: &str) -> Result<(Numbers, Vec<usize>)> {
         let stored = self.beside(weight, name)?;
         let Tensor { name, format, shape, file, offset, .. } = self.floats(stored)?;
         let (width, count) = (format.rules().block_bytes(), shape.iter().product());
-        Ok((Numbers { name, file, offset, width, count, format: Some(format) }, shape))
+        let numbers = Numbers {
+            name,
+            file,
+            offset,
+            width,
+            count,
+            format: Some(format),
+            widened: true,
+            shared_rows: 1,
+            first_row: 0,
+        };
+        Ok((numbers, shape))
     }
 }
 
