@@ -15,7 +15,7 @@
 //   eight_of_x(places, n), eight_factors(places, n): the eight vectors n after these indices, of x
 //   and of factors.
 #import lib/step
-#import lib/ssm
+#import lib/ssm_gate
 #import loads
 override HEADS: u32;
 override HEAD_DIM: u32;
@@ -88,7 +88,7 @@ fn add_times(l: Rows8, r: Rows4) {
 // Stages Δ of the rows of a chunk, and the decays from its first row and to its last row.
 fn stage_decays(lane: u32, head: u32, first: u32) {
     let row = min(first + lane, step.rows - 1u);
-    let raw = projected[row * PROJECTED_STRIDE + FIRST_DT + head] + scalars[head];
+    let raw = DT_SCALE * projected[row * PROJECTED_STRIDE + FIRST_DT + head] + scalars[head];
     dt[lane] = select(0.0, softplus(raw), first + lane < step.rows);
     workgroupBarrier();
     let a = scalars[HEADS + head];
@@ -181,10 +181,10 @@ fn store(row: u32, head: u32, p: u32, sum: vec4<f32>) {
     let value = sum + scalars[2u * HEADS + head] * x[x_quad(row, head * HEAD_STRIDE + p)];
     let z = row * PROJECTED_STRIDE + head * HEAD_DIM + p;
     let i = row * Y_STRIDE + head * HEAD_DIM + p;
-    if (p < HEAD_DIM) { y[i] = value.x * silu(projected[z]); }
-    if (p + 1u < HEAD_DIM) { y[i + 1u] = value.y * silu(projected[z + 1u]); }
-    if (p + 2u < HEAD_DIM) { y[i + 2u] = value.z * silu(projected[z + 2u]); }
-    if (p + 3u < HEAD_DIM) { y[i + 3u] = value.w * silu(projected[z + 3u]); }
+    if (p < HEAD_DIM) { y[i] = value.x * gate_of(projected[z]); }
+    if (p + 1u < HEAD_DIM) { y[i + 1u] = value.y * gate_of(projected[z + 1u]); }
+    if (p + 2u < HEAD_DIM) { y[i + 2u] = value.z * gate_of(projected[z + 2u]); }
+    if (p + 3u < HEAD_DIM) { y[i + 3u] = value.w * gate_of(projected[z + 3u]); }
 }
 
 fn add_outer(low: vec4<f32>, high: vec4<f32>, v: vec4<f32>) {

@@ -8,7 +8,7 @@
 //   finish_head(lane, owns, head, p, values): called last, by the whole workgroup; an invocation
 //   that owns columns p .. p + 4 of the head has their values.
 #import lib/step
-#import lib/ssm
+#import lib/ssm_gate
 #import epilogue
 override HEADS: u32;
 override HEAD_DIM: u32; // at most 256
@@ -65,7 +65,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         b[lane] = convolve(channel, keeps);
         c[lane] = convolve(channel + GROUPS * STATE_SIZE, keeps);
     }
-    let dt = softplus(projected[2u * inner + 2u * GROUPS * STATE_SIZE + head] + scalars[head]);
+    let raw = DT_SCALE * projected[2u * inner + 2u * GROUPS * STATE_SIZE + head];
+    let dt = softplus(raw + scalars[head]);
     let decay = exp(dt * scalars[HEADS + head]);
     workgroupBarrier();
 
@@ -92,8 +93,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let out = head * HEAD_DIM + p;
         // Columns past the end of the head are those of the next head; the epilogue drops them.
         let gate = vec4<f32>(
-            silu(projected[out]), silu(projected[out + 1u]),
-            silu(projected[out + 2u]), silu(projected[out + 3u]),
+            gate_of(projected[out]), gate_of(projected[out + 1u]),
+            gate_of(projected[out + 2u]), gate_of(projected[out + 3u]),
         );
         value = (sum + scalars[2u * HEADS + head] * values) * gate;
     }

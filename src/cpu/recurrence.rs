@@ -62,7 +62,8 @@ pub(super) fn convolve_gated(
 }
 
 /// Advances one head's state by one row and computes its outputs `y`, `[head_dim]` (Dao & Gu 2024):
-/// `state = state · e^(dt · A) + dt · x ⊗ b`, `y = (state · c + skip · x) · SiLU(z)`.
+/// `state = state · e^(dt · A) + dt · x ⊗ b`, `y = (state · c + skip · x) · SiLU(z_scale · z)`, or
+/// without the gate.
 #[inline(always)]
 pub(super) fn scan_row(
     shape: ScanShape,
@@ -76,7 +77,8 @@ pub(super) fn scan_row(
     let (head_dim, stride) = (shape.head_dim as usize, shape.head_stride() as usize);
     let state_size = shape.state_size as usize;
     let first_dt = (shape.inner() + shape.channels()) as usize;
-    let dt = softplus(f64::from(row.projected[first_dt + head]) + f64::from(scalars[head])) as f32;
+    let dt = f64::from(shape.dt_scale) * f64::from(row.projected[first_dt + head]);
+    let dt = softplus(dt + f64::from(scalars[head])) as f32;
     let decay = exp(dt * scalars[heads + head]);
     let x = &row.x[head * stride..][..stride];
     let group = head / (heads / shape.group_count as usize) * shape.state_stride() as usize;
@@ -97,7 +99,8 @@ pub(super) fn scan_row(
         );
         let columns = y[column.min(head_dim)..].iter_mut().zip(z[column.min(head_dim)..].iter());
         for (((y, z), sum), x) in columns.zip(sums).zip(&x[column..]) {
-            *y = (sum + skip * x) * silu(*z);
+            let gate = shape.z_scale.map_or(1.0, |scale| silu(scale * z));
+            *y = (sum + skip * x) * gate;
         }
         column += LANES;
     }

@@ -142,8 +142,13 @@ async fn upload_shared(
         SharedRole::Vector(parts) => {
             let mut words = Vec::new();
             for part in parts {
+                if part.tensor.is_empty() {
+                    words.resize(words.len() + part.words() as usize, 0.0);
+                    continue;
+                }
                 let values = vector(checkpoint, &part.tensor).await?;
-                words.extend(values.into_iter().map(|value| part.transform.apply(value)));
+                let values = values.into_iter().enumerate();
+                words.extend(values.map(|(index, value)| part.transform.apply(index, value)));
             }
             executor.write_shared(index, 0, &words);
             Ok(words.len() as u64 * 4)

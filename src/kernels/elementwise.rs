@@ -65,7 +65,9 @@ impl KernelRules for Elementwise {
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        self.y.constants().into_iter().chain(self.function.constants()).collect()
+        let x_stride = [("X_STRIDE", self.x.stride.into())];
+        let constants = self.y.constants().into_iter().chain(x_stride);
+        constants.chain(self.function.constants()).collect()
     }
 
     fn workgroups(&self, step: Step) -> [u32; 3] {

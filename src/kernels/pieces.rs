@@ -73,6 +73,7 @@ pieces! {
     "lib/sampling",
     "lib/splits",
     "lib/ssm",
+    "lib/ssm_gate",
     "lib/step",
     "lib/tanh",
     "lib/weights32",

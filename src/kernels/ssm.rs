@@ -3,8 +3,8 @@
 
 use super::{ActivationFunction, Buffer, Step};
 
-/// Sizes of a Mamba-2 mixer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Sizes of a Mamba-2 mixer, and factors of its inputs.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScanShape {
     /// Heads, at most [`ScanShape::MAX_HEADS`], each with its own decay.
     pub head_count: u32,
@@ -17,6 +17,10 @@ pub struct ScanShape {
     /// Rows that the convolution sees, the current one included; at most
     /// [`ScanShape::MAX_CONV_KERNEL`].
     pub conv_kernel: u32,
+    /// Factor of z in the gate, not 0; `None` if another kernel applies the gate.
+    pub z_scale: Option<f32>,
+    /// Factor of dt, before its bias.
+    pub dt_scale: f32,
 }
 
 impl ScanShape {
@@ -84,6 +88,18 @@ impl ScanShape {
     /// Operations of the recurrence: 5 for each element of the state and row.
     pub(super) fn operations(self, step: Step) -> u64 {
         5 * u64::from(self.inner()) * u64::from(self.state_size) * u64::from(step.rows)
+    }
+
+    /// `silu(z_scale · z)`, or 1 if another kernel applies the gate.
+    fn gate(self, z: f32) -> f64 {
+        let silu = |scale| ActivationFunction::Silu.of(f64::from(scale) * f64::from(z));
+        self.z_scale.map_or(1.0, silu)
+    }
+
+    /// Constants of `lib/ssm_gate`.
+    pub(super) fn gate_constants(self) -> [(&'static str, f64); 2] {
+        let z_scale = self.z_scale.unwrap_or(0.0);
+        [("Z_SCALE", z_scale.into()), ("DT_SCALE", self.dt_scale.into())]
     }
 
     /// Constants of the shaders.
@@ -165,7 +181,8 @@ pub(super) fn scan_row(
     let first_dt = (shape.inner() + shape.channels()) as usize;
     for head in 0..heads {
         let group = head / (heads / shape.group_count as usize) * state_stride;
-        let dt = softplus(f64::from(projected[first_dt + head]) + f64::from(scalars[head]));
+        let dt = f64::from(shape.dt_scale) * f64::from(projected[first_dt + head]);
+        let dt = softplus(dt + f64::from(scalars[head]));
         let decay = (dt * f64::from(scalars[heads + head])).exp();
         let x = &convolved[head * head_stride..][..head_dim];
         let mut sums = vec![0.0f64; head_dim];
@@ -183,7 +200,7 @@ pub(super) fn scan_row(
         let z = &projected[head * head_dim..][..head_dim];
         let y = &mut y[head * head_dim..][..head_dim];
         for (((y, sum), x), z) in y.iter_mut().zip(sums).zip(x).zip(z) {
-            *y = ((sum + skip * f64::from(*x)) * ActivationFunction::Silu.of(f64::from(*z))) as f32;
+            *y = ((sum + skip * f64::from(*x)) * shape.gate(*z)) as f32;
         }
     }
 }

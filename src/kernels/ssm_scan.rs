@@ -59,6 +59,7 @@ impl KernelRules for SsmScan {
             ("SCORES_STRIDE", self.scores.stride.into()),
             ("Y_STRIDE", self.y.stride.into()),
         ]);
+        constants.extend(self.shape.gate_constants());
         constants
     }
 

@@ -51,6 +51,7 @@ impl KernelRules for SsmStep {
             ("STATE_SIZE", self.shape.state_size.into()),
             ("KERNEL", self.shape.conv_kernel.into()),
         ]);
+        constants.extend(self.shape.gate_constants());
         if self.weight.is_some() {
             constants
                 .extend([("Y_STRIDE", self.y.stride.into()), ("SQUARES", self.y.sums().into())]);

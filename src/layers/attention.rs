@@ -18,7 +18,7 @@ pub struct AttentionWeights {
     pub norms: Option<QueryKeyNorms>,
 }
 
-/// Root-mean-square norms of queries and keys, before the rotation.
+/// Root-mean-square norms of queries and keys.
 #[derive(Debug, Clone, Copy)]
 pub struct QueryKeyNorms {
     /// `[head_dim]` if each head has a norm, else `[head_count * head_dim]`.
@@ -27,6 +27,8 @@ pub struct QueryKeyNorms {
     pub k: Buffer,
     /// True if each head has a norm, false if all heads of a row have one in common.
     pub per_head: bool,
+    /// True if the norms follow the rotation.
+    pub after_rotation: bool,
     /// Epsilon of the norms.
     pub epsilon: f32,
 }
@@ -88,15 +90,20 @@ pub fn attention_heads(
     let mut q = plan.linear(weights.q, x);
     let mut k = plan.linear(weights.k, x);
     let v = plan.linear(weights.v, x);
-    if let Some(norms) = weights.norms {
-        q = norms.append(plan, q, norms.q, shape.head_dim);
-        k = norms.append(plan, k, norms.k, shape.head_dim);
-    }
+    let mut norm_heads = |plan: &mut PlanBuilder<'_, '_>, after_rotation| {
+        if let Some(norms) = weights.norms.filter(|it| it.after_rotation == after_rotation) {
+            q = norms.append(plan, q, norms.q, shape.head_dim);
+            k = norms.append(plan, k, norms.k, shape.head_dim);
+        }
+        [q, k]
+    };
+    let [q, k] = norm_heads(plan, false);
     if let Some(positions) = positions {
         for (x, table) in [(q, positions.query_table), (k, positions.key_table)] {
             plan.rope(x, table, shape.head_dim, positions.rotary_dim, positions.pairing);
         }
     }
+    let [q, k] = norm_heads(plan, true);
     let [keys, values] = [(k, "keys"), (v, "values")].map(|(x, kind)| {
         let name = format!("layer {layer_index} {kind}");
         plan.resources.window_cache(&name, x.width, context_length, shape.window)

@@ -1,8 +1,8 @@
 //! The mixer of a Mamba-2 layer (Dao & Gu 2024), for every model that has one.
 
 use crate::error::Code;
-use crate::kernels::{Activation, Buffer, ScanBuffers, ScanShape};
-use crate::plan::{Matrix, PlanBuilder, Transform, VectorPart};
+use crate::kernels::{Activation, ActivationFunction, Buffer, ScanBuffers, ScanShape};
+use crate::plan::{Linear, PlanBuilder, Transform, VectorPart};
 
 /// Configuration of a Mamba-2 mixer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -11,8 +11,18 @@ pub struct MambaConfig {
     pub hidden: u32,
     /// Sizes of the convolution and the recurrence.
     pub scan: ScanShape,
-    /// Epsilon of the gated norm.
+    /// Epsilon of the norm.
     pub epsilon: f32,
+    /// True if there is a norm per group of heads.
+    pub has_norm: bool,
+    /// Factor of z if the norm precedes the gate; the scan applies no gate then.
+    pub late_gate: Option<f32>,
+    /// Factors of the convolution's weights for x, B and C.
+    pub conv_scales: [f32; 3],
+    /// True if the convolution has a bias.
+    pub has_conv_bias: bool,
+    /// Factors of the biases of input and output projection; `None` without them.
+    pub biases: [Option<f32>; 2],
 }
 
 /// A size of a mixer that a configuration states.
@@ -69,21 +79,36 @@ pub struct MambaTensors {
 #[derive(Debug, Clone, Copy)]
 pub struct MambaWeights {
     /// Input projection to z, x, B, C and dt: `[projected, hidden]`.
-    pub input: Matrix,
+    pub input: Linear,
     /// See [`ScanBuffers::conv`].
     pub conv: Buffer,
     /// See [`ScanBuffers::scalars`].
     pub scalars: Buffer,
     /// `[inner]`.
-    pub norm: Buffer,
+    pub norm: Option<Buffer>,
     /// `[hidden, inner]`.
-    pub output: Matrix,
+    pub output: Linear,
 }
 
 impl MambaConfig {
+    /// A mixer without biases of projections and factors, whose gate precedes its norm.
+    pub fn new(hidden: u32, scan: ScanShape, epsilon: f32) -> Self {
+        Self {
+            hidden,
+            scan,
+            epsilon,
+            has_norm: true,
+            late_gate: None,
+            conv_scales: [1.0; 3],
+            has_conv_bias: true,
+            biases: [None; 2],
+        }
+    }
+
     /// Checks that the heads form groups and that the kernels support the sizes.
     pub fn check(&self) -> Result<(), InvalidSize> {
-        let ScanShape { head_count, head_dim, group_count, state_size, conv_kernel } = self.scan;
+        let ScanShape { head_count, head_dim, group_count, state_size, conv_kernel, .. } =
+            self.scan;
         if group_count == 0 || !head_count.is_multiple_of(group_count) {
             let expected = format!("a divisor of the {head_count} heads");
             let size = MambaSize::GroupCount;
@@ -106,10 +131,11 @@ impl MambaConfig {
     /// Registers the weights of one mixer.
     pub fn weights(&self, plan: &mut PlanBuilder<'_, '_>, tensors: &MambaTensors) -> MambaWeights {
         let (scan, inner) = (self.scan, self.scan.inner());
-        let conv = vec![
-            VectorPart::new(&tensors.conv, &[scan.channels(), scan.conv_kernel]),
-            VectorPart::new(&tensors.conv_bias, &[scan.channels()]),
-        ];
+        let conv = VectorPart::new(&tensors.conv, &[scan.channels(), scan.conv_kernel]);
+        let conv_bias = match self.has_conv_bias {
+            true => VectorPart::new(&tensors.conv_bias, &[scan.channels()]),
+            false => VectorPart::zeros(scan.channels()),
+        };
         let per_head = |name: &String| VectorPart::new(name, &[scan.head_count]);
         let scalars = vec![
             per_head(&tensors.dt_bias),
@@ -119,20 +145,33 @@ impl MambaConfig {
         let grouped = [scan.group_count, inner / scan.group_count];
         let flat = [inner];
         let norm_shape = if tensors.is_norm_grouped { &grouped[..] } else { &flat };
-        let norm = vec![VectorPart::new(&tensors.norm, norm_shape)];
+        let norm = self.has_norm.then(|| vec![VectorPart::new(&tensors.norm, norm_shape)]);
+        let [input_bias, output_bias] = self.biases;
+        let resources = &mut plan.resources;
         MambaWeights {
-            input: plan.resources.weight_matrix(&tensors.input, scan.projected(), self.hidden),
-            conv: plan.resources.packed_vector(conv),
-            scalars: plan.resources.packed_vector(scalars),
-            norm: plan.resources.packed_vector(norm),
-            output: plan.resources.weight_matrix(&tensors.output, self.hidden, inner),
+            input: resources.linear(&tensors.input, scan.projected(), self.hidden, input_bias),
+            conv: resources.packed_vector(vec![self.scaled(conv), conv_bias]),
+            scalars: resources.packed_vector(scalars),
+            norm: norm.map(|norm| resources.packed_vector(norm)),
+            output: resources.linear(&tensors.output, self.hidden, inner, output_bias),
         }
+    }
+
+    /// The convolution's weights, with the factors of x, B and C.
+    fn scaled(&self, conv: VectorPart) -> VectorPart {
+        if self.conv_scales == [1.0; 3] {
+            return conv;
+        }
+        let scan = self.scan;
+        let (x, b) = (scan.inner(), scan.group_count * scan.state_size);
+        let ends = [x, x + b].map(|channels| channels * scan.conv_kernel);
+        conv.transformed(Transform::Scale { ends, factors: self.conv_scales })
     }
 }
 
 /// Appends the mixer of layer `layer_index`: input projection, convolution, recurrence, gate, a
-/// root-mean-square norm per group of heads, output projection. Its state is the convolution's last
-/// inputs and the state of the recurrence.
+/// root-mean-square norm per group of heads before or after the gate, if there is one, output
+/// projection. Its state is the convolution's last inputs and the state of the recurrence.
 pub fn mamba_mixer(
     plan: &mut PlanBuilder<'_, '_>,
     x: Activation,
@@ -141,14 +180,21 @@ pub fn mamba_mixer(
     layer_index: u32,
 ) -> Activation {
     let shape = config.scan;
-    let projected = plan.matmul(weights.input, x);
+    let projected = plan.linear(weights.input, x);
     let mut state = |name: &str, words| {
         plan.resources.recurrent_state(&format!("layer {layer_index} {name}"), words)
     };
     let ring = state("inputs", shape.ring_words());
     let state = state("scan", shape.state_words());
     let buffers = ScanBuffers { conv: weights.conv, scalars: weights.scalars, ring, state };
-    let y = plan.scan(projected, buffers, shape);
-    let y = plan.rms_norm_by_parts(y, weights.norm, shape.group_count, config.epsilon);
-    plan.matmul(weights.output, y)
+    let mut y = plan.scan(projected, buffers, shape);
+    if let Some(norm) = weights.norm {
+        y = plan.rms_norm_by_parts(y, norm, shape.group_count, config.epsilon);
+    }
+    if let Some(scale) = config.late_gate {
+        let z = Activation { width: shape.inner(), ..projected };
+        let z = plan.elementwise(z, ActivationFunction::Scale(scale));
+        y = plan.glu(z, y, ActivationFunction::Silu);
+    }
+    plan.linear(weights.output, y)
 }

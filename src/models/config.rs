@@ -64,6 +64,11 @@ impl<'a> ConfigSource<'a> {
         self.checkpoint.tensor(name).and_then(|(_, shape)| (shape.len() == 1).then(|| shape[0]))
     }
 
+    /// Shape of a tensor, outermost axis first, if the checkpoint has it.
+    pub fn tensor_shape(&self, name: &str) -> Option<&[usize]> {
+        self.checkpoint.tensor(name).map(|(_, shape)| shape)
+    }
+
     /// True if the checkpoint has a tensor of that name.
     pub fn has_tensor(&self, name: &str) -> bool {
         self.checkpoint.tensor(name).is_some()
@@ -263,6 +268,20 @@ impl<'a> ConfigSource<'a> {
                 Err(self.malformed(&field, number, "a finite number"))
             }
             found => Ok(found),
+        }
+    }
+
+    /// Reads a factor: a positive number, small and large enough to be divided by.
+    pub fn factor(&self, gguf: &str, hugging_face: &str) -> Result<Option<f32>> {
+        let found = self.number(gguf, hugging_face)?;
+        found.map(|found| self.check_factor(&self.field(gguf, hugging_face), found)).transpose()
+    }
+
+    /// Checks a factor that a field states.
+    pub fn check_factor(&self, field: &str, found: f64) -> Result<f32> {
+        match found {
+            1e-9..=1e9 => Ok(found as f32),
+            _ => Err(self.malformed(field, found, "a positive number from 1e-9 to 1e9")),
         }
     }
 

@@ -4,7 +4,7 @@ use super::architecture::Shape;
 use super::config::{ConfigSource, TensorNames, names};
 use crate::error::Result;
 use crate::kernels::{Activation, ActivationFunction, AttentionShape, Buffer};
-use crate::layers::{AttentionWeights, GatedWeights, QueryKeyNorms};
+use crate::layers::{AttentionWeights, GatedWeights, QueryKeyNorms, gated_feed_forward};
 use crate::plan::{Linear, Matrix, PlanBuilder, Transform, VectorPart};
 
 names! {
@@ -22,15 +22,42 @@ names! {
     OUTPUT: "output.weight", "lm_head.weight";
 }
 
-/// Linear layers that have a bias.
+/// Names of the tensors that families name differently.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Names {
+    pub(super) q_norm: TensorNames,
+    pub(super) k_norm: TensorNames,
+    pub(super) attention_output: TensorNames,
+    pub(super) gate: TensorNames,
+    pub(super) up: TensorNames,
+    pub(super) down: TensorNames,
+    pub(super) output_norm: TensorNames,
+}
+
+impl Names {
+    /// Names of Llama and most others.
+    pub(super) const USUAL: Self = Self {
+        q_norm: Q_NORM,
+        k_norm: K_NORM,
+        attention_output: ATTENTION_OUTPUT,
+        gate: GATE,
+        up: UP,
+        down: DOWN,
+        output_norm: OUTPUT_NORM,
+    };
+}
+
+/// Factors of the biases of linear layers; `None` for layers without a bias.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Biases {
     /// Queries, keys and values.
-    pub(super) qkv: bool,
+    pub(super) qkv: Option<f32>,
     /// Output projection of attention.
-    pub(super) attention_output: bool,
-    /// Feed-forward layers.
-    pub(super) feed_forward: bool,
+    pub(super) attention_output: Option<f32>,
+    /// Gate and input of feed-forward layers.
+    pub(super) feed_forward: Option<f32>,
+    /// Output projection of feed-forward layers.
+    pub(super) down: Option<f32>,
 }
 
 /// Numbers that some families multiply activations by; 1 leaves them as they are.
@@ -53,6 +80,8 @@ impl Multipliers {
 pub(super) enum NormExtent {
     /// A norm of each head, with one weight `[head_dim]` for all.
     Head,
+    /// [`NormExtent::Head`], after the rotation.
+    RotatedHead,
     /// A norm of all heads of a row at once.
     Row,
 }
@@ -60,9 +89,11 @@ pub(super) enum NormExtent {
 /// Configuration of a decoder, from which its layers' weights are registered.
 pub(super) struct Decoder {
     pub(super) is_gguf: bool,
+    pub(super) names: Names,
     pub(super) shape: Shape,
     pub(super) hidden: u32,
     pub(super) intermediate: u32,
+    /// Attention of all layers, unless they state their own.
     pub(super) attention: AttentionShape,
     /// Epsilon of the norms.
     pub(super) epsilon: f32,
@@ -79,23 +110,41 @@ pub(super) struct Decoder {
 impl Decoder {
     /// Reads the configuration; `tied` is the default of `tie_word_embeddings`.
     pub(super) fn read(source: &ConfigSource<'_>, tied: bool) -> Result<Self> {
+        let intermediate = source.required_width("feed_forward_length", "intermediate_size")?;
+        let decoder = Self::without_attention(source, intermediate, tied)?;
+        let heads = source.required_count("attention.head_count", "num_attention_heads")?;
+        let kv_heads = source.count("attention.head_count_kv", "num_key_value_heads")?;
+        let attention = read_attention(source, kv_heads.unwrap_or(heads), None)?;
+        Ok(Self { attention, ..decoder })
+    }
+
+    /// [`Decoder::read`] for a model whose layers state their own attention, and feed-forward
+    /// layers of `intermediate` columns.
+    pub(super) fn without_attention(
+        source: &ConfigSource<'_>,
+        intermediate: u32,
+        tied: bool,
+    ) -> Result<Self> {
         let is_gguf = source.is_gguf();
         let hidden = source.required_width("embedding_length", "hidden_size")?;
         let max_context_length =
             source.required_count("context_length", "max_position_embeddings")?;
-        let may_be_tied = is_gguf || source.flag("tie_word_embeddings")?.unwrap_or(tied);
+        let tie = source.spelling(&["tie_embedding", "tie_word_embeddings"]);
+        let may_be_tied = is_gguf || source.flag(tie)?.unwrap_or(tied);
         let layer_count = source.layer_count()?;
+        let epsilon = source.spelling(&["norm_eps", "rms_norm_eps"]);
         Ok(Self {
             is_gguf,
+            names: Names::USUAL,
             shape: Shape {
                 vocabulary_size: source.vocabulary_size()?,
                 max_context_length,
                 layer_count,
             },
             hidden,
-            intermediate: source.required_width("feed_forward_length", "intermediate_size")?,
-            attention: attention_shape(source, hidden)?,
-            epsilon: source.epsilon("attention.layer_norm_rms_epsilon", "rms_norm_eps")?,
+            intermediate,
+            attention: AttentionShape::new(1, 1, 4),
+            epsilon: source.epsilon("attention.layer_norm_rms_epsilon", epsilon)?,
             biases: Biases::default(),
             norm_transform: Transform::None,
             query_key_norms: None,
@@ -126,7 +175,7 @@ impl Decoder {
     /// Appends the final norm and the product with the output matrix.
     pub(super) fn head(&self, plan: &mut PlanBuilder<'_, '_>, x: Activation) -> Activation {
         plan.at("head");
-        let h = self.norm(plan, OUTPUT_NORM, 0, x);
+        let h = self.norm(plan, self.names.output_norm, 0, x);
         let output = self.output(plan);
         let logits = plan.matmul(output, h);
         multiplied(plan, logits, self.multipliers.logits)
@@ -162,38 +211,44 @@ impl Decoder {
         plan: &mut PlanBuilder<'_, '_>,
         layer: u32,
     ) -> AttentionWeights {
-        self.attention_weights_named(plan, ATTENTION_OUTPUT, layer)
+        self.attention_weights_of(plan, self.attention, layer)
     }
 
-    /// [`Decoder::attention_weights`] with another name of the output projection.
-    pub(super) fn attention_weights_named(
+    /// [`Decoder::attention_weights`] of a layer that states its own attention.
+    pub(super) fn attention_weights_of(
         &self,
         plan: &mut PlanBuilder<'_, '_>,
-        output: TensorNames,
+        shape: AttentionShape,
         layer: u32,
     ) -> AttentionWeights {
-        let AttentionShape { head_count, kv_head_count, head_dim, .. } = self.attention;
-        let (q, kv) = (head_count * head_dim, kv_head_count * head_dim);
+        let [q, kv] = [shape.head_count, shape.kv_head_count].map(|heads| heads * shape.head_dim);
         let Biases { qkv, attention_output, .. } = self.biases;
+        let output = self.names.attention_output;
         AttentionWeights {
             q: self.linear(plan, Q, layer, [q, self.hidden], qkv),
             k: self.linear(plan, K, layer, [kv, self.hidden], qkv),
             v: self.linear(plan, V, layer, [kv, self.hidden], qkv),
             output: self.linear(plan, output, layer, [self.hidden, q], attention_output),
-            norms: self.query_key_norms(plan, layer),
+            norms: self.query_key_norms(plan, shape, layer),
         }
     }
 
-    fn query_key_norms(&self, plan: &mut PlanBuilder<'_, '_>, layer: u32) -> Option<QueryKeyNorms> {
-        let AttentionShape { head_count, kv_head_count, head_dim, .. } = self.attention;
+    fn query_key_norms(
+        &self,
+        plan: &mut PlanBuilder<'_, '_>,
+        shape: AttentionShape,
+        layer: u32,
+    ) -> Option<QueryKeyNorms> {
+        let AttentionShape { head_count, kv_head_count, head_dim, .. } = shape;
         let (heads, kv_heads) = match self.query_key_norms? {
-            NormExtent::Head => (1, 1),
+            NormExtent::Head | NormExtent::RotatedHead => (1, 1),
             NormExtent::Row => (head_count, kv_head_count),
         };
-        let q = self.norm_weight(plan, Q_NORM, layer, heads * head_dim);
-        let k = self.norm_weight(plan, K_NORM, layer, kv_heads * head_dim);
-        let per_head = self.query_key_norms == Some(NormExtent::Head);
-        Some(QueryKeyNorms { q, k, per_head, epsilon: self.epsilon })
+        let q = self.norm_weight(plan, self.names.q_norm, layer, heads * head_dim);
+        let k = self.norm_weight(plan, self.names.k_norm, layer, kv_heads * head_dim);
+        let per_head = self.query_key_norms != Some(NormExtent::Row);
+        let after_rotation = self.query_key_norms == Some(NormExtent::RotatedHead);
+        Some(QueryKeyNorms { q, k, per_head, after_rotation, epsilon: self.epsilon })
     }
 
     /// Weights of a gated feed-forward layer.
@@ -202,12 +257,27 @@ impl Decoder {
         plan: &mut PlanBuilder<'_, '_>,
         layer: u32,
     ) -> GatedWeights {
-        let bias = self.biases.feed_forward;
+        let Self { names, biases, hidden, intermediate, .. } = *self;
+        let inputs = biases.feed_forward;
         GatedWeights {
-            gate: self.linear(plan, GATE, layer, [self.intermediate, self.hidden], bias),
-            up: self.linear(plan, UP, layer, [self.intermediate, self.hidden], bias),
-            down: self.linear(plan, DOWN, layer, [self.hidden, self.intermediate], bias),
+            gate: self.linear(plan, names.gate, layer, [intermediate, hidden], inputs),
+            up: self.linear(plan, names.up, layer, [intermediate, hidden], inputs),
+            down: self.linear(plan, names.down, layer, [hidden, intermediate], biases.down),
         }
+    }
+
+    /// Appends the gated feed-forward layer of a row's norm, and its addition to the residual `x`.
+    pub(super) fn feed_forward(
+        &self,
+        plan: &mut PlanBuilder<'_, '_>,
+        norm: TensorNames,
+        layer: u32,
+        x: Activation,
+    ) -> Activation {
+        let h = self.norm(plan, norm, layer, x);
+        let weights = self.feed_forward_weights(plan, layer);
+        let y = gated_feed_forward(plan, h, &weights, ActivationFunction::Silu);
+        self.add(plan, x, y)
     }
 
     /// A matrix `[outputs, inputs]`, and its bias, whose name ends in `bias` instead of `weight`.
@@ -217,12 +287,9 @@ impl Decoder {
         names: TensorNames,
         layer: u32,
         [outputs, inputs]: [u32; 2],
-        has_bias: bool,
+        bias: Option<f32>,
     ) -> Linear {
-        let name = names.of(self.is_gguf, layer);
-        let weight = plan.resources.weight_matrix(&name, outputs, inputs);
-        let bias = has_bias.then(|| plan.resources.weight_vector(&bias_of(&name), outputs));
-        Linear { weight, bias }
+        plan.resources.linear(&names.of(self.is_gguf, layer), outputs, inputs, bias)
     }
 
     fn embedding(&self, plan: &mut PlanBuilder<'_, '_>) -> Matrix {
@@ -239,40 +306,61 @@ impl Decoder {
     }
 }
 
-/// Reads the biases of a family that may have some: from the flags of `config.json`, or from the
+/// Reads the biases of a family that may have some: from flags of `config.json`, or from the
 /// tensors of GGUF, which has no such keys.
 pub(super) fn optional_biases(source: &ConfigSource<'_>) -> Result<Biases> {
+    flagged_biases(source, "attention_bias", "mlp_bias")
+}
+
+/// [`optional_biases`] with other names of the flags.
+pub(super) fn flagged_biases(
+    source: &ConfigSource<'_>,
+    attention: &str,
+    feed_forward: &str,
+) -> Result<Biases> {
     let has = |names: TensorNames, flag: &str| {
-        let tensor = bias_of(&names.of(source.is_gguf(), 0));
-        Ok(if source.is_gguf() {
+        let tensor = names.of(source.is_gguf(), 0).replace(".weight", ".bias");
+        let has_bias = if source.is_gguf() {
             source.has_tensor(&tensor)
         } else {
             source.flag(flag)? == Some(true)
-        })
+        };
+        Ok(has_bias.then_some(1.0))
     };
     Ok(Biases {
-        qkv: has(Q, "attention_bias")?,
-        attention_output: has(ATTENTION_OUTPUT, "attention_bias")?,
-        feed_forward: has(GATE, "mlp_bias")?,
+        qkv: has(Q, attention)?,
+        attention_output: has(ATTENTION_OUTPUT, attention)?,
+        feed_forward: has(GATE, feed_forward)?,
+        down: has(DOWN, feed_forward)?,
     })
 }
 
-fn multiplied(plan: &mut PlanBuilder<'_, '_>, x: Activation, factor: f32) -> Activation {
+/// `factor · x`.
+pub(super) fn multiplied(plan: &mut PlanBuilder<'_, '_>, x: Activation, factor: f32) -> Activation {
     if factor == 1.0 {
         return x;
     }
     plan.elementwise(x, ActivationFunction::Scale(factor))
 }
 
-fn bias_of(weight: &str) -> String {
-    weight.strip_suffix("weight").unwrap_or(weight).to_owned() + "bias"
+/// Elements of an attention head; `default` is the value of an absent field in `config.json`, if
+/// it is not `hidden_size / num_attention_heads`.
+pub(super) fn head_dim(source: &ConfigSource<'_>, default: Option<u32>) -> Result<u32> {
+    let hidden = source.required_width("embedding_length", "hidden_size")?;
+    let heads = source.required_count("attention.head_count", "num_attention_heads")?;
+    let default = default.filter(|_| !source.is_gguf()).unwrap_or(hidden / heads);
+    Ok(source.count("attention.key_length", "head_dim")?.unwrap_or(default))
 }
 
-fn attention_shape(source: &ConfigSource<'_>, hidden: u32) -> Result<AttentionShape> {
+/// Reads the sizes of an attention layer with `kv_heads` KV heads; `default_head_dim` as for
+/// [`head_dim`].
+pub(super) fn read_attention(
+    source: &ConfigSource<'_>,
+    kv_heads: u32,
+    default_head_dim: Option<u32>,
+) -> Result<AttentionShape> {
     let heads = source.required_count("attention.head_count", "num_attention_heads")?;
-    let kv_heads = source.count("attention.head_count_kv", "num_key_value_heads")?.unwrap_or(heads);
-    let head_dim = source.count("attention.key_length", "head_dim")?.unwrap_or(hidden / heads);
-    checked_attention(source, heads, kv_heads, head_dim)
+    checked_attention(source, heads, kv_heads, head_dim(source, default_head_dim)?)
 }
 
 /// Checks the sizes of an attention layer that a configuration states.

@@ -8,41 +8,40 @@ use super::config::ConfigSource;
 use super::decoder::{Multipliers, optional_biases};
 use super::llama::Llama;
 use crate::error::Result;
+use crate::kernels::AttentionShape;
 
 pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     let mut model = Llama::read(source)?;
     model.decoder.biases = optional_biases(source)?;
     model.permute_in_gguf(source);
     model.decoder.multipliers = multipliers(source)?;
-    // Without the number, llama.cpp scales scores as for other families, transformers by 1.
-    match positive(source, "attention.scale", "attention_multiplier")? {
-        Some(scale) => model.decoder.attention.scale = scale,
-        None if !source.is_gguf() => model.decoder.attention.scale = 1.0,
+    scale_attention(source, &mut model.decoder.attention)?;
+    Ok(Box::new(model))
+}
+
+/// Reads the scale of attention scores. Without it, llama.cpp scales scores as for other families,
+/// transformers by 1.
+pub(super) fn scale_attention(
+    source: &ConfigSource<'_>,
+    attention: &mut AttentionShape,
+) -> Result<()> {
+    match source.factor("attention.scale", "attention_multiplier")? {
+        Some(scale) => attention.scale = scale,
+        None if !source.is_gguf() => attention.scale = 1.0,
         None => {}
     }
-    Ok(Box::new(model))
+    Ok(())
 }
 
 /// Reads the multipliers of embedding, residual and logits, which are divided by theirs; 1 if
 /// absent.
-fn multipliers(source: &ConfigSource<'_>) -> Result<Multipliers> {
-    let embedding = positive(source, "embedding_scale", "embedding_multiplier")?;
-    let residual = positive(source, "residual_scale", "residual_multiplier")?;
-    let logits = positive(source, "logit_scale", "logits_scaling")?;
+pub(super) fn multipliers(source: &ConfigSource<'_>) -> Result<Multipliers> {
+    let embedding = source.factor("embedding_scale", "embedding_multiplier")?;
+    let residual = source.factor("residual_scale", "residual_multiplier")?;
+    let logits = source.factor("logit_scale", "logits_scaling")?;
     Ok(Multipliers {
         embedding: embedding.unwrap_or(1.0),
         residual: residual.unwrap_or(1.0),
         logits: logits.unwrap_or(1.0).recip(),
     })
-}
-
-/// Reads a positive number, small and large enough to be divided by.
-fn positive(source: &ConfigSource<'_>, gguf: &str, hugging_face: &str) -> Result<Option<f32>> {
-    match source.number(gguf, hugging_face)? {
-        Some(number) if !(1e-9..=1e9).contains(&number) => {
-            let field = source.field(gguf, hugging_face);
-            Err(source.malformed(&field, number, "a positive number from 1e-9 to 1e9"))
-        }
-        found => Ok(found.map(|number| number as f32)),
-    }
 }

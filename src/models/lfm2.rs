@@ -10,27 +10,19 @@ use serde_json::Value;
 
 use super::architecture::{Architecture, Shape};
 use super::config::{ConfigSource, TensorNames, names};
-use super::decoder::checked_attention;
-use super::named_weights::NamedWeights;
+use super::decoder::{Decoder, Names, NormExtent, head_dim, read_attention};
 use super::proportional_rotary::ProportionalRotary;
 use super::rotary::Rotary;
 use crate::error::Result;
 use crate::kernels::{Activation, ActivationFunction, AttentionShape, ShortConv};
-use crate::layers::{
-    AttentionWeights, GatedWeights, QueryKeyNorms, ShortConvWeights, attention_heads,
-    gated_feed_forward, short_conv,
-};
-use crate::plan::{Matrix, PlanBuilder, VectorPart};
+use crate::layers::{ShortConvWeights, attention_heads, gated_feed_forward, short_conv};
+use crate::plan::{PlanBuilder, VectorPart};
 
 names! {
-    EMBEDDING: "token_embd.weight", "model.embed_tokens.weight";
     OPERATOR_NORM: "blk.{}.attn_norm.weight", "model.layers.{}.operator_norm.weight";
     CONV: "blk.{}.shortconv.conv.weight", "model.layers.{}.conv.conv.weight";
     CONV_INPUT: "blk.{}.shortconv.in_proj.weight", "model.layers.{}.conv.in_proj.weight";
     CONV_OUTPUT: "blk.{}.shortconv.out_proj.weight", "model.layers.{}.conv.out_proj.weight";
-    Q: "blk.{}.attn_q.weight", "model.layers.{}.self_attn.q_proj.weight";
-    K: "blk.{}.attn_k.weight", "model.layers.{}.self_attn.k_proj.weight";
-    V: "blk.{}.attn_v.weight", "model.layers.{}.self_attn.v_proj.weight";
     Q_NORM: "blk.{}.attn_q_norm.weight", "model.layers.{}.self_attn.q_layernorm.weight";
     K_NORM: "blk.{}.attn_k_norm.weight", "model.layers.{}.self_attn.k_layernorm.weight";
     ATTENTION_OUTPUT: "blk.{}.attn_output.weight", "model.layers.{}.self_attn.out_proj.weight";
@@ -40,16 +32,18 @@ names! {
     UP: "blk.{}.ffn_up.weight", "model.layers.{}.feed_forward.w3.weight";
     DOWN: "blk.{}.ffn_down.weight", "model.layers.{}.feed_forward.w2.weight";
     OUTPUT_NORM: "token_embd_norm.weight", "model.embedding_norm.weight";
-    OUTPUT: "output.weight", "lm_head.weight";
 }
 
-/// Names of the tensors that LFM2 and LFM3 name differently.
-pub(super) struct LfmNames {
-    pub(super) q_norm: TensorNames,
-    pub(super) k_norm: TensorNames,
-    pub(super) attention_output: TensorNames,
-    pub(super) output_norm: TensorNames,
-}
+/// Names of LFM2's tensors.
+pub(super) const NAMES: Names = Names {
+    q_norm: Q_NORM,
+    k_norm: K_NORM,
+    attention_output: ATTENTION_OUTPUT,
+    gate: GATE,
+    up: UP,
+    down: DOWN,
+    output_norm: OUTPUT_NORM,
+};
 
 /// First part of a layer, before the feed-forward layer.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +60,7 @@ pub(super) enum FullRotary {
 
 /// Parts of the configuration in which LFM2 and LFM3 differ.
 pub(super) struct Features {
-    pub(super) names: LfmNames,
+    pub(super) names: Names,
     /// Operator of each layer.
     pub(super) operators: Vec<Operator>,
     /// Columns of the feed-forward layers.
@@ -83,15 +77,10 @@ pub(super) struct Features {
 
 /// A decoder of LFM's layers.
 pub(super) struct Lfm {
+    decoder: Decoder,
     features: Features,
-    weights: NamedWeights,
-    shape: Shape,
-    hidden: u32,
-    epsilon: f32,
     /// Rows that a convolution sees.
     conv_kernel: u32,
-    /// True if the embedding matrix is the output matrix too.
-    tied: bool,
 }
 
 pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
@@ -103,12 +92,6 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
         let field = source.field("attention.causal", "");
         return Err(source.unsupported(&field, false, "true"));
     }
-    let names = LfmNames {
-        q_norm: Q_NORM,
-        k_norm: K_NORM,
-        attention_output: ATTENTION_OUTPUT,
-        output_norm: OUTPUT_NORM,
-    };
     let intermediate = if source.is_gguf() {
         source.required_width("feed_forward_length", "")?
     } else {
@@ -116,7 +99,7 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     };
     let rotary = Rotary::read(source, head_dim(source, None)?, "rope_parameters", 1_000_000.0)?;
     let features = Features {
-        names,
+        names: NAMES,
         operators: operators(source)?,
         intermediate,
         rotary: FullRotary::Scaled(rotary),
@@ -185,25 +168,6 @@ fn operators(source: &ConfigSource<'_>) -> Result<Vec<Operator>> {
     Ok((0..layer_count).map(|layer| operator(indices.contains(&layer.into()))).collect())
 }
 
-/// Elements of an attention head; `default` is the value of an absent field in `config.json`, if
-/// it is not `hidden_size / num_attention_heads`.
-pub(super) fn head_dim(source: &ConfigSource<'_>, default: Option<u32>) -> Result<u32> {
-    let hidden = source.required_width("embedding_length", "hidden_size")?;
-    let heads = source.required_count("attention.head_count", "num_attention_heads")?;
-    let default = default.filter(|_| !source.is_gguf()).unwrap_or(hidden / heads);
-    Ok(source.count("attention.key_length", "head_dim")?.unwrap_or(default))
-}
-
-/// Reads the sizes of an attention layer with `kv_head_count` KV heads, without a window.
-pub(super) fn read_attention(
-    source: &ConfigSource<'_>,
-    kv_head_count: u32,
-    default_head_dim: Option<u32>,
-) -> Result<AttentionShape> {
-    let heads = source.required_count("attention.head_count", "num_attention_heads")?;
-    checked_attention(source, heads, kv_head_count, head_dim(source, default_head_dim)?)
-}
-
 impl Lfm {
     /// Reads the rest of the configuration; `conv_kernel` is the default of its field.
     pub(super) fn read(
@@ -214,75 +178,25 @@ impl Lfm {
         if source.flag("conv_bias")? == Some(true) {
             return Err(source.unsupported("conv_bias", true, "false"));
         }
-        let is_gguf = source.is_gguf();
-        let hidden = source.required_width("embedding_length", "hidden_size")?;
-        source
-            .check_width("width of the input projection of convolutions", 3 * u64::from(hidden))?;
-        let tied = source.spelling(&["tie_embedding", "tie_word_embeddings"]);
-        let may_be_tied = is_gguf || source.flag(tied)?.unwrap_or(true);
-        let epsilon = source.spelling(&["norm_eps", "rms_norm_eps"]);
-        Ok(Self {
-            weights: NamedWeights { is_gguf },
-            shape: Shape {
-                vocabulary_size: source.vocabulary_size()?,
-                max_context_length: source
-                    .required_count("context_length", "max_position_embeddings")?,
-                layer_count: features.operators.len() as u32,
-            },
-            hidden,
-            epsilon: source.epsilon("attention.layer_norm_rms_epsilon", epsilon)?,
-            conv_kernel: read_conv_kernel(source, conv_kernel)?,
-            features,
-            tied: !source.has_tensor(&OUTPUT.of(is_gguf, 0)) && may_be_tied,
-        })
-    }
-
-    fn norm(
-        &self,
-        plan: &mut PlanBuilder<'_, '_>,
-        names: TensorNames,
-        layer: u32,
-        x: Activation,
-    ) -> Activation {
-        let weight = self.weights.vector(plan, names, layer, self.hidden);
-        plan.rms_norm(x, weight, self.epsilon)
-    }
-
-    fn embedding(&self, plan: &mut PlanBuilder<'_, '_>) -> Matrix {
-        self.weights.matrix(plan, EMBEDDING, 0, [self.shape.vocabulary_size, self.hidden])
+        let Features { names, intermediate, .. } = features;
+        let mut decoder = Decoder::without_attention(source, intermediate, true)?;
+        (decoder.names, decoder.query_key_norms) = (names, Some(NormExtent::Head));
+        source.check_width(
+            "width of the input projection of convolutions",
+            3 * u64::from(decoder.hidden),
+        )?;
+        Ok(Self { decoder, conv_kernel: read_conv_kernel(source, conv_kernel)?, features })
     }
 
     fn conv_weights(&self, plan: &mut PlanBuilder<'_, '_>, layer: u32) -> ShortConvWeights {
-        let Self { weights, hidden, conv_kernel: kernel, .. } = *self;
-        let conv = VectorPart::new(CONV.of(weights.is_gguf, layer), &[hidden, kernel]);
+        let (decoder, kernel) = (&self.decoder, self.conv_kernel);
+        let hidden = decoder.hidden;
+        let conv = VectorPart::new(CONV.of(decoder.is_gguf, layer), &[hidden, kernel]);
         ShortConvWeights {
-            input: weights.matrix(plan, CONV_INPUT, layer, [3 * hidden, hidden]),
+            input: decoder.linear(plan, CONV_INPUT, layer, [3 * hidden, hidden], None).weight,
             conv: plan.resources.packed_vector(vec![conv]),
             kernel,
-            output: weights.matrix(plan, CONV_OUTPUT, layer, [hidden, hidden]),
-        }
-    }
-
-    fn attention_weights(
-        &self,
-        plan: &mut PlanBuilder<'_, '_>,
-        shape: AttentionShape,
-        layer: u32,
-    ) -> AttentionWeights {
-        let Self { weights, hidden, features: Features { names, .. }, .. } = self;
-        let [q, kv] = [shape.head_count, shape.kv_head_count].map(|heads| heads * shape.head_dim);
-        let norms = QueryKeyNorms {
-            q: weights.vector(plan, names.q_norm, layer, shape.head_dim),
-            k: weights.vector(plan, names.k_norm, layer, shape.head_dim),
-            per_head: true,
-            epsilon: self.epsilon,
-        };
-        AttentionWeights {
-            q: weights.linear(plan, Q, layer, [q, *hidden]),
-            k: weights.linear(plan, K, layer, [kv, *hidden]),
-            v: weights.linear(plan, V, layer, [kv, *hidden]),
-            output: weights.linear(plan, names.attention_output, layer, [*hidden, q]),
-            norms: Some(norms),
+            output: decoder.linear(plan, CONV_OUTPUT, layer, [hidden, hidden], None).weight,
         }
     }
 
@@ -294,7 +208,8 @@ impl Lfm {
         layer: u32,
         context_length: u32,
     ) -> Activation {
-        let weights = self.attention_weights(plan, shape, layer);
+        let decoder = &self.decoder;
+        let weights = decoder.attention_weights_of(plan, shape, layer);
         let Features { rotary, local_rotary, gate, .. } = &self.features;
         let positions = match (shape.window, local_rotary, rotary) {
             (Some(_), Some(local), _) => local.positions(plan, context_length),
@@ -304,8 +219,9 @@ impl Lfm {
         let positions = Some(positions);
         let mut y = attention_heads(plan, h, &weights, shape, positions, layer, context_length);
         if let Some(gate) = gate {
-            let gate = self.weights.matrix(plan, *gate, layer, [shape.head_count, self.hidden]);
-            let gates = plan.matmul(gate, h);
+            let outputs = shape.head_count;
+            let gate = decoder.linear(plan, *gate, layer, [outputs, decoder.hidden], None);
+            let gates = plan.linear(gate, h);
             y = plan.gate_heads(y, gates);
         }
         plan.linear(weights.output, y)
@@ -320,17 +236,8 @@ impl Lfm {
         norm: Option<TensorNames>,
         layer: u32,
     ) -> Activation {
-        let y = norm.map_or(y, |norm| self.norm(plan, norm, layer, y));
+        let y = norm.map_or(y, |norm| self.decoder.norm(plan, norm, layer, y));
         plan.add(x, y)
-    }
-
-    fn feed_forward_weights(&self, plan: &mut PlanBuilder<'_, '_>, layer: u32) -> GatedWeights {
-        let Self { weights, hidden, features: Features { intermediate, .. }, .. } = *self;
-        GatedWeights {
-            gate: weights.linear(plan, GATE, layer, [intermediate, hidden]),
-            up: weights.linear(plan, UP, layer, [intermediate, hidden]),
-            down: weights.linear(plan, DOWN, layer, [hidden, intermediate]),
-        }
     }
 }
 
@@ -353,16 +260,15 @@ fn read_conv_kernel(source: &ConfigSource<'_>, default: u32) -> Result<u32> {
 
 impl Architecture for Lfm {
     fn shape(&self) -> Shape {
-        self.shape
+        self.decoder.shape
     }
 
     fn layers(&self, plan: &mut PlanBuilder<'_, '_>, context_length: u32) -> Activation {
-        plan.at("embedding");
-        let embedding = self.embedding(plan);
-        let mut x = plan.embed(embedding);
+        let decoder = &self.decoder;
+        let mut x = decoder.embed(plan);
         for (layer, operator) in (0..).zip(&self.features.operators) {
             plan.at(format!("layer {layer}"));
-            let h = self.norm(plan, OPERATOR_NORM, layer, x);
+            let h = decoder.norm(plan, OPERATOR_NORM, layer, x);
             let y = match *operator {
                 Operator::Convolution => {
                     let weights = self.conv_weights(plan, layer);
@@ -371,8 +277,8 @@ impl Architecture for Lfm {
                 Operator::Attention(shape) => self.attention(plan, h, shape, layer, context_length),
             };
             x = self.add_normed(plan, x, y, self.features.post_norm, layer);
-            let h = self.norm(plan, FEED_FORWARD_NORM, layer, x);
-            let weights = self.feed_forward_weights(plan, layer);
+            let h = decoder.norm(plan, FEED_FORWARD_NORM, layer, x);
+            let weights = decoder.feed_forward_weights(plan, layer);
             let y = gated_feed_forward(plan, h, &weights, ActivationFunction::Silu);
             let norm = self.features.post_norm.map(|_| POST_FEED_FORWARD_NORM);
             x = self.add_normed(plan, x, y, norm, layer);
@@ -381,13 +287,6 @@ impl Architecture for Lfm {
     }
 
     fn head(&self, plan: &mut PlanBuilder<'_, '_>, x: Activation) -> Activation {
-        plan.at("head");
-        let h = self.norm(plan, self.features.names.output_norm, 0, x);
-        let output = if self.tied {
-            self.embedding(plan)
-        } else {
-            self.weights.matrix(plan, OUTPUT, 0, [self.shape.vocabulary_size, self.hidden])
-        };
-        plan.matmul(output, h)
+        self.decoder.head(plan, x)
     }
 }

@@ -7,7 +7,8 @@
 
 use super::architecture::Architecture;
 use super::config::{ConfigSource, names};
-use super::lfm2::{Features, FullRotary, Lfm, LfmNames, Operator, head_dim, read_attention};
+use super::decoder::{Names, head_dim, read_attention};
+use super::lfm2::{self, Features, FullRotary, Lfm, Operator};
 use super::proportional_rotary::ProportionalRotary;
 use super::rotary::Rotary;
 use crate::error::Result;
@@ -51,11 +52,12 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     source.check_choice("", &format!("{local}.rope_type"), &["default"])?;
     let theta = source.number("rope.freq_base_swa", &format!("{local}.rope_theta"))?;
     let features = Features {
-        names: LfmNames {
+        names: Names {
             q_norm: Q_NORM,
             k_norm: K_NORM,
             attention_output: ATTENTION_OUTPUT,
             output_norm: OUTPUT_NORM,
+            ..lfm2::NAMES
         },
         operators,
         intermediate: source.required_width("feed_forward_length", "intermediate_size")?,

@@ -9,8 +9,8 @@ use super::config::{ConfigSource, names};
 use super::decoder::{Decoder, optional_biases};
 use super::rotary::Rotary;
 use crate::error::Result;
-use crate::kernels::{Activation, ActivationFunction, AttentionShape, Pairing};
-use crate::layers::{attention, gated_feed_forward};
+use crate::kernels::{Activation, AttentionShape, Pairing};
+use crate::layers::attention;
 use crate::plan::PlanBuilder;
 
 names! {
@@ -75,10 +75,7 @@ impl Architecture for Llama {
             let positions = (!self.without_rotation.contains(&layer)).then_some(positions);
             let y = attention(plan, h, &weights, shape, positions, layer, context_length);
             x = decoder.add(plan, x, y);
-            let h = decoder.norm(plan, FEED_FORWARD_NORM, layer, x);
-            let weights = decoder.feed_forward_weights(plan, layer);
-            let y = gated_feed_forward(plan, h, &weights, ActivationFunction::Silu);
-            x = decoder.add(plan, x, y);
+            x = decoder.feed_forward(plan, FEED_FORWARD_NORM, layer, x);
         }
         x
     }

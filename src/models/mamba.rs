@@ -17,6 +17,17 @@ pub(super) struct MambaFields {
     pub(super) conv_kernel: &'static str,
 }
 
+impl MambaFields {
+    /// Fields of Granite 4 H and Falcon-H1.
+    pub(super) const USUAL: Self = Self {
+        head_count: "mamba_n_heads",
+        head_dim: "mamba_d_head",
+        group_count: "mamba_n_groups",
+        state_size: "mamba_d_state",
+        conv_kernel: "mamba_d_conv",
+    };
+}
+
 /// Reads and checks a mixer's configuration; `malformed` or `unsupported-format`.
 pub(super) fn read(
     source: &ConfigSource<'_>,
@@ -41,8 +52,10 @@ pub(super) fn read(
         group_count: source.required_count("ssm.group_count", fields.group_count)?,
         state_size: source.required_count("ssm.state_size", fields.state_size)?,
         conv_kernel: source.required_count("ssm.conv_kernel", fields.conv_kernel)?,
+        z_scale: Some(1.0),
+        dt_scale: 1.0,
     };
-    let config = MambaConfig { hidden, scan, epsilon };
+    let config = MambaConfig::new(hidden, scan, epsilon);
     config.check().map_err(|InvalidSize { size, found, expected, code }| {
         let field = match size {
             MambaSize::HeadCount => source.field("ssm.time_step_rank", fields.head_count),

@@ -15,7 +15,6 @@ mod lfm3;
 mod llama;
 mod mamba;
 mod mistral3;
-mod named_weights;
 mod nemotron_h;
 mod olmo2;
 mod phi2;

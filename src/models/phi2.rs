@@ -36,7 +36,8 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     }
     let mut decoder = Decoder::read(source, false)?;
     decoder.epsilon = source.epsilon("attention.layer_norm_epsilon", "layer_norm_eps")?;
-    decoder.biases = Biases { qkv: true, attention_output: true, feed_forward: true };
+    decoder.biases = Biases { qkv: Some(1.0), attention_output: Some(1.0), ..Biases::default() };
+    decoder.names.attention_output = ATTENTION_OUTPUT;
     let rotary = Rotary::read(source, decoder.attention.head_dim, "rope_parameters", 10_000.0)?;
     Ok(Box::new(Phi { decoder, rotary }))
 }
@@ -69,11 +70,11 @@ impl Architecture for Phi {
         for layer in 0..decoder.shape.layer_count {
             plan.at(format!("layer {layer}"));
             let h = self.norm(plan, [NORM, NORM_BIAS], layer, x);
-            let weights = decoder.attention_weights_named(plan, ATTENTION_OUTPUT, layer);
+            let weights = decoder.attention_weights(plan, layer);
             let y = attention(plan, h, &weights, shape, positions, layer, context_length);
             x = plan.add(x, y);
-            let up = decoder.linear(plan, UP, layer, [intermediate, hidden], true);
-            let down = decoder.linear(plan, DOWN, layer, [hidden, intermediate], true);
+            let up = decoder.linear(plan, UP, layer, [intermediate, hidden], Some(1.0));
+            let down = decoder.linear(plan, DOWN, layer, [hidden, intermediate], Some(1.0));
             let y = feed_forward(plan, h, up, down, ActivationFunction::Gelu);
             x = plan.add(x, y);
         }
@@ -84,7 +85,8 @@ impl Architecture for Phi {
         plan.at("head");
         let h = self.norm(plan, [OUTPUT_NORM, OUTPUT_NORM_BIAS], 0, x);
         let Decoder { shape, hidden, .. } = self.decoder;
-        let output = self.decoder.linear(plan, OUTPUT, 0, [shape.vocabulary_size, hidden], true);
+        let output =
+            self.decoder.linear(plan, OUTPUT, 0, [shape.vocabulary_size, hidden], Some(1.0));
         plan.linear(output, h)
     }
 }

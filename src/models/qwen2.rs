@@ -12,7 +12,7 @@ use crate::error::Result;
 pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     check_no_window(source)?;
     let mut model = Llama::read(source)?;
-    model.decoder.biases = Biases { qkv: true, ..Biases::default() };
+    model.decoder.biases = Biases { qkv: Some(1.0), ..Biases::default() };
     Ok(Box::new(model))
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Operands whose shapes do not match are programming errors: the methods assert them.
 
-use super::{Matrix, Plan, PlannedKernel, Resources};
+use super::{Linear, Matrix, Plan, PlannedKernel, Resources};
 use crate::kernels::{
     Activation, ActivationFunction, Add, AdjustLogits, Attention, AttentionMerge, AttentionShape,
     Buffer, Cache, CacheStore, Elementwise, Embed, GateHeads, Glu, Kernel, LastRow, LayerNorm,
@@ -22,15 +22,6 @@ pub struct PlanBuilder<'a, 'b> {
     kernels: Vec<PlannedKernel>,
     scratch: Vec<Activation>,
     place: String,
-}
-
-/// Weights of a matrix product, with or without a bias.
-#[derive(Debug, Clone, Copy)]
-pub struct Linear {
-    /// `[outputs, inputs]`.
-    pub weight: Matrix,
-    /// `[outputs]`.
-    pub bias: Option<Buffer>,
 }
 
 impl<'a, 'b> PlanBuilder<'a, 'b> {

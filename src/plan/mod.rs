@@ -1,10 +1,10 @@
 //! Plans: the kernels of one step in order, over named buffers, as data.
 //!
 //! Reading order: [`resources`] (matrices, vectors, tables and state, common to all plans of a
-//! model), [`builder`] (the vocabulary in which models write plans), [`stack`] (matrices that are
-//! bound together), [`fuse`] (kernels that become one), [`layout`] (scratch buffers that share
-//! memory), [`sampling_plan`] (sampling of a token). A plan is written once, at load, for a number
-//! of rows.
+//! model), [`vector_part`] (tensors in vectors), [`builder`] (the vocabulary in which models write
+//! plans), [`stack`] (matrices that are bound together), [`fuse`] (kernels that become one),
+//! [`layout`] (scratch buffers that share memory), [`sampling_plan`] (sampling of a token). A plan
+//! is written once, at load, for a number of rows.
 
 mod builder;
 mod fuse;
@@ -12,16 +12,17 @@ mod layout;
 mod resources;
 mod sampling_plan;
 mod stack;
+mod vector_part;
 
-pub use builder::{Linear, PlanBuilder};
+pub use builder::PlanBuilder;
 pub use fuse::fuse;
 pub use layout::{Slots, assign_slots};
 pub use resources::{
-    Matrix, MatrixInfo, Resources, SharedBuffer, SharedRole, StateKind, TensorShapes, Transform,
-    VectorPart,
+    Linear, Matrix, MatrixInfo, Resources, SharedBuffer, SharedRole, StateKind, TensorShapes,
 };
 pub use sampling_plan::SamplingPlan;
 pub use stack::stack;
+pub use vector_part::{Transform, VectorPart};
 
 use std::ops::Range;
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::{Transform, VectorPart};
 use crate::error::{Code, Error, Result};
 use crate::formats::Format;
 use crate::kernels::{Buffer, Cache, CacheFormat, CacheRows, MatrixPart, Ring, RotaryTable};
@@ -26,6 +27,15 @@ pub trait TensorShapes {
 /// Index of a weight matrix of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Matrix(pub(crate) u16);
+
+/// Weights of a matrix product, with or without a bias.
+#[derive(Debug, Clone, Copy)]
+pub struct Linear {
+    /// `[outputs, inputs]`.
+    pub weight: Matrix,
+    /// `[outputs]`.
+    pub bias: Option<Buffer>,
+}
 
 /// A weight matrix, one tensor or several stacked ones, in parts of which every plane fits one
 /// binding.
@@ -71,55 +81,6 @@ impl MatrixInfo {
     /// Bytes of the whole matrix on the GPU.
     pub fn size_bytes(&self) -> u64 {
         (0..self.part_count()).flat_map(|part| self.plane_bytes(part)).sum()
-    }
-}
-
-/// Transform of the values of a tensor on their way to a shared vector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transform {
-    /// `x`.
-    None,
-    /// `1 + x`, for the weight of a norm that is stored as its distance from one.
-    PlusOne,
-    /// `-e^x`, for the decay of a recurrent layer that is stored as a logarithm.
-    MinusExp,
-}
-
-impl Transform {
-    /// Returns the transformed value, finite for a finite one.
-    pub fn apply(self, x: f32) -> f32 {
-        match self {
-            Transform::None => x,
-            Transform::PlusOne => 1.0 + x,
-            Transform::MinusExp => (-x.exp()).max(f32::MIN),
-        }
-    }
-}
-
-/// A tensor that is a part of a shared vector.
-#[derive(Debug, Clone, PartialEq)]
-pub struct VectorPart {
-    /// Name of the tensor in the checkpoint.
-    pub tensor: String,
-    /// Expected shape, outermost axis first; axes of length 1 do not count.
-    pub shape: Vec<u32>,
-    /// Transform of its values.
-    pub transform: Transform,
-}
-
-impl VectorPart {
-    /// The tensor of that name and shape, untransformed.
-    pub fn new(tensor: impl Into<String>, shape: &[u32]) -> Self {
-        Self { tensor: tensor.into(), shape: shape.to_vec(), transform: Transform::None }
-    }
-
-    /// The part with its values transformed.
-    pub fn transformed(self, transform: Transform) -> Self {
-        Self { transform, ..self }
-    }
-
-    fn words(&self) -> u64 {
-        self.shape.iter().fold(1, |words, axis| words.saturating_mul(u64::from(*axis)))
     }
 }
 
@@ -307,6 +268,18 @@ impl<'a> Resources<'a> {
         (self.max_binding_bytes / widest as u64).min(u64::from(u32::MAX)) as u32
     }
 
+    /// Requests the matrix `[rows, columns]` of a linear layer, and its bias if there is one: its
+    /// name ends in `bias` instead of `weight`, and `bias` is its factor.
+    pub fn linear(&mut self, weight: &str, rows: u32, columns: u32, bias: Option<f32>) -> Linear {
+        let bias = bias.map(|factor| {
+            let name = weight.strip_suffix("weight").unwrap_or(weight).to_owned() + "bias";
+            let part = VectorPart::new(name, &[rows]);
+            let transform = if factor == 1.0 { Transform::None } else { Transform::scale(factor) };
+            self.packed_vector(vec![part.transformed(transform)])
+        });
+        Linear { weight: self.weight_matrix(weight, rows, columns), bias }
+    }
+
     /// Requests a tensor of that name and length, as `f32`.
     pub fn weight_vector(&mut self, tensor: &str, length: u32) -> Buffer {
         self.packed_vector(vec![VectorPart::new(tensor, &[length])])
@@ -321,7 +294,7 @@ impl<'a> Resources<'a> {
             return found;
         }
         if let SharedRole::Vector(parts) = &role {
-            for part in parts {
+            for part in parts.iter().filter(|part| !part.tensor.is_empty()) {
                 self.check_part(part);
             }
         }
@@ -418,6 +391,7 @@ impl<'a> Resources<'a> {
             _ => None,
         });
         let vectors = parts.flatten().map(|part| part.tensor.as_str());
+        let vectors = vectors.filter(|name| !name.is_empty());
         let divisors = self.shared.iter().filter_map(|buffer| match &buffer.role {
             SharedRole::RotaryTable(table) => table.divisors.as_deref(),
             _ => None,

@@ -64,11 +64,13 @@ fn case(shape: ScanShape, rows: u32, position: u32, scalars: Scalars) -> Case<'s
 }
 
 const fn shape(heads: [u32; 2], group_count: u32, state_size: u32, conv_kernel: u32) -> ScanShape {
-    ScanShape { head_count: heads[0], head_dim: heads[1], group_count, state_size, conv_kernel }
+    let [head_count, head_dim] = heads;
+    let (z_scale, dt_scale) = (Some(1.0), 1.0);
+    ScanShape { head_count, head_dim, group_count, state_size, conv_kernel, z_scale, dt_scale }
 }
 
 /// Few and many heads per group, and sizes that are and are not multiples of a tile.
-const SHAPES: [ScanShape; 7] = [
+const SHAPES: [ScanShape; 9] = [
     shape([1, 1], 1, 1, 1),
     shape([3, 5], 1, 7, 3),
     shape([6, 16], 2, 16, 2),
@@ -76,6 +78,9 @@ const SHAPES: [ScanShape; 7] = [
     shape([12, 80], 1, 128, 4),
     shape([2, 33], 2, 100, 8),
     shape([2, 256], 1, 256, 4),
+    // Scaled inputs, and no gate.
+    ScanShape { z_scale: Some(0.3), dt_scale: 1.5, ..shape([3, 20], 1, 24, 4) },
+    ScanShape { z_scale: None, dt_scale: 0.25, ..shape([4, 16], 2, 16, 3) },
 ];
 
 /// Nemotron 3 Nano 4B.

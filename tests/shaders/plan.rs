@@ -182,8 +182,15 @@ fn short_convs(plan: &mut PlanBuilder<'_, '_>) {
 
 /// The Mamba-2 scan of Nemotron 3 Nano 4B.
 fn scan(plan: &mut PlanBuilder<'_, '_>) {
-    let shape =
-        ScanShape { head_count: 96, head_dim: 80, group_count: 8, state_size: 128, conv_kernel: 4 };
+    let shape = ScanShape {
+        head_count: 96,
+        head_dim: 80,
+        group_count: 8,
+        state_size: 128,
+        conv_kernel: 4,
+        z_scale: Some(1.0),
+        dt_scale: 1.0,
+    };
     let projected = plan.input(Rows::Step, shape.projected());
     let buffers = ScanBuffers {
         conv: plan.resources.recurrent_state("conv", 5 * u64::from(shape.channels())),
