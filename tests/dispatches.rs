@@ -134,6 +134,23 @@ fn granitehybrid() {
     check("granitehybrid-hub", &[MIXER, MIXER, LLAMA, MIXER], &["matvec"]);
 }
 
+/// Attention and mixer read the same norm, and the last of them computes the next one.
+#[test]
+fn falcon_h1() {
+    let layer = [&["matvec", "ssm_step", "matvec"], LLAMA].concat();
+    check("falcon_h1-plain", &[&layer[..]; 3], &["matvec"]);
+}
+
+#[test]
+fn exaone4() {
+    check("exaone4-plain", &[GEMMA; 3], &["matvec"]);
+}
+
+#[test]
+fn ernie4_5() {
+    check("ernie4_5-tied", &[LLAMA; 3], &["matvec"]);
+}
+
 #[test]
 fn nemotron_h() {
     let mixer = &["matvec", "ssm_step", "matvec"][..];

@@ -17,6 +17,28 @@ use tablm::weights::quantize::Target;
 /// Prompt lengths, as in specs.py: around one prefill chunk of 64, and just over eight chunks.
 const LENGTHS: [u32; 7] = [1, 2, 63, 64, 65, 200, 513];
 const GREEDY_PROMPT: u32 = 65;
+/// Families of tests/data/tiny/reference/.
+const FAMILIES: [&str; 19] = [
+    "ernie4_5",
+    "exaone4",
+    "falcon_h1",
+    "gemma2",
+    "gemma3",
+    "granite",
+    "granitehybrid",
+    "hunyuan",
+    "lfm2",
+    "lfm3",
+    "llama",
+    "mistral3",
+    "nemotron_h",
+    "olmo2",
+    "phi",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "smollm3",
+];
 /// Bound of the differences of logits, relative to the largest logit.
 const TOLERANCE: f32 = 1e-4;
 
@@ -138,10 +160,14 @@ impl Reference {
 }
 
 async fn open(path: &Path, device: DeviceChoice, unfused: bool) -> Engine {
+    open_with_chunk(path, device, unfused, 64).await
+}
+
+async fn open_with_chunk(path: &Path, device: DeviceChoice, unfused: bool, chunk: u32) -> Engine {
     let options = LoadOptions {
         device,
         context_length: Some(600),
-        chunk: Some(64),
+        chunk: Some(chunk),
         // The references have f32 caches, which are not the default for all weight formats.
         kv_format: Some(CacheFormat::F32),
         test: TestSwitches { unfused, ..TestSwitches::default() },
@@ -221,23 +247,7 @@ fn cpu_variants_are_close_to_the_cpu_reference() {
         let variants = CpuVariant::ALL.into_iter().filter(|variant| variant.is_available());
         let variants: Vec<CpuVariant> = variants.collect();
         assert_eq!(variants[0], CpuVariant::Exact);
-        let families = [
-            "gemma2",
-            "gemma3",
-            "granite",
-            "granitehybrid",
-            "lfm2",
-            "lfm3",
-            "llama",
-            "mistral3",
-            "nemotron_h",
-            "olmo2",
-            "phi",
-            "phi3",
-            "qwen2",
-            "qwen3",
-        ];
-        for family in families {
+        for family in FAMILIES {
             let model = &references(family)[0];
             for (quantize, bound) in
                 [(None, 1e-10), (Some(Target::Q8_0), 1e-6), (Some(Target::T4), 1e-4)]
@@ -263,6 +273,27 @@ fn cpu_variants_are_close_to_the_cpu_reference() {
                     let at = format!("{} {} {quantize:?}", model.name, variant.name());
                     println!("{at}: {error:.1e}");
                     assert!(error < bound, "{at}: {error:e}");
+                }
+            }
+        }
+    });
+}
+
+/// Prompts in chunks of other sizes than 64: states go from chunk to chunk.
+#[test]
+fn logits_with_every_chunk_size() {
+    pollster::block_on(async {
+        for device in devices().await {
+            let (chunks, lengths): (&[u32], _) = match device {
+                DeviceChoice::WebGpu => (&[7, 512], &[200][..]),
+                _ => (&[1, 7, 512], &[65, 513][..]),
+            };
+            for model in FAMILIES.map(|family| references(family).swap_remove(0)) {
+                for &chunk in chunks {
+                    let mut engine = open_with_chunk(&model.gguf(), device, false, chunk).await;
+                    let at = format!("{} on {device:?} in chunks of {chunk}", model.name);
+                    let worst = model.check_logits(&mut engine, &at, lengths).await;
+                    println!("{at}: logits within {worst:.1e}");
                 }
             }
         }
@@ -342,4 +373,24 @@ fn mistral3() {
 #[test]
 fn olmo2() {
     check("olmo2");
+}
+
+#[test]
+fn falcon_h1() {
+    check("falcon_h1");
+}
+
+#[test]
+fn exaone4() {
+    check("exaone4");
+}
+
+#[test]
+fn ernie4_5() {
+    check("ernie4_5");
+}
+
+#[test]
+fn hunyuan() {
+    check("hunyuan");
 }

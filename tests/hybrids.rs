@@ -1,4 +1,5 @@
-//! Configurations of the hybrid families: forms that mean the same, and options that are refused.
+//! Configurations of families with several kinds of layers: forms that mean the same, and options
+//! that are refused.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -28,6 +29,15 @@ fn logits(files: &[(&str, Vec<u8>)]) -> Result<Vec<f32>, Error> {
 
 /// Logits of a folder whose configuration has some fields replaced; `null` removes a field.
 fn with_config(model: &str, changes: &Value) -> Result<Vec<f32>, Error> {
+    with_config_and_weights(model, changes, read(cache::tiny(model).join("model.safetensors")))
+}
+
+/// [`with_config`] with other weights.
+fn with_config_and_weights(
+    model: &str,
+    changes: &Value,
+    weights: Vec<u8>,
+) -> Result<Vec<f32>, Error> {
     let read = |name: &str| read(cache::tiny(model).join(name));
     let mut config: Value = serde_json::from_slice(&read("config.json")).unwrap();
     for (field, value) in changes.as_object().unwrap() {
@@ -39,7 +49,7 @@ fn with_config(model: &str, changes: &Value) -> Result<Vec<f32>, Error> {
     }
     logits(&[
         ("config.json", config.to_string().into_bytes()),
-        ("model.safetensors", read("model.safetensors")),
+        ("model.safetensors", weights),
         ("tokenizer.json", read("tokenizer.json")),
     ])
 }
@@ -84,11 +94,39 @@ fn configurations_that_mean_the_same_give_equal_logits() {
                 "linear_attention", "linear_attention", "full_attention", "linear_attention",
             ] }),
         ),
+        // Factors of 1, which are the defaults.
+        (
+            "falcon_h1-ones",
+            json!({
+                "attention_in_multiplier": null, "key_multiplier": null, "mlp_multipliers": null,
+                "ssm_in_multiplier": null, "ssm_multipliers": null, "ssm_out_multiplier": null,
+            }),
+        ),
+        // The default pattern of windows.
+        ("exaone4-window", json!({ "layer_types": null, "sliding_window_pattern": 4 })),
     ] {
         let expected = with_config(model, &json!({})).unwrap();
         let found = with_config(model, &changes).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(found, expected, "{model}: {changes}");
     }
+}
+
+/// MLX multiplies the weights of Falcon-H1 by the factors, and leaves them in the configuration;
+/// its convolutions have other axes.
+#[test]
+fn factors_of_falcon_h1_are_in_the_weights_of_mlx() {
+    let weights = read(cache::tiny("falcon_h1-ones").join("model.safetensors"));
+    let expected = with_config("falcon_h1-ones", &json!({})).unwrap();
+    let factors = json!({ "key_multiplier": 0.5, "mlp_multipliers": [2.0, 3.0] });
+    assert_ne!(with_config("falcon_h1-ones", &factors).unwrap(), expected);
+    let header_bytes = 8 + u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize;
+    let (header, data) = weights.split_at(header_bytes);
+    let header = String::from_utf8(header[8..].to_vec()).unwrap();
+    let moved = header.replace(",1,4]", ",4,1]").replace(", 1, 4]", ", 4, 1]");
+    assert_ne!(moved, header);
+    let weights = [&weights[..8], moved.as_bytes(), data].concat();
+    let found = with_config_and_weights("falcon_h1-ones", &factors, weights).unwrap();
+    assert_eq!(found, expected);
 }
 
 #[test]
@@ -144,6 +182,23 @@ fn unsupported_options_are_refused_by_name() {
         ),
     ] {
         refused(with_config(model, &changes), code, &words);
+    }
+}
+
+#[test]
+fn unsupported_factors_of_falcon_h1_are_refused_by_name() {
+    use Code::{Malformed, UnsupportedFormat};
+    for (changes, code, words) in [
+        (json!({ "ssm_multipliers": [1.0] }), Malformed, ["ssm_multipliers", "5 numbers"]),
+        (json!({ "mlp_multipliers": [1.0, 0.0] }), Malformed, ["mlp_multipliers", "positive"]),
+        (json!({ "key_multiplier": 0.0 }), Malformed, ["key_multiplier", "positive"]),
+        (
+            json!({ "time_step_limit": [0.0, 1.0] }),
+            UnsupportedFormat,
+            ["time_step_limit", "Infinity"],
+        ),
+    ] {
+        refused(with_config("falcon_h1-plain", &changes), code, &words);
     }
 }
 

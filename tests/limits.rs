@@ -31,11 +31,15 @@ use tablm::weights::source::{ByteSource, MemorySource};
 use web_time::Instant;
 
 /// A tiny model of tests/data/tiny for each architecture.
-const MODELS: [&str; 15] = [
+const MODELS: [&str; 19] = [
+    "ernie4_5-tied",
+    "exaone4-plain",
+    "falcon_h1-plain",
     "gemma2-window",
     "gemma3-pattern",
     "granite-tied",
     "granitehybrid-hub",
+    "hunyuan-tied",
     "lfm2-indices",
     "lfm3-pattern",
     "llama-tied",

@@ -6,10 +6,14 @@
 mod architecture;
 mod config;
 mod decoder;
+mod ernie4_5;
+mod exaone4;
+mod falcon_h1;
 mod gemma2;
 mod gemma3;
 mod granite;
 mod granitehybrid;
+mod hunyuan_dense;
 mod lfm2;
 mod lfm3;
 mod llama;
@@ -50,6 +54,24 @@ pub struct Registration {
 /// All supported architectures.
 pub const ARCHITECTURES: &[Registration] = &[
     Registration {
+        gguf: "ernie4_5",
+        hugging_face: &["Ernie4_5ForCausalLM", "Ernie4_5_ForCausalLM"],
+        model_type: "ernie4_5",
+        read: ernie4_5::read,
+    },
+    Registration {
+        gguf: "exaone4",
+        hugging_face: &["Exaone4ForCausalLM"],
+        model_type: "exaone4",
+        read: exaone4::read,
+    },
+    Registration {
+        gguf: "falcon-h1",
+        hugging_face: &["FalconH1ForCausalLM"],
+        model_type: "falcon_h1",
+        read: falcon_h1::read,
+    },
+    Registration {
         gguf: "gemma2",
         hugging_face: &["Gemma2ForCausalLM"],
         model_type: "gemma2",
@@ -72,6 +94,12 @@ pub const ARCHITECTURES: &[Registration] = &[
         hugging_face: &["GraniteMoeHybridForCausalLM"],
         model_type: "granitemoehybrid",
         read: granitehybrid::read,
+    },
+    Registration {
+        gguf: "hunyuan-dense",
+        hugging_face: &["HunYuanDenseV1ForCausalLM"],
+        model_type: "hunyuan_v1_dense",
+        read: hunyuan_dense::read,
     },
     Registration {
         gguf: "lfm2",

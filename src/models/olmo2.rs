@@ -23,16 +23,17 @@ names! {
 }
 
 /// Every so many layers one has full attention, unless the configuration lists the layers.
-const PERIOD: u32 = 4;
+pub(super) const PERIOD: u32 = 4;
 
-struct Olmo {
-    decoder: Decoder,
-    /// Positions in layers with full attention.
-    rotary: Rotary,
+/// A decoder of OLMo's layers.
+pub(super) struct Olmo {
+    pub(super) decoder: Decoder,
+    /// Positions in layers with full attention; `None` if they do not rotate queries and keys.
+    pub(super) rotary: Option<Rotary>,
     /// Positions in layers with a sliding window.
-    local_rotary: Rotary,
+    pub(super) local_rotary: Rotary,
     /// Sliding window of each layer, in tokens; `None` for full attention.
-    windows: Vec<Option<u32>>,
+    pub(super) windows: Vec<Option<u32>>,
 }
 
 pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
@@ -45,7 +46,7 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     Ok(Box::new(Olmo {
         local_rotary: local_rotary(source, &rotary)?,
         windows: windows::read(source, decoder.shape.layer_count, PERIOD, None)?,
-        rotary,
+        rotary: Some(rotary),
         decoder,
     }))
 }
@@ -72,8 +73,9 @@ impl Architecture for Olmo {
         for (layer, window) in (0..).zip(&self.windows) {
             plan.at(format!("layer {layer}"));
             let weights = decoder.attention_weights(plan, layer);
-            let rotary = if window.is_some() { &self.local_rotary } else { &self.rotary };
-            let positions = Some(rotary.positions(plan, context_length));
+            let local = window.map(|_| &self.local_rotary);
+            let rotary = local.or(self.rotary.as_ref());
+            let positions = rotary.map(|rotary| rotary.positions(plan, context_length));
             let shape = AttentionShape { window: *window, ..decoder.attention };
             let y = attention(plan, x, &weights, shape, positions, layer, context_length);
             let y = decoder.norm(plan, POST_ATTENTION_NORM, layer, y);

@@ -24,6 +24,8 @@ pub(super) enum Scaling {
     /// All frequencies divided by a factor (Chen et al. 2023).
     Linear(f64),
     Llama3(Llama3Scaling),
+    /// NTK-aware scaling: a base frequency that this factor raises.
+    NtkAlpha(f64),
     Yarn(YarnScaling),
     LongRope(LongRope),
 }
@@ -81,6 +83,11 @@ impl Scaling {
             Scaling::None => plain,
             Scaling::Linear(factor) => plain / factor,
             Scaling::Llama3(llama3) => llama3.scaled(plain),
+            // The factor is that of the slowest pair.
+            Scaling::NtkAlpha(alpha) if rotary_dim > 2 => {
+                plain * alpha.powf(-2.0 * f64::from(pair) / f64::from(rotary_dim - 2))
+            }
+            Scaling::NtkAlpha(_) => plain,
             Scaling::Yarn(yarn) => yarn.scaled(plain, pair, rotary_dim, theta),
             Scaling::LongRope(longrope) => match longrope.divisors(context_length) {
                 Divisors::Values(values) => plain / values[pair as usize],
@@ -132,6 +139,9 @@ impl Scaling {
             "none" | "default" => Ok(Scaling::None),
             "linear" => Ok(Scaling::Linear(fields.required("rope.scaling.factor", "factor")?)),
             "llama3" => fields.llama3(),
+            "dynamic" if source.has(&fields.path("alpha")) => {
+                Ok(Scaling::NtkAlpha(fields.required("", "alpha")?))
+            }
             "yarn" => fields.yarn(),
             "longrope" | "su" if !source.is_gguf() => fields.longrope(rotary_dim),
             other => {

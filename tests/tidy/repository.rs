@@ -147,7 +147,8 @@ fn kernels_formats_and_architectures_have_files_of_their_names() {
             format!("tests/data/formats/{}.bin", format.name().to_lowercase()),
         ]
     });
-    let models = ARCHITECTURES.iter().map(|known| format!("src/models/{}.rs", known.gguf));
+    let models =
+        ARCHITECTURES.iter().map(|known| format!("src/models/{}.rs", known.gguf.replace('-', "_")));
     let expected = kernels.chain(shaders).chain(formats).chain(models);
     assert_no_violations(
         "a file of the name of each kernel, format and architecture",

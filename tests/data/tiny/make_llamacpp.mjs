@@ -79,7 +79,7 @@ const wanted = process.argv.slice(2).map((family) => `${family}.json`);
 for (const file of present.filter((file) => wanted.length === 0 || wanted.includes(file))) {
   const path = join(REFERENCE, file);
   const entries = JSON.parse(readFileSync(path, "utf8"));
-  for (const entry of entries.filter((entry) => entry.twin === null)) {
+  for (const entry of entries.filter((entry) => entry.twin === null && !entry.no_llamacpp)) {
     entry.llamacpp = greedyInProcess(entry.name, entry.vocab_size);
     const same = JSON.stringify(entry.llamacpp.ids) === JSON.stringify(entry.greedy);
     console.log(

@@ -105,6 +105,8 @@ def reference(folder, spec):
         "twin": spec.get("no_twin"),
         "greedy": ids,
     }
+    if "no_llamacpp" in spec:
+        entry["no_llamacpp"] = spec["no_llamacpp"]
     return entry, b"".join(logits.numpy().astype("<f4").tobytes() for logits in at_once.values())
 
 

@@ -20,6 +20,7 @@ from twins import ARCHITECTURES, FILLERS, fuse, gguf, twin_tensors  # noqa: E402
 from weights import draw, nemotron_h_pattern, to_bf16  # noqa: E402
 
 SCRIPTS = [
+    "falcon_h1.py",
     "granite_hybrid.py",
     "make_tiny.py",
     "specs.py",
@@ -85,7 +86,7 @@ def write_twin(path, family, spec, weights, vocabulary):
         FILLERS[family](writer, config)
         writer.add_file_type(0)
         writer.add_tokenizer_model("gpt2")
-        writer.add_tokenizer_pre("smollm")
+        writer.add_tokenizer_pre(spec.get("pre", "smollm"))
         writer.add_token_list(tokens)
         writer.add_token_types(types)
         writer.add_token_merges(merges)

@@ -9,11 +9,24 @@ architecture, and optionally:
 - `fused`: queries, keys and values are one tensor in the GGUF file, as early converters wrote it,
 - `tensors_per_part`: the GGUF file also exists in parts with this number of tensors each,
 - `beyond_original_context`: the reference takes LongRoPE's divisors for long contexts,
-- `no_twin`: the reason why there is no GGUF file: GGUF cannot represent the configuration.
+- `pre`: name of the pre-tokenizer in the GGUF file,
+- `no_twin`: the reason why there is no GGUF file: GGUF cannot represent the configuration,
+- `no_llamacpp`: the reason why llama.cpp computes something else from the GGUF file.
 """
 
-from specs_dense import GRANITE, MISTRAL3, OLMO2, PHI3, QWEN3, SMOLLM3
+from falcon_h1 import FALCON_H1
 from granite_hybrid import GRANITE_HYBRID
+from specs_dense import (
+    ERNIE4_5,
+    EXAONE4,
+    GRANITE,
+    HUNYUAN,
+    MISTRAL3,
+    OLMO2,
+    PHI3,
+    QWEN3,
+    SMOLLM3,
+)
 from specs_lfm import LFM2, LFM3
 from specs_nemotron_h import NEMOTRON_H
 
@@ -104,6 +117,17 @@ LLAMA = [
         rope_theta=10000.0,
         torch_dtype="float32",
     ),
+    # Like MiniCPM5 1B.
+    {
+        **llama(
+            "llama-minicpm5",
+            (96, 4, 2, 3, 144),
+            head_dim=32,
+            dtype="float32",
+            rope_parameters={"rope_theta": 5000000.0, "rope_type": "default"},
+        ),
+        "pre": "minicpm5",
+    },
     # A key/value head per query head, scaled positions, rows that are not a multiple of 32.
     llama(
         "llama-linear",
@@ -350,4 +374,8 @@ FAMILIES = {
     "granitehybrid": GRANITE_HYBRID,
     "lfm2": LFM2,
     "lfm3": LFM3,
+    "falcon_h1": FALCON_H1,
+    "exaone4": EXAONE4,
+    "ernie4_5": ERNIE4_5,
+    "hunyuan": HUNYUAN,
 }

@@ -332,3 +332,146 @@ OLMO2 = [
         max_position_embeddings=800,
     ),
 ]
+
+# ---------------------------------------------------------------- exaone4
+
+
+def exaone4(name, sizes, window, **config):
+    """`window`: the sliding window of three of four layers, or none."""
+    kinds = (["sliding_attention"] * 3 + ["full_attention"]) * sizes[3]
+    kinds = kinds[: sizes[3]] if window else ["full_attention"] * sizes[3]
+    return decoder(
+        "Exaone4ForCausalLM",
+        "exaone4",
+        name,
+        sizes,
+        layer_types=kinds,
+        rms_norm_eps=1e-05,
+        sliding_window=window,
+        sliding_window_pattern="LLLG" if window else None,
+        **config,
+    )
+
+
+def llama3_rope(factor):
+    return {
+        "factor": factor,
+        "high_freq_factor": 4.0,
+        "low_freq_factor": 1.0,
+        "original_max_position_embeddings": 8192,
+        "rope_type": "llama3",
+    }
+
+
+EXAONE4 = [
+    # Like EXAONE 4 1.2B: no windows.
+    exaone4(
+        "exaone4-plain",
+        (96, 3, 1, 3, 144),
+        None,
+        dtype="float32",
+        rope_parameters={**llama3_rope(16.0), "rope_theta": 1000000.0},
+        tie_word_embeddings=True,
+    ),
+    # Like the 32B model, with its number of layers, by which llama.cpp knows it.
+    exaone4(
+        "exaone4-deep",
+        (32, 2, 1, 64, 48),
+        40,
+        dtype="float32",
+        rope_parameters={**llama3_rope(16.0), "rope_theta": 1000000.0},
+    ),
+    # The keys of transformers 4, heads wider than the hidden size.
+    {
+        **exaone4(
+            "exaone4-window",
+            (80, 5, 5, 6, 88),
+            40,
+            head_dim=20,
+            rope_scaling=llama3_rope(8.0),
+            rope_theta=500000.0,
+            torch_dtype="float32",
+        ),
+        "no_llamacpp": "llama.cpp has windows only in models of 64 layers",
+    },
+]
+
+# ---------------------------------------------------------------- ernie
+
+
+def ernie(name, sizes, head_dim, **config):
+    config = {
+        "architectures": ["Ernie4_5ForCausalLM"],
+        "head_dim": head_dim,
+        "pad_token_id": 0,
+        "rms_norm_eps": 1e-05,
+        "use_bias": False,
+        **config,
+    }
+    return decoder("Ernie4_5ForCausalLM", "ernie4_5", name, sizes, **config)
+
+
+ERNIE4_5 = [
+    # Like ERNIE 4.5 0.3B.
+    ernie("ernie4_5-tied", (96, 4, 2, 3, 144), 32, tie_word_embeddings=True, **rope(500000.0)),
+    # The keys of the first files on the hub.
+    ernie(
+        "ernie4_5-untied",
+        (72, 3, 1, 2, 100),
+        20,
+        architectures=["Ernie4_5_ForCausalLM"],
+        compression_ratio=1.0,
+        rope_scaling=None,
+        rope_theta=10000.0,
+        torch_dtype="float32",
+    ),
+    ernie("ernie4_5-biases", (64, 4, 4, 2, 88), 16, use_bias=True, **rope(10000.0)),
+]
+
+# ---------------------------------------------------------------- hunyuan
+
+
+def hunyuan(name, sizes, head_dim, **config):
+    return decoder(
+        "HunYuanDenseV1ForCausalLM",
+        "hunyuan_v1_dense",
+        name,
+        sizes,
+        head_dim=head_dim,
+        pad_token_id=0,
+        rms_norm_eps=1e-05,
+        **config,
+    )
+
+
+HUNYUAN = [
+    # Like Hunyuan 0.5B, with a base frequency that alpha raises.
+    hunyuan(
+        "hunyuan-tied",
+        (96, 4, 2, 3, 144),
+        32,
+        dtype="float32",
+        rope_parameters={
+            "alpha": 1000.0,
+            "beta_fast": 32,
+            "beta_slow": 1,
+            "factor": 1.0,
+            "mscale": 1.0,
+            "mscale_all_dim": 1.0,
+            "rope_theta": 10000.0,
+            "rope_type": "dynamic",
+        },
+        tie_word_embeddings=True,
+    ),
+    # The keys of transformers 4.
+    hunyuan(
+        "hunyuan-untied",
+        (72, 3, 1, 2, 100),
+        20,
+        rope_scaling={"alpha": 50.0, "factor": 1.0, "type": "dynamic"},
+        rope_theta=10000.0,
+        torch_dtype="float32",
+        vocab_size=261,
+    ),
+    hunyuan("hunyuan-plain", (64, 4, 4, 2, 88), 16, **rope(500000.0)),
+]

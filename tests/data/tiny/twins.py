@@ -9,6 +9,7 @@ import math
 import gguf
 import numpy as np
 import twins_lfm
+from falcon_h1 import falcon_tensors, fill_falcon
 from gguf import MODEL_ARCH as Arch
 from granite_hybrid import fill_granite as fill_granite_hybrid
 from granite_hybrid import granite_tensors
@@ -28,6 +29,10 @@ ARCHITECTURES = {
     "mistral3": Arch.MISTRAL3,
     "olmo2": Arch.OLMO2,
     "lfm2": Arch.LFM2,
+    "falcon_h1": Arch.FALCON_H1,
+    "exaone4": Arch.EXAONE4,
+    "ernie4_5": Arch.ERNIE4_5,
+    "hunyuan": Arch.HUNYUAN_DENSE,
 }
 
 
@@ -121,6 +126,8 @@ def twin_tensors(family, config, weights, layer_count):
     """Returns (name, values) of the twin's tensors."""
     if family == "granitehybrid":
         return granite_tensors(config, weights, adjacent_pairs)
+    if family == "falcon_h1":
+        return falcon_tensors(config, weights)
     if family == "lfm3":
         return twins_lfm.lfm3_tensors(config, weights)
     names = gguf.get_tensor_name_map(ARCHITECTURES[family], layer_count)
@@ -134,7 +141,7 @@ def twin_tensors(family, config, weights, layer_count):
         if mapped is None:
             raise KeyError(f"{name}: found no name in GGUF")
         out.append((mapped, convert(name, values, config)))
-    divisors = llama_divisors(config) if family == "llama" else None
+    divisors = llama_divisors(config) if family in ("llama", "exaone4") else None
     if divisors is not None:
         out.append(("rope_freqs.weight", divisors))
     if family == "phi3":
@@ -274,6 +281,30 @@ def fill_olmo2(writer, config):
         writer.add_sliding_window_pattern([kind == "sliding_attention" for kind in kinds])
 
 
+def fill_exaone4(writer, config):
+    fill_common(writer, config)
+    fill_rope(writer, config)
+    writer.add_vocab_size(config["vocab_size"])
+    if config["sliding_window"]:
+        kinds = config["layer_types"]
+        writer.add_sliding_window(config["sliding_window"])
+        writer.add_sliding_window_pattern([kind == "sliding_attention" for kind in kinds])
+
+
+def fill_hunyuan(writer, config):
+    fill_common(writer, config)
+    parameters, head_dim = rope(config), config["head_dim"]
+    if parameters["rope_type"] != "dynamic":
+        fill_rope(writer, config)
+        return
+    alpha = parameters["alpha"] ** (head_dim / (head_dim - 2))
+    writer.add_rope_freq_base(parameters["rope_theta"] * alpha)
+    writer.add_rope_scaling_type(gguf.RopeScalingType.NONE)
+    writer.add_rope_scaling_factor(1)
+    writer.add_rope_scaling_orig_ctx_len(256 * 1024)
+    writer.add_context_length(256 * 1024)
+
+
 def fill_nemotron_h(writer, config):
     pattern = nemotron_h_pattern(config)
     per_layer = lambda kind, value: [value if found == kind else 0 for found in pattern]
@@ -314,5 +345,9 @@ FILLERS = {
     "mistral3": fill_mistral3,
     "olmo2": fill_olmo2,
     "granitehybrid": fill_granite_hybrid,
+    "falcon_h1": fill_falcon,
+    "exaone4": fill_exaone4,
+    "ernie4_5": fill_qwen2,
+    "hunyuan": fill_hunyuan,
     **twins_lfm.FILLERS,
 }

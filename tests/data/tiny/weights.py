@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import weights_lfm
+from falcon_h1 import draw_falcon
 from granite_hybrid import draw_granite
 
 
@@ -108,6 +109,14 @@ def qwen3(tensors, config):
             tensors.norm(name, config["head_dim"])
 
 
+def hunyuan(tensors, config):
+    llama(tensors, config)
+    for index in range(config["num_hidden_layers"]):
+        for part in ("query", "key"):
+            name = f"model.layers.{index}.self_attn.{part}_layernorm.weight"
+            tensors.norm(name, config["head_dim"])
+
+
 def olmo2(tensors, config):
     bias = config["attention_bias"]
     hidden = embeddings(tensors, config, "embed_tokens")
@@ -119,9 +128,21 @@ def olmo2(tensors, config):
         for part in ("post_attention", "post_feedforward"):
             tensors.norm(f"{layer}.{part}_layernorm.weight", hidden)
         attention(tensors, f"{layer}.self_attn", config, hidden, bias, output_bias=bias)
-        tensors.norm(f"{layer}.self_attn.q_norm.weight", heads * head_dim)
-        tensors.norm(f"{layer}.self_attn.k_norm.weight", kv_heads * head_dim)
+        # All heads of a row, or each head.
+        widths = [config.get("norm_width", count * head_dim) for count in (heads, kv_heads)]
+        tensors.norm(f"{layer}.self_attn.q_norm.weight", widths[0])
+        tensors.norm(f"{layer}.self_attn.k_norm.weight", widths[1])
         gated(tensors, f"{layer}.mlp", hidden, config["intermediate_size"])
+
+
+def exaone4(tensors, config):
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    olmo2(tensors, {**config, "norm_width": config.get("head_dim") or hidden // heads})
+
+
+def ernie(tensors, config):
+    bias = config["use_bias"]
+    llama(tensors, {**config, "attention_bias": bias, "mlp_bias": bias})
 
 
 def phi3(tensors, config):
@@ -234,6 +255,10 @@ WRITERS = {
     "gemma3": gemma,
     "phi": phi,
     "granitehybrid": draw_granite,
+    "falcon_h1": draw_falcon,
+    "exaone4": exaone4,
+    "ernie4_5": ernie,
+    "hunyuan": hunyuan,
     **weights_lfm.WRITERS,
 }
 

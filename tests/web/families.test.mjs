@@ -1,0 +1,65 @@
+// Two tiny models of every family in Chromium, a folder and a GGUF file: the greedy answers of
+// Hugging Face transformers, on the GPU and on the CPU.
+
+import assert from "node:assert/strict";
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { allowNoGpu, fileRoute, openHarness, readJson, tiny } from "./support.mjs";
+
+const answers = readJson("tests", "data", "tiny", "reference", "answers.json");
+
+/** Routes to the files of the models: `/tiny/NAME.gguf`, `/tiny/NAME/FILE`. */
+function modelRoutes() {
+  const routes = {};
+  for (const { path } of answers) {
+    const isFolder = statSync(tiny(path)).isDirectory();
+    const files = isFolder ? readdirSync(tiny(path)).map((file) => join(path, file)) : [path];
+    for (const file of files) routes[`/tiny/${file}`] = fileRoute(tiny(file));
+  }
+  return routes;
+}
+
+describe("families", () => {
+  let harness;
+  before(async () => {
+    harness = await openHarness({ routes: modelRoutes() });
+  });
+  after(() => harness?.close());
+
+  const answer = ({ path, text, ids }, device) =>
+    harness.run(
+      async ({ TabLM }, [source, device, text, tokens]) => {
+        const model = await TabLM.load(source, {
+          device,
+          contextLength: 256,
+          kvFormat: "f32",
+          chatTemplate: "{{ messages[0].content }}",
+        });
+        const { token_ids, usage } = await model.chat.completions.create({
+          messages: [{ role: "user", content: text }],
+          temperature: 0,
+          max_completion_tokens: tokens,
+        });
+        const { backend } = model.info.device;
+        await model.dispose();
+        return { ids: token_ids, prompt_tokens: usage.prompt_tokens, backend };
+      },
+      [`/tiny/${path}`, device, text, ids.length],
+    );
+
+  for (const device of ["cpu", "webgpu"]) {
+    const skip = device === "webgpu" && allowNoGpu && "there is no GPU";
+    test(`give transformers' answers on ${device}`, { skip }, async (t) => {
+      const began = performance.now();
+      for (const expected of answers) {
+        const { path, prompt_tokens, ids } = expected;
+        const found = await answer(expected, device);
+        assert.deepEqual(found, { ids, prompt_tokens, backend: device }, path);
+      }
+      t.diagnostic(`${answers.length} models in ${Math.round(performance.now() - began)} ms`);
+    });
+  }
+
+  test("report no console error", () => harness.expectQuiet());
+});
