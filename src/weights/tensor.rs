@@ -60,7 +60,7 @@ impl Tensor {
             offset: self.offset + row_bytes * first as u64,
             size_bytes: size_bytes(self.format, &shape)?,
             shape,
-            separate_scales: self.separate_scales.as_ref().map(|it| it.from_row(first)),
+            separate_scales: self.separate_scales.as_ref().map(|it| it.starting_at(first)),
             ..self.clone()
         })
     }
@@ -168,7 +168,7 @@ impl Order {
 
 impl SeparateScales {
     /// Scales of the rows from `first` on.
-    fn from_row(&self, first: usize) -> Self {
+    fn starting_at(&self, first: usize) -> Self {
         let mut part = self.clone();
         let of_row = part.row.iter_mut().filter_map(|number| match number {
             RowNumber::One => None,

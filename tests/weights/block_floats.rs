@@ -40,10 +40,14 @@ fn open_parts(parts: &Parts, quantization: &Value) -> tablm::Result<Checkpoint> 
     open_all(folder(parts, &json!({ "quantization": quantization })).sources())
 }
 
+/// Parameters of an MLX mode.
+fn mode(mode: &str, bits: u32, group: u32) -> Value {
+    json!({"mode": mode, "bits": bits, "group_size": group})
+}
+
 #[test]
 fn schemes_are_recognized_by_their_tensors() {
     let none = json!({});
-    let mode = |mode: &str, bits: u32, group: u32| json!({"mode": mode, "bits": bits, "group_size": group});
     let cases: [(&Parts, Value, &str); 9] = [
         (
             &[
