@@ -256,10 +256,6 @@ impl WeightFormat for Mlx {
         blocks.all(|block| self.scales.rules().is_finite(&block[..self.pair_bytes()]))
     }
 
-    fn quant_bits(&self) -> Option<u32> {
-        Some(self.bits.into())
-    }
-
     fn shader(&self) -> &'static str {
         include_wgsl!("../../shaders/formats/mlx.wgsl")
     }
