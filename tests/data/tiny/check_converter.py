@@ -4,9 +4,9 @@ Usage: `check_converter.py LLAMA_CPP FAMILY…` after make_reference.py, with th
 requirements.txt in this folder. LLAMA_CPP is a source tree of llama.cpp.
 
 All tensors and all keys but those of the tokenizer and of names must be equal, in values and types,
-except for the rounding of exponentials and powers, which differs between numpy and torch. Then the hash of the
-twin goes to reference/FAMILY.json, where tests/families.rs compares it, so that a twin that changes
-must be checked again.
+except for the rounding of exponentials and powers, which differs between numpy and torch. Then the
+hash of the twin goes to reference/FAMILY.json, where tests/families.rs compares it, so that a twin
+that changes must be checked again.
 """
 
 import json
