@@ -59,6 +59,8 @@ fn packing_bound(format: Format) -> f64 {
         Format::Q2_K | Format::Q3_K | Format::Q4_K | Format::Q5_K | Format::Q6_K => 1e-6,
         Format::IQ2_XXS | Format::IQ2_XS | Format::IQ2_S | Format::IQ3_XXS | Format::IQ3_S => 1e-6,
         Format::IQ4_XS | Format::NVFP4_F32 | Format::MLX(_) => 1e-6,
+        // Zero points times scales, too.
+        Format::INT(_) => 2e-6,
         // Levels are rounded to int8.
         Format::T4 => 1e-4,
         Format::F8_E4M3 | Format::F8_E4M3_128 | Format::MXFP8 => 1e-3,

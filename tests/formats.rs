@@ -13,7 +13,7 @@
 mod shader_model;
 
 use tablm::Code;
-use tablm::formats::{Format, MAX_PLANES, Mlx, MlxScales, UNIT};
+use tablm::formats::{FloatKind, Format, Int, MAX_PLANES, Mlx, MlxScales, UNIT};
 
 use shader_model::{Planes, mlx_parameters, repack, weights32};
 
@@ -146,8 +146,8 @@ fn scale_offsets(format: Format) -> &'static [usize] {
         Format::Q6_K => &[208],
         Format::Q2_K => &[80, 82],
         Format::Q3_K => &[108],
-        Format::MLX(_) if mlx_parameters(format)[2] == 2 => &[0, 4],
-        Format::MLX(_) => &[0, 2],
+        Format::MLX(_) | Format::INT(_) if mlx_parameters(format)[2] == 2 => &[0, 4],
+        Format::MLX(_) | Format::INT(_) => &[0, 2],
         _ => &[0],
     }
 }
@@ -161,7 +161,9 @@ fn non_finite_scales_are_found() {
         let stored = golden_rows(format, columns);
         assert_eq!(format.first_non_finite_row(columns, &stored).unwrap(), None, "{format:?}");
         let scale_format = match format {
-            Format::MLX(_) => [Format::F16, Format::BF16, Format::F32][mlx_parameters(format)[2]],
+            Format::MLX(_) | Format::INT(_) => {
+                [Format::F16, Format::BF16, Format::F32][mlx_parameters(format)[2]]
+            }
             _ => format,
         };
         let non_finite: &[&[u8]] = match scale_format {
@@ -235,6 +237,19 @@ fn names_and_type_numbers_convert_back_to_formats() {
     for (bits, group) in [(0, 64), (1, 64), (7, 64), (9, 64), (4, 16), (4, 256), (258, 64)] {
         assert_eq!(Mlx::new(bits, group, MlxScales::F16), None, "{bits} {group}");
     }
+    for bits in [4, 8] {
+        for group in [32, 64, 128] {
+            for (scales, name) in
+                [(FloatKind::F16, "F16"), (FloatKind::BF16, "BF16"), (FloatKind::F32, "F32")]
+            {
+                let format = Format::INT(Int::new(bits, group, scales).unwrap());
+                assert_eq!(format.name(), format!("INT{bits}_{group}_{name}"));
+                assert_eq!(Format::from_name(format.name()), Some(format));
+            }
+        }
+    }
+    assert_eq!(Int::new(2, 64, FloatKind::F16), None);
+    assert_eq!(Int::new(4, 16, FloatKind::F16), None);
     assert_eq!(Format::from_gguf_type(19), None);
     assert_eq!(Format::gguf_type_name(19), Some("IQ1_S"));
     assert_eq!(Format::gguf_type_name(34), Some("TQ1_0"));

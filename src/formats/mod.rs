@@ -16,6 +16,7 @@ mod bf16;
 mod f16;
 mod f32;
 mod f8_e4m3;
+mod int;
 mod iq2;
 mod iq3;
 mod iq4_nl;
@@ -40,6 +41,7 @@ mod q8_0;
 mod t4;
 
 pub use bits::UNIT;
+pub use int::Int;
 pub use integers::{Curve, IntegerQuants, IntegerUnit, Levels};
 pub use mlx::{Mlx, MlxScales};
 pub use registry::Format;

@@ -1,5 +1,6 @@
 //! The registry: one row per weight format, with its file and its names in checkpoints.
 
+use super::int::Int;
 use super::mlx::Mlx;
 use super::rules::WeightFormat;
 use super::{bf16, f8_e4m3, f16, f32, iq2, iq3, iq4_nl, iq4_xs, mxfp4, mxfp8, nvfp4, t4};
@@ -20,8 +21,9 @@ struct Row<'a> {
     safetensors_dtype: Option<&'static str>,
 }
 
-/// Defines [`Format`] and its rows. MLX's affine formats are the only family: they differ in the
-/// parameters that [`Mlx`] holds, and no checkpoint names them as an element type.
+/// Defines [`Format`] and its rows. MLX's affine formats and grouped integers are families: their
+/// members differ in the parameters that [`Mlx`] and [`Int`] hold, and no checkpoint names them as
+/// an element type.
 macro_rules! registry {
     ($($name:ident: $file:ident::$rules:ident, $gguf_type:expr, $safetensors_dtype:expr;)+) => {
         /// Storage format of a tensor's weights.
@@ -31,6 +33,7 @@ macro_rules! registry {
         pub enum Format {
             $($name,)+
             MLX(Mlx),
+            INT(Int),
         }
 
         /// Formats that are not members of a family.
@@ -50,6 +53,13 @@ macro_rules! registry {
                         name: mlx.name(),
                         stem: "mlx",
                         rules: mlx,
+                        gguf_type: None,
+                        safetensors_dtype: None,
+                    },
+                    Format::INT(int) => Row {
+                        name: int.name(),
+                        stem: "int",
+                        rules: int,
                         gguf_type: None,
                         safetensors_dtype: None,
                     },
@@ -116,16 +126,20 @@ const OTHER_GGUF_TYPES: &[(u32, &str)] = &[
 ];
 
 impl Format {
-    /// All formats, in the order of the registry. MLX's affine formats are listed with each number
-    /// of bits, group size and encoding of scales, in some of the combinations.
-    pub const ALL: [Format; SINGLE.len() + Mlx::TESTED.len()] = {
-        let mut all = [Format::F32; SINGLE.len() + Mlx::TESTED.len()];
+    /// All formats, in the order of the registry. MLX's affine formats and grouped integers are
+    /// listed with each number of bits, group size and encoding of scales, in some of the
+    /// combinations.
+    pub const ALL: [Format; SINGLE.len() + Mlx::TESTED.len() + Int::TESTED.len()] = {
+        let mut all = [Format::F32; SINGLE.len() + Mlx::TESTED.len() + Int::TESTED.len()];
+        let ints = SINGLE.len() + Mlx::TESTED.len();
         let mut index = 0;
         while index < all.len() {
             all[index] = if index < SINGLE.len() {
                 SINGLE[index]
-            } else {
+            } else if index < ints {
                 Format::MLX(Mlx::TESTED[index - SINGLE.len()])
+            } else {
+                Format::INT(Int::TESTED[index - ints])
             };
             index += 1;
         }
@@ -145,7 +159,8 @@ impl Format {
     /// The format with that [`Format::name`].
     pub fn from_name(name: &str) -> Option<Format> {
         let single = SINGLE.iter().copied().find(|format| format.name() == name);
-        single.or_else(|| Mlx::from_name(name).map(Format::MLX))
+        let mlx = || Mlx::from_name(name).map(Format::MLX);
+        single.or_else(mlx).or_else(|| Int::from_name(name).map(Format::INT))
     }
 
     /// The format's implementation.

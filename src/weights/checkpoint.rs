@@ -35,15 +35,12 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Checks that every tensor lies inside its file; `malformed` names the first that does not.
     pub fn check_complete(&self) -> Result<()> {
-        let own = self.tensors.values().map(|it| (it.file, it.offset, it.own_bytes(), &it.name));
-        let scales = self.tensors.values().filter_map(|tensor| tensor.separate_scales.as_ref());
-        let scales = scales.flat_map(SeparateScales::tensors);
-        let scales = scales.map(|it| (it.file, it.offset, it.size_bytes(), &it.name));
+        let parts = self.tensors.values().flat_map(Tensor::parts);
         let is_cut = |(file, offset, bytes, _): &(usize, u64, u64, &String)| {
             let end = offset.checked_add(*bytes);
             end.is_none() || end > self.files.get(*file).map(|file| file.size_bytes())
         };
-        let mut cut: Vec<_> = own.chain(scales).filter(is_cut).collect();
+        let mut cut: Vec<_> = parts.filter(is_cut).collect();
         cut.sort_unstable();
         let Some(&(file, offset, bytes, name)) = cut.first() else { return Ok(()) };
         let file = &self.files[file];
@@ -79,6 +76,9 @@ impl Checkpoint {
                     tensor.file
                 )));
             }
+            if let Some(integers) = &tensor.integers {
+                return integers.read(self, first_row, row_count).await;
+            }
             if let Some(scales) = &tensor.separate_scales {
                 return self.read_scaled_rows(&tensor, scales, first_row, row_count).await;
             }
@@ -89,7 +89,7 @@ impl Checkpoint {
     }
 
     /// Reads bytes of a tensor in its file; `malformed` if the file is truncated there.
-    async fn read_part(
+    pub(super) async fn read_part(
         &self,
         tensor: &str,
         file: usize,

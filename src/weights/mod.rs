@@ -3,8 +3,8 @@
 //! - [`source`]: reading files from disk, browser storage or memory.
 //! - [`Checkpoint`]: an opened model, as the rest of the crate sees it.
 //! - `gguf`: header, [`metadata`], split files.
-//! - `safetensors`: header, [`folder`] with configuration, shard index and chat templates, weights
-//!   with separate scales (FP8, MLX).
+//! - `safetensors`: header, [`folder`] with configuration, shard index and chat templates, schemes
+//!   of quantized weights.
 //! - [`quantize`]: conversion to another weight format while reading.
 //!
 //! Model files are untrusted: counts and lengths are checked against the file's size before memory
@@ -16,6 +16,7 @@ mod detect;
 pub mod disk;
 mod fused_tensors;
 mod gguf;
+mod integers;
 pub(crate) mod json;
 mod open;
 pub mod quantize;
@@ -26,5 +27,6 @@ mod unused_tensors;
 
 pub use checkpoint::{Checkpoint, Container};
 pub use gguf::metadata::{self, Metadata};
+pub use integers::Integers;
 pub use safetensors::folder::{self, Folder};
 pub use tensor::{SeparateScales, Tensor};

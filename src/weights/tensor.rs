@@ -1,5 +1,6 @@
 //! Tensors of a checkpoint: name, format, shape and place in a file.
 
+use super::integers::Integers;
 use crate::error::{Code, Error, Result, mismatch};
 use crate::formats::Format;
 
@@ -27,6 +28,8 @@ pub struct Tensor {
     /// Scales that are tensors of their own, and are interleaved with the weights when rows are
     /// read.
     pub separate_scales: Option<SeparateScales>,
+    /// Packed integers, which are rewritten in `format` when rows are read.
+    pub integers: Option<Integers>,
 }
 
 impl Tensor {
@@ -41,7 +44,7 @@ impl Tensor {
     }
 
     /// Bytes of the tensor in its file, without separate scales.
-    pub(super) fn own_bytes(&self) -> u64 {
+    fn own_bytes(&self) -> u64 {
         let scales = self.separate_scales.as_ref();
         scales.map_or(self.size_bytes, |scales| scales.own_bytes(self.rows()))
     }
@@ -61,8 +64,19 @@ impl Tensor {
             size_bytes: size_bytes(self.format, &shape)?,
             shape,
             separate_scales: self.separate_scales.as_ref().map(|it| it.starting_at(first)),
+            integers: self.integers.as_ref().map(|integers| integers.rows_from(first)),
             ..self.clone()
         })
+    }
+
+    /// Tensors in files that this tensor consists of: file, offset, bytes and name.
+    pub(super) fn parts(&self) -> Vec<(usize, u64, u64, &String)> {
+        if let Some(integers) = &self.integers {
+            return integers.matrix.parts().collect();
+        }
+        let scales = self.separate_scales.iter().flat_map(SeparateScales::tensors);
+        let scales = scales.map(|it| (it.file, it.offset, it.size_bytes(), &it.name));
+        [(self.file, self.offset, self.own_bytes(), &self.name)].into_iter().chain(scales).collect()
     }
 
     /// Total number of weights.

@@ -47,7 +47,7 @@ impl Random {
             }
             Format::F8_E4M3 => (0..rows).flat_map(|row| self.f8_row(row, columns)).collect(),
             Format::NVFP4_F32 => (0..rows).flat_map(|_| self.nvfp4_row(columns)).collect(),
-            Format::MLX(_) => self.mlx_groups(format, count),
+            Format::MLX(_) | Format::INT(_) => self.mlx_groups(format, count),
             _ => self.blocks(format, count),
         }
     }
@@ -71,14 +71,18 @@ impl Random {
         row
     }
 
-    /// Groups of an MLX format: scale, bias, quants.
+    /// Groups of an MLX format or of grouped integers: scale, bias or zero point, quants.
     fn mlx_groups(&mut self, format: Format, count: usize) -> Vec<u8> {
         let rules = format.rules();
         let (_, scale_format) = rules.constants()[2];
         let mut stored = Vec::new();
         for _ in 0..count / rules.block_weights() {
             let end = stored.len() + rules.block_bytes();
-            for number in [self.uniform() / 16.0, self.uniform() / 2.0] {
+            let (scale, mut second) = (self.uniform() / 16.0, self.uniform() / 2.0);
+            if let Format::INT(_) = format {
+                second = (12.0 + 4.0 * second).round();
+            }
+            for number in [scale, second] {
                 match scale_format as u32 {
                     0 => stored.extend(f16::from_f32(number).to_le_bytes()),
                     1 => stored.extend(bf16::from_f32(number).to_le_bytes()),

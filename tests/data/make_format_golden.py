@@ -1,6 +1,6 @@
 """Makes tests/data/formats/*.bin: stored blocks and their values as dequantized by the package
 gguf. Values of T4, a format of this project, and of Q1_0 and Q2_0, which gguf 0.19.0 does not
-dequantize, follow their definitions.
+dequantize, and of grouped integers follow their definitions.
 
 Usage: `make_format_golden.py`, with the packages of tests/requirements.txt. Rewrites the files
 in place, with the same bytes each time. Layout of a file, little-endian: number of blocks (u32),
@@ -146,6 +146,47 @@ def t4(rng):
     return blocks, scale[:, None] * (u + bend[:, None] / 256 * u**3 + shift[:, None] / 4)
 
 
+# Bits, group size and encoding of the tested formats of grouped integers.
+INTEGERS = [
+    (4, 32, "f16"),
+    (4, 64, "bf16"),
+    (4, 128, "f32"),
+    (8, 32, "bf16"),
+    (8, 64, "f32"),
+    (8, 128, "f16"),
+]
+
+
+def encoded(numbers, encoding):
+    """Returns bytes of numbers, and the numbers that they stand for; bf16 is an upper half."""
+    if encoding == "bf16":
+        halves = (numbers.astype("<f4").view("<u4") >> 16).astype("<u2")
+        return halves.view(np.uint8), (halves.astype("<u4") << 16).view("<f4")
+    stored = numbers.astype({"f16": "<f2", "f32": "<f4"}[encoding])
+    return stored.view(np.uint8), stored.astype("<f4")
+
+
+def grouped_integers(bits, group, encoding, rng):
+    """Returns blocks of integers with extreme and random scales and all zero points, and their
+    values."""
+    # Zero points of 4 bits go to 16, for GPTQ; those of signed bytes are centered.
+    zeros = np.arange(17) if bits == 4 else np.array([-128, -127, -1, 0, 1, 127, 128])
+    extreme = [0.0, -0.0, 1e-7, -1e-7, 1.0, -1.0, 200.0, 65504.0]
+    scales = np.concatenate([extreme, rng.normal(0, 0.02, 26)]).reshape(-1, 1)
+    quants = rng.integers(0, 1 << bits, (len(scales), group))
+    quants[0], quants[1] = 0, (1 << bits) - 1
+    if bits == 8:
+        quants -= 128
+        packed = quants.astype(np.int8).view(np.uint8)
+    else:
+        units = quants.reshape(len(scales), -1, 2, 16)
+        packed = (units[:, :, 0] | units[:, :, 1] << 4).astype(np.uint8).reshape(len(scales), -1)
+    scale_bytes, scale_values = encoded(scales, encoding)
+    zero_bytes, zero_values = encoded(np.resize(zeros, (len(scales), 1)).astype("<f4"), encoding)
+    values = (quants.astype("<f4") - zero_values) * scale_values
+    return np.concatenate([scale_bytes, zero_bytes, packed], axis=1), values
+
+
 def put(folder, name, blocks, values):
     assert np.isfinite(values).all(), name
     (folder / f"{name}.bin").write_bytes(
@@ -162,6 +203,10 @@ def main():
         put(folder, kind.name.lower(), blocks, quants.dequantize(blocks.reshape(-1), kind))
     put(folder, "q1_0", *low_bits(1, np.random.default_rng(101)))
     put(folder, "q2_0", *low_bits(2, np.random.default_rng(102)))
+    for bits, group, encoding in INTEGERS:
+        rng = np.random.default_rng([bits, group])
+        name = f"int{bits}_{group}_{encoding}"
+        put(folder, name, *grouped_integers(bits, group, encoding, rng))
     put(folder, "t4", *t4(np.random.default_rng(100)))
 
 

@@ -86,7 +86,8 @@ fn scaled(quads: [[f32; 4]; 8], value: impl Fn(usize, f32) -> f32) -> Vec<f32> {
     each.flat_map(|(k, quad)| quad.map(|quant| value(k, quant))).collect()
 }
 
-/// Bits, group size and encoding of scales (0: F16, 1: BF16, 2: F32) of an MLX format.
+/// Bits, group size and encoding of scales (0: F16, 1: BF16, 2: F32) of an MLX format or of grouped
+/// integers.
 pub(crate) fn mlx_parameters(format: Format) -> [usize; 3] {
     let numbers: Vec<usize> =
         format.rules().constants().iter().map(|(_, value)| *value as usize).collect();
@@ -119,6 +120,7 @@ pub(crate) fn weights32(planes: &Planes<'_>, row: usize, unit: usize) -> Vec<f32
             tiny_weights32(planes, row, unit)
         }
         Format::MLX(_) => mlx_weights32(planes, row, unit),
+        Format::INT(_) => int_weights32(planes, row, unit),
         _ => block_weights32(planes, row, unit),
     }
 }
@@ -368,4 +370,27 @@ fn mlx_weights32(planes: &Planes<'_>, row: usize, unit: usize) -> Vec<f32> {
         _ => std::array::from_fn(|k| bytes(planes[0].0[8 * at + k])),
     };
     scaled(quants, |_, quant| scale * quant + bias)
+}
+
+/// Scale of a unit of grouped integers, and its zero point.
+fn scale_and_zero(planes: &Planes<'_>, row: usize, unit: usize) -> (f32, f32) {
+    let [_, group, scales] = mlx_parameters(planes.format);
+    let group = row * planes.columns / group + UNIT * unit / group;
+    let pairs = &planes.planes[1].0;
+    match scales {
+        0 => (half(pairs[group], 0), half(pairs[group], 1)),
+        1 => (f32::from_bits(pairs[group] << 16), f32::from_bits(pairs[group] >> 16 << 16)),
+        _ => (f32::from_bits(pairs[2 * group]), f32::from_bits(pairs[2 * group + 1])),
+    }
+}
+
+/// Grouped integers.
+fn int_weights32(planes: &Planes<'_>, row: usize, unit: usize) -> Vec<f32> {
+    let at = row * planes.columns / UNIT + unit;
+    let (scale, zero) = scale_and_zero(planes, row, unit);
+    if mlx_parameters(planes.format)[0] == 4 {
+        return scaled(quads(&planes.planes[0], at, |_| 0), |_, quant| scale * (quant - zero));
+    }
+    let quants = std::array::from_fn(|k| bytes(planes.planes[0].0[8 * at + k] ^ 0x8080_8080));
+    scaled(quants, |_, quant| scale * (quant - (zero + 128.0)))
 }

@@ -30,6 +30,7 @@ mod disk;
 mod folder;
 mod folder_variants;
 mod gguf;
+mod integers;
 mod invalid_gguf;
 mod real_files;
 mod separate_scales;

@@ -156,6 +156,7 @@ fn place(file: &str, index: usize, data_start: u64, entry: Entry) -> Result<Tens
         offset: start.unwrap_or(offset),
         size_bytes,
         separate_scales: None,
+        integers: None,
     })
 }
 

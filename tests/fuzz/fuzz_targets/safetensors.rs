@@ -32,8 +32,10 @@ fn run(bytes: &[u8]) {
         };
         let info = theirs.info(&tensor.name).filter(is_here);
         let info = info.or_else(|| theirs.info(&packed).filter(is_here));
+        let transposed = tensor.name.replace(".weight", ".qweight");
+        let info = info.or_else(|| theirs.info(&transposed).filter(is_here));
         let info = info.expect("the crate knows the tensors we know, and where they are");
-        if tensor.separate_scales.is_none() {
+        if tensor.separate_scales.is_none() && tensor.integers.is_none() {
             // For the crate, blocks of a weight format are bytes.
             let is_bytes = info.dtype == safetensors::Dtype::U8;
             assert!(is_bytes || info.shape.iter().product::<usize>() as u64 == tensor.weights());

@@ -9,8 +9,12 @@
 //! Scales of activations and of the KV cache are [unused](crate::weights::unused_tensors).
 
 mod block_floats;
+mod compressed_integers;
 mod fp8;
+mod integers;
 mod mlx;
+mod qweight;
+mod refused;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -73,10 +77,34 @@ const SCHEMES: &[Scheme] = &[
     },
     Scheme { method: "", suffix: "", dtype: Dtype::F8_E4M3, beside: "", join: fp8::join },
     Scheme { method: "", suffix: ".weight", dtype: Dtype::U32, beside: "", join: mlx::join },
+    Scheme {
+        method: "",
+        suffix: ".weight_packed",
+        dtype: Dtype::I32,
+        beside: "",
+        join: compressed_integers::join_packed,
+    },
+    Scheme {
+        method: "",
+        suffix: ".weight",
+        dtype: Dtype::I8,
+        beside: ".weight_scale",
+        join: compressed_integers::join_bytes,
+    },
+    Scheme { method: "", suffix: ".qweight", dtype: Dtype::I32, beside: "", join: qweight::join },
 ];
 
 /// Joins stored tensors into weights.
 pub(super) fn join(
+    stored: BTreeMap<String, StoredTensor>,
+    files: &[Rc<dyn ByteSource>],
+    config: &Value,
+) -> Result<BTreeMap<String, Tensor>> {
+    refused::check(config)?;
+    join_all(stored, files, config).map_err(|error| refused::explain(config, error))
+}
+
+fn join_all(
     stored: BTreeMap<String, StoredTensor>,
     files: &[Rc<dyn ByteSource>],
     config: &Value,
@@ -190,7 +218,8 @@ impl Joiner<'_> {
             let message = format!("shape {shape:?}: {}", error.message());
             self.error(Code::Malformed, file, &name, message)
         })?;
-        Ok(Tensor { name, format, shape, file, offset, size_bytes, separate_scales: None })
+        let (separate_scales, integers) = (None, None);
+        Ok(Tensor { name, format, shape, file, offset, size_bytes, separate_scales, integers })
     }
 
     /// Removes and returns the tensor of the given name, which belongs to `weight`.
