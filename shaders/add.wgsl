@@ -1,8 +1,9 @@
-// y = a + b: a residual, or with B_STRIDE 0 a bias that is added to every row.
+// y = a + b: a residual, a vector for each position, or with B_STRIDE 0 a bias that is added to all
+// rows.
 // A workgroup adds 64 columns of one row, an invocation one column.
 override WIDTH: u32;
 override STRIDE: u32;
-override B_STRIDE: u32; // STRIDE, or 0 for a bias
+override B_STRIDE: u32; // words from row to row of b, 0 for a bias
 
 @group(0) @binding(1) var<storage, read> a: array<f32>; // [rows, STRIDE]
 @group(0) @binding(2) var<storage, read> b: array<f32>; // [rows, B_STRIDE] or [WIDTH]

@@ -87,7 +87,8 @@ fn part(kv: u32, index: u32, first: u32, lane: u32) -> Part {
     let oldest = vec4<u32>(
         oldest_seen(rows.x), oldest_seen(rows.y), oldest_seen(rows.z), oldest_seen(rows.w),
     );
-    let end = step.position + rows + 1u;
+    let end =
+        vec4<u32>(end_seen(rows.x), end_seen(rows.y), end_seen(rows.z), end_seen(rows.w));
     return Part(first, oldest, end, vec4<f32>(NONE), vec4<f32>(), mat4x4<f32>());
 }
 

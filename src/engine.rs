@@ -2,7 +2,8 @@
 //!
 //! Reading order, each file above those it uses:
 //! - [`Engine`] here, and its methods in `load` (from files to a model ready to run), `generate`
-//!   (the path of a token), `run_ahead` (tokens that the GPU samples), `profile` and `perplexity`;
+//!   (the path of a token), `run_ahead` (tokens that the GPU samples), `embeddings`, `profile` and
+//!   `perplexity`;
 //! - `prepare` (the part of a load that needs only headers), `tuning` (choice of device and
 //!   strategy), `estimate`, `upload`, `fit`;
 //! - `planning` (headers to plans), `executors` (GPU, CPU, both), `sequence` (tokens and state);
@@ -13,6 +14,7 @@
 
 mod clock;
 mod completion;
+mod embeddings;
 mod estimate;
 mod executors;
 mod first_difference;
@@ -38,6 +40,7 @@ mod tuning;
 mod upload;
 
 pub use completion::{Completion, Event, GenerateRequest, Prompt, Timings, Usage, log_probability};
+pub use embeddings::{EmbeddingInput, EmbeddingRequest, EmbeddingUsage};
 pub use estimate::{estimate, plans, probe_gpu};
 pub use first_difference::{Difference, first_difference, normalized_error};
 pub use memory::Memory;
@@ -66,7 +69,9 @@ pub use crate::text::Delta;
 
 use crate::error::{Code, Error, Result};
 use crate::kernels::{Kernel, Rows};
+use crate::models::EmbeddingHead;
 use crate::plan::SharedBuffer;
+use embeddings::{EmbeddingRun, Prompts};
 use executors::Executor;
 use plans::{PlanPurpose, Plans};
 use running::Running;
@@ -89,6 +94,12 @@ pub struct Engine {
     /// Decode steps submitted to the GPU before the token of an earlier one is known.
     run_ahead: usize,
     running: Option<Running>,
+    /// True if the model only makes embeddings.
+    is_encoder: bool,
+    /// Steps to an embedding; those of a model that generates text may be invalid.
+    embedding_head: Result<EmbeddingHead>,
+    embedding_run: Option<EmbeddingRun>,
+    prompts: Prompts,
     text: ModelText,
     prediction: Option<Prediction>,
     fallback_reason: Option<String>,
@@ -164,7 +175,7 @@ impl Engine {
 
     /// Empties the sequence and drops a running request.
     pub fn reset(&mut self) {
-        self.running = None;
+        (self.running, self.embedding_run) = (None, None);
         self.sequence.reset(&mut self.executor);
     }
 
@@ -174,6 +185,7 @@ impl Engine {
     /// # Errors
     /// `invalid-request` and `context-full` for the tokens; errors of the device.
     pub async fn logits(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+        self.check_generates()?;
         self.reset();
         self.check_tokens(tokens)?;
         let rows = self.chunk_rows();

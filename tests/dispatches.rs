@@ -26,6 +26,26 @@ const GEMMA: &[&str] = &[
     "rms_norm",
 ];
 
+/// Plans of encoders: a text is one step.
+#[test]
+fn encoders() {
+    const BERT: &[&str] =
+        &["matmul", "attention", "matmul", "layer_norm", "matmul", "matmul", "layer_norm"];
+    for (model, layer_count, embedding, layer, head) in [
+        ("bert-mean", 3, &["embed", "add", "add", "layer_norm"][..], BERT, &["mean_rows"][..]),
+        ("bert-cls", 2, &["embed", "add", "add", "layer_norm"], BERT, &[]),
+    ] {
+        let options = LoadOptions { context_length: Some(100), ..LoadOptions::default() };
+        let plans = plans(files::open(&cache::embeddings(model)), &options, u32::MAX.into());
+        let plans = pollster::block_on(plans).unwrap();
+        let plan = plans.iter().find(|plan| plan.capacity == 100).unwrap();
+        assert_eq!(dispatched(plan, "embedding "), [embedding, head].concat(), "{model}");
+        for index in 0..layer_count {
+            assert_eq!(dispatched(plan, &format!("layer {index} ")), layer, "{model}: {index}");
+        }
+    }
+}
+
 /// The plan of a decode step of a tiny model.
 fn decode_plan(model: &str) -> Plan {
     let options = LoadOptions { context_length: Some(600), ..LoadOptions::default() };

@@ -25,7 +25,7 @@ import type {
 export { TabLMError } from "./errors.js";
 export { errorCodes } from "./generated.js";
 export type * from "./generated.js";
-export type { ChatCompletions, Model } from "./model.js";
+export type { ChatCompletions, Embeddings, Model } from "./model.js";
 export type * from "./types.js";
 
 function invalid(option: string, found: unknown, expected: string): TabLMError {

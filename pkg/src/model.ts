@@ -1,17 +1,20 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-/** A loaded model: chat completions, one after another, and disposal. */
+/** A loaded model: chat completions and embeddings, one after another, and disposal. */
 
 import { orAborted, type Client } from "./client.js";
 import { TabLMError, throwIfAborted, toTabLMError } from "./errors.js";
 import type { AnswerDelta, FinishReason, Profile, ToolCall } from "./generated.js";
 import type { GenerationEnd } from "./protocol.js";
-import { checkRequest, type CheckedRequest } from "./request.js";
+import { checkEmbeddingRequest, checkRequest, type CheckedRequest } from "./request.js";
 import { Stream } from "./stream.js";
 import type {
   ChatCompletion,
   ChatCompletionChunk,
   ChatDelta,
   ChatRequest,
+  Embedding,
+  EmbeddingRequest,
+  EmbeddingResponse,
   ModelInfo,
   RequestOptions,
   StreamingChatRequest,
@@ -29,6 +32,11 @@ export interface ChatCompletions {
     request: ChatRequest,
     options?: RequestOptions,
   ): Promise<AsyncIterable<ChatCompletionChunk> | ChatCompletion>;
+}
+
+/** OpenAI's `embeddings`. */
+export interface Embeddings {
+  create(request: EmbeddingRequest, options?: RequestOptions): Promise<EmbeddingResponse>;
 }
 
 /** Milliseconds that a worker has to free the model before it is terminated. */
@@ -57,6 +65,8 @@ function timeout(ms: number): Promise<void> {
 export class Model {
   /** `chat.completions.create` answers a conversation. */
   readonly chat: { readonly completions: ChatCompletions };
+  /** `embeddings.create` makes a vector for each text. */
+  readonly embeddings: Embeddings;
   #load: (signal: AbortSignal) => Promise<Loaded>;
   #client: Client;
   #info: ModelInfo;
@@ -75,6 +85,7 @@ export class Model {
     const create = ((request: ChatRequest, options?: RequestOptions) =>
       this.#create(request, options)) as ChatCompletions["create"];
     this.chat = { completions: { create } };
+    this.embeddings = { create: (request, options) => this.#embed(request, options) };
   }
 
   /** Report of the model, as of the last request. */
@@ -139,6 +150,30 @@ export class Model {
     return checked.stream
       ? this.#stream(head, checked, options)
       : this.#complete(head, checked, options);
+  }
+
+  async #embed(
+    request: EmbeddingRequest,
+    { signal: caller }: RequestOptions = {},
+  ): Promise<EmbeddingResponse> {
+    if (this.#disposing.signal.aborted) throw disposed();
+    const { engine, model, isBase64 } = checkEmbeddingRequest(request);
+    throwIfAborted(caller);
+    const signal = caller ? anySignal([caller, this.#disposing.signal]) : this.#disposing.signal;
+    const { embeddings, usage, info } = await this.#enqueue(signal, (worker) =>
+      worker.call("embed", { request: engine }, { signal, graceMs: ABORT_GRACE_MS }),
+    );
+    this.#info = info;
+    return {
+      object: "list",
+      data: embeddings.map((numbers, index): Embedding => ({
+        object: "embedding",
+        index,
+        embedding: isBase64 ? toBase64(numbers) : Array.from(numbers),
+      })),
+      model: model ?? info.name,
+      usage,
+    };
   }
 
   async #complete(
@@ -245,6 +280,12 @@ interface AnswerHead {
   id: string;
   created: number;
   model: string;
+}
+
+/** The bytes of numbers in base64. */
+function toBase64({ buffer, byteOffset, byteLength }: Float32Array): string {
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
 }
 
 /** `AbortSignal.any`, also for browsers without it. */

@@ -31,7 +31,7 @@ import {
   type StoredReader,
 } from "./opfs.js";
 import { PartialFile } from "./partial_file.js";
-import { openRemote, remoteFiles, remoteLength } from "./remote.js";
+import { nameInFolder, openRemote, remoteFiles, remoteLength } from "./remote.js";
 import type { SourceDescription } from "./source.js";
 import type { StoredModel, VerifyReport } from "./types.js";
 import type { SourceFile } from "./wasm/simd/tablm.js";
@@ -341,7 +341,7 @@ async function downloadToMemory(
 
 function openFiles(files: File[]): OpenedModel {
   return opened(
-    files.map((file) => ({ name: file.name, reader: blobReader(file.name, file) })),
+    files.map((file) => ({ name: nameInFolder(file), reader: blobReader(file.name, file) })),
     false,
   );
 }

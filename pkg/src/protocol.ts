@@ -2,7 +2,13 @@
 
 import type { WasmUrls } from "./builds.js";
 import type { PlainError } from "./errors.js";
-import type { AnswerDelta, Completion, EngineOptions, Profile } from "./generated.js";
+import type {
+  AnswerDelta,
+  Completion,
+  EmbeddingUsage,
+  EngineOptions,
+  Profile,
+} from "./generated.js";
 import type { SourceDescription } from "./source.js";
 import type {
   Capabilities,
@@ -21,6 +27,13 @@ export interface GenerationEnd extends Pick<
   info: ModelInfo;
 }
 
+/** Embeddings of all texts of a request, with the report of the model after it. */
+export interface EmbeddingsEnd {
+  embeddings: Float32Array[];
+  usage: EmbeddingUsage;
+  info: ModelInfo;
+}
+
 /** Methods of the worker, each with its parameters and its result. */
 export interface Methods {
   load: { params: { source: SourceDescription; options: EngineOptions }; result: ModelInfo };
@@ -28,6 +41,8 @@ export interface Methods {
   capabilities: { params: null; result: Capabilities };
   /** `request` is JSON in the engine's form. */
   generate: { params: { request: string }; result: GenerationEnd };
+  /** `request` is JSON in the engine's form. */
+  embed: { params: { request: string }; result: EmbeddingsEnd };
   profile: { params: null; result: Profile };
   dispose: { params: null; result: null };
   listModels: { params: null; result: StoredModel[] };

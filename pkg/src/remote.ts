@@ -6,6 +6,10 @@ import { PART, partPath, type SourceDescription } from "./source.js";
 import type { SourceFile } from "./wasm/simd/tablm.js";
 
 const INDEX = "model.safetensors.index.json";
+/** List of the modules of a model that sentence-transformers saved. */
+const MODULES = "modules.json";
+/** Subfolder of a module, as sentence-transformers names it. */
+const MODULE_FOLDER = /^[a-z0-9]+_[a-z0-9]+$/i;
 /** Maximum number of files of weights. */
 const MAX_SHARDS = 1000;
 
@@ -36,17 +40,52 @@ function pathBelow(path: unknown): string | null {
   return isPath && segments.at(-1)?.endsWith(".safetensors") ? segments.join("/") : null;
 }
 
-/** The distinct paths of an index's shards. Throws `malformed` for paths that leave the folder. */
-export function shardPaths(url: string, text: string): string[] {
-  let map: unknown;
+/** The value of a JSON text. Throws `malformed` for other texts. */
+function parseJson(url: string, text: string): unknown {
   try {
-    map = (JSON.parse(text) as { weight_map?: unknown }).weight_map;
+    return JSON.parse(text);
   } catch (error) {
     throw new TabLMError(
       "malformed",
       `${url}: found no JSON (${(error as Error).message}), expected an object`,
     );
   }
+}
+
+/** Name of a file of a folder: with its subfolder if it belongs to a module. */
+export function nameInFolder({ name, webkitRelativePath = "" }: File): string {
+  const [, folder = "", file, ...deeper] = webkitRelativePath.split("/");
+  return file && deeper.length === 0 && MODULE_FOLDER.test(folder) ? `${folder}/${file}` : name;
+}
+
+/** The list of modules of sentence-transformers and its files, if the folder has one. */
+async function moduleFiles(folder: string, signal: AbortSignal): Promise<RemoteFile[]> {
+  const file = (name: string, optional: boolean): RemoteFile => {
+    return { name, url: inFolder(folder, name), optional };
+  };
+  const list = file(MODULES, false);
+  const response = await requestOptional(list.url, signal);
+  if (!response) return [];
+  const modules = parseJson(list.url, await readAll(list.url, response, signal));
+  const files = [
+    list,
+    file("config_sentence_transformers.json", true),
+    file("sentence_bert_config.json", true),
+  ];
+  for (const module of Array.isArray(modules) ? (modules as unknown[]) : []) {
+    const { path, type } = (module ?? {}) as { path?: unknown; type?: unknown };
+    // The engine reports other paths.
+    if (typeof path !== "string" || !MODULE_FOLDER.test(path)) continue;
+    const [, kind] = /(Pooling|Dense)$/.exec(String(type)) ?? [];
+    if (kind) files.push(file(`${path}/config.json`, false));
+    if (kind === "Dense") files.push(file(`${path}/model.safetensors`, false));
+  }
+  return files;
+}
+
+/** The distinct paths of an index's shards. Throws `malformed` for paths that leave the folder. */
+export function shardPaths(url: string, text: string): string[] {
+  const map = (parseJson(url, text) as { weight_map?: unknown } | null)?.weight_map;
   if (typeof map !== "object" || map === null)
     throw new TabLMError("malformed", `${url}: weight_map: found none, expected an object`);
   const paths = new Set<string>();
@@ -95,6 +134,7 @@ export async function remoteFiles(
     ...file,
     url: inFolder(source.url, path ?? file.name),
   }));
+  files.push(...(await moduleFiles(source.url, signal)));
   const indexUrl = inFolder(source.url, INDEX);
   const index = await requestOptional(indexUrl, signal);
   if (!index)

@@ -261,6 +261,30 @@ function checkMaxTokens(request: Record<string, unknown>): unknown {
   return value ?? older;
 }
 
+/** A checked request for embeddings. */
+export interface CheckedEmbeddingRequest {
+  /** JSON for the engine. */
+  engine: string;
+  model: string | null;
+  isBase64: boolean;
+}
+
+/** Converts a request for embeddings into the engine's form; the engine checks all but `model`. */
+export function checkEmbeddingRequest(request: unknown): CheckedEmbeddingRequest {
+  if (!isRecord(request)) throw invalid("request", `found ${quote(request)}, expected an object`);
+  const { model, user: _, ...engine } = request;
+  return {
+    engine: toJson("request", engine),
+    model: checkModel(model),
+    isBase64: engine["encoding_format"] === "base64",
+  };
+}
+
+function checkModel(model: unknown): string | null {
+  if (model === undefined || model === null || typeof model === "string") return model ?? null;
+  throw invalid("model", `found ${quote(model)}, expected a string`);
+}
+
 /**
  * Checks a request and converts it into the engine's form. Throws `invalid-request`, naming the
  * field, the value found and the values expected.
@@ -282,9 +306,7 @@ export function checkRequest(request: unknown): CheckedRequest {
 
   const n = given("n");
   if (n !== undefined && n !== 1) throw invalid("n", `found ${quote(n)}, expected 1`);
-  const model = given("model");
-  if (model !== undefined && typeof model !== "string")
-    throw invalid("model", `found ${quote(model)}, expected a string`);
+  const model = checkModel(request["model"]);
   const stream = given("stream") ?? false;
   if (typeof stream !== "boolean")
     throw invalid("stream", `found ${quote(stream)}, expected true or false`);
@@ -298,5 +320,5 @@ export function checkRequest(request: unknown): CheckedRequest {
   const fields = Object.entries(engine).map(
     ([field, value]) => `${JSON.stringify(field)}:${toJson(field, value)}`,
   );
-  return { engine: `{${fields.join()}}`, stream, model: (model as string | undefined) ?? null };
+  return { engine: `{${fields.join()}}`, stream, model };
 }

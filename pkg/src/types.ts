@@ -4,6 +4,7 @@
  */
 
 import type {
+  EmbeddingUsage,
   EngineEstimate,
   EngineInfo,
   EngineOptions,
@@ -277,6 +278,50 @@ export type StreamingChatRequest = ChatRequest & { stream: true };
 
 /** Request for a complete answer. */
 export type WholeChatRequest = ChatRequest & { stream?: false | null };
+
+/** Parameters of `embeddings.create`: OpenAI's, and `prompt_name`. */
+export interface EmbeddingRequest {
+  /**
+   * Texts to embed, 1 to 2048, each a string or token ids; or one of them. Strings get the tokens
+   * that the model expects around a text; token ids are taken as they are.
+   */
+  input: string | readonly string[] | readonly number[] | readonly (readonly number[])[];
+  /** Name that the answer repeats as its `model`; it selects nothing. */
+  model?: string | null;
+  /** Form of the vectors: numbers, or their bytes in base64. Default `float`. */
+  encoding_format?: "float" | "base64" | null;
+  /** Leading dimensions to keep; the shorter vectors are normalized again. Default all. */
+  dimensions?: number | null;
+  /**
+   * Name of the prompt that is put before each string, one of those in the model's files. Default:
+   * the one that the files name as default, if any.
+   */
+  prompt_name?: string | null;
+  /** Accepted for compatibility with OpenAI, without effect. */
+  user?: string | null;
+}
+
+/** Vector of one text. */
+export interface Embedding {
+  /** Kind of the object. */
+  object: "embedding";
+  /** Index of the text in the request. */
+  index: number;
+  /** The vector: numbers, or for `base64` the bytes of 32-bit floats, the lowest byte first. */
+  embedding: number[] | string;
+}
+
+/** Answer of `embeddings.create`. */
+export interface EmbeddingResponse {
+  /** Kind of the object. */
+  object: "list";
+  /** A vector for each text, in the order of the request. */
+  data: Embedding[];
+  /** The request's `model`, or the name of the loaded model. */
+  model: string;
+  /** Token counts. */
+  usage: EmbeddingUsage;
+}
 
 /** Options beside a request. */
 export interface RequestOptions {

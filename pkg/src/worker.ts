@@ -19,6 +19,7 @@ import { compileAhead, compileAtMost, forgetPipelines, observeDevices } from "./
 import type {
   AnswerDelta,
   Completion,
+  EmbeddingUsage,
   EngineEstimate,
   EngineInfo,
   EngineOptions,
@@ -26,7 +27,14 @@ import type {
   GpuCapabilities,
   Profile,
 } from "./generated.js";
-import type { Call, FromWorker, GenerationEnd, RunningEngine, ToWorker } from "./protocol.js";
+import type {
+  Call,
+  EmbeddingsEnd,
+  FromWorker,
+  GenerationEnd,
+  RunningEngine,
+  ToWorker,
+} from "./protocol.js";
 import type { SourceDescription } from "./source.js";
 import { readTuning, writeTuning } from "./tuning_cache.js";
 import type { Capabilities, Estimate, ModelInfo, Progress } from "./types.js";
@@ -268,6 +276,20 @@ async function generate(
   }
 }
 
+async function embed(request: string, signal: AbortSignal): Promise<EmbeddingsEnd> {
+  const current = engine;
+  if (!current) throw new TabLMError("disposed", "no model is loaded");
+  const usage = JSON.parse(await guarded(() => current.beginEmbeddings(request))) as EmbeddingUsage;
+  const embeddings: Float32Array[] = [];
+  for (;;) {
+    throwIfAborted(signal);
+    const embedding = await guarded(() => current.nextEmbedding());
+    if (!embedding) return { embeddings, usage, info: await currentInfo() };
+    embeddings.push(embedding);
+    await nextTask();
+  }
+}
+
 async function profile(): Promise<Profile> {
   const current = engine;
   if (!current) throw new TabLMError("disposed", "no model is loaded");
@@ -328,6 +350,8 @@ function answer(call: Call, callId: number, signal: AbortSignal): Promise<unknow
       return generate(call.params.request, signal, (delta) =>
         scope.postMessage({ type: "token", callId, delta }),
       );
+    case "embed":
+      return embed(call.params.request, signal);
     case "profile":
       return profile();
     case "dispose":

@@ -2,13 +2,22 @@
 // src/kernels/attention.rs.
 override QUADS: u32; // of a head; a tile is 4 · QUADS positions
 override HEADS: u32; // query heads
-override WINDOW: u32; // positions that a row sees, 0 for all
+override WINDOW: u32; // positions that a row sees, in each direction, 0 for all
+override CAUSAL: u32; // 0 if rows see the later rows of the step
 override SPLITS: u32; // at most
 
 // First position that a row sees.
 fn oldest_seen(row: u32) -> u32 {
     let end = step.position + row + 1u;
     return select(0u, end - min(end, WINDOW), WINDOW != 0u);
+}
+
+// End of the positions that a row sees.
+fn end_seen(row: u32) -> u32 {
+    let own = step.position + row;
+    let last = step.position + step.rows;
+    let reach = select(last, min(last, own + WINDOW), WINDOW != 0u);
+    return select(reach, own + 1u, CAUSAL != 0u);
 }
 
 fn tiles_of_split(positions: u32) -> u32 {
@@ -29,7 +38,7 @@ fn splits() -> u32 {
 // First position of a split, and the end of its positions.
 fn split_range(first_row: u32, last_row: u32, split: u32) -> vec2<u32> {
     let oldest = oldest_seen(first_row);
-    let end = step.position + last_row + 1u;
+    let end = end_seen(last_row);
     let of_split = tiles_of_split(end - oldest) * 4u * QUADS;
     let first = oldest + split * of_split;
     return vec2<u32>(first, min(end, first + of_split));

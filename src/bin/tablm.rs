@@ -1,4 +1,4 @@
-//! Native command line: generate, logits, perplexity, tokenize, detokenize, inspect, bench,
+//! Native command line: generate, logits, perplexity, embed, tokenize, detokenize, inspect, bench,
 //! quantize.
 //!
 //! Logs go to stderr. With `--json` exactly one JSON object goes to stdout. Errors end with
@@ -41,16 +41,16 @@ mod native {
     use serde_json::{Map, Value, json};
 
     use super::arguments::{
-        Cli, Command, Detokenize, Generate, Inspect, Logits, Perplexity, SamplingArguments, Switch,
-        Tokenize,
+        Cli, Command, Detokenize, Embed, Generate, Inspect, Logits, Perplexity, SamplingArguments,
+        Switch, Tokenize,
     };
     use super::bench::bench;
     use super::load::{load, warn};
     use super::quantize::quantize;
     use super::terminal::{for_output, log, read_json, read_text, say, say_json, show};
     use tablm::engine::{
-        Completion, Delta, Engine, GenerateRequest, LoadOptions, ModelText, Prompt, SamplerOptions,
-        estimate,
+        Completion, Delta, EmbeddingRequest, Engine, GenerateRequest, LoadOptions, ModelText,
+        Prompt, SamplerOptions, estimate,
     };
     use tablm::error::{Code, Error, Result, visible};
     use tablm::weights::disk::open_path;
@@ -90,6 +90,7 @@ mod native {
             Command::Generate(arguments) => generate(arguments, json).await,
             Command::Logits(arguments) => logits(arguments, json).await,
             Command::Perplexity(arguments) => perplexity(arguments, json).await,
+            Command::Embed(arguments) => embed(arguments, json).await,
             Command::Tokenize(arguments) => tokenize(&arguments, json).await,
             Command::Detokenize(arguments) => detokenize(&arguments, json).await,
             Command::Inspect(arguments) => inspect(&arguments, json).await,
@@ -251,6 +252,28 @@ mod native {
             say_json(&json!({"perplexity": mean.exp(), "tokens": count, "nll": mean}));
         } else {
             say(format_args!("perplexity {:.4} over {count} tokens", mean.exp()));
+        }
+        Ok(())
+    }
+
+    async fn embed(arguments: Embed, json: bool) -> Result<()> {
+        let input = match &arguments.texts {
+            Some(path) => read_json(path)?,
+            None => json!(arguments.text),
+        };
+        let request = json!({
+            "input": input,
+            "dimensions": arguments.dimensions,
+            "prompt_name": arguments.prompt_name,
+        });
+        // Checks the request before the slow load of the model.
+        let request = EmbeddingRequest::from_json(&request.to_string())?;
+        let mut engine = load(&arguments.model, false).await?;
+        let (embeddings, usage) = engine.embed(&request).await?;
+        if json {
+            say_json(&json!({"embeddings": embeddings, "usage": usage}));
+        } else {
+            embeddings.iter().for_each(|row| say_json(&json!(row)));
         }
         Ok(())
     }

@@ -90,11 +90,11 @@ impl HeadScratch {
         y: &mut [&mut [f32]],
     ) {
         let dim = attention.shape.head_dim as usize;
-        let position = step.position as usize;
-        let oldest = |end: usize| {
-            attention.shape.window.map_or(0, |window| end.saturating_sub(window as usize))
+        let seen = |row: usize| {
+            let seen = attention.seen(step, row as u32);
+            seen.start as usize..seen.end as usize
         };
-        let (start, end) = (oldest(position + first + 1), position + first + y.len());
+        let (start, end) = (seen(first).start, seen(first + y.len() - 1).end);
         for (cache, unpacked) in
             [(&attention.keys, &mut self.keys), (&attention.values, &mut self.values)]
         {
@@ -109,8 +109,7 @@ impl HeadScratch {
         }
         let mut queries = Vec::new();
         for (row, y) in (first..).zip(y) {
-            let end = position + row + 1;
-            let visible = oldest(end) - start..end - start;
+            let visible = seen(row).start - start..seen(row).end - start;
             let q = &memory.row(&attention.q, row as u32)[kv * y.len()..];
             let first_head = kv * y.len() / dim;
             let heads = (first_head..).zip(q.chunks_exact(dim)).zip(y.chunks_exact_mut(dim));

@@ -221,11 +221,12 @@ impl CpuExecutor {
             (Kernel::SsmStep(kernel), _) => mixer::run_step(context, memory, kernel, step),
             // Only the GPU splits attention and scan into several kernels.
             (Kernel::AttentionMerge(_) | Kernel::SsmScores(_), _) => {}
-            // Little work: copies, unfused rotations, sampling of one token.
+            // Little work: copies, means, unfused rotations, sampling of one token.
             (
                 Kernel::CacheStore(_)
                 | Kernel::AdjustLogits(_)
                 | Kernel::LastRow(_)
+                | Kernel::MeanRows(_)
                 | Kernel::Sample(_)
                 | Kernel::Rope(_),
                 _,

@@ -17,7 +17,8 @@ impl Engine {
     /// # Errors
     /// `invalid-request` and `context-full` for the request.
     pub fn begin(&mut self, request: &GenerateRequest) -> Result<()> {
-        self.running = None;
+        (self.running, self.embedding_run) = (None, None);
+        self.check_generates()?;
         request.check()?;
         self.sequence.drop_samples(&mut self.executor);
         let started = Instant::now();

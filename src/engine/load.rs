@@ -5,6 +5,7 @@ use std::rc::Rc;
 use web_time::Instant;
 
 use super::clock::milliseconds;
+use super::embeddings::Prompts;
 use super::executors::Executor;
 use super::run_ahead::DEFAULT_RUN_AHEAD;
 use super::sequence::Sequence;
@@ -12,6 +13,7 @@ use super::upload::{allocate, compile_ahead, upload};
 use super::{Engine, GenerateRequest, LoadOptions, ModelText, Prepared, Progress, Prompt};
 use crate::error::Result;
 use crate::gpu::MAX_SAMPLES_IN_FLIGHT;
+use crate::models::read_embedding_head;
 use crate::sampling::SamplerOptions;
 use crate::weights::Checkpoint;
 use crate::weights::source::ByteSource;
@@ -87,6 +89,10 @@ impl Engine {
             fallback_reason: prepared.fallback_reason,
             tuning_cache: prepared.tuning_cache,
             text,
+            is_encoder: planned.is_encoder,
+            embedding_head: read_embedding_head(&checkpoint, planned.architecture),
+            embedding_run: None,
+            prompts: Prompts::new(&checkpoint),
             load_ms: 0.0,
             compile_ms: milliseconds(uploaded),
             running: None,
@@ -101,6 +107,7 @@ impl Engine {
     async fn warm_up(&mut self) -> Result<()> {
         let tokens = match &self.executor {
             Executor::Cpu(_) => return Ok(()),
+            _ if self.is_encoder => return self.warm_up_encoder().await,
             Executor::Gpu(_) => 1,
             // Only prefill runs on the GPU, and a prefill step has at least two rows.
             Executor::Hybrid(_) => self.chunk_rows().min(2),

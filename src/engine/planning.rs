@@ -46,6 +46,8 @@ pub(super) struct PlannedModel<'a> {
     pub(super) architecture: &'static str,
     /// Sizes of the model.
     pub(super) shape: Shape,
+    /// True if the model makes embeddings of whole texts, instead of logits.
+    pub(super) is_encoder: bool,
     /// Options that it was planned with.
     pub(super) options: ResolvedOptions,
     /// Plans for decode, prefill and sampling.
@@ -90,7 +92,12 @@ impl<'a> PlannedModel<'a> {
         options: ResolvedOptions,
     ) -> Result<Self> {
         let planned = Self::at_context_length(checkpoint, model, options)?;
-        match planned.proportionate_context_length()? {
+        let mut length = planned.proportionate_context_length()?;
+        if planned.is_encoder {
+            // A text is one step.
+            length = length.min(planned.plans.max_rows(PlanPurpose::Prefill));
+        }
+        match length {
             length if length < planned.options.context_length => {
                 let options = ResolvedOptions { context_length: length, ..planned.options };
                 Self::at_context_length(checkpoint, model, options)
@@ -113,7 +120,10 @@ impl<'a> PlannedModel<'a> {
         let decode = model_plan(&**model, &mut resources, 1, options.context_length, false);
         // Every plan uses the same weights, so the first plan already shows the missing ones.
         resources.check_complete(&checkpoint.name)?;
-        let rows = chunk_rows(&options, &decode);
+        let is_encoder = model.is_encoder();
+        let chunk = if is_encoder { options.context_length } else { options.chunk_rows };
+        let rows = chunk_rows(chunk, &options, &decode);
+        let result_width = decode.logits.width;
         let prefill =
             model_plan(&**model, &mut resources, rows, options.context_length, options.all_logits);
         let mut plans = vec![decode, prefill];
@@ -122,17 +132,19 @@ impl<'a> PlannedModel<'a> {
             plan.use_strategy(options.strategy);
             plan.use_tiling(options.tiling);
         }
-        let mut sampling = SamplingPlan::new(&mut resources, shape.vocabulary_size);
+        let mut sampling = SamplingPlan::new(&mut resources, result_width);
         if !options.unfused {
             plans = plans.into_iter().map(|plan| fuse(plan, &mut resources)).collect();
-            sampling.fuse_into(&mut plans);
+            if !is_encoder {
+                sampling.fuse_into(&mut plans);
+            }
         }
         resources.check_complete(&checkpoint.name)?;
         check_all_used(checkpoint, architecture, &resources)?;
         let purposes = [PlanPurpose::Decode, PlanPurpose::Prefill];
         let plans = Plans::new(purposes.into_iter().zip(plans), sampling);
-        let buffers = buffer_plan(resources, &plans, options.backend);
-        Ok(Self { checkpoint, architecture, shape, options, plans, buffers })
+        let buffers = buffer_plan(resources, &plans, is_encoder, options.backend);
+        Ok(Self { checkpoint, architecture, shape, is_encoder, options, plans, buffers })
     }
 
     /// Strategies that the adapter has the features for.
@@ -201,20 +213,28 @@ impl<'a> PlannedModel<'a> {
     }
 }
 
-fn buffer_plan<'a>(resources: Resources<'a>, plans: &Plans, backend: Backend) -> BufferPlan<'a> {
+fn buffer_plan<'a>(
+    resources: Resources<'a>,
+    plans: &Plans,
+    is_encoder: bool,
+    backend: Backend,
+) -> BufferPlan<'a> {
     let slots = assign_slots(&plans.all().map(|(_, _, plan)| plan).collect::<Vec<_>>());
     let logits = plans.model().map(|entry| entry.plan.logits.words(entry.plan.capacity));
+    let states = plans.model().filter(|_| !is_encoder).filter_map(|entry| {
+        entry.plan.hidden_state().map(|(_, state, _)| state.words(entry.plan.capacity))
+    });
     let handover = (backend == Backend::Hybrid).then_some(HANDOVER_WORDS);
-    let staging_words = logits.chain(handover).max().unwrap_or(0);
+    let staging_words = logits.chain(states).chain(handover).max().unwrap_or(0);
     BufferPlan { resources, slots, staging_words }
 }
 
-/// Rows of a prefill step, given the decode plan of the model.
-fn chunk_rows(options: &ResolvedOptions, decode: &Plan) -> u32 {
+/// Rows of a prefill step, given the number asked for and the decode plan of the model.
+fn chunk_rows(wanted: u32, options: &ResolvedOptions, decode: &Plan) -> u32 {
     let by_row = decode.scratch.iter().filter(|activation| activation.rows == Rows::Step);
     let logits = options.all_logits.then_some(decode.logits.stride);
     let widest = by_row.map(|activation| activation.stride).chain(logits).max().unwrap_or(1);
-    options.chunk_rows.min((MAX_CHUNK_WORDS / widest).max(1)).min(options.context_length)
+    wanted.min((MAX_CHUNK_WORDS / widest).max(1)).min(options.context_length)
 }
 
 fn model_plan(
@@ -226,7 +246,7 @@ fn model_plan(
 ) -> Plan {
     let mut plan = PlanBuilder::new(resources, capacity);
     let x = model.layers(&mut plan, context_length);
-    let x = if all_logits { x } else { plan.last_row(x) };
+    let x = if all_logits || model.is_encoder() { x } else { plan.last_row(x) };
     let logits = model.head(&mut plan, x);
     debug_assert!(all_logits || logits.rows == Rows::One);
     plan.finish(logits)

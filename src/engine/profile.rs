@@ -132,6 +132,7 @@ impl Engine {
     /// `invalid-request` for a step that does not fit the context or a plan, and for a prefix that
     /// no kernel has; errors of the device.
     pub async fn profile(&mut self, request: &ProfileRequest) -> Result<Profile> {
+        self.check_generates()?;
         self.reset();
         let groups = request.steps.iter().map(|step| self.grouped(*step, &request.kernels));
         let mut measured: Vec<Measured> = groups.collect::<Result<_>>()?;

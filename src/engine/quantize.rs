@@ -186,7 +186,7 @@ async fn write_text_files(
     }
     write(folder::CONFIG, format!("{config:#}\n").as_bytes())?;
     for file in &checkpoint.files {
-        if folder::TEXT_FILES.contains(&file.name()) {
+        if folder::is_text_file(file.name()) {
             write(file.name(), &read_whole(&**file, u64::MAX).await?)?;
         }
     }

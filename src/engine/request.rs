@@ -1,8 +1,9 @@
-//! Chat requests as JSON with OpenAI's field names, as the package and HTTP clients send them.
+//! Requests as JSON with OpenAI's field names, as the package and HTTP clients send them.
 
 use serde_json::{Map, Value};
 
 use super::completion::{GenerateRequest, Prompt};
+use super::embeddings::{EmbeddingInput, EmbeddingRequest};
 use crate::error::{Error, Result, excerpt};
 use crate::sampling::SamplerOptions;
 use crate::sampling::{
@@ -15,6 +16,9 @@ use crate::text::answer::{MAX_STOP_STRING_CHARS, MAX_STOP_STRINGS};
 const MAX_TOKENS: u64 = i32::MAX as u64;
 /// Most messages of a conversation.
 pub const MAX_MESSAGES: usize = 4096;
+
+/// Most texts of a request for embeddings.
+const MAX_TEXTS: usize = 2048;
 
 /// Field of a request that callers pass to the engine unchanged.
 #[derive(Debug, Clone)]
@@ -75,9 +79,7 @@ impl GenerateRequest {
     /// # Errors
     /// `invalid-request` names the field, the value found and the values expected.
     pub fn from_json(json: &str, seed: u64) -> Result<Self> {
-        let fields =
-            serde_json::from_str(json).map_err(|error| Error::invalid_request("request", error))?;
-        let mut fields = Fields(fields);
+        let mut fields = Fields::read(json)?;
         let max_tokens = fields.integer("max_completion_tokens", 1, MAX_TOKENS)?;
         let request = Self {
             prompt: Prompt::Chat {
@@ -101,10 +103,31 @@ impl GenerateRequest {
             stop: fields.strings("stop")?,
             ignore_stop_tokens: false,
         };
-        if let Some(field) = fields.0.keys().next() {
-            return Err(Error::invalid_request(field, "found an unknown field"));
-        }
+        fields.check_all_read()?;
         request.check()?;
+        Ok(request)
+    }
+}
+
+impl EmbeddingRequest {
+    /// Reads a request for embeddings; a field that is `null` counts as absent. `encoding_format`
+    /// is only checked.
+    ///
+    /// # Errors
+    /// `invalid-request` names the field, the value found and the values expected.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let mut fields = Fields::read(json)?;
+        let dimensions = fields.integer("dimensions", 1, MAX_TOKENS)?;
+        let request = Self {
+            inputs: fields.texts("input")?,
+            dimensions: dimensions.map(|count| count as usize),
+            prompt_name: fields.string("prompt_name")?,
+        };
+        let format = fields.string("encoding_format")?;
+        if let Some(found) = format.filter(|name| !["float", "base64"].contains(&name.as_str())) {
+            return Err(wrong("encoding_format", &found.into(), "float or base64"));
+        }
+        fields.check_all_read()?;
         Ok(request)
     }
 }
@@ -113,6 +136,18 @@ impl GenerateRequest {
 struct Fields(Map<String, Value>);
 
 impl Fields {
+    fn read(json: &str) -> Result<Self> {
+        let fields = serde_json::from_str(json);
+        fields.map(Self).map_err(|error| Error::invalid_request("request", error))
+    }
+
+    fn check_all_read(&self) -> Result<()> {
+        match self.0.keys().next() {
+            Some(field) => Err(Error::invalid_request(field, "found an unknown field")),
+            None => Ok(()),
+        }
+    }
+
     fn take(&mut self, field: &str) -> Option<Value> {
         self.0.remove(field).filter(|value| !value.is_null())
     }
@@ -164,6 +199,37 @@ impl Fields {
         self.take(field).map(read).transpose()
     }
 
+    fn string(&mut self, field: &str) -> Result<Option<String>> {
+        match self.take(field) {
+            None => Ok(None),
+            Some(Value::String(string)) => Ok(Some(string)),
+            Some(value) => Err(wrong(field, &value, "a string")),
+        }
+    }
+
+    /// Texts: a string, the token ids of one text, or a list of either.
+    fn texts(&mut self, field: &str) -> Result<Vec<EmbeddingInput>> {
+        const EXPECTED: &str = "a string, token ids, or a list of 1 to 2048 of either";
+        match self.take(field).unwrap_or_default() {
+            Value::String(text) => Ok(vec![EmbeddingInput::Text(text)]),
+            Value::Array(ids) if ids.first().is_some_and(Value::is_number) => {
+                Ok(vec![token_ids(field, &ids)?])
+            }
+            Value::Array(list) if (1..=MAX_TEXTS).contains(&list.len()) => {
+                let text = |(index, value): (usize, Value)| match value {
+                    Value::String(text) => Ok(EmbeddingInput::Text(text)),
+                    Value::Array(ids) => token_ids(&format!("{field}[{index}]"), &ids),
+                    value => Err(wrong(&format!("{field}[{index}]"), &value, EXPECTED)),
+                };
+                list.into_iter().enumerate().map(text).collect()
+            }
+            Value::Array(list) => {
+                Err(Error::invalid_value(field, format!("{} texts", list.len()), EXPECTED))
+            }
+            value => Err(wrong(field, &value, EXPECTED)),
+        }
+    }
+
     /// A string or a list of strings.
     fn strings(&mut self, field: &str) -> Result<Vec<String>> {
         match self.take(field) {
@@ -196,6 +262,14 @@ impl Fields {
         };
         biases.iter().map(read).collect()
     }
+}
+
+fn token_ids(field: &str, ids: &[Value]) -> Result<EmbeddingInput> {
+    let id = |value: &Value| {
+        let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
+        id.ok_or_else(|| wrong(field, value, "token ids"))
+    };
+    ids.iter().map(id).collect::<Result<_>>().map(EmbeddingInput::Tokens)
 }
 
 /// A number; values that `f32` cannot hold become infinite and fail the range check.

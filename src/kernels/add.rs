@@ -1,4 +1,4 @@
-//! Addition of a residual or a bias, row by row.
+//! Addition of a residual, of a bias, or of a vector for each position, row by row.
 
 use super::{Activation, Binding, Buffer, CpuMemory, KernelRules, Step};
 
@@ -7,7 +7,7 @@ use super::{Activation, Binding, Buffer, CpuMemory, KernelRules, Step};
 pub struct Add {
     /// First addend, `[rows, width]`.
     pub a: Activation,
-    /// Second addend, `[rows, width]`, or `[width]` for a bias.
+    /// Second addend, `[rows, b_stride]`, or `[width]` for a bias.
     pub b: Buffer,
     /// Words from row to row of `b`; 0 for a bias, which is added to every row.
     pub b_stride: u32,

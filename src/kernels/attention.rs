@@ -1,4 +1,5 @@
-//! Causal grouped-query attention (Ainslie et al. 2023) of a step's rows over the key/value cache.
+//! Grouped-query attention (Ainslie et al. 2023) of a step's rows over the key/value cache, causal
+//! or bidirectional.
 
 use std::ops::Range;
 
@@ -24,6 +25,9 @@ pub struct AttentionShape {
     pub softcap: Option<f32>,
     /// Last positions that a row sees, its own included; `None` for all.
     pub window: Option<u32>,
+    /// True if rows see no later positions. Otherwise they see those of the step too, and `window`
+    /// counts in both directions.
+    pub is_causal: bool,
 }
 
 impl AttentionShape {
@@ -32,10 +36,11 @@ impl AttentionShape {
     /// Largest `head_dim` that fits the shader's workgroup memory.
     pub const MAX_HEAD_DIM: u32 = 256;
 
-    /// Attention over all positions, scores scaled by `head_dim^-0.5`.
+    /// Causal attention over all positions, scores scaled by `head_dim^-0.5`.
     pub fn new(head_count: u32, kv_head_count: u32, head_dim: u32) -> Self {
         let scale = f64::from(head_dim).sqrt().recip() as f32;
-        Self { head_count, kv_head_count, head_dim, scale, softcap: None, window: None }
+        let (softcap, window, is_causal) = (None, None, true);
+        Self { head_count, kv_head_count, head_dim, scale, softcap, window, is_causal }
     }
 
     fn scaled(&self, score: f32) -> f64 {
@@ -46,8 +51,8 @@ impl AttentionShape {
 
 /// `y = softmax(scale · q · keysᵀ) · values`, head by head; query head `h` uses key/value head `h /
 /// (head_count / kv_head_count)`; row `r` sees positions `0 ..= position + r`, or the last `window`
-/// of them. If positions are split among workgroups, each split writes a partial result, and
-/// [`super::AttentionMerge`] combines these.
+/// of them; [`AttentionShape::is_causal`] has the other case. If positions are split among
+/// workgroups, each split writes a partial result, and [`super::AttentionMerge`] combines these.
 #[derive(Debug, Clone)]
 pub struct Attention {
     /// Queries, `[rows, head_count * head_dim]`. If its rows have room for sums, these are the
@@ -114,10 +119,14 @@ impl Attention {
     }
 
     /// Positions that a row sees.
-    fn seen(&self, step: Step, row: u32) -> Range<u32> {
-        let end = step.position + row + 1;
-        let oldest = self.shape.window.map_or(0, |window| end.saturating_sub(window));
-        oldest..end
+    pub(crate) fn seen(&self, step: Step, row: u32) -> Range<u32> {
+        let own = step.position + row;
+        let window = self.shape.window.unwrap_or(u32::MAX);
+        let end = match self.shape.is_causal {
+            true => own + 1,
+            false => own.saturating_add(window).min(step.position + step.rows),
+        };
+        (own + 1).saturating_sub(window)..end
     }
 
     /// Positions of a split: whole tiles of `head_dim` positions.
@@ -153,6 +162,7 @@ impl Attention {
             ("QUADS", (self.shape.head_dim / 4).into()),
             ("HEADS", self.shape.head_count.into()),
             ("WINDOW", self.shape.window.unwrap_or(0).into()),
+            ("CAUSAL", self.shape.is_causal.into()),
             ("SPLITS", self.max_splits.into()),
         ]
     }
@@ -284,8 +294,7 @@ impl KernelRules for Attention {
 
     fn operations(&self, step: Step) -> u64 {
         // A multiplication and an addition each for score and value, at every position seen.
-        let seen = |row: u32| (step.position + row + 1).min(self.shape.window.unwrap_or(u32::MAX));
-        let seen: u64 = (0..step.rows).map(|row| u64::from(seen(row))).sum();
+        let seen: u64 = (0..step.rows).map(|row| self.seen(step, row).len() as u64).sum();
         4 * seen * u64::from(self.shape.head_count * self.shape.head_dim)
     }
 

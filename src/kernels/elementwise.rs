@@ -1,5 +1,7 @@
 //! Activation functions, and the kernel that applies one element by element.
 
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
+
 use super::{Activation, Binding, CpuMemory, KernelRules, Step};
 
 /// Function of one element. Mirrored in `shaders/lib/function.wgsl`.
@@ -9,6 +11,8 @@ pub enum ActivationFunction {
     Silu,
     /// `x / 2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))` (Hendrycks & Gimpel 2016).
     Gelu,
+    /// `x · Φ(x)` with the normal distribution function Φ (Hendrycks & Gimpel 2016).
+    GeluErf,
     /// `max(x, 0)²`.
     ReluSquared,
     /// `s · x`.
@@ -23,9 +27,10 @@ impl ActivationFunction {
         match self {
             ActivationFunction::Silu => x / (1.0 + (-x).exp()),
             ActivationFunction::Gelu => {
-                let inner = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
+                let inner = FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
                 x / 2.0 * (1.0 + (inner * (x + 0.044715 * x * x * x)).tanh())
             }
+            ActivationFunction::GeluErf => x / 2.0 * (1.0 + erf(x * FRAC_1_SQRT_2)),
             ActivationFunction::ReluSquared => x.max(0.0) * x.max(0.0),
             ActivationFunction::Scale(scale) => f64::from(scale) * x,
             ActivationFunction::Softcap(cap) => f64::from(cap) * (x / f64::from(cap)).tanh(),
@@ -40,9 +45,24 @@ impl ActivationFunction {
             ActivationFunction::ReluSquared => (2.0, 0.0),
             ActivationFunction::Scale(scale) => (3.0, scale.into()),
             ActivationFunction::Softcap(cap) => (4.0, cap.into()),
+            ActivationFunction::GeluErf => (5.0, 0.0),
         };
         [("FUNCTION", function), ("PARAMETER", parameter)]
     }
+}
+
+/// Error function, by its series with positive terms: `2/√π · e^(-x²) · Σ 2ⁿ x^(2n+1) / (2n+1)!!`.
+fn erf(x: f64) -> f64 {
+    if x.abs() > 6.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum, mut divisor) = (x, x, 1.0);
+    while term.abs() > 1e-17 * sum.abs() {
+        divisor += 2.0;
+        term *= 2.0 * x * x / divisor;
+        sum += term;
+    }
+    FRAC_2_SQRT_PI * (-x * x).exp() * sum
 }
 
 /// `y = f(x)`.

@@ -31,6 +31,7 @@ mod last_row;
 mod layer_norm;
 mod matmul;
 mod matvec;
+mod mean_rows;
 mod rms_norm;
 mod rope;
 mod sample;
@@ -61,6 +62,7 @@ pub use matmul::Matmul;
 pub use matmul_tiling::MatmulTiling;
 pub use matvec::Matvec;
 pub use matvec_strategy::{Arithmetic, MatvecStrategy, Reduction};
+pub use mean_rows::MeanRows;
 pub use memory::{CpuMatrix, CpuMemory};
 pub use norms::PartialNorm;
 pub use pieces::{SHADER_PIECES, shader_feature, shader_piece};
@@ -313,8 +315,8 @@ macro_rules! kernels {
 
 kernels! {
     Add, AdjustLogits, Attention, AttentionMerge, CacheStore, Elementwise, Embed, GateHeads, Glu,
-    LastRow, LayerNorm, Matmul, Matvec, RmsNorm, Rope, Sample, ShortConv, SsmConv, SsmScan,
-    SsmScores, SsmStep,
+    LastRow, LayerNorm, Matmul, Matvec, MeanRows, RmsNorm, Rope, Sample, ShortConv, SsmConv,
+    SsmScan, SsmScores, SsmStep,
 }
 
 impl Kernel {

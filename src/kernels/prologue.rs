@@ -57,10 +57,14 @@ impl Prologue {
 
     /// CPU reference: the inputs of a row, transformed.
     pub(super) fn reference_row(self, memory: &CpuMemory, x: &Activation, row: u32) -> Vec<f32> {
-        let mut inputs = memory.row(x, row).to_vec();
+        self.transformed(x, &memory.read(x.buffer)[x.start(row)..][..x.stride as usize])
+    }
+
+    /// The inputs of a row, transformed; `words` are all of the row, its partial sums included.
+    pub(crate) fn transformed(self, x: &Activation, words: &[f32]) -> Vec<f32> {
+        let mut inputs = words[..x.width as usize].to_vec();
         let Prologue::Rms { parts, sums, epsilon } = self else { return inputs };
-        let first_sum = x.start(row) + Activation::stride_of(x.width) as usize;
-        let sums = &memory.read(x.buffer)[first_sum..][..sums as usize];
+        let sums = &words[Activation::stride_of(x.width) as usize..][..sums as usize];
         let sums = sums.chunks_exact(sums.len() / parts as usize);
         let width = (x.width / parts) as usize;
         for (part, sums) in inputs.chunks_exact_mut(width).zip(sums) {

@@ -104,9 +104,11 @@ pub fn attention_heads(
         }
     }
     let [q, k] = norm_heads(plan, true);
+    // Rows of an encoder see later rows, which a ring may have no room for.
+    let window = shape.window.filter(|_| shape.is_causal);
     let [keys, values] = [(k, "keys"), (v, "values")].map(|(x, kind)| {
         let name = format!("layer {layer_index} {kind}");
-        plan.resources.window_cache(&name, x.width, context_length, shape.window)
+        plan.resources.window_cache(&name, x.width, context_length, window)
     });
     plan.cache_store(k, keys);
     plan.cache_store(v, values);

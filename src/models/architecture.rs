@@ -18,6 +18,11 @@ pub struct Shape {
 pub trait Architecture {
     /// Sizes of the model.
     fn shape(&self) -> Shape;
+    /// True for an encoder: its rows see later rows, so that a text is one step, and its head makes
+    /// an embedding, `[1, width]`, from all rows instead of logits.
+    fn is_encoder(&self) -> bool {
+        false
+    }
     /// Appends the kernels from token ids to the last layer's output, `[rows, hidden]`.
     fn layers(&self, plan: &mut PlanBuilder<'_, '_>, context_length: u32) -> Activation;
     /// Appends the kernels from the last layer's output to the logits, `[rows, vocabulary]`.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::error::{Code, Error, Result, cut};
 use crate::plan::TensorShapes;
-use crate::weights::{Checkpoint, Container, folder, metadata};
+use crate::weights::{Checkpoint, Container, SentenceModule, folder, metadata};
 
 /// Maximum layer count: more than any model has, and within the range of a plan's indices.
 const MAX_LAYERS: usize = 1024;
@@ -72,6 +72,30 @@ impl<'a> ConfigSource<'a> {
     /// True if the checkpoint has a tensor of that name.
     pub fn has_tensor(&self, name: &str) -> bool {
         self.checkpoint.tensor(name).is_some()
+    }
+
+    /// Rows of a matrix, if the checkpoint has it.
+    pub fn matrix_rows(&self, name: &str) -> Result<Option<u32>> {
+        match self.checkpoint.tensor(name) {
+            Some((_, [rows, _])) => self.check_width(name, *rows as u64).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Modules of sentence-transformers, the transformer included; none in GGUF.
+    pub fn sentence_modules(&self) -> &'a [SentenceModule] {
+        match &self.checkpoint.container {
+            Container::Gguf(_) => &[],
+            Container::Safetensors(folder) => &folder.sentence.modules,
+        }
+    }
+
+    /// Reads the longest sequence. sentence-transformers may state a shorter one.
+    pub fn context_length(&self) -> Result<u32> {
+        let length = self.required_count("context_length", "max_position_embeddings")?;
+        let Container::Safetensors(folder) = &self.checkpoint.container else { return Ok(length) };
+        let stated = folder.sentence.max_tokens.filter(|tokens| *tokens > 0);
+        Ok(stated.map_or(length, |tokens| length.min(u32::try_from(tokens).unwrap_or(length))))
     }
 
     /// True if `config.json` has a value other than `null` at that path.

@@ -127,10 +127,11 @@ impl Decoder {
     ) -> Result<Self> {
         let is_gguf = source.is_gguf();
         let hidden = source.required_width("embedding_length", "hidden_size")?;
-        let max_context_length =
-            source.required_count("context_length", "max_position_embeddings")?;
+        let max_context_length = source.context_length()?;
         let tie = source.spelling(&["tie_embedding", "tie_word_embeddings"]);
-        let may_be_tied = is_gguf || source.flag(tie)?.unwrap_or(tied);
+        // A model for embeddings may have no output matrix. Logits mean nothing then.
+        let makes_embeddings = !source.sentence_modules().is_empty();
+        let may_be_tied = is_gguf || makes_embeddings || source.flag(tie)?.unwrap_or(tied);
         let layer_count = source.layer_count()?;
         let epsilon = source.spelling(&["norm_eps", "rms_norm_eps"]);
         Ok(Self {
@@ -175,10 +176,30 @@ impl Decoder {
     /// Appends the final norm and the product with the output matrix.
     pub(super) fn head(&self, plan: &mut PlanBuilder<'_, '_>, x: Activation) -> Activation {
         plan.at("head");
-        let h = self.norm(plan, self.names.output_norm, 0, x);
+        let h = self.output_norm(plan, x);
         let output = self.output(plan);
         let logits = plan.matmul(output, h);
         multiplied(plan, logits, self.multipliers.logits)
+    }
+
+    /// Appends the final norm.
+    pub(super) fn output_norm(&self, plan: &mut PlanBuilder<'_, '_>, x: Activation) -> Activation {
+        self.norm(plan, self.names.output_norm, 0, x)
+    }
+
+    /// Appends a layer norm; the name of its bias ends in `bias` instead of `weight`.
+    pub(super) fn layer_norm(
+        &self,
+        plan: &mut PlanBuilder<'_, '_>,
+        names: TensorNames,
+        layer: u32,
+        x: Activation,
+    ) -> Activation {
+        let name = names.of(self.is_gguf, layer);
+        let weight = plan.resources.weight_vector(&name, x.width);
+        let bias = name.strip_suffix("weight").unwrap_or(&name).to_owned() + "bias";
+        let bias = plan.resources.weight_vector(&bias, x.width);
+        plan.layer_norm(x, weight, bias, self.epsilon)
     }
 
     /// Appends a root-mean-square norm of whole rows.

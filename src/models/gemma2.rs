@@ -32,6 +32,7 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
         let found = "separate rotary positions for layers with a sliding window";
         return Err(source.unsupported(local, found, "the same positions in all layers"));
     }
+    check_causal(source)?;
     let mut model = Gemma::read(source, LAYERS_27B, "rope_parameters", 10_000.0)?;
     // GGUF files of early converters lack the caps, which all Gemma 2 models share.
     let (scores, logits) = if source.is_gguf() { (Some(50.0), Some(30.0)) } else { (None, None) };
@@ -39,6 +40,14 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     model.logit_cap = model.logit_cap.or(logits);
     model.windows = windows::read(source, model.decoder.shape.layer_count, 2, Some(4096))?;
     Ok(Box::new(model))
+}
+
+/// Refuses bidirectional attention, which only encoders have.
+pub(super) fn check_causal(source: &ConfigSource<'_>) -> Result<()> {
+    match source.flag("use_bidirectional_attention")? {
+        Some(true) => Err(source.unsupported("use_bidirectional_attention", true, "false")),
+        _ => Ok(()),
+    }
 }
 
 /// A decoder of Gemma's layers.
@@ -66,9 +75,6 @@ impl Gemma {
         theta: f64,
     ) -> Result<Self> {
         source.check_choice("activation_function", "hidden_activation", &["gelu_pytorch_tanh"])?;
-        if source.flag("use_bidirectional_attention")? == Some(true) {
-            return Err(source.unsupported("use_bidirectional_attention", true, "false"));
-        }
         let mut decoder = Decoder::read(source, true)?;
         decoder.biases = optional_biases(source)?;
         if !source.is_gguf() {

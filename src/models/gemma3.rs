@@ -7,7 +7,7 @@
 use super::architecture::Architecture;
 use super::config::ConfigSource;
 use super::decoder::NormExtent;
-use super::gemma2::Gemma;
+use super::gemma2::{Gemma, check_causal};
 use super::rotary::Rotary;
 use super::windows;
 use crate::error::Result;
@@ -16,6 +16,12 @@ use crate::error::Result;
 const LAYERS_27B: u32 = 62;
 
 pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
+    check_causal(source)?;
+    Ok(Box::new(read_model(source)?))
+}
+
+/// Reads the configuration, whatever the direction of attention.
+pub(super) fn read_model(source: &ConfigSource<'_>) -> Result<Gemma> {
     let mut model = Gemma::read(source, LAYERS_27B, "rope_parameters.full_attention", 1_000_000.0)?;
     model.decoder.query_key_norms = Some(NormExtent::Head);
     let theta_field =
@@ -27,5 +33,5 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     let head_dim = model.decoder.attention.head_dim;
     model.local_rotary = Some(Rotary::plain(source, head_dim, theta)?);
     model.windows = windows::read(source, model.decoder.shape.layer_count, 6, None)?;
-    Ok(Box::new(model))
+    Ok(model)
 }

@@ -4,6 +4,7 @@
 //! and writes the plan of one step. To add one: its file and its entry in [`ARCHITECTURES`].
 
 mod architecture;
+mod bert;
 mod config;
 mod decoder;
 mod ernie4_5;
@@ -11,6 +12,7 @@ mod exaone4;
 mod falcon_h1;
 mod gemma2;
 mod gemma3;
+mod gemma_embedding;
 mod granite;
 mod granitehybrid;
 mod hunyuan_dense;
@@ -23,6 +25,7 @@ mod nemotron_h;
 mod olmo2;
 mod phi2;
 mod phi3;
+mod pooling;
 mod proportional_rotary;
 mod qwen2;
 mod qwen3;
@@ -33,6 +36,7 @@ mod windows;
 
 pub use architecture::{Architecture, Shape};
 pub use config::{ConfigSource, TensorNames};
+pub use pooling::{EmbeddingHead, Pooling, read_embedding_head};
 
 use crate::error::{Code, Error, Result};
 use crate::weights::{Checkpoint, Container};
@@ -53,6 +57,12 @@ pub struct Registration {
 
 /// All supported architectures.
 pub const ARCHITECTURES: &[Registration] = &[
+    Registration {
+        gguf: "bert",
+        hugging_face: &["BertModel", "BertForMaskedLM"],
+        model_type: "bert",
+        read: bert::read,
+    },
     Registration {
         gguf: "ernie4_5",
         hugging_face: &["Ernie4_5ForCausalLM", "Ernie4_5_ForCausalLM"],
@@ -82,6 +92,12 @@ pub const ARCHITECTURES: &[Registration] = &[
         hugging_face: &["Gemma3ForCausalLM"],
         model_type: "gemma3_text",
         read: gemma3::read,
+    },
+    Registration {
+        gguf: "gemma-embedding",
+        hugging_face: &["Gemma3TextModel"],
+        model_type: "gemma3_text",
+        read: gemma_embedding::read,
     },
     Registration {
         gguf: "granite",
@@ -157,7 +173,7 @@ pub const ARCHITECTURES: &[Registration] = &[
     },
     Registration {
         gguf: "qwen3",
-        hugging_face: &["Qwen3ForCausalLM"],
+        hugging_face: &["Qwen3ForCausalLM", "Qwen3Model"],
         model_type: "qwen3",
         read: qwen3::read,
     },

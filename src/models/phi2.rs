@@ -5,7 +5,7 @@
 //! transformers.
 
 use super::architecture::{Architecture, Shape};
-use super::config::{ConfigSource, TensorNames, names};
+use super::config::{ConfigSource, names};
 use super::decoder::{Biases, Decoder};
 use super::rotary::Rotary;
 use crate::error::Result;
@@ -15,12 +15,10 @@ use crate::plan::PlanBuilder;
 
 names! {
     NORM: "blk.{}.attn_norm.weight", "model.layers.{}.input_layernorm.weight";
-    NORM_BIAS: "blk.{}.attn_norm.bias", "model.layers.{}.input_layernorm.bias";
     ATTENTION_OUTPUT: "blk.{}.attn_output.weight", "model.layers.{}.self_attn.dense.weight";
     UP: "blk.{}.ffn_up.weight", "model.layers.{}.mlp.fc1.weight";
     DOWN: "blk.{}.ffn_down.weight", "model.layers.{}.mlp.fc2.weight";
     OUTPUT_NORM: "output_norm.weight", "model.final_layernorm.weight";
-    OUTPUT_NORM_BIAS: "output_norm.bias", "model.final_layernorm.bias";
     OUTPUT: "output.weight", "lm_head.weight";
 }
 
@@ -42,21 +40,6 @@ pub(super) fn read(source: &ConfigSource<'_>) -> Result<Box<dyn Architecture>> {
     Ok(Box::new(Phi { decoder, rotary }))
 }
 
-impl Phi {
-    fn norm(
-        &self,
-        plan: &mut PlanBuilder<'_, '_>,
-        [weight, bias]: [TensorNames; 2],
-        layer: u32,
-        x: Activation,
-    ) -> Activation {
-        let decoder = &self.decoder;
-        let [weight, bias] =
-            [weight, bias].map(|names| decoder.norm_weight(plan, names, layer, decoder.hidden));
-        plan.layer_norm(x, weight, bias, decoder.epsilon)
-    }
-}
-
 impl Architecture for Phi {
     fn shape(&self) -> Shape {
         self.decoder.shape
@@ -69,7 +52,7 @@ impl Architecture for Phi {
         let positions = Some(rotary.positions(plan, context_length));
         for layer in 0..decoder.shape.layer_count {
             plan.at(format!("layer {layer}"));
-            let h = self.norm(plan, [NORM, NORM_BIAS], layer, x);
+            let h = decoder.layer_norm(plan, NORM, layer, x);
             let weights = decoder.attention_weights(plan, layer);
             let y = attention(plan, h, &weights, shape, positions, layer, context_length);
             x = plan.add(x, y);
@@ -83,7 +66,7 @@ impl Architecture for Phi {
 
     fn head(&self, plan: &mut PlanBuilder<'_, '_>, x: Activation) -> Activation {
         plan.at("head");
-        let h = self.norm(plan, [OUTPUT_NORM, OUTPUT_NORM_BIAS], 0, x);
+        let h = self.decoder.layer_norm(plan, OUTPUT_NORM, 0, x);
         let Decoder { shape, hidden, .. } = self.decoder;
         let output =
             self.decoder.linear(plan, OUTPUT, 0, [shape.vocabulary_size, hidden], Some(1.0));

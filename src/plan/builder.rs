@@ -7,8 +7,9 @@ use super::{Linear, Matrix, Plan, PlannedKernel, Resources};
 use crate::kernels::{
     Activation, ActivationFunction, Add, AdjustLogits, Attention, AttentionMerge, AttentionShape,
     Buffer, Cache, CacheStore, Elementwise, Embed, GateHeads, Glu, Kernel, LastRow, LayerNorm,
-    Matmul, MatmulTiling, Matvec, Pairing, Projection, RmsNorm, Rope, Rotation, Rows, Sample,
-    SamplingBuffers, ScanBuffers, ScanShape, ShortConv, SsmConv, SsmScan, SsmScores, SsmStep,
+    Matmul, MatmulTiling, Matvec, MeanRows, Pairing, Projection, RmsNorm, Rope, Rotation, Rows,
+    Sample, SamplingBuffers, ScanBuffers, ScanShape, ShortConv, SsmConv, SsmScan, SsmScores,
+    SsmStep,
 };
 
 /// Largest number of rows of a step whose products are matrix-vector products.
@@ -77,10 +78,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     /// A matrix product, and its bias if it has one.
     pub fn linear(&mut self, linear: Linear, x: Activation) -> Activation {
         let product = self.matmul(linear.weight, x);
-        let Some(b) = linear.bias else { return product };
-        let y = self.scratch(product.rows, product.width);
-        self.push(Add { a: product, b, b_stride: 0, y });
-        y
+        linear.bias.map_or(product, |bias| self.add_vector(product, bias, 0))
     }
 
     /// Root-mean-square norm.
@@ -136,6 +134,14 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         assert_eq!((a.rows, a.width), (b.rows, b.width), "shapes of the addends");
         let y = self.scratch(a.rows, a.width);
         self.push(Add { a, b: b.buffer, b_stride: b.stride, y });
+        y
+    }
+
+    /// `a` plus a vector for each row of a sequence from its beginning, `[rows, b_stride]`, or with
+    /// `b_stride` 0 plus the same one, `[width]`.
+    pub fn add_vector(&mut self, a: Activation, b: Buffer, b_stride: u32) -> Activation {
+        let y = self.scratch(a.rows, a.width);
+        self.push(Add { a, b, b_stride, y });
         y
     }
 
@@ -229,7 +235,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         self.push(CacheStore { x, cache });
     }
 
-    /// Causal attention over caches that already hold the step's rows. Plans for one row split the
+    /// Attention over caches that already hold the step's rows. Plans for one row split the
     /// positions, because their heads alone would occupy few workgroups.
     pub fn attention(
         &mut self,
@@ -274,10 +280,25 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     /// The step's last row.
     pub fn last_row(&mut self, x: Activation) -> Activation {
         if self.capacity == 1 {
-            return Activation { rows: Rows::One, ..x };
+            return self.first_row(x);
         }
         let y = self.scratch(Rows::One, x.width);
         self.push(LastRow { x, y });
+        y
+    }
+
+    /// The step's first row.
+    pub fn first_row(&mut self, x: Activation) -> Activation {
+        Activation { rows: Rows::One, ..x }
+    }
+
+    /// Mean of the step's rows.
+    pub fn mean_rows(&mut self, x: Activation) -> Activation {
+        if self.capacity == 1 {
+            return self.first_row(x);
+        }
+        let y = self.scratch(Rows::One, x.width);
+        self.push(MeanRows { x, y });
         y
     }
 

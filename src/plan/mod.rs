@@ -26,7 +26,7 @@ pub use vector_part::{Transform, VectorPart};
 
 use std::ops::Range;
 
-use crate::kernels::{Activation, Buffer, Kernel, MatmulTiling, MatvecStrategy};
+use crate::kernels::{Activation, Buffer, Kernel, MatmulTiling, MatvecStrategy, Prologue};
 
 /// A kernel of a plan, with a label.
 #[derive(Debug, Clone)]
@@ -72,6 +72,20 @@ impl Plan {
                 && written().any(|binding| matches!(binding.buffer, Buffer::Shared(_)))
         };
         0..self.kernels.iter().rposition(writes_state).map_or(0, |last| last + 1)
+    }
+
+    /// The final hidden state of a step: the input of the products that compute the logits, as they
+    /// transform it, and the kernels before them. `None` if there is no product.
+    pub fn hidden_state(&self) -> Option<(Range<usize>, Activation, Prologue)> {
+        let inputs = || {
+            self.kernels.iter().map(|planned| match &planned.kernel {
+                Kernel::Matvec(matvec) => Some((matvec.product.x, matvec.prologue)),
+                kernel => kernel.product().map(|product| (product.x, Prologue::Plain)),
+            })
+        };
+        let last = inputs().flatten().last()?;
+        let first = inputs().position(|input| input == Some(last))?;
+        Some((0..first, last.0, last.1))
     }
 
     /// Bytes of the matrices that a step reads in full; rows of the embedding do not count.

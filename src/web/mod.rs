@@ -11,15 +11,15 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 
-use js_sys::{Function, Promise, Reflect};
+use js_sys::{Float32Array, Function, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
 use host::Host;
 
 use crate::engine::{
-    Engine, Event, GenerateRequest, GpuCapabilities, LoadOptions, Prepared, camel_case_keys,
-    estimate as estimate_model, prepare, probe_gpu,
+    EmbeddingRequest, Engine, Event, GenerateRequest, GpuCapabilities, LoadOptions, Prepared,
+    camel_case_keys, estimate as estimate_model, prepare, probe_gpu,
 };
 use crate::error::{Code, Error, Result};
 use crate::text::Delta;
@@ -167,6 +167,24 @@ impl WebEngine {
             // Between chunks the worker handles waiting messages; it needs no progress.
             Event::Prefill { .. } => to_json(&Event::Token(Delta::default())),
             event => to_json(&event),
+        })
+    }
+
+    /// Begins a request for embeddings, which is JSON ([`EmbeddingRequest::from_json`]). Returns
+    /// JSON ([`crate::engine::EmbeddingUsage`]).
+    #[wasm_bindgen(js_name = beginEmbeddings)]
+    pub fn begin_embeddings(&self, request: &str) -> Result<JsValue, JsValue> {
+        self.with(|engine| {
+            to_json(&engine.begin_embeddings(&EmbeddingRequest::from_json(request)?)?)
+        })
+    }
+
+    /// A `Float32Array`: the embedding of the next text; `undefined` after the last.
+    #[wasm_bindgen(js_name = nextEmbedding)]
+    pub fn next_embedding(&self) -> Promise {
+        self.run(async |engine: &mut Engine| {
+            let embedding = engine.next_embedding().await?;
+            Ok(embedding.map_or(JsValue::UNDEFINED, |row| Float32Array::from(&row[..]).into()))
         })
     }
 

@@ -7,8 +7,12 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use serde_json::Value;
+
 use crate::error::{Code, Error, Result, mismatch};
 use crate::weights::gguf::split_files::PartName;
+use crate::weights::json;
+use crate::weights::safetensors::sentence_modules::{self, MAX_MODULES, is_module_path};
 use crate::weights::safetensors::{files, shard_index};
 use crate::weights::source::{ByteSource, LocalFuture, past_the_end};
 
@@ -26,6 +30,10 @@ impl DiskSource {
     /// Opens a file as [`open_file`] does.
     pub fn open(path: &Path) -> Result<DiskSource> {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Self::named(name, path)
+    }
+
+    fn named(name: String, path: &Path) -> Result<DiskSource> {
         let file = open_file(path)?;
         let size_bytes = file.metadata().map_err(|error| unreadable(path, &error))?.len();
         Ok(DiskSource { name, size_bytes, file: RefCell::new(file) })
@@ -103,7 +111,37 @@ pub fn open_path(path: &Path) -> Result<Vec<Rc<dyn ByteSource>>> {
         let expected = "config.json, *.safetensors and tokenizer.json, or a .gguf file";
         return Err(Error::invalid_value("model", found, expected));
     }
-    open_all(paths)
+    let mut files = open_all(paths)?;
+    files.extend(module_files(path)?);
+    Ok(files)
+}
+
+/// Files in the subfolders that a folder's list of modules names; their names have the subfolder.
+fn module_files(folder: &Path) -> Result<Vec<Rc<dyn ByteSource>>> {
+    // Opening the model reports an invalid list.
+    let list = json::parse(&small_file(&folder.join(files::MODULES))?).unwrap_or(Value::Null);
+    let modules = sentence_modules::entries(&list).unwrap_or_default().into_iter();
+    let paths = modules.map(|(path, _)| path).filter(|path| is_module_path(path));
+    let mut files: Vec<Rc<dyn ByteSource>> = Vec::new();
+    for subfolder in paths.take(MAX_MODULES) {
+        for file in [files::CONFIG, files::SINGLE] {
+            let path = folder.join(subfolder).join(file);
+            if path.is_file() {
+                files.push(Rc::new(DiskSource::named(format!("{subfolder}/{file}"), &path)?));
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Content of a regular file of the length of an index at most; empty if there is none.
+fn small_file(path: &Path) -> Result<Vec<u8>> {
+    let is_readable = std::fs::metadata(path)
+        .is_ok_and(|found| found.is_file() && found.len() <= files::MAX_INDEX_BYTES);
+    if !is_readable {
+        return Ok(Vec::new());
+    }
+    std::fs::read(path).map_err(|error| unreadable(path, &error))
 }
 
 /// Paths of the files in a folder whose names satisfy `is_wanted`, sorted, because file systems
@@ -122,13 +160,7 @@ fn matching_files(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec
 
 /// Shards that a folder's index places in subfolders, as far as they exist.
 fn shards_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let path = folder.join(files::INDEX);
-    let is_readable = std::fs::metadata(&path)
-        .is_ok_and(|found| found.is_file() && found.len() <= files::MAX_INDEX_BYTES);
-    if !is_readable {
-        return Ok(Vec::new());
-    }
-    let index = std::fs::read(&path).map_err(|error| unreadable(&path, &error))?;
+    let index = small_file(&folder.join(files::INDEX))?;
     // Opening the model reports an invalid index.
     let map = shard_index::shard_paths(&index).unwrap_or_default();
     let below: BTreeSet<Vec<&str>> = map

@@ -28,5 +28,5 @@ mod unused_tensors;
 pub use checkpoint::{Checkpoint, Container};
 pub use gguf::metadata::{self, Metadata};
 pub use integers::Integers;
-pub use safetensors::folder::{self, Folder};
+pub use safetensors::folder::{self, Folder, SentenceModule, SentenceModules};
 pub use tensor::{SeparateScales, Tensor};

@@ -18,7 +18,7 @@ impl Checkpoint {
     /// or the wrong ones), and errors of the sources.
     pub async fn open(files: Vec<Rc<dyn ByteSource>>) -> Result<Checkpoint> {
         let is_folder = |file: &Rc<dyn ByteSource>| {
-            file.name() == files::CONFIG || file.name().ends_with(files::SAFETENSORS)
+            file.name() == files::CONFIG || files::is_weight_file(file.name())
         };
         let is_gguf =
             |file: &Rc<dyn ByteSource>| file.name().to_ascii_lowercase().ends_with(".gguf");

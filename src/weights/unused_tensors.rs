@@ -13,8 +13,8 @@ const DERIVED: [&str; 7] = [
     "masked_bias",
     "attn_rot_embd.weight",
 ];
-/// Parts of multimodal models, and heads for speculative decoding.
-const OTHER_PARTS: [&str; 9] = [
+/// Parts of multimodal models, heads for speculative decoding, and heads of BERT for training.
+const OTHER_PARTS: [&str; 12] = [
     "vision_tower",
     "vision_model",
     "visual",
@@ -24,6 +24,9 @@ const OTHER_PARTS: [&str; 9] = [
     "eagle_module",
     "draft_model",
     "medusa_head",
+    "pooler",
+    "cls.predictions",
+    "cls.seq_relationship",
 ];
 
 /// True if a tensor of that name can be ignored, whatever it contains.
@@ -34,7 +37,7 @@ const OTHER_PARTS: [&str; 9] = [
 pub(super) fn is_unused(name: &str) -> bool {
     let is_derived =
         |end: &&str| name.strip_suffix(*end).is_some_and(|module| module.ends_with('.'));
-    let rest = name.strip_prefix("model.").unwrap_or(name);
+    let rest = name.strip_prefix("model.").or(name.strip_prefix("bert.")).unwrap_or(name);
     let is_part = |part: &&str| rest.strip_prefix(*part).is_some_and(|rest| rest.starts_with('.'));
     let is_derived_or_part = DERIVED.iter().any(is_derived) || OTHER_PARTS.iter().any(is_part);
     is_derived_or_part || is_activation_scale(name)

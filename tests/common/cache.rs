@@ -32,6 +32,17 @@ pub fn tiny(name: &str) -> PathBuf {
     present(folder().join("derived/tiny").join(name))
 }
 
+/// A folder or file that tests/data/tiny/make_embeddings.py makes, e.g. `bert-mean` or
+/// `bert-mean.gguf`.
+pub fn embeddings(name: &str) -> PathBuf {
+    present(folder().join("derived/embeddings").join(name))
+}
+
+/// The folder of all-MiniLM-L6-v2, as downloaded.
+pub fn minilm() -> PathBuf {
+    present(folder().join("models/all-MiniLM-L6-v2"))
+}
+
 /// A file that tests/data/text/make_vocabularies.py makes: `tekken.gguf`, `tekken.json`,
 /// `llama3.gguf`.
 pub fn vocabulary(name: &str) -> PathBuf {

@@ -58,6 +58,16 @@ fn attention_and_its_cache() {
         for rows in [1, 3] {
             check_by_loads(&gpu, || attend(capped, 80, rows)).await;
         }
+        // Encoders: rows see later rows, or those of a window on both sides.
+        for (shape, window) in [None, Some(1), Some(3), Some(40), Some(200)]
+            .into_iter()
+            .flat_map(|window| [(shape, window), (AttentionShape::new(5, 1, 80), window)])
+        {
+            for rows in [1, 2, 7, 65, 130] {
+                let shape = AttentionShape { window, is_causal: false, ..shape };
+                check_by_loads(&gpu, || attend(shape, 0, rows)).await;
+            }
+        }
         // Windows shorter than a tile, about as long as the sequence, and longer.
         for window in [1, 2, 63, 64, 65, 700, 1000] {
             for (position, rows) in [(0, 1), (62, 3), (0, 65), (700, 1), (700, 2)] {

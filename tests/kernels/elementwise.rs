@@ -72,6 +72,18 @@ fn elementwise() {
                 plan.last_row(x)
             };
             Case::new(format!("last_row {width}, {rows} rows"), rows, last).check(&gpu).await;
+            let mean = move |plan: &mut PlanBuilder<'_, '_>| {
+                let x = plan.input(Rows::Step, width);
+                plan.mean_rows(x)
+            };
+            Case::new(format!("mean_rows {width}, {rows} rows"), rows, mean).check(&gpu).await;
+            // A vector for each of 70 positions.
+            let case = Case::new(format!("vectors {width}, {rows} rows"), rows, move |plan| {
+                let x = plan.input(Rows::Step, width);
+                let vector = plan.resources.weight_vector("vector", 70 * width);
+                plan.add_vector(x, vector, width)
+            });
+            case.vector("vector", 70 * width).check(&gpu).await;
         }
     });
 }
@@ -79,8 +91,12 @@ fn elementwise() {
 #[test]
 fn functions() {
     with_gpu(async |gpu| {
-        let functions =
-            [ActivationFunction::Silu, ActivationFunction::Gelu, ActivationFunction::ReluSquared];
+        let functions = [
+            ActivationFunction::Silu,
+            ActivationFunction::Gelu,
+            ActivationFunction::GeluErf,
+            ActivationFunction::ReluSquared,
+        ];
         // One cap is near the inputs, one far above them.
         let parametric = [
             ActivationFunction::Scale(25.3),

@@ -82,6 +82,7 @@ pub(crate) fn plan(format: Format, capacity: u32, max_binding_bytes: u64, fused:
     scan(&mut plan);
     short_convs(&mut plan);
     plan.matmul(matrix, sum);
+    encoder(&mut plan, sum, vector);
     feed_forward(&mut plan, sum, vector);
     let last = plan.last_row(sum);
     let logits = plan.matmul(matrix, last);
@@ -108,6 +109,16 @@ fn rotary_table(plan: &mut PlanBuilder<'_, '_>) -> Buffer {
         position_scale: None,
         context_length: CONTEXT,
     })
+}
+
+/// Parts of an encoder.
+fn encoder(plan: &mut PlanBuilder<'_, '_>, x: Activation, vector: Buffer) {
+    let x = plan.add_vector(x, vector, 0);
+    let x = plan.elementwise(x, ActivationFunction::GeluErf);
+    let [keys, values] = ["keys", "values"].map(|name| plan.resources.cache(name, 128, CONTEXT));
+    let window = AttentionShape { window: Some(8), ..AttentionShape::new(8, 2, 64) };
+    let y = plan.attention(x, keys, values, AttentionShape { is_causal: false, ..window });
+    plan.mean_rows(y);
 }
 
 /// Feed-forward layers, attention and norms, which fuse to every epilogue.

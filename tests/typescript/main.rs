@@ -126,6 +126,7 @@ fn openai_parts() -> Vec<Declaration> {
         interface::<text::ToolCall>(str::to_owned),
         interface::<text::Delta>(str::to_owned),
         interface::<engine::Usage>(str::to_owned),
+        interface::<engine::EmbeddingUsage>(str::to_owned),
         interface::<engine::Timings>(str::to_owned),
         interface::<engine::Completion>(str::to_owned),
     ]

@@ -15,7 +15,7 @@ import {
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { homedir, tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, join, relative } from "node:path";
 import { headerPolicy, isolation } from "../../www/security_headers.mjs";
 import { serve } from "../../www/serve.mjs";
 
@@ -213,6 +213,14 @@ const cache = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
 
 /** Returns a route to a file in the test cache: `/cache/PATH`. */
 export const cacheRoute = (path) => ({ [`/cache/${path}`]: fileRoute(join(cache, path)) });
+
+/** Returns routes to the files of a folder in the test cache: `/cache/PATH/…`. */
+export function folderRoutes(path) {
+  const entries = readdirSync(join(cache, path), { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile());
+  const below = files.map((file) => relative(cache, join(file.parentPath ?? file.path, file.name)));
+  return Object.assign({}, ...below.map(cacheRoute));
+}
 
 /** Returns the path of a file made by tests/data/make_models.py. */
 export const derived = (name) => join(cache, "derived", "1", name);

@@ -324,6 +324,14 @@ export interface Usage {
   total_tokens: number;
 }
 
+/** Token counts of a request for embeddings, as OpenAI reports them. */
+export interface EmbeddingUsage {
+  /** Tokens of all texts. */
+  prompt_tokens: number;
+  /** Tokens of the request, equal to `prompt_tokens`. */
+  total_tokens: number;
+}
+
 /** Times and rates of a request. */
 export interface Timings {
   /** Milliseconds of the prefill. */

@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Logits(Logits),
     /// Perplexity of a text.
     Perplexity(Perplexity),
+    /// Embeddings of texts.
+    Embed(Embed),
     /// Token ids of a text.
     Tokenize(Tokenize),
     /// Text of token ids.
@@ -172,6 +174,29 @@ pub(crate) struct Perplexity {
     /// A text file; - reads standard input.
     #[arg(long)]
     pub(crate) text: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Embed {
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+    /// One text.
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        conflicts_with = "texts",
+        required_unless_present = "texts"
+    )]
+    pub(crate) text: Option<String>,
+    /// JSON file with a list of texts or of lists of token ids; - reads standard input.
+    #[arg(long)]
+    pub(crate) texts: Option<PathBuf>,
+    /// Leading dimensions to keep.
+    #[arg(long)]
+    pub(crate) dimensions: Option<usize>,
+    /// Name of the prompt to put before each text, one of those in the model's files.
+    #[arg(long)]
+    pub(crate) prompt_name: Option<String>,
 }
 
 #[derive(Args)]

@@ -174,7 +174,10 @@ impl NewFolder {
     fn write(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         if self.open.as_ref().is_none_or(|(open, _)| open != name) {
             self.close()?;
-            let file = File::create_new(self.partial.join(name));
+            let path = self.partial.join(name);
+            // Only modules of sentence-transformers have a folder.
+            let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+            let file = folder.and_then(|()| File::create_new(path));
             self.open =
                 Some((name.to_owned(), file.map_err(|error| failed(&self.wanted, &error))?));
         }

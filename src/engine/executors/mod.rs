@@ -12,7 +12,7 @@ use super::state::StatePart;
 use crate::cpu::CpuExecutor;
 use crate::error::Result;
 use crate::gpu::{GpuExecutor, StepCounters};
-use crate::kernels::{Buffer, Step};
+use crate::kernels::{Activation, Buffer, Step};
 use crate::plan::{MatrixInfo, Plan};
 
 /// Executor of a model's plans, and owner of its memory.
@@ -70,21 +70,40 @@ impl Executor {
     /// `device-lost` and `out-of-memory` of the GPU.
     pub(super) async fn run(
         &mut self,
-        RegisteredPlan { index, purpose, plan }: &RegisteredPlan,
+        entry: &RegisteredPlan,
         step: Step,
         tokens: &[u32],
         want_logits: bool,
     ) -> Result<Vec<f32>> {
-        let kernels = if want_logits { 0..plan.kernels.len() } else { plan.without_logits() };
+        let plan = &entry.plan;
+        let (kernels, result) = match want_logits {
+            true => (0..plan.kernels.len(), Some(plan.logits)),
+            false => (plan.without_logits(), None),
+        };
+        self.run_kernels(entry, kernels, step, tokens, result).await
+    }
+
+    /// Runs some kernels of a step; returns the rows of an activation that they write, or nothing.
+    ///
+    /// # Errors
+    /// `device-lost` and `out-of-memory` of the GPU.
+    pub(super) async fn run_kernels(
+        &mut self,
+        RegisteredPlan { index, purpose, plan }: &RegisteredPlan,
+        kernels: Range<usize>,
+        step: Step,
+        tokens: &[u32],
+        result: Option<Activation>,
+    ) -> Result<Vec<f32>> {
         if let Executor::Hybrid(hybrid) = self {
             hybrid.hand_over(*purpose, step.position).await?;
         }
         match self.runner(*purpose) {
             Runner::Gpu(gpu) => {
                 gpu.write_tokens(tokens);
-                gpu.run(*index, kernels, step, want_logits.then_some(plan.logits));
-                if want_logits {
-                    return gpu.result(plan.logits, step).await;
+                gpu.run(*index, kernels, step, result);
+                if let Some(result) = result {
+                    return gpu.result(result, step).await;
                 }
                 gpu.keep_up().await?;
                 Ok(Vec::new())
@@ -92,12 +111,10 @@ impl Executor {
             Runner::Cpu(cpu) => {
                 cpu.write_tokens(tokens);
                 cpu.run(*index, plan, kernels, step);
-                if !want_logits {
-                    return Ok(Vec::new());
-                }
-                let words = cpu.read(plan.logits.buffer);
-                let row = |row| &words[plan.logits.start(row)..][..plan.logits.width as usize];
-                Ok((0..plan.logits.rows.count(step.rows)).flat_map(row).copied().collect())
+                let Some(result) = result else { return Ok(Vec::new()) };
+                let words = cpu.read(result.buffer);
+                let row = |row| &words[result.start(row)..][..result.width as usize];
+                Ok((0..result.rows.count(step.rows)).flat_map(row).copied().collect())
             }
         }
     }

@@ -15,7 +15,7 @@ pub(in crate::weights) const SAFETENSORS: &str = ".safetensors";
 /// Index of shards: file names by tensor name.
 pub(in crate::weights) const INDEX: &str = "model.safetensors.index.json";
 /// Weight file of a model that is not split into shards.
-pub(super) const SINGLE: &str = "model.safetensors";
+pub(in crate::weights) const SINGLE: &str = "model.safetensors";
 pub(super) const GENERATION_CONFIG: &str = "generation_config.json";
 pub(super) const TOKENIZER: &str = "tokenizer.json";
 pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
@@ -23,11 +23,17 @@ pub(super) const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 pub(super) const CHAT_TEMPLATE: &str = "chat_template.jinja";
 /// Chat template of models with a processor.
 pub(super) const CHAT_TEMPLATE_JSON: &str = "chat_template.json";
+/// Modules of sentence-transformers.
+pub(in crate::weights) const MODULES: &str = "modules.json";
+/// Prompts of sentence-transformers, by name.
+pub(super) const PROMPTS: &str = "config_sentence_transformers.json";
+/// Longest text of the transformer, as sentence-transformers limits it.
+pub(super) const TRANSFORMER: &str = "sentence_bert_config.json";
 /// Chat template for chats with tools, if it has a file of its own.
 pub(in crate::weights) const TOOL_TEMPLATE: &str = "tool_use.jinja";
 
 /// Files besides configuration and weights, which quantization copies unchanged.
-pub const TEXT_FILES: [&str; 7] = [
+const TEXT_FILES: [&str; 10] = [
     GENERATION_CONFIG,
     TOKENIZER,
     TOKENIZER_CONFIG,
@@ -35,16 +41,30 @@ pub const TEXT_FILES: [&str; 7] = [
     CHAT_TEMPLATE,
     CHAT_TEMPLATE_JSON,
     TOOL_TEMPLATE,
+    MODULES,
+    PROMPTS,
+    TRANSFORMER,
 ];
 
 /// Maximum size of a configuration, tokenizer and index: several times the largest in use.
-const MAX_CONFIG_BYTES: u64 = 16 << 20;
+pub(super) const MAX_CONFIG_BYTES: u64 = 16 << 20;
 pub(super) const MAX_TOKENIZER_BYTES: u64 = 128 << 20;
 pub(in crate::weights) const MAX_INDEX_BYTES: u64 = 64 << 20;
+
+/// True for a weight file of the model, not of a module in a subfolder.
+pub(in crate::weights) fn is_weight_file(name: &str) -> bool {
+    name.ends_with(SAFETENSORS) && !name.contains('/')
+}
 
 /// True if a file of that name belongs to a model folder.
 pub fn is_part(name: &str) -> bool {
     name.ends_with(SAFETENSORS) || name == INDEX || name == CONFIG || TEXT_FILES.contains(&name)
+}
+
+/// True if quantization copies a file of that name unchanged.
+pub fn is_text_file(name: &str) -> bool {
+    let is_of_module = name.split_once('/').is_some_and(|(_, file)| file == CONFIG);
+    is_of_module || TEXT_FILES.contains(&name)
 }
 
 /// `malformed`: a file of the folder is missing.

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-pub use super::files::{CONFIG, TEXT_FILES, is_part};
+pub use super::files::{CONFIG, is_part, is_text_file};
+pub use super::sentence_modules::{SentenceModule, SentenceModules};
 pub use crate::weights::json::number;
 
 /// Metadata of a safetensors folder.
@@ -21,4 +22,6 @@ pub struct Folder {
     pub chat_template: Option<String>,
     /// Chat template named `tool_use`, for chats with tools.
     pub tool_template: Option<String>,
+    /// Modules and prompts of sentence-transformers.
+    pub sentence: SentenceModules,
 }

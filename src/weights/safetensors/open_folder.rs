@@ -11,6 +11,7 @@ use super::files::{
 };
 use super::folder::Folder;
 use super::schemes;
+use super::sentence_modules::SentenceModules;
 use super::shard_index::stored_tensors;
 use super::text_model;
 use crate::error::Result;
@@ -39,6 +40,9 @@ pub(in crate::weights) async fn open_folder(files: Vec<Rc<dyn ByteSource>>) -> R
     if is_nested {
         stored = text_model::rename_tensors(CONFIG, stored)?;
     }
+    stored = text_model::rename_base_model(stored);
+    let sentence = SentenceModules::read(&files).await?;
+    sentence.add_tensors(&files, &mut stored).await?;
     let mut tensors = schemes::join(stored, &files, &config)?;
     fused_tensors::split_safetensors(CONFIG, &config, &mut tensors)?;
     let name = config.get("_name_or_path").and_then(Value::as_str).unwrap_or("");
@@ -51,6 +55,7 @@ pub(in crate::weights) async fn open_folder(files: Vec<Rc<dyn ByteSource>>) -> R
         tokenizer_config,
         chat_template,
         tool_template,
+        sentence,
     };
     Ok(Checkpoint { name, container: Container::Safetensors(Box::new(folder)), tensors, files })
 }

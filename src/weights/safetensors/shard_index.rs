@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::files::{INDEX, MAX_INDEX_BYTES, SAFETENSORS, SINGLE, missing, not_json};
+use super::files::{INDEX, MAX_INDEX_BYTES, SINGLE, is_weight_file, missing, not_json};
 use super::header::{StoredTensor, read_header};
 use crate::error::{Error, Result, quoted};
 use crate::weights::json;
@@ -71,7 +71,7 @@ fn weight_files(
         return Ok(vec![single]);
     }
     let found: Vec<usize> =
-        (0..files.len()).filter(|&number| files[number].name().ends_with(SAFETENSORS)).collect();
+        (0..files.len()).filter(|&number| is_weight_file(files[number].name())).collect();
     match found.len() {
         0 => Err(missing(files, SINGLE)),
         1 => Ok(found),

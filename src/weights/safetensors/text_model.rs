@@ -56,6 +56,23 @@ pub(super) fn rename_tensors(
     Ok(renamed)
 }
 
+/// Renames the tensors of a base model, whose names lack the prefix of the language model around
+/// it, and those of BERT, which may have one.
+pub(super) fn rename_base_model(
+    stored: BTreeMap<String, StoredTensor>,
+) -> BTreeMap<String, StoredTensor> {
+    let lacks_prefix = stored.contains_key("embed_tokens.weight");
+    let rename = |(name, tensor): (String, StoredTensor)| {
+        let name = match name.strip_prefix("bert.") {
+            Some(rest) => rest.to_owned(),
+            None if lacks_prefix => format!("model.{name}"),
+            None => name,
+        };
+        (name.clone(), StoredTensor { name, ..tensor })
+    };
+    stored.into_iter().map(rename).collect()
+}
+
 /// Name in a text-only checkpoint.
 fn text_name(name: &str) -> String {
     let known = PREFIXES

@@ -58,6 +58,13 @@ export class Engine {
    * Completion}.
    */
   next(): Promise<string>;
+  /**
+   * Starts a request for embeddings, which is JSON: {@link EmbeddingRequest} without `model` and
+   * `user`. Returns JSON ({@link EmbeddingUsage}).
+   */
+  beginEmbeddings(request: string): string;
+  /** Embedding of the next text; `undefined` after the last. */
+  nextEmbedding(): Promise<Float32Array | undefined>;
   /** JSON ({@link Profile}). */
   profile(): Promise<string>;
   /** Ends the running request: the next event has the finish reason `abort`. */
