@@ -4,6 +4,7 @@
 
 import { compiler } from "./compiler.mjs";
 import { encoding } from "./encoding.mjs";
+import { families } from "./families.mjs";
 import { firstToken } from "./first_token.mjs";
 import { fullSize } from "./full_size.mjs";
 import { decodeDecay, prefillVsDecode, ssdVsScan } from "./native_ratios.mjs";
@@ -23,6 +24,7 @@ export const parts = [
   fullSize("nemotron4b", 16, true),
   fullSize("minitron_width", 3, false),
   quantize,
+  families,
 ];
 
 /** True if `own` is the key, or a prefix of it that ends with a dot. */

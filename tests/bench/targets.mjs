@@ -45,6 +45,12 @@ export const targets = {
   "first_token_ms.vs_wllama": atMost(0.7),
   load_gb_per_s: atLeast(0.8),
   "compiler.worst_vs_budget": atMost(MAX_RATIO),
+  "families.qwen3.vs_llamacpp.prefill": atLeast(1),
+  "families.qwen3.vs_llamacpp.decode": atLeast(1),
+  "families.granite_h.vs_llamacpp.prefill": atLeast(1),
+  "families.granite_h.vs_llamacpp.decode": atLeast(1),
+  "families.lfm2.vs_llamacpp.prefill": atLeast(1),
+  "families.lfm2.vs_llamacpp.decode": atLeast(1),
 };
 
 /** Returns a figure's target as text and `met` or `missed`; empty texts if it has none. */

@@ -1,9 +1,10 @@
 """Makes full-size model files with seeded random weights: `make_full_size.py NAME [options]`.
 
 NAME is `nemotron4b` (Nemotron 3 Nano 4B in the layout of its official Q4_K_M GGUF: same tensors,
-formats and size) or `minitron_width` (Llama-3.1-Minitron-4B-Width as llama.cpp quantizes it to
-Q4_K_M).
+formats and size) or one of `SIZES` in published.py, which have a vocabulary of control tokens and
+single bytes, except for `minitron_width` (Llama-3.1-Minitron-4B-Width).
 
+- `--format Q8_0`: another format than Q4_K_M, as llama.cpp quantizes to it.
 - `--layers 0,1,12`: these layers only, renumbered.
 - `--vocabulary N`: N tokens, single bytes and control tokens, instead of the real vocabulary.
 - `--header`: the file up to the beginning of the weights.
@@ -24,6 +25,7 @@ from gguf import GGUFWriter
 
 from derived import cache, say, sha256
 from make_models import CONTROL, halves, pack_scales
+from published import FORMATS, SIZES, nemotron4b, published
 from vocabularies import NORMAL, Vocabulary, byte_alphabet, llama3, source_hashes, tekken
 
 VERSION = 1
@@ -32,141 +34,26 @@ TEMPLATE = Path(__file__).parent / "text" / "templates" / "nemotron.jinja"
 # Size of the published file. The description pads the metadata, not all of which is reproduced.
 NEMOTRON_FILE_BYTES = 2_837_072_896
 NEMOTRON_DESCRIPTION = "Random weights in the sizes and formats of Nemotron 3 Nano 4B.".ljust(4080)
-NEMOTRON_LAYERS = "M-M-M-MM-M-M*-M-M*-M-M-M*-M-M-MM*-MMM-M-M-"
 
 
-# ---------------------------------------------------------------- tensors and keys
-
-
-def more_bits(index, count):
-    """True if llama.cpp's Q4_K_M stores matrix `index` of `count` with more bits."""
-    return index < count // 8 or index >= 7 * count // 8 or (index - count // 8) % 3 == 2
-
-
-def stored(kind, columns):
-    """Returns llama.cpp's fallback format if a row is not a multiple of K-quant blocks."""
-    if columns % 256 == 0:
-        return kind
-    return {Type.Q4_K: Type.Q5_0, Type.Q6_K: Type.Q8_0}[kind]
-
-
-class Tensors(dict):
-    """Maps names to shape (outermost axis first), format, and kind of random numbers."""
-
-    def matrix(self, name, rows, columns, kind=Type.Q4_K):
-        self[f"{name}.weight"] = ((rows, columns), stored(kind, columns), "weights")
-
-    def vector(self, name, shape, draw="norm"):
-        self[name] = (shape, Type.F32, draw)
-
-
-def attention(tensors, place, hidden, heads, kv_heads, value_kind):
-    head_dim = 128
-    tensors.matrix(f"{place}.attn_q", heads * head_dim, hidden)
-    tensors.matrix(f"{place}.attn_k", kv_heads * head_dim, hidden)
-    tensors.matrix(f"{place}.attn_v", kv_heads * head_dim, hidden, value_kind)
-    tensors.matrix(f"{place}.attn_output", hidden, heads * head_dim)
-
-
-def mamba(tensors, place, hidden):
-    inner, channels, heads = 7680, 9728, 96
-    tensors.matrix(f"{place}.ssm_in", inner + channels + heads, hidden)
-    tensors.vector(f"{place}.ssm_conv1d.weight", (channels, 4), "conv")
-    tensors.vector(f"{place}.ssm_conv1d.bias", (channels,), "conv")
-    tensors.vector(f"{place}.ssm_dt.bias", (heads,), "dt")
-    tensors.vector(f"{place}.ssm_a", (heads, 1), "a")
-    tensors.vector(f"{place}.ssm_d", (heads, 1))
-    tensors.vector(f"{place}.ssm_norm.weight", (8, inner // 8))
-    tensors.matrix(f"{place}.ssm_out", hidden, inner)
-
-
-def nemotron4b(chosen, vocabulary):
-    """Tensors and keys of Nemotron 3 Nano 4B."""
-    hidden, ffn, kinds = 3136, 12544, NEMOTRON_LAYERS
-    chosen = range(len(kinds)) if chosen is None else chosen
-    tensors = Tensors()
-    tensors.matrix("token_embd", vocabulary, hidden)
-    for new, layer in enumerate(chosen):
-        place, kind = f"blk.{new}", kinds[layer]
-        tensors.vector(f"{place}.attn_norm.weight", (hidden,))
-        before = kinds[:layer].count(kind)
-        if kind == "M":
-            mamba(tensors, place, hidden)
-        elif kind == "*":
-            value_kind = Type.Q6_K if more_bits(before, kinds.count("*")) else Type.Q4_K
-            attention(tensors, place, hidden, 40, 8, value_kind)
-        else:
-            tensors.matrix(f"{place}.ffn_up", ffn, hidden)
-            # llama.cpp counts these matrices, but compares with the number of all layers.
-            down_kind = Type.Q6_K if more_bits(before, len(kinds)) else Type.Q4_K
-            tensors.matrix(f"{place}.ffn_down", hidden, ffn, down_kind)
-    tensors.vector("output_norm.weight", (hidden,))
-    tensors.matrix("output", vocabulary, hidden, Type.Q6_K)
-    of_kind = lambda kind, value: [value if kinds[layer] == kind else 0 for layer in chosen]
-    keys = {
-        "block_count": len(chosen),
-        "context_length": 262144,
-        "embedding_length": hidden,
-        "vocab_size": vocabulary,
-        "feed_forward_length": of_kind("-", ffn),
-        "attention.head_count": 40,
-        "attention.head_count_kv": of_kind("*", 8),
-        "attention.key_length": 128,
-        "attention.value_length": 128,
-        "attention.layer_norm_rms_epsilon": 1e-5,
-        "attention.layer_norm_epsilon": 1e-5,
-        "ssm.conv_kernel": 4,
-        "ssm.state_size": 128,
-        "ssm.group_count": 8,
-        "ssm.inner_size": 7680,
-        "ssm.time_step_rank": 96,
-        "rope.dimension_count": 128,
-        "rope.freq_base": 10000.0,
-        "rope.scaling.finetuned": False,
-    }
-    return "nemotron_h", tensors, keys
-
-
-def minitron_width(chosen, vocabulary):
-    """Tensors and keys of Llama-3.1-Minitron-4B-Width."""
-    hidden, ffn, count = 3072, 9216, 32
-    chosen = range(count) if chosen is None else chosen
-    tensors = Tensors()
-    tensors.vector("rope_freqs.weight", (64,), "rope")
-    tensors.matrix("token_embd", vocabulary, hidden)
-    for new, layer in enumerate(chosen):
-        place = f"blk.{new}"
-        better = Type.Q6_K if more_bits(layer, count) else Type.Q4_K
-        tensors.vector(f"{place}.attn_norm.weight", (hidden,))
-        attention(tensors, place, hidden, 32, 8, better)
-        tensors.vector(f"{place}.ffn_norm.weight", (hidden,))
-        tensors.matrix(f"{place}.ffn_gate", ffn, hidden)
-        tensors.matrix(f"{place}.ffn_up", ffn, hidden)
-        tensors.matrix(f"{place}.ffn_down", hidden, ffn, better)
-    tensors.vector("output_norm.weight", (hidden,))
-    tensors.matrix("output", vocabulary, hidden, Type.Q6_K)
-    keys = {
-        "block_count": len(chosen),
-        "context_length": 131072,
-        "embedding_length": hidden,
-        "vocab_size": vocabulary,
-        "feed_forward_length": ffn,
-        "attention.head_count": 32,
-        "attention.head_count_kv": 8,
-        "attention.key_length": 128,
-        "attention.value_length": 128,
-        "attention.layer_norm_rms_epsilon": 1e-5,
-        "rope.dimension_count": 128,
-        "rope.freq_base": 500000.0,
-    }
-    return "llama", tensors, keys
-
-
-# Model builder, vocabulary builder, vocabulary size, pre-tokenizer name, BOS and EOS ids.
-MODELS = {
-    "nemotron4b": (nemotron4b, tekken, 131072, "pixtral", 1, 11),
-    "minitron_width": (minitron_width, llama3, 128256, "llama-bpe", 128000, 128001),
+# Pre-tokenizer names of architectures; they do not matter to random weights.
+PRE_TOKENIZERS = {"qwen3": "qwen2", "mistral3": "tekken", "lfm2": "lfm2", "lfm3": "lfm2"}
+# Vocabulary builder, vocabulary size, pre-tokenizer name, BOS and EOS ids.
+VOCABULARIES = {
+    "nemotron4b": (tekken, 131072, "pixtral", 1, 11),
+    "minitron_width": (llama3, 128256, "llama-bpe", 128000, 128001),
 }
+# llama.cpp's numbers of file types.
+FILE_TYPES = {"Q4_K_M": 15, "Q8_0": 7}
+
+
+def vocabulary_of(name):
+    """Vocabulary builder (`None` for a small one), size, pre-tokenizer name, BOS and EOS ids."""
+    if name in VOCABULARIES:
+        return VOCABULARIES[name]
+    sizes = SIZES[name]
+    return None, sizes.vocabulary, PRE_TOKENIZERS.get(sizes.architecture, "llama-bpe"), 1, 2
+
 
 # ---------------------------------------------------------------- random weights
 
@@ -181,26 +68,30 @@ def blocks(rng, kind, rows, columns):
         data[:, :2] = halves(goal / 9.2)
     elif kind == Type.Q8_0:
         data[:, :2] = halves(goal / 73.9)
+    elif kind == Type.Q5_1:
+        data[:, :2], data[:, 2:4] = halves(goal / 9.2), halves(goal / 9.2 * -15.5)
     elif kind == Type.Q6_K:
         data[:, 208:] = halves(goal / (18.5 * 74))
     else:
+        # Q4_K and Q5_K: numbers from 0 to 15 or 31, with six-bit scales and minima.
+        center, deviation = (15.5, 9.2) if kind == Type.Q5_K else (7.5, 4.6)
         scales = rng.integers(0, 64, (count, 8), dtype=np.uint8)
         # Minima that about center the weights of a group.
         minima = np.clip(scales + rng.integers(-4, 5, (count, 8), dtype=np.int8), 0, 63).astype(
             np.uint8
         )
-        scale = goal / (36 * 4.6)
+        scale = goal / (36 * deviation)
         data[:, :2], data[:, 2:4], data[:, 4:16] = (
             halves(scale),
-            halves(scale * 7.5),
+            halves(scale * center),
             pack_scales(scales, minima),
         )
     return data.reshape(rows, -1)
 
 
-def llama3_divisors():
+def llama3_divisors(pairs):
     """Frequency divisors of Llama 3.1: 8 for wavelengths over 8192, 1 for those under 2048."""
-    wavelengths = 2 * np.pi * 500000.0 ** (np.arange(64) / 64)
+    wavelengths = 2 * np.pi * 500000.0 ** (np.arange(pairs) / pairs)
     smooth = np.clip((8192 / wavelengths - 1) / 3, 0, 1)
     return 1 / ((1 - smooth) / 8 + smooth)
 
@@ -215,8 +106,13 @@ def vector(rng, shape, draw):
         values = np.log(np.expm1(10 ** rng.uniform(-3, -1, shape)))
     elif draw == "a":
         values = -rng.uniform(1, 16, shape)
+    elif draw == "half":
+        # Divisors of LFM3's full attention, by which half of the pairs do not turn.
+        values = np.where(np.arange(shape[0]) < shape[0] // 2, 1.0, 1e30)
+    elif draw == "factors":
+        values = np.linspace(1, 4, shape[0])
     else:
-        values = llama3_divisors()
+        values = llama3_divisors(shape[0])
     return values.astype(np.float32)
 
 
@@ -232,14 +128,17 @@ def small_vocabulary(count):
 
 
 def write(path, name, options):
-    make, real, full, pre, bos, eos = MODELS[name]
+    real, full, pre, bos, eos = vocabulary_of(name)
     count = options.vocabulary or full
-    architecture, tensors, keys = make(options.layers, count)
-    is_small = options.header or count != full
+    parameters = (options.layers, count, options.format)
+    architecture, tensors, keys = (
+        nemotron4b(*parameters) if name == "nemotron4b" else published(name, *parameters)
+    )
+    is_small = options.header or count != full or real is None
     vocabulary = small_vocabulary(count) if is_small else real()
     writer = GGUFWriter(path, architecture)
     writer.add_name(f"{name}, random weights, seed {options.seed}")
-    writer.add_file_type(15)  # mostly Q4_K, medium
+    writer.add_file_type(FILE_TYPES[options.format])
     is_published = name == "nemotron4b" and options.layers is None and not is_small
     if is_published:
         writer.add_description(NEMOTRON_DESCRIPTION)
@@ -249,6 +148,7 @@ def write(path, name, options):
             int: writer.add_uint32,
             float: writer.add_float32,
             list: writer.add_array,
+            str: writer.add_string,
         }
         add[type(value)](f"{architecture}.{key}", value)
     writer.add_tokenizer_model("gpt2")
@@ -286,6 +186,7 @@ def write(path, name, options):
 
 def file_name(options):
     parts = [options.name]
+    parts += [options.format] if options.format != FORMATS[0] else []
     parts += [f"layers-{'-'.join(map(str, options.layers))}"] if options.layers is not None else []
     parts += [f"vocabulary-{options.vocabulary}"] if options.vocabulary else []
     parts += [f"seed-{options.seed}"] if options.seed != SEED else []
@@ -297,7 +198,8 @@ def arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", choices=MODELS)
+    parser.add_argument("name", choices=["nemotron4b", *SIZES])
+    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0])
     parser.add_argument("--layers", type=numbers)
     parser.add_argument("--vocabulary", type=int)
     parser.add_argument("--header", action="store_true")
@@ -312,6 +214,7 @@ def main():
     manifest = path.with_name(f"{path.name}.json")
     inputs = {
         "script": sha256(__file__),
+        "sizes": sha256(published.__code__.co_filename),
         "template": sha256(TEMPLATE),
         "vocabularies": source_hashes(),
     }

@@ -3,7 +3,7 @@
 import { fork } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { readPrompt } from "../model.mjs";
+import { modelPath as defaultModel, readPrompt } from "../model.mjs";
 import { installPeers } from "../peers.mjs";
 
 const ICD_FOLDERS = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
@@ -34,12 +34,12 @@ function messagesOf(child) {
   return () => new Promise((resolve, reject) => (waiting = { resolve, reject }));
 }
 
-/** Opens a session on the CPU or on the Vulkan adapter. */
-export async function llamacpp({ gpu, threads }) {
+/** Opens a session on the CPU or on the Vulkan adapter; `prompt` is a list of token ids. */
+export async function llamacpp({ gpu, threads, modelPath = defaultModel, prompt }) {
   await installPeers();
-  const { ids } = readPrompt();
+  const ids = prompt ?? readPrompt().ids;
   const program = join(import.meta.dirname, "llamacpp_process.mjs");
-  const child = fork(program, [JSON.stringify({ gpu, threads })], {
+  const child = fork(program, [JSON.stringify({ gpu, threads, modelPath })], {
     env: { ...process.env, ...(gpu ? softwareAdapterEnv() : {}) },
     stdio: ["ignore", "ignore", "pipe", "ipc"],
   });

@@ -2,9 +2,9 @@
 // `{ ids, generateTokens }` with the times of a run.
 
 import { getLlama } from "node-llama-cpp";
-import { CONTEXT_LENGTH, modelPath } from "../model.mjs";
+import { CONTEXT_LENGTH } from "../model.mjs";
 
-async function open({ gpu, threads }) {
+async function open({ gpu, threads, modelPath }) {
   const start = performance.now();
   const llama = await getLlama({
     gpu: gpu ? "vulkan" : false,
