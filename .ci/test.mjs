@@ -27,6 +27,19 @@ const FULL_SIZE_MODELS = [
   ["nemotron4b", "--layers", "0,1,32", "--vocabulary", "1024"],
   ["minitron_width", "--header"],
   ["minitron_width", "--layers", "0,4", "--vocabulary", "1024"],
+  // Those of the catalog, see tests/catalog.rs.
+  ["qwen3_1.7b", "--format", "Q8_0", "--header"],
+  ["qwen3_4b", "--header"],
+  ["lfm3_1.7b", "--header"],
+  ["granite4_350m", "--format", "Q8_0", "--header"],
+  ["granite4_1b", "--header"],
+  ["granite4_h_micro", "--header"],
+  ["smollm3_3b", "--header"],
+  ["phi4_mini", "--header"],
+  ["llama3.2_1b", "--header"],
+  ["minicpm5_1b", "--header"],
+  ["smollm2_360m", "--format", "Q8_0", "--header"],
+  ["gemma3_270m", "--format", "Q8_0", "--header"],
 ];
 
 /** Parts of .ci/setup.sh that both tests and proofs need. */

@@ -77,7 +77,7 @@ function showProblem(error: unknown, action: () => void): void {
   retryAction = action;
 }
 
-/** Shows the model's name, its device, and the reason if it runs on the CPU. */
+/** Shows the model's name, its device, and the reasons for its file and for the CPU. */
 function showModel(loaded: Model): void {
   const { info } = loaded;
   const device = element("device");
@@ -95,18 +95,23 @@ function showModel(loaded: Model): void {
   element("switches").hidden = info.thinking !== "optional";
   thinking.checked = readSettings().thinking;
   const notice = element("notice");
-  notice.hidden = onGpu;
-  if (onGpu) return;
+  notice.textContent = [info.choice?.reason, onGpu ? "" : cpuNotice(loaded)]
+    .filter(Boolean)
+    .join(" ");
+  notice.hidden = notice.textContent === "";
+}
+
+/** Says why the CPU computes the answers. */
+function cpuNotice({ info }: Model): string {
   const { predicted } = info.device;
-  if (address.device === "cpu")
-    notice.textContent = "The CPU computes the answers, as the address asks.";
-  else if (predicted?.cpuTokenMs !== undefined) {
-    const [cpu, gpu] = [predicted.cpuTokenMs, predicted.gpuTokenMs].map(Math.round);
-    notice.textContent =
-      `The CPU computes the answers: in a short measurement it took ${cpu} ms per token, ` +
-      `this browser's WebGPU adapter ${gpu} ms.`;
-  } else
-    notice.textContent = "This browser offers no WebGPU adapter, so the CPU computes the answers.";
+  if (address.device === "cpu") return "The CPU computes the answers, as the address asks.";
+  if (predicted?.cpuTokenMs === undefined)
+    return "This browser offers no WebGPU adapter, so the CPU computes the answers.";
+  const [cpu, gpu] = [predicted.cpuTokenMs, predicted.gpuTokenMs].map(Math.round);
+  return (
+    `The CPU computes the answers: in a short measurement it took ${cpu} ms per token, ` +
+    `this browser's WebGPU adapter ${gpu} ms.`
+  );
 }
 
 /** Starts loading the model and stores the promise in `model`. */

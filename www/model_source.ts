@@ -3,7 +3,7 @@
 import { TabLM, type ModelSource } from "tablm";
 
 const HUB_PAGE = /^(?:https?:\/\/)?(?:www\.)?(?:huggingface\.co|hf\.co)\/(.+)$/i;
-const EXAMPLE = "hf:owner/repository/file.gguf";
+const EXAMPLE = "hf:owner/repository or hf:owner/repository/file.gguf";
 
 /** Percent-decodes a part of an address; returns it as it is where that fails. */
 function decode(part: string): string {
@@ -35,8 +35,7 @@ function fromHubPage(path: string): string {
  */
 export function parseModelSource(typed: string): string {
   const text = typed.trim();
-  if (text === "")
-    throw new Error(`Name a model: ${EXAMPLE}, or the address of its page on the hub.`);
+  if (text === "") throw new Error(`Name a model: ${EXAMPLE}.`);
   const page = HUB_PAGE.exec(text);
   if (page?.[1]) return fromHubPage(page[1]);
   if (text.startsWith("hf:")) {

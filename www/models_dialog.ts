@@ -1,7 +1,7 @@
 /** The models dialog: the catalog, other models of the hub, and the visitor's own files. */
 
-import { TabLM, type DeviceChoice, type ModelSource } from "tablm";
-import { CATALOG, type Entry } from "./catalog.js";
+import { TabLM, type CatalogEntry, type DeviceChoice, type ModelSource } from "tablm";
+import { CATALOG } from "./catalog.js";
 import { bytes } from "./format.js";
 import { readAddress } from "./settings.js";
 import { parseModelSource } from "./model_source.js";
@@ -13,6 +13,9 @@ const form = element<HTMLFormElement>("other-model");
 const other = element<HTMLInputElement>("other-source");
 const refusal = element("other-refusal");
 const files = element<HTMLInputElement>("own-files");
+
+/** Words on a model that needs more than half of the memory that the browser reports. */
+const MAY_NOT_FIT = "may not fit";
 
 /** Returns the options from the page's address that apply to loading a model. */
 export function loadOptions(): { device: DeviceChoice; contextLength?: number; hubUrl?: string } {
@@ -35,7 +38,7 @@ function fact(name: string, value: string | Node): { row: HTMLElement; value: HT
 
 /** Reads the headers of an entry's model and shows its exact download and memory sizes. */
 async function showExactSizes(
-  entry: Entry,
+  entry: CatalogEntry,
   download: HTMLElement,
   memory: HTMLElement,
 ): Promise<void> {
@@ -50,27 +53,37 @@ async function showExactSizes(
   const needed = `${bytes(neededBytes)} at ${found.contextLength} positions`;
   memory.textContent =
     misfit === null
-      ? needed
+      ? `${needed}; ${entry.fits ? "fits" : MAY_NOT_FIT}`
       : `${needed}, more than this ${onGpu ? "GPU" : "browser"} allows (${misfit})`;
   memory.classList.toggle("bad", misfit !== null);
 }
 
-function addEntry(entry: Entry, use: (source: ModelSource) => void): void {
+function addEntry(entry: CatalogEntry, use: (source: ModelSource) => void): void {
   const license = create("a", {
     href: entry.license.url,
     textContent: entry.license.name,
     target: "_blank",
     rel: "noopener noreferrer",
   });
-  const download = fact("Download", bytes(entry.downloadBytes));
-  const memory = fact("Memory", `about ${bytes(entry.memoryBytes)}`);
+  const size = `${entry.isComputed ? "about " : ""}${bytes(entry.downloadBytes)}`;
+  const fit = entry.fits ? "fits" : MAY_NOT_FIT;
+  const download = fact("Download", size);
+  const memory = fact("Memory", `about ${bytes(entry.memoryBytes)}; ${fit}`);
   const summary = create("summary");
-  summary.append(
-    entry.name,
-    create("span", { className: "size", textContent: bytes(entry.downloadBytes) }),
-  );
+  const title = create("span", { className: "title", textContent: entry.name });
+  const figures = create("span", {
+    className: "size",
+    textContent: entry.fits ? size : `${size}, ${fit}`,
+  });
+  summary.append(title, figures);
   const facts = create("dl");
-  facts.append(download.row, memory.row, fact("License", license).row);
+  facts.append(
+    fact("Good for", entry.goodFor).row,
+    download.row,
+    memory.row,
+    fact("Format", entry.format).row,
+    fact("License", license).row,
+  );
   const button = create("button", {
     type: "button",
     className: "primary",
@@ -78,7 +91,7 @@ function addEntry(entry: Entry, use: (source: ModelSource) => void): void {
   });
   button.addEventListener("click", () => use(entry.source));
   const details = create("details", { name: "catalog" });
-  details.append(summary, create("p", { textContent: entry.note }), facts, button);
+  details.append(summary, facts, button);
   // Requests to the hub are sent only for opened entries; if they fail, the catalog's figures stay.
   const showExact = (): void =>
     void showExactSizes(entry, download.value, memory.value).catch(() => undefined);

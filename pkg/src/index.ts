@@ -4,14 +4,17 @@
  * Importing this module has no effect; every function of `TabLM` starts its own worker.
  */
 
+import entries from "./catalog.json";
 import { callOnce, Client, orAborted, type CallEvents } from "./client.js";
 import { TabLMError, throwIfAborted, toTabLMError } from "./errors.js";
 import { maxThreads, optionValues, type EngineOptions } from "./generated.js";
+import { modelMemoryBytes } from "./memory.js";
 import { Model, type Loaded } from "./model.js";
 import { describeSource } from "./source.js";
 import type {
   CallOptions,
   Capabilities,
+  CatalogEntry,
   Estimate,
   EstimateOptions,
   HubOptions,
@@ -68,6 +71,15 @@ function engineOptions(given: EngineOptions): EngineOptions {
   return options;
 }
 
+/** The options of hub sources among those of a call. Throws `invalid-request` for a wrong value. */
+function hubOptions({ hubUrl, memoryBytes }: HubOptions): HubOptions {
+  checkInteger("memoryBytes", memoryBytes, Infinity);
+  return {
+    ...(hubUrl !== undefined && { hubUrl }),
+    ...(memoryBytes !== undefined && { memoryBytes }),
+  };
+}
+
 /** The signal and the listener among the options of a call. */
 function events({
   signal,
@@ -82,7 +94,7 @@ function events({
  */
 async function load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
   const params = {
-    source: describeSource(source, options.hubUrl),
+    source: describeSource(source, hubOptions(options)),
     options: engineOptions(options),
   };
   const start = async (signal: AbortSignal | undefined): Promise<Loaded> => {
@@ -109,7 +121,7 @@ function capabilities(options: CallOptions = {}): Promise<Capabilities> {
 /** Estimates the download and the memory of a model, from its headers alone. */
 async function estimate(source: ModelSource, options: EstimateOptions = {}): Promise<Estimate> {
   const params = {
-    source: describeSource(source, options.hubUrl),
+    source: describeSource(source, hubOptions(options)),
     options: engineOptions(options),
   };
   return callOnce("estimate", params, options, events(options));
@@ -134,8 +146,8 @@ const models = {
  * URL of a source, with a slash at its end for a folder; nothing is fetched. Throws
  * `invalid-request` for an invalid source.
  */
-function resolve(source: string | URL, { hubUrl }: HubOptions = {}): string {
-  const description = describeSource(source, hubUrl);
+function resolve(source: string | URL, options: HubOptions = {}): string {
+  const description = describeSource(source, hubOptions(options));
   if (description.kind === "files")
     throw new TabLMError(
       "invalid-request",
@@ -144,5 +156,13 @@ function resolve(source: string | URL, { hubUrl }: HubOptions = {}): string {
   return description.url;
 }
 
+/**
+ * Models that are known to load, the recommended ones first. `memoryBytes`, by default that of
+ * `capabilities`, decides which fit. Nothing is fetched.
+ */
+function catalog({ memoryBytes = modelMemoryBytes() }: HubOptions = {}): CatalogEntry[] {
+  return entries.map((entry) => ({ ...entry, fits: entry.memoryBytes <= memoryBytes }));
+}
+
 /** Entry point of the package. */
-export const TabLM = { load, capabilities, estimate, resolve, models } as const;
+export const TabLM = { load, capabilities, estimate, resolve, catalog, models } as const;

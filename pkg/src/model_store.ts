@@ -32,7 +32,7 @@ import {
 } from "./opfs.js";
 import { PartialFile } from "./partial_file.js";
 import { nameInFolder, openRemote, remoteFiles, remoteLength } from "./remote.js";
-import type { SourceDescription } from "./source.js";
+import type { ConcreteSource } from "./source.js";
 import type { StoredModel, VerifyReport } from "./types.js";
 import type { SourceFile } from "./wasm/simd/tablm.js";
 
@@ -257,7 +257,7 @@ async function storedFile(
 /** Downloads the files of a model that are missing, and marks it complete. */
 async function fillFolder(
   folder: FileSystemDirectoryHandle,
-  source: SourceDescription & { url: string },
+  source: ConcreteSource & { url: string },
   earlier: Manifest | null,
   signal: AbortSignal,
   meter: Meter,
@@ -321,7 +321,7 @@ async function fileToMemory(
 
 /** Downloads a model into memory, where there is no storage. */
 async function downloadToMemory(
-  source: SourceDescription,
+  source: ConcreteSource,
   signal: AbortSignal,
   meter: Meter,
 ): Promise<OpenedModel> {
@@ -351,7 +351,7 @@ function openFiles(files: File[]): OpenedModel {
  * the files while the last one is being downloaded, to read the headers early.
  */
 export async function openModel(
-  source: SourceDescription,
+  source: ConcreteSource,
   signal: AbortSignal,
   meter: Meter,
   onPartialModel: OnPartialModel,
@@ -378,10 +378,7 @@ export async function openModel(
 }
 
 /** Opens a source for its headers: the stored copy, else the server's files by range requests. */
-export async function peekModel(
-  source: SourceDescription,
-  signal: AbortSignal,
-): Promise<OpenedModel> {
+export async function peekModel(source: ConcreteSource, signal: AbortSignal): Promise<OpenedModel> {
   if (source.kind === "files") return openFiles(source.files);
   const models = await modelsFolder();
   const folder = models && (await subfolder(models, modelId(source.url)));

@@ -2,7 +2,7 @@
 
 import { declaredLength, readAll, request, requestOptional, type RemoteFile } from "./download.js";
 import { TabLMError, throwIfAborted } from "./errors.js";
-import { PART, partPath, type SourceDescription } from "./source.js";
+import { inFolder, PART, partPath, type ConcreteSource } from "./source.js";
 import type { SourceFile } from "./wasm/simd/tablm.js";
 
 const INDEX = "model.safetensors.index.json";
@@ -24,13 +24,6 @@ const FOLDER_FILES: readonly (Omit<RemoteFile, "url"> & { path?: string })[] = [
   { name: "chat_template.json", optional: true },
   { name: "tool_use.jinja", path: "additional_chat_templates/tool_use.jinja", optional: true },
 ];
-
-/** URL of a file in a folder, with the folder's query (signed URLs have their tokens there). */
-function inFolder(folder: string, path: string): string {
-  const url = new URL(folder);
-  url.pathname += path.split("/").map(encodeURIComponent).join("/");
-  return url.href;
-}
 
 /** Path of a safetensors file below its folder, without `.` segments; `null` for other values. */
 function pathBelow(path: unknown): string | null {
@@ -125,7 +118,7 @@ function filesOf(source: { url: string; name: string }): RemoteFile[] {
 
 /** The files of a remote source, in download order. */
 export async function remoteFiles(
-  source: SourceDescription,
+  source: ConcreteSource,
   signal: AbortSignal,
 ): Promise<RemoteFile[]> {
   if (source.kind === "files") return [];

@@ -1,13 +1,34 @@
-/** Sources of models: the URL of a file, which may be in parts, the URL of a folder, or files. */
+/**
+ * Sources of models: the URL of a file, which may be in parts, the URL of a folder, files, or a
+ * repository of the hub, of which a file is to be chosen.
+ */
 
 import { TabLMError } from "./errors.js";
-import type { ModelSource } from "./types.js";
+import type { HubOptions, ModelSource } from "./types.js";
 
-/** A source in the form that the worker receives. */
-export type SourceDescription =
+/** A source whose files are known. */
+export type ConcreteSource =
   | { kind: "file-url"; url: string; name: string }
   | { kind: "folder-url"; url: string; name: string }
   | { kind: "files"; files: File[]; name: string };
+
+/** A repository of the hub. */
+export interface RepositorySource {
+  kind: "repository";
+  /** URL of its folder. */
+  url: string;
+  /** Owner and repository, with the revision if there is one. */
+  name: string;
+  /** Name without owner and revision. */
+  repository: string;
+  /** URL of the list of its files. */
+  listUrl: string;
+  /** Bytes that the model may take; by default what the device suggests. */
+  memoryBytes?: number;
+}
+
+/** A source in the form that the worker receives. */
+export type SourceDescription = ConcreteSource | RepositorySource;
 
 /** End of the name of a GGUF file in parts: number of the part, number of parts. */
 export const PART = /-(\d{5})-of-(\d{5})\.gguf$/i;
@@ -20,18 +41,43 @@ function invalid(message: string): TabLMError {
   return new TabLMError("invalid-request", `source: ${message}`);
 }
 
+/** URL of a folder in a hub, from parts that are not percent-encoded. */
+function hubPath(hub: string, parts: readonly string[]): string {
+  return `${hub.endsWith("/") ? hub : `${hub}/`}${parts.map(encodeURIComponent).join("/")}`;
+}
+
 /**
- * URL of `hf:owner/repo[@revision][/file]`, which ends with a slash for a folder. The file's name
- * in the source is not percent-encoded.
+ * Source of `hf:owner/repo[@revision][/file]`. The file's name is not percent-encoded. Without a
+ * file, the source is a repository.
  */
-function onHub(source: string, hub: string): string {
+function describeHubSource(
+  source: string,
+  hub: string,
+  base: string | undefined,
+  memoryBytes: number | undefined,
+): SourceDescription {
   const match = HUB_FORM.exec(source);
   const [, owner = "", repository = "", revision = "main", file = ""] = match ?? [];
   const path = [owner, repository, "resolve", revision, ...file.split("/")];
   if (!match || path.some((part) => part === "." || part === "..") || /\p{Cs}/u.test(file)) {
     throw invalid(`found ${source.slice(0, 200)}, expected hf:owner/repo[@revision][/file]`);
   }
-  return `${hub.endsWith("/") ? hub : `${hub}/`}${path.map(encodeURIComponent).join("/")}`;
+  const description = describeUrl(hubPath(hub, path), base);
+  if (description.kind !== "folder-url") return description;
+  const { url } = description;
+  const name = source.slice("hf:".length);
+  if (file !== "") return { kind: "folder-url", url, name };
+  const list = hubPath(hub, ["api", "models", owner, repository, "tree", revision]);
+  const listUrl = new URL(`${list}?recursive=true`, base).href;
+  const memory = memoryBytes !== undefined && { memoryBytes };
+  return { kind: "repository", url, name, repository, listUrl, ...memory };
+}
+
+/** URL of a file in a folder, with the folder's query (signed URLs have their tokens there). */
+export function inFolder(folder: string, path: string): string {
+  const url = new URL(folder);
+  url.pathname += path.split("/").map(encodeURIComponent).join("/");
+  return url.href;
 }
 
 /** Path of another part of a file in parts. */
@@ -48,7 +94,7 @@ function lastSegment(path: string): string {
   }
 }
 
-function describeUrl(text: string, base: string | undefined): SourceDescription {
+function describeUrl(text: string, base: string | undefined): ConcreteSource {
   let url: URL;
   try {
     url = new URL(text, base);
@@ -85,13 +131,14 @@ function folderName(files: readonly File[]): string {
  * Parses a source; relative URLs are relative to the page, `hf:` ones to the hub. Throws
  * `invalid-request`.
  */
-export function describeSource(source: ModelSource, hubUrl: string | URL = HUB): SourceDescription {
+export function describeSource(
+  source: ModelSource,
+  { hubUrl = HUB, memoryBytes }: HubOptions = {},
+): SourceDescription {
   const base = typeof document === "undefined" ? undefined : document.baseURI;
   if (typeof source === "string") {
     if (!source.startsWith("hf:")) return describeUrl(source, base);
-    const description = describeUrl(onHub(source, String(hubUrl)), base);
-    if (description.kind === "folder-url") description.name = source.slice(3);
-    return description;
+    return describeHubSource(source, String(hubUrl), base, memoryBytes);
   }
   if (source instanceof URL) return describeUrl(source.href, base);
   if (typeof File !== "undefined") {

@@ -11,6 +11,7 @@ import type {
   FinishReason,
   GpuCapabilities,
   Memory,
+  QuantizeFormat,
   SamplingRequest,
   Timings,
   ToolCall,
@@ -19,7 +20,8 @@ import type {
 
 /**
  * Location of a model: the URL of a `.gguf` file, the URL of a folder with safetensors,
- * `hf:owner/repo[@revision][/file]`, a `File`, or the `File`s of a folder.
+ * `hf:owner/repo[@revision][/file]`, a `File`, or the `File`s of a folder. Of a repository alone,
+ * the file that suits the device is chosen.
  */
 export type ModelSource = string | URL | File | readonly File[];
 
@@ -42,10 +44,15 @@ export interface Progress {
   file: string;
 }
 
-/** Option of calls with `hf:` sources. */
+/** Options of calls with `hf:` sources. */
 export interface HubOptions {
   /** Base URL of `hf:` sources: a mirror or your own server. Default https://huggingface.co/. */
   hubUrl?: string | URL;
+  /**
+   * Bytes of memory that a model may take, by which a file is chosen where the source names none.
+   * Default: `memoryBytes` of `TabLM.capabilities`.
+   */
+  memoryBytes?: number;
 }
 
 /**
@@ -90,10 +97,41 @@ export interface MemoryInfo extends Memory {
   wasmHeapBytes: number;
 }
 
+/** A model in a repository of the hub. */
+export interface FileCandidate {
+  /** Path of the GGUF file, or of its first part; empty for a folder of safetensors. */
+  file: string;
+  /** Format that the weights are converted to while loading; absent if they keep theirs. */
+  quantize?: QuantizeFormat;
+  /** Bytes to download. */
+  sizeBytes: number;
+  /**
+   * Bytes of memory that it needs: exact for the chosen one if its headers were read, estimated for
+   * others; `null` if the device cannot hold it.
+   */
+  memoryBytes: number | null;
+  /** True if it needs no more memory than a model may take. */
+  fits: boolean;
+}
+
+/** Choice of a model in a repository, for a source that names no file. */
+export interface FileChoice {
+  /** Path of the chosen GGUF file, or of its first part; empty for a folder of safetensors. */
+  file: string;
+  /** Reason for the choice, as a sentence. */
+  reason: string;
+  /** Format that was chosen to convert the weights to, because memory is short. */
+  quantize?: QuantizeFormat;
+  /** Models that could be chosen, best first. */
+  candidates: FileCandidate[];
+}
+
 /** Report of a loaded model, as of the last request. */
 export interface ModelInfo extends EngineInfo {
   /** Build of the engine that runs. */
   build: Build;
+  /** Choice of the file, for a repository of the hub without one. */
+  choice?: FileChoice;
   /** Bytes in use, by purpose. */
   memory: MemoryInfo;
 }
@@ -102,6 +140,11 @@ export interface ModelInfo extends EngineInfo {
 export interface Capabilities extends GpuCapabilities {
   /** Storage of this origin. */
   storage: StorageReport;
+  /**
+   * Bytes that a model should take at most: half of the device's memory, or 2 GiB if the browser
+   * does not say.
+   */
+  memoryBytes: number;
 }
 
 /** Storage of the origin. */
@@ -120,6 +163,30 @@ export interface StorageReport {
 export interface Estimate extends EngineEstimate {
   /** True if all files of the model are stored in this origin. */
   stored: boolean;
+  /** Choice of the file, for a repository of the hub without one. */
+  choice?: FileChoice;
+}
+
+/** A model that is known to load, by its address on the hub. */
+export interface CatalogEntry {
+  /** Name of the model. */
+  name: string;
+  /** Source to pass to `TabLM.load`. */
+  source: string;
+  /** Format of the weights, as in the file's name. */
+  format: string;
+  /** Purposes and languages of the model, in a few words. */
+  goodFor: string;
+  /** Bytes to download. */
+  downloadBytes: number;
+  /** True if `downloadBytes` is computed from the model's sizes, without its vocabulary. */
+  isComputed: boolean;
+  /** Bytes of memory on the GPU, with a context of 4096 positions. */
+  memoryBytes: number;
+  /** License, and the address of its text or of the page that names it. */
+  license: { name: string; url: string };
+  /** True if that is no more than a model may take here. */
+  fits: boolean;
 }
 
 /** File of a stored model. */

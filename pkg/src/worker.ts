@@ -5,6 +5,7 @@
 import { adapterHints } from "./adapter.js";
 import { joinEngine, startEngine, type StartedEngine, type WasmUrls } from "./builds.js";
 import { hasCode, TabLMError, throwIfAborted, toPlainError, toTabLMError } from "./errors.js";
+import { modelMemoryBytes } from "./memory.js";
 import { Meter } from "./meter.js";
 import {
   deleteModel,
@@ -35,9 +36,10 @@ import type {
   RunningEngine,
   ToWorker,
 } from "./protocol.js";
+import { chooseSource, type EstimateModel } from "./repository.js";
 import type { SourceDescription } from "./source.js";
 import { readTuning, writeTuning } from "./tuning_cache.js";
-import type { Capabilities, Estimate, ModelInfo, Progress } from "./types.js";
+import type { Capabilities, Estimate, FileChoice, ModelInfo, Progress } from "./types.js";
 import type { Engine, Host, Prepared, SourceFile } from "./wasm/simd/tablm.js";
 
 /** The part of a dedicated worker's global scope that is used here. */
@@ -68,6 +70,7 @@ let threads = defaultThreads();
 let onThreadsStarted = (): void => undefined;
 let engine: Engine | undefined;
 let modelName = "";
+let fileChoice: FileChoice | undefined;
 /** Reason why the wasm trapped, after which its memory may be inconsistent. */
 let trapped: string | undefined;
 
@@ -129,6 +132,7 @@ async function currentInfo(): Promise<ModelInfo> {
     ...info,
     name: modelName,
     build,
+    ...(fileChoice && { choice: fileChoice }),
     memory: { ...info.memory, wasmHeapBytes: memory.buffer.byteLength },
   };
 }
@@ -186,21 +190,29 @@ class Preparation {
   }
 }
 
+const estimateModel: EstimateModel = async (files, options) => {
+  const [{ boundary }, json] = await Promise.all([wasm(), optionsJson(options)]);
+  return JSON.parse(await guarded(() => boundary.estimate(files, json))) as EngineEstimate;
+};
+
 async function load(
-  source: SourceDescription,
-  options: EngineOptions,
+  given: SourceDescription,
+  givenOptions: EngineOptions,
   signal: AbortSignal,
   meter: Meter,
 ): Promise<ModelInfo> {
   if (engine) throw new TabLMError("internal", "found a second load in a worker, expected one");
   // Threads are of no use to the GPU.
-  threads = options.threads ?? (options.device === "webgpu" ? 1 : threads);
+  threads = givenOptions.threads ?? (givenOptions.device === "webgpu" ? 1 : threads);
+  const chosen = await chooseSource(given, givenOptions, estimateModel, signal);
+  const { source, options } = chosen;
   const engineOptions = optionsJson(options);
   const preparation = new Preparation(engineOptions);
   try {
     // The wasm is fetched during the download of the model; `loadOpened` reports a failure.
     engineOptions.catch(() => undefined);
     const model = await openModel(source, signal, meter, (files) => preparation.begin(files));
+    fileChoice = chosen.choice;
     return await loadOpened(model, source.name, engineOptions, preparation, signal, meter);
   } finally {
     void preparation.take().then((prepared) => prepared?.free());
@@ -308,22 +320,23 @@ async function readCapabilities(): Promise<Capabilities> {
       ...(await storageEstimate()),
       persisted: persisted ?? null,
     },
+    memoryBytes: modelMemoryBytes(),
   };
 }
 
 async function readEstimate(
-  source: SourceDescription,
-  options: EngineOptions,
+  given: SourceDescription,
+  givenOptions: EngineOptions,
   signal: AbortSignal,
 ): Promise<Estimate> {
-  const { boundary } = await wasm();
-  const json = await optionsJson(options);
+  const chosen = await chooseSource(given, givenOptions, estimateModel, signal);
+  if (chosen.estimate) return chosen.estimate;
+  const { source, options, choice } = chosen;
   const model = await peekModel(source, signal);
   try {
-    const report = JSON.parse(
-      await guarded(() => boundary.estimate(model.files, json)),
-    ) as EngineEstimate;
-    return { ...report, downloadBytes: model.missingBytes, stored: model.stored };
+    const report = await estimateModel(model.files, options);
+    const { missingBytes: downloadBytes, stored } = model;
+    return { ...report, downloadBytes, stored, ...(choice && { choice }) };
   } finally {
     model.close();
   }

@@ -24,6 +24,8 @@ const HOSTS: &[&str] = &[
     "paulmillr.com",
     "semver.org",
     "www.apache.org",
+    "www.llama.com",
+    "www.nvidia.com",
     "www.w3.org",
 ];
 
