@@ -201,12 +201,11 @@ impl Matrix {
         let flip = if self.is_signed { 0x80 } else { 0 };
         let quants = self.quants.numbers(checkpoint, &rows, columns, |quant| quant as u8 ^ flip);
         let quants = quants.await?;
-        let scales =
-            self.scales.numbers(checkpoint, &rows, groups, |bits| match self.scale_format {
-                Format::F16 => half::f16::from_bits(bits as u16).to_f32(),
-                FloatKind::BF16 => f32::from_bits(bits << 16),
-                FloatKind::F32 => f32::from_bits(bits),
-            });
+        let scales = self.scales.numbers(checkpoint, &rows, groups, |bits| match self.scale_kind {
+            FloatKind::F16 => half::f16::from_bits(bits as u16).to_f32(),
+            FloatKind::BF16 => f32::from_bits(bits << 16),
+            FloatKind::F32 => f32::from_bits(bits),
+        });
         let scales = scales.await?;
         let zeros = match &self.zeros {
             Zeros::Constant(zero) => vec![*zero; rows.len() * groups],
