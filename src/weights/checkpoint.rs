@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::gguf::metadata::Metadata;
 use super::safetensors::folder::Folder;
-use super::source::{ByteSource, LocalFuture};
+use super::source::{ByteSource, LocalFuture, read_part};
 use super::tensor::{Numbers, RowNumber, SeparateScales, Tensor};
 use crate::error::{Error, Result};
 use crate::formats::Format;
@@ -77,7 +77,7 @@ impl Checkpoint {
                 )));
             }
             if let Some(integers) = &tensor.integers {
-                return integers.read(self, first_row, row_count).await;
+                return integers.read(&self.files, first_row, row_count).await;
             }
             if let Some(scales) = &tensor.separate_scales {
                 return self.read_scaled_rows(&tensor, scales, first_row, row_count).await;
@@ -89,24 +89,14 @@ impl Checkpoint {
     }
 
     /// Reads bytes of a tensor in its file; `malformed` if the file is truncated there.
-    pub(super) async fn read_part(
+    async fn read_part(
         &self,
         tensor: &str,
         file: usize,
         offset: u64,
         length: u64,
     ) -> Result<Vec<u8>> {
-        let file = &self.files[file];
-        let end = offset.saturating_add(length);
-        match usize::try_from(length) {
-            Ok(length) if end <= file.size_bytes() => file.read(offset, length).await,
-            _ => Err(Error::malformed_value(
-                file.name(),
-                &format!("tensor {tensor}"),
-                format!("the end of the file at byte {}", file.size_bytes()),
-                format!("bytes {offset} to {end}"),
-            )),
-        }
+        read_part(&self.files, tensor, file, offset, length).await
     }
 
     /// Reads rows with their separate scales.

@@ -8,9 +8,12 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::checkpoint::Checkpoint;
+use super::source::{ByteSource, read_part};
 use crate::error::{Error, Result};
 use crate::formats::{FloatKind, Format, Int, WeightFormat};
+
+/// Files of a checkpoint.
+type Files = [Rc<dyn ByteSource>];
 
 /// Weights, and bytes of rewritten rows, of a strip.
 const STRIP: usize = 4 << 20;
@@ -104,9 +107,9 @@ struct Block {
 
 impl Part {
     /// Reads bytes from `start` on.
-    async fn read(&self, checkpoint: &Checkpoint, start: u64, length: u64) -> Result<Vec<u8>> {
+    async fn read(&self, files: &Files, start: u64, length: u64) -> Result<Vec<u8>> {
         let offset = self.offset.saturating_add(start);
-        checkpoint.read_part(&self.name, self.file, offset, length).await
+        read_part(files, &self.name, self.file, offset, length).await
     }
 }
 
@@ -121,7 +124,7 @@ impl Packed {
     }
 
     /// Reads the words of the given rows of the matrix.
-    async fn read(&self, checkpoint: &Checkpoint, rows: &Range<usize>) -> Result<Block> {
+    async fn read(&self, files: &Files, rows: &Range<usize>) -> Result<Block> {
         let per_word = self.per_word();
         let rows = match self.is_transposed != self.is_packed_down {
             true => rows.start / per_word..rows.end.div_ceil(per_word),
@@ -137,7 +140,7 @@ impl Packed {
         for first in rows.clone().step_by(band.max(1)) {
             let count = band.max(1).min(rows.end - first);
             let [start, length] = [first, count].map(|rows| rows as u64 * stored_bytes as u64);
-            let stored = self.part.read(checkpoint, start, length).await?;
+            let stored = self.part.read(files, start, length).await?;
             if is_whole {
                 bytes = stored;
             } else {
@@ -152,13 +155,13 @@ impl Packed {
     /// Numbers of the given rows of the matrix, each with `columns` columns.
     async fn numbers<T: Copy + Default>(
         &self,
-        checkpoint: &Checkpoint,
+        files: &Files,
         rows: &Range<usize>,
         columns: usize,
         convert: impl Fn(u32) -> T,
     ) -> Result<Vec<T>> {
         let (rows, times) = if self.is_shared() { (0..1, rows.len()) } else { (rows.clone(), 1) };
-        let block = self.read(checkpoint, &rows).await?;
+        let block = self.read(files, &rows).await?;
         let mut numbers = vec![T::default(); rows.len() * columns];
         let mask = u32::MAX >> (32 - self.bits);
         let order = &self.order[..self.per_word()];
@@ -196,12 +199,12 @@ impl Matrix {
     }
 
     /// Rewrites some rows.
-    async fn rewritten(&self, checkpoint: &Checkpoint, rows: Range<usize>) -> Result<Vec<u8>> {
+    async fn rewritten(&self, files: &Files, rows: Range<usize>) -> Result<Vec<u8>> {
         let (groups, columns) = (self.groups, self.columns);
         let flip = if self.is_signed { 0x80 } else { 0 };
-        let quants = self.quants.numbers(checkpoint, &rows, columns, |quant| quant as u8 ^ flip);
+        let quants = self.quants.numbers(files, &rows, columns, |quant| quant as u8 ^ flip);
         let quants = quants.await?;
-        let scales = self.scales.numbers(checkpoint, &rows, groups, |bits| match self.scale_kind {
+        let scales = self.scales.numbers(files, &rows, groups, |bits| match self.scale_kind {
             FloatKind::F16 => half::f16::from_bits(bits as u16).to_f32(),
             FloatKind::BF16 => f32::from_bits(bits << 16),
             FloatKind::F32 => f32::from_bits(bits),
@@ -212,14 +215,14 @@ impl Matrix {
             Zeros::Unsigned(zeros, added) => {
                 let mask = u32::MAX >> (32 - zeros.bits);
                 let zero = |zero: u32| ((zero + added) & mask) as i32;
-                zeros.numbers(checkpoint, &rows, groups, zero).await?
+                zeros.numbers(files, &rows, groups, zero).await?
             }
             Zeros::Signed(zeros, added) => {
                 let zero = |zero: u32| i32::from(zero as u8 as i8) + added;
-                zeros.numbers(checkpoint, &rows, groups, zero).await?
+                zeros.numbers(files, &rows, groups, zero).await?
             }
         };
-        let index = self.group_index(checkpoint).await?;
+        let index = self.group_index(files).await?;
         let row_bytes = self.format.row_bytes(columns)?;
         let mut rewritten = Vec::with_capacity(quants.len() / columns * row_bytes);
         let rows = scales.chunks_exact(groups).zip(zeros.chunks_exact(groups));
@@ -239,10 +242,10 @@ impl Matrix {
 
     /// Group of each column; `malformed` if there is none of the stored index, or if the index is
     /// not in order and the format needs that.
-    async fn group_index(&self, checkpoint: &Checkpoint) -> Result<Vec<usize>> {
+    async fn group_index(&self, files: &Files) -> Result<Vec<usize>> {
         let in_order: Vec<usize> = (0..self.columns).map(|column| column / self.group).collect();
         let Some(part) = &self.group_index else { return Ok(in_order) };
-        let stored = part.read(checkpoint, 0, part.size_bytes).await?;
+        let stored = part.read(files, 0, part.size_bytes).await?;
         let groups = stored
             .chunks_exact(4)
             .map(|group| u32::from_le_bytes([group[0], group[1], group[2], group[3]]) as usize);
@@ -256,7 +259,7 @@ impl Matrix {
             };
             let field = format!("tensor {}", part.name);
             let found = format!("group {} of column {column}", *group as i32);
-            let file = checkpoint.files[part.file].name();
+            let file = files[part.file].name();
             return Err(Error::malformed_value(file, &field, found, expected));
         }
         Ok(index)
@@ -287,7 +290,7 @@ impl Integers {
     /// Reads and rewrites rows.
     pub(super) async fn read(
         &self,
-        checkpoint: &Checkpoint,
+        files: &Files,
         first_row: usize,
         row_count: usize,
     ) -> Result<Vec<u8>> {
@@ -295,7 +298,7 @@ impl Integers {
         let first = self.first_row + first_row;
         let rows = first..first + row_count;
         if !matrix.quants.is_transposed {
-            return matrix.rewritten(checkpoint, rows).await;
+            return matrix.rewritten(files, rows).await;
         }
         let row_bytes = matrix.format.row_bytes(matrix.columns)?;
         let strip_rows = STRIP / row_bytes.max(matrix.columns) / STRIP_ROWS * STRIP_ROWS;
@@ -308,7 +311,7 @@ impl Integers {
             let end = matrix.rows.min(start + strip_rows);
             if matrix.strip.borrow().as_ref().is_none_or(|(index, _)| *index != strip) {
                 matrix.strip.take();
-                let rewritten = matrix.rewritten(checkpoint, start..end).await?;
+                let rewritten = matrix.rewritten(files, start..end).await?;
                 matrix.strip.replace(Some((strip, rewritten)));
             }
             let until = end.min(rows.end);

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use crate::error::{Error, Result};
 
@@ -68,5 +69,26 @@ pub(crate) async fn read_whole(source: &dyn ByteSource, max_bytes: u64) -> Resul
             let (found, expected) = (format!("{size} bytes"), format!("at most {max_bytes}"));
             Err(Error::malformed_value(source.name(), "size", found, expected))
         }
+    }
+}
+
+/// Reads bytes of a tensor in one of several files; `malformed` if the file is truncated there.
+pub(super) async fn read_part(
+    files: &[Rc<dyn ByteSource>],
+    tensor: &str,
+    file: usize,
+    offset: u64,
+    length: u64,
+) -> Result<Vec<u8>> {
+    let file = &files[file];
+    let end = offset.saturating_add(length);
+    match usize::try_from(length) {
+        Ok(length) if end <= file.size_bytes() => file.read(offset, length).await,
+        _ => Err(Error::malformed_value(
+            file.name(),
+            &format!("tensor {tensor}"),
+            format!("the end of the file at byte {}", file.size_bytes()),
+            format!("bytes {offset} to {end}"),
+        )),
     }
 }
