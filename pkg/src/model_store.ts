@@ -31,8 +31,8 @@ import {
   type StoredReader,
 } from "./opfs.js";
 import { PartialFile } from "./partial_file.js";
-import { nameInFolder, openRemote, remoteFiles, remoteLength } from "./remote.js";
-import type { ConcreteSource } from "./source.js";
+import { openRemote, remoteFiles, remoteLength } from "./remote.js";
+import type { ConcreteSource, NamedFile } from "./source.js";
 import type { StoredModel, VerifyReport } from "./types.js";
 import type { SourceFile } from "./wasm/simd/tablm.js";
 
@@ -339,9 +339,9 @@ async function downloadToMemory(
   return opened(inMemory, false);
 }
 
-function openFiles(files: File[]): OpenedModel {
+function openFiles(files: NamedFile[]): OpenedModel {
   return opened(
-    files.map((file) => ({ name: nameInFolder(file), reader: blobReader(file.name, file) })),
+    files.map(({ name, file }) => ({ name, reader: blobReader(name, file) })),
     false,
   );
 }

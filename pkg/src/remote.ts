@@ -2,14 +2,12 @@
 
 import { declaredLength, readAll, request, requestOptional, type RemoteFile } from "./download.js";
 import { TabLMError, throwIfAborted } from "./errors.js";
-import { inFolder, PART, partPath, type ConcreteSource } from "./source.js";
+import { inFolder, MODULE_FOLDER, PART, partPath, type ConcreteSource } from "./source.js";
 import type { SourceFile } from "./wasm/simd/tablm.js";
 
 const INDEX = "model.safetensors.index.json";
 /** List of the modules of a model that sentence-transformers saved. */
 const MODULES = "modules.json";
-/** Subfolder of a module, as sentence-transformers names it. */
-const MODULE_FOLDER = /^[a-z0-9]+_[a-z0-9]+$/i;
 /** Maximum number of files of weights. */
 const MAX_SHARDS = 1000;
 
@@ -43,12 +41,6 @@ function parseJson(url: string, text: string): unknown {
       `${url}: found no JSON (${(error as Error).message}), expected an object`,
     );
   }
-}
-
-/** Name of a file of a folder: with its subfolder if it belongs to a module. */
-export function nameInFolder({ name, webkitRelativePath = "" }: File): string {
-  const [, folder = "", file, ...deeper] = webkitRelativePath.split("/");
-  return file && deeper.length === 0 && MODULE_FOLDER.test(folder) ? `${folder}/${file}` : name;
 }
 
 /** The list of modules of sentence-transformers and its files, if the folder has one. */

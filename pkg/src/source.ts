@@ -10,7 +10,13 @@ import type { HubOptions, ModelSource } from "./types.js";
 export type ConcreteSource =
   | { kind: "file-url"; url: string; name: string }
   | { kind: "folder-url"; url: string; name: string }
-  | { kind: "files"; files: File[]; name: string };
+  | { kind: "files"; files: NamedFile[]; name: string };
+
+/** A file and its name in the model, with its subfolder if it belongs to a module. */
+export interface NamedFile {
+  name: string;
+  file: File;
+}
 
 /** A repository of the hub. */
 export interface RepositorySource {
@@ -36,6 +42,16 @@ export const PART = /-(\d{5})-of-(\d{5})\.gguf$/i;
 const HUB = "https://huggingface.co/";
 const EXPECTED_SOURCE = "a URL, hf:owner/repo[@revision][/file] or a File";
 const HUB_FORM = /^hf:([\w.-]+)\/([\w.-]+?)(?:@([\w.-]+))?(?:\/(.+))?$/su;
+
+/** Subfolder of a module, as sentence-transformers names it. */
+export const MODULE_FOLDER = /^[a-z0-9]+_[a-z0-9]+$/i;
+
+/** A file by its name, or by its path in a module's folder; workers may not receive its path. */
+function named(file: File): NamedFile {
+  const [, folder = "", name, ...deeper] = (file.webkitRelativePath ?? "").split("/");
+  const isOfModule = name && deeper.length === 0 && MODULE_FOLDER.test(folder);
+  return { name: isOfModule ? `${folder}/${name}` : file.name, file };
+}
 
 function invalid(message: string): TabLMError {
   return new TabLMError("invalid-request", `source: ${message}`);
@@ -142,13 +158,13 @@ export function describeSource(
   }
   if (source instanceof URL) return describeUrl(source.href, base);
   if (typeof File !== "undefined") {
-    if (source instanceof File) return { kind: "files", files: [source], name: source.name };
+    if (source instanceof File) return { kind: "files", files: [named(source)], name: source.name };
     if (
       Array.isArray(source) &&
       source.length > 0 &&
       source.every((file) => file instanceof File)
     ) {
-      return { kind: "files", files: [...source], name: folderName(source) };
+      return { kind: "files", files: source.map(named), name: folderName(source) };
     }
   }
   throw invalid(`found ${typeof source}, expected ${EXPECTED_SOURCE}`);
