@@ -15,14 +15,15 @@ build_compiler() { cargo build --release --locked --example compiler; }
 # browser builds share are in .cargo/config.toml. Each build has its own target folder, because the
 # wasm files have the same name and would replace each other. The standard library is built too, for
 # size, and because the published one has no threads; on stable cargo that needs RUSTC_BOOTSTRAP.
+# Inlining stops at a third of LLVM's usual size: the micro-kernels state what has to be inlined.
 build_wasm() {
     local name=$1 flags folder="$TARGET_DIR/wasm-$1"
     local wasm="$folder/$WASM_TARGET/web/tablm.wasm"
-    flags=$(printf '"%s",' "${@:2}")
+    flags=$(printf '"%s",' -Cllvm-args=-inline-threshold=75 "${@:2}")
     RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_abort \
         CARGO_UNSTABLE_BUILD_STD_FEATURES=optimize_for_size \
         cargo build --profile web --target $WASM_TARGET --target-dir "$folder" --lib --locked \
-        ${2:+--config "target.$WASM_TARGET.rustflags=[${flags%,}]"}
+        --config "target.$WASM_TARGET.rustflags=[${flags%,}]"
     if [ ! "pkg/dist/wasm/$name/tablm_bg.wasm" -nt "$wasm" ]; then
         rm -rf "pkg/dist/wasm/$name"
         "$WASM_BINDGEN" "$wasm" "pkg/dist/wasm/$name" tablm
