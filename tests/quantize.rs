@@ -172,7 +172,11 @@ async fn check_quantized(input: &Path, target: Target, output: &Path) {
         let plain = LoadOptions { device, ..LoadOptions::default() };
         let options = LoadOptions { quantize: Some(target), ..plain.clone() };
         let estimated = estimate(open_path(input).unwrap(), &options, None).await.unwrap();
-        let weights_bytes = estimated.memory.weights_bytes;
+        let memory = match device {
+            DeviceChoice::Cpu => estimated.cpu_memory,
+            _ => estimated.memory,
+        };
+        let weights_bytes = memory.weights_bytes;
         let mut at_load = load(input, options).await;
         let mut before = load(output, plain.clone()).await;
         assert_eq!(before.info().memory.weights_bytes, weights_bytes, "{name}");

@@ -1,7 +1,7 @@
 // Tiny models of every family in Chromium, a folder and a GGUF file of each: the greedy answers of
-// Hugging Face transformers. A software adapter takes up to 20 seconds to compile the pipelines of a
-// model, so that the GPU answers with two: one with short convolutions, windows and gates, one with
-// Mamba-2 mixers beside attention.
+// Hugging Face transformers. A software adapter takes up to 20 seconds to compile the pipelines of
+// a model, so that the GPU answers with two: one with short convolutions, windows and gates, and
+// one with Mamba-2 mixers beside attention.
 
 import assert from "node:assert/strict";
 import { readdirSync, statSync } from "node:fs";
