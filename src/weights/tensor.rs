@@ -208,6 +208,20 @@ impl SeparateScales {
 }
 
 impl Numbers {
+    /// All numbers of a tensor, for one row or span each. Floats are converted to f32; without a
+    /// format, numbers are bytes.
+    pub(super) fn new(
+        name: String,
+        file: usize,
+        offset: u64,
+        count: usize,
+        format: Option<Format>,
+    ) -> Self {
+        let width = format.map_or(1, |format| format.rules().block_bytes());
+        let widened = format.is_some();
+        Self { name, file, offset, width, count, format, widened, shared_rows: 1, first_row: 0 }
+    }
+
     /// Bytes of the tensor.
     pub(super) fn size_bytes(&self) -> u64 {
         self.width as u64 * self.count as u64

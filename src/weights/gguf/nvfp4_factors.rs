@@ -30,17 +30,7 @@ pub(super) fn join(
         }
         let rules = Format::NVFP4.rules();
         let Tensor { name, format, file, offset, .. } = number;
-        let numbers = Numbers {
-            name,
-            file,
-            offset,
-            width: size_of::<f32>(),
-            count: 1,
-            format: Some(format),
-            widened: true,
-            shared_rows: 1,
-            first_row: 0,
-        };
+        let numbers = Numbers::new(name, file, offset, 1, Some(format));
         weight.separate_scales = Some(SeparateScales {
             row: vec![RowNumber::Of(numbers), RowNumber::One],
             span: Vec::new(),

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 from granite_hybrid import NAMES as GRANITE_NAMES
+from granite_hybrid import fill_mixer, mixer_shape, mixer_sizes, mixer_vector, split_name
 
 
 def falcon(name, sizes, mixer, conv=4, **spec):
@@ -131,13 +132,7 @@ def draw_falcon(tensors, config):
     if not tied:
         tensors.matrix("lm_head.weight", vocab, hidden, 3.0 / config["lm_head_multiplier"])
     tensors.norm("model.final_layernorm.weight", hidden)
-    sizes = {
-        "mamba_num_heads": config["mamba_n_heads"],
-        "mamba_head_dim": config["mamba_d_head"],
-        "n_groups": config["mamba_n_groups"],
-        "ssm_state_size": config["mamba_d_state"],
-        "conv_kernel": config["mamba_d_conv"],
-    }
+    sizes = mixer_sizes(config)
     bias = config["attention_bias"]
     for index in range(config["num_hidden_layers"]):
         layer = f"model.layers.{index}"
@@ -205,26 +200,14 @@ def falcon_tensors(config, weights):
     """Returns (name, values) of the twin's tensors."""
     out = []
     for name, values in weights.items():
-        module, prefix = name, ""
-        if name.startswith("model.layers."):
-            _, _, layer, module = name.split(".", 3)
-            prefix = f"blk.{layer}."
-        module, _, kind = module.rpartition(".")
+        prefix, module, kind = split_name(name)
         if module == "mamba":
-            vectors = {
-                "A_log": ("ssm_a", -np.exp(values).reshape(-1, 1)),
-                "D": ("ssm_d", values.reshape(-1, 1)),
-                "dt_bias": ("ssm_dt.bias", values),
-            }
-            name, values = vectors[kind]
+            name, values = mixer_vector(kind, values)
             out.append((prefix + name, values))
         elif module == "pre_ff_layernorm":
             out.append((f"{prefix}ffn_norm", values))
         else:
-            if module == "mamba.conv1d":
-                values = values.squeeze()
-            if module == "mamba.norm":
-                values = values.reshape(config["mamba_n_groups"], -1)
+            values = mixer_shape(config, module, values)
             values = scaled(config, module, values)
             out.append((f"{prefix}{NAMES[module]}.{kind}", values))
     return out
@@ -243,8 +226,4 @@ def fill_falcon(writer, config):
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
     writer.add_rope_freq_base(theta)
-    writer.add_ssm_conv_kernel(config["mamba_d_conv"])
-    writer.add_ssm_state_size(config["mamba_d_state"])
-    writer.add_ssm_group_count(config["mamba_n_groups"])
-    writer.add_ssm_inner_size(config["mamba_d_ssm"])
-    writer.add_ssm_time_step_rank(config["mamba_n_heads"])
+    fill_mixer(writer, config, config["mamba_d_ssm"])

@@ -105,6 +105,53 @@ def is_mixer(kind):
     return kind in ("mamba", "linear_attention")
 
 
+def mixer_sizes(config):
+    """Returns the mixer's sizes by the names of Nemotron-H."""
+    return {
+        "mamba_num_heads": config["mamba_n_heads"],
+        "mamba_head_dim": config["mamba_d_head"],
+        "n_groups": config["mamba_n_groups"],
+        "ssm_state_size": config["mamba_d_state"],
+        "conv_kernel": config["mamba_d_conv"],
+    }
+
+
+def split_name(name):
+    """Returns the twin's prefix for the layer of a tensor, its module, and the last word."""
+    prefix = ""
+    if name.startswith("model.layers."):
+        _, _, layer, name = name.split(".", 3)
+        prefix = f"blk.{layer}."
+    module, _, kind = name.rpartition(".")
+    return prefix, module, kind
+
+
+def mixer_vector(kind, values):
+    """Returns name and values in the twin of a vector of a mixer."""
+    return {
+        "A_log": ("ssm_a", -np.exp(values).reshape(-1, 1)),
+        "D": ("ssm_d", values.reshape(-1, 1)),
+        "dt_bias": ("ssm_dt.bias", values),
+    }[kind]
+
+
+def mixer_shape(config, module, values):
+    """Returns the values of a module in the shape that the twin has."""
+    if module == "mamba.conv1d":
+        return values.squeeze()
+    if module == "mamba.norm":
+        return values.reshape(config["mamba_n_groups"], -1)
+    return values
+
+
+def fill_mixer(writer, config, inner):
+    writer.add_ssm_conv_kernel(config["mamba_d_conv"])
+    writer.add_ssm_state_size(config["mamba_d_state"])
+    writer.add_ssm_group_count(config["mamba_n_groups"])
+    writer.add_ssm_inner_size(inner)
+    writer.add_ssm_time_step_rank(config["mamba_n_heads"])
+
+
 def draw_granite(tensors, config):
     from weights import attention, mixer
 
@@ -117,13 +164,7 @@ def draw_granite(tensors, config):
         tensors.matrix("lm_head.weight", vocab, hidden, 3.0)
     # The last norm compensates for a small embedding.
     tensors.norm("model.norm.weight", hidden, scale if tied else 1.0)
-    sizes = {
-        "mamba_num_heads": config["mamba_n_heads"],
-        "mamba_head_dim": config["mamba_d_head"],
-        "n_groups": config["mamba_n_groups"],
-        "ssm_state_size": config["mamba_d_state"],
-        "conv_kernel": config["mamba_d_conv"],
-    }
+    sizes = mixer_sizes(config)
     for index, kind in enumerate(config["layer_types"]):
         layer = f"model.layers.{index}"
         tensors.norm(f"{layer}.input_layernorm.weight", hidden)
@@ -158,28 +199,16 @@ def granite_tensors(config, weights, adjacent_pairs):
     """Returns (name, values) of the twin's tensors; `adjacent_pairs` reorders the rows of heads."""
     out = []
     for name, values in weights.items():
-        module, prefix = name, ""
-        if name.startswith("model.layers."):
-            _, _, layer, module = name.split(".", 3)
-            prefix = f"blk.{layer}."
-        module, _, kind = module.rpartition(".")
+        prefix, module, kind = split_name(name)
         if module == "mamba":
-            vectors = {
-                "A_log": ("ssm_a", -np.exp(values).reshape(-1, 1)),
-                "D": ("ssm_d", values.reshape(-1, 1)),
-                "dt_bias": ("ssm_dt.bias", values),
-            }
-            name, values = vectors[kind]
+            name, values = mixer_vector(kind, values)
             out.append((prefix + name, values))
         elif module == "shared_mlp.input_linear":
             gate, up = np.split(values, 2)
             out.append((f"{prefix}ffn_gate.weight", gate))
             out.append((f"{prefix}ffn_up.weight", up))
         else:
-            if module == "mamba.conv1d":
-                values = values.squeeze()
-            if module == "mamba.norm":
-                values = values.reshape(config["mamba_n_groups"], -1)
+            values = mixer_shape(config, module, values)
             if module == "self_attn.q_proj":
                 values = adjacent_pairs(values, config["num_attention_heads"])
             if module == "self_attn.k_proj":
@@ -208,8 +237,4 @@ def fill_granite(writer, config):
     writer.add_expert_count(0)
     writer.add_expert_used_count(0)
     writer.add_expert_shared_feed_forward_length(config["shared_intermediate_size"])
-    writer.add_ssm_conv_kernel(config["mamba_d_conv"])
-    writer.add_ssm_state_size(config["mamba_d_state"])
-    writer.add_ssm_group_count(config["mamba_n_groups"])
-    writer.add_ssm_inner_size(2 * config["hidden_size"])
-    writer.add_ssm_time_step_rank(config["mamba_n_heads"])
+    fill_mixer(writer, config, 2 * config["hidden_size"])

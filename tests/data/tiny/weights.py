@@ -101,20 +101,21 @@ def qwen2(tensors, config):
     llama(tensors, config, qkv_bias=True)
 
 
-def qwen3(tensors, config):
+def normed_heads(tensors, config, parts):
+    """Draws Llama's tensors and norms of heads."""
     llama(tensors, config)
     for index in range(config["num_hidden_layers"]):
-        for part in ("q_norm", "k_norm"):
+        for part in parts:
             name = f"model.layers.{index}.self_attn.{part}.weight"
             tensors.norm(name, config["head_dim"])
 
 
+def qwen3(tensors, config):
+    normed_heads(tensors, config, ("q_norm", "k_norm"))
+
+
 def hunyuan(tensors, config):
-    llama(tensors, config)
-    for index in range(config["num_hidden_layers"]):
-        for part in ("query", "key"):
-            name = f"model.layers.{index}.self_attn.{part}_layernorm.weight"
-            tensors.norm(name, config["head_dim"])
+    normed_heads(tensors, config, ("query_layernorm", "key_layernorm"))
 
 
 def olmo2(tensors, config):

@@ -115,17 +115,8 @@ impl BlockFloats {
             return Err(joiner.error(Code::Malformed, stored.file, &stored.name, message));
         }
         let shape = with_last(columns);
-        let scales = Numbers {
-            name: scales.name.clone(),
-            file: scales.file,
-            offset: scales.offset,
-            width: 1,
-            count: scales.shape.iter().product(),
-            format: None,
-            widened: false,
-            shared_rows: 1,
-            first_row: 0,
-        };
+        let count = scales.shape.iter().product();
+        let scales = Numbers::new(scales.name.clone(), scales.file, scales.offset, count, None);
         let layout = SeparateScales {
             row,
             span: vec![scales],

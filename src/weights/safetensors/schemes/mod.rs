@@ -31,8 +31,6 @@ use crate::weights::tensor::{Numbers, Tensor, size_bytes};
 
 /// Scheme of quantized weights.
 struct Scheme {
-    /// `quant_method` in `quantization_config` of `config.json`; empty if any, or none, will do.
-    method: &'static str,
     /// End of the name of the tensor with the quants, after the name of the module.
     suffix: &'static str,
     /// Element type of that tensor.
@@ -48,50 +46,39 @@ struct Scheme {
 /// Schemes; a tensor is in the first that it fits.
 const SCHEMES: &[Scheme] = &[
     Scheme {
-        method: "",
         suffix: ".weight_packed",
         dtype: Dtype::U8,
         beside: ".weight_global_scale",
         join: block_floats::divided_nvfp4,
     },
+    Scheme { suffix: ".weight_packed", dtype: Dtype::U8, beside: "", join: block_floats::mxfp4 },
     Scheme {
-        method: "",
-        suffix: ".weight_packed",
-        dtype: Dtype::U8,
-        beside: "",
-        join: block_floats::mxfp4,
-    },
-    Scheme {
-        method: "",
         suffix: ".weight",
         dtype: Dtype::U8,
         beside: ".weight_scale_2",
         join: block_floats::multiplied_nvfp4,
     },
     Scheme {
-        method: "",
         suffix: ".weight",
         dtype: Dtype::U8,
         beside: ".weight_scale",
         join: block_floats::mxfp4,
     },
-    Scheme { method: "", suffix: "", dtype: Dtype::F8_E4M3, beside: "", join: fp8::join },
-    Scheme { method: "", suffix: ".weight", dtype: Dtype::U32, beside: "", join: mlx::join },
+    Scheme { suffix: "", dtype: Dtype::F8_E4M3, beside: "", join: fp8::join },
+    Scheme { suffix: ".weight", dtype: Dtype::U32, beside: "", join: mlx::join },
     Scheme {
-        method: "",
         suffix: ".weight_packed",
         dtype: Dtype::I32,
         beside: "",
         join: compressed_integers::join_packed,
     },
     Scheme {
-        method: "",
         suffix: ".weight",
         dtype: Dtype::I8,
         beside: ".weight_scale",
         join: compressed_integers::join_bytes,
     },
-    Scheme { method: "", suffix: ".qweight", dtype: Dtype::I32, beside: "", join: qweight::join },
+    Scheme { suffix: ".qweight", dtype: Dtype::I32, beside: "", join: qweight::join },
 ];
 
 /// Joins stored tensors into weights.
@@ -165,13 +152,11 @@ impl Joiner<'_> {
         if tensor.format_name.is_some() {
             return None;
         }
-        let method = self.config.pointer("/quantization_config/quant_method");
         SCHEMES.iter().find(|scheme| {
             let module = tensor.name.strip_suffix(scheme.suffix);
             let has =
                 |module: &str| self.stored.contains_key(&format!("{module}{}", scheme.beside));
             tensor.dtype == scheme.dtype
-                && (scheme.method.is_empty() || method.is_some_and(|name| name == scheme.method))
                 && module.is_some_and(|module| scheme.beside.is_empty() || has(module))
         })
     }
@@ -235,19 +220,8 @@ impl Joiner<'_> {
     fn scales(&mut self, weight: &StoredTensor, name: &str) -> Result<(Numbers, Vec<usize>)> {
         let stored = self.beside(weight, name)?;
         let Tensor { name, format, shape, file, offset, .. } = self.floats(stored)?;
-        let (width, count) = (format.rules().block_bytes(), shape.iter().product());
-        let numbers = Numbers {
-            name,
-            file,
-            offset,
-            width,
-            count,
-            format: Some(format),
-            widened: true,
-            shared_rows: 1,
-            first_row: 0,
-        };
-        Ok((numbers, shape))
+        let count = shape.iter().product();
+        Ok((Numbers::new(name, file, offset, count, Some(format)), shape))
     }
 }
 
