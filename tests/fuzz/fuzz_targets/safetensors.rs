@@ -1,5 +1,6 @@
-//! A safetensors file of arbitrary bytes, with a configuration for FP8 and MLX: the `safetensors`
-//! crate must accept every header that is accepted here, and place the tensors equally.
+//! A safetensors file of arbitrary bytes, with a configuration for MLX, GPTQ and
+//! compressed-tensors: the `safetensors` crate must accept every header that is accepted here, and
+//! place the tensors equally.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +11,9 @@ fn run(bytes: &[u8]) {
     let config = br#"{"quantization": {"group_size": 32, "bits": 4,
         "m": {"group_size": 64, "bits": 8}, "q": {"group_size": 64, "bits": 3},
         "n": {"group_size": 32, "bits": 8, "mode": "mxfp8"},
-        "p": {"group_size": 16, "bits": 4, "mode": "nvfp4"}}}"#;
+        "p": {"group_size": 16, "bits": 4, "mode": "nvfp4"}},
+        "quantization_config": {"config_groups": {"group_0": {"targets": ["Linear"], "weights":
+        {"num_bits": 4, "group_size": 32, "type": "int", "symmetric": true}}}}}"#;
     let files = vec![
         file("config.json", config),
         file("tokenizer.json", b"{}"),
