@@ -1,14 +1,14 @@
 //! Micro-kernels with AVX2: two registers hold four columns of all sixteen rows.
 //!
 //! `vpmaddubsw` multiplies unsigned by signed bytes and adds pairs to sixteen bits. Eight such sums
-//! of 4-bit quants fit into sixteen bits, but only one of 7-bit quants, and one of 8-bit quants
-//! only if the quants' signs are moved to the inputs.
+//! of 4-bit quants fit into sixteen bits, but only two of 6-bit quants, one of 7-bit quants, and
+//! one of 8-bit quants only if the quants' signs are moved to the inputs.
 
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32,
     _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cvtepi32_ps, _mm256_cvtph_ps,
-    _mm256_fmadd_ps, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi8,
-    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_si256,
+    _mm256_fmadd_ps, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_or_si256,
+    _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_si256,
     _mm256_shuffle_epi8, _mm256_sign_epi8, _mm256_srli_epi16, _mm256_xor_si256,
 };
 
@@ -60,6 +60,12 @@ pub(super) fn high([first, last]: Quads) -> Quads {
 
 #[target_feature(enable = "avx2,f16c,fma")]
 #[inline]
+pub(super) fn or(a: Quads, b: Quads) -> Quads {
+    [_mm256_or_si256(a[0], b[0]), _mm256_or_si256(a[1], b[1])]
+}
+
+#[target_feature(enable = "avx2,f16c,fma")]
+#[inline]
 pub(super) fn field<const SHIFT: i32>([first, last]: Quads, mask: i8) -> Quads {
     let mask = _mm256_set1_epi8(mask);
     [
@@ -85,6 +91,20 @@ fn dots<const BITS: usize>(zero_point: i32, sum: i32, quads: &[Quads], inputs: &
             _mm256_add_epi32(start, _mm256_madd_epi16(sums[0], ones)),
             _mm256_add_epi32(start, _mm256_madd_epi16(sums[1], ones)),
         ];
+    }
+    if BITS == 6 {
+        let mut sums = [_mm256_set1_epi32(-zero_point * sum); 2];
+        for (two, inputs) in quads.chunks_exact(2).zip(inputs.chunks_exact(2)) {
+            let inputs = [_mm256_set1_epi32(inputs[0]), _mm256_set1_epi32(inputs[1])];
+            for (part, sum) in sums.iter_mut().enumerate() {
+                let pairs = _mm256_add_epi16(
+                    _mm256_maddubs_epi16(two[0][part], inputs[0]),
+                    _mm256_maddubs_epi16(two[1][part], inputs[1]),
+                );
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+            }
+        }
+        return sums;
     }
     if BITS == 7 {
         let mut sums = [_mm256_set1_epi32(-zero_point * sum); 2];

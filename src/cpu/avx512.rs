@@ -3,8 +3,8 @@
 
 use std::arch::x86_64::{
     __m512, __m512i, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_cvtepi32_ps, _mm512_cvtph_ps,
-    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_mul_ps, _mm512_set1_epi8, _mm512_set1_epi32,
-    _mm512_set1_ps, _mm512_shuffle_epi8, _mm512_srli_epi16,
+    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_mul_ps, _mm512_or_si512, _mm512_set1_epi8,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_shuffle_epi8, _mm512_srli_epi16,
 };
 
 use bytemuck::must_cast;
@@ -50,6 +50,12 @@ fn low(quads: Quads) -> Quads {
 #[inline]
 fn high(quads: Quads) -> Quads {
     low(_mm512_srli_epi16::<4>(quads))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn or(a: Quads, b: Quads) -> Quads {
+    _mm512_or_si512(a, b)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]

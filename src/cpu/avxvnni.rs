@@ -4,7 +4,7 @@ use std::arch::x86_64::{_mm256_dpbusd_avx_epi32, _mm256_set1_epi32};
 
 use super::avx2::{
     Floats, Ints, Quads, f16_to_f32, field, high, int_to_f32, load, load_floats, lookup, low, mul,
-    mul_add, splat, store,
+    mul_add, or, splat, store,
 };
 pub(super) use super::avx2::{
     apply, attend, attend_batch, convolve, convolve_gated, float_products, quantize, scan_row,

@@ -11,7 +11,7 @@ use super::microkernel::{
 };
 use super::neon::{
     Floats, Ints, Quads, f16_to_f32, field, high, int_to_f32, load, load_floats, lookup, low, mul,
-    mul_add, signed, splat, start, store,
+    mul_add, or, signed, splat, start, store,
 };
 
 /// See [`super::microkernel`].

@@ -3,12 +3,15 @@
 //!
 //! A panel is a sequence of blocks, one per 32 columns. The quants of a block are 64-byte lines,
 //! four columns of sixteen rows each. Quants of `B` bits take `B` lines: columns `4k …` are in line
-//! `k % B`, at bit `k / B · B` of each byte. The scales of a block are lines of sixteen f16, one
-//! per row: one line, or one for each half of the columns, then as many of offsets if the format
-//! has them; or one line of curves ([`Levels::Cubic`]). Scales and offsets are relative to a power
-//! of two per row, so that f16 suffices for every format.
+//! `k % B`, at bit `k / B · B` of each byte. Three and six bits do not divide a byte: the last two
+//! times four columns take what the others leave of the lines, see [`fields`].
+//!
+//! The scales of a block are lines of sixteen f16, one per row: one line, or one for each half of
+//! the columns, then as many of offsets if the format has them; or one line of curves
+//! ([`Levels::Cubic`]). Scales and offsets are relative to a power of two per row, so that f16
+//! suffices for every format.
 
-use bytemuck::{Pod, Zeroable};
+use bytemuck::{Pod, Zeroable, must_cast, must_cast_mut};
 use half::f16;
 
 use super::allocation::try_zeroed;
@@ -45,6 +48,36 @@ pub(crate) struct IntegerPanels {
     pub(crate) factors: Vec<[f32; PANEL]>,
     /// Rows appended so far.
     filled_rows: usize,
+}
+
+/// Bits of a byte that hold bits of a quant.
+struct Field {
+    /// Line of the byte.
+    line: usize,
+    /// Lowest bit in the byte.
+    shift: usize,
+    /// Lowest bit in the quant.
+    low: usize,
+    bits: usize,
+}
+
+/// Fields of the columns `4 · quad …` of a block, whose quants have `bits` bits.
+fn fields(quad: usize, bits: usize) -> impl Iterator<Item = Field> {
+    let whole = |line, shift| [Some(Field { line, shift, low: 0, bits }), None, None];
+    let part = |line, shift, low, bits| Some(Field { line, shift, low, bits });
+    let fields = match (bits, quad) {
+        (3, 0..6) => whole(quad / 2, 3 * (quad % 2)),
+        (3, _) => [part(quad - 6, 6, 0, 2), part(2, quad, 2, 1), None],
+        (6, 0..6) => whole(quad, 0),
+        (6, _) => [0, 1, 2].map(|index| part(3 * (quad - 6) + index, 6, 2 * index, 2)),
+        _ => whole(quad % bits, quad / bits * bits),
+    };
+    fields.into_iter().flatten()
+}
+
+/// The lowest `bits` bits of a byte, 1 to 8.
+fn mask(bits: usize) -> u8 {
+    0xff >> (8 - bits)
 }
 
 /// `2^exponent`, clamped to normal numbers.
@@ -148,6 +181,9 @@ impl IntegerPanels {
         let scales = &mut self.scales[panel * blocks * block_scales..][..blocks * block_scales];
         let blocks = lines.chunks_exact_mut(block_lines).zip(scales.chunks_exact_mut(block_scales));
         let groups = UNIT / self.integers.group;
+        let fields = (0..UNIT / QUAD)
+            .flat_map(|quad| fields(quad, block_lines).map(move |field| (quad, field)));
+        let fields: Vec<_> = fields.collect();
         for (unit, (lines, scales)) in units.iter().zip(blocks) {
             let values = unit.scales[..groups].iter().chain(&unit.offsets);
             for (halves, value) in scales.iter_mut().zip(values) {
@@ -156,17 +192,12 @@ impl IntegerPanels {
             if self.integers.levels == Levels::Cubic {
                 scales[0].0[lane] = unit.curve.0;
             }
-            // The first field of each line is written, the others are added.
-            let (first, others) = unit.quants.split_at(QUAD * block_lines);
-            for (line, quad) in lines.iter_mut().zip(first.chunks_exact(QUAD)) {
-                line.0[QUAD * lane..][..QUAD].copy_from_slice(quad);
-            }
-            for (field, quants) in (1..).zip(others.chunks_exact(QUAD * block_lines)) {
-                for (line, quad) in lines.iter_mut().zip(quants.chunks_exact(QUAD)) {
-                    for (byte, quant) in line.0[QUAD * lane..].iter_mut().zip(quad) {
-                        *byte |= quant << (field * block_lines);
-                    }
-                }
+            let quads: [u32; UNIT / QUAD] = must_cast(unit.quants);
+            for (quad, Field { line, shift, low, bits }) in &fields {
+                let line: &mut [u32; PANEL] = must_cast_mut(&mut lines[*line]);
+                let mask = u32::from(mask(*bits)) * 0x0101_0101;
+                // The line is zero before.
+                line[lane] |= ((quads[*quad] >> low) & mask) << shift;
             }
         }
         self.filled_rows += 1;
@@ -183,9 +214,10 @@ impl IntegerPanels {
             let [scale, bend, shift] = Curve(scales[0].0[lane]).scale_bend_shift();
             let value = |line: usize| f16::from_bits(scales[line].0[lane]).to_f32() * factor;
             for (column, weight) in weights.iter_mut().enumerate() {
-                let (line, field) = (column / QUAD % block_lines, column / QUAD / block_lines);
-                let byte = lines[line].0[QUAD * lane + column % QUAD];
-                let quant = (byte >> (field * block_lines)) & (0xff >> (8 - block_lines));
+                let quant = fields(column / QUAD, block_lines).fold(0, |quant, field| {
+                    let byte = lines[field.line].0[QUAD * lane + column % QUAD];
+                    quant | (((byte >> field.shift) & mask(field.bits)) << field.low)
+                });
                 let group = column / self.integers.group;
                 let group_scale = || value(group);
                 *weight = match self.integers.levels {

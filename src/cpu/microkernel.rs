@@ -5,9 +5,9 @@
 //! `Quads` (four bytes), `Ints` (i32) and `Floats` (f32), and these functions:
 //!
 //! - `load(&Line) -> Quads`, and the `low` and `high` nibbles of each byte;
-//! - `field::<SHIFT>(Quads, mask) -> Quads`: bits `SHIFT …` of each byte;
+//! - `field::<SHIFT>(Quads, mask) -> Quads`: bits `SHIFT …` of each byte; `or(Quads, Quads)`;
 //! - `dots::<BITS>(zero_point, sum, &[Quads], &[i32]) -> Ints`: `Σ (quant − zero_point) · input`,
-//!   where `sum` is `Σ input`, and quants have at most `BITS` = 4, 7 or 8 bits;
+//!   where `sum` is `Σ input`, and quants have at most `BITS` = 4, 6, 7 or 8 bits;
 //! - `lookup(&[u8; 16], Quads) -> Quads`: table lookup of nibbles;
 //! - `f16_to_f32(&Halves) -> Floats`, `int_to_f32(Ints) -> Floats`, `splat(f32)`, `mul`,
 //!   `mul_add(a, b, c)` = `a · b + c`;
@@ -39,6 +39,12 @@ macro_rules! specialize {
             (Levels::Cubic, ..) => {
                 all_panels::<4, false, false, CUBIC>($matrix, $panels, $inputs, $y)
             }
+            (Levels::Table(_), 3, _, 16) => {
+                all_panels::<3, false, true, NARROW_TABLE>($matrix, $panels, $inputs, $y)
+            }
+            (Levels::Table(_), 3, ..) => {
+                all_panels::<3, false, false, NARROW_TABLE>($matrix, $panels, $inputs, $y)
+            }
             (Levels::Table(table), _, _, 16) if is_narrow(table) => {
                 all_panels::<4, false, true, NARROW_TABLE>($matrix, $panels, $inputs, $y)
             }
@@ -58,6 +64,8 @@ macro_rules! specialize {
             (_, 2, false, _) => {
                 all_panels::<2, false, false, LINEAR>($matrix, $panels, $inputs, $y)
             }
+            (_, 3, true, _) => all_panels::<3, true, false, LINEAR>($matrix, $panels, $inputs, $y),
+            (_, 3, false, _) => all_panels::<3, false, true, LINEAR>($matrix, $panels, $inputs, $y),
             (_, 4, false, 16) => {
                 all_panels::<4, false, true, LINEAR>($matrix, $panels, $inputs, $y)
             }
@@ -65,14 +73,21 @@ macro_rules! specialize {
                 all_panels::<4, false, false, LINEAR>($matrix, $panels, $inputs, $y)
             }
             (_, 4, true, _) => all_panels::<4, true, false, LINEAR>($matrix, $panels, $inputs, $y),
+            (_, 6, true, _) => all_panels::<6, true, false, LINEAR>($matrix, $panels, $inputs, $y),
+            (_, 6, false, 16) => {
+                all_panels::<6, false, true, LINEAR>($matrix, $panels, $inputs, $y)
+            }
+            (_, 6, false, _) => {
+                all_panels::<6, false, false, LINEAR>($matrix, $panels, $inputs, $y)
+            }
             (_, _, true, _) => all_panels::<8, true, false, LINEAR>($matrix, $panels, $inputs, $y),
-            (_, _, _, 16) => all_panels::<8, false, true, LINEAR>($matrix, $panels, $inputs, $y),
             _ => all_panels::<8, false, false, LINEAR>($matrix, $panels, $inputs, $y),
         }
     }};
 }
 
 /// Defines `products`, compiled with the given `target_feature` attribute.
+#[cfg_attr(target_arch = "wasm32", allow(unused_macros, reason = "wasm.rs has its own"))]
 macro_rules! products {
     ($(#[$instructions:meta])*) => {
         /// Multiplies the panels `panels` by rows of quantized inputs:
@@ -116,6 +131,26 @@ macro_rules! products {
         #[inline]
         fn unpacked<const BITS: usize>(lines: &[Line]) -> [Quads; 8] {
             let mut quads = [load(&lines[0]); 8];
+            if BITS == 3 {
+                let [a, b, c] = [load(&lines[0]), load(&lines[1]), load(&lines[2])];
+                (quads[0], quads[1]) = (field::<0>(a, 7), field::<3>(a, 7));
+                (quads[2], quads[3]) = (field::<0>(b, 7), field::<3>(b, 7));
+                (quads[4], quads[5]) = (field::<0>(c, 7), field::<3>(c, 7));
+                quads[6] = or(field::<6>(a, 3), field::<4>(c, 4));
+                quads[7] = or(field::<6>(b, 3), field::<5>(c, 4));
+                return quads;
+            }
+            if BITS == 6 {
+                let parts = |at: usize| {
+                    let (a, b, c) = (load(&lines[at]), load(&lines[at + 1]), load(&lines[at + 2]));
+                    or(or(field::<6>(a, 3), field::<4>(b, 12)), field::<2>(c, 48))
+                };
+                for (quads, line) in quads.iter_mut().zip(lines) {
+                    *quads = field::<0>(load(line), 63);
+                }
+                (quads[6], quads[7]) = (parts(0), parts(3));
+                return quads;
+            }
             for (index, line) in lines.iter().enumerate() {
                 let line = load(line);
                 match BITS {
@@ -188,8 +223,8 @@ macro_rules! products {
                             dots::<8>(table_zero, total, quads, inputs)
                         } else if LEVELS == NARROW_TABLE {
                             dots::<7>(table_zero, total, quads, inputs)
-                        } else if BITS == 8 {
-                            dots::<8>(zero_point, total, quads, inputs)
+                        } else if BITS > 4 {
+                            dots::<BITS>(zero_point, total, quads, inputs)
                         } else {
                             dots::<4>(zero_point, total, quads, inputs)
                         });

@@ -2,14 +2,14 @@
 //! of all sixteen rows.
 //!
 //! `vmlal_s8` multiplies signed bytes to sixteen bits, which hold the sums of a whole block of
-//! 4-bit quants, but only of two products of 8-bit quants. [`super::dotprod`] shares all functions
-//! but `dots`.
+//! 4-bit quants, but only of four products of 6-bit quants and of two of 8-bit quants.
+//! [`super::dotprod`] shares all functions but `dots`.
 
 use std::arch::aarch64::{
     float32x4_t, int8x16_t, int16x8_t, int32x4_t, uint8x16_t, vaddq_s32, vandq_s32, vandq_u8,
     vcvtq_f32_s32, vdupq_n_f32, vdupq_n_s8, vdupq_n_s16, vdupq_n_s32, vdupq_n_u8, veorq_u8,
     vfmaq_f32, vget_high_s16, vget_low_s8, vget_low_s16, vmlal_high_s8, vmlal_s8, vmulq_f32,
-    vpadalq_s16, vpaddq_s32, vqtbl1q_u8, vreinterpretq_f32_s32, vreinterpretq_s8_s32,
+    vorrq_u8, vpadalq_s16, vpaddq_s32, vqtbl1q_u8, vreinterpretq_f32_s32, vreinterpretq_s8_s32,
     vreinterpretq_s8_u8, vshll_n_s16, vshlq_u8, vshrq_n_u8,
 };
 
@@ -53,6 +53,12 @@ pub(super) fn high(quads: Quads) -> Quads {
 
 #[target_feature(enable = "neon")]
 #[inline]
+pub(super) fn or(a: Quads, b: Quads) -> Quads {
+    std::array::from_fn(|part| vorrq_u8(a[part], b[part]))
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
 pub(super) fn field<const SHIFT: i32>(quads: Quads, mask: i8) -> Quads {
     // A shift by a negative count is to the right.
     let (count, mask) = (vdupq_n_s8(-(SHIFT as i8)), vdupq_n_u8(mask.cast_unsigned()));
@@ -77,7 +83,11 @@ pub(super) fn start<const BITS: usize>(zero_point: i32, sum: i32) -> int32x4_t {
 #[inline]
 fn dots<const BITS: usize>(zero_point: i32, sum: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
     // Quads whose products fit a sixteen-bit sum.
-    let per_sum = if BITS == 4 { 8 } else { 2 };
+    let per_sum = match BITS {
+        4 => 8,
+        6 => 4,
+        _ => 2,
+    };
     // Per register: sums of its first and of its last two rows, over pairs of columns.
     let mut sums = [[vdupq_n_s32(0); 2]; PARTS];
     for (quads, inputs) in quads.chunks(per_sum).zip(inputs.chunks(per_sum)) {

@@ -1,5 +1,6 @@
-//! Micro-kernels without specific instructions: loops that the compiler vectorizes. In wasm only
-//! tests run them, so there they are made small instead of fast.
+//! Micro-kernels without specific instructions: loops that the compiler vectorizes. In wasm,
+//! products of integers are those of [`super::wasm`].
+#![cfg_attr(target_arch = "wasm32", allow(dead_code, unused_imports, reason = "see above"))]
 
 use bytemuck::must_cast;
 
@@ -22,8 +23,9 @@ const FLOAT_ROWS: usize = 4;
 const QUERIES: usize = 2;
 
 /// See [`super::microkernel`].
-const WIDE_TILES: bool = !cfg!(target_arch = "wasm32");
+const WIDE_TILES: bool = true;
 
+#[cfg(not(target_arch = "wasm32"))]
 products! {}
 float_products! {}
 vectorized_loops! {}
@@ -44,12 +46,16 @@ fn high(quads: Quads) -> Quads {
 }
 
 #[inline(always)]
+fn or(a: Quads, b: Quads) -> Quads {
+    std::array::from_fn(|byte| a[byte] | b[byte])
+}
+
+#[inline(always)]
 fn field<const SHIFT: i32>(quads: Quads, mask: i8) -> Quads {
     quads.map(|byte| (byte >> SHIFT) & mask.cast_unsigned())
 }
 
-#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[inline(always)]
 fn dots<const BITS: usize>(zero_point: i32, sum: i32, quads: &[Quads], inputs: &[i32]) -> Ints {
     let mut sums = [-zero_point * sum; PANEL];
     for (quads, inputs) in quads.iter().zip(inputs) {
@@ -62,8 +68,7 @@ fn dots<const BITS: usize>(zero_point: i32, sum: i32, quads: &[Quads], inputs: &
     sums
 }
 
-#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[inline(always)]
 fn f16_to_f32(halves: &Halves) -> Floats {
     halves.0.map(|bits| crate::kernels::f16_to_f32(bits.into()))
 }
@@ -95,8 +100,7 @@ fn store(floats: Floats) -> [f32; PANEL] {
     floats
 }
 
-#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[inline(always)]
 fn lookup(table: &[u8; 16], quads: Quads) -> Quads {
     quads.map(|nibble| table[usize::from(nibble & 15)])
 }

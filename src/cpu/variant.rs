@@ -51,7 +51,7 @@ pub enum CpuVariant {
     /// The CPU reference of each kernel, in f64 on one thread: slow.
     Exact,
     /// Integer products and f32 loops without specific instructions. The variants below compile
-    /// the same code for an instruction set.
+    /// the same code for an instruction set. In wasm, integer products are those of its SIMD.
     Portable,
     /// AVX2.
     Avx2,
@@ -155,9 +155,7 @@ impl CpuVariant {
         y: &mut [&mut [f32]],
     ) {
         #[cfg(target_arch = "wasm32")]
-        if matches!(self, CpuVariant::Simd128 | CpuVariant::Relaxed) {
-            return wasm::products(matrix, panels, inputs, y);
-        }
+        wasm::products(matrix, panels, inputs, y);
         #[cfg(target_arch = "aarch64")]
         #[allow(unsafe_code, reason = "the processor has these instructions")]
         match self {
@@ -167,6 +165,7 @@ impl CpuVariant {
             }
             _ => {}
         }
+        #[cfg(not(target_arch = "wasm32"))]
         with_instructions!(self, products(matrix, panels, inputs, y));
     }
 

@@ -8,16 +8,18 @@
 use std::arch::wasm32::{
     f32x4_add, f32x4_convert_i32x4, f32x4_mul, f32x4_splat, i16x8_shl, i16x8_shr, i16x8_splat,
     i32x4_add, i32x4_dot_i16x8, i32x4_extend_low_i16x8, i32x4_shl, i32x4_splat, u8x16_splat,
-    u8x16_swizzle, u16x8_shr, v128, v128_and,
+    u8x16_swizzle, u16x8_shr, v128, v128_and, v128_or,
 };
+use std::hint::black_box;
 
-use bytemuck::must_cast;
+use bytemuck::{must_cast, must_cast_ref};
 
 use super::inputs::{InputBlock, Inputs};
-use super::integer_panels::{Halves, IntegerPanels, Line, PANEL};
+use super::integer_panels::{Halves, IntegerPanels, Line, PANEL, QUAD};
 use super::microkernel::{
     CUBES, CUBIC, LINEAR, NARROW_TABLE, SIGNS, TABLE, biased_table, curve_terms, specialize,
 };
+use crate::formats::UNIT;
 
 /// Rows of weights per vector, and vectors per panel.
 const LANES: usize = 4;
@@ -78,15 +80,7 @@ fn tile<
             add_cubic_block(&scales[0], &cubes, lines, &x, &mut sums);
             continue;
         }
-        let halves: [Dots<N>; 2] = if LEVELS == NARROW_TABLE {
-            table_dots::<N, HALVES, true>(&table, lines, &x)
-        } else if LEVELS == TABLE {
-            table_dots::<N, HALVES, false>(&table, lines, &x)
-        } else if BITS == 8 {
-            byte_dots::<N, HALVES>(lines, &x)
-        } else {
-            field_dots::<N, BITS, HALVES>(lines, &x)
-        };
+        let halves = dots::<N, BITS, HALVES, LEVELS>(&table, lines, &x);
         // A block of two scales in two halves.
         for (half, ints) in halves.into_iter().take(1 + usize::from(HALVES)).enumerate() {
             for (vector, (sums, ints)) in sums.iter_mut().zip(ints).enumerate() {
@@ -127,8 +121,8 @@ fn add_cubic_block<const N: usize>(
     x: &[&InputBlock; N],
     sums: &mut [[v128; N]; VECTORS],
 ) {
-    let [products, _] = field_dots::<N, 4, false>(lines, x);
-    let [cubes, _] = table_dots::<N, false, false>(cubes, lines, x);
+    let [products, _] = dots::<N, 4, false, LINEAR>(cubes, lines, x);
+    let [cubes, _] = dots::<N, 4, false, TABLE>(cubes, lines, x);
     let [scale, bend, shift]: [[v128; VECTORS]; 3] = must_cast(curve_terms(curves));
     for (vector, sums) in sums.iter_mut().enumerate() {
         for (row, sum) in sums.iter_mut().enumerate() {
@@ -145,75 +139,86 @@ fn add_cubic_block<const N: usize>(
 /// Dot products of a block with `N` inputs, four rows of the panel per vector.
 type Dots<const N: usize> = [[v128; N]; VECTORS];
 
-/// Dot products of a block of nibbles, decoded by a table: of the two halves if `HALVES`, else of
-/// all columns and nothing. `NARROW` says that all bytes of the table are below 128.
+/// Dot products of a block with `N` inputs, of the two halves if `HALVES`, else of all columns and
+/// nothing.
 #[inline(always)]
-fn table_dots<const N: usize, const HALVES: bool, const NARROW: bool>(
+fn dots<const N: usize, const BITS: usize, const HALVES: bool, const LEVELS: u8>(
     table: &Table,
     lines: &[Line],
     x: &[&InputBlock; N],
 ) -> [Dots<N>; 2] {
     let mut dots = [[[i32x4_splat(0); N]; VECTORS]; 2];
-    for (quad, line) in lines.iter().enumerate() {
-        for (vector, line) in vectors(line).into_iter().enumerate() {
-            let low = table.decoded(v128_and(line, u8x16_splat(15)));
-            let high = table.decoded(v128_and(u16x8_shr(line, 4), u8x16_splat(15)));
-            for (row, x) in x.iter().enumerate() {
-                let sum = &mut dots[0][vector][row];
-                *sum = decoded_dot::<NARROW>(low, x.quads[quad], *sum);
-                let sum = &mut dots[usize::from(HALVES)][vector][row];
-                *sum = decoded_dot::<NARROW>(high, x.quads[quad + 4], *sum);
-            }
-        }
-    }
-    dots
-}
-
-/// Dot products of a block of quants of at most four bits, as [`table_dots`].
-#[inline(always)]
-fn field_dots<const N: usize, const BITS: usize, const HALVES: bool>(
-    lines: &[Line],
-    x: &[&InputBlock; N],
-) -> [Dots<N>; 2] {
-    let mut dots = [[[i32x4_splat(0); N]; VECTORS]; 2];
-    let mask = u8x16_splat((1 << BITS) - 1);
-    for (index, line) in lines.iter().enumerate() {
-        for (vector, line) in vectors(line).into_iter().enumerate() {
-            for field in 0..8 / BITS {
-                let quad = index + field * BITS;
-                let quants = nibbles(v128_and(u16x8_shr(line, (field * BITS) as u32), mask));
-                let sums = &mut dots[if HALVES { quad / 4 } else { 0 }][vector];
-                for (sum, x) in sums.iter_mut().zip(x) {
-                    *sum = nibble_dot(quants, x.quads[quad], *sum);
-                }
-            }
-        }
-    }
-    dots
-}
-
-/// Dot products of a block of bytes, as [`table_dots`].
-#[inline(always)]
-fn byte_dots<const N: usize, const HALVES: bool>(
-    lines: &[Line],
-    x: &[&InputBlock; N],
-) -> [Dots<N>; 2] {
-    let mut dots = [[[i32x4_splat(0); N]; VECTORS]; 2];
-    for (quad, line) in lines.iter().enumerate() {
-        for (vector, line) in vectors(line).into_iter().enumerate() {
-            let bytes = bytes(line);
-            let sums = &mut dots[if HALVES { quad / 4 } else { 0 }][vector];
+    // The compiler must not unroll this loop: it would need more registers than processors have.
+    #[allow(clippy::needless_range_loop, reason = "an iterator's loop would be unrolled")]
+    for vector in 0..black_box(VECTORS) {
+        let mut sums = [[i32x4_splat(0); N]; 2];
+        for (quad, quants) in unpacked::<BITS>(lines, vector).into_iter().enumerate() {
+            let sums = &mut sums[if HALVES { quad / 4 } else { 0 }];
             for (sum, x) in sums.iter_mut().zip(x) {
-                *sum = byte_dot(bytes, x.quads[quad], *sum);
+                let x = x.quads[quad];
+                *sum = match LEVELS {
+                    NARROW_TABLE => decoded_dot::<true>(table.decoded(quants), x, *sum),
+                    TABLE => decoded_dot::<false>(table.decoded(quants), x, *sum),
+                    _ if BITS == 8 => byte_dot(bytes(quants), x, *sum),
+                    _ => nibble_dot(nibbles(quants), x, *sum),
+                };
             }
         }
+        (dots[0][vector], dots[1][vector]) = (sums[0], sums[1]);
     }
     dots
 }
 
+/// Quants of a block in one vector of each line: eight times four columns.
 #[inline(always)]
-fn vectors(line: &Line) -> [v128; VECTORS] {
-    must_cast(*line)
+fn unpacked<const BITS: usize>(lines: &[Line], vector: usize) -> [v128; UNIT / QUAD] {
+    let mut quads = [u8x16_splat(0); UNIT / QUAD];
+    if BITS == 3 {
+        let [a, b, c] = vectors(lines, vector);
+        return [
+            field(a, 0, 7),
+            field(a, 3, 7),
+            field(b, 0, 7),
+            field(b, 3, 7),
+            field(c, 0, 7),
+            field(c, 3, 7),
+            v128_or(field(a, 6, 3), field(c, 4, 4)),
+            v128_or(field(b, 6, 3), field(c, 5, 4)),
+        ];
+    }
+    if BITS == 6 {
+        let [a, b, c, d, e, f] = vectors(lines, vector);
+        return [
+            field(a, 0, 63),
+            field(b, 0, 63),
+            field(c, 0, 63),
+            field(d, 0, 63),
+            field(e, 0, 63),
+            field(f, 0, 63),
+            v128_or(v128_or(field(a, 6, 3), field(b, 4, 12)), field(c, 2, 48)),
+            v128_or(v128_or(field(d, 6, 3), field(e, 4, 12)), field(f, 2, 48)),
+        ];
+    }
+    let lines: [v128; BITS] = vectors(lines, vector);
+    for (quad, quants) in quads.iter_mut().enumerate() {
+        *quants = field(lines[quad % BITS], (quad / BITS * BITS) as u32, 0xff >> (8 - BITS));
+    }
+    quads
+}
+
+/// Bits of each byte from bit `shift` on.
+#[inline(always)]
+fn field(line: v128, shift: u32, mask: u8) -> v128 {
+    v128_and(u16x8_shr(line, shift), u8x16_splat(mask))
+}
+
+/// Vector `vector` of each line of a block.
+#[inline(always)]
+fn vectors<const LINES: usize>(lines: &[Line], vector: usize) -> [v128; LINES] {
+    std::array::from_fn(|line| {
+        let vectors: &[v128; VECTORS] = must_cast_ref(&lines[line]);
+        vectors[vector]
+    })
 }
 
 /// Widens four finite f16 numbers: shifts exponent and mantissa to where f32 has them and

@@ -6,7 +6,7 @@ use super::bits::UNIT;
 /// Integer form of a format's weights, the same for all of its units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IntegerQuants {
-    /// Bits of a packed quant: 1, 2, 4 (formats of three and four bits) or 8 (of five and more).
+    /// Bits of a packed quant: 1 to 4, 6 (formats of five and six) or 8.
     pub bits: u32,
     /// Weight of a quant, before its scale.
     pub levels: Levels,
@@ -23,7 +23,8 @@ pub enum Levels {
     Linear,
     /// A cubic curve per unit, of four-bit quants: see [`Curve`].
     Cubic,
-    /// `scale · table[quant]`, of four-bit quants: a codebook, one for the whole format.
+    /// `scale · table[quant]`, of three or four bits: a codebook, one for the whole format. Levels
+    /// of three bits differ by less than 128.
     Table(&'static [i8; 16]),
     /// `scale · (2 · quant − 1)`, of one-bit quants.
     Signs,
@@ -35,7 +36,12 @@ impl IntegerQuants {
         Some(Self { bits: 4, levels: Levels::Linear, zero_point, group: UNIT })
     }
 
-    /// Linear quants of five to eight bits, one scale per unit.
+    /// Linear quants of five or six bits, one scale per unit.
+    pub(super) const fn sixes(zero_point: Option<u8>) -> Option<Self> {
+        Some(Self { bits: 6, levels: Levels::Linear, zero_point, group: UNIT })
+    }
+
+    /// Linear quants of seven or eight bits, one scale per unit.
     pub(super) const fn bytes(zero_point: Option<u8>) -> Option<Self> {
         Some(Self { bits: 8, levels: Levels::Linear, zero_point, group: UNIT })
     }

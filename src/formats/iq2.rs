@@ -119,7 +119,8 @@ impl WeightFormat for Iq2 {
     }
 
     fn integers(&self) -> Option<IntegerQuants> {
-        IntegerQuants::table(&LEVELS, if *self == Iq2::Xxs { 32 } else { 16 })
+        let group = if *self == Iq2::Xxs { 32 } else { 16 };
+        Some(IntegerQuants { bits: 3, ..IntegerQuants::table(&LEVELS, group)? })
     }
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {

@@ -210,7 +210,9 @@ impl WeightFormat for Mlx {
         match self.bits {
             // The form of Q2_K.
             2 => Some(IntegerQuants { group: 16, bits: 2, ..IntegerQuants::nibbles(None)? }),
-            3 | 4 => IntegerQuants::nibbles(None),
+            3 => Some(IntegerQuants { bits: 3, ..IntegerQuants::nibbles(None)? }),
+            4 => IntegerQuants::nibbles(None),
+            5 | 6 => IntegerQuants::sixes(None),
             _ => IntegerQuants::bytes(None),
         }
     }

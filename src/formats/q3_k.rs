@@ -72,7 +72,7 @@ impl WeightFormat for Q3K {
     }
 
     fn integers(&self) -> Option<IntegerQuants> {
-        Some(IntegerQuants { bits: 4, levels: Levels::Linear, zero_point: Some(4), group: 16 })
+        Some(IntegerQuants { bits: 3, levels: Levels::Linear, zero_point: Some(4), group: 16 })
     }
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {

@@ -35,7 +35,7 @@ impl WeightFormat for Q5_0 {
     }
 
     fn integers(&self) -> Option<IntegerQuants> {
-        IntegerQuants::bytes(Some(16))
+        IntegerQuants::sixes(Some(16))
     }
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {

@@ -35,7 +35,7 @@ impl WeightFormat for Q5_1 {
     }
 
     fn integers(&self) -> Option<IntegerQuants> {
-        IntegerQuants::bytes(None)
+        IntegerQuants::sixes(None)
     }
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {

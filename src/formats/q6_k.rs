@@ -11,7 +11,7 @@
 //! for weight `4k + i`; then four words of scales), and after the last block f16 d, two per word.
 
 use super::bits;
-use super::integers::{IntegerQuants, IntegerUnit, Levels};
+use super::integers::{IntegerQuants, IntegerUnit};
 use super::q4_k::{BLOCK_NIBBLES, WEIGHTS};
 use super::rules::WeightFormat;
 
@@ -62,8 +62,7 @@ impl WeightFormat for Q6K {
     }
 
     fn integers(&self) -> Option<IntegerQuants> {
-        let levels = Levels::Linear;
-        Some(IntegerQuants { bits: 8, levels, zero_point: Some(32), group: 16 })
+        Some(IntegerQuants { group: 16, ..IntegerQuants::sixes(Some(32))? })
     }
 
     fn integer_units(&self, stored: &[u8], units: &mut [IntegerUnit]) {
