@@ -124,6 +124,12 @@ const proofs = () => [
   },
   { name: "node", run: nodeTest("tests/proof"), count: countNode },
   {
+    name: "families-on-gpu",
+    run: ["node", "--test", "--test-reporter=spec", "tests/web/families.test.mjs"],
+    env: { ALL_FAMILIES_ON_GPU: "1" },
+    count: countNode,
+  },
+  {
     name: "fuzz",
     run: ["bash", "tests/fuzz/run.sh", process.env.FUZZ_SECONDS || "600"],
     count: countFuzz,

@@ -21,6 +21,7 @@
 //!     sampling: SamplerOptions::default(),
 //!     stop: Vec::new(),
 //!     ignore_stop_tokens: false,
+//!     top_logprobs: None,
 //! };
 //! let completion = engine.generate(&request, |_| {}).await?;
 //! assert!(!completion.token_ids.is_empty());

@@ -111,6 +111,15 @@ fn wrong_types_are_refused_with_the_name_of_the_field() {
     ] {
         refused("logit_bias", bias, named);
     }
+    for logprobs in [json!(1), json!("true"), json!([])] {
+        refused("logprobs", logprobs, "logprobs");
+    }
+    // Without `logprobs` there is nothing to add the most probable tokens to.
+    for top in [json!(1), json!(21), json!(-1), json!(0.5), json!("1")] {
+        refused("top_logprobs", top, "top_logprobs");
+    }
+    assert_eq!(read("top_logprobs", json!(0)).unwrap().top_logprobs, None);
+    assert_eq!(read("logprobs", json!(true)).unwrap().top_logprobs, Some(0));
     let request = read("logit_bias", json!({"5": -100, "6": 100})).unwrap();
     assert_eq!(request.sampling.logit_bias.len(), 2);
     let prompt = read("thinking", json!(true)).unwrap().prompt;

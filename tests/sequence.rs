@@ -15,6 +15,7 @@ use common::{assert_contains, cache};
 use tablm::cpu::CpuVariant;
 use tablm::engine::{
     DeviceChoice, Engine, Event, GenerateRequest, LoadOptions, ProfileRequest, Prompt,
+    log_probability,
 };
 use tablm::error::Code;
 use tablm::formats::Format;
@@ -362,6 +363,46 @@ fn hybrid_execution_preserves_state_between_devices() {
                     assert!(now[start..end].iter().any(|value| *value != 0.0), "{what}");
                 }
                 before = state;
+            }
+        }
+    });
+}
+
+#[test]
+fn log_probabilities_are_those_of_the_logits_and_change_no_answer() {
+    pollster::block_on(async {
+        for device in devices().await {
+            let mut engine = load(&cache::smollm2(), options(device)).await;
+            let sampling = SamplerOptions {
+                temperature: 0.9,
+                seed: 3,
+                repetition_penalty: 1.5,
+                ..SamplerOptions::default()
+            };
+            let prompt = tokens(20);
+            let request = GenerateRequest { sampling, ..greedy(Prompt::Tokens(prompt.clone()), 4) };
+            let plain = engine.generate(&request, |_| {}).await.unwrap();
+            assert_eq!(plain.logprobs, []);
+            let with_logprobs = GenerateRequest { top_logprobs: Some(3), ..request };
+            let found = engine.generate(&with_logprobs, |_| {}).await.unwrap();
+            assert_eq!(found.token_ids, plain.token_ids, "{device:?}");
+            assert_eq!(found.logprobs.len(), found.token_ids.len());
+            let mut read = prompt;
+            for (token, found) in found.token_ids.into_iter().zip(found.logprobs) {
+                let logits = engine.logits(&read).await.unwrap();
+                let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
+                let logit = |id: u32| logits[id as usize];
+                ids.sort_by(|a, b| logit(*b).total_cmp(&logit(*a)));
+                let top = &found.top_logprobs;
+                assert_eq!(top.iter().map(|top| top.id).collect::<Vec<_>>(), ids[..3]);
+                assert_eq!(found.generated.id, token);
+                for one in top.iter().chain([&found.generated]) {
+                    let expected = log_probability(&logits, one.id).unwrap();
+                    assert!((one.logprob - expected).abs() < 1e-4, "{device:?}: {one:?}");
+                    assert_eq!(one.token, String::from_utf8_lossy(&one.bytes), "{one:?}");
+                    assert!(!one.bytes.is_empty());
+                }
+                read.push(token);
             }
         }
     });

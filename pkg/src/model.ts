@@ -3,7 +3,13 @@
 
 import { orAborted, type Client } from "./client.js";
 import { TabLMError, throwIfAborted, toTabLMError } from "./errors.js";
-import type { AnswerDelta, FinishReason, Profile, ToolCall } from "./generated.js";
+import type {
+  AnswerDelta,
+  FinishReason,
+  GeneratedLogprob,
+  Profile,
+  ToolCall,
+} from "./generated.js";
 import type { GenerationEnd } from "./protocol.js";
 import { checkEmbeddingRequest, checkRequest, type CheckedRequest } from "./request.js";
 import { Stream } from "./stream.js";
@@ -12,6 +18,7 @@ import type {
   ChatCompletionChunk,
   ChatDelta,
   ChatRequest,
+  ChoiceLogprobs,
   Embedding,
   EmbeddingRequest,
   EmbeddingResponse,
@@ -183,10 +190,12 @@ export class Model {
   ): Promise<ChatCompletion> {
     let [content, reasoning_content] = ["", ""];
     const tool_calls: ToolCall[] = [];
+    const logprobs: GeneratedLogprob[] = [];
     const end = await this.#run(checked.engine, signal, (delta) => {
       content += delta.text;
       reasoning_content += delta.reasoning;
       tool_calls.push(...delta.tool_calls);
+      logprobs.push(...delta.logprobs);
     });
     const message = {
       role: "assistant" as const,
@@ -199,7 +208,12 @@ export class Model {
       ...head,
       object: "chat.completion",
       choices: [
-        { index: 0, message, finish_reason: end.finish_reason as FinishReason, logprobs: null },
+        {
+          index: 0,
+          message,
+          finish_reason: end.finish_reason as FinishReason,
+          logprobs: choiceLogprobs(logprobs),
+        },
       ],
       usage: end.usage,
       timings: end.timings,
@@ -214,15 +228,19 @@ export class Model {
   ): AsyncIterable<ChatCompletionChunk> {
     const left = new AbortController();
     const stream = new Stream<ChatCompletionChunk>(() => left.abort());
-    const chunk = (delta: ChatDelta, finish_reason: FinishReason | null): ChatCompletionChunk => ({
+    const chunk = (
+      delta: ChatDelta,
+      finish_reason: FinishReason | null,
+      logprobs: ChoiceLogprobs | null = null,
+    ): ChatCompletionChunk => ({
       ...head,
       object: "chat.completion.chunk",
-      choices: [{ index: 0, delta, finish_reason, logprobs: null }],
+      choices: [{ index: 0, delta, finish_reason, logprobs }],
     });
     stream.push(chunk({ role: "assistant", content: "" }, null));
     const either = signal ? anySignal([signal, left.signal]) : left.signal;
     let callCount = 0;
-    const onDelta = ({ text, reasoning, tool_calls }: AnswerDelta): void => {
+    const onDelta = ({ text, reasoning, tool_calls, logprobs }: AnswerDelta): void => {
       const delta: ChatDelta = {
         ...(reasoning && { reasoning_content: reasoning }),
         ...(text && { content: text }),
@@ -230,7 +248,7 @@ export class Model {
           tool_calls: tool_calls.map((call) => ({ index: callCount++, ...call })),
         }),
       };
-      stream.push(chunk(delta, null));
+      stream.push(chunk(delta, null, choiceLogprobs(logprobs)));
     };
     this.#run(checked.engine, either, onDelta).then(
       (end) => {
@@ -274,6 +292,11 @@ export class Model {
       return end;
     });
   }
+}
+
+/** Log-probabilities of generated tokens; `null` for none, which are those not asked for. */
+function choiceLogprobs(content: GeneratedLogprob[]): ChoiceLogprobs | null {
+  return content.length > 0 ? { content, refusal: null } : null;
 }
 
 interface AnswerHead {

@@ -40,8 +40,6 @@ const UNSUPPORTED = new Set([
   "functions",
   "function_call",
   "response_format",
-  "logprobs",
-  "top_logprobs",
   "audio",
   "modalities",
   "prediction",
@@ -236,7 +234,7 @@ function checkMessages(value: unknown): EngineMessage[] {
 function checkFieldNames(request: Record<string, unknown>): void {
   for (const [name, value] of Object.entries(request)) {
     if (KNOWN.has(name) || value === undefined || value === null) continue;
-    // `logprobs: false` and the like ask for nothing.
+    // `response_format: false` and the like ask for nothing.
     if (UNSUPPORTED.has(name) && (value === false || (Array.isArray(value) && value.length === 0)))
       continue;
     throw invalid(

@@ -9,6 +9,7 @@ import type {
   EngineInfo,
   EngineOptions,
   FinishReason,
+  GeneratedLogprob,
   GpuCapabilities,
   Memory,
   QuantizeFormat,
@@ -408,6 +409,17 @@ export interface ChatDelta {
   tool_calls?: (ToolCall & { index: number })[];
 }
 
+/** Log-probabilities of a choice's tokens. */
+export interface ChoiceLogprobs {
+  /**
+   * The generated tokens, as in `token_ids`: those of reasoning, of calls and the stop token
+   * included. A chunk has those that were generated since the chunk before.
+   */
+  content: GeneratedLogprob[];
+  /** Always `null`. */
+  refusal: null;
+}
+
 /** The only choice of a chunk. */
 export interface ChunkChoice {
   /** Always 0. */
@@ -416,8 +428,8 @@ export interface ChunkChoice {
   delta: ChatDelta;
   /** Reason why the answer ended, in the last chunk; `null` before. */
   finish_reason: FinishReason | null;
-  /** Always `null`. */
-  logprobs: null;
+  /** Log-probabilities, if the request asks for them. */
+  logprobs: ChoiceLogprobs | null;
 }
 
 /** Chunk of a streamed answer. */
@@ -462,8 +474,8 @@ export interface CompletionChoice {
   message: CompletionMessage;
   /** Reason why the answer ended. */
   finish_reason: FinishReason;
-  /** Always `null`. */
-  logprobs: null;
+  /** Log-probabilities, if the request asks for them. */
+  logprobs: ChoiceLogprobs | null;
 }
 
 /** Complete answer. */

@@ -281,9 +281,10 @@ async function generate(
       const { finish_reason, usage, timings, token_ids } = event;
       return { finish_reason, usage, timings, token_ids, info: await currentInfo() };
     }
-    const { text, reasoning, tool_calls } = event;
-    if ((text || reasoning || tool_calls.length > 0) && !stopped)
-      onDelta({ text, reasoning, tool_calls });
+    const { type: _, ...delta } = event;
+    const isEmpty =
+      !delta.text && !delta.reasoning && delta.tool_calls.length + delta.logprobs.length === 0;
+    if (!isEmpty && !stopped) onDelta(delta);
     await nextTask();
   }
 }

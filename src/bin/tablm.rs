@@ -135,6 +135,7 @@ mod native {
             sampling: sampling(&arguments.sampling),
             stop: arguments.stop.clone(),
             ignore_stop_tokens: false,
+            top_logprobs: None,
         };
         // Checks the request before the slow load of the model.
         let first = request(prompt.clone().unwrap_or(Prompt::Tokens(Vec::new())));

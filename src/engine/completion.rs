@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::sampling::SamplerOptions;
-use crate::text::{Delta, StopStrings, ToolCall};
+use crate::text::{Delta, GeneratedLogprob, StopStrings, ToolCall};
 
 /// Prompt of a request.
 #[derive(Debug, Clone)]
@@ -40,6 +40,10 @@ pub struct GenerateRequest {
     pub stop: Vec<String>,
     /// True if stop tokens are generated like other tokens.
     pub ignore_stop_tokens: bool,
+    /// Number of most probable tokens to report in place of each generated one, beside that one's
+    /// log-probability; `None` for no log-probabilities. With them the host samples, from logits
+    /// that it reads back.
+    pub top_logprobs: Option<usize>,
 }
 
 impl GenerateRequest {
@@ -115,6 +119,8 @@ pub struct Completion {
     pub tool_calls: Vec<ToolCall>,
     /// Tokens of the answer, including the stop token.
     pub token_ids: Vec<u32>,
+    /// Log-probabilities of these tokens, if the request asks for them.
+    pub logprobs: Vec<GeneratedLogprob>,
     /// Tokens of the prompt.
     pub prompt_token_ids: Vec<u32>,
     /// Reason why the answer ended: `stop`, `tool_calls`, `length` or `abort`.
@@ -138,17 +144,4 @@ impl Completion {
         }
         message
     }
-}
-
-/// Log-probability of a token under a row of logits.
-///
-/// # Errors
-/// `invalid-request` for a token without a logit.
-pub fn log_probability(logits: &[f32], token: u32) -> Result<f64> {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let total: f64 = logits.iter().map(|logit| f64::from(logit - largest).exp()).sum();
-    let Some(logit) = logits.get(token as usize) else {
-        return Err(Error::invalid_value("token", token, format!("an id below {}", logits.len())));
-    };
-    Ok(f64::from(logit - largest) - total.ln())
 }

@@ -4,12 +4,13 @@
 use web_time::Instant;
 
 use super::completion::{Completion, Event, GenerateRequest, Prompt};
+use super::logprobs::logprobs;
 use super::model_text::ChatPrompt;
 use super::running::Running;
 use super::{Engine, ModelText};
 use crate::error::{Error, Result};
 use crate::sampling::Sampler;
-use crate::text::Delta;
+use crate::text::{Delta, GeneratedLogprob};
 
 impl Engine {
     /// Begins a request, which [`Engine::next`] then drives; a running one is dropped.
@@ -99,25 +100,32 @@ impl Engine {
             running.prefilled += input.len();
             return Ok(Event::Prefill { done: running.prefilled, total });
         }
-        let token = self.sample_after(running, &input).await?;
+        let (token, logprob) = self.sample_after(running, &input).await?;
         running.sampler.accept(token);
         if is_prefill {
             running.end_prefill();
         }
         let is_context_full = self.sequence.len() >= self.context_length as usize;
-        Ok(Event::Token(running.push(token, &self.text, is_context_full)))
+        Ok(Event::Token(running.push(token, logprob, &self.text, is_context_full)))
     }
 
     /// Runs the step of `input` and samples the token after it, on the GPU or from its logits. A
     /// token mask for constrained decoding would be applied here, to the logits.
-    async fn sample_after(&mut self, running: &mut Running, input: &[u32]) -> Result<u32> {
+    async fn sample_after(
+        &mut self,
+        running: &mut Running,
+        input: &[u32],
+    ) -> Result<(u32, Option<GeneratedLogprob>)> {
         if let Some(ahead) = &mut running.ahead {
-            return self.sample_on_gpu(ahead, input).await;
+            return Ok((self.sample_on_gpu(ahead, input).await?, None));
         }
         let logits = self.forward(input, true).await?;
         // If the plan returns the logits of all rows, those of the last row count.
-        let row = logits.len().saturating_sub(self.vocabulary_size as usize);
-        running.sampler.sample(&logits[row..], self.sequence.len() as u32)
+        let logits = &logits[logits.len().saturating_sub(self.vocabulary_size as usize)..];
+        let token = running.sampler.sample(logits, self.sequence.len() as u32)?;
+        let tokenizer = &self.text.tokenizer;
+        let logprob = running.top_logprobs.map(|top| logprobs(logits, token, top, tokenizer));
+        Ok((token, logprob))
     }
 }
 

@@ -118,6 +118,7 @@ impl Engine {
             sampling: SamplerOptions { temperature: 0.0, ..SamplerOptions::default() },
             stop: Vec::new(),
             ignore_stop_tokens: true,
+            top_logprobs: None,
         };
         self.generate(&request, |_| {}).await?;
         self.reset();

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::completion::{GenerateRequest, Prompt};
 use super::embeddings::{EmbeddingInput, EmbeddingRequest};
+use super::logprobs::MAX_TOP_LOGPROBS;
 use crate::error::{Error, Result, excerpt};
 use crate::sampling::SamplerOptions;
 use crate::sampling::{
@@ -55,6 +56,13 @@ pub fn request_fields() -> Vec<RequestField> {
         ),
     ));
     fields.push(field(
+        "logprobs",
+        "boolean",
+        "True to report the log-probability of each generated token. Decoding on the GPU is slower \
+         then. Default `false`."
+            .to_owned(),
+    ));
+    fields.push(field(
         "seed",
         "number",
         "Seed of the draws: the same request with the same seed gives the same answer. An integer, \
@@ -67,6 +75,14 @@ pub fn request_fields() -> Vec<RequestField> {
         format!(
             "Strings that end the answer and are not part of it. At most {MAX_STOP_STRINGS} \
              strings of 1 to {MAX_STOP_STRING_CHARS} characters."
+        ),
+    ));
+    fields.push(field(
+        "top_logprobs",
+        "number",
+        format!(
+            "Most probable tokens to report in place of each generated one. An integer from 0 to \
+             {MAX_TOP_LOGPROBS}, only with `logprobs`. Default 0."
         ),
     ));
     fields
@@ -102,6 +118,7 @@ impl GenerateRequest {
             },
             stop: fields.strings("stop")?,
             ignore_stop_tokens: false,
+            top_logprobs: fields.top_logprobs()?,
         };
         fields.check_all_read()?;
         request.check()?;
@@ -175,6 +192,18 @@ impl Fields {
     fn number(&mut self, field: NumberField) -> Result<f32> {
         let value = self.take(field.name).map(|value| number(field.name, &value)).transpose()?;
         Ok(value.unwrap_or(field.default as f32))
+    }
+
+    /// Number of most probable tokens to report; `None` unless `logprobs` is true.
+    fn top_logprobs(&mut self) -> Result<Option<usize>> {
+        let is_wanted = self.flag("logprobs")?.unwrap_or(false);
+        let top = self.integer("top_logprobs", 0, MAX_TOP_LOGPROBS)?;
+        match top {
+            Some(top) if top > 0 && !is_wanted => {
+                Err(Error::invalid_value("top_logprobs", top, "logprobs to be true"))
+            }
+            _ => Ok(is_wanted.then(|| top.unwrap_or(0) as usize)),
+        }
     }
 
     fn integer_or_default(&mut self, field: NumberField) -> Result<u32> {

@@ -34,8 +34,8 @@ pub(super) struct RunAhead {
 
 impl Engine {
     /// Uploads the sampling parameters of a request, whose prompt `sampler` has accepted. Returns
-    /// `None` if the host has to sample: on the CPU, in hybrid execution, and if a plan computes
-    /// the logits of all rows.
+    /// `None` if the host has to sample: on the CPU, in hybrid execution, if the request asks for
+    /// log-probabilities, and if a plan computes the logits of all rows.
     pub(super) fn begin_gpu_sampling(
         &mut self,
         request: &GenerateRequest,
@@ -43,7 +43,8 @@ impl Engine {
         sampler: &Sampler,
     ) -> Option<RunAhead> {
         let Executor::Gpu(gpu) = &self.executor else { return None };
-        if self.plans.model().any(|entry| entry.plan.logits.rows != Rows::One) {
+        let has_all_rows = self.plans.model().any(|entry| entry.plan.logits.rows != Rows::One);
+        if has_all_rows || request.top_logprobs.is_some() {
             return None;
         }
         let stop_tokens = if request.ignore_stop_tokens { &[] } else { self.text.stop_ids() };

@@ -8,7 +8,7 @@ use super::model_text::{ChatPrompt, ModelText};
 use super::run_ahead::RunAhead;
 use crate::error::Result;
 use crate::sampling::Sampler;
-use crate::text::{AnswerParser, Delta, StopStrings, StreamingDecoder};
+use crate::text::{AnswerParser, Delta, GeneratedLogprob, StopStrings, StreamingDecoder};
 
 /// A running request.
 pub(super) struct Running {
@@ -24,6 +24,8 @@ pub(super) struct Running {
     pub(super) token_ids: Vec<u32>,
     /// Reason why the answer ended, if it did.
     pub(super) finish_reason: Option<&'static str>,
+    /// Most probable tokens to report in place of each generated one.
+    pub(super) top_logprobs: Option<usize>,
     max_tokens: usize,
     ignore_stop_tokens: bool,
     decoder: StreamingDecoder,
@@ -55,6 +57,7 @@ impl Running {
             ahead: None,
             token_ids: Vec::new(),
             finish_reason: None,
+            top_logprobs: request.top_logprobs,
             max_tokens: request.max_tokens.unwrap_or(usize::MAX),
             ignore_stop_tokens: request.ignore_stop_tokens,
             decoder: StreamingDecoder::continuing().showing(marks),
@@ -78,7 +81,13 @@ impl Running {
     /// Appends a token to the answer; returns the part of the answer that no further token can
     /// change. The answer ends with a stop token, a stop string, `max_tokens`, or if the context is
     /// full.
-    pub(super) fn push(&mut self, token: u32, text: &ModelText, is_context_full: bool) -> Delta {
+    pub(super) fn push(
+        &mut self,
+        token: u32,
+        logprob: Option<GeneratedLogprob>,
+        text: &ModelText,
+        is_context_full: bool,
+    ) -> Delta {
         let now = Instant::now();
         self.first_token.get_or_insert(now);
         self.last_token = Some(now);
@@ -98,7 +107,8 @@ impl Running {
         } else if self.finish_reason.is_some() {
             text.push_str(&self.stop.finish());
         }
-        let delta = self.parse(text);
+        let mut delta = self.parse(text);
+        delta.logprobs.extend(logprob);
         self.answer.extend(delta.clone());
         if self.finish_reason == Some("stop") && !self.answer.tool_calls.is_empty() {
             self.finish_reason = Some("tool_calls");
@@ -132,12 +142,13 @@ impl Running {
             prefill_tokens_per_s: rate(prompt_tokens - self.reused, self.prefill_ms),
             decode_tokens_per_s: rate(completion_tokens.saturating_sub(1), decode_ms),
         };
-        let Delta { text, reasoning, tool_calls } = self.answer;
+        let Delta { text, reasoning, tool_calls, logprobs } = self.answer;
         Completion {
             text,
             reasoning: Some(reasoning).filter(|reasoning| !reasoning.is_empty()),
             tool_calls,
             token_ids: self.token_ids,
+            logprobs,
             prompt_token_ids: self.prompt,
             finish_reason,
             usage: Usage { prompt_tokens, completion_tokens, total_tokens },

@@ -12,8 +12,8 @@ pub mod tokenizer;
 pub mod tools;
 
 pub use answer::{
-    AnswerParser, AnswerStyle, Delta, FunctionCall, ReasoningFormat, StopPiece, StopStrings,
-    ThinkingSwitch, ToolCall, ToolCallFormat,
+    AnswerParser, AnswerStyle, Delta, FunctionCall, GeneratedLogprob, ReasoningFormat, StopPiece,
+    StopStrings, ThinkingSwitch, TokenLogprob, ToolCall, ToolCallFormat,
 };
 pub use template::{
     ChatTemplate, CivilTime, RenderOptions, flatten_text_parts, keeps_null_content, message_forms,

@@ -48,6 +48,7 @@ pub(crate) fn greedy(prompt: Prompt, max_tokens: usize) -> GenerateRequest {
         sampling: SamplerOptions { temperature: 0.0, ..SamplerOptions::default() },
         stop: Vec::new(),
         ignore_stop_tokens: false,
+        top_logprobs: None,
     }
 }
 

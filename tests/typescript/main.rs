@@ -124,6 +124,8 @@ fn openai_parts() -> Vec<Declaration> {
     vec![
         interface::<text::FunctionCall>(str::to_owned),
         interface::<text::ToolCall>(str::to_owned),
+        interface::<text::TokenLogprob>(str::to_owned),
+        interface::<text::GeneratedLogprob>(str::to_owned),
         interface::<text::Delta>(str::to_owned),
         interface::<engine::Usage>(str::to_owned),
         interface::<engine::EmbeddingUsage>(str::to_owned),

@@ -135,6 +135,11 @@ export interface SamplingRequest {
    */
   logit_bias?: Readonly<Record<string, number>> | null;
   /**
+   * True to report the log-probability of each generated token. Decoding on the GPU is slower then.
+   * Default `false`.
+   */
+  logprobs?: boolean | null;
+  /**
    * Seed of the draws: the same request with the same seed gives the same answer. An integer,
    * default a random one.
    */
@@ -143,6 +148,11 @@ export interface SamplingRequest {
    * Strings that end the answer and are not part of it. At most 16 strings of 1 to 1024 characters.
    */
   stop?: string | readonly string[] | null;
+  /**
+   * Most probable tokens to report in place of each generated one. An integer from 0 to 20, only
+   * with `logprobs`. Default 0.
+   */
+  top_logprobs?: number | null;
 }
 
 /** Every {@link ErrorCode}. */
@@ -206,8 +216,10 @@ export const requestFields = [
   "frequency_penalty",
   "presence_penalty",
   "logit_bias",
+  "logprobs",
   "seed",
   "stop",
+  "top_logprobs",
 ] as const satisfies readonly (keyof SamplingRequest)[];
 
 /** Most threads that the CPU can be given. */

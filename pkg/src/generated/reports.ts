@@ -304,6 +304,38 @@ export interface ToolCall {
   function: FunctionCall;
 }
 
+/** Log-probability of a token of the vocabulary, as OpenAI reports it, and the token's id. */
+export interface TokenLogprob {
+  /** Text of the token; U+FFFD for bytes that are not UTF-8. */
+  token: string;
+  /**
+   * Natural logarithm of the token's probability before penalties, `logit_bias` and the
+   * temperature; at least -9999.
+   */
+  logprob: number;
+  /** UTF-8 bytes of the token, which may be part of a character. */
+  bytes: number[];
+  /** Id of the token. */
+  id: number;
+}
+
+/** Log-probabilities of a generated token and of the most probable ones in its place. */
+export interface GeneratedLogprob {
+  /** The most probable tokens, in descending order; as many as `top_logprobs` asks for. */
+  top_logprobs: TokenLogprob[];
+  /** Text of the token; U+FFFD for bytes that are not UTF-8. */
+  token: string;
+  /**
+   * Natural logarithm of the token's probability before penalties, `logit_bias` and the
+   * temperature; at least -9999.
+   */
+  logprob: number;
+  /** UTF-8 bytes of the token, which may be part of a character. */
+  bytes: number[];
+  /** Id of the token. */
+  id: number;
+}
+
 /** The parts of an answer that have become certain since the previous call. */
 export interface AnswerDelta {
   /** Text of the answer. */
@@ -312,6 +344,8 @@ export interface AnswerDelta {
   reasoning: string;
   /** Complete tool calls. */
   tool_calls: ToolCall[];
+  /** Log-probabilities of the tokens, if the request asks for them. */
+  logprobs: GeneratedLogprob[];
 }
 
 /** Token counts, as OpenAI reports them. */
@@ -356,6 +390,8 @@ export interface Completion {
   tool_calls: ToolCall[];
   /** Tokens of the answer, including the stop token. */
   token_ids: number[];
+  /** Log-probabilities of these tokens, if the request asks for them. */
+  logprobs: GeneratedLogprob[];
   /** Tokens of the prompt. */
   prompt_token_ids: number[];
   /** Reason why the answer ended: `stop`, `tool_calls`, `length` or `abort`. */

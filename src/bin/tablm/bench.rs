@@ -37,6 +37,7 @@ pub(super) async fn bench(arguments: &Bench, json: bool) -> Result<()> {
         sampling: SamplerOptions { temperature: 0.0, ..SamplerOptions::default() },
         stop: Vec::new(),
         ignore_stop_tokens: true,
+        top_logprobs: None,
     };
     let mut runs = Vec::new();
     for _ in 0..arguments.repeat.max(1) {

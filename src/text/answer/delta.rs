@@ -27,8 +27,34 @@ pub struct FunctionCall {
     pub arguments: String,
 }
 
+/// Log-probability of a token of the vocabulary, as OpenAI reports it, and the token's id.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct TokenLogprob {
+    /// Text of the token; U+FFFD for bytes that are not UTF-8.
+    pub token: String,
+    /// Natural logarithm of the token's probability before penalties, `logit_bias` and the
+    /// temperature; at least -9999.
+    pub logprob: f64,
+    /// UTF-8 bytes of the token, which may be part of a character.
+    pub bytes: Vec<u8>,
+    /// Id of the token.
+    pub id: u32,
+}
+
+/// Log-probabilities of a generated token and of the most probable ones in its place.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct GeneratedLogprob {
+    /// The generated token.
+    #[serde(flatten)]
+    pub generated: TokenLogprob,
+    /// The most probable tokens, in descending order; as many as `top_logprobs` asks for.
+    pub top_logprobs: Vec<TokenLogprob>,
+}
+
 /// The parts of an answer that have become certain since the previous call.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "AnswerDelta"))]
 pub struct Delta {
     /// Text of the answer.
@@ -37,6 +63,8 @@ pub struct Delta {
     pub reasoning: String,
     /// Complete tool calls.
     pub tool_calls: Vec<ToolCall>,
+    /// Log-probabilities of the tokens, if the request asks for them.
+    pub logprobs: Vec<GeneratedLogprob>,
 }
 
 impl Delta {
@@ -45,5 +73,6 @@ impl Delta {
         self.text.push_str(&later.text);
         self.reasoning.push_str(&later.reasoning);
         self.tool_calls.extend(later.tool_calls);
+        self.logprobs.extend(later.logprobs);
     }
 }

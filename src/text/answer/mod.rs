@@ -14,7 +14,7 @@ mod stop_strings;
 mod style;
 mod tool_call_format;
 
-pub use delta::{Delta, FunctionCall, ToolCall};
+pub use delta::{Delta, FunctionCall, GeneratedLogprob, TokenLogprob, ToolCall};
 pub use parser::AnswerParser;
 pub use stop_strings::{MAX_STOP_STRING_CHARS, MAX_STOP_STRINGS, StopPiece, StopStrings};
 pub use style::{AnswerStyle, ReasoningFormat, ThinkingSwitch};

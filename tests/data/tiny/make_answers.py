@@ -1,4 +1,5 @@
-"""Writes reference/answers.json: greedy answers of tiny models to texts, by transformers.
+"""Writes reference/answers.json: greedy answers of tiny models to texts, by transformers, with the
+log-probability of each token and those of the 20 most probable first ones.
 
 Usage: `make_answers.py` after make_tiny.py, with the packages of requirements.txt in this folder.
 tests/web/families.test.mjs compares them with the answers in Chromium: for each family those of a
@@ -24,6 +25,8 @@ STOPS = (0, 2)
 # Least gap between a best and a second-best logit, relative to the best: sums in another order must
 # not change an answer.
 GAP = 1e-3
+# As many as a request can ask for.
+TOP_LOGPROBS = 20
 
 
 def models(specs):
@@ -35,16 +38,20 @@ def models(specs):
 
 
 def answer(model, prompt):
-    ids = list(prompt)
-    while len(ids) < len(prompt) + MAX_TOKENS:
-        best = logits_at_once(model, ids).topk(2)
+    """Returns the answer's ids, their log-probabilities, the first ones, and the greatest logit."""
+    ids, logprobs, first, greatest = [], [], None, 0.0
+    while len(ids) < MAX_TOKENS and (not ids or ids[-1] not in STOPS):
+        logits = logits_at_once(model, prompt + ids)
+        best = logits.topk(2)
         gap = (best.values[0] - best.values[1]).item() / best.values[0].abs().item()
         if gap < GAP:
             break
+        row = logits.double().log_softmax(-1)
+        first = first or row.topk(TOP_LOGPROBS).values.tolist()
+        greatest = max(greatest, logits.abs().max().item())
         ids.append(best.indices[0].item())
-        if ids[-1] in STOPS:
-            break
-    return ids[len(prompt) :]
+        logprobs.append(row[ids[-1]].item())
+    return ids, logprobs, first, greatest
 
 
 def first_answer(folder):
@@ -53,9 +60,16 @@ def first_answer(folder):
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     for text in TEXTS:
         prompt = tokenizer.encode(text).ids
-        ids = answer(model, prompt)
+        ids, logprobs, first, greatest = answer(model, prompt)
         if len(ids) >= MIN_TOKENS:
-            return {"text": text, "prompt_tokens": len(prompt), "ids": ids}
+            return {
+                "text": text,
+                "prompt_tokens": len(prompt),
+                "ids": ids,
+                "logprobs": [round(value, 6) for value in logprobs],
+                "first_logprobs": [round(value, 6) for value in first],
+                "greatest_logit": round(greatest, 6),
+            }
     sys.exit(f"{folder.name}: found no clear answer to {len(TEXTS)} texts: add one")
 
 

@@ -23,6 +23,7 @@ fn request(prompt: Prompt) -> GenerateRequest {
         sampling,
         stop: vec!["x".into()],
         ignore_stop_tokens: true,
+        top_logprobs: None,
     }
 }
 
