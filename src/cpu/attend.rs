@@ -3,11 +3,18 @@
 
 use std::ops::Range;
 
+use bytemuck::must_cast;
+
 use super::functions::{exp, softcap};
-use crate::kernels::{AttentionShape, CacheRows};
+use super::integer_panels::{Halves, PANEL};
+use crate::kernels::{AttentionShape, CacheFormat, CacheRows};
 
 /// Independent partial sums of a reduction.
 const LANES: usize = 16;
+/// Positions that are unpacked at a time: 16 KB of heads of 128 elements.
+const BLOCK: usize = 32;
+/// Rows by which [`prefetch`] is ahead.
+const ROWS_AHEAD: usize = 24;
 
 /// One query head of one row.
 #[derive(Debug)]
@@ -20,6 +27,19 @@ pub(super) struct Query<'a> {
     pub(super) y: &'a mut [f32],
     /// Logit of the head's sink; −∞ if there is none.
     pub(super) sink: f32,
+}
+
+/// Begins to read words into the nearest cache.
+#[inline(always)]
+#[allow(unsafe_code, reason = "the address is that of a slice")]
+fn prefetch(words: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in words.chunks(16) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = words;
 }
 
 /// Transposes keys in groups of 16 positions, from `[positions, dim]` to
@@ -37,7 +57,7 @@ pub(super) fn transpose_keys(keys: &[f32], transposed: &mut Vec<f32>, dim: usize
 }
 
 /// Unpacks one head's keys or values to f32, `[rows, dim]`, from `row` of the cache on; `first` is
-/// the head's first column there.
+/// the head's first column there. `widen` converts sixteen f16, if there are instructions for it.
 #[inline(always)]
 pub(super) fn unpack(
     rows: CacheRows,
@@ -46,37 +66,157 @@ pub(super) fn unpack(
     first: usize,
     dim: usize,
     elements: &mut [f32],
+    widen: Option<impl Fn(&Halves) -> [f32; PANEL]>,
 ) {
+    let is_whole = rows.format == CacheFormat::F16 && (first | dim).is_multiple_of(PANEL);
+    let widen = widen.filter(|_| is_whole);
     for (index, head) in elements.chunks_exact_mut(dim).enumerate() {
-        rows.read(words, row + index, first, head);
+        let Some(widen) = &widen else {
+            rows.read(words, row + index, first, head);
+            continue;
+        };
+        // Two to a word, the first in the lower half.
+        let start = (row + index) * rows.words() as usize + first / 2;
+        let halves = words[start..][..dim / 2].as_chunks::<{ PANEL / 2 }>().0;
+        // A head's rows are apart, so that the processor does not foresee them.
+        let later = start + ROWS_AHEAD * rows.words() as usize;
+        prefetch(words.get(later..later + dim / 2).unwrap_or_default());
+        for (elements, halves) in head.as_chunks_mut::<PANEL>().0.iter_mut().zip(halves) {
+            *elements = widen(&Halves(must_cast(*halves)));
+        }
     }
 }
 
-/// `y = softmax(scale · q · keysᵀ) · values` of one query.
+/// Keys or values of one head in a cache.
+#[derive(Debug, Clone)]
+pub(super) struct HeadCache<'a> {
+    /// Rows of the cache.
+    pub(super) rows: CacheRows,
+    /// Words of the cache.
+    pub(super) words: &'a [f32],
+    /// Rows of the positions, in their order.
+    pub(super) held: [Range<u32>; 2],
+    /// First column of the head.
+    pub(super) first: usize,
+}
+
+impl HeadCache<'_> {
+    /// Unpacks all rows, `[positions, dim]`, and calls `use_block` with each block of at most
+    /// [`BLOCK`] positions and its first one.
+    #[inline(always)]
+    fn for_each_block(
+        &self,
+        dim: usize,
+        block: &mut Vec<f32>,
+        widen: Option<impl Fn(&Halves) -> [f32; PANEL] + Copy>,
+        mut use_block: impl FnMut(usize, &[f32]),
+    ) {
+        block.resize(BLOCK * dim, 0.0);
+        let mut position = 0;
+        for held in &self.held {
+            for row in held.clone().step_by(BLOCK) {
+                let count = (held.end - row).min(BLOCK as u32) as usize;
+                let elements = &mut block[..count * dim];
+                unpack(self.rows, self.words, row as usize, self.first, dim, elements, widen);
+                use_block(position, elements);
+                position += count;
+            }
+        }
+    }
+}
+
+/// Scratch memory of [`attend`].
+#[derive(Debug, Default)]
+pub(super) struct AttendScratch {
+    block: Vec<f32>,
+    /// Softmax weights, `[queries, positions]`.
+    weights: Vec<f32>,
+}
+
+/// `y = softmax(scale · q · keysᵀ) · values` of a few queries, which share the unpacked blocks of
+/// keys and of values while these are in the nearest cache. `widen` is as in [`unpack`]; `dot(a, b)`
+/// is `Σ a · b`, and `multiply_add(a, b, c)` is `a · b + c`.
 #[inline(always)]
 pub(super) fn attend(
     shape: &AttentionShape,
-    Query { q, visible, y, sink }: &mut Query<'_>,
-    keys: &[f32],
-    values: &[f32],
-    weights: &mut Vec<f32>,
+    queries: &mut [Query<'_>],
+    [keys, values]: [&HeadCache<'_>; 2],
+    AttendScratch { block, weights }: &mut AttendScratch,
+    widen: Option<impl Fn(&Halves) -> [f32; PANEL] + Copy>,
+    dot: impl Fn(&[f32], &[f32]) -> f32,
+    multiply_add: impl Fn(f32, f32, f32) -> f32 + Copy,
 ) {
-    let dim = q.len();
-    let visible = visible.start * dim..visible.end * dim;
-    weights.resize(visible.len() / dim, 0.0);
-    for (weight, key) in weights.iter_mut().zip(keys[visible.clone()].chunks_exact(dim)) {
-        *weight = dot(q, key);
+    let dim = shape.head_dim as usize;
+    let positions: usize = keys.held.iter().map(|held| held.len()).sum();
+    weights.resize(queries.len() * positions, 0.0);
+    let seen = |query: &Query<'_>, first: usize, count: usize| {
+        query.visible.start.max(first)..query.visible.end.min(first + count)
+    };
+    keys.for_each_block(dim, block, widen, |first, keys| {
+        for (query, weights) in queries.iter().zip(weights.chunks_exact_mut(positions)) {
+            for position in seen(query, first, keys.len() / dim) {
+                let key = &keys[(position - first) * dim..][..dim];
+                weights[position] = dot(query.q, key);
+            }
+        }
+    });
+    let mut inverses = Vec::with_capacity(queries.len());
+    for (query, weights) in queries.iter_mut().zip(weights.chunks_exact_mut(positions)) {
+        inverses.push(exponentiate(shape, &mut weights[query.visible.clone()], query.sink));
+        query.y.fill(0.0);
     }
-    let inverse = exponentiate(shape, weights, *sink);
+    values.for_each_block(dim, block, widen, |first, values| {
+        for (query, weights) in queries.iter_mut().zip(weights.chunks_exact(positions)) {
+            let seen = seen(query, first, values.len() / dim);
+            if !seen.is_empty() {
+                let values = &values[(seen.start - first) * dim..];
+                add_weighted(&weights[seen], values, query.y, multiply_add);
+            }
+        }
+    });
+    for (query, inverse) in queries.iter_mut().zip(inverses) {
+        query.y.iter_mut().for_each(|y| *y *= inverse);
+    }
+}
+
+/// Adds the weighted sum of values to `y`.
+#[inline(always)]
+fn add_weighted(
+    weights: &[f32],
+    values: &[f32],
+    y: &mut [f32],
+    multiply_add: impl Fn(f32, f32, f32) -> f32 + Copy,
+) {
+    let dim = y.len();
     let mut column = 0;
     while column < dim {
-        let values = &values[visible.clone()];
         column += match dim - column {
-            64.. => weighted_sums::<64, 1>([weights], values, dim, column, [inverse], [&mut **y]),
-            16.. => weighted_sums::<16, 1>([weights], values, dim, column, [inverse], [&mut **y]),
-            _ => weighted_sums::<4, 1>([weights], values, dim, column, [inverse], [&mut **y]),
+            64.. => add_columns::<64>(weights, values, column, y, multiply_add),
+            16.. => add_columns::<16>(weights, values, column, y, multiply_add),
+            _ => add_columns::<4>(weights, values, column, y, multiply_add),
         };
     }
+}
+
+/// Adds `COLUMNS` columns of the weighted sum of values; returns `COLUMNS`.
+#[inline(always)]
+fn add_columns<const COLUMNS: usize>(
+    weights: &[f32],
+    values: &[f32],
+    column: usize,
+    y: &mut [f32],
+    multiply_add: impl Fn(f32, f32, f32) -> f32,
+) -> usize {
+    let dim = y.len();
+    let mut sums = [0.0; COLUMNS];
+    sums.copy_from_slice(&y[column..column + COLUMNS]);
+    for (weight, value) in weights.iter().zip(values.chunks_exact(dim)) {
+        for (sum, value) in sums.iter_mut().zip(&value[column..column + COLUMNS]) {
+            *sum = multiply_add(*weight, *value, *sum);
+        }
+    }
+    y[column..column + COLUMNS].copy_from_slice(&sums);
+    COLUMNS
 }
 
 /// [`attend`] of many queries, `N` at a time, with keys of [`transpose_keys`].
@@ -202,18 +342,9 @@ fn weighted_sums<const COLUMNS: usize, const N: usize>(
     COLUMNS
 }
 
-/// `Σ a·b`.
+/// Sum of sixteen numbers, by halves.
 #[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest = a_chunks.remainder().iter().zip(b_chunks.remainder());
-    let rest: f32 = rest.map(|(a, b)| a * b).sum();
-    for (a, b) in a_chunks.zip(b_chunks) {
-        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
-        }
-    }
+pub(super) fn sum(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -221,5 +352,5 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
         }
         width /= 2;
     }
-    lanes[0] + rest
+    lanes[0]
 }

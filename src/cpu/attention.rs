@@ -2,10 +2,10 @@
 //! of the KV cache once for several rows.
 
 use super::Context;
-use super::attend::{Query, transpose_keys};
+use super::attend::{AttendScratch, HeadCache, Query, transpose_keys};
 use super::threads::split_columns;
 use super::variant::CpuVariant;
-use crate::kernels::{Attention, AttentionShape, CpuMemory, Step};
+use crate::kernels::{Attention, AttentionShape, Cache, CpuMemory, Step};
 
 /// Minimum rows of a task, so that unpacking keys and values is a small part of it; steps of as
 /// many rows compute queries in batches.
@@ -17,7 +17,8 @@ const MULTIPLY_ADDS_PER_NS: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct AttentionScratch(Vec<HeadScratch>);
 
-/// Unpacked keys and values of one head, and softmax weights.
+/// Unpacked keys and values of one head, and softmax weights. Steps of few rows have the last field
+/// only.
 #[derive(Debug, Default)]
 struct HeadScratch {
     /// `[positions, head_dim]`.
@@ -27,6 +28,7 @@ struct HeadScratch {
     /// Keys as [`transpose_keys`] lays them out.
     transposed: Vec<f32>,
     weights: Vec<f32>,
+    few: AttendScratch,
 }
 
 impl AttentionScratch {
@@ -95,18 +97,13 @@ impl HeadScratch {
             seen.start as usize..seen.end as usize
         };
         let (start, end) = (seen(first).start, seen(first + y.len() - 1).end);
-        for (cache, unpacked) in
-            [(&attention.keys, &mut self.keys), (&attention.values, &mut self.values)]
-        {
-            unpacked.resize((end - start) * dim, 0.0);
-            let words = memory.read(cache.buffer);
-            let mut rest = &mut unpacked[..];
-            for rows in cache.rows.rows_of(start as u32..end as u32) {
-                let (unpacked, others) = rest.split_at_mut(rows.len() * dim);
-                variant.unpack(cache.rows, words, rows.start as usize, kv * dim, dim, unpacked);
-                rest = others;
-            }
-        }
+        let head = |cache: &Cache| HeadCache {
+            rows: cache.rows,
+            words: memory.read(cache.buffer),
+            held: cache.rows.rows_of(start as u32..end as u32),
+            first: kv * dim,
+        };
+        let caches = [&attention.keys, &attention.values].map(head);
         let mut queries = Vec::new();
         for (row, y) in (first..).zip(y) {
             let visible = seen(row).start - start..seen(row).end - start;
@@ -118,17 +115,24 @@ impl HeadScratch {
                 Query { q, visible: visible.clone(), y, sink }
             }));
         }
-        let (shape, keys, values) = (&attention.shape, &self.keys, &self.values);
+        let shape = &attention.shape;
         // Decided by the rows of the step, not of the task: results do not depend on the number of
         // threads.
-        if step.rows as usize >= MIN_ROWS {
-            transpose_keys(keys, &mut self.transposed, dim);
-            let (transposed, weights) = (&self.transposed, &mut self.weights);
-            variant.attend_batch(shape, &mut queries, transposed, values, weights);
-        } else {
-            for query in &mut queries {
-                variant.attend(shape, query, keys, values, &mut self.weights);
+        if (step.rows as usize) < MIN_ROWS {
+            return variant.attend(shape, &mut queries, caches.each_ref(), &mut self.few);
+        }
+        for (cache, unpacked) in caches.iter().zip([&mut self.keys, &mut self.values]) {
+            unpacked.resize((end - start) * dim, 0.0);
+            let mut rest = &mut unpacked[..];
+            for rows in &cache.held {
+                let (unpacked, others) = rest.split_at_mut(rows.len() * dim);
+                let first = rows.start as usize;
+                variant.unpack(cache.rows, cache.words, first, cache.first, dim, unpacked);
+                rest = others;
             }
         }
+        transpose_keys(&self.keys, &mut self.transposed, dim);
+        let (transposed, weights) = (&self.transposed, &mut self.weights);
+        variant.attend_batch(shape, &mut queries, transposed, &self.values, weights);
     }
 }

@@ -29,6 +29,8 @@ pub(super) type Floats = [__m256; 2];
 
 /// Input rows of a float micro-kernel, see [`super::float_panels`].
 const FLOAT_ROWS: usize = 4;
+/// See [`super::loops`].
+const WIDENS: bool = true;
 /// Attention queries computed together, see [`super::loops`].
 const QUERIES: usize = 4;
 
@@ -178,4 +180,10 @@ pub(super) fn lookup(table: &[u8; 16], quads: Quads) -> Quads {
 #[inline]
 pub(super) fn load_floats(numbers: [f32; PANEL]) -> Floats {
     must_cast(numbers)
+}
+
+#[target_feature(enable = "avx2,f16c,fma")]
+#[inline]
+fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+    a.mul_add(b, c)
 }

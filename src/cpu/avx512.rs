@@ -24,6 +24,8 @@ type Floats = __m512;
 
 /// Input rows of a float micro-kernel, see [`super::float_panels`].
 const FLOAT_ROWS: usize = 8;
+/// See [`super::loops`].
+const WIDENS: bool = true;
 /// Attention queries computed together, see [`super::loops`].
 const QUERIES: usize = 8;
 
@@ -120,4 +122,10 @@ fn lookup(table: &[u8; 16], quads: Quads) -> Quads {
 #[inline]
 fn load_floats(numbers: [f32; PANEL]) -> Floats {
     must_cast(numbers)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+    a.mul_add(b, c)
 }

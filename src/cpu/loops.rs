@@ -1,6 +1,8 @@
 //! Loops over f32 that the compiler vectorizes, compiled for each instruction set. The file of an
 //! instruction set defines `QUERIES`, the number of attention queries computed together: as many
-//! as the registers can hold sums for, sixteen per query.
+//! as the registers can hold sums for, sixteen per query; `WIDENS`, whether it has instructions
+//! that widen f16; `multiply_add`, rounded once where it has such an instruction; and the functions
+//! on `Floats` of [`super::microkernel`].
 
 /// Defines the loops, compiled with the given `target_feature` attribute.
 macro_rules! vectorized_loops {
@@ -27,19 +29,35 @@ macro_rules! vectorized_loops {
             dim: usize,
             elements: &mut [f32],
         ) {
-            super::attend::unpack(rows, words, position, first, dim, elements);
+            let widen = WIDENS.then_some(|halves: &_| store(f16_to_f32(halves)));
+            super::attend::unpack(rows, words, position, first, dim, elements, widen);
+        }
+
+        /// `Σ a · b`.
+        $(#[$instructions])*
+        #[inline]
+        fn dot(a: &[f32], b: &[f32]) -> f32 {
+            let ((a, a_rest), (b, b_rest)) = (a.as_chunks(), b.as_chunks());
+            let mut sums = splat(0.0);
+            for (a, b) in a.iter().zip(b) {
+                sums = mul_add(load_floats(*a), load_floats(*b), sums);
+            }
+            let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+            super::attend::sum(store(sums)) + rest
         }
 
         /// See [`super::attend::attend`].
         $(#[$instructions])*
         pub(super) fn attend(
             shape: &crate::kernels::AttentionShape,
-            query: &mut super::attend::Query<'_>,
-            keys: &[f32],
-            values: &[f32],
-            weights: &mut Vec<f32>,
+            queries: &mut [super::attend::Query<'_>],
+            caches: [&super::attend::HeadCache<'_>; 2],
+            scratch: &mut super::attend::AttendScratch,
         ) {
-            super::attend::attend(shape, query, keys, values, weights);
+            let widen = WIDENS.then_some(|halves: &_| store(f16_to_f32(halves)));
+            let multiply_add = |a, b, c| multiply_add(a, b, c);
+            let dot = |a: &[f32], b: &[f32]| dot(a, b);
+            super::attend::attend(shape, queries, caches, scratch, widen, dot, multiply_add);
         }
 
         /// See [`super::attend::attend_batch`].

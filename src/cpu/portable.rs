@@ -19,6 +19,8 @@ type Floats = [f32; PANEL];
 
 /// Input rows of a float micro-kernel, see [`super::float_panels`].
 const FLOAT_ROWS: usize = 4;
+/// See [`super::loops`].
+const WIDENS: bool = false;
 /// Attention queries computed together, see [`super::loops`].
 const QUERIES: usize = 2;
 
@@ -108,4 +110,9 @@ fn lookup(table: &[u8; 16], quads: Quads) -> Quads {
 #[inline(always)]
 fn load_floats(numbers: [f32; PANEL]) -> Floats {
     numbers
+}
+
+#[inline]
+fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+    a * b + c
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::attend::Query;
+use super::attend::{AttendScratch, HeadCache, Query};
 use super::float_panels::FloatPanels;
 use super::inputs::{InputBlock, Inputs};
 use super::integer_panels::IntegerPanels;
@@ -207,12 +207,11 @@ impl CpuVariant {
     pub(super) fn attend(
         self,
         shape: &AttentionShape,
-        query: &mut Query<'_>,
-        keys: &[f32],
-        values: &[f32],
-        weights: &mut Vec<f32>,
+        queries: &mut [Query<'_>],
+        caches: [&HeadCache<'_>; 2],
+        scratch: &mut AttendScratch,
     ) {
-        with_instructions!(self, attend(shape, query, keys, values, weights));
+        with_instructions!(self, attend(shape, queries, caches, scratch));
     }
 
     /// See [`super::attend::attend_batch`].
