@@ -20,6 +20,7 @@ mod executors;
 mod first_difference;
 mod fit;
 mod generate;
+mod kept_prefixes;
 mod load;
 mod logprobs;
 mod memory;
@@ -36,18 +37,23 @@ mod request;
 mod run_ahead;
 mod running;
 mod sequence;
+mod snapshots;
 mod state;
 mod tuning;
 mod upload;
 
-pub use completion::{Completion, Event, GenerateRequest, Prompt, Timings, Usage};
+pub use completion::{
+    Completion, Event, GenerateRequest, Prompt, PromptTokensDetails, Timings, Usage,
+};
 pub use embeddings::{EmbeddingInput, EmbeddingRequest, EmbeddingUsage};
 pub use estimate::{estimate, plans, probe_gpu};
 pub use first_difference::{Difference, first_difference, normalized_error};
 pub use logprobs::log_probability;
 pub use memory::Memory;
 pub use model_text::{ModelText, Thinking};
-pub use options::{CompileAhead, DeviceChoice, HostServices, LoadOptions, TestSwitches};
+pub use options::{
+    CompileAhead, DeviceChoice, HostServices, LoadOptions, MAX_SNAPSHOTS, TestSwitches,
+};
 pub use planning::PlannedStep;
 pub use prepare::{Prepared, prepare};
 pub use profile::{CpuBandwidth, KernelProfile, Profile, ProfileRequest, StepProfile};

@@ -72,6 +72,7 @@ fn generate_reports_the_documented_keys_and_is_reproducible() {
             "token_ids",
             "prompt_token_ids",
             "finish_reason",
+            "usage",
             "timings",
             "device",
             "memory",
@@ -91,8 +92,14 @@ fn generate_reports_the_documented_keys_and_is_reproducible() {
         ]
     );
     assert_eq!(keys(&first["device"]), ["backend", "adapter", "features", "threads"]);
-    let memory =
-        ["weights_bytes", "state_bytes", "scratch_bytes", "peak_gpu_bytes", "peak_cpu_bytes"];
+    let memory = [
+        "weights_bytes",
+        "state_bytes",
+        "snapshot_bytes",
+        "scratch_bytes",
+        "peak_gpu_bytes",
+        "peak_cpu_bytes",
+    ];
     assert_eq!(keys(&first["memory"]), memory);
     let step = [
         "dispatches",

@@ -7,7 +7,7 @@
 import entries from "./catalog.json";
 import { callOnce, Client, orAborted, type CallEvents } from "./client.js";
 import { TabLMError, throwIfAborted, toTabLMError } from "./errors.js";
-import { maxThreads, optionValues, type EngineOptions } from "./generated.js";
+import { maxSnapshots, maxThreads, optionValues, type EngineOptions } from "./generated.js";
 import { modelMemoryBytes } from "./memory.js";
 import { Model, type Loaded } from "./model.js";
 import { describeSource } from "./source.js";
@@ -38,27 +38,30 @@ function invalid(option: string, found: unknown, expected: string): TabLMError {
   );
 }
 
-/** Checks an option that is an integer of at least 1. */
-function checkInteger(option: string, value: unknown, max: number): void {
+/** Checks an option that is an integer. */
+function checkInteger(option: string, value: unknown, max: number, min = 1): void {
   if (
     value === undefined ||
-    (Number.isSafeInteger(value) && Number(value) >= 1 && Number(value) <= max)
+    (Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max)
   )
     return;
-  const range = max === Infinity ? "an integer of at least 1" : `an integer from 1 to ${max}`;
+  const range =
+    max === Infinity ? `an integer of at least ${min}` : `an integer from ${min} to ${max}`;
   throw invalid(option, value, range);
 }
 
 /** The engine's options among those of a call. Throws `invalid-request` for a wrong value. */
 function engineOptions(given: EngineOptions): EngineOptions {
-  const { contextLength, threads, chatTemplate } = given;
+  const { contextLength, threads, snapshots, chatTemplate } = given;
   checkInteger("contextLength", contextLength, Infinity);
+  checkInteger("snapshots", snapshots, maxSnapshots, 0);
   checkInteger("threads", threads, maxThreads);
   if (chatTemplate !== undefined && typeof chatTemplate !== "string")
     throw invalid("chatTemplate", typeof chatTemplate, "a string");
   const options: EngineOptions = {
     ...(contextLength !== undefined && { contextLength }),
     ...(threads !== undefined && { threads }),
+    ...(snapshots !== undefined && { snapshots }),
     ...(chatTemplate !== undefined && { chatTemplate }),
   };
   for (const [name, values] of Object.entries(optionValues)) {

@@ -187,10 +187,11 @@ class Choice {
       const { missingBytes: downloadBytes, stored } = model;
       this.#estimates.set(keyOf(best), { ...report, downloadBytes, stored });
       this.#exactBytes.set(keyOf(best), needsOf(report, this.options.device));
-      const { stateBytes, scratchBytes } = report.fits === null ? report.cpuMemory : report.memory;
+      const { stateBytes, snapshotBytes, scratchBytes } =
+        report.fits === null ? report.cpuMemory : report.memory;
       this.#facts = {
         ...this.#facts,
-        otherBytes: stateBytes + scratchBytes,
+        otherBytes: stateBytes + snapshotBytes + scratchBytes,
         parameters: report.parameters,
       };
     } finally {

@@ -88,7 +88,7 @@ export interface LoadOptions extends EngineOptions, CallOptions, HubOptions {
 /** Options of `TabLM.estimate`. */
 export interface EstimateOptions
   extends
-    Pick<EngineOptions, "contextLength" | "device" | "quantize" | "kvFormat">,
+    Pick<EngineOptions, "contextLength" | "device" | "quantize" | "kvFormat" | "snapshots">,
     CallOptions,
     HubOptions {}
 

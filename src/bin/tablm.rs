@@ -194,6 +194,7 @@ mod native {
             "token_ids": completion.token_ids,
             "prompt_token_ids": completion.prompt_token_ids,
             "finish_reason": completion.finish_reason,
+            "usage": completion.usage,
             "timings": timings,
             "device": info.device,
             "memory": info.memory,

@@ -152,6 +152,15 @@ impl CpuExecutor {
         self.memory.shared[index][first as usize..][..words.len()].copy_from_slice(words);
     }
 
+    /// Copies shared buffers to others of the same size.
+    pub fn copy_shared(&mut self, copies: impl IntoIterator<Item = (usize, usize)>) {
+        for (from, to) in copies {
+            if let Ok([from, to]) = self.memory.shared.get_disjoint_mut([from, to]) {
+                to.copy_from_slice(from);
+            }
+        }
+    }
+
     /// Zeroes the sequence's state: KV caches and recurrent state.
     pub fn clear_state(&mut self) {
         for index in &self.state {

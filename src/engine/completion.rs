@@ -79,6 +79,14 @@ pub enum Event {
     Done(Box<Completion>),
 }
 
+/// Parts of the tokens of a prompt, as OpenAI reports them.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct PromptTokensDetails {
+    /// Tokens that were not read again, because the sequence before had them too.
+    pub cached_tokens: usize,
+}
+
 /// Token counts, as OpenAI reports them.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
@@ -89,6 +97,8 @@ pub struct Usage {
     pub completion_tokens: usize,
     /// Sum of both.
     pub total_tokens: usize,
+    /// Parts of the prompt.
+    pub prompt_tokens_details: PromptTokensDetails,
 }
 
 /// Times and rates of a request.

@@ -23,7 +23,10 @@ impl Engine {
         request.check()?;
         self.sequence.drop_samples(&mut self.executor);
         let started = Instant::now();
-        let prompt = prompt_tokens(&self.text, &request.prompt)?;
+        let slots = self.sequence.snapshot_slots();
+        let mut prompt = prompt_tokens(&self.text, &request.prompt, slots > 0)?;
+        // The longest keep most.
+        prompt.snapshots.drain(..prompt.snapshots.len().saturating_sub(slots));
         self.check_tokens(&prompt.ids)?;
         let mut sampler = Sampler::new(&request.sampling, self.vocabulary_size)?;
         sampler.accept_prompt(&prompt.ids);
@@ -89,8 +92,11 @@ impl Engine {
         let total = running.prompt.len();
         let is_prefill = running.prefilled < total;
         let input = if is_prefill {
-            let rows = self.chunk_rows() as usize;
-            running.prompt[running.prefilled..total.min(running.prefilled + rows)].to_vec()
+            let end = total.min(running.prefilled + self.chunk_rows() as usize);
+            let next_snapshot =
+                running.snapshots.iter().find(|length| **length > running.prefilled);
+            let end = next_snapshot.map_or(end, |length| end.min(*length));
+            running.prompt[running.prefilled..end].to_vec()
         } else {
             let last = running.token_ids.last().copied();
             vec![last.ok_or_else(|| Error::internal("answer: found no token, expected one"))?]
@@ -98,6 +104,9 @@ impl Engine {
         if is_prefill && running.prefilled + input.len() < total {
             self.forward(&input, false).await?;
             running.prefilled += input.len();
+            if running.snapshots.contains(&running.prefilled) {
+                self.sequence.take_snapshot(&mut self.executor);
+            }
             return Ok(Event::Prefill { done: running.prefilled, total });
         }
         let (token, logprob) = self.sample_after(running, &input).await?;
@@ -129,12 +138,13 @@ impl Engine {
     }
 }
 
-/// Tokens of a prompt, with the parser of the answer if it is a chat.
-fn prompt_tokens(text: &ModelText, prompt: &Prompt) -> Result<ChatPrompt> {
-    let raw = |ids| ChatPrompt { ids, parser: None, marks: Vec::new() };
+/// Tokens of a prompt, with the parser of the answer if it is a chat, and with the lengths after
+/// which to take snapshots if that is wanted.
+fn prompt_tokens(text: &ModelText, prompt: &Prompt, with_snapshots: bool) -> Result<ChatPrompt> {
+    let raw = |ids| ChatPrompt { ids, parser: None, marks: Vec::new(), snapshots: Vec::new() };
     match prompt {
         Prompt::Chat { messages, tools, thinking, variables } => {
-            text.chat(messages, tools.as_ref(), *thinking, variables)
+            text.chat(messages, tools.as_ref(), *thinking, variables, with_snapshots)
         }
         Prompt::Raw(string) => text.raw_ids(string).map(raw),
         Prompt::Tokens(ids) => Ok(raw(ids.clone())),

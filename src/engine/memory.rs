@@ -17,6 +17,8 @@ pub struct Memory {
     pub weights_bytes: u64,
     /// Bytes of the sequence's state: KV caches and recurrent state.
     pub state_bytes: u64,
+    /// Bytes of the snapshots of state that cannot be truncated; 0 for a model without such state.
+    pub snapshot_bytes: u64,
     /// Bytes of everything else: activations, tables, read-back.
     pub scratch_bytes: u64,
     /// Most bytes that were allocated on the GPU.
@@ -28,7 +30,7 @@ pub struct Memory {
 impl Memory {
     /// Bytes for all purposes.
     pub(super) fn sum(&self) -> u64 {
-        self.weights_bytes + self.state_bytes + self.scratch_bytes
+        self.weights_bytes + self.state_bytes + self.snapshot_bytes + self.scratch_bytes
     }
 }
 
@@ -53,6 +55,7 @@ impl BufferPlan<'_> {
         Ok(Memory {
             weights_bytes: gpu.weights_bytes + cpu.weights_bytes,
             state_bytes: gpu.state_bytes + cpu.state_bytes,
+            snapshot_bytes: gpu.snapshot_bytes + cpu.snapshot_bytes,
             scratch_bytes: gpu.scratch_bytes + cpu.scratch_bytes,
             peak_gpu_bytes: gpu.peak_gpu_bytes,
             peak_cpu_bytes: cpu.peak_cpu_bytes,
@@ -94,6 +97,7 @@ impl BufferPlan<'_> {
         Memory {
             weights_bytes: matrices + shared(|role| matches!(role, SharedRole::Vector(_))),
             state_bytes: shared(|role| matches!(role, SharedRole::State(_))),
+            snapshot_bytes: shared(|role| matches!(role, SharedRole::Snapshot { .. })),
             scratch_bytes: shared(other) + slots + private,
             ..Memory::default()
         }

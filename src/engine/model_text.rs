@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::clock::unix_seconds;
+use super::kept_prefixes::kept_prefixes;
 use crate::error::{Error, Result};
 use crate::text::{
     AnswerParser, AnswerStyle, ChatTemplate, CivilTime, RenderOptions, ThinkingSwitch, Tokenizer,
@@ -36,6 +37,8 @@ pub(super) struct ChatPrompt {
     pub(super) parser: Option<AnswerParser>,
     /// Control tokens that the parser must see as text.
     pub(super) marks: Vec<u32>,
+    /// Lengths of the prompt after which snapshots are to be taken, in ascending order.
+    pub(super) snapshots: Vec<usize>,
 }
 
 /// A chat template, and the properties of the model that follow from its source.
@@ -159,7 +162,7 @@ impl ModelText {
         template.is_some_and(|template| template.tools.is_some() && template.style.calls.is_some())
     }
 
-    /// Renders and tokenizes a chat. No token is put before it: a template writes its own
+    /// Renders and tokenizes a chat, and finds where to take snapshots if that is wanted. No token is put before it: a template writes its own
     /// beginning-of-sequence token, and a model whose template has none was trained without,
     /// whatever `add_bos_token` says.
     ///
@@ -172,6 +175,7 @@ impl ModelText {
         tools: Option<&Value>,
         thinking: Option<bool>,
         variables: &Map<String, Value>,
+        with_snapshots: bool,
     ) -> Result<ChatPrompt> {
         let tools = tools.cloned().map(Tools::new).transpose()?.filter(|tools| !tools.is_empty());
         let template =
@@ -201,13 +205,19 @@ impl ModelText {
             extra: Some(&variables),
             now: Some(CivilTime::from_unix(unix_seconds() as i64)),
         };
-        let prompt =
-            render_first(compiled, &message_forms(&messages, template.keeps_null)?, &options)?;
+        let render = |messages: &Value| {
+            render_first(compiled, &message_forms(messages, template.keeps_null)?, &options)
+        };
+        let prompt = render(&messages)?;
         let ids = self.tokenizer.encode(&prompt)?;
+        let snapshots = match with_snapshots {
+            true => kept_prefixes(&messages, &prompt, &ids, render, &self.tokenizer),
+            false => Vec::new(),
+        };
         let marks = template.style.marks(tools.is_some()).into_iter();
         let marks = marks.filter_map(|mark| self.tokenizer.id_of(mark)).collect();
         let parser = AnswerParser::new(template.style, &prompt, tools, ids.len() as u64);
-        Ok(ChatPrompt { ids, parser: Some(parser), marks })
+        Ok(ChatPrompt { ids, parser: Some(parser), marks, snapshots })
     }
 
     fn switch_thinking(

@@ -26,6 +26,11 @@ const DEFAULT_CPU_CHUNK_ROWS: u32 = 128;
 /// would wait too long for the end of a step.
 const MAX_LONG_CHUNK_PARAMETERS: u64 = 1_000_000_000;
 
+/// Default number of snapshots: the last turn.
+const DEFAULT_SNAPSHOTS: u32 = 1;
+/// Most snapshots that a load can ask for.
+pub const MAX_SNAPSHOTS: u32 = 64;
+
 /// Device asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -96,6 +101,12 @@ pub struct LoadOptions {
     pub quantize: Option<Target>,
     /// Format of the KV cache. The default is f16, or f32 where all weights are f32.
     pub kv_format: Option<CacheFormat>,
+    /// Snapshots of state that cannot be truncated, such as that of Mamba-2 layers: positions of a
+    /// conversation to which a prompt can go back without being read from the beginning. One keeps the
+    /// last turn, two also the system message and tools, more also earlier turns. From 0 to 64,
+    /// default 1, or 0 where the CPU lacks memory. Their bytes are reported; models without such
+    /// state take none.
+    pub snapshots: Option<u32>,
     /// Chat template in Jinja, instead of the checkpoint's or for a checkpoint without one.
     pub chat_template: Option<String>,
     /// Strategy of matrix-vector products on the GPU, instead of the one chosen for the adapter.
@@ -197,6 +208,8 @@ pub(super) struct ResolvedOptions {
     pub(super) quantize: Option<Target>,
     /// Format of the KV cache.
     pub(super) kv_format: CacheFormat,
+    /// Snapshots of state that cannot be truncated.
+    pub(super) snapshots: u32,
     /// Strategy of matrix-vector products on the GPU.
     pub(super) strategy: MatvecStrategy,
     /// Tiling of matrix products on the GPU.
@@ -239,6 +252,7 @@ impl ResolvedOptions {
             chunk_rows: chunk_rows(options, checkpoint, backend)?,
             quantize: options.quantize,
             kv_format: options.kv_format.unwrap_or_else(|| default_kv_format(options, checkpoint)),
+            snapshots: snapshots(options)?,
             strategy,
             tiling,
             cpu_variant: cpu_variant(options)?,
@@ -258,6 +272,13 @@ fn context_length(options: &LoadOptions, shape: &Shape) -> Result<u32> {
             let expected = format!("1 to {most} for this model");
             Err(Error::invalid_value("contextLength", length, expected))
         }
+    }
+}
+
+fn snapshots(options: &LoadOptions) -> Result<u32> {
+    match options.snapshots.unwrap_or(DEFAULT_SNAPSHOTS) {
+        count if count <= MAX_SNAPSHOTS => Ok(count),
+        count => Err(Error::invalid_value("snapshots", count, format!("0 to {MAX_SNAPSHOTS}"))),
     }
 }
 

@@ -3,7 +3,7 @@
 use web_time::Instant;
 
 use super::clock::milliseconds;
-use super::completion::{Completion, GenerateRequest, Timings, Usage};
+use super::completion::{Completion, GenerateRequest, PromptTokensDetails, Timings, Usage};
 use super::model_text::{ChatPrompt, ModelText};
 use super::run_ahead::RunAhead;
 use crate::error::Result;
@@ -16,6 +16,8 @@ pub(super) struct Running {
     pub(super) prompt: Vec<u32>,
     /// Prompt tokens whose state the executor has.
     pub(super) prefilled: usize,
+    /// Lengths of the prompt after which snapshots are to be taken, in ascending order.
+    pub(super) snapshots: Vec<usize>,
     /// Sampler of the host, which also counts the tokens that the GPU samples.
     pub(super) sampler: Sampler,
     /// Progress of the GPU, if it samples the tokens.
@@ -45,7 +47,7 @@ impl Running {
     /// A request whose first `reused` prompt tokens need not be read again.
     pub(super) fn new(
         request: &GenerateRequest,
-        ChatPrompt { ids, parser, marks }: ChatPrompt,
+        ChatPrompt { ids, parser, marks, snapshots }: ChatPrompt,
         reused: usize,
         sampler: Sampler,
         started: Instant,
@@ -53,6 +55,7 @@ impl Running {
         Ok(Self {
             prompt: ids,
             prefilled: reused,
+            snapshots,
             sampler,
             ahead: None,
             token_ids: Vec::new(),
@@ -151,7 +154,12 @@ impl Running {
             logprobs,
             prompt_token_ids: self.prompt,
             finish_reason,
-            usage: Usage { prompt_tokens, completion_tokens, total_tokens },
+            usage: Usage {
+                prompt_tokens,
+                completion_tokens,
+                total_tokens,
+                prompt_tokens_details: PromptTokensDetails { cached_tokens: self.reused },
+            },
             timings,
         }
     }

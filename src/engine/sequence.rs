@@ -2,6 +2,7 @@
 //! holds for them.
 
 use super::executors::Executor;
+use super::snapshots::Snapshots;
 use super::state::StateLayout;
 use crate::error::Result;
 use crate::plan::{Resources, StateKind};
@@ -24,6 +25,7 @@ pub(super) struct Sequence {
     /// Most tokens that the state has held since the last reset.
     reached: usize,
     layout: StateLayout,
+    snapshots: Snapshots,
     /// True if a step began and did not end, so that the state may be ahead of the tokens.
     is_dirty: bool,
 }
@@ -31,8 +33,8 @@ pub(super) struct Sequence {
 impl Sequence {
     /// An empty sequence of a model.
     pub(super) fn new(resources: &Resources<'_>) -> Self {
-        let layout = StateLayout::new(resources);
-        Self { tokens: Vec::new(), reached: 0, layout, is_dirty: false }
+        let (layout, snapshots) = (StateLayout::new(resources), Snapshots::new(resources));
+        Self { tokens: Vec::new(), reached: 0, layout, snapshots, is_dirty: false }
     }
 
     /// Number of tokens, which is the position of the next one.
@@ -44,6 +46,18 @@ impl Sequence {
     /// truncated.
     pub(super) fn is_recurrent(&self) -> bool {
         self.layout.is_recurrent()
+    }
+
+    /// Most snapshots that there can be; 0 if going back to an earlier position never needs one.
+    pub(super) fn snapshot_slots(&self) -> usize {
+        self.snapshots.slot_count()
+    }
+
+    /// Takes a snapshot at the current position.
+    pub(super) fn take_snapshot(&mut self, executor: &mut Executor) {
+        if let Some((slot, copies)) = self.snapshots.take(self.tokens.len()) {
+            executor.save_state(slot, copies);
+        }
     }
 
     /// Marks the state as ahead of the tokens, until [`Self::end_step`].
@@ -66,15 +80,28 @@ impl Sequence {
         self.is_dirty |= !self.layout.holds(self.tokens.len(), self.reached);
     }
 
-    /// Keeps the longest common prefix of the sequence and a prompt, or nothing if the state cannot
-    /// be truncated there; returns the length kept. The prompt's last token is not kept, because
-    /// its logits are needed.
+    /// Keeps the longest common prefix of the sequence and a prompt, or, if the state cannot be
+    /// truncated there, what a snapshot has of it; returns the length kept. The prompt's last token
+    /// is not kept, because its logits are needed.
     pub(super) fn reuse_prefix(&mut self, prompt: &[u32], executor: &mut Executor) -> usize {
         let common = self.tokens.iter().zip(prompt).take_while(|(old, new)| old == new).count();
-        if self.is_dirty || !self.truncate(common.min(prompt.len().saturating_sub(1))) {
-            self.reset(executor);
+        let common = common.min(prompt.len().saturating_sub(1));
+        if self.is_dirty || !self.truncate(common) {
+            self.go_back(common, executor);
         }
         self.tokens.len()
+    }
+
+    /// Goes back to the last snapshot of at most `most` tokens, or to the beginning.
+    fn go_back(&mut self, most: usize, executor: &mut Executor) {
+        let Some((slot, copies, length)) = self.snapshots.find(most) else {
+            return self.reset(executor);
+        };
+        executor.forget_samples();
+        executor.restore_state(slot, copies, length);
+        self.is_dirty = false;
+        self.reached = length;
+        self.truncate(length);
     }
 
     /// Drops all tokens from `length` on; returns false, with nothing dropped, if the state cannot
@@ -83,6 +110,7 @@ impl Sequence {
         let can_truncate = length >= self.tokens.len() || self.layout.holds(length, self.reached);
         if can_truncate {
             self.tokens.truncate(length);
+            self.snapshots.truncate(length);
         }
         can_truncate
     }
@@ -90,6 +118,7 @@ impl Sequence {
     /// Empties the sequence and zeroes its state.
     pub(super) fn reset(&mut self, executor: &mut Executor) {
         self.tokens.clear();
+        self.snapshots.truncate(0);
         self.reached = 0;
         self.is_dirty = false;
         executor.forget_samples();

@@ -138,7 +138,10 @@ async fn upload_shared(
     executor: &mut Executor,
 ) -> Result<u64> {
     match &buffer.role {
-        SharedRole::State(_) | SharedRole::Tokens | SharedRole::Sampling => Ok(0),
+        SharedRole::State(_)
+        | SharedRole::Snapshot { .. }
+        | SharedRole::Tokens
+        | SharedRole::Sampling => Ok(0),
         SharedRole::Vector(parts) => {
             let mut words = Vec::new();
             for part in parts {

@@ -180,6 +180,16 @@ impl GpuExecutor {
         self.gpu.write(&self.shared[index], first * 4, bytemuck::cast_slice(words));
     }
 
+    /// Copies shared buffers to others of the same size, after the submitted steps.
+    pub fn copy_shared(&self, copies: impl IntoIterator<Item = (usize, usize)>) {
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        for (from, to) in copies {
+            let (from, to) = (&self.shared[from], &self.shared[to]);
+            encoder.copy_buffer_to_buffer(from, 0, to, 0, from.size());
+        }
+        self.gpu.submit(encoder.finish());
+    }
+
     /// Zeroes the sequence's state: KV caches and recurrent state.
     pub fn clear_state(&self) {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());

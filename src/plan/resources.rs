@@ -94,6 +94,13 @@ pub enum StateKind {
     Recurrent,
 }
 
+impl StateKind {
+    /// True if a sequence can be truncated after any position.
+    pub fn is_truncatable(self) -> bool {
+        matches!(self, StateKind::Positions(CacheRows { ring: None, .. }))
+    }
+}
+
 /// Contents of a shared buffer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SharedRole {
@@ -107,6 +114,11 @@ pub enum SharedRole {
     Sampling,
     /// State of the sequence, zero at its beginning.
     State(StateKind),
+    /// Copy of a state buffer, which a sequence goes back to.
+    Snapshot {
+        /// Index of the state buffer.
+        of: u16,
+    },
 }
 
 /// A buffer common to all plans of a model.
@@ -359,6 +371,22 @@ impl<'a> Resources<'a> {
     /// Requests recurrent state of the sequence.
     pub fn recurrent_state(&mut self, name: &str, words: u64) -> Buffer {
         self.get_or_add(name, words, SharedRole::State(StateKind::Recurrent))
+    }
+
+    /// Requests `count` copies of each state buffer that cannot be truncated everywhere. All state
+    /// has been requested before.
+    pub fn snapshots(&mut self, count: u32) {
+        let states: Vec<_> =
+            self.state_buffers().filter(|(_, kind)| !kind.is_truncatable()).collect();
+        for number in 1..=count {
+            for (index, _) in &states {
+                let SharedBuffer { name, words, .. } = &self.shared[*index];
+                let (name, words) = (format!("{name}, snapshot {number}"), *words);
+                // An index of a shared buffer.
+                let role = SharedRole::Snapshot { of: *index as u16 };
+                self.add(SharedBuffer { name, words, role });
+            }
+        }
     }
 
     /// Indices and kinds of the shared buffers that are state of the sequence.

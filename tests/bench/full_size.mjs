@@ -23,9 +23,10 @@ async function measureGpu(name, file, put) {
   const { memory, timings } = await tablm(["bench"], options);
   const found = memory.peak_gpu_bytes;
   const weightBytes = tensors.reduce((sum, tensor) => sum + tensor.size_bytes, 0);
-  const overhead = found / (weightBytes + memory.state_bytes);
+  const overhead = found / (weightBytes + memory.state_bytes + memory.snapshot_bytes);
   const error = relativeError(estimated.peak_gpu_bytes, found);
   put(`${name}.memory.gpu_bytes`, found, "bytes");
+  put(`${name}.memory.snapshot_bytes`, memory.snapshot_bytes, "bytes");
   put(`${name}.memory.overhead_ratio`, overhead, "ratio");
   put(`${name}.memory.estimate_error`, error, "ratio");
   put(`${name}.load_ms`, timings.load_ms, "ms");
@@ -171,6 +172,7 @@ async function measureWeb(name, file, put) {
 /** Figures of a model, whose name precedes them in the keys. */
 const NATIVE_FIGURES = [
   "memory.gpu_bytes",
+  "memory.snapshot_bytes",
   "memory.overhead_ratio",
   "memory.estimate_error",
   "load_ms",

@@ -11,6 +11,7 @@ import { decodeDecay, prefillVsDecode, ssdVsScan } from "./native_ratios.mjs";
 import { plans } from "./plans.mjs";
 import { quantize } from "./quantize.mjs";
 import { summarize } from "./results.mjs";
+import { sessions } from "./sessions.mjs";
 import { checkTarget } from "./targets.mjs";
 
 export const parts = [
@@ -25,6 +26,7 @@ export const parts = [
   fullSize("minitron_width", 3, false),
   quantize,
   families,
+  sessions,
 ];
 
 /** True if `own` is the key, or a prefix of it that ends with a dot. */

@@ -51,6 +51,7 @@ export const targets = {
   "families.granite_h.vs_llamacpp.decode": atLeast(1),
   "families.lfm2.vs_llamacpp.prefill": atLeast(1),
   "families.lfm2.vs_llamacpp.decode": atLeast(1),
+  "sessions.turn10_ttft_ratio": atMost(0.1),
 };
 
 /** Returns a figure's target as text and `met` or `missed`; empty texts if it has none. */

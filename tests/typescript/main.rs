@@ -127,6 +127,7 @@ fn openai_parts() -> Vec<Declaration> {
         interface::<text::TokenLogprob>(str::to_owned),
         interface::<text::GeneratedLogprob>(str::to_owned),
         interface::<text::Delta>(str::to_owned),
+        interface::<engine::PromptTokensDetails>(str::to_owned),
         interface::<engine::Usage>(str::to_owned),
         interface::<engine::EmbeddingUsage>(str::to_owned),
         interface::<engine::Timings>(str::to_owned),
@@ -162,6 +163,8 @@ fn constants(unions: &[Declaration], options: &Declaration) -> String {
     text += &list_text("export const requestFields = ", &fields, tail);
     text += "\n/** Most threads that the CPU can be given. */\n";
     text += &format!("export const maxThreads = {};\n", engine::MAX_THREADS);
+    text += "\n/** Most snapshots of a model's state. */\n";
+    text += &format!("export const maxSnapshots = {};\n", engine::MAX_SNAPSHOTS);
     text
 }
 

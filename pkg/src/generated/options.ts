@@ -80,6 +80,14 @@ export interface EngineOptions {
   quantize?: QuantizeFormat;
   /** Format of the KV cache. The default is f16, or f32 where all weights are f32. */
   kvFormat?: KvFormat;
+  /**
+   * Snapshots of state that cannot be truncated, such as that of Mamba-2 layers: positions of a
+   * conversation to which a prompt can go back without being read from the beginning. One keeps the
+   * last turn, two also the system message and tools, more also earlier turns. From 0 to 64,
+   * default 1, or 0 where the CPU lacks memory. Their bytes are reported; models without such state
+   * take none.
+   */
+  snapshots?: number;
   /** Chat template in Jinja, instead of the checkpoint's or for a checkpoint without one. */
   chatTemplate?: string;
   /** Strategy of matrix-vector products on the GPU, instead of the one chosen for the adapter. */
@@ -224,3 +232,6 @@ export const requestFields = [
 
 /** Most threads that the CPU can be given. */
 export const maxThreads = 256;
+
+/** Most snapshots of a model's state. */
+export const maxSnapshots = 64;

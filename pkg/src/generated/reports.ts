@@ -117,6 +117,8 @@ export interface Memory {
   weightsBytes: number;
   /** Bytes of the sequence's state: KV caches and recurrent state. */
   stateBytes: number;
+  /** Bytes of the snapshots of state that cannot be truncated; 0 for a model without such state. */
+  snapshotBytes: number;
   /** Bytes of everything else: activations, tables, read-back. */
   scratchBytes: number;
   /** Most bytes that were allocated on the GPU. */
@@ -348,6 +350,12 @@ export interface AnswerDelta {
   logprobs: GeneratedLogprob[];
 }
 
+/** Parts of the tokens of a prompt, as OpenAI reports them. */
+export interface PromptTokensDetails {
+  /** Tokens that were not read again, because the sequence before had them too. */
+  cached_tokens: number;
+}
+
 /** Token counts, as OpenAI reports them. */
 export interface Usage {
   /** Tokens of the prompt. */
@@ -356,6 +364,8 @@ export interface Usage {
   completion_tokens: number;
   /** Sum of both. */
   total_tokens: number;
+  /** Parts of the prompt. */
+  prompt_tokens_details: PromptTokensDetails;
 }
 
 /** Token counts of a request for embeddings, as OpenAI reports them. */

@@ -86,6 +86,9 @@ pub(crate) struct ModelArguments {
     /// Format of the KV cache: f32, f16 or q8; by default f16, or f32 if all weights are f32.
     #[arg(long, value_name = "FORMAT", value_parser = kv_format)]
     pub(crate) kv: Option<CacheFormat>,
+    /// Snapshots of a state that cannot be truncated, to which a chat can go back.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) snapshots: Option<u32>,
 }
 
 fn thread_count() -> RangedI64ValueParser<u16> {

@@ -25,6 +25,7 @@ pub(super) async fn load(model: &ModelArguments, all_logits: bool) -> Result<Eng
         chunk: model.chunk,
         quantize: model.quantize,
         kv_format: model.kv,
+        snapshots: model.snapshots,
         strategy,
         tiling: tiling_from_environment()?,
         cpu_variant,

@@ -104,6 +104,7 @@ async fn perplexities(arguments: &Quantize, text: &str) -> Result<Value> {
             threads: None,
             quantize: None,
             kv: None,
+            snapshots: None,
         };
         let mut engine: Engine = load(&model, true).await?;
         let ids = engine.text().raw_ids(text)?;

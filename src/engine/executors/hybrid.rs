@@ -2,6 +2,7 @@
 //! its own copy of the weights. Before a step, its executor receives the KV positions and recurrent
 //! state written since it last ran.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use web_time::Instant;
@@ -30,12 +31,15 @@ pub(in crate::engine) struct HybridExecutor {
     is_on_gpu: bool,
     /// Leading positions whose state both executors have.
     common_positions: u32,
+    /// Slots of the snapshots that the GPU holds; the CPU holds the others.
+    slots_on_gpu: BTreeSet<usize>,
 }
 
 impl HybridExecutor {
     /// Joins two executors of the same resources, whose state has the given layout.
     pub(in crate::engine) fn new(gpu: GpuExecutor, cpu: CpuExecutor, layout: StateLayout) -> Self {
-        Self { gpu, cpu, layout, is_on_gpu: false, common_positions: 0 }
+        let slots_on_gpu = BTreeSet::new();
+        Self { gpu, cpu, layout, is_on_gpu: false, common_positions: 0, slots_on_gpu }
     }
 
     /// True if plans for a purpose run on the GPU.
@@ -87,6 +91,33 @@ impl HybridExecutor {
             rest = others;
         }
         Ok(())
+    }
+
+    /// Copies state to the copies of a snapshot, on the executor whose state is complete.
+    pub(super) fn save_state(&mut self, slot: usize, copies: &[(usize, usize)]) {
+        if self.is_on_gpu {
+            self.slots_on_gpu.insert(slot);
+            self.gpu.copy_shared(copies.iter().copied());
+        } else {
+            self.slots_on_gpu.remove(&slot);
+            self.cpu.copy_shared(copies.iter().copied());
+        }
+    }
+
+    /// Copies a snapshot of `length` tokens back to the state of the executor that holds it, which
+    /// also holds all rows by position up to there.
+    pub(super) fn restore_state(
+        &mut self,
+        slot: usize,
+        back: impl Iterator<Item = (usize, usize)>,
+        length: u32,
+    ) {
+        self.is_on_gpu = self.slots_on_gpu.contains(&slot);
+        match self.is_on_gpu {
+            true => self.gpu.copy_shared(back),
+            false => self.cpu.copy_shared(back),
+        }
+        self.common_positions = self.common_positions.min(length);
     }
 
     /// Zeroes the state of the sequence on both executors.

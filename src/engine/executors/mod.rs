@@ -180,6 +180,25 @@ impl Executor {
         }
     }
 
+    /// Copies state to the copies of a snapshot.
+    pub(super) fn save_state(&mut self, slot: usize, copies: &[(usize, usize)]) {
+        match self {
+            Executor::Gpu(gpu) => gpu.copy_shared(copies.iter().copied()),
+            Executor::Cpu(cpu) => cpu.copy_shared(copies.iter().copied()),
+            Executor::Hybrid(hybrid) => hybrid.save_state(slot, copies),
+        }
+    }
+
+    /// Copies a snapshot of `length` tokens back to the state.
+    pub(super) fn restore_state(&mut self, slot: usize, copies: &[(usize, usize)], length: usize) {
+        let back = copies.iter().map(|(state, copy)| (*copy, *state));
+        match self {
+            Executor::Gpu(gpu) => gpu.copy_shared(back),
+            Executor::Cpu(cpu) => cpu.copy_shared(back),
+            Executor::Hybrid(hybrid) => hybrid.restore_state(slot, back, length as u32),
+        }
+    }
+
     /// Drops the tokens that the GPU sampled and the host has not read; returns their number.
     pub(super) fn forget_samples(&mut self) -> usize {
         match self {
