@@ -7,6 +7,7 @@ use bytemuck::must_cast;
 
 use super::functions::{exp, softcap};
 use super::integer_panels::{Halves, PANEL};
+use super::prefetch::prefetch;
 use crate::kernels::{AttentionShape, CacheFormat, CacheRows};
 
 /// Independent partial sums of a reduction.
@@ -27,19 +28,6 @@ pub(super) struct Query<'a> {
     pub(super) y: &'a mut [f32],
     /// Logit of the head's sink; −∞ if there is none.
     pub(super) sink: f32,
-}
-
-/// Begins to read words into the nearest cache.
-#[inline(always)]
-#[allow(unsafe_code, reason = "the address is that of a slice")]
-fn prefetch(words: &[f32]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in words.chunks(16) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = words;
 }
 
 /// Transposes keys in groups of 16 positions, from `[positions, dim]` to
@@ -134,8 +122,8 @@ pub(super) struct AttendScratch {
 }
 
 /// `y = softmax(scale · q · keysᵀ) · values` of a few queries, which share the unpacked blocks of
-/// keys and of values while these are in the nearest cache. `widen` is as in [`unpack`]; `dot(a, b)`
-/// is `Σ a · b`, and `multiply_add(a, b, c)` is `a · b + c`.
+/// keys and of values while these are in the nearest cache. `widen` is as in [`unpack`];
+/// `dot(a, b)` is `Σ a · b`, and `multiply_add(a, b, c)` is `a · b + c`.
 #[inline(always)]
 pub(super) fn attend(
     shape: &AttentionShape,

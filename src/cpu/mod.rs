@@ -23,6 +23,7 @@ mod microkernel;
 mod mixer;
 mod packed_matrix;
 mod portable;
+mod prefetch;
 mod product;
 mod recurrence;
 mod rows;

@@ -32,14 +32,15 @@ pub async fn estimate(
     adapter: Option<&AdapterReport>,
 ) -> Result<Estimate> {
     let checkpoint = Checkpoint::open(files).await?;
-    let on_cpu = PlannedModel::new(&checkpoint, options, PlanTarget::Cpu)?;
-    let cpu_misfit = on_cpu.cpu_misfit(available_cpu_bytes(&options.host))?;
+    let available = available_cpu_bytes(&options.host);
+    let on_cpu = PlannedModel::new(&checkpoint, options, PlanTarget::Cpu)?.fitted(available)?;
+    let cpu_misfit = on_cpu.cpu_misfit(available)?;
     let backend = PlanTarget::gpu_backend(options.device);
     let target = match adapter {
         Some(adapter) => PlanTarget::Adapter(adapter, backend),
         None => PlanTarget::any_gpu(options, GUARANTEED_BINDING_BYTES),
     };
-    let planned = PlannedModel::new(&checkpoint, options, target)?;
+    let planned = PlannedModel::new(&checkpoint, options, target)?.fitted(available)?;
     let misfit = adapter.and_then(|adapter| planned.gpu_misfit(adapter));
     Ok(Estimate {
         architecture: planned.architecture.to_owned(),

@@ -43,6 +43,15 @@ impl PlannedModel<'_> {
         self.cpu_memory().is_ok_and(|memory| memory.peak_cpu_bytes <= available)
     }
 
+    /// The model with its snapshots, or without if the CPU lacks memory for them.
+    pub(super) fn fitted(self, available: u64) -> Result<Self> {
+        let options = &self.options;
+        if !options.backend.uses_cpu() || options.snapshots == 0 || self.fits_cpu(available) {
+            return Ok(self);
+        }
+        self.with_options(ResolvedOptions { snapshots: 0, ..options.clone() })
+    }
+
     /// Reason why `available` bytes cannot hold the model on the CPU, and a context length that
     /// fits; `None` if they can.
     pub(super) fn cpu_misfit(&self, available: u64) -> Result<Option<String>> {

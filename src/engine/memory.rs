@@ -97,7 +97,7 @@ impl BufferPlan<'_> {
         Memory {
             weights_bytes: matrices + shared(|role| matches!(role, SharedRole::Vector(_))),
             state_bytes: shared(|role| matches!(role, SharedRole::State(_))),
-            snapshot_bytes: shared(|role| matches!(role, SharedRole::Snapshot { .. })),
+            snapshot_bytes: shared(|role| matches!(role, SharedRole::Snapshot(_))),
             scratch_bytes: shared(other) + slots + private,
             ..Memory::default()
         }

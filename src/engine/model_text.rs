@@ -162,9 +162,9 @@ impl ModelText {
         template.is_some_and(|template| template.tools.is_some() && template.style.calls.is_some())
     }
 
-    /// Renders and tokenizes a chat, and finds where to take snapshots if that is wanted. No token is put before it: a template writes its own
-    /// beginning-of-sequence token, and a model whose template has none was trained without,
-    /// whatever `add_bos_token` says.
+    /// Renders and tokenizes a chat, and finds where to take snapshots if that is wanted. No token
+    /// is put before it: a template writes its own beginning-of-sequence token, and a model whose
+    /// template has none was trained without, whatever `add_bos_token` says.
     ///
     /// # Errors
     /// `invalid-request` for messages, tools or `thinking` that the template does not support;

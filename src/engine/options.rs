@@ -102,8 +102,8 @@ pub struct LoadOptions {
     /// Format of the KV cache. The default is f16, or f32 where all weights are f32.
     pub kv_format: Option<CacheFormat>,
     /// Snapshots of state that cannot be truncated, such as that of Mamba-2 layers: positions of a
-    /// conversation to which a prompt can go back without being read from the beginning. One keeps the
-    /// last turn, two also the system message and tools, more also earlier turns. From 0 to 64,
+    /// conversation to which a prompt can go back without being read from the beginning. One keeps
+    /// the last turn, two also the system message and tools, more also earlier turns. From 0 to 64,
     /// default 1, or 0 where the CPU lacks memory. Their bytes are reported; models without such
     /// state take none.
     pub snapshots: Option<u32>,

@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use super::executors::HANDOVER_WORDS;
-use super::fit::available_cpu_bytes;
 use super::memory::{BufferPlan, Memory};
 use super::options::{Backend, LoadOptions, PlanTarget, ResolvedOptions};
 use super::plans::{PlanPurpose, Plans};
@@ -65,8 +64,7 @@ struct ConfiguredModel {
 
 impl<'a> PlannedModel<'a> {
     /// Plans the model of a checkpoint for a device. A context length that the caller did not give
-    /// is shortened if its state would take far more memory than the weights, and snapshots are left
-    /// out if the CPU lacks memory for them.
+    /// is shortened if its state would take far more memory than the weights.
     ///
     /// # Errors
     /// Errors of the headers and of [`ResolvedOptions::new`]; `missing-tensors`;
@@ -78,15 +76,8 @@ impl<'a> PlannedModel<'a> {
         target: PlanTarget<'_>,
     ) -> Result<Self> {
         let (architecture, model) = models::read(checkpoint)?;
-        let available = available_cpu_bytes(&options.host);
         let options = ResolvedOptions::new(options, checkpoint, &model.shape(), target)?;
-        let planned = Self::plan(checkpoint, &ConfiguredModel { architecture, model }, options)?;
-        let is_short = planned.options.backend.uses_cpu() && !planned.fits_cpu(available);
-        if is_short && planned.options.snapshots > 0 {
-            let options = ResolvedOptions { snapshots: 0, ..planned.options.clone() };
-            return planned.with_options(options);
-        }
-        Ok(planned)
+        Self::plan(checkpoint, &ConfiguredModel { architecture, model }, options)
     }
 
     /// Plans the same model with other options.

@@ -111,12 +111,13 @@ fn plan<'a>(
         Some((gpu, backend)) => PlanTarget::Adapter(&gpu.report, backend),
         None => PlanTarget::Cpu,
     };
-    let planned = PlannedModel::new(checkpoint, options, target)?;
+    let available = available_cpu_bytes(&options.host);
+    let planned = PlannedModel::new(checkpoint, options, target)?.fitted(available)?;
     if let Some(message) = gpu.and_then(|(gpu, _)| planned.gpu_misfit(&gpu.report)) {
         return Err(Error::new(Code::GpuTooSmall, message));
     }
     if planned.options.backend.uses_cpu()
-        && let Some(message) = planned.cpu_misfit(available_cpu_bytes(&options.host))?
+        && let Some(message) = planned.cpu_misfit(available)?
     {
         return Err(Error::new(Code::OutOfMemory, message));
     }

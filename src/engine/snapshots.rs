@@ -1,6 +1,6 @@
-//! Snapshots of a sequence: copies of the state that cannot be truncated everywhere, recurrent state
-//! and caches that are rings, at positions to which a later prompt is likely to go back. The other
-//! caches still hold the rows before such a position, so that the sequence can continue there.
+//! Snapshots of a sequence: copies of the state that cannot be truncated everywhere, recurrent
+//! state and caches that are rings, at positions to which a later prompt is likely to go back. The
+//! other caches still hold the rows before such a position, so that the sequence can continue.
 
 use crate::plan::{Resources, SharedRole};
 
@@ -34,7 +34,7 @@ impl Snapshots {
     pub(super) fn new(resources: &Resources<'_>) -> Self {
         let mut slots: Vec<Slot> = Vec::new();
         for (index, buffer) in resources.shared().iter().enumerate() {
-            let SharedRole::Snapshot { of } = buffer.role else { continue };
+            let SharedRole::Snapshot(of) = buffer.role else { continue };
             let copy = (usize::from(of), index);
             // Each slot has a copy of every state buffer, in the same order.
             match slots.last_mut() {
@@ -53,8 +53,8 @@ impl Snapshots {
     }
 
     /// Slot for a snapshot of `length` tokens, with its copies: a free one, or the one used longest
-    /// ago, but not the shortest, which is what most prompts have in common. `None` if there is such
-    /// a snapshot already, or no slot.
+    /// ago, but of several not the shortest, which most prompts have in common. `None` if there is
+    /// such a snapshot already, or no slot.
     pub(super) fn take(&mut self, length: usize) -> Option<(usize, &Copies)> {
         self.uses += 1;
         if self.slots.iter().flat_map(|slot| slot.taken).any(|taken| taken.length == length) {

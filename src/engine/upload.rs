@@ -139,7 +139,7 @@ async fn upload_shared(
 ) -> Result<u64> {
     match &buffer.role {
         SharedRole::State(_)
-        | SharedRole::Snapshot { .. }
+        | SharedRole::Snapshot(_)
         | SharedRole::Tokens
         | SharedRole::Sampling => Ok(0),
         SharedRole::Vector(parts) => {

@@ -114,11 +114,8 @@ pub enum SharedRole {
     Sampling,
     /// State of the sequence, zero at its beginning.
     State(StateKind),
-    /// Copy of a state buffer, which a sequence goes back to.
-    Snapshot {
-        /// Index of the state buffer.
-        of: u16,
-    },
+    /// Copy of the state buffer of that index, which a sequence goes back to.
+    Snapshot(u16),
 }
 
 /// A buffer common to all plans of a model.
@@ -373,17 +370,17 @@ impl<'a> Resources<'a> {
         self.get_or_add(name, words, SharedRole::State(StateKind::Recurrent))
     }
 
-    /// Requests `count` copies of each state buffer that cannot be truncated everywhere. All state
-    /// has been requested before.
+    /// Requests `count` copies of each state buffer, all requested before, that cannot be truncated
+    /// everywhere.
     pub fn snapshots(&mut self, count: u32) {
-        let states: Vec<_> =
-            self.state_buffers().filter(|(_, kind)| !kind.is_truncatable()).collect();
+        let states = self.state_buffers().filter(|(_, kind)| !kind.is_truncatable());
+        let states: Vec<_> = states.collect();
         for number in 1..=count {
             for (index, _) in &states {
                 let SharedBuffer { name, words, .. } = &self.shared[*index];
                 let (name, words) = (format!("{name}, snapshot {number}"), *words);
                 // An index of a shared buffer.
-                let role = SharedRole::Snapshot { of: *index as u16 };
+                let role = SharedRole::Snapshot(*index as u16);
                 self.add(SharedBuffer { name, words, role });
             }
         }

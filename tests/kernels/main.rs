@@ -174,7 +174,7 @@ fn fill_shared(
                 gpu.write_tokens(&case.tokens);
                 continue;
             }
-            SharedRole::Sampling | SharedRole::Snapshot { .. } => continue,
+            SharedRole::Sampling | SharedRole::Snapshot(_) => continue,
             SharedRole::State(StateKind::Positions(rows)) => {
                 let mut words = vec![0.0; buffer.words as usize];
                 for row in 0..words.len() / rows.words() as usize {

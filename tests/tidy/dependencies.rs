@@ -58,7 +58,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("rayon", &["src/cpu/threads.rs", "src/bin/"]),
     // Inline assembly of one instruction, and calls of functions for instructions that the
     // processor was found to have.
-    ("unsafe", &["src/cpu/dotprod.rs", "src/cpu/variant.rs"]),
+    ("unsafe", &["src/cpu/dotprod.rs", "src/cpu/prefetch.rs", "src/cpu/variant.rs"]),
     (
         "target_arch",
         &["src/lib.rs", "src/bin/", "src/cpu/", "src/gpu/", "src/web/", "src/weights/mod.rs"],
