@@ -17,6 +17,7 @@ mod completion;
 mod embeddings;
 mod estimate;
 mod executors;
+mod fingerprint;
 mod first_difference;
 mod fit;
 mod generate;
@@ -37,6 +38,7 @@ mod request;
 mod run_ahead;
 mod running;
 mod sequence;
+mod session;
 mod snapshots;
 mod state;
 mod tuning;
@@ -112,6 +114,8 @@ pub struct Engine {
     prediction: Option<Prediction>,
     fallback_reason: Option<String>,
     tuning_cache: Option<String>,
+    /// Fingerprint of the model, for saved sessions.
+    fingerprint: String,
     load_ms: f64,
     compile_ms: f64,
 }

@@ -1,5 +1,5 @@
 //! Native command line: generate, logits, perplexity, embed, tokenize, detokenize, inspect, bench,
-//! quantize.
+//! snapshot, quantize.
 //!
 //! Logs go to stderr. With `--json` exactly one JSON object goes to stdout. Errors end with
 //! status 1 and `error: <code>: <message>`.
@@ -25,6 +25,9 @@ mod load;
 #[path = "tablm/quantize.rs"]
 mod quantize;
 #[cfg(not(target_arch = "wasm32"))]
+#[path = "tablm/session.rs"]
+mod session;
+#[cfg(not(target_arch = "wasm32"))]
 #[path = "tablm/terminal.rs"]
 mod terminal;
 #[cfg(not(target_arch = "wasm32"))]
@@ -47,6 +50,7 @@ mod native {
     use super::bench::bench;
     use super::load::{load, warn};
     use super::quantize::quantize;
+    use super::session;
     use super::terminal::{for_output, log, read_json, read_text, say, say_json, show};
     use tablm::engine::{
         Completion, Delta, EmbeddingRequest, Engine, GenerateRequest, LoadOptions, ModelText,
@@ -95,6 +99,7 @@ mod native {
             Command::Detokenize(arguments) => detokenize(&arguments, json).await,
             Command::Inspect(arguments) => inspect(&arguments, json).await,
             Command::Bench(arguments) => bench(&arguments, json).await,
+            Command::Snapshot(arguments) => session::snapshot(&arguments, json).await,
             Command::Quantize(arguments) => quantize(&arguments, json).await,
         }
     }
@@ -141,8 +146,10 @@ mod native {
         let first = request(prompt.clone().unwrap_or(Prompt::Tokens(Vec::new())));
         first.check()?;
         let mut engine = load(&arguments.model, false).await?;
+        session::restore(&mut engine, arguments.load_session.as_ref()).await?;
         if prompt.is_none() {
-            return interactive(&mut engine, |messages| request(chat(messages))).await;
+            interactive(&mut engine, |messages| request(chat(messages))).await?;
+            return save_session(&mut engine, &arguments).await;
         }
         let completion = engine
             .generate(&first, |delta| {
@@ -157,7 +164,14 @@ mod native {
             say(format_args!(""));
             report(&completion);
         }
-        Ok(())
+        save_session(&mut engine, &arguments).await
+    }
+
+    async fn save_session(engine: &mut Engine, arguments: &Generate) -> Result<()> {
+        match &arguments.save_session {
+            Some(path) => session::save(engine, path).await.map(|_| ()),
+            None => Ok(()),
+        }
     }
 
     /// Writes a part of an answer: text and calls to stdout, reasoning to stderr.

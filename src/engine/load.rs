@@ -58,7 +58,7 @@ impl Engine {
         let memory = planned.memory()?;
         let mut executor = allocate(&planned, &options.host, prepared.gpu).await?;
         let compiled = compile_ahead(&planned, &options.host)?;
-        upload(&planned, &mut executor, progress).await?;
+        let fingerprint = upload(&planned, &mut executor, progress).await?.of(&planned);
         let total_bytes = memory.weights_bytes;
         let mut report = |phase| {
             let file = checkpoint.name.clone();
@@ -88,6 +88,7 @@ impl Engine {
             prediction: prepared.prediction,
             fallback_reason: prepared.fallback_reason,
             tuning_cache: prepared.tuning_cache,
+            fingerprint,
             text,
             is_encoder: planned.is_encoder,
             embedding_head: read_embedding_head(&checkpoint, planned.architecture),

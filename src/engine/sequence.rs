@@ -1,10 +1,13 @@
 //! The sequence that an engine works on: its tokens, and the layout of the state that the executor
 //! holds for them.
 
+use std::ops::Range;
+
 use super::executors::Executor;
-use super::snapshots::Snapshots;
+use super::snapshots::{Copies, Snapshots};
 use super::state::StateLayout;
 use crate::error::Result;
+use crate::kernels::CacheRows;
 use crate::plan::{Resources, StateKind};
 
 /// State of a layer, such as its keys or values.
@@ -58,6 +61,67 @@ impl Sequence {
         if let Some((slot, copies)) = self.snapshots.take(self.tokens.len()) {
             executor.save_state(slot, copies);
         }
+    }
+
+    /// Drops what the host has not read, and goes back to where the state is complete.
+    pub(super) fn settle(&mut self, executor: &mut Executor) {
+        self.drop_samples(executor);
+        if self.is_dirty {
+            self.go_back(self.tokens.len(), executor);
+        }
+    }
+
+    /// Tokens whose state the executor holds.
+    pub(super) fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Layout of the state.
+    pub(super) fn layout(&self) -> &StateLayout {
+        &self.layout
+    }
+
+    /// Positions whose rows a cache holds.
+    pub(super) fn held_positions(&self, kind: StateKind) -> Range<u32> {
+        let oldest = match kind {
+            StateKind::Positions(CacheRows { ring: Some(ring), .. }) => {
+                self.reached.saturating_sub(ring.length as usize)
+            }
+            _ => 0,
+        };
+        oldest as u32..self.tokens.len() as u32
+    }
+
+    /// Slot, copies and length of each snapshot, the shortest first.
+    pub(super) fn snapshots(&self) -> Vec<(usize, Copies, usize)> {
+        self.snapshots.taken()
+    }
+
+    /// Takes the tokens of a saved session, and a slot for each of its snapshots for which there is
+    /// room, the shortest first. Their state is yet to be written.
+    pub(super) fn restored(
+        &mut self,
+        tokens: Vec<u32>,
+        snapshots: impl Iterator<Item = usize>,
+    ) -> Vec<Option<usize>> {
+        self.reached = tokens.len();
+        self.tokens = tokens;
+        let slots: Vec<_> =
+            snapshots.map(|length| self.snapshots.take(length).map(|(slot, _)| slot)).collect();
+        // A later snapshot may have replaced an earlier one.
+        let is_last = |index: usize| !slots[index + 1..].contains(&slots[index]);
+        (0..slots.len()).map(|index| slots[index].filter(|_| is_last(index))).collect()
+    }
+
+    /// Sets how far the state has reached, if that is farther than the tokens: older rows of a ring
+    /// are not there.
+    pub(super) fn set_reached(&mut self, reached: usize) {
+        self.reached = self.reached.max(reached);
+    }
+
+    /// The copy that a slot has of a state buffer.
+    pub(super) fn copy_of(&self, slot: usize, state: usize) -> Option<usize> {
+        self.snapshots.copy_of(slot, state)
     }
 
     /// Marks the state as ahead of the tokens, until [`Self::end_step`].

@@ -82,6 +82,22 @@ impl Snapshots {
         Some((index, &slot.copies, taken.length))
     }
 
+    /// Slot, copies and length of each snapshot, the shortest first.
+    pub(super) fn taken(&self) -> Vec<(usize, Copies, usize)> {
+        let slots = self.slots.iter().enumerate();
+        let taken = slots
+            .filter_map(|(index, slot)| Some((index, slot.copies.clone(), slot.taken?.length)));
+        let mut taken: Vec<_> = taken.collect();
+        taken.sort_by_key(|(_, _, length)| *length);
+        taken
+    }
+
+    /// The copy that a slot has of a state buffer.
+    pub(super) fn copy_of(&self, slot: usize, state: usize) -> Option<usize> {
+        let copies = &self.slots.get(slot)?.copies;
+        copies.iter().find(|(of, _)| *of == state).map(|(_, copy)| *copy)
+    }
+
     /// Drops the snapshots of more than `length` tokens, whose sequence has been changed.
     pub(super) fn truncate(&mut self, length: usize) {
         for slot in &mut self.slots {

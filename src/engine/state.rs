@@ -41,6 +41,16 @@ impl StateLayout {
         &self.0
     }
 
+    /// The buffer of that index among the shared buffers.
+    pub(super) fn buffer(&self, index: usize) -> Option<&StateBuffer> {
+        self.0.iter().find(|buffer| buffer.index == index)
+    }
+
+    /// The buffer of that name.
+    pub(super) fn named(&self, name: &str) -> Option<&StateBuffer> {
+        self.0.iter().find(|buffer| buffer.name == name)
+    }
+
     /// True if a part of the state has no rows by position, so that a sequence cannot be truncated.
     pub(super) fn is_recurrent(&self) -> bool {
         self.0.iter().any(|buffer| buffer.kind == StateKind::Recurrent)

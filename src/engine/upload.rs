@@ -5,6 +5,7 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use super::executors::{Executor, HybridExecutor};
+use super::fingerprint::Fingerprint;
 use super::options::{Backend, CompileAhead, HostServices};
 use super::planning::PlannedModel;
 use super::state::StateLayout;
@@ -86,7 +87,7 @@ pub(super) fn compile_ahead(
     })
 }
 
-/// Reads all weights and gives them to the executor.
+/// Reads all weights and gives them to the executor. Returns the fingerprint of the weights.
 ///
 /// # Errors
 /// Errors of the files; `malformed` for weights that are not finite; errors of the executor.
@@ -94,14 +95,16 @@ pub(super) async fn upload(
     planned: &PlannedModel<'_>,
     executor: &mut Executor,
     progress: &mut dyn FnMut(Progress),
-) -> Result<()> {
+) -> Result<Fingerprint> {
+    let mut fingerprint = Fingerprint::default();
     let (checkpoint, resources) = (planned.checkpoint, &planned.buffers.resources);
     let tensors = resources.tensors().filter_map(|name| checkpoint.tensors.get(name));
     let total_bytes = tensors.map(|tensor| tensor.size_bytes).sum();
     let file = checkpoint.name.clone();
     let mut report = Progress { phase: "upload", loaded_bytes: 0, total_bytes, file };
     for (index, buffer) in resources.shared().iter().enumerate() {
-        report.loaded_bytes += upload_shared(checkpoint, buffer, index, executor).await?;
+        let bytes = upload_shared(checkpoint, buffer, index, executor, &mut fingerprint).await?;
+        report.loaded_bytes += bytes;
     }
     let mut in_flight = 0;
     for (index, matrix) in resources.matrices().iter().enumerate() {
@@ -113,6 +116,9 @@ pub(super) async fn upload(
                 let mut loss = Loss::default();
                 let piece = checkpoint.read_piece(tensor, matrix.format, row, &mut loss).await?;
                 executor.upload_rows(matrix, index, row_offset + row, &piece.held)?;
+                if row == 0 {
+                    fingerprint.add(name, &piece.held);
+                }
                 row += piece.rows;
                 report.loaded_bytes += piece.stored_bytes;
                 in_flight += piece.stored_bytes as usize;
@@ -127,7 +133,7 @@ pub(super) async fn upload(
     }
     executor.flush().await?;
     progress(Progress { loaded_bytes: total_bytes, ..report });
-    Ok(())
+    Ok(fingerprint)
 }
 
 /// Fills a shared buffer with its initial contents; returns the bytes of weights read for it.
@@ -136,6 +142,7 @@ async fn upload_shared(
     buffer: &SharedBuffer,
     index: usize,
     executor: &mut Executor,
+    fingerprint: &mut Fingerprint,
 ) -> Result<u64> {
     match &buffer.role {
         SharedRole::State(_)
@@ -150,6 +157,7 @@ async fn upload_shared(
                     continue;
                 }
                 let values = vector(checkpoint, &part.tensor).await?;
+                fingerprint.add(&part.tensor, bytemuck::cast_slice(&values));
                 let values = values.into_iter().enumerate();
                 words.extend(values.map(|(index, value)| part.transform.apply(index, value)));
             }

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Speed of prefill and decode.
     Bench(Bench),
+    /// Read a prompt and save its state, to continue from with generate --load-session.
+    Snapshot(Snapshot),
     /// Convert a safetensors folder to one with quantized weights.
     #[command(alias = "quantise")]
     Quantize(Quantize),
@@ -154,8 +156,28 @@ pub(crate) struct Generate {
     /// String that ends the text; can be given several times.
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) stop: Vec<String>,
+    /// Continue from the state in this file: what the prompt has in common with it is not read.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) load_session: Option<PathBuf>,
+    /// Save the state after the answer to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save_session: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) sampling: SamplingArguments,
+}
+
+#[derive(Args)]
+pub(crate) struct Snapshot {
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+    /// JSON file with messages in OpenAI's form; - reads standard input.
+    #[arg(long)]
+    pub(crate) messages: PathBuf,
+    /// JSON file with the tools that the model may call, in OpenAI's form; - reads standard input.
+    #[arg(long)]
+    pub(crate) tools: Option<PathBuf>,
+    /// File to write.
+    pub(crate) output: PathBuf,
 }
 
 #[derive(Args)]

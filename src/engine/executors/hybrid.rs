@@ -120,6 +120,20 @@ impl HybridExecutor {
         self.common_positions = self.common_positions.min(length);
     }
 
+    /// Words of the copies of a snapshot, from the executor that holds it.
+    pub(super) async fn read_snapshot(&self, parts: &[StatePart], slot: usize) -> Result<Vec<f32>> {
+        match self.slots_on_gpu.contains(&slot) {
+            true => self.gpu.read_parts(parts).await,
+            false => Ok(read_cpu_parts(&self.cpu, parts)),
+        }
+    }
+
+    /// Notes that both executors are given the state of `length` tokens and all snapshots.
+    pub(super) fn begin_restore(&mut self, length: u32, slots: usize) {
+        self.common_positions = length;
+        self.slots_on_gpu = (0..slots).collect();
+    }
+
     /// Zeroes the state of the sequence on both executors.
     pub(super) fn clear_state(&mut self) {
         self.gpu.clear_state();

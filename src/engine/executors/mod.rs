@@ -216,6 +216,25 @@ impl Executor {
         }
     }
 
+    /// Words of shared buffers, as [`Self::read_parts`], or of the copies of a snapshot in a slot.
+    pub(super) async fn read_saved(
+        &self,
+        parts: &[StatePart],
+        slot: Option<usize>,
+    ) -> Result<Vec<f32>> {
+        match (self, slot) {
+            (Executor::Hybrid(hybrid), Some(slot)) => hybrid.read_snapshot(parts, slot).await,
+            _ => self.read_parts(parts).await,
+        }
+    }
+
+    /// Notes that state of `length` tokens and all snapshots are being written to shared buffers.
+    pub(super) fn begin_restore(&mut self, length: u32, slots: usize) {
+        if let Executor::Hybrid(hybrid) = self {
+            hybrid.begin_restore(length, slots);
+        }
+    }
+
     /// Description of the devices in use.
     pub(super) fn describe(&self) -> ExecutorDescription {
         match self {
