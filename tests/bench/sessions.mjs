@@ -10,9 +10,9 @@ import { makeModel } from "./commands.mjs";
 import { root } from "./model.mjs";
 
 const TURNS = 10;
-const CONTEXT_LENGTH = 4500;
+const CONTEXT_LENGTH = 4600;
 /** Words of each question; the small vocabulary has a token for each of their letters. */
-const WORDS = 110;
+const WORDS = 66;
 const RUNS = 3;
 const TEMPLATE = join(root, "tests", "data", "text", "templates", "nemotron.jinja");
 
@@ -28,7 +28,7 @@ async function measureTurns({ TabLM }, { url, template, contextLength, turns, wo
       reasoning_effort: "high",
     });
   const question = (turn) => ({ role: "user", content: `${turn} ` + "abc ".repeat(words) });
-  const messages = [{ role: "system", content: "Answer." }];
+  const messages = [{ role: "system", content: "Answer in short sentences. ".repeat(16) }];
   let last;
   for (let turn = 1; turn <= turns; turn += 1) {
     messages.push(question(turn));
