@@ -118,6 +118,35 @@ fn generate_reports_the_documented_keys_and_is_reproducible() {
 }
 
 #[test]
+fn sessions_and_snapshots_are_continued_from_files() {
+    let model = cache::smollm2();
+    let messages = temporary_file("session.json", br#"[{"role": "user", "content": "Hi"}]"#);
+    let snapshot = temporary_file("prompt.session", b"an earlier file");
+    let call = ["snapshot", "--model", text(&model), "--backend", "cpu", "--context", "64"];
+    let more = ["--messages", text(&messages), text(&snapshot)];
+    let report = json_of(&[&call[..], &more].concat());
+    assert_eq!(report["size_bytes"], std::fs::metadata(&snapshot).unwrap().len());
+    let chat = ["--messages", text(&messages)];
+    let plain = json_of(&generate(text(&model), &chat));
+    assert_eq!(plain["usage"]["prompt_tokens"], report["tokens"]);
+    assert_eq!(plain["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
+    let (load, save) = (["--load-session", text(&snapshot)], ["--save-session", text(&snapshot)]);
+    // Continues from the snapshot, and takes its place with the state after the answer.
+    let more = [&chat[..], &load, &save].concat();
+    let found = json_of(&generate(text(&model), &more));
+    assert_eq!(found["token_ids"], plain["token_ids"]);
+    let cached = &found["usage"]["prompt_tokens_details"]["cached_tokens"];
+    assert_eq!(cached.as_u64().unwrap() + 1, report["tokens"].as_u64().unwrap());
+    let again = json_of(&generate(text(&model), &[&chat[..], &load].concat()));
+    assert_eq!(again["token_ids"], plain["token_ids"]);
+    std::fs::write(&snapshot, b"another file").unwrap();
+    let refuses = generate(text(&model), &[&chat[..], &load].concat());
+    refused(&refuses, "malformed", &["prompt.session", "expected a session"]);
+    let folder = generate(text(&model), &["--prompt", "Hi", "--save-session", "/"]);
+    refused(&folder, "invalid-request", &["/: writing failed"]);
+}
+
+#[test]
 fn seeded_sampling_is_reproducible_and_a_stop_string_ends_the_answer() {
     let model = cache::smollm2();
     let answer = |more: &[&str]| -> Value {

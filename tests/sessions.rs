@@ -4,11 +4,13 @@
 
 mod common;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use xxhash_rust::xxh64::xxh64;
 
 use common::cache;
-use common::engines::{devices, greedy, has_gpu, load, tokens};
-use tablm::engine::{Completion, DeviceChoice, Engine, GenerateRequest, LoadOptions, Prompt};
+use common::conversations::{cached, chat, message, options, request, system};
+use common::engines::{devices, has_gpu, load, tokens};
+use tablm::engine::{Completion, DeviceChoice, Engine, LoadOptions, Prompt};
 use tablm::error::Code;
 use tablm::kernels::CacheFormat;
 use tablm::weights::source::MemorySource;
@@ -24,23 +26,6 @@ const MODELS: [&str; 8] = [
     "llama-tied",
     "qwen3-tied",
 ];
-const NEMOTRON: &str = include_str!("data/text/templates/nemotron.jinja");
-
-fn options(device: DeviceChoice) -> LoadOptions {
-    LoadOptions {
-        device,
-        context_length: Some(600),
-        chunk: Some(20),
-        kv_format: Some(CacheFormat::F32),
-        chat_template: Some(NEMOTRON.to_owned()),
-        ..LoadOptions::default()
-    }
-}
-
-fn request(prompt: Prompt, count: usize) -> GenerateRequest {
-    GenerateRequest { ignore_stop_tokens: true, ..greedy(prompt, count) }
-}
-
 async fn answer(engine: &mut Engine, prompt: &[u32], count: usize) -> Completion {
     engine.generate(&request(Prompt::Tokens(prompt.to_vec()), count), |_| {}).await.unwrap()
 }
@@ -77,9 +62,9 @@ fn a_restored_session_continues_on_every_executor_without_reading_again() {
             let route: Vec<DeviceChoice> = all.iter().chain(&all).copied().collect();
             for device in route {
                 let part = answer(&mut engine, &read, 4).await;
-                let cached = part.usage.prompt_tokens_details.cached_tokens;
                 // The last token of a prompt is always read: its logits are needed.
-                assert!(ids.is_empty() || cached == read.len() - 1, "{name}: {cached}");
+                let wanted = if ids.is_empty() { 0 } else { read.len() - 1 };
+                assert_eq!(cached(&part), wanted, "{name}");
                 ids.extend_from_slice(&part.token_ids);
                 read.extend_from_slice(&part.token_ids);
                 let bytes = saved(&mut engine).await;
@@ -98,20 +83,7 @@ fn a_restored_conversation_goes_back_to_its_snapshots() {
     pollster::block_on(async {
         for device in devices().await {
             for name in ["nemotron_h-g8x1", "gemma3-pattern"] {
-                let chat = |messages: &[Value]| {
-                    let prompt = Prompt::Chat {
-                        messages: messages.into(),
-                        tools: None,
-                        thinking: Some(true),
-                        variables: Map::new(),
-                    };
-                    request(prompt, 30)
-                };
-                let message = |role: &str, text: &str| json!({"role": role, "content": text});
-                let mut messages = vec![
-                    message("system", "a plan is data: kernels in order over named buffers"),
-                    message("user", "a question on layers"),
-                ];
+                let mut messages = vec![system(), message("user", "a question on layers")];
                 let mut engine = load(&cache::tiny(name), options(device)).await;
                 engine.generate(&chat(&messages), |_| {}).await.unwrap();
                 let bytes = saved(&mut engine).await;
@@ -122,7 +94,6 @@ fn a_restored_conversation_goes_back_to_its_snapshots() {
                 restore(&mut restored, &bytes).await.unwrap();
                 let found = restored.generate(&chat(&messages), |_| {}).await.unwrap();
                 assert_eq!(found.token_ids, expected.token_ids, "{device:?} {name}");
-                let cached = |answer: &Completion| answer.usage.prompt_tokens_details.cached_tokens;
                 assert!(cached(&found) > 16, "{device:?} {name}");
                 assert_eq!(cached(&found), cached(&expected), "{device:?} {name}");
             }
@@ -149,7 +120,7 @@ fn another_cache_format_and_length_of_rings_are_converted() {
                 let mut restored = load(&cache::tiny(name), other.clone()).await;
                 restore(&mut restored, &bytes).await.unwrap();
                 let found = answer(&mut restored, &read, 6).await;
-                assert_eq!(found.usage.prompt_tokens_details.cached_tokens, 150, "{name}");
+                assert_eq!(cached(&found), 150, "{name}");
                 assert_eq!(found.token_ids, expected, "{name} {kv_format:?} {chunk}");
             }
         }
@@ -197,5 +168,98 @@ fn sessions_that_do_not_fit_are_refused_with_the_reason() {
         let mut short = load(&cache::tiny(MODELS[0]), short).await;
         let error = restore(&mut short, &bytes).await.unwrap_err();
         assert_eq!(error.code(), Code::ContextFull, "{error}");
+    });
+}
+
+/// A snapshot in a session holds the last rows of a ring; a prompt that goes back beyond them reads
+/// from the beginning.
+#[test]
+fn rows_that_a_restored_ring_lacks_are_read_again() {
+    pollster::block_on(async {
+        let path = cache::tiny("gemma3-pattern");
+        let load =
+            |chunk| load(&path, LoadOptions { chunk: Some(chunk), ..options(DeviceChoice::Cpu) });
+        // Longer steps need longer rings.
+        let (mut engine, mut restored) = (load(20).await, load(64).await);
+        let mut fresh = load(64).await;
+        let messages = [system(), message("user", "a question on layers, ".repeat(8))];
+        let prompt = engine.generate(&chat(&messages), |_| {}).await.unwrap().prompt_token_ids;
+        let bytes = saved(&mut engine).await;
+        for back in [1, 8, 20, 30, 45] {
+            restore(&mut restored, &bytes).await.unwrap();
+            // Goes back to the snapshot, and from there farther.
+            let kept = cached(&answer(&mut restored, &prompt, 1).await);
+            assert!(kept > 100, "{kept} of {}", prompt.len());
+            let mut other = prompt[..kept - back].to_vec();
+            other.extend([7, 8, 9]);
+            let with_logprobs = |prompt: &[u32]| {
+                let mut request = request(Prompt::Tokens(prompt.to_vec()), 1);
+                request.top_logprobs = Some(5);
+                request
+            };
+            let found = restored.generate(&with_logprobs(&other), |_| {}).await.unwrap();
+            fresh.reset();
+            let expected = fresh.generate(&with_logprobs(&other), |_| {}).await.unwrap();
+            let pairs =
+                found.logprobs[0].top_logprobs.iter().zip(&expected.logprobs[0].top_logprobs);
+            for (found, expected) in pairs {
+                let difference = (found.logprob - expected.logprob).abs();
+                assert!(difference < 1e-4, "{back}: {found:?}, {expected:?}");
+            }
+        }
+    });
+}
+
+/// Sessions whose checksum is right and whose contents are not.
+#[test]
+fn forged_sessions_are_refused_before_anything_changes() {
+    pollster::block_on(async {
+        let mut engine = load(&cache::tiny("gemma3-pattern"), options(DeviceChoice::Cpu)).await;
+        let messages = [system(), message("user", "a question on layers")];
+        engine.generate(&chat(&messages), |_| {}).await.unwrap();
+        let bytes = saved(&mut engine).await;
+        let header_end = 16 + u32::from_le_bytes(bytes[12..16].try_into().unwrap()) as usize;
+        let header: Value = serde_json::from_slice(&bytes[16..header_end]).unwrap();
+        let forged = |change: &dyn Fn(&mut Value, &mut Vec<u8>)| {
+            let (mut header, mut body) =
+                (header.clone(), bytes[header_end..bytes.len() - 8].to_vec());
+            change(&mut header, &mut body);
+            let header = header.to_string();
+            let mut forged = bytes[..12].to_vec();
+            forged.extend((header.len() as u32).to_le_bytes());
+            forged.extend(header.as_bytes());
+            forged.extend(body);
+            let hash = xxh64(&forged, 0);
+            forged.extend(hash.to_le_bytes());
+            forged
+        };
+        let unchanged = forged(&|_, _| {});
+        restore(&mut engine, &unchanged).await.unwrap();
+        assert_eq!(saved(&mut engine).await, bytes);
+        type Change = dyn Fn(&mut Value, &mut Vec<u8>);
+        let changes: [(&str, &Change); 9] = [
+            ("tokens: found", &|_, body| body[3] = 0x7f),
+            ("unknown state", &|header, _| header["sections"][0]["name"] = json!("x")),
+            ("another order", &|header, _| {
+                header["sections"][1]["name"] = header["sections"][0]["name"].clone();
+            }),
+            ("other positions", &|header, _| {
+                let sections = header["sections"].as_array_mut().unwrap();
+                sections.iter_mut().for_each(|section| section["snapshot"] = json!(0));
+            }),
+            ("other positions", &|header, _| header["sections"][0]["rows"]["first"] = json!(1)),
+            ("another width", &|header, _| header["sections"][0]["rows"]["width"] = json!(8)),
+            ("number of words", &|header, _| {
+                header["sections"][0]["rows"]["format"] = json!("f16")
+            }),
+            ("not in order", &|header, _| header["snapshots"] = json!([4_000_000])),
+            ("snapshot without length", &|header, _| header["snapshots"] = json!([])),
+        ];
+        for (reason, change) in changes {
+            let error = restore(&mut engine, &forged(change)).await.unwrap_err();
+            assert!(error.message().contains(reason), "{reason}: {error}");
+            assert_ne!(error.code(), Code::Internal, "{error}");
+            assert_eq!(saved(&mut engine).await, bytes, "{reason}");
+        }
     });
 }

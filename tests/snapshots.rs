@@ -4,15 +4,13 @@
 
 mod common;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use common::cache;
-use common::engines::{devices, greedy, has_gpu, load};
-use tablm::engine::{
-    Completion, DeviceChoice, Engine, Event, GenerateRequest, LoadOptions, Prompt, estimate,
-};
+use common::conversations::{cached, chat, message, options, system};
+use common::engines::{devices, has_gpu, load};
+use tablm::engine::{Completion, DeviceChoice, Engine, Event, LoadOptions, estimate};
 use tablm::error::Code;
-use tablm::kernels::CacheFormat;
 
 /// Models with recurrent state, and one with caches that are rings.
 const MODELS: [&str; 6] = [
@@ -23,39 +21,8 @@ const MODELS: [&str; 6] = [
     "lfm2-types",
     "gemma3-pattern",
 ];
-/// Drops the reasoning of every answer before the last user message, as Nemotron's template does.
-const NEMOTRON: &str = include_str!("data/text/templates/nemotron.jinja");
 /// Most tokens of a user message, an answer without reasoning, and the template around them.
 const TURN: usize = 96;
-
-fn options(device: DeviceChoice) -> LoadOptions {
-    LoadOptions {
-        device,
-        context_length: Some(1000),
-        chunk: Some(20),
-        kv_format: Some(CacheFormat::F32),
-        chat_template: Some(NEMOTRON.to_owned()),
-        ..LoadOptions::default()
-    }
-}
-
-fn chat(messages: &[Value]) -> GenerateRequest {
-    let prompt = Prompt::Chat {
-        messages: messages.into(),
-        tools: None,
-        thinking: Some(true),
-        variables: Map::new(),
-    };
-    GenerateRequest { ignore_stop_tokens: true, ..greedy(prompt, 30) }
-}
-
-fn message(role: &str, content: impl Into<String>) -> Value {
-    json!({"role": role, "content": content.into()})
-}
-
-fn system() -> Value {
-    message("system", "a plan is data: kernels in order over named buffers, written at load")
-}
 
 async fn answer(engine: &mut Engine, messages: &[Value]) -> Completion {
     engine.generate(&chat(messages), |_| {}).await.unwrap()
@@ -68,8 +35,8 @@ async fn compared(engine: &mut Engine, fresh: &mut Engine, messages: &[Value]) -
     fresh.reset();
     let expected = answer(fresh, messages).await;
     assert_eq!(found.token_ids, expected.token_ids, "{:?}", engine.info().device);
-    assert_eq!(expected.usage.prompt_tokens_details.cached_tokens, 0);
-    found.usage.prompt_tokens - found.usage.prompt_tokens_details.cached_tokens
+    assert_eq!(cached(&expected), 0);
+    found.usage.prompt_tokens - cached(&found)
 }
 
 #[test]

@@ -159,11 +159,13 @@ mod native {
             })
             .await?;
         if json {
+            // First, because an error is the only object then.
+            save_session(&mut engine, &arguments).await?;
             say_json(&generate_json(&engine, &completion));
-        } else {
-            say(format_args!(""));
-            report(&completion);
+            return Ok(());
         }
+        say(format_args!(""));
+        report(&completion);
         save_session(&mut engine, &arguments).await
     }
 

@@ -13,7 +13,7 @@ use crate::kernels::{AttentionShape, CacheFormat, CacheRows};
 /// Independent partial sums of a reduction.
 const LANES: usize = 16;
 /// Positions that are unpacked at a time: 16 KB of heads of 128 elements.
-const BLOCK: usize = 32;
+const TILE: usize = 32;
 /// Rows by which [`prefetch`] is ahead.
 const ROWS_AHEAD: usize = 24;
 
@@ -89,24 +89,24 @@ pub(super) struct HeadCache<'a> {
 }
 
 impl HeadCache<'_> {
-    /// Unpacks all rows, `[positions, dim]`, and calls `use_block` with each block of at most
-    /// [`BLOCK`] positions and its first one.
+    /// Unpacks all rows, `[positions, dim]`, and calls `use_tile` with each tile of at most
+    /// [`TILE`] positions and its first one.
     #[inline(always)]
-    fn for_each_block(
+    fn for_each_tile(
         &self,
         dim: usize,
-        block: &mut Vec<f32>,
+        tile: &mut Vec<f32>,
         widen: Option<impl Fn(&Halves) -> [f32; PANEL] + Copy>,
-        mut use_block: impl FnMut(usize, &[f32]),
+        mut use_tile: impl FnMut(usize, &[f32]),
     ) {
-        block.resize(BLOCK * dim, 0.0);
+        tile.resize(TILE * dim, 0.0);
         let mut position = 0;
         for held in &self.held {
-            for row in held.clone().step_by(BLOCK) {
-                let count = (held.end - row).min(BLOCK as u32) as usize;
-                let elements = &mut block[..count * dim];
+            for row in held.clone().step_by(TILE) {
+                let count = (held.end - row).min(TILE as u32) as usize;
+                let elements = &mut tile[..count * dim];
                 unpack(self.rows, self.words, row as usize, self.first, dim, elements, widen);
-                use_block(position, elements);
+                use_tile(position, elements);
                 position += count;
             }
         }
@@ -116,12 +116,12 @@ impl HeadCache<'_> {
 /// Scratch memory of [`attend`].
 #[derive(Debug, Default)]
 pub(super) struct AttendScratch {
-    block: Vec<f32>,
+    tile: Vec<f32>,
     /// Softmax weights, `[queries, positions]`.
     weights: Vec<f32>,
 }
 
-/// `y = softmax(scale · q · keysᵀ) · values` of a few queries, which share the unpacked blocks of
+/// `y = softmax(scale · q · keysᵀ) · values` of a few queries, which share the unpacked tiles of
 /// keys and of values while these are in the nearest cache. `widen` is as in [`unpack`];
 /// `dot(a, b)` is `Σ a · b`, and `multiply_add(a, b, c)` is `a · b + c`.
 #[inline(always)]
@@ -129,7 +129,7 @@ pub(super) fn attend(
     shape: &AttentionShape,
     queries: &mut [Query<'_>],
     [keys, values]: [&HeadCache<'_>; 2],
-    AttendScratch { block, weights }: &mut AttendScratch,
+    AttendScratch { tile, weights }: &mut AttendScratch,
     widen: Option<impl Fn(&Halves) -> [f32; PANEL] + Copy>,
     dot: impl Fn(&[f32], &[f32]) -> f32,
     multiply_add: impl Fn(f32, f32, f32) -> f32 + Copy,
@@ -140,7 +140,7 @@ pub(super) fn attend(
     let seen = |query: &Query<'_>, first: usize, count: usize| {
         query.visible.start.max(first)..query.visible.end.min(first + count)
     };
-    keys.for_each_block(dim, block, widen, |first, keys| {
+    keys.for_each_tile(dim, tile, widen, |first, keys| {
         for (query, weights) in queries.iter().zip(weights.chunks_exact_mut(positions)) {
             for position in seen(query, first, keys.len() / dim) {
                 let key = &keys[(position - first) * dim..][..dim];
@@ -153,7 +153,7 @@ pub(super) fn attend(
         inverses.push(exponentiate(shape, &mut weights[query.visible.clone()], query.sink));
         query.y.fill(0.0);
     }
-    values.for_each_block(dim, block, widen, |first, values| {
+    values.for_each_tile(dim, tile, widen, |first, values| {
         for (query, weights) in queries.iter_mut().zip(weights.chunks_exact(positions)) {
             let seen = seen(query, first, values.len() / dim);
             if !seen.is_empty() {

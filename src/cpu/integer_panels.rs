@@ -4,14 +4,14 @@
 //! A panel is a sequence of blocks, one per 32 columns. The quants of a block are 64-byte lines,
 //! four columns of sixteen rows each. Quants of `B` bits take `B` lines: columns `4k …` are in line
 //! `k % B`, at bit `k / B · B` of each byte. Three and six bits do not divide a byte: the last two
-//! times four columns take what the others leave of the lines, see [`fields`].
+//! times four columns take what the others leave of the lines, see [`packed`].
 //!
 //! The scales of a block are lines of sixteen f16, one per row: one line, or one for each half of
 //! the columns, then as many of offsets if the format has them; or one line of curves
 //! ([`Levels::Cubic`]). Scales and offsets are relative to a power of two per row, so that f16
 //! suffices for every format.
 
-use bytemuck::{Pod, Zeroable, must_cast, must_cast_mut};
+use bytemuck::{Pod, Zeroable, must_cast, must_cast_mut, must_cast_ref};
 use half::f16;
 
 use super::allocation::try_zeroed;
@@ -50,34 +50,66 @@ pub(crate) struct IntegerPanels {
     filled_rows: usize,
 }
 
-/// Bits of a byte that hold bits of a quant.
-struct Field {
-    /// Line of the byte.
-    line: usize,
-    /// Lowest bit in the byte.
-    shift: usize,
-    /// Lowest bit in the quant.
-    low: usize,
-    bits: usize,
+/// Times four columns of a block.
+const QUADS: usize = UNIT / QUAD;
+
+/// Packs the quants of a row's block, a word of bytes for four columns each, into the row's words
+/// of the block's lines, as many as a quant has bits.
+fn packed(q: [u32; QUADS], bits: usize) -> [u32; QUADS] {
+    let pair = |word: u32, low: u32| ((word >> low) & 0x0303_0303) << 6;
+    let bit = |word: u32, shift: u32| ((word >> 2) & 0x0101_0101) << shift;
+    let [first, second, third, fourth, fifth, sixth, a, b] = q;
+    match bits {
+        1 => {
+            [(0..).zip(q).fold(0, |word, (shift, quad)| word | quad << shift), 0, 0, 0, 0, 0, 0, 0]
+        }
+        2 => [
+            first | third << 2 | fifth << 4 | a << 6,
+            second | fourth << 2 | sixth << 4 | b << 6,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ],
+        3 => [
+            first | second << 3 | pair(a, 0),
+            third | fourth << 3 | pair(b, 0),
+            fifth | sixth << 3 | bit(a, 6) | bit(b, 7),
+            0,
+            0,
+            0,
+            0,
+            0,
+        ],
+        4 => [first | fifth << 4, second | sixth << 4, third | a << 4, fourth | b << 4, 0, 0, 0, 0],
+        6 => [
+            first | pair(a, 0),
+            second | pair(a, 2),
+            third | pair(a, 4),
+            fourth | pair(b, 0),
+            fifth | pair(b, 2),
+            sixth | pair(b, 4),
+            0,
+            0,
+        ],
+        _ => q,
+    }
 }
 
-/// Fields of the columns `4 · quad …` of a block, whose quants have `bits` bits.
-fn fields(quad: usize, bits: usize) -> impl Iterator<Item = Field> {
-    let whole = |line, shift| [Some(Field { line, shift, low: 0, bits }), None, None];
-    let part = |line, shift, low, bits| Some(Field { line, shift, low, bits });
-    let fields = match (bits, quad) {
-        (3, 0..6) => whole(quad / 2, 3 * (quad % 2)),
-        (3, _) => [part(quad - 6, 6, 0, 2), part(2, quad, 2, 1), None],
-        (6, 0..6) => whole(quad, 0),
-        (6, _) => [0, 1, 2].map(|index| part(3 * (quad - 6) + index, 6, 2 * index, 2)),
-        _ => whole(quad % bits, quad / bits * bits),
-    };
-    fields.into_iter().flatten()
-}
-
-/// The lowest `bits` bits of a byte, 1 to 8.
-fn mask(bits: usize) -> u8 {
-    0xff >> (8 - bits)
+/// Inverse of [`packed`].
+fn unpacked(lines: [u32; QUADS], bits: usize) -> [u32; QUADS] {
+    let mask = 0x0101_0101 * (0xff >> (8 - bits));
+    let pair = |line: usize, low: u32| ((lines[line] >> 6) & 0x0303_0303) << low;
+    let bit = |shift: u32| ((lines[2] >> shift) & 0x0101_0101) << 2;
+    std::array::from_fn(|quad| match (bits, quad) {
+        (3, 0..6) => (lines[quad / 2] >> (3 * (quad % 2))) & mask,
+        (3, _) => pair(quad - 6, 0) | bit(quad as u32),
+        (6, 0..6) => lines[quad] & mask,
+        (6, _) => [0, 1, 2].map(|part| pair(3 * (quad - 6) + part, 2 * part as u32)).iter().sum(),
+        _ => (lines[quad % bits] >> (quad / bits * bits)) & mask,
+    })
 }
 
 /// `2^exponent`, clamped to normal numbers.
@@ -168,8 +200,12 @@ impl IntegerPanels {
     /// Packs and appends one row, given as [`IntegerPanels::blocks`] units.
     pub(crate) fn append_row(&mut self, units: &[IntegerUnit]) {
         let (panel, lane) = (self.filled_rows / PANEL, self.filled_rows % PANEL);
-        let greatest = units.iter().flat_map(|unit| unit.scales.into_iter().chain(unit.offsets));
-        let greatest = greatest.fold(0.0f32, |greatest, scale| greatest.max(scale.abs()));
+        let mut greatest = 0.0f32;
+        for unit in units {
+            for scale in [unit.scales, unit.offsets].as_flattened() {
+                greatest = greatest.max(scale.abs());
+            }
+        }
         let exponent =
             if greatest > 0.0 { (greatest.to_bits() >> 23) as i32 - 127 } else { EXPONENT };
         let (factor, inverse) =
@@ -181,9 +217,6 @@ impl IntegerPanels {
         let scales = &mut self.scales[panel * blocks * block_scales..][..blocks * block_scales];
         let blocks = lines.chunks_exact_mut(block_lines).zip(scales.chunks_exact_mut(block_scales));
         let groups = UNIT / self.integers.group;
-        let fields = (0..UNIT / QUAD)
-            .flat_map(|quad| fields(quad, block_lines).map(move |field| (quad, field)));
-        let fields: Vec<_> = fields.collect();
         for (unit, (lines, scales)) in units.iter().zip(blocks) {
             let values = unit.scales[..groups].iter().chain(&unit.offsets);
             for (halves, value) in scales.iter_mut().zip(values) {
@@ -192,12 +225,10 @@ impl IntegerPanels {
             if self.integers.levels == Levels::Cubic {
                 scales[0].0[lane] = unit.curve.0;
             }
-            let quads: [u32; UNIT / QUAD] = must_cast(unit.quants);
-            for (quad, Field { line, shift, low, bits }) in &fields {
-                let line: &mut [u32; PANEL] = must_cast_mut(&mut lines[*line]);
-                let mask = u32::from(mask(*bits)) * 0x0101_0101;
-                // The line is zero before.
-                line[lane] |= ((quads[*quad] >> low) & mask) << shift;
+            let words = packed(must_cast(unit.quants), block_lines);
+            for (line, word) in lines.iter_mut().zip(words) {
+                let line: &mut [u32; PANEL] = must_cast_mut(line);
+                line[lane] = word;
             }
         }
         self.filled_rows += 1;
@@ -213,11 +244,13 @@ impl IntegerPanels {
         for (weights, (lines, scales)) in weights.chunks_mut(UNIT).zip(blocks) {
             let [scale, bend, shift] = Curve(scales[0].0[lane]).scale_bend_shift();
             let value = |line: usize| f16::from_bits(scales[line].0[lane]).to_f32() * factor;
-            for (column, weight) in weights.iter_mut().enumerate() {
-                let quant = fields(column / QUAD, block_lines).fold(0, |quant, field| {
-                    let byte = lines[field.line].0[QUAD * lane + column % QUAD];
-                    quant | (((byte >> field.shift) & mask(field.bits)) << field.low)
-                });
+            let mut words = [0; QUADS];
+            for (word, line) in words.iter_mut().zip(lines) {
+                let line: &[u32; PANEL] = must_cast_ref(line);
+                *word = line[lane];
+            }
+            let quants: [u8; UNIT] = must_cast(unpacked(words, block_lines));
+            for (column, (weight, quant)) in weights.iter_mut().zip(quants).enumerate() {
                 let group = column / self.integers.group;
                 let group_scale = || value(group);
                 *weight = match self.integers.levels {

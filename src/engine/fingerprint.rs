@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
+use xxhash_rust::xxh64::{Xxh64, xxh64};
 
 use super::planning::PlannedModel;
 use crate::weights::Container;
@@ -18,13 +18,13 @@ impl Fingerprint {
     /// Adds a tensor, given its bytes in memory or the first of them.
     pub(super) fn add(&mut self, name: &str, bytes: &[u8]) {
         let bytes = &bytes[..bytes.len().min(TENSOR_BYTES)];
-        self.0.insert(name.to_owned(), xxh3_64(bytes));
+        self.0.insert(name.to_owned(), xxh64(bytes, 0));
     }
 
     /// Fingerprint of the model with these weights: it depends on them, on the format in which they
     /// are in memory, and on the parameters of the architecture.
     pub(super) fn of(&self, planned: &PlannedModel<'_>) -> String {
-        let mut hash = Xxh3Default::new();
+        let mut hash = Xxh64::new(0);
         hash.update(planned.architecture.as_bytes());
         hash.update(format!("{:?}", planned.options.quantize).as_bytes());
         match &planned.checkpoint.container {

@@ -23,10 +23,10 @@ impl Engine {
         request.check()?;
         self.sequence.drop_samples(&mut self.executor);
         let started = Instant::now();
-        let slots = self.sequence.snapshot_slots();
-        let mut prompt = prompt_tokens(&self.text, &request.prompt, slots > 0)?;
+        let capacity = self.sequence.snapshot_capacity();
+        let mut prompt = prompt_tokens(&self.text, &request.prompt, capacity > 0)?;
         // The longest keep most.
-        prompt.snapshots.drain(..prompt.snapshots.len().saturating_sub(slots));
+        prompt.snapshots.drain(..prompt.snapshots.len().saturating_sub(capacity));
         self.check_tokens(&prompt.ids)?;
         let mut sampler = Sampler::new(&request.sampling, self.vocabulary_size)?;
         sampler.accept_prompt(&prompt.ids);

@@ -1,13 +1,10 @@
 //! The sequence that an engine works on: its tokens, and the layout of the state that the executor
 //! holds for them.
 
-use std::ops::Range;
-
 use super::executors::Executor;
-use super::snapshots::{Copies, Snapshots};
+use super::snapshots::Snapshots;
 use super::state::StateLayout;
 use crate::error::Result;
-use crate::kernels::CacheRows;
 use crate::plan::{Resources, StateKind};
 
 /// State of a layer, such as its keys or values.
@@ -25,7 +22,7 @@ pub struct LayerState {
 pub(super) struct Sequence {
     /// Tokens whose state the executor holds.
     tokens: Vec<u32>,
-    /// Most tokens that the state has held since the last reset.
+    /// Position up to which rings have been overwritten.
     reached: usize,
     layout: StateLayout,
     snapshots: Snapshots,
@@ -52,14 +49,14 @@ impl Sequence {
     }
 
     /// Most snapshots that there can be; 0 if going back to an earlier position never needs one.
-    pub(super) fn snapshot_slots(&self) -> usize {
-        self.snapshots.slot_count()
+    pub(super) fn snapshot_capacity(&self) -> usize {
+        self.snapshots.capacity()
     }
 
     /// Takes a snapshot at the current position.
     pub(super) fn take_snapshot(&mut self, executor: &mut Executor) {
-        if let Some((slot, copies)) = self.snapshots.take(self.tokens.len()) {
-            executor.save_state(slot, copies);
+        if let Some((set, copies)) = self.snapshots.take(self.tokens.len(), self.reached) {
+            executor.save_state(set, copies);
         }
     }
 
@@ -81,47 +78,21 @@ impl Sequence {
         &self.layout
     }
 
-    /// Positions whose rows a cache holds.
-    pub(super) fn held_positions(&self, kind: StateKind) -> Range<u32> {
-        let oldest = match kind {
-            StateKind::Positions(CacheRows { ring: Some(ring), .. }) => {
-                self.reached.saturating_sub(ring.length as usize)
-            }
-            _ => 0,
-        };
-        oldest as u32..self.tokens.len() as u32
+    /// Position up to which rings have been overwritten.
+    pub(super) fn reached(&self) -> usize {
+        self.reached
     }
 
-    /// Slot, copies and length of each snapshot, the shortest first.
-    pub(super) fn snapshots(&self) -> Vec<(usize, Copies, usize)> {
-        self.snapshots.taken()
+    /// The snapshots.
+    pub(super) fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
     }
 
-    /// Takes the tokens of a saved session, and a slot for each of its snapshots for which there is
-    /// room, the shortest first. Their state is yet to be written.
-    pub(super) fn restored(
-        &mut self,
-        tokens: Vec<u32>,
-        snapshots: impl Iterator<Item = usize>,
-    ) -> Vec<Option<usize>> {
-        self.reached = tokens.len();
-        self.tokens = tokens;
-        let slots: Vec<_> =
-            snapshots.map(|length| self.snapshots.take(length).map(|(slot, _)| slot)).collect();
-        // A later snapshot may have replaced an earlier one.
-        let is_last = |index: usize| !slots[index + 1..].contains(&slots[index]);
-        (0..slots.len()).map(|index| slots[index].filter(|_| is_last(index))).collect()
-    }
-
-    /// Sets how far the state has reached, if that is farther than the tokens: older rows of a ring
-    /// are not there.
-    pub(super) fn set_reached(&mut self, reached: usize) {
-        self.reached = self.reached.max(reached);
-    }
-
-    /// The copy that a slot has of a state buffer.
-    pub(super) fn copy_of(&self, slot: usize, state: usize) -> Option<usize> {
-        self.snapshots.copy_of(slot, state)
+    /// Takes the tokens of a saved session, whose state is yet to be written. `reached` is as of
+    /// [`Self::reached`]. Returns the snapshots.
+    pub(super) fn restore(&mut self, tokens: Vec<u32>, reached: usize) -> &mut Snapshots {
+        (self.tokens, self.reached) = (tokens, reached);
+        &mut self.snapshots
     }
 
     /// Marks the state as ahead of the tokens, until [`Self::end_step`].
@@ -139,9 +110,10 @@ impl Sequence {
     /// Drops the tokens that the GPU sampled and the host has not read. Their steps have changed
     /// the state, which becomes dirty if it cannot be truncated to the tokens that remain.
     pub(super) fn drop_samples(&mut self, executor: &mut Executor) {
-        let ahead = self.tokens.len() + executor.forget_samples();
-        self.reached = self.reached.max(ahead);
-        self.is_dirty |= !self.layout.holds(self.tokens.len(), self.reached);
+        let dropped = executor.forget_samples();
+        self.reached = self.reached.max(self.tokens.len() + dropped);
+        let is_ahead = dropped > 0 && self.is_recurrent();
+        self.is_dirty |= is_ahead || !self.layout.holds(self.tokens.len(), self.reached);
     }
 
     /// Keeps the longest common prefix of the sequence and a prompt, or, if the state cannot be
@@ -158,20 +130,22 @@ impl Sequence {
 
     /// Goes back to the last snapshot of at most `most` tokens, or to the beginning.
     fn go_back(&mut self, most: usize, executor: &mut Executor) {
-        let Some((slot, copies, length)) = self.snapshots.find(most) else {
+        let Some((set, copies, taken)) = self.snapshots.find(most) else {
             return self.reset(executor);
         };
         executor.forget_samples();
-        executor.restore_state(slot, copies, length);
+        executor.restore_state(set, copies, taken.length);
         self.is_dirty = false;
-        self.reached = length;
-        self.truncate(length);
+        self.reached = taken.reached;
+        self.tokens.truncate(taken.length);
+        self.snapshots.truncate(taken.length);
     }
 
     /// Drops all tokens from `length` on; returns false, with nothing dropped, if the state cannot
     /// be truncated.
     pub(super) fn truncate(&mut self, length: usize) -> bool {
-        let can_truncate = length >= self.tokens.len() || self.layout.holds(length, self.reached);
+        let can_truncate = length >= self.tokens.len()
+            || !self.is_recurrent() && self.layout.holds(length, self.reached);
         if can_truncate {
             self.tokens.truncate(length);
             self.snapshots.truncate(length);

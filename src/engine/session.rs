@@ -2,16 +2,16 @@
 //! model continues from, on any executor.
 //!
 //! A session is, in little-endian order: [`MAGIC`]; the version and the length of the header (u32
-//! each); the [`Header`] as JSON; the tokens (u32); the words of each block of the header; the XXH3
-//! of all bytes before (u64).
+//! each); the [`Header`] as JSON; the tokens (u32); the words of each section of the header; the
+//! XXH64 of all bytes before (u64).
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh64::Xxh64;
 
 use super::Engine;
-use super::state::{StateBuffer, StatePart};
+use super::state::{StateBuffer, StateLayout, StatePart};
 use crate::error::{Code, Error, Result, mismatch};
 use crate::kernels::{CacheFormat, CacheRows};
 use crate::plan::StateKind;
@@ -39,14 +39,14 @@ struct Header {
     tokens: u32,
     /// Tokens of each snapshot, in ascending order.
     snapshots: Vec<u32>,
-    /// State, one block after another.
-    blocks: Vec<Block>,
+    /// State, one section after another.
+    sections: Vec<Section>,
 }
 
 /// State of a layer, of the sequence or of a snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Block {
+struct Section {
     /// Name of the state.
     name: String,
     /// Index of the snapshot; none for the sequence itself.
@@ -54,15 +54,15 @@ struct Block {
     snapshot: Option<u32>,
     /// Rows of a cache; none for recurrent state.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    rows: Option<BlockRows>,
+    rows: Option<SectionRows>,
     /// Words.
     words: u64,
 }
 
-/// Rows of a cache in a block, one for each position.
+/// Rows of a cache in a section, one for each position.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct BlockRows {
+struct SectionRows {
     format: CacheFormat,
     /// Elements of a row.
     width: u32,
@@ -72,7 +72,7 @@ struct BlockRows {
     count: u32,
 }
 
-impl Block {
+impl Section {
     /// The state of a buffer: all of a recurrent state, or the rows of some positions.
     fn of(buffer: &StateBuffer, snapshot: Option<u32>, positions: &Range<u32>) -> Self {
         let name = buffer.name.clone();
@@ -81,25 +81,25 @@ impl Block {
             StateKind::Positions(cache) => {
                 let (first, count) = (positions.start, positions.end - positions.start);
                 let CacheRows { format, width, .. } = cache;
-                let rows = Some(BlockRows { format, width, first, count });
+                let rows = Some(SectionRows { format, width, first, count });
                 Self { name, snapshot, rows, words: u64::from(count) * cache.words() }
             }
         }
     }
 }
 
-/// A part of a buffer and the words of a block that it holds.
+/// A part of a buffer and the words of a section that it holds.
 struct Piece {
-    /// Positions of a cache's rows, or words of a recurrent state, in the block.
+    /// Positions of a cache's rows, or words of a recurrent state, in the section.
     range: Range<u64>,
     parts: Vec<StatePart>,
 }
 
-/// Pieces of a buffer of shared index `index` that hold a block, in the order of the block.
-fn pieces(kind: StateKind, index: usize, block: &Block) -> Vec<Piece> {
-    let (StateKind::Positions(cache), Some(rows)) = (kind, block.rows) else {
-        let starts = (0..block.words).step_by(PIECE_WORDS as usize);
-        let ranges = starts.map(|start| start..block.words.min(start + PIECE_WORDS));
+/// Pieces of a buffer of shared index `index` that hold a section, in the order of the section.
+fn pieces(kind: StateKind, index: usize, section: &Section) -> Vec<Piece> {
+    let (StateKind::Positions(cache), Some(rows)) = (kind, section.rows) else {
+        let starts = (0..section.words).step_by(PIECE_WORDS as usize);
+        let ranges = starts.map(|start| start..section.words.min(start + PIECE_WORDS));
         return ranges.map(|range| Piece { parts: vec![(index, range.clone())], range }).collect();
     };
     let step = (PIECE_WORDS / cache.words().max(1)).max(1) as u32;
@@ -122,7 +122,7 @@ fn pieces(kind: StateKind, index: usize, block: &Block) -> Vec<Piece> {
 /// Writes and hashes.
 struct Output<'a> {
     write: &'a mut dyn FnMut(&[u8]) -> Result<()>,
-    hash: Xxh3Default,
+    hash: Xxh64,
 }
 
 impl Output<'_> {
@@ -145,41 +145,42 @@ impl Engine {
         if tokens.is_empty() {
             return Err(Error::invalid_request("session", "found no conversation, expected one"));
         }
-        let length = tokens.len() as u32;
-        let mut blocks = Vec::new();
+        let (layout, reached) = (self.sequence.layout(), self.sequence.reached());
+        let snapshots = self.sequence.snapshots().taken();
+        let mut sections = Vec::new();
+        // Kind and index of the buffer of each section, and the set of its snapshot.
         let mut sources = Vec::new();
-        for buffer in self.sequence.layout().buffers() {
-            let positions = self.sequence.held_positions(buffer.kind);
-            blocks.push(Block::of(buffer, None, &positions));
+        for buffer in layout.buffers() {
+            let positions = held_positions(buffer.kind, tokens.len(), reached);
+            sections.push(Section::of(buffer, None, &positions));
             sources.push((buffer.kind, buffer.index, None));
         }
-        let snapshots = self.sequence.snapshots();
-        for (number, (slot, copies, length)) in (0..).zip(&snapshots) {
-            for (state, copy) in copies {
-                let Some(buffer) = self.sequence.layout().buffer(*state) else { continue };
-                let positions = seen_positions(buffer.kind, *length as u32);
-                blocks.push(Block::of(buffer, Some(number), &positions));
-                sources.push((buffer.kind, *copy, Some(*slot)));
+        for (number, (set, copies, taken)) in (0..).zip(&snapshots) {
+            for (state, copy) in *copies {
+                let Some(buffer) = layout.buffer(*state) else { continue };
+                let positions = held_positions(buffer.kind, taken.length, taken.reached);
+                sections.push(Section::of(buffer, Some(number), &positions));
+                sources.push((buffer.kind, *copy, Some(*set)));
             }
         }
         let header = Header {
             model: self.fingerprint.clone(),
             name: self.name.clone(),
-            tokens: length,
-            snapshots: snapshots.iter().map(|(_, _, length)| *length as u32).collect(),
-            blocks,
+            tokens: tokens.len() as u32,
+            snapshots: snapshots.iter().map(|(_, _, taken)| taken.length as u32).collect(),
+            sections,
         };
         let json = serde_json::to_vec(&header);
         let json = json.map_err(|error| Error::internal(format!("session: {error}")))?;
-        let mut output = Output { write, hash: Xxh3Default::new() };
+        let mut output = Output { write, hash: Xxh64::new(0) };
         output.push(&MAGIC)?;
         output.push(&VERSION.to_le_bytes())?;
         output.push(&(json.len() as u32).to_le_bytes())?;
         output.push(&json)?;
         output.push(bytemuck::cast_slice(&tokens))?;
-        for (block, (kind, index, slot)) in header.blocks.iter().zip(sources) {
-            for piece in pieces(kind, index, block) {
-                let words = self.executor.read_saved(&piece.parts, slot).await?;
+        for (section, (kind, index, set)) in header.sections.iter().zip(sources) {
+            for piece in pieces(kind, index, section) {
+                let words = self.executor.read_saved(&piece.parts, set).await?;
                 output.push(bytemuck::cast_slice(&words))?;
             }
         }
@@ -193,17 +194,23 @@ impl Engine {
     /// # Errors
     /// `malformed` for a session that is cut off or changed; `unsupported-format` for a later
     /// version; `invalid-request` for one of another model, or if a request runs; `context-full` if
-    /// it is longer than the context. The present conversation is lost only if reading fails after
-    /// the session was checked.
+    /// it is longer than the context. The session is checked first: only errors of the device, and
+    /// of a source that changes meanwhile, leave no conversation.
     pub async fn restore_session(&mut self, source: &dyn ByteSource) -> Result<usize> {
         self.check_idle("restore")?;
-        let (header, mut at) = self.checked_header(source).await?;
+        let (header, at) = self.checked_header(source).await?;
+        let tokens = self.checked_tokens(source, &header, at).await?;
+        let layout = self.sequence.layout().clone();
+        let buffers = checked_buffers(&header, &layout).map_err(|(field, found)| {
+            Error::malformed_value(source.name(), &field, found, "the state of this model")
+        })?;
         self.reset();
-        let restored = self.restore_checked(source, &header, &mut at).await;
+        let length = tokens.len();
+        let restored = self.restore_checked(source, &header, at, tokens, &buffers).await;
         if restored.is_err() {
             self.reset();
         }
-        restored
+        restored.map(|()| length)
     }
 
     fn check_idle(&self, action: &str) -> Result<()> {
@@ -243,9 +250,9 @@ impl Engine {
             .map_err(|error| malformed("header", error.to_string()))?;
         let at = (START + json_bytes) as u64;
         let words = header
-            .blocks
+            .sections
             .iter()
-            .fold(u64::from(header.tokens), |sum, block| sum.saturating_add(block.words));
+            .fold(u64::from(header.tokens), |sum, section| sum.saturating_add(section.words));
         let expected = words.saturating_mul(4).saturating_add(at + HASH_BYTES);
         if size != expected {
             let (found, expected) = (format!("{size} bytes"), format!("{expected}"));
@@ -263,7 +270,7 @@ impl Engine {
             );
             return Err(Error::new(Code::ContextFull, message));
         }
-        let mut hash = Xxh3Default::new();
+        let mut hash = Xxh64::new(0);
         let end = size - HASH_BYTES;
         let mut offset = 0;
         while offset < end {
@@ -277,82 +284,81 @@ impl Engine {
         Ok((header, at))
     }
 
-    async fn restore_checked(
-        &mut self,
+    /// Reads and checks the tokens, which are at byte `at`.
+    async fn checked_tokens(
+        &self,
         source: &dyn ByteSource,
         header: &Header,
-        at: &mut u64,
-    ) -> Result<usize> {
-        let bytes = source.read(*at, 4 * header.tokens as usize).await?;
-        *at += bytes.len() as u64;
+        at: u64,
+    ) -> Result<Vec<u32>> {
+        let bytes = source.read(at, 4 * header.tokens as usize).await?;
         let tokens = bytes.chunks_exact(4);
         let tokens: Vec<u32> =
             tokens.map(|id| u32::from_le_bytes([id[0], id[1], id[2], id[3]])).collect();
         self.check_tokens(&tokens)?;
-        let malformed = |name: &str, found: &str| {
-            Error::malformed_value(source.name(), name, found, "the state of this model")
-        };
-        // Snapshots, the shortest first, as far as there is room.
-        let lengths = header.snapshots.iter().map(|length| *length as usize);
-        let is_ascending = header.snapshots.is_sorted_by(|a, b| a < b);
-        if !is_ascending || header.snapshots.last().is_some_and(|last| *last > header.tokens) {
-            return Err(malformed("snapshots", "lengths that are not in order"));
-        }
-        let slots = self.sequence.restored(tokens, lengths);
-        self.executor.begin_restore(header.tokens, self.sequence.snapshot_slots());
-        let layout = self.sequence.layout().clone();
-        let mut expected = 0;
-        let mut oldest = Vec::new();
-        for block in &header.blocks {
-            let buffer = layout.named(&block.name);
-            let buffer = buffer.ok_or_else(|| malformed(&block.name, "unknown state"))?;
-            let length = match block.snapshot {
-                None => header.tokens,
-                Some(number) => *header
-                    .snapshots
-                    .get(number as usize)
-                    .ok_or_else(|| malformed(&block.name, "a snapshot without length"))?,
-            };
-            check_block(block, buffer, length).map_err(|found| malformed(&block.name, found))?;
-            expected += usize::from(block.snapshot.is_none());
-            if let (None, Some(rows), StateKind::Positions(CacheRows { ring: Some(ring), .. })) =
-                (block.snapshot, block.rows, buffer.kind)
-            {
-                oldest.push(rows.first as usize + ring.length as usize);
-            }
-            let index = match block.snapshot {
-                None => Some(buffer.index),
-                Some(number) => slots[number as usize]
-                    .and_then(|slot| self.sequence.copy_of(slot, buffer.index)),
-            };
-            if let Some(index) = index {
-                self.restore_block(source, *at, block, buffer.kind, index).await?;
-                self.executor.flush().await?;
-            }
-            *at += block.words * 4;
-        }
-        if expected != layout.buffers().len() {
-            return Err(malformed("blocks", "too few or too many"));
-        }
-        self.sequence.set_reached(oldest.into_iter().max().unwrap_or(0));
-        Ok(header.tokens as usize)
+        Ok(tokens)
     }
 
-    /// Writes a block, converted where the format of the cache differs, to a shared buffer.
-    async fn restore_block(
+    /// Writes the state of a checked session, whose sections belong to these buffers.
+    async fn restore_checked(
+        &mut self,
+        source: &dyn ByteSource,
+        header: &Header,
+        at: u64,
+        tokens: Vec<u32>,
+        buffers: &[&StateBuffer],
+    ) -> Result<()> {
+        let sections = || header.sections.iter().zip(buffers);
+        let reached = |snapshot: Option<u32>, length: usize| {
+            let of = sections().filter(|(section, _)| section.snapshot == snapshot);
+            of.map(|(section, buffer)| reached(section, buffer)).fold(length, usize::max)
+        };
+        let all = reached(None, tokens.len());
+        let snapshots = self.sequence.restore(tokens, all);
+        // The shortest first. A later one may take the place of an earlier one.
+        for (number, length) in (0..).zip(&header.snapshots) {
+            let copied = sections().filter(|(section, _)| section.snapshot == Some(number));
+            let copied: Vec<_> = copied.map(|(_, buffer)| buffer.index).collect();
+            let length = *length as usize;
+            snapshots.take_restored(&copied, length, reached(Some(number), length));
+        }
+        self.executor.begin_restore(header.tokens, self.sequence.snapshot_capacity());
+        let mut at = at + 4 * u64::from(header.tokens);
+        for (section, buffer) in sections() {
+            let index = match section.snapshot {
+                None => Some(buffer.index),
+                Some(number) => {
+                    let length = header.snapshots[number as usize] as usize;
+                    self.sequence.snapshots().copy_of(length, buffer.index)
+                }
+            };
+            if let Some(index) = index {
+                self.restore_section(source, at, section, buffer.kind, index).await?;
+                self.executor.flush().await?;
+            }
+            at += section.words * 4;
+        }
+        Ok(())
+    }
+
+    /// Writes a section, converted where the format of the cache differs, to a shared buffer.
+    async fn restore_section(
         &mut self,
         source: &dyn ByteSource,
         at: u64,
-        block: &Block,
+        section: &Section,
         kind: StateKind,
         index: usize,
     ) -> Result<()> {
-        let stored =
-            block.rows.map(|rows| CacheRows { format: rows.format, width: rows.width, ring: None });
-        let unit = stored.map_or(1, CacheRows::words);
-        for piece in pieces(kind, index, block) {
-            let offset = at + piece.range.start * unit * 4;
-            let length = (piece.range.end - piece.range.start) * unit * 4;
+        let stored = section.rows.map(|rows| CacheRows {
+            format: rows.format,
+            width: rows.width,
+            ring: None,
+        });
+        let row_words = stored.map_or(1, CacheRows::words);
+        for piece in pieces(kind, index, section) {
+            let offset = at + piece.range.start * row_words * 4;
+            let length = (piece.range.end - piece.range.start) * row_words * 4;
             let bytes = source.read(offset, length as usize).await?;
             let mut words: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
             if let (Some(stored), StateKind::Positions(held)) = (stored, kind)
@@ -371,32 +377,78 @@ impl Engine {
     }
 }
 
-/// Positions before `length` that later rows see in a cache that is a ring.
-fn seen_positions(kind: StateKind, length: u32) -> Range<u32> {
-    let window = match kind {
-        StateKind::Positions(CacheRows { ring: Some(ring), .. }) => ring.window,
-        _ => return 0..length,
+/// Positions before `length` whose rows a cache holds after a sequence has reached `reached`.
+fn held_positions(kind: StateKind, length: usize, reached: usize) -> Range<u32> {
+    let oldest = match kind {
+        StateKind::Positions(CacheRows { ring: Some(ring), .. }) => {
+            reached.saturating_sub(ring.length as usize)
+        }
+        _ => 0,
     };
-    (length + 1).saturating_sub(window)..length
+    oldest as u32..length as u32
 }
 
-/// Checks that a block can be the state of a buffer after `length` tokens; returns what was found.
-fn check_block(
-    block: &Block,
+/// Position that a sequence had reached if a ring holds no older rows than a section.
+fn reached(section: &Section, buffer: &StateBuffer) -> usize {
+    match (buffer.kind, section.rows) {
+        (StateKind::Positions(CacheRows { ring: Some(ring), .. }), Some(rows))
+            if rows.first > 0 =>
+        {
+            rows.first as usize + ring.length as usize
+        }
+        _ => 0,
+    }
+}
+
+/// Checks the sections of a session: the state of every layer, in the order of the layout, and then
+/// that of each snapshot. Returns the buffer of each section, or the field and what was found.
+fn checked_buffers<'a>(
+    header: &Header,
+    layout: &'a StateLayout,
+) -> std::result::Result<Vec<&'a StateBuffer>, (String, &'static str)> {
+    let lengths = &header.snapshots;
+    if !lengths.is_sorted_by(|a, b| a < b) || lengths.last().is_some_and(|it| *it > header.tokens) {
+        return Err(("snapshots".to_owned(), "lengths that are not in order"));
+    }
+    let mut buffers = Vec::new();
+    let mut places = Vec::new();
+    for section in &header.sections {
+        let wrong = |found| (section.name.clone(), found);
+        let (place, buffer) = layout.named(&section.name).ok_or_else(|| wrong("unknown state"))?;
+        let length = match section.snapshot {
+            None => Some(&header.tokens),
+            Some(number) => lengths.get(number as usize),
+        };
+        let length = length.ok_or_else(|| wrong("a snapshot without length"))?;
+        check_section(section, buffer, *length).map_err(wrong)?;
+        places.push((section.snapshot, place));
+        buffers.push(buffer);
+    }
+    let of_sequence = places.iter().filter(|(snapshot, _)| snapshot.is_none()).count();
+    if !places.is_sorted_by(|a, b| a < b) || of_sequence != layout.buffers().len() {
+        return Err(("sections".to_owned(), "another order, or too few"));
+    }
+    Ok(buffers)
+}
+
+/// Checks that a section can be the state of a buffer after `length` tokens, or returns what was
+/// found.
+fn check_section(
+    section: &Section,
     buffer: &StateBuffer,
     length: u32,
 ) -> std::result::Result<(), &'static str> {
-    match (buffer.kind, block.rows) {
-        (StateKind::Recurrent, None) if block.words == buffer.words => Ok(()),
+    match (buffer.kind, section.rows) {
+        (StateKind::Recurrent, None) if section.words == buffer.words => Ok(()),
         (StateKind::Positions(cache), Some(rows)) => {
             let stored = CacheRows { format: rows.format, width: rows.width, ring: None };
-            let seen = seen_positions(buffer.kind, length);
+            // A row at `length` sees the positions of its window.
+            let oldest = cache.ring.map_or(0, |ring| (length + 1).saturating_sub(ring.window));
             if rows.width != cache.width {
                 Err("rows of another width")
-            } else if rows.first.checked_add(rows.count) != Some(length) || rows.first > seen.start
-            {
+            } else if rows.first.checked_add(rows.count) != Some(length) || rows.first > oldest {
                 Err("rows of other positions")
-            } else if u64::from(rows.count) * stored.words() != block.words {
+            } else if u64::from(rows.count) * stored.words() != section.words {
                 Err("another number of words")
             } else {
                 Ok(())

@@ -9,99 +9,109 @@ pub(super) type Copies = Vec<(usize, usize)>;
 
 /// The snapshots of a sequence.
 pub(super) struct Snapshots {
-    slots: Vec<Slot>,
+    sets: Vec<CopySet>,
     /// Number of uses so far.
     uses: u64,
 }
 
-/// Memory for a snapshot.
-struct Slot {
+/// Memory for a snapshot: copies of all state buffers that cannot be truncated everywhere.
+struct CopySet {
     copies: Copies,
     taken: Option<Taken>,
 }
 
-/// A snapshot in a slot.
+/// A snapshot.
 #[derive(Clone, Copy)]
-struct Taken {
+pub(super) struct Taken {
     /// Tokens of the sequence up to it.
-    length: usize,
+    pub(super) length: usize,
+    /// Position up to which its rings had been overwritten.
+    pub(super) reached: usize,
     /// Value of [`Snapshots::uses`] when it was last used.
     last_use: u64,
 }
 
 impl Snapshots {
-    /// No snapshot, in the slots that the plans of a model have.
+    /// No snapshot, with the memory that the plans of a model have for them.
     pub(super) fn new(resources: &Resources<'_>) -> Self {
-        let mut slots: Vec<Slot> = Vec::new();
+        let mut sets: Vec<CopySet> = Vec::new();
         for (index, buffer) in resources.shared().iter().enumerate() {
             let SharedRole::Snapshot(of) = buffer.role else { continue };
             let copy = (usize::from(of), index);
-            // Each slot has a copy of every state buffer, in the same order.
-            match slots.last_mut() {
-                Some(slot) if slot.copies.first().is_some_and(|(first, _)| *first != copy.0) => {
-                    slot.copies.push(copy);
+            // Each set has a copy of every state buffer, in the same order.
+            match sets.last_mut() {
+                Some(set) if set.copies.first().is_some_and(|(first, _)| *first != copy.0) => {
+                    set.copies.push(copy);
                 }
-                _ => slots.push(Slot { copies: vec![copy], taken: None }),
+                _ => sets.push(CopySet { copies: vec![copy], taken: None }),
             }
         }
-        Self { slots, uses: 0 }
+        Self { sets, uses: 0 }
     }
 
-    /// Number of slots.
-    pub(super) fn slot_count(&self) -> usize {
-        self.slots.len()
+    /// Most snapshots that there can be.
+    pub(super) fn capacity(&self) -> usize {
+        self.sets.len()
     }
 
-    /// Slot for a snapshot of `length` tokens, with its copies: a free one, or the one used longest
-    /// ago, but of several not the shortest, which most prompts have in common. `None` if there is
-    /// such a snapshot already, or no slot.
-    pub(super) fn take(&mut self, length: usize) -> Option<(usize, &Copies)> {
+    /// Index of the set for a snapshot of `length` tokens, and its copies: a free one, or the one
+    /// used longest ago, but of several not the shortest, which most prompts have in common. `None`
+    /// if there is such a snapshot already, or no set. `reached` is as in [`Taken`].
+    pub(super) fn take(&mut self, length: usize, reached: usize) -> Option<(usize, &Copies)> {
         self.uses += 1;
-        if self.slots.iter().flat_map(|slot| slot.taken).any(|taken| taken.length == length) {
+        if self.sets.iter().flat_map(|set| set.taken).any(|taken| taken.length == length) {
             return None;
         }
-        let lengths = self.slots.iter().flat_map(|slot| slot.taken).map(|taken| taken.length);
-        let shortest = lengths.min().filter(|_| self.slots.len() > 1);
+        let lengths = self.sets.iter().flat_map(|set| set.taken).map(|taken| taken.length);
+        let shortest = lengths.min().filter(|_| self.sets.len() > 1);
         let age =
-            |slot: &Slot| slot.taken.map(|taken| (Some(taken.length) == shortest, taken.last_use));
-        let oldest = self.slots.iter_mut().enumerate().min_by_key(|(_, slot)| age(slot));
-        let (index, slot) = oldest?;
-        slot.taken = Some(Taken { length, last_use: self.uses });
-        Some((index, &slot.copies))
+            |set: &CopySet| set.taken.map(|taken| (Some(taken.length) == shortest, taken.last_use));
+        let oldest = self.sets.iter_mut().enumerate().min_by_key(|(_, set)| age(set));
+        let (index, set) = oldest?;
+        set.taken = Some(Taken { length, reached, last_use: self.uses });
+        Some((index, &set.copies))
     }
 
-    /// The snapshot of the most tokens up to `most`: its slot, copies and length.
-    pub(super) fn find(&mut self, most: usize) -> Option<(usize, &Copies, usize)> {
+    /// The snapshot of the most tokens up to `most`, with the index of its set and its copies.
+    pub(super) fn find(&mut self, most: usize) -> Option<(usize, &Copies, Taken)> {
         self.uses += 1;
-        let fitting = |slot: &Slot| slot.taken.filter(|taken| taken.length <= most);
-        let slots = self.slots.iter_mut().enumerate();
-        let (index, slot) =
-            slots.max_by_key(|(_, slot)| fitting(slot).map(|taken| taken.length))?;
-        let taken = slot.taken.as_mut().filter(|taken| taken.length <= most)?;
+        let fitting = |set: &CopySet| set.taken.filter(|taken| taken.length <= most);
+        let sets = self.sets.iter_mut().enumerate();
+        let (index, set) = sets.max_by_key(|(_, set)| fitting(set).map(|taken| taken.length))?;
+        let taken = set.taken.as_mut().filter(|taken| taken.length <= most)?;
         taken.last_use = self.uses;
-        Some((index, &slot.copies, taken.length))
+        Some((index, &set.copies, *taken))
     }
 
-    /// Slot, copies and length of each snapshot, the shortest first.
-    pub(super) fn taken(&self) -> Vec<(usize, Copies, usize)> {
-        let slots = self.slots.iter().enumerate();
-        let taken = slots
-            .filter_map(|(index, slot)| Some((index, slot.copies.clone(), slot.taken?.length)));
+    /// The snapshots with their sets and copies, the shortest first.
+    pub(super) fn taken(&self) -> Vec<(usize, &Copies, Taken)> {
+        let sets = self.sets.iter().enumerate();
+        let taken = sets.filter_map(|(index, set)| Some((index, &set.copies, set.taken?)));
         let mut taken: Vec<_> = taken.collect();
-        taken.sort_by_key(|(_, _, length)| *length);
+        taken.sort_by_key(|(_, _, taken)| taken.length);
         taken
     }
 
-    /// The copy that a slot has of a state buffer.
-    pub(super) fn copy_of(&self, slot: usize, state: usize) -> Option<usize> {
-        let copies = &self.slots.get(slot)?.copies;
-        copies.iter().find(|(of, _)| *of == state).map(|(_, copy)| *copy)
+    /// Takes a set for a snapshot of a saved session, to which copies of the state buffers `copied`
+    /// are yet to be written. Ignores one that lacks a copy: it is of a load with fewer rings.
+    pub(super) fn take_restored(&mut self, copied: &[usize], length: usize, reached: usize) {
+        let copies = self.sets.first().map_or(&[][..], |set| &set.copies);
+        if copies.iter().all(|(state, _)| copied.contains(state)) {
+            self.take(length, reached);
+        }
+    }
+
+    /// The copy that the snapshot of `length` tokens has of a state buffer.
+    pub(super) fn copy_of(&self, length: usize, state: usize) -> Option<usize> {
+        let is_wanted = |set: &&CopySet| set.taken.is_some_and(|taken| taken.length == length);
+        let set = self.sets.iter().find(is_wanted)?;
+        set.copies.iter().find(|(of, _)| *of == state).map(|(_, copy)| *copy)
     }
 
     /// Drops the snapshots of more than `length` tokens, whose sequence has been changed.
     pub(super) fn truncate(&mut self, length: usize) {
-        for slot in &mut self.slots {
-            slot.taken = slot.taken.filter(|taken| taken.length <= length);
+        for set in &mut self.sets {
+            set.taken = set.taken.filter(|taken| taken.length <= length);
         }
     }
 }

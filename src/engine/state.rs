@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use crate::kernels::CacheRows;
 use crate::plan::{Resources, StateKind};
 
 /// A shared buffer that holds state.
@@ -46,9 +47,9 @@ impl StateLayout {
         self.0.iter().find(|buffer| buffer.index == index)
     }
 
-    /// The buffer of that name.
-    pub(super) fn named(&self, name: &str) -> Option<&StateBuffer> {
-        self.0.iter().find(|buffer| buffer.name == name)
+    /// The buffer of that name, and its place in the order.
+    pub(super) fn named(&self, name: &str) -> Option<(usize, &StateBuffer)> {
+        self.0.iter().enumerate().find(|(_, buffer)| buffer.name == name)
     }
 
     /// True if a part of the state has no rows by position, so that a sequence cannot be truncated.
@@ -56,13 +57,14 @@ impl StateLayout {
         self.0.iter().any(|buffer| buffer.kind == StateKind::Recurrent)
     }
 
-    /// True if a sequence that has reached position `reached` can continue at `position` instead.
+    /// True if the caches of a sequence that has reached position `reached` still hold what a row
+    /// at `position` sees.
     pub(super) fn holds(&self, position: usize, reached: usize) -> bool {
         self.0.iter().all(|buffer| match buffer.kind {
-            StateKind::Positions(rows) => {
-                rows.ring.is_none_or(|ring| ring.holds(position, reached))
+            StateKind::Positions(CacheRows { ring: Some(ring), .. }) => {
+                ring.holds(position, reached)
             }
-            StateKind::Recurrent => position == reached,
+            _ => true,
         })
     }
 

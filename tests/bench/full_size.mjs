@@ -23,7 +23,7 @@ async function measureGpu(name, file, put) {
   const { memory, timings } = await tablm(["bench"], options);
   const found = memory.peak_gpu_bytes;
   const weightBytes = tensors.reduce((sum, tensor) => sum + tensor.size_bytes, 0);
-  const overhead = found / (weightBytes + memory.state_bytes + memory.snapshot_bytes);
+  const overhead = found / (weightBytes + memory.state_bytes);
   const error = relativeError(estimated.peak_gpu_bytes, found);
   put(`${name}.memory.gpu_bytes`, found, "bytes");
   put(`${name}.memory.snapshot_bytes`, memory.snapshot_bytes, "bytes");

@@ -10,6 +10,7 @@
 
 pub(crate) mod adapter;
 pub(crate) mod cache;
+pub(crate) mod conversations;
 pub(crate) mod engines;
 pub(crate) mod files;
 pub(crate) mod gguf;

@@ -31,15 +31,15 @@ pub(in crate::engine) struct HybridExecutor {
     is_on_gpu: bool,
     /// Leading positions whose state both executors have.
     common_positions: u32,
-    /// Slots of the snapshots that the GPU holds; the CPU holds the others.
-    slots_on_gpu: BTreeSet<usize>,
+    /// Sets of copies that the GPU holds; the CPU holds the others.
+    sets_on_gpu: BTreeSet<usize>,
 }
 
 impl HybridExecutor {
     /// Joins two executors of the same resources, whose state has the given layout.
     pub(in crate::engine) fn new(gpu: GpuExecutor, cpu: CpuExecutor, layout: StateLayout) -> Self {
-        let slots_on_gpu = BTreeSet::new();
-        Self { gpu, cpu, layout, is_on_gpu: false, common_positions: 0, slots_on_gpu }
+        let sets_on_gpu = BTreeSet::new();
+        Self { gpu, cpu, layout, is_on_gpu: false, common_positions: 0, sets_on_gpu }
     }
 
     /// True if plans for a purpose run on the GPU.
@@ -94,12 +94,12 @@ impl HybridExecutor {
     }
 
     /// Copies state to the copies of a snapshot, on the executor whose state is complete.
-    pub(super) fn save_state(&mut self, slot: usize, copies: &[(usize, usize)]) {
+    pub(super) fn save_state(&mut self, set: usize, copies: &[(usize, usize)]) {
         if self.is_on_gpu {
-            self.slots_on_gpu.insert(slot);
+            self.sets_on_gpu.insert(set);
             self.gpu.copy_shared(copies.iter().copied());
         } else {
-            self.slots_on_gpu.remove(&slot);
+            self.sets_on_gpu.remove(&set);
             self.cpu.copy_shared(copies.iter().copied());
         }
     }
@@ -108,11 +108,11 @@ impl HybridExecutor {
     /// also holds all rows by position up to there.
     pub(super) fn restore_state(
         &mut self,
-        slot: usize,
+        set: usize,
         back: impl Iterator<Item = (usize, usize)>,
         length: u32,
     ) {
-        self.is_on_gpu = self.slots_on_gpu.contains(&slot);
+        self.is_on_gpu = self.sets_on_gpu.contains(&set);
         match self.is_on_gpu {
             true => self.gpu.copy_shared(back),
             false => self.cpu.copy_shared(back),
@@ -121,17 +121,17 @@ impl HybridExecutor {
     }
 
     /// Words of the copies of a snapshot, from the executor that holds it.
-    pub(super) async fn read_snapshot(&self, parts: &[StatePart], slot: usize) -> Result<Vec<f32>> {
-        match self.slots_on_gpu.contains(&slot) {
+    pub(super) async fn read_snapshot(&self, parts: &[StatePart], set: usize) -> Result<Vec<f32>> {
+        match self.sets_on_gpu.contains(&set) {
             true => self.gpu.read_parts(parts).await,
             false => Ok(read_cpu_parts(&self.cpu, parts)),
         }
     }
 
     /// Notes that both executors are given the state of `length` tokens and all snapshots.
-    pub(super) fn begin_restore(&mut self, length: u32, slots: usize) {
+    pub(super) fn begin_restore(&mut self, length: u32, sets: usize) {
         self.common_positions = length;
-        self.slots_on_gpu = (0..slots).collect();
+        self.sets_on_gpu = (0..sets).collect();
     }
 
     /// Zeroes the state of the sequence on both executors.

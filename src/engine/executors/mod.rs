@@ -181,21 +181,21 @@ impl Executor {
     }
 
     /// Copies state to the copies of a snapshot.
-    pub(super) fn save_state(&mut self, slot: usize, copies: &[(usize, usize)]) {
+    pub(super) fn save_state(&mut self, set: usize, copies: &[(usize, usize)]) {
         match self {
             Executor::Gpu(gpu) => gpu.copy_shared(copies.iter().copied()),
             Executor::Cpu(cpu) => cpu.copy_shared(copies.iter().copied()),
-            Executor::Hybrid(hybrid) => hybrid.save_state(slot, copies),
+            Executor::Hybrid(hybrid) => hybrid.save_state(set, copies),
         }
     }
 
     /// Copies a snapshot of `length` tokens back to the state.
-    pub(super) fn restore_state(&mut self, slot: usize, copies: &[(usize, usize)], length: usize) {
+    pub(super) fn restore_state(&mut self, set: usize, copies: &[(usize, usize)], length: usize) {
         let back = copies.iter().map(|(state, copy)| (*copy, *state));
         match self {
             Executor::Gpu(gpu) => gpu.copy_shared(back),
             Executor::Cpu(cpu) => cpu.copy_shared(back),
-            Executor::Hybrid(hybrid) => hybrid.restore_state(slot, back, length as u32),
+            Executor::Hybrid(hybrid) => hybrid.restore_state(set, back, length as u32),
         }
     }
 
@@ -216,22 +216,22 @@ impl Executor {
         }
     }
 
-    /// Words of shared buffers, as [`Self::read_parts`], or of the copies of a snapshot in a slot.
+    /// Words of shared buffers, as [`Self::read_parts`], or of the copies of a snapshot.
     pub(super) async fn read_saved(
         &self,
         parts: &[StatePart],
-        slot: Option<usize>,
+        set: Option<usize>,
     ) -> Result<Vec<f32>> {
-        match (self, slot) {
-            (Executor::Hybrid(hybrid), Some(slot)) => hybrid.read_snapshot(parts, slot).await,
+        match (self, set) {
+            (Executor::Hybrid(hybrid), Some(set)) => hybrid.read_snapshot(parts, set).await,
             _ => self.read_parts(parts).await,
         }
     }
 
     /// Notes that state of `length` tokens and all snapshots are being written to shared buffers.
-    pub(super) fn begin_restore(&mut self, length: u32, slots: usize) {
+    pub(super) fn begin_restore(&mut self, length: u32, sets: usize) {
         if let Executor::Hybrid(hybrid) = self {
-            hybrid.begin_restore(length, slots);
+            hybrid.begin_restore(length, sets);
         }
     }
 
