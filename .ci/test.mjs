@@ -16,6 +16,13 @@ const CACHE = process.env.TABLM_CACHE || join(homedir(), ".cache", "tablm");
 const PYTHON = join(CACHE, "python", "bin", "python");
 const TSC = "pkg/node_modules/.bin/tsc";
 const PRETTIER = "pkg/node_modules/.bin/prettier";
+/**
+ * Limits of a step, of one of `--proof`, and of a test file: many times what they take, and less
+ * than a host of continuous integration allows, so that a run that hangs still says where.
+ */
+const MAX_STEP_MS = 40 * 60_000;
+const MAX_PROOF_MS = 24 * 60 * 60_000;
+const MAX_TEST_FILE_MS = 15 * 60_000;
 /** Limit of the engine's download: JS and the largest wasm build, each compressed by gzip -9. */
 const MAX_DOWNLOAD_BYTES = 1_250_000;
 const DOWNLOADED_SCRIPTS = ["index.js", "worker.js"];
@@ -112,29 +119,30 @@ const tests = () => [
 ];
 
 /** Slow tests. FUZZ_SECONDS is the time for each fuzz target. */
-const proofs = () => [
-  setup(),
-  ...models(),
-  build(),
-  {
-    name: "rust",
-    run: [...CARGO_TEST, "--test", "golden"],
-    env: { TABLM_PROOF: "1" },
-    count: countCargo,
-  },
-  { name: "node", run: nodeTest("tests/proof"), count: countNode },
-  {
-    name: "families-on-gpu",
-    run: ["node", "--test", "--test-reporter=spec", "tests/web/families.test.mjs"],
-    env: { ALL_FAMILIES_ON_GPU: "1" },
-    count: countNode,
-  },
-  {
-    name: "fuzz",
-    run: ["bash", "tests/fuzz/run.sh", process.env.FUZZ_SECONDS || "600"],
-    count: countFuzz,
-  },
-];
+const proofs = () =>
+  [
+    setup(),
+    ...models(),
+    build(),
+    {
+      name: "rust",
+      run: [...CARGO_TEST, "--test", "golden"],
+      env: { TABLM_PROOF: "1" },
+      count: countCargo,
+    },
+    { name: "node", run: nodeTest("tests/proof", MAX_PROOF_MS), count: countNode },
+    {
+      name: "families-on-gpu",
+      run: ["node", "--test", "--test-reporter=spec", "tests/web/families.test.mjs"],
+      env: { ALL_FAMILIES_ON_GPU: "1" },
+      count: countNode,
+    },
+    {
+      name: "fuzz",
+      run: ["bash", "tests/fuzz/run.sh", process.env.FUZZ_SECONDS || "600"],
+      count: countFuzz,
+    },
+  ].map((step) => ({ ...step, limitMs: MAX_PROOF_MS }));
 
 /** Returns the files in git that prettier formats; .prettierignore lists exceptions. */
 function filesForPrettier() {
@@ -147,10 +155,11 @@ function filesForPrettier() {
 }
 
 /** Returns the command that runs a folder's test files one by one: browsers use all cores. */
-function nodeTest(folder) {
+function nodeTest(folder, limitMs = MAX_TEST_FILE_MS) {
   const files = readdirSync(folder).filter((file) => file.endsWith(".test.mjs"));
   const paths = files.map((file) => join(folder, file));
-  return ["node", "--test", "--test-concurrency=1", "--test-reporter=spec", ...paths];
+  const options = ["--test-concurrency=1", "--test-reporter=spec"];
+  return ["node", "--test", `--test-timeout=${limitMs}`, ...options, ...paths];
 }
 
 /** Counts the tests in the `test result:` lines of cargo test, one per binary. */
@@ -198,14 +207,29 @@ function checkDownloadSize() {
   return total <= MAX_DOWNLOAD_BYTES;
 }
 
+/** Commands that run, each with its output so far if that was not printed. */
+const running = new Map();
+
 /** Runs a command and resolves to its output, also printed if `live`, and whether it succeeded. */
-function runCommand([command, ...parameters], env, live) {
+function runCommand([command, ...parameters], { env, live, limitMs }) {
   return new Promise((resolve) => {
+    // With a process group of its own, so that what it started ends with it.
     const child = spawn(command, parameters, {
       env: { ...process.env, CARGO_TERM_COLOR: "never", ...env },
       stdio: ["ignore", "pipe", "pipe"],
+      detached: true,
     });
     let output = "";
+    const end = (ok) => {
+      clearTimeout(timer);
+      running.delete(child);
+      resolve({ ok, output });
+    };
+    const timer = setTimeout(() => {
+      output += `\nstopped: ran longer than ${limitMs / 60_000} minutes\n`;
+      stop(child);
+    }, limitMs);
+    running.set(child, () => (live ? "" : output));
     for (const [stream, target] of [
       [child.stdout, process.stdout],
       [child.stderr, process.stderr],
@@ -216,9 +240,31 @@ function runCommand([command, ...parameters], env, live) {
         if (live) target.write(text);
       });
     }
-    child.on("error", (error) => resolve({ ok: false, output: String(error) }));
-    child.on("close", (status) => resolve({ ok: status === 0, output }));
+    child.on("error", (error) => {
+      output += String(error);
+      end(false);
+    });
+    child.on("close", (status) => end(status === 0));
   });
+}
+
+/** Ends a command and all that it started. */
+function stop(child) {
+  try {
+    process.kill(-child.pid, "SIGKILL");
+  } catch {
+    // It has ended.
+  }
+}
+
+/** Ends all commands and this program, after printing what they said and was not shown yet. */
+function stopAll() {
+  for (const [child, outputSoFar] of running) {
+    stop(child);
+    console.log(outputSoFar());
+  }
+  console.log("stopped by a signal");
+  process.exit(1);
 }
 
 async function runStep(step) {
@@ -228,7 +274,11 @@ async function runStep(step) {
   let [ok, output, counts] = [false, "", undefined];
   try {
     if (step.check) ok = step.check();
-    else ({ ok, output } = await runCommand(step.run, step.env, !step.beside));
+    else {
+      const limitMs = step.limitMs ?? MAX_STEP_MS;
+      const options = { env: step.env, live: !step.beside, limitMs };
+      ({ ok, output } = await runCommand(step.run, options));
+    }
     counts = step.count?.(output);
   } catch (error) {
     console.log(String(error));
@@ -242,16 +292,17 @@ async function runStep(step) {
 }
 
 async function main() {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, stopAll);
   const parameters = process.argv.slice(2);
   const prefixes = parameters.filter((name) => name !== "--proof");
   const all = parameters.includes("--proof") ? proofs() : tests();
   const wanted = ({ name }) =>
     prefixes.length === 0 || prefixes.some((prefix) => name.startsWith(prefix));
   const results = [];
-  const running = [];
+  const beside = [];
   for (const step of all.filter(wanted)) {
     if (step.beside) {
-      running.push(runStep(step));
+      beside.push(runStep(step));
       continue;
     }
     const result = await runStep(step);
@@ -262,7 +313,7 @@ async function main() {
       break;
     }
   }
-  for (const result of await Promise.all(running)) {
+  for (const result of await Promise.all(beside)) {
     console.log(`\n${result.output}-- ${result.line}`);
     results.push(result);
   }

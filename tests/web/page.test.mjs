@@ -229,7 +229,8 @@ describe("the page without an adapter", () => {
       await entry.innerText(),
       /Nemotron 3 Nano[^]*2\.64 GiB[^]*about [\d.]+ GiB; (fits|may not fit)[^]*Q4_K_M[^]*License/,
     );
-    while (server.requests.length === count) await page.waitForTimeout(20);
+    for (let wait = 0; server.requests.length === count && wait < 1000; wait += 1)
+      await page.waitForTimeout(20);
     assert.match(
       server.requests[count].url,
       /^\/hub\/nvidia\/NVIDIA-Nemotron-3-Nano-4B-GGUF\/resolve\/\w+\/\S+\.gguf$/,

@@ -57,6 +57,18 @@ function chromiumPath() {
   throw new Error("no Chromium in PATH; run .ci/setup.sh chromium or set CHROMIUM=");
 }
 
+/** Limit of a wait: many times what any takes, so that a test that hangs fails and says where. */
+const MAX_WAIT_MS = 600_000;
+
+/** Returns a promise that rejects with `what` if another takes longer than the limit of a wait. */
+function bounded(what, promise) {
+  let timer;
+  const limit = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what} took over ${MAX_WAIT_MS} ms`)), MAX_WAIT_MS);
+  });
+  return Promise.race([promise, limit]).finally(() => clearTimeout(timer));
+}
+
 /** Starts a browser with a new, empty profile, which `close` deletes. */
 export async function openBrowser({ adapter = true, args = [], ...options } = {}) {
   const profile = mkdtempSync(join(tmpdir(), "tablm-web-"));
@@ -68,7 +80,7 @@ export async function openBrowser({ adapter = true, args = [], ...options } = {}
   });
   context.setDefaultTimeout(180_000);
   const close = async () => {
-    await context.close();
+    await bounded("closing the browser", context.close());
     rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
   };
   return { context, close };
@@ -114,6 +126,8 @@ export async function openPage(context, url) {
     if (message.type() === "error") problems.push(`console: ${message.text()}`);
   });
   page.on("pageerror", (error) => problems.push(`exception: ${error.message}`));
+  const evaluate = page.evaluate.bind(page);
+  page.evaluate = (...parameters) => bounded("page.evaluate", evaluate(...parameters));
   await page.goto(url);
   const expectQuiet = () => {
     if (problems.length > 0) throw new Error(`the page reported:\n${problems.join("\n")}`);
@@ -137,7 +151,7 @@ export async function chat(page, text) {
   await page.keyboard.press("Enter");
   const answer = page.locator(".message.assistant").nth(before);
   await answer.waitFor();
-  const lengths = await answer.evaluate(
+  const growth = answer.evaluate(
     (item) =>
       new Promise((resolve, reject) => {
         const seen = new Set();
@@ -151,6 +165,7 @@ export async function chat(page, text) {
         look();
       }),
   );
+  const lengths = await bounded("the answer", growth);
   return { text: await answer.evaluate((item) => item.dataset.answer), lengths };
 }
 
