@@ -100,9 +100,9 @@ const tests = () => [
     env: { RUSTDOCFLAGS: "-D warnings" },
   },
   ...models(),
-  { name: "rust", run: CARGO_TEST, count: countCargo },
   build(),
   { name: "web", run: nodeTest("tests/web"), count: countNode, beside: true },
+  { name: "rust", run: CARGO_TEST, count: countCargo },
   {
     name: "typescript-generated",
     run: [...CARGO_TEST, "--features", "typescript", "--test", "typescript"],

@@ -7,6 +7,7 @@
 //! - `prepare` (the part of a load that needs only headers), `tuning` (choice of device and
 //!   strategy), `estimate`, `upload`, `fit`;
 //! - `planning` (headers to plans), `executors` (GPU, CPU, both), `sequence` (tokens and state);
+//! - `session` (sequences as bytes), `kept_sessions` (conversations that another one replaced);
 //! - `options`, `plans` (the registry), `memory`, `state`, `running` and `completion` (requests),
 //!   `model_text` (tokenizer and chat template), `reports`.
 //!
@@ -22,6 +23,7 @@ mod first_difference;
 mod fit;
 mod generate;
 mod kept_prefixes;
+mod kept_sessions;
 mod load;
 mod logprobs;
 mod memory;
@@ -32,6 +34,7 @@ mod planning;
 mod plans;
 mod prepare;
 mod profile;
+mod prompt;
 mod quantize;
 mod reports;
 mod request;
@@ -39,6 +42,8 @@ mod run_ahead;
 mod running;
 mod sequence;
 mod session;
+mod session_format;
+mod session_store;
 mod snapshots;
 mod state;
 mod tuning;
@@ -65,6 +70,8 @@ pub use reports::{
 };
 pub use request::{MAX_MESSAGES, RequestField, request_fields};
 pub use sequence::LayerState;
+pub use session::SessionReport;
+pub use session_store::SessionStore;
 pub use tuning::{Prediction, PromptPrediction, StrategyTime};
 pub use upload::Progress;
 
@@ -83,6 +90,7 @@ use crate::models::EmbeddingHead;
 use crate::plan::SharedBuffer;
 use embeddings::{EmbeddingRun, Prompts};
 use executors::Executor;
+use kept_sessions::KeptSessions;
 use plans::{PlanPurpose, Plans};
 use running::Running;
 use sequence::Sequence;
@@ -103,6 +111,7 @@ pub struct Engine {
     sequence: Sequence,
     /// Decode steps submitted to the GPU before the token of an earlier one is known.
     run_ahead: usize,
+    kept_sessions: KeptSessions,
     running: Option<Running>,
     /// True if the model only makes embeddings.
     is_encoder: bool,
@@ -145,6 +154,7 @@ impl Engine {
             memory: Memory {
                 peak_gpu_bytes: self.executor.gpu_bytes(),
                 peak_cpu_bytes: self.executor.cpu_bytes(),
+                session_bytes: self.kept_sessions.size_bytes(),
                 ..self.memory
             },
             step: StepCost { counters: self.executor.counters(), weight_bytes },

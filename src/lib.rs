@@ -22,6 +22,7 @@
 //!     stop: Vec::new(),
 //!     ignore_stop_tokens: false,
 //!     top_logprobs: None,
+//!     truncates: false,
 //! };
 //! let completion = engine.generate(&request, |_| {}).await?;
 //! assert!(!completion.token_ids.is_empty());

@@ -36,7 +36,7 @@ async fn saved(engine: &mut Engine) -> Vec<u8> {
         bytes.extend_from_slice(part);
         Ok(())
     };
-    engine.save_session(&mut write).await.unwrap();
+    engine.save_session(None, &mut write).await.unwrap();
     bytes
 }
 
@@ -132,7 +132,7 @@ fn sessions_that_do_not_fit_are_refused_with_the_reason() {
     pollster::block_on(async {
         let cpu = options(DeviceChoice::Cpu);
         let mut engine = load(&cache::tiny(MODELS[0]), cpu.clone()).await;
-        let empty = engine.save_session(&mut |_| Ok(())).await.unwrap_err();
+        let empty = engine.save_session(None, &mut |_| Ok(())).await.unwrap_err();
         assert_eq!(empty.code(), Code::InvalidRequest);
         answer(&mut engine, &tokens(60), 2).await;
         let bytes = saved(&mut engine).await;

@@ -29,6 +29,7 @@ export { TabLMError } from "./errors.js";
 export { errorCodes } from "./generated.js";
 export type * from "./generated.js";
 export type { ChatCompletions, Embeddings, Model } from "./model.js";
+export type * from "./openai_types.js";
 export type * from "./types.js";
 
 function invalid(option: string, found: unknown, expected: string): TabLMError {
@@ -52,9 +53,10 @@ function checkInteger(option: string, value: unknown, max: number, min = 1): voi
 
 /** The engine's options among those of a call. Throws `invalid-request` for a wrong value. */
 function engineOptions(given: EngineOptions): EngineOptions {
-  const { contextLength, threads, snapshots, chatTemplate } = given;
+  const { contextLength, threads, snapshots, sessionBytes, chatTemplate } = given;
   checkInteger("contextLength", contextLength, Infinity);
   checkInteger("snapshots", snapshots, maxSnapshots, 0);
+  checkInteger("sessionBytes", sessionBytes, Infinity, 0);
   checkInteger("threads", threads, maxThreads);
   if (chatTemplate !== undefined && typeof chatTemplate !== "string")
     throw invalid("chatTemplate", typeof chatTemplate, "a string");
@@ -62,6 +64,7 @@ function engineOptions(given: EngineOptions): EngineOptions {
     ...(contextLength !== undefined && { contextLength }),
     ...(threads !== undefined && { threads }),
     ...(snapshots !== undefined && { snapshots }),
+    ...(sessionBytes !== undefined && { sessionBytes }),
     ...(chatTemplate !== undefined && { chatTemplate }),
   };
   for (const [name, values] of Object.entries(optionValues)) {
@@ -83,6 +86,18 @@ function hubOptions({ hubUrl, memoryBytes }: HubOptions): HubOptions {
   };
 }
 
+/** The bytes of a snapshot, or its absolute URL. Throws `invalid-request` for other values. */
+function snapshotSource(snapshot: LoadOptions["snapshot"]): string | Blob | null {
+  if (snapshot === undefined) return null;
+  if (snapshot instanceof Blob) return snapshot;
+  try {
+    const base = typeof document === "undefined" ? undefined : document.baseURI;
+    return new URL(snapshot, base).href;
+  } catch {
+    throw invalid("snapshot", snapshot, "a URL or a Blob");
+  }
+}
+
 /** The signal and the listener among the options of a call. */
 function events({
   signal,
@@ -99,6 +114,7 @@ async function load(source: ModelSource, options: LoadOptions = {}): Promise<Mod
   const params = {
     source: describeSource(source, hubOptions(options)),
     options: engineOptions(options),
+    snapshot: snapshotSource(options.snapshot),
   };
   const start = async (signal: AbortSignal | undefined): Promise<Loaded> => {
     throwIfAborted(signal);

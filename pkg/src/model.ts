@@ -10,9 +10,6 @@ import type {
   Profile,
   ToolCall,
 } from "./generated.js";
-import type { GenerationEnd } from "./protocol.js";
-import { checkEmbeddingRequest, checkRequest, type CheckedRequest } from "./request.js";
-import { Stream } from "./stream.js";
 import type {
   ChatCompletion,
   ChatCompletionChunk,
@@ -22,11 +19,14 @@ import type {
   Embedding,
   EmbeddingRequest,
   EmbeddingResponse,
-  ModelInfo,
   RequestOptions,
   StreamingChatRequest,
   WholeChatRequest,
-} from "./types.js";
+} from "./openai_types.js";
+import type { GenerationEnd, MethodName, Methods } from "./protocol.js";
+import { checkEmbeddingRequest, checkRequest, type CheckedRequest } from "./request.js";
+import { Stream } from "./stream.js";
+import type { ModelInfo, RestoredSession, SaveSessionOptions, StoredSession } from "./types.js";
 
 /** OpenAI's `chat.completions`. */
 export interface ChatCompletions {
@@ -44,6 +44,24 @@ export interface ChatCompletions {
 /** OpenAI's `embeddings`. */
 export interface Embeddings {
   create(request: EmbeddingRequest, options?: RequestOptions): Promise<EmbeddingResponse>;
+}
+
+/** Saved conversations: the state of the model after reading them. */
+export interface Sessions {
+  /**
+   * Saves the conversation of the last request; resolves to its bytes. With an identifier it is
+   * also stored in this origin, in place of an earlier session of that name.
+   */
+  save(id?: string, options?: SaveSessionOptions): Promise<Blob>;
+  /**
+   * Continues from a session, given as its bytes or by its identifier: the next request reads only
+   * what its messages do not have in common with it.
+   */
+  restore(saved: Blob | string, options?: RequestOptions): Promise<RestoredSession>;
+  /** Lists the sessions that are stored in this origin, the latest first. */
+  list(): Promise<StoredSession[]>;
+  /** Deletes a stored session; resolves to false if there was none. */
+  delete(id: string): Promise<boolean>;
 }
 
 /** Milliseconds that a worker has to free the model before it is terminated. */
@@ -74,6 +92,8 @@ export class Model {
   readonly chat: { readonly completions: ChatCompletions };
   /** `embeddings.create` makes a vector for each text. */
   readonly embeddings: Embeddings;
+  /** Saved conversations. */
+  readonly sessions: Sessions;
   #load: (signal: AbortSignal) => Promise<Loaded>;
   #client: Client;
   #info: ModelInfo;
@@ -93,6 +113,22 @@ export class Model {
       this.#create(request, options)) as ChatCompletions["create"];
     this.chat = { completions: { create } };
     this.embeddings = { create: (request, options) => this.#embed(request, options) };
+    this.sessions = {
+      save: async (id, { kvFormat, signal } = {}) => {
+        if (id !== undefined) checkSessionId(id);
+        const params = { id: id ?? null, ...(kvFormat !== undefined && { kvFormat }) };
+        return this.#call("saveSession", params, signal);
+      },
+      restore: async (saved, { signal } = {}) => {
+        if (!(saved instanceof Blob)) checkSessionId(saved);
+        return this.#call("restoreSession", { saved }, signal);
+      },
+      list: () => this.#call("listSessions", null),
+      delete: async (id) => {
+        checkSessionId(id);
+        return this.#call("deleteSession", { id });
+      },
+    };
   }
 
   /** Report of the model, as of the last request. */
@@ -106,8 +142,7 @@ export class Model {
    * and takes some seconds; the next request prefills its whole prompt.
    */
   async profile(): Promise<Profile> {
-    if (this.#disposing.signal.aborted) throw disposed();
-    return this.#enqueue(this.#disposing.signal, (worker) => worker.call("profile", null));
+    return this.#call("profile", null);
   }
 
   /**
@@ -166,10 +201,7 @@ export class Model {
     if (this.#disposing.signal.aborted) throw disposed();
     const { engine, model, isBase64 } = checkEmbeddingRequest(request);
     throwIfAborted(caller);
-    const signal = caller ? anySignal([caller, this.#disposing.signal]) : this.#disposing.signal;
-    const { embeddings, usage, info } = await this.#enqueue(signal, (worker) =>
-      worker.call("embed", { request: engine }, { signal, graceMs: ABORT_GRACE_MS }),
-    );
+    const { embeddings, usage, info } = await this.#call("embed", { request: engine }, caller);
     this.#info = info;
     return {
       object: "list",
@@ -276,6 +308,19 @@ export class Model {
     });
   }
 
+  /** Calls a method of the worker after all earlier jobs. */
+  async #call<Name extends MethodName>(
+    method: Name,
+    params: Methods[Name]["params"],
+    caller?: AbortSignal,
+  ): Promise<Methods[Name]["result"]> {
+    if (this.#disposing.signal.aborted) throw disposed();
+    const signal = caller ? anySignal([caller, this.#disposing.signal]) : this.#disposing.signal;
+    return this.#enqueue(signal, (worker) =>
+      worker.call(method, params, { signal, graceMs: ABORT_GRACE_MS }),
+    );
+  }
+
   /** Runs a request. */
   #run(
     request: string,
@@ -292,6 +337,15 @@ export class Model {
       return end;
     });
   }
+}
+
+/** Throws `invalid-request` for a value that cannot be the name of a stored session. */
+function checkSessionId(id: unknown): void {
+  if (typeof id === "string" && /^[\w-][\w.-]{0,99}$/.test(id)) return;
+  throw new TabLMError(
+    "invalid-request",
+    `id: found ${String(id)}, expected 1 to 100 letters, digits, "_", "-" or "."`,
+  );
 }
 
 /** Log-probabilities of generated tokens; `null` for none, which are those not asked for. */

@@ -127,7 +127,11 @@ async function openStored(
 }
 
 /** Runs a job while no other tab runs one for the same model. */
-async function withLock<T>(id: string, signal: AbortSignal, job: () => Promise<T>): Promise<T> {
+export async function withLock<T>(
+  id: string,
+  signal: AbortSignal,
+  job: () => Promise<T>,
+): Promise<T> {
   if (!("locks" in navigator)) return job();
   try {
     return await navigator.locks.request(`tablm:${id}`, { signal }, job);
@@ -139,7 +143,8 @@ async function withLock<T>(id: string, signal: AbortSignal, job: () => Promise<T
 
 const mebibytes = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`;
 
-async function storageFull(name: string, neededBytes: number | null): Promise<TabLMError> {
+/** `storage-full` for a file, with what it needs and what there is. */
+export async function storageFull(name: string, neededBytes: number | null): Promise<TabLMError> {
   const { quotaBytes, usageBytes } = await storageEstimate();
   const needed = neededBytes === null ? "more room" : mebibytes(neededBytes);
   const free =
@@ -153,7 +158,7 @@ async function storageFull(name: string, neededBytes: number | null): Promise<Ta
 }
 
 /** Throws `storage-full` for a file that cannot fit, before a byte of it is stored. */
-async function checkRoom(name: string, sizeBytes: number | null): Promise<void> {
+export async function checkRoom(name: string, sizeBytes: number | null): Promise<void> {
   const { quotaBytes, usageBytes } = await storageEstimate();
   if (sizeBytes === null || quotaBytes === null || usageBytes === null) return;
   if (sizeBytes > quotaBytes - usageBytes) throw await storageFull(name, sizeBytes);

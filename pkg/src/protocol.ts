@@ -7,6 +7,7 @@ import type {
   Completion,
   EmbeddingUsage,
   EngineOptions,
+  KvFormat,
   Profile,
 } from "./generated.js";
 import type { SourceDescription } from "./source.js";
@@ -15,7 +16,9 @@ import type {
   Estimate,
   ModelInfo,
   Progress,
+  RestoredSession,
   StoredModel,
+  StoredSession,
   VerifyReport,
 } from "./types.js";
 
@@ -36,7 +39,11 @@ export interface EmbeddingsEnd {
 
 /** Methods of the worker, each with its parameters and its result. */
 export interface Methods {
-  load: { params: { source: SourceDescription; options: EngineOptions }; result: ModelInfo };
+  /** `snapshot` is the URL of a saved session, or its bytes. */
+  load: {
+    params: { source: SourceDescription; options: EngineOptions; snapshot: string | Blob | null };
+    result: ModelInfo;
+  };
   estimate: { params: { source: SourceDescription; options: EngineOptions }; result: Estimate };
   capabilities: { params: null; result: Capabilities };
   /** `request` is JSON in the engine's form. */
@@ -44,6 +51,12 @@ export interface Methods {
   /** `request` is JSON in the engine's form. */
   embed: { params: { request: string }; result: EmbeddingsEnd };
   profile: { params: null; result: Profile };
+  /** Stores the session too if `id` is given. */
+  saveSession: { params: { id: string | null; kvFormat?: KvFormat }; result: Blob };
+  /** `saved` is the identifier of a stored session, or the bytes of one. */
+  restoreSession: { params: { saved: string | Blob }; result: RestoredSession };
+  listSessions: { params: null; result: StoredSession[] };
+  deleteSession: { params: { id: string }; result: boolean };
   dispose: { params: null; result: null };
   listModels: { params: null; result: StoredModel[] };
   deleteModel: { params: { id: string }; result: boolean };

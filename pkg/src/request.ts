@@ -6,7 +6,7 @@
 
 import { TabLMError } from "./errors.js";
 import { requestFields, type ToolCall } from "./generated.js";
-import type { ReasoningEffort, Tool } from "./types.js";
+import type { ReasoningEffort, Tool } from "./openai_types.js";
 
 /** A message as chat templates read it. */
 export interface EngineMessage {

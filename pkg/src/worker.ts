@@ -4,6 +4,7 @@
 
 import { adapterHints } from "./adapter.js";
 import { joinEngine, startEngine, type StartedEngine, type WasmUrls } from "./builds.js";
+import { request } from "./download.js";
 import { hasCode, TabLMError, throwIfAborted, toPlainError, toTabLMError } from "./errors.js";
 import { modelMemoryBytes } from "./memory.js";
 import { Meter } from "./meter.js";
@@ -37,6 +38,14 @@ import type {
   ToWorker,
 } from "./protocol.js";
 import { chooseSource, type EstimateModel } from "./repository.js";
+import {
+  blobFile,
+  deleteSession,
+  GrowingBlob,
+  listSessions,
+  restoreSession,
+  saveSession,
+} from "./session_store.js";
 import type { SourceDescription } from "./source.js";
 import { readTuning, writeTuning } from "./tuning_cache.js";
 import type { Capabilities, Estimate, FileChoice, ModelInfo, Progress } from "./types.js";
@@ -71,6 +80,10 @@ let onThreadsStarted = (): void => undefined;
 let engine: Engine | undefined;
 let modelName = "";
 let fileChoice: FileChoice | undefined;
+/** Reason why the snapshot of the load is not used. */
+let snapshotWarning: string | undefined;
+/** Conversations that others have replaced, by the engine's numbers. */
+const keptSessions = new Map<number, GrowingBlob>();
 /** Reason why the wasm trapped, after which its memory may be inconsistent. */
 let trapped: string | undefined;
 
@@ -126,12 +139,12 @@ async function guarded<T>(job: () => T | Promise<T>): Promise<T> {
 
 async function currentInfo(): Promise<ModelInfo> {
   const { build, memory } = await wasm();
-  if (!engine) throw new TabLMError("disposed", "no model is loaded");
-  const info = JSON.parse(engine.info()) as EngineInfo;
+  const info = JSON.parse(loaded().info()) as EngineInfo;
   return {
     ...info,
     name: modelName,
     build,
+    warnings: snapshotWarning === undefined ? info.warnings : [...info.warnings, snapshotWarning],
     ...(fileChoice && { choice: fileChoice }),
     memory: { ...info.memory, wasmHeapBytes: memory.buffer.byteLength },
   };
@@ -145,7 +158,18 @@ async function host(): Promise<Host> {
       onThreadsStarted = resolve;
       scope.postMessage({ type: "startThreads", count: threads - 1, module, memory });
     });
-  return { compileAhead, threads: build === "threads" ? threads : 1, startThreads };
+  return {
+    compileAhead,
+    threads: build === "threads" ? threads : 1,
+    startThreads,
+    appendSession(id, bytes) {
+      const session = keptSessions.get(id) ?? new GrowingBlob();
+      session.append(bytes);
+      keptSessions.set(id, session);
+    },
+    openSession: (id) => blobFile("kept session", keptSessions.get(id)?.blob() ?? new Blob()),
+    removeSession: (id) => void keptSessions.delete(id),
+  };
 }
 
 /** Makes this worker a thread of another worker's engine until that engine is dropped. */
@@ -198,6 +222,7 @@ const estimateModel: EstimateModel = async (files, options) => {
 async function load(
   given: SourceDescription,
   givenOptions: EngineOptions,
+  snapshot: string | Blob | null,
   signal: AbortSignal,
   meter: Meter,
 ): Promise<ModelInfo> {
@@ -213,7 +238,9 @@ async function load(
     engineOptions.catch(() => undefined);
     const model = await openModel(source, signal, meter, (files) => preparation.begin(files));
     fileChoice = chosen.choice;
-    return await loadOpened(model, source.name, engineOptions, preparation, signal, meter);
+    await loadOpened(model, source.name, engineOptions, preparation, signal, meter);
+    if (snapshot !== null) await useSnapshot(snapshot, signal);
+    return await currentInfo();
   } finally {
     void preparation.take().then((prepared) => prepared?.free());
     forgetPipelines();
@@ -227,7 +254,7 @@ async function loadOpened(
   preparation: Preparation,
   signal: AbortSignal,
   meter: Meter,
-): Promise<ModelInfo> {
+): Promise<void> {
   try {
     const [{ boundary }, options] = await Promise.all([wasm(), engineOptions]);
     throwIfAborted(signal);
@@ -253,7 +280,6 @@ async function loadOpened(
     if (tuning !== undefined) await writeTuning(tuning);
     throwIfAborted(signal);
     modelName = name;
-    return await currentInfo();
   } catch (error) {
     // The next load must download a malformed file again instead of opening the stored copy.
     if (toTabLMError(error).code === "malformed") await model.discard().catch(() => undefined);
@@ -263,13 +289,34 @@ async function loadOpened(
   }
 }
 
+/** Keeps the snapshot of a load for every conversation that begins as it does. */
+async function useSnapshot(snapshot: string | Blob, signal: AbortSignal): Promise<void> {
+  const current = loaded();
+  try {
+    const bytes =
+      typeof snapshot === "string" ? await (await request(snapshot, { signal })).blob() : snapshot;
+    if (await guarded(() => current.keepSession(blobFile("file", bytes)))) return;
+    snapshotWarning = "snapshot: it needs more memory than sessionBytes; it is not used";
+  } catch (error) {
+    // It only saves time: the load goes on without it.
+    throwIfAborted(signal);
+    if (trapped !== undefined) throw error;
+    snapshotWarning = `snapshot: ${toTabLMError(error).message}; it is not used`;
+  }
+}
+
+/** The engine. Throws `disposed` if no model is loaded. */
+function loaded(): Engine {
+  if (engine) return engine;
+  throw new TabLMError("disposed", "no model is loaded");
+}
+
 async function generate(
   request: string,
   signal: AbortSignal,
   onDelta: (delta: AnswerDelta) => void,
 ): Promise<GenerationEnd> {
-  const current = engine;
-  if (!current) throw new TabLMError("disposed", "no model is loaded");
+  const current = loaded();
   await guarded(() => current.begin(request));
   for (let stopped = false; ;) {
     if (signal.aborted && !stopped) {
@@ -290,8 +337,7 @@ async function generate(
 }
 
 async function embed(request: string, signal: AbortSignal): Promise<EmbeddingsEnd> {
-  const current = engine;
-  if (!current) throw new TabLMError("disposed", "no model is loaded");
+  const current = loaded();
   const usage = JSON.parse(await guarded(() => current.beginEmbeddings(request))) as EmbeddingUsage;
   const embeddings: Float32Array[] = [];
   for (;;) {
@@ -304,8 +350,7 @@ async function embed(request: string, signal: AbortSignal): Promise<EmbeddingsEn
 }
 
 async function profile(): Promise<Profile> {
-  const current = engine;
-  if (!current) throw new TabLMError("disposed", "no model is loaded");
+  const current = loaded();
   return JSON.parse(await guarded(() => current.profile())) as Profile;
 }
 
@@ -355,7 +400,7 @@ function answer(call: Call, callId: number, signal: AbortSignal): Promise<unknow
   );
   switch (call.method) {
     case "load":
-      return load(call.params.source, call.params.options, signal, meter);
+      return load(call.params.source, call.params.options, call.params.snapshot, signal, meter);
     case "estimate":
       return readEstimate(call.params.source, call.params.options, signal);
     case "capabilities":
@@ -368,6 +413,18 @@ function answer(call: Call, callId: number, signal: AbortSignal): Promise<unknow
       return embed(call.params.request, signal);
     case "profile":
       return profile();
+    case "saveSession": {
+      const { id, kvFormat } = call.params;
+      return guarded(() => saveSession(loaded(), id, kvFormat, signal));
+    }
+    case "restoreSession": {
+      const { saved } = call.params;
+      return guarded(async () => ({ tokens: await restoreSession(loaded(), saved, signal) }));
+    }
+    case "listSessions":
+      return guarded(() => listSessions(loaded()));
+    case "deleteSession":
+      return deleteSession(call.params.id);
     case "dispose":
       return dispose();
     case "listModels":

@@ -141,6 +141,7 @@ mod native {
             stop: arguments.stop.clone(),
             ignore_stop_tokens: false,
             top_logprobs: None,
+            truncates: arguments.truncate,
         };
         // Checks the request before the slow load of the model.
         let first = request(prompt.clone().unwrap_or(Prompt::Tokens(Vec::new())));
@@ -171,7 +172,9 @@ mod native {
 
     async fn save_session(engine: &mut Engine, arguments: &Generate) -> Result<()> {
         match &arguments.save_session {
-            Some(path) => session::save(engine, path).await.map(|_| ()),
+            Some(path) => {
+                session::save(engine, path, arguments.session_kv_format).await.map(|_| ())
+            }
             None => Ok(()),
         }
     }

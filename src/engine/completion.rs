@@ -44,6 +44,8 @@ pub struct GenerateRequest {
     /// log-probability; `None` for no log-probabilities. With them the host samples, from logits
     /// that it reads back.
     pub top_logprobs: Option<usize>,
+    /// True to leave out the oldest turns of a chat that does not fit the context.
+    pub truncates: bool,
 }
 
 impl GenerateRequest {
@@ -99,6 +101,8 @@ pub struct Usage {
     pub total_tokens: usize,
     /// Parts of the prompt.
     pub prompt_tokens_details: PromptTokensDetails,
+    /// Messages that were left out, because all did not fit the context (`truncation`).
+    pub omitted_messages: usize,
 }
 
 /// Times and rates of a request.

@@ -3,11 +3,11 @@
 
 use web_time::Instant;
 
-use super::completion::{Completion, Event, GenerateRequest, Prompt};
+use super::Engine;
+use super::completion::{Completion, Event, GenerateRequest};
 use super::logprobs::logprobs;
-use super::model_text::ChatPrompt;
+use super::prompt::read_prompt;
 use super::running::Running;
-use super::{Engine, ModelText};
 use crate::error::{Error, Result};
 use crate::sampling::Sampler;
 use crate::text::{Delta, GeneratedLogprob};
@@ -24,14 +24,14 @@ impl Engine {
         self.sequence.drop_samples(&mut self.executor);
         let started = Instant::now();
         let capacity = self.sequence.snapshot_capacity();
-        let mut prompt = prompt_tokens(&self.text, &request.prompt, capacity > 0)?;
+        let (mut prompt, omitted_messages) =
+            read_prompt(&self.text, request, self.context_length as usize, capacity > 0)?;
         // The longest keep most.
         prompt.snapshots.drain(..prompt.snapshots.len().saturating_sub(capacity));
         self.check_tokens(&prompt.ids)?;
         let mut sampler = Sampler::new(&request.sampling, self.vocabulary_size)?;
         sampler.accept_prompt(&prompt.ids);
-        let reused = self.sequence.reuse_prefix(&prompt.ids, &mut self.executor);
-        let mut running = Running::new(request, prompt, reused, sampler, started)?;
+        let mut running = Running::new(request, prompt, omitted_messages, sampler, started)?;
         running.ahead = self.begin_gpu_sampling(request, running.prompt.len(), &running.sampler);
         self.running = Some(running);
         Ok(())
@@ -89,6 +89,11 @@ impl Engine {
     }
 
     async fn advance(&mut self, running: &mut Running) -> Result<Event> {
+        if !running.is_prepared() {
+            self.switch_session(&running.prompt).await;
+            let reused = self.sequence.reuse_prefix(&running.prompt, &mut self.executor);
+            running.begin_prefill(reused);
+        }
         let total = running.prompt.len();
         let is_prefill = running.prefilled < total;
         let input = if is_prefill {
@@ -135,18 +140,5 @@ impl Engine {
         let tokenizer = &self.text.tokenizer;
         let logprob = running.top_logprobs.map(|top| logprobs(logits, token, top, tokenizer));
         Ok((token, logprob))
-    }
-}
-
-/// Tokens of a prompt, with the parser of the answer if it is a chat, and with the lengths after
-/// which to take snapshots if that is wanted.
-fn prompt_tokens(text: &ModelText, prompt: &Prompt, with_snapshots: bool) -> Result<ChatPrompt> {
-    let raw = |ids| ChatPrompt { ids, parser: None, marks: Vec::new(), snapshots: Vec::new() };
-    match prompt {
-        Prompt::Chat { messages, tools, thinking, variables } => {
-            text.chat(messages, tools.as_ref(), *thinking, variables, with_snapshots)
-        }
-        Prompt::Raw(string) => text.raw_ids(string).map(raw),
-        Prompt::Tokens(ids) => Ok(raw(ids.clone())),
     }
 }

@@ -2,6 +2,8 @@
 //! differently once others follow, for example without its reasoning, so that the prompt of the
 //! next turn goes back to an earlier position.
 
+use std::iter;
+
 use serde_json::{Value, json};
 
 use crate::error::Result;
@@ -21,12 +23,10 @@ pub(super) fn kept_prefixes(
     tokenizer: &Tokenizer,
 ) -> Vec<usize> {
     let messages = messages.as_array().map_or(&[][..], Vec::as_slice);
-    let is_opening =
-        |message: &&Value| ["system", "developer"].iter().any(|role| message["role"] == **role);
-    let opening = messages.iter().take_while(is_opening).cloned();
+    let opening = &messages[..opening_length(messages)];
     let user = || json!({"role": "user", "content": "a"});
     let answer = json!({"role": "assistant", "content": "a"});
-    let other = opening.chain([user()]).collect();
+    let other = opening.iter().cloned().chain([user()]).collect();
     let next = messages.iter().cloned().chain([answer, user()]).collect();
     let length = |messages: Vec<Value>| {
         // A template that refuses these messages may still take those of the next turn.
@@ -36,10 +36,19 @@ pub(super) fn kept_prefixes(
         // The last token is always read again.
         Some(length.min(ids.len().saturating_sub(1))).filter(|length| *length >= MIN_TOKENS)
     };
-    let mut lengths: Vec<_> = [other, next].into_iter().filter_map(length).collect();
+    // After an opening alone, only the messages of a user follow.
+    let next = Some(next).filter(|_| opening.len() < messages.len());
+    let mut lengths: Vec<_> = iter::once(other).chain(next).filter_map(length).collect();
     lengths.sort_unstable();
     lengths.dedup();
     lengths
+}
+
+/// Number of system messages at the beginning of a conversation.
+pub(super) fn opening_length(messages: &[Value]) -> usize {
+    let is_opening =
+        |message: &&Value| ["system", "developer"].iter().any(|role| message["role"] == **role);
+    messages.iter().take_while(is_opening).count()
 }
 
 /// Number of tokens before the last `bytes` bytes of their text. An estimate, where a tokenizer

@@ -7,6 +7,7 @@ use web_time::Instant;
 use super::clock::milliseconds;
 use super::embeddings::Prompts;
 use super::executors::Executor;
+use super::kept_sessions::KeptSessions;
 use super::run_ahead::DEFAULT_RUN_AHEAD;
 use super::sequence::Sequence;
 use super::upload::{allocate, compile_ahead, upload};
@@ -82,6 +83,10 @@ impl Engine {
             memory,
             shared_buffers: resources.shared().to_vec(),
             sequence: Sequence::new(resources),
+            kept_sessions: KeptSessions::new(
+                options.host.session_store.clone(),
+                options.session_bytes,
+            ),
             plans: planned.plans,
             executor,
             run_ahead: run_ahead.min(MAX_SAMPLES_IN_FLIGHT - 1),
@@ -120,6 +125,7 @@ impl Engine {
             stop: Vec::new(),
             ignore_stop_tokens: true,
             top_logprobs: None,
+            truncates: false,
         };
         self.generate(&request, |_| {}).await?;
         self.reset();

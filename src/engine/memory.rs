@@ -19,6 +19,8 @@ pub struct Memory {
     pub state_bytes: u64,
     /// Bytes of the snapshots of state that cannot be truncated; 0 for a model without such state.
     pub snapshot_bytes: u64,
+    /// Bytes of conversations that are kept outside of the device's memory.
+    pub session_bytes: u64,
     /// Bytes of everything else: activations, tables, read-back.
     pub scratch_bytes: u64,
     /// Most bytes that were allocated on the GPU.
@@ -56,6 +58,7 @@ impl BufferPlan<'_> {
             weights_bytes: gpu.weights_bytes + cpu.weights_bytes,
             state_bytes: gpu.state_bytes + cpu.state_bytes,
             snapshot_bytes: gpu.snapshot_bytes + cpu.snapshot_bytes,
+            session_bytes: 0,
             scratch_bytes: gpu.scratch_bytes + cpu.scratch_bytes,
             peak_gpu_bytes: gpu.peak_gpu_bytes,
             peak_cpu_bytes: cpu.peak_cpu_bytes,

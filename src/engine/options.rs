@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 
+use super::session_store::SessionStore;
 use crate::cpu::{CpuVariant, StartThreads};
 use crate::error::{Error, Result};
 use crate::gpu::{AdapterHints, AdapterReport, PipelineText};
@@ -107,6 +108,10 @@ pub struct LoadOptions {
     /// default 1, or 0 where the CPU lacks memory. Their bytes are reported; models without such
     /// state take none.
     pub snapshots: Option<u32>,
+    /// Most bytes of conversations that are kept, outside of the device's memory, when another one
+    /// takes their place. A request continues the one that it has most in common with. The default
+    /// is 256 MiB; 0 keeps none.
+    pub session_bytes: Option<u64>,
     /// Chat template in Jinja, instead of the checkpoint's or for a checkpoint without one.
     pub chat_template: Option<String>,
     /// Strategy of matrix-vector products on the GPU, instead of the one chosen for the adapter.
@@ -141,6 +146,8 @@ pub struct HostServices {
     pub max_cpu_bytes: Option<u64>,
     /// Compiles pipelines while weights are uploaded.
     pub compile_ahead: Option<CompileAhead>,
+    /// Storage of conversations that another one replaces. The default is memory.
+    pub session_store: Option<Rc<dyn SessionStore>>,
 }
 
 /// Switches that change how a model runs, and not what it computes.

@@ -85,6 +85,15 @@ pub fn request_fields() -> Vec<RequestField> {
              {MAX_TOP_LOGPROBS}, only with `logprobs`. Default 0."
         ),
     ));
+    fields.push(field(
+        "truncation",
+        "\"auto\" | \"disabled\"",
+        "What happens to messages that do not fit the context with room for an answer: `disabled` \
+         rejects those that do not fit at all with `context-full`; `auto` leaves out the oldest \
+         turns, but neither the system messages at the beginning, nor tools, nor the last turn. \
+         Default `disabled`."
+            .to_owned(),
+    ));
     fields
 }
 
@@ -119,6 +128,7 @@ impl GenerateRequest {
             stop: fields.strings("stop")?,
             ignore_stop_tokens: false,
             top_logprobs: fields.top_logprobs()?,
+            truncates: fields.truncation("truncation")?,
         };
         fields.check_all_read()?;
         request.check()?;
@@ -203,6 +213,15 @@ impl Fields {
                 Err(Error::invalid_value("top_logprobs", top, "logprobs to be true"))
             }
             _ => Ok(is_wanted.then(|| top.unwrap_or(0) as usize)),
+        }
+    }
+
+    /// True for the truncation `auto`.
+    fn truncation(&mut self, field: &str) -> Result<bool> {
+        match self.string(field)?.as_deref() {
+            Some("auto") => Ok(true),
+            None | Some("disabled") => Ok(false),
+            Some(other) => Err(wrong(field, &other.into(), "auto or disabled")),
         }
     }
 

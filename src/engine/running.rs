@@ -36,25 +36,27 @@ pub(super) struct Running {
     parser: Option<AnswerParser>,
     answer: Delta,
     started: Instant,
-    /// Prompt tokens whose state was reused.
-    reused: usize,
+    /// Messages that the prompt does not have for lack of room.
+    omitted_messages: usize,
+    /// Prompt tokens whose state was reused; `None` until the sequence is prepared for the prompt.
+    reused: Option<usize>,
     first_token: Option<Instant>,
     last_token: Option<Instant>,
     prefill_ms: f64,
 }
 
 impl Running {
-    /// A request whose first `reused` prompt tokens need not be read again.
+    /// A request of which nothing was read.
     pub(super) fn new(
         request: &GenerateRequest,
         ChatPrompt { ids, parser, marks, snapshots }: ChatPrompt,
-        reused: usize,
+        omitted_messages: usize,
         sampler: Sampler,
         started: Instant,
     ) -> Result<Self> {
         Ok(Self {
             prompt: ids,
-            prefilled: reused,
+            prefilled: 0,
             snapshots,
             sampler,
             ahead: None,
@@ -68,11 +70,22 @@ impl Running {
             parser,
             answer: Delta::default(),
             started,
-            reused,
+            omitted_messages,
+            reused: None,
             first_token: None,
             last_token: None,
             prefill_ms: 0.0,
         })
+    }
+
+    /// True if the sequence is prepared for the prompt.
+    pub(super) fn is_prepared(&self) -> bool {
+        self.reused.is_some()
+    }
+
+    /// Begins the prefill after the first `reused` tokens, which need not be read again.
+    pub(super) fn begin_prefill(&mut self, reused: usize) {
+        (self.prefilled, self.reused) = (reused, Some(reused));
     }
 
     /// Records the end of the prefill.
@@ -137,12 +150,13 @@ impl Running {
         let rate = |count: usize, ms: f64| if ms > 0.0 { count as f64 * 1000.0 / ms } else { 0.0 };
         let (prompt_tokens, completion_tokens) = (self.prompt.len(), self.token_ids.len());
         let total_tokens = prompt_tokens + completion_tokens;
+        let cached_tokens = self.reused.unwrap_or(0);
         let decode_ms = between(self.first_token, self.last_token);
         let timings = Timings {
             prefill_ms: self.prefill_ms,
             first_token_ms: between(Some(self.started), self.first_token),
             decode_ms,
-            prefill_tokens_per_s: rate(prompt_tokens - self.reused, self.prefill_ms),
+            prefill_tokens_per_s: rate(prompt_tokens - cached_tokens, self.prefill_ms),
             decode_tokens_per_s: rate(completion_tokens.saturating_sub(1), decode_ms),
         };
         let Delta { text, reasoning, tool_calls, logprobs } = self.answer;
@@ -158,7 +172,8 @@ impl Running {
                 prompt_tokens,
                 completion_tokens,
                 total_tokens,
-                prompt_tokens_details: PromptTokensDetails { cached_tokens: self.reused },
+                prompt_tokens_details: PromptTokensDetails { cached_tokens },
+                omitted_messages: self.omitted_messages,
             },
             timings,
         }

@@ -3,7 +3,7 @@
 
 use super::executors::Executor;
 use super::snapshots::Snapshots;
-use super::state::StateLayout;
+use super::state::{StateLayout, common_length};
 use crate::error::Result;
 use crate::plan::{Resources, StateKind};
 
@@ -24,6 +24,8 @@ pub(super) struct Sequence {
     tokens: Vec<u32>,
     /// Position up to which rings have been overwritten.
     reached: usize,
+    /// Length of the prompt of the last request.
+    prompt_length: usize,
     layout: StateLayout,
     snapshots: Snapshots,
     /// True if a step began and did not end, so that the state may be ahead of the tokens.
@@ -34,7 +36,14 @@ impl Sequence {
     /// An empty sequence of a model.
     pub(super) fn new(resources: &Resources<'_>) -> Self {
         let (layout, snapshots) = (StateLayout::new(resources), Snapshots::new(resources));
-        Self { tokens: Vec::new(), reached: 0, layout, snapshots, is_dirty: false }
+        Self {
+            tokens: Vec::new(),
+            reached: 0,
+            prompt_length: 0,
+            layout,
+            snapshots,
+            is_dirty: false,
+        }
     }
 
     /// Number of tokens, which is the position of the next one.
@@ -83,15 +92,25 @@ impl Sequence {
         self.reached
     }
 
+    /// Length of the prompt of the last request; the tokens after it are of its answer.
+    pub(super) fn prompt_length(&self) -> usize {
+        self.prompt_length
+    }
+
     /// The snapshots.
     pub(super) fn snapshots(&self) -> &Snapshots {
         &self.snapshots
     }
 
-    /// Takes the tokens of a saved session, whose state is yet to be written. `reached` is as of
-    /// [`Self::reached`]. Returns the snapshots.
-    pub(super) fn restore(&mut self, tokens: Vec<u32>, reached: usize) -> &mut Snapshots {
-        (self.tokens, self.reached) = (tokens, reached);
+    /// Takes the tokens of a saved session, whose state is yet to be written; the numbers are as of
+    /// [`Self::reached`] and [`Self::prompt_length`]. Returns the snapshots.
+    pub(super) fn restore(
+        &mut self,
+        tokens: Vec<u32>,
+        reached: usize,
+        prompt_length: usize,
+    ) -> &mut Snapshots {
+        (self.tokens, self.reached, self.prompt_length) = (tokens, reached, prompt_length);
         &mut self.snapshots
     }
 
@@ -116,15 +135,21 @@ impl Sequence {
         self.is_dirty |= is_ahead || !self.layout.holds(self.tokens.len(), self.reached);
     }
 
+    /// Number of tokens that [`Self::reuse_prefix`] would keep.
+    pub(super) fn reusable(&self, prompt: &[u32]) -> usize {
+        let snapshots = self.snapshots.taken().into_iter().map(|(_, _, taken)| taken.length);
+        self.layout.reusable(&self.tokens, self.reached, snapshots, prompt)
+    }
+
     /// Keeps the longest common prefix of the sequence and a prompt, or, if the state cannot be
     /// truncated there, what a snapshot has of it; returns the length kept. The prompt's last token
     /// is not kept, because its logits are needed.
     pub(super) fn reuse_prefix(&mut self, prompt: &[u32], executor: &mut Executor) -> usize {
-        let common = self.tokens.iter().zip(prompt).take_while(|(old, new)| old == new).count();
-        let common = common.min(prompt.len().saturating_sub(1));
+        let common = common_length(&self.tokens, prompt);
         if self.is_dirty || !self.truncate(common) {
             self.go_back(common, executor);
         }
+        self.prompt_length = prompt.len();
         self.tokens.len()
     }
 
@@ -144,8 +169,7 @@ impl Sequence {
     /// Drops all tokens from `length` on; returns false, with nothing dropped, if the state cannot
     /// be truncated.
     pub(super) fn truncate(&mut self, length: usize) -> bool {
-        let can_truncate = length >= self.tokens.len()
-            || !self.is_recurrent() && self.layout.holds(length, self.reached);
+        let can_truncate = self.layout.can_continue(length, self.tokens.len(), self.reached);
         if can_truncate {
             self.tokens.truncate(length);
             self.snapshots.truncate(length);
@@ -157,7 +181,7 @@ impl Sequence {
     pub(super) fn reset(&mut self, executor: &mut Executor) {
         self.tokens.clear();
         self.snapshots.truncate(0);
-        self.reached = 0;
+        (self.reached, self.prompt_length) = (0, 0);
         self.is_dirty = false;
         executor.forget_samples();
         executor.clear_state();

@@ -1,91 +1,41 @@
 //! Saved sessions: a sequence with its state and snapshots as bytes, which another load of the same
-//! model continues from, on any executor.
-//!
-//! A session is, in little-endian order: [`MAGIC`]; the version and the length of the header (u32
-//! each); the [`Header`] as JSON; the tokens (u32); the words of each section of the header; the
-//! XXH64 of all bytes before (u64).
+//! model continues from, on any executor. `session_format` has the format.
 
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use xxhash_rust::xxh64::Xxh64;
 
 use super::Engine;
-use super::state::{StateBuffer, StateLayout, StatePart};
-use crate::error::{Code, Error, Result, mismatch};
+use super::session_format::{
+    Header, PIECE_WORDS, Section, SectionRows, check_hash, checked_buffers, converted,
+    held_positions, reached,
+};
+use super::state::{StateBuffer, StatePart};
+use crate::error::{Code, Error, Result};
 use crate::kernels::{CacheFormat, CacheRows};
 use crate::plan::StateKind;
 use crate::weights::source::ByteSource;
 
-const MAGIC: [u8; 8] = *b"TABLMSES";
-const VERSION: u32 = 1;
-/// Bytes before the header.
-const START: usize = MAGIC.len() + 8;
-const HASH_BYTES: u64 = 8;
-/// Most bytes of a header.
-const MAX_HEADER_BYTES: usize = 4 << 20;
-/// Words that are copied at a time.
-const PIECE_WORDS: u64 = 1 << 20;
-
-/// Description of a session.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Header {
-    /// Fingerprint of the model.
-    model: String,
-    /// Name of the model's file, for messages.
-    name: String,
+/// Description of a saved session.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct SessionReport {
+    /// Name of the model's file.
+    pub model: String,
     /// Number of tokens.
-    tokens: u32,
-    /// Tokens of each snapshot, in ascending order.
-    snapshots: Vec<u32>,
-    /// State, one section after another.
-    sections: Vec<Section>,
+    pub tokens: u32,
+    /// Reason why the loaded model cannot continue from it.
+    pub problem: Option<String>,
 }
 
-/// State of a layer, of the sequence or of a snapshot.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Section {
-    /// Name of the state.
-    name: String,
-    /// Index of the snapshot; none for the sequence itself.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    snapshot: Option<u32>,
-    /// Rows of a cache; none for recurrent state.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    rows: Option<SectionRows>,
-    /// Words.
-    words: u64,
-}
-
-/// Rows of a cache in a section, one for each position.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SectionRows {
-    format: CacheFormat,
-    /// Elements of a row.
-    width: u32,
-    /// Position of the first row.
-    first: u32,
-    /// Number of rows.
-    count: u32,
-}
-
-impl Section {
-    /// The state of a buffer: all of a recurrent state, or the rows of some positions.
-    fn of(buffer: &StateBuffer, snapshot: Option<u32>, positions: &Range<u32>) -> Self {
-        let name = buffer.name.clone();
-        match buffer.kind {
-            StateKind::Recurrent => Self { name, snapshot, rows: None, words: buffer.words },
-            StateKind::Positions(cache) => {
-                let (first, count) = (positions.start, positions.end - positions.start);
-                let CacheRows { format, width, .. } = cache;
-                let rows = Some(SectionRows { format, width, first, count });
-                Self { name, snapshot, rows, words: u64::from(count) * cache.words() }
-            }
-        }
-    }
+/// Place from which a section is read.
+pub(super) struct SectionSource {
+    kind: StateKind,
+    /// Index of the shared buffer.
+    index: usize,
+    /// Set of the snapshot; none for the sequence itself.
+    set: Option<usize>,
 }
 
 /// A part of a buffer and the words of a section that it holds.
@@ -133,54 +83,78 @@ impl Output<'_> {
 }
 
 impl Engine {
-    /// Writes the conversation as a session, whose bytes `write` receives part by part.
+    /// Writes the conversation as a session, whose bytes `write` receives part by part. Keys and
+    /// values are stored in `kv_format`, by default in that of the cache; `q8` takes about half the
+    /// bytes of f16, and rounds.
     ///
     /// # Errors
     /// `invalid-request` if there is none, or if a request runs; errors of the device and of
     /// `write`.
-    pub async fn save_session(&mut self, write: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub async fn save_session(
+        &mut self,
+        kv_format: Option<CacheFormat>,
+        write: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
         self.check_idle("save")?;
         self.sequence.settle(&mut self.executor);
-        let tokens = self.sequence.tokens().to_vec();
-        if tokens.is_empty() {
+        let (header, sources) = self.session_parts(kv_format);
+        if header.tokens == 0 {
             return Err(Error::invalid_request("session", "found no conversation, expected one"));
         }
+        self.write_session(&header, &sources, write).await
+    }
+
+    /// The header of a session of the sequence, and the source of each of its sections.
+    pub(super) fn session_parts(
+        &self,
+        kv_format: Option<CacheFormat>,
+    ) -> (Header, Vec<SectionSource>) {
         let (layout, reached) = (self.sequence.layout(), self.sequence.reached());
         let snapshots = self.sequence.snapshots().taken();
-        let mut sections = Vec::new();
-        // Kind and index of the buffer of each section, and the set of its snapshot.
-        let mut sources = Vec::new();
+        let (mut sections, mut sources) = (Vec::new(), Vec::new());
         for buffer in layout.buffers() {
-            let positions = held_positions(buffer.kind, tokens.len(), reached);
-            sections.push(Section::of(buffer, None, &positions));
-            sources.push((buffer.kind, buffer.index, None));
+            let positions = held_positions(buffer.kind, self.sequence.len(), reached);
+            sections.push(Section::of(buffer, None, &positions, kv_format));
+            sources.push(SectionSource { kind: buffer.kind, index: buffer.index, set: None });
         }
         for (number, (set, copies, taken)) in (0..).zip(&snapshots) {
             for (state, copy) in *copies {
                 let Some(buffer) = layout.buffer(*state) else { continue };
                 let positions = held_positions(buffer.kind, taken.length, taken.reached);
-                sections.push(Section::of(buffer, Some(number), &positions));
-                sources.push((buffer.kind, *copy, Some(*set)));
+                sections.push(Section::of(buffer, Some(number), &positions, kv_format));
+                sources.push(SectionSource { kind: buffer.kind, index: *copy, set: Some(*set) });
             }
         }
         let header = Header {
             model: self.fingerprint.clone(),
             name: self.name.clone(),
-            tokens: tokens.len() as u32,
+            tokens: self.sequence.len() as u32,
+            prompt: self.sequence.prompt_length() as u32,
             snapshots: snapshots.iter().map(|(_, _, taken)| taken.length as u32).collect(),
             sections,
+            end: 0,
         };
-        let json = serde_json::to_vec(&header);
-        let json = json.map_err(|error| Error::internal(format!("session: {error}")))?;
+        (header, sources)
+    }
+
+    /// Writes a session of the sequence, which has ended its steps.
+    pub(super) async fn write_session(
+        &mut self,
+        header: &Header,
+        sources: &[SectionSource],
+        write: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
         let mut output = Output { write, hash: Xxh64::new(0) };
-        output.push(&MAGIC)?;
-        output.push(&VERSION.to_le_bytes())?;
-        output.push(&(json.len() as u32).to_le_bytes())?;
-        output.push(&json)?;
-        output.push(bytemuck::cast_slice(&tokens))?;
-        for (section, (kind, index, set)) in header.sections.iter().zip(sources) {
-            for piece in pieces(kind, index, section) {
-                let words = self.executor.read_saved(&piece.parts, set).await?;
+        output.push(&header.to_bytes()?)?;
+        output.push(bytemuck::cast_slice(self.sequence.tokens()))?;
+        for (section, source) in header.sections.iter().zip(sources) {
+            for piece in pieces(source.kind, source.index, section) {
+                let mut words = self.executor.read_saved(&piece.parts, source.set).await?;
+                if let (StateKind::Positions(held), Some(rows)) = (source.kind, section.rows)
+                    && rows.format != held.format
+                {
+                    words = converted(held, rows.stored(), &words);
+                }
                 output.push(bytemuck::cast_slice(&words))?;
             }
         }
@@ -197,67 +171,56 @@ impl Engine {
     /// it is longer than the context. The session is checked first: only errors of the device, and
     /// of a source that changes meanwhile, leave no conversation.
     pub async fn restore_session(&mut self, source: &dyn ByteSource) -> Result<usize> {
+        self.restore_before(source, usize::MAX).await
+    }
+
+    /// [`Self::restore_session`] for a sequence that will go back to at most `most` tokens: if
+    /// there is no room for all snapshots, those that it can go back to come before the others.
+    pub(super) async fn restore_before(
+        &mut self,
+        source: &dyn ByteSource,
+        most: usize,
+    ) -> Result<usize> {
         self.check_idle("restore")?;
-        let (header, at) = self.checked_header(source).await?;
-        let tokens = self.checked_tokens(source, &header, at).await?;
+        let (header, tokens) = self.check_session(source).await?;
         let layout = self.sequence.layout().clone();
-        let buffers = checked_buffers(&header, &layout).map_err(|(field, found)| {
-            Error::malformed_value(source.name(), &field, found, "the state of this model")
-        })?;
+        let buffers = checked_buffers(source.name(), &header, &layout)?;
         self.reset();
         let length = tokens.len();
-        let restored = self.restore_checked(source, &header, at, tokens, &buffers).await;
+        let restored = self.restore_checked(source, &header, tokens, &buffers, most).await;
         if restored.is_err() {
             self.reset();
         }
         restored.map(|()| length)
     }
 
-    fn check_idle(&self, action: &str) -> Result<()> {
-        match &self.running {
-            Some(running) if running.finish_reason.is_none() => {
-                Err(Error::invalid_request(action, "found a running request, expected none"))
-            }
-            _ => Ok(()),
-        }
+    /// Checks all of a session; returns its header and its tokens.
+    pub(super) async fn check_session(
+        &self,
+        source: &dyn ByteSource,
+    ) -> Result<(Header, Vec<u32>)> {
+        let header = Header::read(source).await?;
+        self.check_header(&header)?;
+        check_hash(source).await?;
+        checked_buffers(source.name(), &header, self.sequence.layout())?;
+        let tokens = self.checked_tokens(source, &header).await?;
+        Ok((header, tokens))
     }
 
-    /// Reads the header and checks all bytes; returns it with the offset of the tokens.
-    async fn checked_header(&self, source: &dyn ByteSource) -> Result<(Header, u64)> {
-        let malformed =
-            |field: &str, message: String| Error::malformed(source.name(), field, message);
-        let size = source.size_bytes();
-        if size < START as u64 + HASH_BYTES {
-            return Err(malformed("size", mismatch(format!("{size} bytes"), "a session")));
-        }
-        let start = source.read(0, START).await?;
-        let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| start[at + byte]));
-        if start[..MAGIC.len()] != MAGIC {
-            return Err(malformed("start", mismatch("other bytes", "a session of TabLM")));
-        }
-        if word(8) != VERSION {
-            let expected = format!("{VERSION}, or a newer TabLM");
-            let version = word(8);
-            return Err(Error::unsupported_value(source.name(), "version", version, expected));
-        }
-        let json_bytes = word(12) as usize;
-        if json_bytes > MAX_HEADER_BYTES {
-            let expected = format!("at most {MAX_HEADER_BYTES}");
-            return Err(malformed("header", mismatch(format!("{json_bytes} bytes"), expected)));
-        }
-        let json = source.read(START as u64, json_bytes).await?;
-        let header: Header = serde_json::from_slice(&json)
-            .map_err(|error| malformed("header", error.to_string()))?;
-        let at = (START + json_bytes) as u64;
-        let words = header
-            .sections
-            .iter()
-            .fold(u64::from(header.tokens), |sum, section| sum.saturating_add(section.words));
-        let expected = words.saturating_mul(4).saturating_add(at + HASH_BYTES);
-        if size != expected {
-            let (found, expected) = (format!("{size} bytes"), format!("{expected}"));
-            return Err(malformed("size", mismatch(found, expected)));
-        }
+    /// Describes a saved session by its header; the rest is not read.
+    ///
+    /// # Errors
+    /// `malformed` for a session that is cut off, or whose header is changed; `unsupported-format`
+    /// for a later version.
+    pub async fn describe_session(&self, source: &dyn ByteSource) -> Result<SessionReport> {
+        let header = Header::read(source).await?;
+        let problem = self.check_header(&header).err();
+        let problem = problem.map(|error| error.message().to_owned());
+        Ok(SessionReport { model: header.name, tokens: header.tokens, problem })
+    }
+
+    /// Checks that a session is of this model, and that the context is long enough for it.
+    fn check_header(&self, header: &Header) -> Result<()> {
         if header.model != self.fingerprint {
             let found = format!("a session of {} ({})", header.name, header.model);
             let expected = format!("one of {} ({})", self.name, self.fingerprint);
@@ -270,28 +233,21 @@ impl Engine {
             );
             return Err(Error::new(Code::ContextFull, message));
         }
-        let mut hash = Xxh64::new(0);
-        let end = size - HASH_BYTES;
-        let mut offset = 0;
-        while offset < end {
-            let length = (end - offset).min(PIECE_WORDS * 4);
-            hash.update(&source.read(offset, length as usize).await?);
-            offset += length;
+        Ok(())
+    }
+
+    fn check_idle(&self, action: &str) -> Result<()> {
+        match &self.running {
+            Some(running) if running.finish_reason.is_none() => {
+                Err(Error::invalid_request(action, "found a running request, expected none"))
+            }
+            _ => Ok(()),
         }
-        if source.read(end, HASH_BYTES as usize).await? != hash.digest().to_le_bytes() {
-            return Err(malformed("checksum", mismatch("another", "that of the bytes before it")));
-        }
-        Ok((header, at))
     }
 
     /// Reads and checks the tokens, which are at byte `at`.
-    async fn checked_tokens(
-        &self,
-        source: &dyn ByteSource,
-        header: &Header,
-        at: u64,
-    ) -> Result<Vec<u32>> {
-        let bytes = source.read(at, 4 * header.tokens as usize).await?;
+    async fn checked_tokens(&self, source: &dyn ByteSource, header: &Header) -> Result<Vec<u32>> {
+        let bytes = source.read(header.end, 4 * header.tokens as usize).await?;
         let tokens = bytes.chunks_exact(4);
         let tokens: Vec<u32> =
             tokens.map(|id| u32::from_le_bytes([id[0], id[1], id[2], id[3]])).collect();
@@ -304,31 +260,29 @@ impl Engine {
         &mut self,
         source: &dyn ByteSource,
         header: &Header,
-        at: u64,
         tokens: Vec<u32>,
         buffers: &[&StateBuffer],
+        most: usize,
     ) -> Result<()> {
         let sections = || header.sections.iter().zip(buffers);
-        let reached = |snapshot: Option<u32>, length: usize| {
-            let of = sections().filter(|(section, _)| section.snapshot == snapshot);
-            of.map(|(section, buffer)| reached(section, buffer)).fold(length, usize::max)
-        };
-        let all = reached(None, tokens.len());
-        let snapshots = self.sequence.restore(tokens, all);
-        // The shortest first. A later one may take the place of an earlier one.
-        for (number, length) in (0..).zip(&header.snapshots) {
+        let reached = |snapshot| reached(header, buffers, snapshot);
+        let snapshots = self.sequence.restore(tokens, reached(None), header.prompt as usize);
+        // A later one may take the place of an earlier one.
+        let mut numbers: Vec<u32> = (0..header.snapshots.len() as u32).collect();
+        numbers.sort_by_key(|number| header.length(Some(*number)) <= most);
+        for number in numbers {
             let copied = sections().filter(|(section, _)| section.snapshot == Some(number));
             let copied: Vec<_> = copied.map(|(_, buffer)| buffer.index).collect();
-            let length = *length as usize;
-            snapshots.take_restored(&copied, length, reached(Some(number), length));
+            let number = Some(number);
+            snapshots.take_restored(&copied, header.length(number), reached(number));
         }
         self.executor.begin_restore(header.tokens, self.sequence.snapshot_capacity());
-        let mut at = at + 4 * u64::from(header.tokens);
+        let mut at = header.end + 4 * u64::from(header.tokens);
         for (section, buffer) in sections() {
             let index = match section.snapshot {
                 None => Some(buffer.index),
-                Some(number) => {
-                    let length = header.snapshots[number as usize] as usize;
+                number => {
+                    let length = header.length(number);
                     self.sequence.snapshots().copy_of(length, buffer.index)
                 }
             };
@@ -350,11 +304,7 @@ impl Engine {
         kind: StateKind,
         index: usize,
     ) -> Result<()> {
-        let stored = section.rows.map(|rows| CacheRows {
-            format: rows.format,
-            width: rows.width,
-            ring: None,
-        });
+        let stored = section.rows.map(SectionRows::stored);
         let row_words = stored.map_or(1, CacheRows::words);
         for piece in pieces(kind, index, section) {
             let offset = at + piece.range.start * row_words * 4;
@@ -375,96 +325,4 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-/// Positions before `length` whose rows a cache holds after a sequence has reached `reached`.
-fn held_positions(kind: StateKind, length: usize, reached: usize) -> Range<u32> {
-    let oldest = match kind {
-        StateKind::Positions(CacheRows { ring: Some(ring), .. }) => {
-            reached.saturating_sub(ring.length as usize)
-        }
-        _ => 0,
-    };
-    oldest as u32..length as u32
-}
-
-/// Position that a sequence had reached if a ring holds no older rows than a section.
-fn reached(section: &Section, buffer: &StateBuffer) -> usize {
-    match (buffer.kind, section.rows) {
-        (StateKind::Positions(CacheRows { ring: Some(ring), .. }), Some(rows))
-            if rows.first > 0 =>
-        {
-            rows.first as usize + ring.length as usize
-        }
-        _ => 0,
-    }
-}
-
-/// Checks the sections of a session: the state of every layer, in the order of the layout, and then
-/// that of each snapshot. Returns the buffer of each section, or the field and what was found.
-fn checked_buffers<'a>(
-    header: &Header,
-    layout: &'a StateLayout,
-) -> std::result::Result<Vec<&'a StateBuffer>, (String, &'static str)> {
-    let lengths = &header.snapshots;
-    if !lengths.is_sorted_by(|a, b| a < b) || lengths.last().is_some_and(|it| *it > header.tokens) {
-        return Err(("snapshots".to_owned(), "lengths that are not in order"));
-    }
-    let mut buffers = Vec::new();
-    let mut places = Vec::new();
-    for section in &header.sections {
-        let wrong = |found| (section.name.clone(), found);
-        let (place, buffer) = layout.named(&section.name).ok_or_else(|| wrong("unknown state"))?;
-        let length = match section.snapshot {
-            None => Some(&header.tokens),
-            Some(number) => lengths.get(number as usize),
-        };
-        let length = length.ok_or_else(|| wrong("a snapshot without length"))?;
-        check_section(section, buffer, *length).map_err(wrong)?;
-        places.push((section.snapshot, place));
-        buffers.push(buffer);
-    }
-    let of_sequence = places.iter().filter(|(snapshot, _)| snapshot.is_none()).count();
-    if !places.is_sorted_by(|a, b| a < b) || of_sequence != layout.buffers().len() {
-        return Err(("sections".to_owned(), "another order, or too few"));
-    }
-    Ok(buffers)
-}
-
-/// Checks that a section can be the state of a buffer after `length` tokens, or returns what was
-/// found.
-fn check_section(
-    section: &Section,
-    buffer: &StateBuffer,
-    length: u32,
-) -> std::result::Result<(), &'static str> {
-    match (buffer.kind, section.rows) {
-        (StateKind::Recurrent, None) if section.words == buffer.words => Ok(()),
-        (StateKind::Positions(cache), Some(rows)) => {
-            let stored = CacheRows { format: rows.format, width: rows.width, ring: None };
-            // A row at `length` sees the positions of its window.
-            let oldest = cache.ring.map_or(0, |ring| (length + 1).saturating_sub(ring.window));
-            if rows.width != cache.width {
-                Err("rows of another width")
-            } else if rows.first.checked_add(rows.count) != Some(length) || rows.first > oldest {
-                Err("rows of other positions")
-            } else if u64::from(rows.count) * stored.words() != section.words {
-                Err("another number of words")
-            } else {
-                Ok(())
-            }
-        }
-        _ => Err("state of another kind"),
-    }
-}
-
-/// Rows in another format.
-fn converted(from: CacheRows, to: CacheRows, words: &[f32]) -> Vec<f32> {
-    let elements = from.decode(words);
-    let width = from.width as usize;
-    let mut rows = vec![0.0; elements.len() / width * to.words() as usize];
-    for (row, elements) in elements.chunks_exact(width).enumerate() {
-        to.write(&mut rows, row, elements);
-    }
-    rows
 }

@@ -68,6 +68,29 @@ impl StateLayout {
         })
     }
 
+    /// True if a sequence of `length` tokens that has reached position `reached` can continue at
+    /// `position` without a snapshot.
+    pub(super) fn can_continue(&self, position: usize, length: usize, reached: usize) -> bool {
+        position >= length || !self.is_recurrent() && self.holds(position, reached)
+    }
+
+    /// Number of tokens of a prompt that need not be read again after a sequence of `tokens` that
+    /// has reached position `reached`, with snapshots of these lengths. The prompt's last token is
+    /// always read, because its logits are needed.
+    pub(super) fn reusable(
+        &self,
+        tokens: &[u32],
+        reached: usize,
+        snapshots: impl Iterator<Item = usize>,
+        prompt: &[u32],
+    ) -> usize {
+        let common = common_length(tokens, prompt);
+        if self.can_continue(common, tokens.len(), reached) {
+            return common;
+        }
+        snapshots.filter(|length| *length <= common).max().unwrap_or(0)
+    }
+
     /// The words that hold `positions`, or the last of them in a ring, and all of the recurrent
     /// state.
     pub(super) fn parts(&self, positions: Range<u32>) -> Vec<StatePart> {
@@ -87,4 +110,10 @@ impl StateLayout {
     pub(super) fn bytes(&self, positions: u32) -> u64 {
         self.parts(0..positions).iter().map(|(_, words)| (words.end - words.start) * 4).sum()
     }
+}
+
+/// Length of the longest common prefix of a sequence and a prompt, without the prompt's last token.
+pub(super) fn common_length(tokens: &[u32], prompt: &[u32]) -> usize {
+    let common = tokens.iter().zip(prompt).take_while(|(old, new)| old == new).count();
+    common.min(prompt.len().saturating_sub(1))
 }

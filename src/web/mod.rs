@@ -11,15 +11,15 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 
-use js_sys::{Float32Array, Function, Promise, Reflect};
+use js_sys::{Float32Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
 use host::Host;
 
 use crate::engine::{
-    EmbeddingRequest, Engine, Event, GenerateRequest, GpuCapabilities, LoadOptions, Prepared,
-    camel_case_keys, estimate as estimate_model, prepare, probe_gpu,
+    CacheFormat, EmbeddingRequest, Engine, Event, GenerateRequest, GpuCapabilities, LoadOptions,
+    Prepared, camel_case_keys, estimate as estimate_model, prepare, probe_gpu,
 };
 use crate::error::{Code, Error, Result};
 use crate::text::Delta;
@@ -194,6 +194,48 @@ impl WebEngine {
         self.run(async |engine: &mut Engine| report_json(&engine.profile_briefly().await?))
     }
 
+    /// Saves the conversation as a session, whose bytes `write` receives part by part, as
+    /// `Uint8Array`s. `kv_format` is the name of a [`CacheFormat`], or `undefined` for that of the
+    /// cache.
+    #[wasm_bindgen(js_name = saveSession)]
+    pub fn save_session(&self, kv_format: Option<String>, write: Function) -> Promise {
+        self.run(async move |engine: &mut Engine| {
+            let kv_format = kv_format.as_deref().map(kv_format_of).transpose()?;
+            let mut write = |bytes: &[u8]| {
+                let written = write.call1(&JsValue::NULL, &Uint8Array::from(bytes));
+                written.map(|_| ()).map_err(|error| from_js(&error, Code::Internal))
+            };
+            engine.save_session(kv_format, &mut write).await?;
+            Ok(JsValue::UNDEFINED)
+        })
+    }
+
+    /// Continues from a saved session, a `SourceFile`. Returns its number of tokens.
+    #[wasm_bindgen(js_name = restoreSession)]
+    pub fn restore_session(&self, file: JsValue) -> Promise {
+        self.run(async move |engine: &mut Engine| {
+            let tokens = engine.restore_session(&*source::file(file)?).await?;
+            Ok((tokens as f64).into())
+        })
+    }
+
+    /// Keeps a saved session, a `SourceFile`, until the model is unloaded, for requests that begin
+    /// as it does. Returns false if it does not fit into the memory for kept sessions.
+    #[wasm_bindgen(js_name = keepSession)]
+    pub fn keep_session(&self, file: JsValue) -> Promise {
+        self.run(async move |engine: &mut Engine| {
+            Ok(engine.keep_saved_session(&*source::file(file)?).await?.into())
+        })
+    }
+
+    /// JSON ([`crate::engine::SessionReport`]) of a saved session, a `SourceFile`.
+    #[wasm_bindgen(js_name = describeSession)]
+    pub fn describe_session(&self, file: JsValue) -> Promise {
+        self.run(async move |engine: &mut Engine| {
+            report_json(&engine.describe_session(&*source::file(file)?).await?)
+        })
+    }
+
     /// Ends the running request: the next event has the finish reason `abort`.
     pub fn stop(&self) -> Result<(), JsValue> {
         self.with(|engine| {
@@ -201,6 +243,12 @@ impl WebEngine {
             Ok(())
         })
     }
+}
+
+fn kv_format_of(name: &str) -> Result<CacheFormat> {
+    let names = CacheFormat::ALL.map(CacheFormat::name).join(", ");
+    CacheFormat::from_name(name)
+        .ok_or_else(|| Error::invalid_value("kvFormat", name, format!("one of {names}")))
 }
 
 fn busy() -> Error {

@@ -37,7 +37,8 @@ pub(super) fn files(objects: Vec<JsValue>) -> Result<Vec<Rc<dyn ByteSource>>> {
     objects.into_iter().map(file).collect()
 }
 
-fn file(object: JsValue) -> Result<Rc<dyn ByteSource>> {
+/// The byte source of a file; errors as of [`files`].
+pub(super) fn file(object: JsValue) -> Result<Rc<dyn ByteSource>> {
     let field = |name: &str| Reflect::get(&object, &name.into()).unwrap_or(JsValue::UNDEFINED);
     let wrong = |name: &str| {
         Error::invalid_request("files", format!("found no valid {name}, expected a SourceFile"))

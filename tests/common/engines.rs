@@ -49,6 +49,7 @@ pub(crate) fn greedy(prompt: Prompt, max_tokens: usize) -> GenerateRequest {
         stop: Vec::new(),
         ignore_stop_tokens: false,
         top_logprobs: None,
+        truncates: false,
     }
 }
 

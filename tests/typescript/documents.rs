@@ -4,7 +4,7 @@ use super::declaration::{Declaration, Field, parse, wrap};
 use super::{compare, generated, read};
 
 const API: &str = "docs/api.md";
-const TYPES: &str = "pkg/src/types.ts";
+const TYPES: [&str; 2] = ["pkg/src/openai_types.ts", "pkg/src/types.ts"];
 const END: &str = "<!-- end -->";
 /// Declarations between worker and engine, which are not part of the API.
 const INTERNAL: [&str; 4] = ["AdapterHints", "EngineProgress", "AnswerDelta", "Completion"];
@@ -12,7 +12,7 @@ const INTERNAL: [&str; 4] = ["AdapterHints", "EngineProgress", "AnswerDelta", "C
 /// Every exported declaration of the package's types.
 fn declarations() -> Vec<Declaration> {
     let generated = generated().into_iter().flat_map(|(_, declarations, _)| declarations);
-    generated.chain(parse(&read(TYPES))).collect()
+    generated.chain(TYPES.iter().flat_map(|path| parse(&read(path)))).collect()
 }
 
 fn find<'a>(declarations: &'a [Declaration], name: &str) -> &'a Declaration {

@@ -116,6 +116,7 @@ fn reports() -> Vec<Declaration> {
         interface::<engine::KernelProfile>(camel_case),
         interface::<engine::StepProfile>(camel_case),
         interface::<engine::Profile>(camel_case),
+        interface::<engine::SessionReport>(camel_case),
     ]
 }
 
@@ -227,6 +228,6 @@ fn generated_files_equal_the_rust_types() {
 
 #[test]
 fn documented_message_limit_equals_the_engine() {
-    let types = read("pkg/src/types.ts");
+    let types = read("pkg/src/openai_types.ts");
     assert!(types.contains(&format!("1 to {} messages", engine::MAX_MESSAGES)));
 }

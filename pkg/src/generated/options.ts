@@ -88,6 +88,12 @@ export interface EngineOptions {
    * take none.
    */
   snapshots?: number;
+  /**
+   * Most bytes of conversations that are kept, outside of the device's memory, when another one
+   * takes their place. A request continues the one that it has most in common with. The default is
+   * 256 MiB; 0 keeps none.
+   */
+  sessionBytes?: number;
   /** Chat template in Jinja, instead of the checkpoint's or for a checkpoint without one. */
   chatTemplate?: string;
   /** Strategy of matrix-vector products on the GPU, instead of the one chosen for the adapter. */
@@ -161,6 +167,13 @@ export interface SamplingRequest {
    * with `logprobs`. Default 0.
    */
   top_logprobs?: number | null;
+  /**
+   * What happens to messages that do not fit the context with room for an answer: `disabled`
+   * rejects those that do not fit at all with `context-full`; `auto` leaves out the oldest turns,
+   * but neither the system messages at the beginning, nor tools, nor the last turn. Default
+   * `disabled`.
+   */
+  truncation?: "auto" | "disabled" | null;
 }
 
 /** Every {@link ErrorCode}. */
@@ -228,6 +241,7 @@ export const requestFields = [
   "seed",
   "stop",
   "top_logprobs",
+  "truncation",
 ] as const satisfies readonly (keyof SamplingRequest)[];
 
 /** Most threads that the CPU can be given. */

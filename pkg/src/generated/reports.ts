@@ -119,6 +119,8 @@ export interface Memory {
   stateBytes: number;
   /** Bytes of the snapshots of state that cannot be truncated; 0 for a model without such state. */
   snapshotBytes: number;
+  /** Bytes of conversations that are kept outside of the device's memory. */
+  sessionBytes: number;
   /** Bytes of everything else: activations, tables, read-back. */
   scratchBytes: number;
   /** Most bytes that were allocated on the GPU. */
@@ -285,6 +287,16 @@ export interface Profile {
   steps: StepProfile[];
 }
 
+/** Description of a saved session. */
+export interface SessionReport {
+  /** Name of the model's file. */
+  model: string;
+  /** Number of tokens. */
+  tokens: number;
+  /** Reason why the loaded model cannot continue from it. */
+  problem: string | null;
+}
+
 /** A function name and its arguments. */
 export interface FunctionCall {
   /** Function name. */
@@ -366,6 +378,8 @@ export interface Usage {
   total_tokens: number;
   /** Parts of the prompt. */
   prompt_tokens_details: PromptTokensDetails;
+  /** Messages that were left out, because all did not fit the context (`truncation`). */
+  omitted_messages: number;
 }
 
 /** Token counts of a request for embeddings, as OpenAI reports them. */

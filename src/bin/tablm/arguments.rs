@@ -153,6 +153,9 @@ pub(crate) struct Generate {
     /// Most tokens to generate.
     #[arg(long)]
     pub(crate) max_tokens: Option<usize>,
+    /// Leave out the oldest turns if the messages do not fit the context.
+    #[arg(long, conflicts_with = "raw_prompt")]
+    pub(crate) truncate: bool,
     /// String that ends the text; can be given several times.
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) stop: Vec<String>,
@@ -162,6 +165,10 @@ pub(crate) struct Generate {
     /// Save the state after the answer to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) save_session: Option<PathBuf>,
+    /// Format of keys and values in the file, instead of that of the cache: f32, f16 or q8, which
+    /// takes least and rounds.
+    #[arg(long, value_name = "FORMAT", value_parser = kv_format, requires = "save_session")]
+    pub(crate) session_kv_format: Option<CacheFormat>,
     #[command(flatten)]
     pub(crate) sampling: SamplingArguments,
 }
@@ -176,6 +183,10 @@ pub(crate) struct Snapshot {
     /// JSON file with the tools that the model may call, in OpenAI's form; - reads standard input.
     #[arg(long)]
     pub(crate) tools: Option<PathBuf>,
+    /// Format of keys and values in the file, instead of that of the cache: f32, f16 or q8, which
+    /// takes least and rounds.
+    #[arg(long, value_name = "FORMAT", value_parser = kv_format)]
+    pub(crate) session_kv_format: Option<CacheFormat>,
     /// File to write.
     pub(crate) output: PathBuf,
 }

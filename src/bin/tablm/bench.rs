@@ -38,6 +38,7 @@ pub(super) async fn bench(arguments: &Bench, json: bool) -> Result<()> {
         stop: Vec::new(),
         ignore_stop_tokens: true,
         top_logprobs: None,
+        truncates: false,
     };
     let mut runs = Vec::new();
     for _ in 0..arguments.repeat.max(1) {

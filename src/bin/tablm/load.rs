@@ -35,6 +35,7 @@ pub(super) async fn load(model: &ModelArguments, all_logits: bool) -> Result<Eng
             threads: threads(count)?.into(),
             max_cpu_bytes: available_bytes(),
             compile_ahead: None,
+            session_store: None,
         },
         ..LoadOptions::default()
     };

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use tablm::engine::{Engine, GenerateRequest, Prompt, SamplerOptions};
+use tablm::engine::{CacheFormat, Engine, GenerateRequest, Prompt, SamplerOptions};
 use tablm::error::{Code, Error, Result};
 use tablm::weights::disk::DiskSource;
 
@@ -22,7 +22,11 @@ pub(super) async fn restore(engine: &mut Engine, path: Option<&PathBuf>) -> Resu
 }
 
 /// Saves the session to a file, which takes the place of an earlier one when it is complete.
-pub(super) async fn save(engine: &mut Engine, path: &Path) -> Result<u64> {
+pub(super) async fn save(
+    engine: &mut Engine,
+    path: &Path,
+    kv_format: Option<CacheFormat>,
+) -> Result<u64> {
     let failed = |error| {
         Error::new(Code::InvalidRequest, format!("{}: writing failed: {error}", path.display()))
     };
@@ -37,7 +41,7 @@ pub(super) async fn save(engine: &mut Engine, path: &Path) -> Result<u64> {
             size_bytes += bytes.len() as u64;
             output.write_all(bytes).map_err(failed)
         };
-        engine.save_session(&mut write).await?;
+        engine.save_session(kv_format, &mut write).await?;
         let file = output.into_inner().map_err(|error| failed(error.into_error()))?;
         file.sync_all().map_err(failed)?;
         fs::rename(&partial, path).map_err(failed)?;
@@ -63,10 +67,11 @@ pub(super) async fn snapshot(arguments: &Snapshot, json: bool) -> Result<()> {
         stop: Vec::new(),
         ignore_stop_tokens: true,
         top_logprobs: None,
+        truncates: false,
     };
     let mut engine = load(&arguments.model, false).await?;
     let tokens = engine.generate(&request, |_| {}).await?.usage.prompt_tokens;
-    let size_bytes = save(&mut engine, &arguments.output).await?;
+    let size_bytes = save(&mut engine, &arguments.output, arguments.session_kv_format).await?;
     if json {
         say_json(&json!({"tokens": tokens, "size_bytes": size_bytes}));
     } else {

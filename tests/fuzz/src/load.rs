@@ -24,6 +24,7 @@ fn request(prompt: Prompt) -> GenerateRequest {
         stop: vec!["x".into()],
         ignore_stop_tokens: true,
         top_logprobs: None,
+        truncates: false,
     }
 }
 

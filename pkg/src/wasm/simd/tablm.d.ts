@@ -18,6 +18,12 @@ export interface SourceFile {
 export interface Host {
   /** Compiles pipelines that will be asked for: JSON `[{label, code, constants, groups}]`. */
   compileAhead(json: string): Promise<void>;
+  /** Appends bytes to the kept session of that number. */
+  appendSession(id: number, bytes: Uint8Array): void;
+  /** Opens a kept session. */
+  openSession(id: number): SourceFile;
+  /** Removes a kept session, if it exists. */
+  removeSession(id: number): void;
   /** Number of threads on the CPU, with the engine's own: 1 except in the build `threads`. */
   threads: number;
   /** Starts the other threads, which instantiate the module in the memory and call `runThread`. */
@@ -67,6 +73,20 @@ export class Engine {
   nextEmbedding(): Promise<Float32Array | undefined>;
   /** JSON ({@link Profile}). */
   profile(): Promise<string>;
+  /**
+   * Saves the conversation as a session, whose bytes `write` receives part by part. `kvFormat` is
+   * the format of keys and values in it, by default that of the cache.
+   */
+  saveSession(kvFormat: string | undefined, write: (bytes: Uint8Array) => void): Promise<void>;
+  /** Continues from a saved session; returns its number of tokens. */
+  restoreSession(file: SourceFile): Promise<number>;
+  /**
+   * Keeps a saved session until the model is unloaded, for requests that begin as it does; false if
+   * it does not fit into the memory for kept sessions.
+   */
+  keepSession(file: SourceFile): Promise<boolean>;
+  /** JSON ({@link SessionReport}), from the header of a saved session. */
+  describeSession(file: SourceFile): Promise<string>;
   /** Ends the running request: the next event has the finish reason `abort`. */
   stop(): void;
   free(): void;
