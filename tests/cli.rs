@@ -96,6 +96,7 @@ fn generate_reports_the_documented_keys_and_is_reproducible() {
         "weights_bytes",
         "state_bytes",
         "snapshot_bytes",
+        "session_bytes",
         "scratch_bytes",
         "peak_gpu_bytes",
         "peak_cpu_bytes",
