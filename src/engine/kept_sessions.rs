@@ -85,21 +85,17 @@ impl KeptSessions {
         self.sessions.push(Kept { id, tokens, reached, snapshots, size_bytes, is_pinned });
     }
 
-    /// Removes a session.
-    fn remove(&mut self, index: usize) {
-        let kept = self.sessions.remove(index);
-        self.store.remove(kept.id);
-    }
-
-    /// Makes room for `size_bytes`; returns false if that is impossible.
+    /// Makes room for `size_bytes`; returns false, with nothing removed, if that is impossible.
     fn make_room(&mut self, size_bytes: u64) -> bool {
-        while self.size_bytes().saturating_add(size_bytes) > self.budget {
-            let Some(oldest) = self.sessions.iter().position(|kept| !kept.is_pinned) else {
-                return false;
-            };
-            self.remove(oldest);
+        let pinned = self.sessions.iter().filter(|kept| kept.is_pinned);
+        let pinned: u64 = pinned.map(|kept| kept.size_bytes).sum();
+        let is_possible = pinned.saturating_add(size_bytes) <= self.budget;
+        while is_possible && self.size_bytes() + size_bytes > self.budget {
+            let oldest = self.sessions.iter().position(|kept| !kept.is_pinned);
+            let Some(kept) = oldest.map(|index| self.sessions.remove(index)) else { break };
+            self.store.remove(kept.id);
         }
-        true
+        is_possible
     }
 }
 
@@ -119,21 +115,18 @@ impl Engine {
         if self.kept_sessions.budget == 0 {
             return;
         }
+        self.sequence.settle(&mut self.executor);
         let reusable = self.sequence.reusable(prompt);
         let best = self.kept_sessions.best(prompt, self.sequence.layout());
         let best = best.filter(|(_, length)| *length >= reusable + MIN_TOKENS);
-        let best = best.map(|(index, _)| self.kept_sessions.sessions[index].id);
+        // Taken out first: it must not make room for the one that it replaces.
+        let best = best.map(|(index, _)| self.kept_sessions.sessions.remove(index));
         let stays = if best.is_some() { 0 } else { reusable };
         let is_replaced = best.is_some() || !is_same_conversation(&self.sequence, prompt);
         if is_replaced && self.sequence.len() >= stays + MIN_TOKENS {
             self.keep_session().await;
         }
-        // The session may have been removed to make room.
-        let sessions = &mut self.kept_sessions.sessions;
-        let Some(index) = sessions.iter().position(|kept| Some(kept.id) == best) else {
-            return;
-        };
-        let kept = sessions.remove(index);
+        let Some(kept) = best else { return };
         let restored = match self.kept_sessions.store.open(kept.id) {
             Ok(source) => {
                 let most = common_length(&kept.tokens, prompt);
@@ -141,7 +134,7 @@ impl Engine {
             }
             Err(_) => false,
         };
-        if restored && kept.is_pinned {
+        if restored && kept.is_pinned && self.kept_sessions.make_room(kept.size_bytes) {
             self.kept_sessions.sessions.push(kept);
         } else {
             self.kept_sessions.store.remove(kept.id);

@@ -37,8 +37,8 @@ pub(super) fn read_prompt(
         return Ok((whole, 0));
     }
     let opening = opening_length(messages);
-    let bytes: usize = messages.iter().map(text_bytes).sum();
-    let quarter = context_length / 4 * bytes / whole.ids.len();
+    let bytes: u64 = messages.iter().map(text_bytes).sum();
+    let quarter = context_length as u64 / 4 * bytes / whole.ids.len() as u64;
     // A power of two, because the bytes per token of the next prompts differ a little.
     let mut starts = starts_by_bytes(messages, opening, 1 << quarter.max(1).ilog2());
     let mut fitting = None;
@@ -62,9 +62,9 @@ pub(super) fn read_prompt(
 
 /// Indices of messages with which a conversation may go on after its opening, in ascending order:
 /// the first user message after each `bytes` of earlier turns, and the last user message.
-fn starts_by_bytes(messages: &[Value], opening: usize, bytes: usize) -> Vec<usize> {
+fn starts_by_bytes(messages: &[Value], opening: usize, bytes: u64) -> Vec<usize> {
     let mut starts = Vec::new();
-    let (mut sum, mut last, mut next) = (0_usize, None, bytes);
+    let (mut sum, mut last, mut next) = (0, None, bytes);
     for (index, message) in messages.iter().enumerate().skip(opening) {
         if message["role"] == "user" && index > opening {
             last = Some(index);
@@ -80,9 +80,9 @@ fn starts_by_bytes(messages: &[Value], opening: usize, bytes: usize) -> Vec<usiz
 }
 
 /// Bytes of all strings of a value.
-fn text_bytes(value: &Value) -> usize {
+fn text_bytes(value: &Value) -> u64 {
     match value {
-        Value::String(text) => text.len(),
+        Value::String(text) => text.len() as u64,
         Value::Array(values) => values.iter().map(text_bytes).sum(),
         Value::Object(fields) => fields.values().map(text_bytes).sum(),
         _ => 0,

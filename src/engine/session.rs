@@ -245,7 +245,7 @@ impl Engine {
         }
     }
 
-    /// Reads and checks the tokens, which are at byte `at`.
+    /// Reads and checks the tokens.
     async fn checked_tokens(&self, source: &dyn ByteSource, header: &Header) -> Result<Vec<u32>> {
         let bytes = source.read(header.end, 4 * header.tokens as usize).await?;
         let tokens = bytes.chunks_exact(4);

@@ -15,7 +15,8 @@ use tablm::weights::source::ByteSource;
 /// Memory limit of the CPU executor, in bytes.
 const CPU_BYTES: u64 = 32 << 20;
 
-fn request(prompt: Prompt) -> GenerateRequest {
+/// A greedy request for two tokens.
+pub fn request(prompt: Prompt) -> GenerateRequest {
     let sampling = SamplerOptions { temperature: 0.0, ..SamplerOptions::default() };
     GenerateRequest {
         prompt,
@@ -28,15 +29,20 @@ fn request(prompt: Prompt) -> GenerateRequest {
     }
 }
 
-/// Runs all steps that the files allow; no error may be `internal`.
-pub fn load_and_generate(files: Vec<Rc<dyn ByteSource>>) -> Result<()> {
-    let options = LoadOptions {
+/// Options of a load on the CPU with limited memory.
+pub fn options() -> LoadOptions {
+    LoadOptions {
         device: DeviceChoice::Cpu,
         context_length: Some(64),
         chunk: Some(4),
         host: HostServices { max_cpu_bytes: Some(CPU_BYTES), ..HostServices::default() },
         ..LoadOptions::default()
-    };
+    }
+}
+
+/// Runs all steps that the files allow; no error may be `internal`.
+pub fn load_and_generate(files: Vec<Rc<dyn ByteSource>>) -> Result<()> {
+    let options = options();
     let estimated = ready(estimate(files.clone(), &options, None)).inspect_err(check);
     let mut engine = ready(Engine::load(files, &options, &mut |_| {})).inspect_err(check)?;
     let estimated = estimated.expect("a model that loads can be estimated");
