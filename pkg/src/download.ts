@@ -1,10 +1,13 @@
 /**
- * Download of a file in pieces, with its length and first bytes checked and its SHA-256 computed.
+ * Download of a file in pieces, with its length and first bytes checked and its SHA-256 computed. A
+ * connection that breaks is continued from the last byte, where the server tells that the file is
+ * still the same.
  */
 
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
-import { TabLMError, throwIfAborted } from "./errors.js";
+import { hasCode, TabLMError, throwIfAborted } from "./errors.js";
+import { isTransient, MAX_RETRIES, pause } from "./retry.js";
 
 /** A file to fetch. */
 export interface RemoteFile {
@@ -18,6 +21,8 @@ export interface RemoteFile {
 export interface Sink {
   /** Takes the next piece. Throws a QuotaExceededError when there is no room. */
   write(piece: Uint8Array): void | Promise<void>;
+  /** Drops all pieces: the next one is the first again. */
+  restart(): void | Promise<void>;
 }
 
 /** Properties of a file that are known from the response's headers. */
@@ -40,11 +45,25 @@ export interface DownloadOptions {
 }
 
 const GGUF_MAGIC = "GGUF";
+/** Milliseconds without a byte after which a connection counts as broken. */
+const STALL_MS = 30_000;
 /** Maximum length of a text file; the largest tokenizers have half of it. */
 const MAX_TEXT_BYTES = 64 << 20;
 
-/** The response of a server, whatever its status. Throws `network` where there is none. */
+/**
+ * The response of a server, whatever its status. Repeats the request while the server is busy.
+ * Throws `network` where there is no response.
+ */
 async function send(url: string, init: RequestInit): Promise<Response> {
+  for (let retry = 0; ; retry += 1) {
+    const response = await sendOnce(url, init);
+    if (!isTransient(response) || retry === MAX_RETRIES) return response;
+    await response.body?.cancel();
+    await pause(retry, init.signal, response);
+  }
+}
+
+async function sendOnce(url: string, init: RequestInit): Promise<Response> {
   try {
     return await fetch(url, init);
   } catch (error) {
@@ -156,6 +175,63 @@ class StartCheck {
   }
 }
 
+/** Settles as a read does, or rejects if it takes too long. */
+function beforeStall<T>(read: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const stall = new Promise<never>((_, reject) => {
+    const error = new Error(`nothing for ${STALL_MS / 1000} s`);
+    timer = setTimeout(() => reject(error), STALL_MS);
+  });
+  return Promise.race([read, stall]).finally(() => clearTimeout(timer));
+}
+
+/** What two responses with the same file have in common. */
+interface Version {
+  sizeBytes: number | null;
+  /** Strong entity tag, or else the time of the last change; `null` if the server tells neither. */
+  validator: string | null;
+}
+
+function versionOf(response: Response, sizeBytes: number | null): Version {
+  const tag = response.headers.get("etag");
+  const strong = tag !== null && !tag.startsWith("W/") ? tag : null;
+  return { sizeBytes, validator: strong ?? response.headers.get("last-modified") };
+}
+
+/**
+ * Requests a file from `offset` on, or from its beginning if that is not possible. Throws
+ * `integrity` if the file is no longer the same.
+ */
+async function requestRest(
+  url: string,
+  offset: number,
+  version: Version,
+  signal: AbortSignal,
+): Promise<{ response: Response; isWhole: boolean }> {
+  const { sizeBytes, validator } = version;
+  const canContinue = offset > 0 && sizeBytes !== null && validator !== null;
+  const headers = canContinue ? { Range: `bytes=${offset}-` } : {};
+  const response = await request(url, { signal, headers });
+  const isWhole = response.status !== 206;
+  const length = declaredLength(response);
+  const total = length === null ? null : length + (isWhole ? 0 : offset);
+  const found = versionOf(response, total);
+  // CORS hides the range; the length of the rest says the same.
+  const range = response.headers.get("content-range") ?? `bytes ${offset}-`;
+  const isSame =
+    found.validator === validator &&
+    (found.sizeBytes === sizeBytes || (isWhole && response.type === "cors")) &&
+    (isWhole || range.startsWith(`bytes ${offset}-`));
+  if (isSame) return { response, isWhole };
+  await response.body?.cancel();
+  const describe = ({ sizeBytes, validator }: Version): string =>
+    `${sizeBytes ?? "?"} bytes, ${validator ?? "no entity tag"}`;
+  throw new TabLMError(
+    "integrity",
+    `${url}: changed during the download: found ${describe(found)}, expected ${describe(version)}`,
+  );
+}
+
 /** Reads a body to its end, passes each piece on, and returns the number of bytes. */
 async function pump(
   body: ReadableStream<Uint8Array>,
@@ -169,12 +245,11 @@ async function pump(
     for (;;) {
       let result;
       try {
-        result = await reader.read();
+        result = await beforeStall(reader.read());
       } catch (error) {
         throwIfAborted(signal);
-        throw new TabLMError("network", `${url}: the connection ended after ${loadedBytes} bytes`, {
-          cause: error,
-        });
+        const text = `${url}: the connection ended after ${loadedBytes} bytes`;
+        throw new TabLMError("network", `${text} (${(error as Error).message})`, { cause: error });
       }
       throwIfAborted(signal);
       if (result.done) return loadedBytes;
@@ -211,25 +286,42 @@ export async function downloadFile(
   await options.onHead?.({ sizeBytes });
   if (!response.body) throw new TabLMError("network", `${url}: found no body, expected ${name}`);
 
-  const hash = sha256.create();
-  const start = new StartCheck(name, url);
-  let seen = 0;
-  const loadedBytes = await pump(response.body, url, options.signal, async (piece) => {
+  const version = versionOf(response, sizeBytes);
+  let [hash, start, seen, furthest] = [sha256.create(), new StartCheck(name, url), 0, 0];
+  const take = async (piece: Uint8Array): Promise<void> => {
     start.add(piece, false);
     hash.update(piece);
     await sink.write(piece);
     seen += piece.length;
     options.onBytes(seen, sizeBytes !== null && seen > sizeBytes ? null : sizeBytes);
-  });
-  if (loadedBytes === 0)
-    throw new TabLMError("malformed", `${url}: found 0 bytes, expected ${name}`);
-  start.add(new Uint8Array(0), true);
-  // A file from another origin may have been compressed, and CORS hides the header that says so.
-  // There only `pump` detects a connection that ends early.
-  if (sizeBytes !== null && loadedBytes !== sizeBytes && response.type !== "cors") {
-    throw new TabLMError("network", `${url}: found ${loadedBytes} bytes, expected ${sizeBytes}`);
+  };
+  let body: ReadableStream<Uint8Array> | null = response.body;
+  for (let retry = 0; ; retry += 1) {
+    try {
+      if (!body) {
+        const rest = await requestRest(url, seen, version, options.signal);
+        if (rest.isWhole && seen > 0) {
+          await sink.restart();
+          [hash, start, seen] = [sha256.create(), new StartCheck(name, url), 0];
+        }
+        body = rest.response.body ?? new Blob([]).stream();
+      }
+      await pump(body, url, options.signal, take);
+      // A file from another origin may have been compressed, and CORS hides the header that says
+      // so. There only `pump` detects a connection that ends early.
+      if (sizeBytes === null || seen === sizeBytes || response.type === "cors") break;
+      throw new TabLMError("network", `${url}: found ${seen} bytes, expected ${sizeBytes}`);
+    } catch (error) {
+      throwIfAborted(options.signal);
+      if (seen > furthest) [furthest, retry] = [seen, 0];
+      if (!(hasCode(error) && error.code === "network") || retry === MAX_RETRIES) throw error;
+      body = null;
+      await pause(retry, options.signal);
+    }
   }
-  return { sizeBytes: loadedBytes, sha256: bytesToHex(hash.digest()) };
+  if (seen === 0) throw new TabLMError("malformed", `${url}: found 0 bytes, expected ${name}`);
+  start.add(new Uint8Array(0), true);
+  return { sizeBytes: seen, sha256: bytesToHex(hash.digest()) };
 }
 
 /** The body of a response as a text. */

@@ -3,8 +3,8 @@
  * pieces, listed, verified and deleted.
  *
  * Each model has a folder, named by the hash of its source. The manifest lists a file once all its
- * bytes are written, and is `complete` once it lists all files. An interrupted download of a file
- * starts again from its first byte.
+ * bytes are written, and is `complete` once it lists all files. A connection that breaks is
+ * continued; a download that ends with its tab starts again from the file's first byte.
  */
 
 import {
@@ -226,6 +226,11 @@ async function storeFile(
         offset += written;
         partial?.advance(offset);
       },
+      restart() {
+        offset = 0;
+        // With a known size, the same bytes follow again, and readers keep what they have.
+        if (needed === null) handle.truncate(0);
+      },
     };
     const onHead = async (head: { sizeBytes: number | null }): Promise<void> => {
       needed = head.sizeBytes;
@@ -319,7 +324,10 @@ async function fileToMemory(
   onBytes: DownloadOptions["onBytes"],
 ): Promise<StoredReader | null> {
   const pieces: BlobPart[] = [];
-  const sink: Sink = { write: (piece) => void pieces.push(piece as Uint8Array<ArrayBuffer>) };
+  const sink: Sink = {
+    write: (piece) => void pieces.push(piece as Uint8Array<ArrayBuffer>),
+    restart: () => void (pieces.length = 0),
+  };
   const downloaded = await downloadFile(file, sink, { signal, onBytes });
   return downloaded && blobReader(file.name, new Blob(pieces));
 }
