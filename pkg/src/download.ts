@@ -185,7 +185,7 @@ function beforeStall<T>(read: Promise<T>): Promise<T> {
   return Promise.race([read, stall]).finally(() => clearTimeout(timer));
 }
 
-/** What two responses with the same file have in common. */
+/** Properties that two responses with the same file have in common. */
 interface Version {
   sizeBytes: number | null;
   /** Strong entity tag, or else the time of the last change; `null` if the server tells neither. */
