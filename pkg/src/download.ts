@@ -211,7 +211,8 @@ async function requestRest(
   const { sizeBytes, validator } = version;
   const canContinue = offset > 0 && sizeBytes !== null && validator !== null;
   const headers = canContinue ? { Range: `bytes=${offset}-` } : {};
-  const response = await request(url, { signal, headers });
+  // Not `send`, which would repeat what the caller repeats.
+  const response = await requireSuccess(url, await sendOnce(url, { signal, headers }));
   const isWhole = response.status !== 206;
   const length = declaredLength(response);
   const total = length === null ? null : length + (isWhole ? 0 : offset);
@@ -288,7 +289,19 @@ export async function downloadFile(
 
   const version = versionOf(response, sizeBytes);
   let [hash, start, seen, furthest] = [sha256.create(), new StartCheck(name, url), 0, 0];
+  // What arrived before a restart: without a validator, only these bytes tell that the file is the
+  // same, of which readers may have the beginning.
+  let before: { bytes: number; digest: string } | undefined;
   const take = async (piece: Uint8Array): Promise<void> => {
+    if (before && seen + piece.length >= before.bytes) {
+      const same = piece.subarray(0, before.bytes - seen);
+      if (bytesToHex(hash.clone().update(same).digest()) !== before.digest)
+        throw new TabLMError(
+          "integrity",
+          `${url}: changed during the download: found other bytes, expected those of before`,
+        );
+      before = undefined;
+    }
     start.add(piece, false);
     hash.update(piece);
     await sink.write(piece);
@@ -302,6 +315,7 @@ export async function downloadFile(
         const rest = await requestRest(url, seen, version, options.signal);
         if (rest.isWhole && seen > 0) {
           await sink.restart();
+          before ??= { bytes: seen, digest: bytesToHex(hash.clone().digest()) };
           [hash, start, seen] = [sha256.create(), new StartCheck(name, url), 0];
         }
         body = rest.response.body ?? new Blob([]).stream();

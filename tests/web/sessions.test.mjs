@@ -307,7 +307,7 @@ describe("several conversations of one model", () => {
     );
     const file = snapshotFile(folder, MODELS[0], [{ role: "system", content: BEGINNING }]);
     routes["/tiny/beginning.session"] = fileRoute(file);
-    harness = await openHarness({ routes });
+    harness = await openHarness({ routes, isolated: true });
     await harness.run(helpers, readFileSync(TEMPLATE, "utf8"));
   });
   after(async () => {
